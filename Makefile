@@ -1,0 +1,59 @@
+# Everything a developer does, each from a clean clone. `make` alone lists it.
+# Another interpreter: make test PYTHON=python3.13 (it gets a virtual environment of its own, .venv-3.13).
+
+PYTHON ?= python3
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+BIND ?= 127.0.0.1:8000
+
+BIN := $(CURDIR)/$(VENV)/bin
+RUN := "$(BIN)/python" -m
+SETUP := PYTHON="$(PYTHON)" scripts/setup
+
+.PHONY: help demo ticker test autobahn lint docs bench clean
+
+help:
+	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
+	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
+	@echo 'make test    ruff, mypy and pytest (ARGS="-k cursor" chooses tests)'
+	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
+	@echo 'make lint    ruff and mypy alone'
+	@echo 'make docs    the documentation, in docs/_build/html'
+	@echo 'make bench   the fan-out benchmark'
+	@echo 'make clean   remove what the others made'
+
+demo:
+	@$(SETUP) venv $(VENV)
+	cd examples/shop && exec "$(BIN)/triolet" serve app:app --bind $(BIND)
+
+ticker:
+	@$(SETUP) venv $(VENV) examples
+	cd examples/ticker && exec "$(BIN)/triolet" serve app:app --bind $(BIND)
+
+test: lint
+	@$(SETUP) tools
+	$(RUN) pytest $(ARGS)
+
+autobahn:
+	@$(SETUP) venv $(VENV) dev
+	$(RUN) pytest -m on_request tests/e2e/test_autobahn.py
+
+lint:
+	@$(SETUP) venv $(VENV) dev
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	@for example in examples/*/; do MYPYPATH=$$example $(RUN) mypy $$example || exit; done
+
+docs:
+	@$(SETUP) venv $(VENV) docs
+	$(RUN) sphinx -W --keep-going -b html docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'
+
+bench:
+	@$(SETUP) venv $(VENV) bench
+	$(RUN) benchmarks.fanout
+
+clean:
+	rm -rf .venv .venv-* docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf tests/e2e/node_modules examples/*/*.db examples/*/*.db-*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,239 @@
+"""The house rules that a machine can hold: storeys, public names, docstrings, sizes, no real time."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "triolet"
+
+STOREYS = {
+    "event": 1,
+    "closing": 1,
+    "limits": 1,
+    "errors": 1,
+    "metrics": 2,
+    "identity": 2,
+    "wire": 3,
+    "log": 3,
+    "hub": 4,
+    "server": 4,
+    "client": 4,
+    "connection": 5,
+    "transports": 6,
+    "asgi": 7,
+    "service": 7,
+    "upgrades": 7,
+    "extension": 7,
+    "triolet": 7,  # __init__.py, the face
+    "testing": 8,
+    "cli": 9,
+    "__main__": 9,
+}
+PEERS = {1, 7, 9}
+"""Storeys of single files, which may import each other; elsewhere it is from below, or the own folder."""
+
+PURE = {"trio", "time", "random", "secrets", "datetime", "socket", "os", "threading"}
+"""What wire/ never imports: it is sans-IO."""
+
+REAL = {"asyncio", "multiprocessing", "socketserver", "subprocess", "threading", "time"}
+"""What only tests/e2e imports: real time, and processes and threads that no virtual clock moves."""
+
+REAL_CALLS = {
+    "socket.create_connection",
+    "socket.create_server",
+    "socket.socket",
+    "trio.open_tcp_listeners",
+    "trio.open_tcp_stream",
+    "trio.run_process",
+    "trio.serve_tcp",
+    "trio.socket.socket",
+}
+"""What only tests/e2e calls."""
+
+MAX_FILE = 500
+MAX_FUNCTION = 60
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if "e2e" not in path.parts]
+SOURCES = sorted(
+    path
+    for folder in ("src", "tests", "examples", "benchmarks", "docs")
+    for pattern in ("*.py", "*.js", "*.mjs", "*.c")
+    for path in (ROOT / folder).rglob(pattern)
+    if not {"node_modules", "_build"} & set(path.parts)
+)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(path: Path, package: str = "", *, at_run_time: bool = False) -> Iterator[str]:
+    """Every module a file imports, wherever in it, as a full name; ``from x import y`` counts as ``x.y``."""
+    tree = _tree(path)
+    only_for_types = {inner for node in ast.walk(tree) if _is_type_checking(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if at_run_time and node in only_for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: -node.level + 1 or None] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def _imports_of(module: str, *, at_run_time: bool = False) -> set[str]:
+    """The modules of ours that one of ours imports."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for target in _imports(path, package, at_run_time=at_run_time):
+        while target and target not in MODULES:
+            target = target.rpartition(".")[0]
+        if target and target != module:
+            found.add(target)
+    return found
+
+
+def _unit(module: str) -> str:
+    """The file or folder of the house that a module belongs to."""
+    return module.split(".")[1] if "." in module else module
+
+
+FACES = [name for name in MODULES if name in ("triolet", "triolet.testing") or STOREYS.get(_unit(name)) == 1]
+"""The modules that users import from: here every public method has a docstring too."""
+
+
+def _place(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_lower_storeys_or_its_own_folder(module: str) -> None:
+    unit = _unit(module)
+    assert unit in STOREYS, f"{unit} has no storey: give it one in the design and here"
+    for target in _imports_of(module):
+        other = _unit(target)
+        peers = STOREYS[other] == STOREYS[unit] and STOREYS[unit] in PEERS
+        assert other == unit or peers or STOREYS[other] < STOREYS[unit], f"{module} imports {target}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: _imports_of(module, at_run_time=True) for module in MODULES}
+    while leaves := [module for module, targets in graph.items() if not targets & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert not graph, f"a circle of imports, or what leads into one: {sorted(graph)}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_server_folder_knows_hypercorn(module: str) -> None:
+    if _unit(module) != "server":
+        assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & {"hypercorn"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _unit(name) == "wire"])
+def test_the_wire_needs_no_clock_no_loop_and_no_chance(module: str) -> None:
+    assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & PURE
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_all_names_what_exists_and_what_is_documented(name: str) -> None:
+    module = importlib.import_module(name)
+    public = getattr(module, "__all__", [])
+    assert len(public) == len(set(public))
+    assert not [what for what in public if not hasattr(module, what)]
+    if MODULES[name].read_text(encoding="utf-8").strip():
+        assert module.__doc__, "a module says what it is for"
+    assert not [what for what in public if not _documented(getattr(module, what))]
+
+
+def test_every_method_of_what_a_user_types_is_documented() -> None:
+    classes = {
+        getattr(module, name)
+        for module in map(importlib.import_module, FACES)
+        for name in getattr(module, "__all__", [])
+        if inspect.isclass(getattr(module, name)) and _ours(getattr(module, name))
+    }
+    assert not [f"{cls.__name__}.{name}" for cls in classes for name in _bare_members(cls)]
+
+
+def _ours(thing: object) -> bool:
+    return str(getattr(thing, "__module__", "")).partition(".")[0] == "triolet"
+
+
+def _documented(thing: object) -> bool:
+    """Whether a class or function of ours has a docstring; constants say what they are where they stand."""
+    if inspect.isclass(thing) and _ours(thing):
+        return bool(_class_docstring(thing))
+    return not inspect.isroutine(thing) or not _ours(thing) or bool(inspect.getdoc(thing))
+
+
+def _class_docstring(cls: type) -> str:
+    """The one that was written: dataclass and NamedTuple make one up."""
+    made_up = f"{cls.__name__}("
+    doc = cls.__dict__.get("__doc__") or ""
+    return "" if doc.startswith(made_up) else doc
+
+
+def _bare_members(cls: type) -> Iterator[str]:
+    for name, member in vars(cls).items():
+        callable_ = inspect.isroutine(member) or isinstance(member, (property, classmethod, staticmethod))
+        if not name.startswith("_") and callable_ and not inspect.getdoc(getattr(cls, name)):
+            yield name
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    long = [path for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > MAX_FILE]
+    assert not [_place(path) for path in long]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.suffix == ".py"], ids=_place)
+def test_no_function_is_longer_than_60_lines(path: Path) -> None:
+    long = {node.name: lines for node, lines in _functions(path) if lines > MAX_FUNCTION}
+    assert not long, f"{_place(path)}: {long}"
+
+
+def _functions(path: Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
+    """Every function and the number of its lines, docstring not counted: that may be as long as it must."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            told = ast.get_docstring(node, clean=False) is not None and first.end_lineno is not None
+            docstring = (first.end_lineno or 0) - first.lineno + 1 if told else 0
+            yield node, (node.end_lineno or node.lineno) - node.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("path", TESTS, ids=_place)
+def test_only_end_to_end_tests_meet_the_real_world(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in _imports(path)} & REAL
+    calls = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call)]
+    assert not {ast.unparse(call.func) for call in calls} & REAL_CALLS
+    if path.name.startswith("test_") and any(_waits(call) for call in calls):
+        assert "clock" in path.read_text(encoding="utf-8").lower(), "sleeps without a virtual clock"
+
+
+def _waits(call: ast.Call) -> bool:
+    """Whether this is ``trio.sleep`` of more than nothing (``trio.sleep(0)`` is a checkpoint)."""
+    zero = len(call.args) == 1 and isinstance(call.args[0], ast.Constant) and not call.args[0].value
+    return ast.unparse(call.func) == "trio.sleep" and not zero
