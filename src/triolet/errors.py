@@ -1,0 +1,121 @@
+"""Everything that Triolet raises, by whose fault it is.
+
+::
+
+    TrioletError
+    ├── LocalError            the app's fault: fix the call
+    │   ├── ConfigError         a setting that cannot work (also a ValueError)
+    │   ├── DataError           not a JSON value, or a name out of bounds (also a ValueError)
+    │   ├── ChannelNameError    a name no channel can have (also a ValueError)
+    │   └── NotServingError     used before the server started, or after it ended
+    ├── RemoteError           the client's fault: carries the Closing it is to be sent
+    │   ├── CursorError         a cursor of no known form: 400
+    │   └── BadRequest          HTTP that cannot be served (wire/framing.py)
+    ├── AskError              a request on a channel's URL that is refused (transports/base.py)
+    ├── LogError              the store's fault: nothing was announced to anyone
+    │   ├── LogFull             no room on the disk
+    │   ├── LogBusy             locked by another for longer than the bound
+    │   └── LogBroken           not readable as a log of ours
+    └── ConnectionEnded       the client is gone or was given up: carries the Closing
+"""
+
+from __future__ import annotations
+
+import traceback
+
+from .closing import BAD_MESSAGE, Closing
+
+__all__ = [
+    "ChannelNameError",
+    "ConfigError",
+    "ConnectionEnded",
+    "CursorError",
+    "DataError",
+    "LocalError",
+    "LogBroken",
+    "LogBusy",
+    "LogError",
+    "LogFull",
+    "NotServingError",
+    "RemoteError",
+    "TrioletError",
+    "where",
+]
+
+
+class TrioletError(Exception):
+    """The root of all errors that Triolet raises."""
+
+
+class LocalError(TrioletError):
+    """The app did something that cannot work."""
+
+
+class ConfigError(LocalError, ValueError):
+    """A setting cannot work; the message says which and what would."""
+
+
+class DataError(LocalError, ValueError):
+    """Published data is not a JSON value, or a name, key or dedupe is out of bounds."""
+
+
+class ChannelNameError(LocalError, ValueError):
+    """No channel can have this name."""
+
+    def __init__(self, name: object, advice: str) -> None:
+        super().__init__(f"{name!r:.80} cannot name a channel: {advice}")
+
+
+class NotServingError(LocalError):
+    """The log is not open: the server has not started, or has ended."""
+
+
+class RemoteError(TrioletError):
+    """The client broke a rule. ``closing`` is what it is to be told; the message is for the server's log."""
+
+    def __init__(self, closing: Closing, message: str = "") -> None:
+        super().__init__(message or closing.reason)
+        self.closing = closing
+
+
+class CursorError(RemoteError):
+    """The text is no cursor. Answered with 400, or in band where the status is long sent."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            BAD_MESSAGE,
+            f"{text!r:.80} is no cursor: send what the last event's id was, as '<epoch>.<offset>' or '<offset>'",
+        )
+
+
+class LogError(TrioletError):
+    """The store could not do it. An append that raised this was announced to nobody."""
+
+
+class LogFull(LogError):
+    """There is no room left to store the event."""
+
+
+class LogBusy(LogError):
+    """The store is locked by another for longer than the bound."""
+
+
+class LogBroken(LogError):
+    """What is stored there is not a log of ours, or is damaged."""
+
+
+class ConnectionEnded(TrioletError):
+    """The client is gone, or the server has given it up. ``closing`` says why."""
+
+    def __init__(self, closing: Closing) -> None:
+        super().__init__(f"the connection has ended: {closing.code} {closing.reason}")
+        self.closing = closing
+
+
+def where(error: BaseException) -> str:
+    """Say what was raised and where, for a log line: types, files and lines, and nothing that a client sent."""
+    if isinstance(error, BaseExceptionGroup):
+        return " + ".join(where(part) for part in error.exceptions)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,164 @@
+"""What is published and what is followed: events, the cursors that place them, the gaps between them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from .errors import ChannelNameError, CursorError, DataError
+
+__all__ = ["Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]
+
+MAX_CURSOR: Final = 64
+"""Longest text of a cursor, in characters: a 32-character epoch, a dot and a 19-digit offset fit."""
+
+MAX_CHANNEL: Final = 255
+"""Longest name of a channel, in bytes of UTF-8."""
+
+MAX_NAME: Final = 128
+"""Longest name or key of an event, in characters."""
+
+OWN_PREFIX: Final = "triolet."
+"""How the names of Triolet's own messages begin in an event stream."""
+
+_CURSOR = re.compile(r"(?:([A-Za-z0-9_-]{1,32})\.)?([0-9]{1,18})", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class Cursor(msgspec.Struct, frozen=True, order=False):
+    """A place in a channel: every event up to it has been seen.
+
+    The offset finds a hole (offsets are 1, 2, 3 … without one); the epoch finds a log that was lost and
+    begun again, where the same offset means another event. An empty epoch means "whichever is present":
+    that is how a bare offset from a user is read.
+    """
+
+    epoch: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.offset}" if self.epoch else str(self.offset)
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read a cursor as a client sends it: ``"<epoch>.<offset>"`` or a bare offset.
+
+        Raises:
+            CursorError: the client's fault; the text is too long or has another form. Length is checked
+                first, so the work is constant whatever is sent.
+        """
+        match = _CURSOR.fullmatch(text) if len(text) <= MAX_CURSOR else None
+        if match is None:
+            raise CursorError(text)
+        return cls(match[1] or "", int(match[2]))
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An event on its way into the log: checked and encoded, not yet placed.
+
+    ``json`` is the data, encoded once; ``dedupe`` makes a repeated append return the first event.
+    """
+
+    json: bytes
+    name: str = "message"
+    key: str | None = None
+    dedupe: str | None = None
+
+    @classmethod
+    def of(cls, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None) -> Draft:
+        """Check and encode what an app publishes.
+
+        Raises:
+            DataError: the app's fault; ``data`` is no JSON value, or ``name``, ``key`` or ``dedupe`` is
+                empty, too long or holds a control character (a line break in a name would forge a field
+                of an SSE stream), or ``name`` begins with ``triolet.`` (it would forge a goodbye or a gap there).
+        """
+        return cls(encode_json(data), name, key, dedupe)
+
+    def __post_init__(self) -> None:
+        for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe)):
+            if text is not None:
+                _check_text(what, text)
+        if self.name.startswith(OWN_PREFIX):
+            raise DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
+        if not isinstance(self.json, bytes) or b"\n" in self.json or b"\r" in self.json:
+            raise DataError("the JSON of a draft is bytes without a line break: use Draft.of")
+        try:
+            _skim(self.json.decode())
+        except ValueError as error:  # what no client could read would end every follower's connection
+            raise DataError(f"the JSON of a draft is none: {error}; use Draft.of") from None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An immutable message at its place in a channel's log. ``published_at`` is in seconds since 1970."""
+
+    cursor: Cursor
+    channel: str
+    name: str
+    json: bytes
+    key: str | None
+    published_at: float
+
+    @property
+    def data(self) -> Any:
+        """The published JSON value, decoded anew each time: changing it changes no event."""
+        return _decode(self.json)
+
+    @property
+    def offset(self) -> int:
+        """Its place in the channel: 1, 2, 3 …"""
+        return self.cursor.offset
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Events that a client has not seen and will not see. Never silent.
+
+    ``after`` is the cursor the client had, ``to`` the one its stream goes on from: the next event it gets
+    is the one after ``to``. ``missed`` counts the events between them, and is None where nobody can know.
+    On the wire ``after`` is called ``from``.
+
+    Reasons: ``expired`` (retention dropped them), ``epoch`` (the log was lost and begun again),
+    ``future`` (the cursor lies past the end of the log: its tail was lost, or the cursor was made up),
+    ``skipped`` (a policy jumped over them).
+    """
+
+    after: Cursor
+    to: Cursor
+    missed: int | None
+    reason: str
+
+
+def encode_json(data: Any) -> bytes:
+    """Encode a JSON value. Raises DataError where ``data`` is none (the message names the culprit)."""
+    try:
+        encoded = _encode(data)
+        # Only a msgspec.Raw brings line breaks; one would forge a field of an SSE stream.
+        return _encode(_decode(encoded)) if b"\n" in encoded or b"\r" in encoded else encoded
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise DataError(f"cannot be sent as JSON: {error}; publish dicts, lists, text, numbers, None") from error
+
+
+def check_channel(name: str) -> str:
+    """Return ``name`` if a channel may be called so.
+
+    Raises:
+        ChannelNameError: it is empty, longer than 255 bytes, or holds a control character.
+    """
+    if not isinstance(name, str) or not name or len(name.encode("utf-8", "surrogatepass")) > MAX_CHANNEL:
+        raise ChannelNameError(name, f"use text of 1 to {MAX_CHANNEL} bytes")
+    if _CONTROL.search(name):
+        raise ChannelNameError(name, "use no control characters")
+    return name
+
+
+def _check_text(what: str, text: str) -> None:
+    if not isinstance(text, str) or not 1 <= len(text) <= MAX_NAME:
+        raise DataError(f"{what} must be text of 1 to {MAX_NAME} characters, not {text!r:.60}")
+    if _CONTROL.search(text):
+        raise DataError(f"{what} must hold no control character: {text!r:.60}")

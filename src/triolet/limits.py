@@ -1,0 +1,103 @@
+"""Every bound and timeout, once: its unit in its name, and where its default comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from .errors import ConfigError
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, one channel and one process may take.
+
+    All seconds are Trio's (virtual in tests). Give what you change: ``Limits(stall_seconds=5)``.
+    """
+
+    # --- one message of a client
+    message_bytes: int = 1 << 20
+    """Largest message a client may send, all fragments together (websockets: 1 MiB)."""
+    message_fragments: int = 128
+    """Most fragments of one message (ws, after CVE-2026-48779)."""
+    message_seconds: float = 10
+    """From a message's first fragment to its last."""
+    message_depth: int = 32
+    """Deepest nesting of a client's JSON."""
+
+    # --- what one client may do
+    follows: int = 128
+    """Channels that one connection may follow at once (Centrifugo: 128)."""
+    inbox_messages: int = 64
+    """Messages that may wait for the app's handler."""
+    inbox_bytes: int = 1 << 20
+    """Bytes that may wait for the app's handler."""
+    outbox_messages: int = 64
+    """Messages of the app that may wait for one slow client; then ``conn.send`` waits."""
+    control_per_second: float = 10
+    """Pings and pongs a client may send, on average; bursts of five times as many."""
+    messages_per_second: float = 1_000
+    """Messages a client may send, on average; bursts of twice as many."""
+
+    # --- a client that does not read, or does not speak
+    stall_seconds: float = 10
+    """How long the kernel may take nothing before a client is given up as slow."""
+    beat_seconds: float = 20
+    """Between beats, while nothing else is sent (NATs forget after 30 s, proxies after 60)."""
+    silence_seconds: float = 50
+    """A WebSocket peer that sent nothing, not even a pong, for so long is gone."""
+    goodbye_seconds: float = 2
+    """For the last words of a connection, and for the peer's close frame."""
+
+    # --- HTTP
+    header_bytes: int = 16 << 10
+    """Request line and headers (Apache and nginx: 8 KiB a line)."""
+    header_seconds: float = 5
+    """From accepting a connection to the end of the first request's headers."""
+    write_seconds: float = 30
+    """How long an ordinary HTTP response may wait for its client to read on."""
+    wait_seconds: float = 25
+    """Longest long poll, and its default: less than the 30 s of the shortest usual proxy."""
+    poll_seconds: float = 2
+    """What a short poll is told to wait before it asks again."""
+
+    # --- reading
+    page_events: int = 256
+    """Most events in one batch, and in one answer to a poll."""
+    page_bytes: int = 256 << 10
+    """Most bytes of data in one batch or answer (one event is always given)."""
+    window_events: int = 512
+    """Newest events of a channel that are kept encoded in memory."""
+    window_bytes: int = 1 << 20
+    """And their bytes."""
+    idle_windows: int = 1_024
+    """Windows that are kept although nobody follows their channel now."""
+
+    # --- retention, per channel; whichever comes first. The newest event's offset is never forgotten
+    keep_events: int = 10_000
+    """Most events of a channel that are kept."""
+    keep_seconds: float = 7 * 24 * 3600
+    """How long an event is kept."""
+    keep_bytes: int = 64 << 20
+    """Most bytes of a channel's events that are kept."""
+
+    # --- publishing
+    event_bytes: int = 1 << 20
+    """Largest event, as JSON."""
+    lock_seconds: float = 5
+    """How long an append waits for a locked database."""
+
+    # --- the process
+    connections: int = 50_000
+    """Connections in all; past it 503."""
+    connections_per_address: int = 50_000
+    """Connections of one address; past it 503. Lower it where no proxy stands in front."""
+    backlog: int = 2_048
+    """Connections that the kernel may hold for us."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+                raise ConfigError(f"limits.{field.name} must be a number above 0, not {value!r}")

@@ -1,0 +1,148 @@
+"""How events and messages look on each wire. An event is encoded once per codec, never per client.
+
+A codec turns an event into a *part* and joins parts into a *batch*, which is what an outlet takes: bytes on
+a socket of ours, a tuple of texts where an ASGI server sends the frames.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from ..event import Event
+from .frames import encode_deflated, encode_text
+from .messages import Beat, Bye, GapMessage, Message, Open, encode_event, encode_message
+
+__all__ = ["JSON", "SSE", "SSE_CHUNKED", "WEBSOCKET", "WEBSOCKET_DEFLATED", "WEBSOCKET_TEXT", "Batch", "Codec"]
+
+Batch: TypeAlias = "bytes | tuple[str, ...]"
+
+
+class Codec(ABC):
+    """The contract: pure, without state, one object for all clients."""
+
+    @abstractmethod
+    def event(self, event: Event) -> Any:
+        """Encode an event, once."""
+
+    @abstractmethod
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Join encoded events into a batch."""
+
+    @abstractmethod
+    def say(self, message: Message) -> Any:
+        """Encode another message as a batch of its own."""
+
+    def concat(self, batches: Sequence[Any]) -> Any:
+        """Put batches one after the other."""
+        return b"".join(batches)
+
+
+class _WebSocketCodec(Codec):
+    """One unmasked text frame each (RFC 6455 section 5.2)."""
+
+    def event(self, event: Event) -> bytes:
+        return encode_text(encode_event(event))
+
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        return b"".join(parts)
+
+    def say(self, message: Message) -> bytes:
+        return encode_text(encode_message(message))
+
+
+class _DeflatedWebSocketCodec(Codec):
+    """The same for clients that agreed on permessage-deflate: deflated once, for all of them."""
+
+    def event(self, event: Event) -> bytes:
+        return encode_deflated(encode_event(event))
+
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        return b"".join(parts)
+
+    def say(self, message: Message) -> bytes:
+        return encode_deflated(encode_message(message))
+
+
+class _WebSocketTextCodec(Codec):
+    """The text alone, where the server between us and the socket makes the frames."""
+
+    def event(self, event: Event) -> str:
+        return encode_event(event).decode()
+
+    def join(self, parts: Sequence[str]) -> tuple[str, ...]:
+        return tuple(parts)
+
+    def say(self, message: Message) -> tuple[str, ...]:
+        return (encode_message(message).decode(),)
+
+    def concat(self, batches: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(text for batch in batches for text in batch)
+
+
+class _JsonCodec(Codec):
+    """A JSON array of event objects, for polls."""
+
+    def event(self, event: Event) -> bytes:
+        return encode_event(event)
+
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        return b"[" + b",".join(parts) + b"]"
+
+    def say(self, message: Message) -> bytes:
+        return self.join([encode_message(message)])
+
+
+class _SseCodec(Codec):
+    """An event stream (HTML standard, section 9.2.6).
+
+    Names and keys were checked when they were published and JSON has no raw line break, so no field can
+    be forged. ``time`` is a field that the standard tells browsers to ignore.
+    """
+
+    def event(self, event: Event) -> bytes:
+        return b"id: %b\nevent: %b\ndata: %b\ntime: %d\n\n" % (
+            str(event.cursor).encode(),
+            event.name.encode(),
+            event.json,
+            int(event.published_at * 1000),
+        )
+
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        return b"".join(parts)
+
+    def say(self, message: Message) -> bytes:
+        tag = str(message.__struct_config__.tag).encode()
+        cursor = _cursor_of(message)
+        place = b"" if cursor is None else b"id: %b\n" % cursor.encode()
+        if isinstance(message, Bye) and message.retry is not None:
+            place = b"retry: %d\n" % message.retry  # what a browser's EventSource obeys
+        return self.join([b"%bevent: triolet.%b\ndata: %b\n\n" % (place, tag, encode_message(message))])
+
+
+class _ChunkedSseCodec(_SseCodec):
+    """The same as one chunk of a chunked HTTP/1.1 body (RFC 9112 section 7.1), written past the HTTP library."""
+
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        body = b"".join(parts)
+        return b"%x\r\n%b\r\n" % (len(body), body) if body else b""  # an empty chunk would be the last
+
+
+def _cursor_of(message: Message) -> str | None:
+    """Where a client stands after a message: browsers keep it as the last event's id and send it back."""
+    if isinstance(message, Open):
+        return message.cursor
+    if isinstance(message, GapMessage):
+        return message.to
+    if isinstance(message, Beat) and len(message.cursors) == 1:
+        return next(iter(message.cursors.values()))
+    return None
+
+
+JSON = _JsonCodec()
+WEBSOCKET = _WebSocketCodec()
+WEBSOCKET_DEFLATED = _DeflatedWebSocketCodec()
+WEBSOCKET_TEXT = _WebSocketTextCodec()
+SSE = _SseCodec()
+SSE_CHUNKED = _ChunkedSseCodec()

@@ -1,0 +1,183 @@
+"""Where an HTTP/1.1 request ends, strictly (RFC 9112): the raw bytes are looked at before h11 reads them.
+
+h11 forgives what a proxy in front may read differently: bare LF, folded lines, a Transfer-Encoding beside a
+Content-Length, trailers. Two readers that disagree about where a request ends are how requests are smuggled. So
+whatever could be read in two ways is refused here, and h11 only ever sees what is left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ..closing import PROTOCOL_ERROR
+from ..errors import RemoteError
+
+__all__ = ["BadRequest", "Body", "Framing", "check_head", "is_host", "split_head"]
+
+_TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE: Final = re.compile(rb"(%s) ([!-~]+) HTTP/(1\.[01])" % _TOKEN)
+_HEADER: Final = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
+_TARGET: Final = re.compile(rb"/[^#]*|\*|https?://([^/?#@]+)(?:[/?][^#]*)?", re.IGNORECASE)
+_NO_TEXT: Final = re.compile(rb"[^\t\r\n -~\x80-\xff]|^[^\r]*[\x80-\xff]")
+_HOST: Final = re.compile(rb"(?:([-A-Za-z0-9._~!$&'()*+,;=%]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_MAX_CHUNK_LINE: Final = 256
+
+
+class BadRequest(RemoteError):
+    """The client's request cannot be served. The connection ends with the answer.
+
+    Attributes:
+        status: the HTTP status to answer with.
+        headers: what the answer has to carry beside the usual.
+    """
+
+    def __init__(self, status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(PROTOCOL_ERROR, message)
+        self.status = status
+        self.headers = headers
+
+
+class Framing(NamedTuple):
+    """How long a request's body is: so many bytes, or chunks until the last."""
+
+    content_length: int
+    chunked: bool
+
+
+def split_head(data: bytes | bytearray, max_bytes: int) -> int | None:
+    """Return the length of the request head that ``data`` begins with, its blank line included.
+
+    Returns None where more bytes are needed. Give it everything since the head's first byte, each time.
+
+    Raises:
+        BadRequest: this cannot become a head, or not one of at most ``max_bytes``.
+    """
+    end = data.find(b"\r\n\r\n", 0, max_bytes)
+    if end >= 0:
+        return end + 4
+    if data and data[0] < 0x21:
+        raise BadRequest(400, "no request line")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise BadRequest(400, "bare LF")
+    if len(data) >= max_bytes:
+        raise BadRequest(431, "head too large")
+    if _NO_TEXT.search(data, 0, 256):
+        raise BadRequest(400, "no request line")
+    return None
+
+
+def check_head(head: bytes) -> Framing:
+    """Check a request head, as :func:`split_head` found it, and return how its body is framed.
+
+    Raises:
+        BadRequest: it could be read in more than one way, or asks for what this server never does.
+    """
+    request, *lines = head[:-4].split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(request)
+    if match is None:
+        raise BadRequest(400, "request line")
+    method, target, version = match.groups()
+    lengths, codings, hosts = [], [], []
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            raise BadRequest(400, "header line")
+        name = header[1].lower()
+        if name == b"content-length":
+            lengths.append(header[2].strip())
+        elif name == b"transfer-encoding":
+            codings.append(header[2].strip().lower())
+        elif name == b"host":
+            hosts.append(header[2].strip().lower())
+    _check_target(method, target, hosts, version)
+    return _framing(lengths, codings, version)
+
+
+def _check_target(method: bytes, target: bytes, hosts: list[bytes], version: bytes) -> None:
+    if len(hosts) > 1 or (version == b"1.1" and not hosts) or not all(map(is_host, hosts)):
+        raise BadRequest(400, "host")
+    match = _TARGET.fullmatch(target)
+    if method == b"CONNECT" or match is None or (target == b"*" and method != b"OPTIONS"):
+        raise BadRequest(400, "request target")
+    if match[1] is not None and hosts != [match[1].lower()]:
+        raise BadRequest(400, "two hosts")
+
+
+def is_host(host: bytes) -> bool:
+    """Whether a Host header names a host, and perhaps a port: a name whose labels have 1 to 63 characters (RFC 1035
+    section 2.3.4), or an address. An empty one is allowed (RFC 9110 section 7.2)."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    labels = (match[1] or b"").removesuffix(b".").split(b".")
+    return labels == [b""] or all(0 < len(label) < 64 for label in labels)
+
+
+def _framing(lengths: list[bytes], codings: list[bytes], version: bytes) -> Framing:
+    if codings:
+        if lengths or version != b"1.1" or codings != [b"chunked"]:
+            raise BadRequest(400, "transfer-encoding")
+        return Framing(0, True)
+    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+        raise BadRequest(400, "content-length")
+    return Framing(int(lengths[0]) if lengths else 0, False)
+
+
+class Body:
+    """Follow the bytes of one request's body to its end. It keeps none of them.
+
+    Attributes:
+        finished: whether the end was seen.
+        size: bytes of content so far, as far as their chunks have been announced.
+    """
+
+    __slots__ = ("_chunked", "_last", "_left", "_line", "finished", "size")
+
+    def __init__(self, framing: Framing) -> None:
+        self._chunked = framing.chunked
+        self._left = framing.content_length
+        self._line = b""
+        self._last = False
+        self.size = framing.content_length
+        self.finished = not framing.chunked and not framing.content_length
+
+    def take(self, data: bytes | bytearray) -> int:
+        """Return how many of the bytes belong to this body.
+
+        Raises:
+            BadRequest: a chunk that could be read in two ways, or a trailer.
+        """
+        at = 0
+        while at < len(data) and not self.finished:
+            if self._left:
+                step = min(self._left, len(data) - at)
+                at += step
+                self._left -= step
+                self.finished = not self._chunked and not self._left
+            else:
+                at = self._take_line(data, at)
+        return at
+
+    def _take_line(self, data: bytes | bytearray, at: int) -> int:
+        end = data.find(b"\n", at) + 1
+        self._line += data[at : end or at + _MAX_CHUNK_LINE + 1]
+        if len(self._line) > _MAX_CHUNK_LINE or (self._last and self._line not in (b"\r", b"\r\n")):
+            raise BadRequest(400, "chunk line")
+        if not end:
+            return len(data)
+        if self._last:
+            self.finished = True
+        else:
+            match = _CHUNK.fullmatch(self._line)
+            if match is None:
+                raise BadRequest(400, "chunk line")
+            size = int(match[1], 16)
+            self.size += size
+            self._last = not size
+            self._left = size + 2 if size else 0  # the data and its line end, which h11 checks
+        self._line = b""
+        return end

@@ -1,0 +1,126 @@
+"""The opening handshake of a WebSocket, the server's side (RFC 6455 section 4.2), and its refusal."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha1
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from .deflate import accept_offer
+from .framing import BadRequest
+
+__all__ = ["Upgrade", "accept_response", "accept_token", "refusal", "upgrade"]
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+"""Headers that only the server sets."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Upgrade(NamedTuple):
+    """A well-formed request for a WebSocket."""
+
+    key: bytes
+    subprotocols: tuple[str, ...]
+    """As the client prefers them. What is no token of ASCII is left out: no server can have meant it."""
+    deflate: bytes | None = None
+    """What to answer as ``Sec-WebSocket-Extensions`` to agree on permessage-deflate, if that is wanted."""
+
+
+def upgrade(headers: Headers, *, method: bytes, http_version: bytes) -> Upgrade | None:
+    """Return the WebSocket that an HTTP/1 request asks for; None if it asks for none.
+
+    Args:
+        headers: as h11 gives them, names in lower case.
+
+    Raises:
+        BadRequest: it asks for one in a way that the standard forbids (400), or for another version (426).
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value.strip())
+    if b"websocket" not in _tokens(found, b"upgrade"):
+        return None
+    if method != b"GET" or http_version != b"1.1" or b"upgrade" not in _tokens(found, b"connection"):
+        raise BadRequest(400, "a WebSocket opens with GET, HTTP/1.1 and Connection: Upgrade")
+    if len(found.get(b"host", ())) != 1:
+        raise BadRequest(400, "host")
+    if b"content-length" in found or b"transfer-encoding" in found:
+        raise BadRequest(400, "a body beside an upgrade")
+    if found.get(b"sec-websocket-version") != [b"13"]:
+        raise BadRequest(426, "version", [(b"sec-websocket-version", b"13")])
+    key = found.get(b"sec-websocket-key", [])
+    if len(key) != 1 or not _is_key(key[0]):
+        raise BadRequest(400, "key")
+    return Upgrade(
+        key[0],
+        subprotocols(found.get(b"sec-websocket-protocol", ())),
+        accept_offer(found.get(b"sec-websocket-extensions", ())),
+    )
+
+
+def subprotocols(values: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the tokens of ``Sec-WebSocket-Protocol`` headers, each once, in order."""
+    offered = (token.strip() for value in values for token in value.split(b","))
+    return tuple(dict.fromkeys(token.decode("ascii") for token in offered if _TOKEN.fullmatch(token)))
+
+
+def accept_token(key: bytes) -> bytes:
+    """Return the ``Sec-WebSocket-Accept`` that answers a key (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: Headers = ()) -> bytes:
+    """Return the head that opens the WebSocket: 101 Switching Protocols.
+
+    Raises:
+        ValueError: a header's name or value cannot stand in a head. The app's fault.
+    """
+    headers = [
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Accept", accept_token(key)),
+    ]
+    if subprotocol is not None:
+        headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
+    return _head(101, [*headers, *(header for header in extra_headers if header[0].lower() not in _FRAMING)])
+
+
+def refusal(status: int, headers: Headers = (), body: bytes = b"") -> bytes:
+    """Return a whole response that ends the connection.
+
+    Raises:
+        ValueError: a header's name or value cannot stand in a head. The app's fault.
+    """
+    kept = [header for header in headers if header[0].lower() not in _FRAMING]
+    kept += [(b"Content-Length", b"%d" % len(body)), (b"Connection", b"close")]
+    return _head(status, kept) + body
+
+
+def _head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name) or re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value):
+            raise ValueError(f"no header of an answer: {name!r}: {value!r}")
+    lines = [f"HTTP/1.1 {status} {phrase}".encode(), *(b"%s: %s" % header for header in headers)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _tokens(found: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:
+    return {token.strip().lower() for value in found.get(name, ()) for token in value.split(b",")}
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False

@@ -1,0 +1,191 @@
+"""The JSON messages of both directions: one shape each, the same on every transport.
+
+A server's message is a Struct here; how it looks on a wire is the codec's business. A client's message is
+parsed here, with its size already bounded by the caller and its nesting bounded here.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+
+from ..closing import BAD_MESSAGE, Closing
+from ..errors import RemoteError
+from ..event import Cursor, Event, Gap
+
+__all__ = [
+    "AppMessage",
+    "Beat",
+    "Bye",
+    "ClientMessage",
+    "Follow",
+    "GapMessage",
+    "Incoming",
+    "Live",
+    "Message",
+    "Open",
+    "Refused",
+    "Unfollow",
+    "encode_event",
+    "encode_message",
+    "gap_fields",
+    "parse_client",
+    "say_bye",
+]
+
+_encoder = msgspec.json.Encoder()
+encode_message = _encoder.encode
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type"):
+    """What the server says besides events."""
+
+
+class Open(Message, tag="open", frozen=True, omit_defaults=True):
+    """The first message of a stream: the cursor it starts from, for a client that is cut off before any event."""
+
+    channel: str | None
+    cursor: str | None
+    url: str | None = None
+
+
+class Live(Message, tag="live", frozen=True):
+    """The client is up to date: what comes now comes as it happens."""
+
+    channel: str
+    cursor: str
+
+
+class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
+    """Events are gone that the client has not seen: those after ``from`` up to ``to``."""
+
+    channel: str
+    after: str
+    to: str
+    missed: int | None
+    reason: str
+
+
+class Beat(Message, tag="beat", frozen=True):
+    """The server lives: its clock in ms since 1970, and how far this client has been sent each channel."""
+
+    time: int
+    cursors: dict[str, str]
+
+
+class Bye(Message, tag="bye", frozen=True):
+    """The end of the stream, and after how many ms to come back (None: not by yourself)."""
+
+    code: int
+    reason: str
+    retry: int | None
+
+
+class Refused(Message, tag="refused", frozen=True):
+    """A follow was refused. The same for a channel that is forbidden and one that is not there."""
+
+    url: str
+
+
+class AppMessage(Message, tag="message", frozen=True):
+    """The app's own ``conn.send``. ``data`` is JSON already."""
+
+    data: msgspec.Raw
+
+
+class _EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event", omit_defaults=True):
+    channel: str
+    id: str
+    event: str
+    data: msgspec.Raw
+    time: int
+    key: str | None = None
+
+
+def encode_event(event: Event) -> bytes:
+    """Encode an event as the JSON object it is on a WebSocket and in the answer to a poll."""
+    return _encoder.encode(
+        _EventMessage(
+            event.channel,
+            str(event.cursor),
+            event.name,
+            msgspec.Raw(event.json),
+            int(event.published_at * 1000),
+            event.key,
+        )
+    )
+
+
+def gap_fields(channel: str, gap: Gap) -> GapMessage:
+    """Put a gap into words."""
+    return GapMessage(channel, str(gap.after), str(gap.to), gap.missed, gap.reason)
+
+
+def say_bye(closing: Closing, retry: int | None) -> Bye:
+    """Say goodbye for a closing, with the client's own time to come back."""
+    return Bye(closing.code, closing.reason, retry)
+
+
+class ClientMessage(msgspec.Struct, frozen=True, tag_field="type"):
+    """What a client says up a WebSocket."""
+
+
+class Follow(ClientMessage, tag="follow", frozen=True):
+    """Follow the channel at a URL of this server's, as a request of its own would."""
+
+    url: str
+    after: str | int | None = None
+
+    def cursor(self) -> Cursor | None:
+        """The cursor to go on from. Raises CursorError."""
+        return None if self.after is None else Cursor.parse(str(self.after))
+
+
+class Unfollow(ClientMessage, tag="unfollow", frozen=True):
+    """Follow a channel no longer."""
+
+    channel: str
+
+
+class Incoming(ClientMessage, tag="message", frozen=True):
+    """A message for the app's handler."""
+
+    data: Any
+
+
+_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming)
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""One deeper, or one (255 is -1 as a signed byte) less deep."""
+
+
+def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming:
+    """Read a client's message.
+
+    Raises:
+        RemoteError: it is no JSON of a known shape, or nested deeper than ``depth``.
+    """
+    try:
+        said: Follow | Unfollow | Incoming = _client_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
+    if _nesting_exceeds(text.encode(), depth):
+        raise RemoteError(BAD_MESSAGE, f"JSON nested deeper than {depth}")
+    return said
+
+
+def _nesting_exceeds(raw: bytes, depth: int) -> bool:
+    """Tell whether brackets nest deeper than ``depth``.
+
+    Only for what is JSON: in a text whose strings do not end, looking for their ends would take time in the square
+    of its length.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= depth:
+        return False
+    steps = array("b", _STRING.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS))
+    return max(accumulate(steps), default=0) > depth

@@ -1,0 +1,40 @@
+"""The body of the answer to a poll."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ..event import Cursor, Event, Gap
+from .codec import JSON
+from .messages import GapMessage, gap_fields
+
+__all__ = ["poll_body"]
+
+
+class _Body(msgspec.Struct, frozen=True):
+    channel: str
+    events: msgspec.Raw
+    cursor: str
+    gap: GapMessage | None
+    live: bool
+    retry: int
+    time: int
+
+
+def poll_body(
+    channel: str, events: Sequence[Event], gap: Gap | None, cursor: Cursor, live: bool, retry: int, time: int
+) -> bytes:
+    """Put a page into JSON.
+
+    Args:
+        events: in order; ``gap`` is what is missing before them.
+        cursor: what to ask with next.
+        live: whether the page reaches the channel's head.
+        retry: ms after which to ask again.
+        time: the server's clock, in ms since 1970.
+    """
+    array = JSON.join([JSON.event(event) for event in events])
+    said = None if gap is None else gap_fields(channel, gap)
+    return msgspec.json.encode(_Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time))

@@ -1,0 +1,109 @@
+"""How events look on each wire, read back by parsers that are not ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from httpx_sse import ServerSentEvent
+from httpx_sse._decoders import SSEDecoder
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
+
+from triolet import Cursor, DataError, Draft, Event, Gap
+from triolet.event import OWN_PREFIX
+from triolet.wire.codec import JSON, SSE, SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
+from triolet.wire.messages import Beat, Live, Open, encode_event, gap_fields
+from triolet.wire.poll import poll_body
+
+
+def event(offset: int = 3, data: Any = None, name: str = "message") -> Event:
+    draft = Draft.of(data, name=name)
+    return Event(Cursor("e", offset), "orders", draft.name, draft.json, None, 1.5)
+
+
+def blocks(stream: bytes) -> list[ServerSentEvent]:
+    """What httpx-sse reads from an event stream, whose lines end as the HTML standard says."""
+    decoder = SSEDecoder()
+    found = [decoder.decode(line) for line in re.split("\r\n|\n|\r", stream.decode())[:-1]]
+    return [block for block in found if block is not None]
+
+
+def texts(frames: bytes) -> list[Any]:
+    """What wsproto reads from a server's frames."""
+    reader = Connection(ConnectionType.CLIENT)
+    reader.receive_data(frames)
+    return [json.loads(found.data) for found in reader.events() if isinstance(found, TextMessage)]
+
+
+def test_every_codec_carries_the_same_event() -> None:
+    one = event(data={"a": 1})
+    wire = json.loads(encode_event(one))
+    assert texts(WEBSOCKET.join([WEBSOCKET.event(one)])) == [wire]
+    assert [json.loads(text) for text in WEBSOCKET_TEXT.join([WEBSOCKET_TEXT.event(one)])] == [wire]
+    assert json.loads(JSON.join([JSON.event(one)])) == [wire]
+    (block,) = blocks(SSE.join([SSE.event(one)]))
+    assert (block.id, block.event, json.loads(block.data)) == (wire["id"], wire["event"], wire["data"])
+
+
+@pytest.mark.parametrize("codec", [WEBSOCKET, WEBSOCKET_TEXT, SSE])
+def test_a_batch_holds_its_events_in_order(codec: Any) -> None:
+    events = [event(offset, "x" * offset) for offset in (1, 200, 70_000)]
+    batch = codec.join([codec.event(one) for one in events])
+    if codec is SSE:
+        found = [block.id for block in blocks(batch)]
+    else:
+        found = [wire["id"] for wire in (texts(batch) if codec is WEBSOCKET else map(json.loads, batch))]
+    assert found == ["e.1", "e.200", "e.70000"]
+
+
+def test_a_chunk_says_its_length_and_is_never_the_last() -> None:
+    head, _, rest = SSE_CHUNKED.join([SSE.event(event())]).partition(b"\r\n")
+    assert rest == SSE.event(event()) + b"\r\n"
+    assert int(head, 16) == len(rest) - 2
+    assert SSE_CHUNKED.join([]) == b""
+
+
+@pytest.mark.parametrize("codec", [WEBSOCKET, WEBSOCKET_TEXT, SSE, SSE_CHUNKED])
+def test_batches_put_together_are_what_they_were_apart(codec: Any) -> None:
+    apart = [codec.say(Live("orders", "e.3")), codec.join([codec.event(event(4))])]
+    assert codec.concat(apart) == apart[0] + apart[1]
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "place"),
+    [
+        (Open("orders", "e.2"), "triolet.open", "e.2"),
+        (gap_fields("orders", Gap(Cursor("e", 2), Cursor("e", 7), 5, "expired")), "triolet.gap", "e.7"),
+        (Live("orders", "e.7"), "triolet.live", ""),
+        (Beat(5, {"orders": "e.9"}), "triolet.beat", "e.9"),
+        (Beat(5, {}), "triolet.beat", ""),
+    ],
+)
+def test_a_browser_keeps_the_place_that_a_message_says(message: Any, name: str, place: str) -> None:
+    (block,) = blocks(SSE.say(message))
+    assert (block.event, block.id) == (name, place)
+
+
+@given(st.text(max_size=20), st.text(max_size=40))
+def test_no_name_and_no_data_make_more_or_less_than_one_event(name: str, data: str) -> None:
+    try:
+        one = event(data=data, name=name)
+    except DataError:
+        return
+    (block,) = blocks(SSE.event(one) + SSE.event(event(4)))[:-1]
+    assert (block.id, block.event, json.loads(block.data)) == ("e.3", name, data)
+    assert not name.startswith(OWN_PREFIX)
+
+
+def test_the_body_of_a_poll_says_where_to_go_on() -> None:
+    gap = Gap(Cursor("e", 1), Cursor("e", 2), 1, "expired")
+    body = json.loads(poll_body("orders", [event(3), event(4)], gap, Cursor("e", 4), False, 0, 1_500))
+    assert [wire["id"] for wire in body["events"]] == ["e.3", "e.4"]
+    assert (body["channel"], body["cursor"], body["live"], body["retry"]) == ("orders", "e.4", False, 0)
+    assert body["gap"] == json.loads(JSON.say(gap_fields("orders", gap)))[0]
+    assert body["time"] == 1_500
