@@ -1,0 +1,56 @@
+"""Where events are kept: one contract (``base``), a log in memory and one in SQLite."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+from ..errors import ConfigError
+from ..limits import Limits
+from .base import EventLog, Page
+from .memory import MemoryLog
+
+__all__ = ["EventLog", "MemoryLog", "Page", "open_log"]
+
+_FORMS: Final = 'use "memory:", "sqlite:///relative.db" or "sqlite:////absolute/path.db"'
+
+
+def open_log(url: str, limits: Limits | None = None) -> EventLog:
+    """Return the log that a URL names, not yet opened: ``async with open_log(url).open() as log``.
+
+    Args:
+        url: ``memory:``; or ``sqlite:///orders.db`` (relative to the working directory of now),
+            ``sqlite:////var/lib/shop/orders.db`` (absolute). ``?synchronous=full`` makes an acknowledged
+            event survive a power loss too. Characters with a meaning in URLs are written as in any URL
+            (``%3F``).
+        limits: retention and waiting times; the defaults if none are given.
+
+    Raises:
+        ConfigError: no log of ours is called so; the message says what is.
+    """
+    if url == "memory:":
+        return MemoryLog(limits)
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        # Here, so that whoever keeps events in memory does not load SQLite.
+        from .sqlite import SqliteLog
+
+        path, synchronous = _sqlite_parts(url, rest)
+        return SqliteLog(path, limits, synchronous=synchronous)
+    if scheme in ("redis", "rediss", "unix"):
+        raise ConfigError(f"log={url!r}: a log in Redis is not available yet; {_FORMS}")
+    raise ConfigError(f"log={url!r} names no log; {_FORMS}")
+
+
+def _sqlite_parts(url: str, rest: str) -> tuple[str, str]:
+    path, _, query = rest.partition("?")
+    if not path.startswith("///") or path == "///" or path.endswith("/"):
+        raise ConfigError(f"log={url!r} names no file; {_FORMS} (a relative path follows three slashes)")
+    path = unquote(path[3:])
+    if path == ":memory:":
+        raise ConfigError(f'log={url!r}: SQLite in memory is not supported; use "memory:"')
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    synchronous = options.pop("synchronous", "normal").lower()
+    if options or synchronous not in ("normal", "full"):
+        raise ConfigError(f"log={url!r}: the only option is ?synchronous=normal or ?synchronous=full")
+    return path, synchronous

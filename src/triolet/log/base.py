@@ -1,0 +1,97 @@
+"""The contract of a log. Memory, SQLite and whatever a user brings are held to it by one conformance suite."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+import msgspec
+
+from ..event import Cursor, Draft, Event, Gap
+
+__all__ = ["EventLog", "Page", "resume"]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What a read returned: the events after the cursor, in order, without a hole.
+
+    ``gap`` comes before ``events`` and says what was lost before them. ``head`` is the newest event's cursor
+    at the moment of reading: the page was cut short by a bound exactly when its last event is before it.
+    """
+
+    events: tuple[Event, ...]
+    gap: Gap | None
+    head: Cursor
+
+
+class EventLog(ABC):
+    """The store of channels. What an acknowledgement means is in each log's own docstring.
+
+    A channel exists as soon as somebody names it: its head is then ``<epoch>.0``.
+    """
+
+    @abstractmethod
+    def open(self) -> AbstractAsyncContextManager[EventLog]:
+        """Open the log for the time of an ``async with`` block. Everything below needs it open.
+
+        Raises:
+            LogError: it cannot be opened; the message says what to do.
+        """
+
+    @abstractmethod
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Store drafts in order, all or none, and return them as events.
+
+        A draft whose ``dedupe`` the channel still remembers is not stored again: the event returned for it
+        is the first one. It is remembered at least as long as that event is kept.
+
+        Raises:
+            LogError: nothing was stored, and nothing will be announced.
+
+        Cancellation: all were stored and announced, or none; which of them is not known.
+        """
+
+    @abstractmethod
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        """Return the events after a cursor: at most ``limit`` and ``max_bytes`` of data, but at least one
+        if there is one. Never fewer without saying so: see Page and :func:`resume`.
+
+        Cancellation: nothing is lost.
+        """
+
+    @abstractmethod
+    async def head(self, channel: str) -> Cursor:
+        """Return the cursor of the newest event. It stays when retention has dropped that event."""
+
+    @abstractmethod
+    def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
+        """Listen to what is appended from now on, by anyone, in order within each channel.
+
+        Each step yields at least one event, all that came since the last step. Bounds: a listener that stays
+        behind loses the oldest; it sees that by the hole in a channel's offsets and reads from the log.
+        """
+
+
+def resume(after: Cursor, epoch: str, oldest: int, head: int) -> tuple[int, Gap | None]:
+    """Decide where reading goes on after a cursor, and what is lost.
+
+    Args:
+        after: what the client has. An empty epoch means the present one; a bare 0 asks for the oldest kept.
+        epoch: the log's present epoch.
+        oldest: offset of the oldest event kept, ``head + 1`` where none is.
+        head: offset of the newest event ever appended.
+
+    Returns:
+        The offset after which to read, and the gap to announce before it, if any.
+    """
+    had = Cursor(after.epoch or epoch, after.offset)
+    if had.epoch != epoch:
+        return oldest - 1, Gap(had, Cursor(epoch, oldest - 1), None, "epoch")
+    if had.offset > head:
+        return head, Gap(had, Cursor(epoch, head), None, "future")
+    if had.offset >= oldest - 1:
+        return had.offset, None
+    if after == Cursor("", 0):
+        return oldest - 1, None
+    return oldest - 1, Gap(had, Cursor(epoch, oldest - 1), oldest - 1 - had.offset, "expired")

@@ -1,0 +1,225 @@
+"""The log in memory: as fast as a log can be, and gone with its process."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Final
+
+import trio
+
+from ..event import Cursor, Draft, Event
+from ..limits import Limits
+from .base import EventLog, Page, resume
+from .tail import Tail
+
+__all__ = ["MemoryLog"]
+
+TURNS: Final = 64
+"""Appends without giving way to other tasks: a publisher in a tight loop must not starve its readers, and
+a full pass of the scheduler costs several times what the append does."""
+
+SWEEP_CHANNELS: Final = 64
+"""Most channels looked at in one step of the sweep, so that a step stays well under a millisecond."""
+
+SWEEPS: Final = 8
+"""Passes of the sweep over all channels in ``limits.keep_seconds``: what nobody reads or appends to outlives
+its age by at most this part of it, as long as anything is appended anywhere."""
+
+
+class MemoryLog(EventLog):
+    """Keep every channel in this process's memory.
+
+    **What an acknowledgement means**: when ``append`` returns, the event is in memory and on its way to
+    every follower of this process. It survives neither the end of the process nor a crash; other processes
+    do not see it. Each MemoryLog draws an epoch of its own, so a client that comes back to a restarted
+    server is told by a gap that the log was begun again.
+
+    Use it for tests, for demos, and where the newest state can be published anew after a restart.
+
+    Args:
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel. Of the bytes,
+            those of the data count; the newest event stays whatever its size.
+        clock: what time it is, in seconds since 1970. Tests give one that they can set.
+        epoch: fixed in tests; drawn at random otherwise.
+
+    Bounds: retention, per channel. A channel of which nothing is kept costs its name and a number.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, clock: Callable[[], float] = time.time, epoch: str | None = None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._epoch = epoch or secrets.token_urlsafe(6)
+        self._channels: dict[str, _Channel] = {}
+        self._bare_heads: dict[str, int] = {}
+        self._tail = Tail()
+        self._turns = TURNS
+        self._unswept: list[str] = []
+        self._next_sweep = clock() + self._limits.keep_seconds / SWEEPS
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[MemoryLog]:
+        """Open the log. What it holds stays between two openings of the same object."""
+        with self._tail.opened():
+            yield self
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Store drafts in order and return them as events. See EventLog.
+
+        It notices a cancellation each time, and gives way to other tasks at every 64th call.
+        """
+        self._turns -= max(1, len(drafts))
+        if self._turns > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._turns = TURNS
+            await trio.lowlevel.checkpoint()
+        self._tail.check_open()
+        if not drafts:
+            return []
+        # Nothing below awaits: stored, expired and announced in one step, which no cancellation can split.
+        now = self._clock()
+        kept = self._channels.get(channel)
+        if kept is None:
+            kept = self._channels[channel] = _Channel(self._bare_heads.pop(channel, 0))
+        before = kept.head
+        events = kept.add(self._epoch, channel, drafts, now)
+        kept.expire(self._limits, now)
+        if now >= self._next_sweep:
+            self._sweep(now)
+        self._tail.announce(events if kept.head - before == len(events) else _newer(events, before))
+        return events
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        """Return the events after a cursor. See EventLog."""
+        await trio.lowlevel.checkpoint()
+        self._tail.check_open()
+        kept = self._fresh(channel)
+        head = self._head(channel, kept)
+        oldest = kept.oldest if kept is not None else head + 1
+        position, gap = resume(after, self._epoch, oldest, head)
+        events = kept.page(position, limit, max_bytes) if kept is not None and position < head else ()
+        return Page(events, gap, Cursor(self._epoch, head))
+
+    async def head(self, channel: str) -> Cursor:
+        """Return the cursor of the newest event. See EventLog."""
+        await trio.lowlevel.checkpoint()
+        self._tail.check_open()
+        return Cursor(self._epoch, self._head(channel, self._channels.get(channel)))
+
+    def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
+        """Listen to what is appended from now on. See EventLog, and Tail for the bounds."""
+        return self._tail.listen()
+
+    def _head(self, channel: str, kept: _Channel | None) -> int:
+        return kept.head if kept is not None else self._bare_heads.get(channel, 0)
+
+    def _fresh(self, channel: str) -> _Channel | None:
+        """Return a channel without what is past its age, or None if nothing of it is kept."""
+        kept = self._channels.get(channel)
+        if kept is not None and not kept.expire(self._limits, self._clock()):
+            self._bare_heads[channel] = self._channels.pop(channel).head
+            return None
+        return kept
+
+    def _sweep(self, now: float) -> None:
+        """Take one step through the channels that nobody touches, to drop what is past its age."""
+        if not self._unswept:
+            self._unswept = list(self._channels)
+        for channel in self._unswept[-SWEEP_CHANNELS:]:
+            self._fresh(channel)
+        del self._unswept[-SWEEP_CHANNELS:]
+        if not self._unswept:
+            self._next_sweep = now + self._limits.keep_seconds / SWEEPS
+
+
+class _Channel:
+    """The events kept of one channel, in a list whose first ``_dead`` places are expired and not yet cut off.
+
+    A list, not a deque: a page is a slice, and one event costs 64 bytes of list instead of 760 of deque.
+    """
+
+    __slots__ = ("_bytes", "_dead", "_dedupe", "_events", "head")
+
+    def __init__(self, head: int) -> None:
+        self.head = head
+        self._events: list[Event] = []
+        self._dead = 0
+        self._bytes = 0
+        self._dedupe: OrderedDict[str, Event] | None = None
+
+    @property
+    def oldest(self) -> int:
+        return self.head - len(self._events) + self._dead + 1
+
+    def add(self, epoch: str, channel: str, drafts: Sequence[Draft], now: float) -> list[Event]:
+        """Place the drafts; of a repeated ``dedupe``, return the first event again."""
+        added = []
+        for draft in drafts:
+            dedupe = draft.dedupe
+            if dedupe is not None:
+                if self._dedupe is None:
+                    self._dedupe = OrderedDict()
+                first = self._dedupe.get(dedupe)
+                if first is not None:
+                    added.append(first)
+                    continue
+            self.head += 1
+            event = Event(Cursor(epoch, self.head), channel, draft.name, draft.json, draft.key, now)
+            self._events.append(event)
+            self._bytes += len(draft.json)
+            if dedupe is not None and self._dedupe is not None:
+                self._dedupe[dedupe] = event
+            added.append(event)
+        return added
+
+    def expire(self, limits: Limits, now: float) -> int:
+        """Drop what the limits no longer keep, oldest first. Return how many events are left."""
+        events = self._events
+        dead, count = self._dead, len(self._events)
+        too_old = now - limits.keep_seconds
+        while dead < count and (
+            count - dead > limits.keep_events
+            or events[dead].published_at < too_old
+            or (self._bytes > limits.keep_bytes and count - dead > 1)
+        ):
+            self._bytes -= len(events[dead].json)
+            dead += 1
+        if dead != self._dead:
+            self._forget(dead)
+        return len(self._events) - self._dead
+
+    def _forget(self, dead: int) -> None:
+        """Cut the expired places off once they are an eighth of the list: few others move for one append."""
+        if self._dedupe:
+            oldest = self._events[0].offset + dead
+            # Both are in the order of offsets: the first that is kept ends the search.
+            while self._dedupe and next(iter(self._dedupe.values())).offset < oldest:
+                self._dedupe.popitem(last=False)
+        if dead * 8 >= len(self._events):
+            del self._events[:dead]
+            dead = 0
+        self._dead = dead
+
+    def page(self, position: int, limit: int, max_bytes: int) -> tuple[Event, ...]:
+        """Return the events after an offset that is not before the oldest kept."""
+        start = len(self._events) - (self.head - position)
+        events = self._events[start : start + limit]
+        if self._bytes > max_bytes:
+            size = 0
+            for count, event in enumerate(events):
+                size += len(event.json)
+                if size > max_bytes:
+                    return tuple(events[: max(count, 1)])
+        return tuple(events)
+
+
+def _newer(events: Sequence[Event], offset: int) -> list[Event]:
+    """Leave out those that were there before, or stand there twice."""
+    found = {event.offset: event for event in events if event.offset > offset}
+    return list(found.values())
