@@ -1,0 +1,195 @@
+"""What stands between Hypercorn's protocol code and the app: a bounded inbox, and a task that may be given up.
+
+Hypercorn puts a client's messages into a channel and waits where it is full: then nobody reads the socket, the
+close is never seen, and an app that returned leaves the connection waiting for ever. Here putting never waits.
+Whoever puts asks :attr:`Inbox.full` first, and is woken when there is room again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from ..errors import where
+from ..limits import Limits
+
+__all__ = ["INBOX_KEY", "AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
+
+logger = logging.getLogger("triolet.server")
+
+INBOX_KEY: Final = "triolet.inbox"
+"""Where an ASGI scope's ``state`` holds the inbox of that one run of the app."""
+
+NOBODY_SECONDS: Final = 0.05
+
+Message = Any
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Inbox:
+    """A client's messages that the app has not taken yet, in front of one run of the app.
+
+    Bounds: whoever puts stops when it is :attr:`full`, so it holds ``limits.inbox_bytes`` and
+    ``limits.inbox_messages``, and one message more.
+
+    Attributes:
+        tracked: whether who takes messages also says when they are used up (see :func:`bounded_websockets`);
+            until then they count as if they still waited here.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_bytes",
+        "_closed",
+        "_ended",
+        "_goodbye_seconds",
+        "_max_bytes",
+        "_max_messages",
+        "_messages",
+        "_on_room",
+        "_sizes",
+        "scope",
+        "tracked",
+    )
+
+    def __init__(self, limits: Limits, on_room: Callable[[], None]) -> None:
+        self._max_bytes = limits.inbox_bytes
+        self._max_messages = limits.inbox_messages
+        self._goodbye_seconds = limits.goodbye_seconds
+        self._on_room = on_room
+        self._messages: deque[Message] = deque()
+        self._sizes: deque[int] = deque()  # of the client's messages, oldest first, until they are used up
+        self._bytes = 0
+        self._arrived = trio.Event()
+        self._ended: Message = None
+        self._closed = False
+        self.tracked = False
+        self.scope = trio.CancelScope()
+
+    @property
+    def full(self) -> bool:
+        """Whether the next message has to wait outside."""
+        return self._bytes >= self._max_bytes or len(self._sizes) >= self._max_messages
+
+    async def __call__(self, message: Message) -> None:
+        """Put a message in, as Hypercorn's streams do. It never waits."""
+        if self._closed:
+            return
+        if message["type"] in ("websocket.receive", "http.request"):
+            size = len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+            self._sizes.append(size)
+            self._bytes += size
+        self._messages.append(message)
+        self._arrived.set()
+
+    def give_up(self) -> None:
+        """The client is gone: the app has ``limits.goodbye_seconds`` to end, and is cancelled then."""
+        self.scope.deadline = min(self.scope.deadline, trio.current_time() + self._goodbye_seconds)
+
+    async def receive(self) -> Message:
+        """Take the next message: ASGI's ``receive``. After the disconnect it returns that again."""
+        await trio.lowlevel.checkpoint()
+        while not self._messages and self._ended is None:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        if not self._messages:
+            return self._ended
+        message = self._messages.popleft()
+        kind = message["type"]
+        if kind in ("websocket.disconnect", "http.disconnect"):
+            self._ended = message
+        elif kind == "http.request" or (kind == "websocket.receive" and not self.tracked):
+            self.used_up()
+        return message
+
+    def used_up(self) -> None:
+        """Whoever took the oldest message is done with it."""
+        if not self._sizes:
+            return
+        was_full = self.full
+        self._bytes -= self._sizes.popleft()
+        if was_full and not self.full:
+            self._on_room()
+
+    def close(self) -> None:
+        """The app has returned: nothing is kept for it any more."""
+        self._closed = True
+        self._messages.clear()
+        self._sizes.clear()
+        self._bytes = 0
+        self._on_room()
+
+
+class AppGroup:
+    """Runs the app for the streams of one connection: Hypercorn's TaskGroup, in its contract.
+
+    Args:
+        nursery: the connection's.
+        limits: bounds of the inboxes.
+        on_room: called when an inbox that was full has room again.
+    """
+
+    def __init__(self, nursery: trio.Nursery, limits: Limits, on_room: Callable[[], None]) -> None:
+        self._nursery = nursery
+        self._limits = limits
+        self._on_room = on_room
+
+    async def spawn_app(self, app: Any, config: Any, scope: Any, send: Send) -> Inbox:
+        """Run the app for one request; returns where to put its messages."""
+        inbox = Inbox(self._limits, self._on_room)
+        scope["state"][INBOX_KEY] = inbox
+        self._nursery.start_soon(self._run, inbox, app, scope, send)
+        return inbox
+
+    def spawn(self, func: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a task of the connection's own."""
+        self._nursery.start_soon(func, *args)
+
+    async def _run(self, inbox: Inbox, app: Any, scope: Any, send: Send) -> None:
+        with inbox.scope:
+            try:
+                await app(scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+            except* Exception as errors:
+                logger.error("the app failed on a %s request: %s", scope["type"], where(errors))
+                logger.debug("the app's error", exc_info=errors)
+            finally:
+                inbox.close()
+                await send(None)
+
+
+async def send_to_nobody(message: Message) -> None:
+    """What a send to a client that is gone does: it lets others run, and slows down a loop that only sends."""
+    if message is not None:
+        await trio.sleep(NOBODY_SECONDS)
+
+
+def bounded_websockets(websocket_class: type[Any]) -> type[Any]:
+    """Return a subclass of a Quart app's ``websocket_class`` whose unread messages are bounded.
+
+    Quart-Trio takes what the client sends before anyone asks for it: 0.12 holds ten messages of any size, 0.13 any
+    number. With this class a message counts in the inbox until ``receive()`` has returned it, and nothing is
+    read from a client who is too far ahead. It also gives an empty binary message back as ``b""``, where Quart
+    makes None of it.
+    """
+
+    class BoundedWebsocket(websocket_class):  # type: ignore[misc]
+        """Quart's, with messages that count until they are received."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._inbox: Inbox | None = self.scope.get("state", {}).get(INBOX_KEY)
+            if self._inbox is not None:
+                self._inbox.tracked = True
+
+        async def receive(self) -> str | bytes:
+            """Wait for the client's next message."""
+            message: str | bytes | None = await super().receive()
+            if self._inbox is not None:
+                self._inbox.used_up()
+            return b"" if message is None else message
+
+    return BoundedWebsocket

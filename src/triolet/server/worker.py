@@ -1,0 +1,338 @@
+"""One worker: accepts connections, serves each in isolation, and drains when it is told to."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import resource
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import LifespanFailureError
+
+from ..errors import ConfigError
+from ..limits import Limits
+from .admission import BUSY, Admission
+from .door import Door, Stream, Upgrades
+from .guard import GuardedContext, GuardedServer, isolated
+from .link import Link, SocketLink
+from .stream import DRAINING_KEY, ClientStream
+
+__all__ = ["Settings", "Worker"]
+
+logger = logging.getLogger("triolet.server")
+
+ACCEPTS_AT_ONCE = 64
+FULL_PAUSE_SECONDS = 0.1
+COMPLAIN_SECONDS = 10
+CLIENTS_PART = 0.7
+"""Of the grace: what clients have; the rest is the app's."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker serves.
+
+    ``grace`` is how many seconds clients have from the signal to the end; ``tls`` a context, if TLS is spoken
+    here, whose ALPN decides about HTTP/2.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    grace: float = 10
+    tls: ssl.SSLContext | None = None
+    http2: bool = False
+    root_path: str = ""
+
+
+class Worker:
+    """Serves one ASGI app on listening sockets.
+
+    A connection's crash is its own: it is counted, logged in one line without payload, and closed.
+
+    Args:
+        app: the ASGI app. If it is a Quart app with a Triolet, WebSockets of that are served straight on their
+            sockets.
+        settings: how.
+
+    Attributes:
+        failed: whether the app ended by itself, so that the process should end with an error.
+    """
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.admission = Admission(settings.limits)
+        self.crashes = 0
+        self._config = hypercorn_config(settings)
+        self._context = GuardedContext()
+        self._state: dict[str, Any] = {}
+        self._wrapped = ASGIWrapper(app)
+        self._door = Door(settings.limits, self._upgrades, self._hypercorn, settings.root_path)
+        self._reserve = -1
+        self._complain_at = 0.0
+        self.failed = False
+        self.draining = trio.Event()
+        self._connections: trio.Nursery | None = None
+
+    async def run(
+        self,
+        listeners: list[socket.socket],
+        stop: Callable[[], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until ``stop`` returns, then drain and end within ``settings.grace`` seconds.
+
+        Args:
+            listeners: bound sockets, which are closed when draining begins.
+            stop: returns when the worker shall end, and again when it shall end at once.
+
+        Raises:
+            ConfigError: the app did not start; the message says what it said.
+        """
+        self._state[DRAINING_KEY] = self.draining
+        lifespan = Lifespan(self._wrapped, self._config, self._state)
+        try:
+            async with trio.open_nursery() as app_nursery:
+                await app_nursery.start(lifespan.handle_lifespan)
+                if await self._start(lifespan, stop):
+                    for listener in listeners:
+                        listener.listen(self.settings.limits.backlog)
+                    task_status.started()
+                    await self._live(listeners, stop, lifespan, app_nursery)
+                app_nursery.cancel_scope.cancel()
+        except* LifespanFailureError as failures:
+            raise ConfigError(f"the app did not start or end: {first_of(failures)}") from None
+        finally:
+            for listener in listeners:
+                close_listener(listener)
+
+    async def _start(self, lifespan: Lifespan, stop: Callable[[], Awaitable[None]]) -> bool:
+        """Start the app. Returns False where the worker was told to stop before it had started."""
+        started = False
+        async with trio.open_nursery() as starting:
+
+            async def give_up() -> None:
+                await stop()
+                starting.cancel_scope.cancel()
+
+            starting.start_soon(give_up)
+            await lifespan.wait_for_startup()
+            started = True
+            starting.cancel_scope.cancel()
+        if started and not lifespan.supported and self._upgrades() is not None:
+            raise ConfigError("the app did not start: a background task of it crashed")
+        return started
+
+    async def _live(
+        self,
+        listeners: list[socket.socket],
+        stop: Callable[[], Awaitable[None]],
+        lifespan: Lifespan,
+        app_nursery: trio.Nursery,
+    ) -> None:
+        with trio.CancelScope() as ending:
+            async with trio.open_nursery() as connections:
+                self._connections = connections
+                await self._accept_until(listeners, partial(self._stop_or_crash, stop, lifespan))
+                app_nursery.start_soon(self._cut_short, stop, ending)
+                await self._drain(connections, ending)
+            await lifespan.wait_for_shutdown()
+
+    def enter(self, link: Link, address: str = "") -> None:
+        """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
+        assert self._connections is not None, "the worker does not run"
+        if self.admission.enter(address):
+            self._connections.start_soon(self._connect, ClientStream(link), address)
+        else:
+            turn_away(link)
+
+    async def _connect(self, stream: ClientStream, address: str) -> None:
+        """Serve one connection until it ends, and close it whatever happens."""
+        try:
+            await isolated(partial(self._serve_stream, stream), self._crashed)
+        finally:
+            stream.abort()
+            self.admission.leave(address)
+
+    async def _stop_or_crash(self, stop: Callable[[], Awaitable[None]], lifespan: Lifespan) -> None:
+        """Wait to be told to stop, or for the app to end by itself: a background task of it crashed, or its log."""
+        async with trio.open_nursery() as either:
+
+            async def ended() -> None:
+                if not lifespan.supported:
+                    return  # an app that knows no lifespan cannot end it
+                await lifespan.shutdown.wait()
+                logger.error("the app has ended by itself: a background task of it crashed")
+                self.failed = True
+                either.cancel_scope.cancel()
+
+            either.start_soon(ended)
+            await stop()
+            either.cancel_scope.cancel()
+
+    async def _accept_until(self, listeners: list[socket.socket], stop: Callable[[], Awaitable[None]]) -> None:
+        self._reserve = os.open(os.devnull, os.O_RDONLY)
+        try:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(self._accept, listener)
+                await stop()
+                accepting.cancel_scope.cancel()
+        finally:
+            self._give_up_reserve()
+            for listener in listeners:
+                close_listener(listener)
+
+    async def _drain(self, connections: trio.Nursery, ending: trio.CancelScope) -> None:
+        """Ask everybody to leave. The app's own end needs a part of the grace as well."""
+        logger.info("draining %d connections", self.admission.connections)
+        now = trio.current_time()
+        ending.deadline = now + self.settings.grace
+        connections.cancel_scope.deadline = now + self.settings.grace * CLIENTS_PART
+        self.draining.set()
+        self._door.close()
+        await self._context.terminated.set()
+
+    async def _cut_short(self, stop: Callable[[], Awaitable[None]], ending: trio.CancelScope) -> None:
+        """Told to stop again: end at once."""
+        await stop()
+        ending.cancel()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            for _ in range(ACCEPTS_AT_ONCE):
+                try:
+                    connected, peer = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    await self._accept_failed(listener, error)
+                    break
+                self._enter(connected, peer)
+
+    def _enter(self, connected: socket.socket, peer: Any) -> None:
+        try:
+            link = SocketLink(connected, self.settings.limits.silence_seconds)
+        except OSError:  # gone before it was looked at
+            connected.close()
+            return
+        self.enter(link, str(peer[0]) if isinstance(peer, tuple) else "")
+
+    async def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
+        """Out of descriptors: give up the one in reserve to answer 503, and take it back."""
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            return  # that one client is gone already (accept(2): treat like EAGAIN)
+        now = trio.current_time()
+        if now >= self._complain_at:
+            self._complain_at = now + COMPLAIN_SECONDS
+            logger.error("cannot accept with %d connections: %s", self.admission.connections, os.strerror(error.errno))
+        self._give_up_reserve()
+        with suppress(OSError):  # nobody there any more
+            turn_away(SocketLink(listener.accept()[0], self.settings.limits.silence_seconds))
+        with suppress(OSError):  # then there is none until the next time
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
+        await trio.sleep(FULL_PAUSE_SECONDS)
+
+    def _give_up_reserve(self) -> None:
+        if self._reserve >= 0:
+            os.close(self._reserve)
+        self._reserve = -1
+
+    async def _serve_stream(self, stream: ClientStream) -> None:
+        try:
+            if self.settings.tls is None:
+                await self._door.serve(stream)
+            else:
+                await self._serve_tls(stream, self.settings.tls)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client went
+
+    async def _serve_tls(self, stream: ClientStream, context: ssl.SSLContext) -> None:
+        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        with trio.move_on_after(self.settings.limits.header_seconds) as handshake:
+            await secure.do_handshake()
+        if handshake.cancelled_caught:
+            return
+        if secure.selected_alpn_protocol() == "h2":
+            await self._hypercorn(secure, b"")
+        else:
+            await self._door.serve(secure)
+
+    async def _hypercorn(self, stream: Stream, first: bytes) -> None:
+        await GuardedServer(
+            self._wrapped,
+            self._config,
+            self._context,
+            ConnectionState(self._state.copy()),
+            stream,
+            limits=self.settings.limits,
+            first=first,
+        ).run()
+
+    def _crashed(self) -> None:
+        self.crashes += 1
+
+    def _upgrades(self) -> Upgrades | None:
+        service = getattr(self.app, "extensions", {}).get("triolet")
+        return None if service is None else service.upgrades
+
+
+def hypercorn_config(settings: Settings) -> Config:
+    """What Hypercorn's protocol code is told."""
+    config = Config()
+    config.include_server_header = False
+    config.h11_max_incomplete_size = settings.limits.header_bytes
+    config.keep_alive_timeout = settings.limits.header_seconds
+    config.websocket_max_message_size = settings.limits.message_bytes
+    config.root_path = settings.root_path
+    config.accesslog = None
+    config.errorlog = logger
+    return config
+
+
+def first_of(failures: BaseExceptionGroup[LifespanFailureError]) -> BaseException:
+    """The first error of a group."""
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close a listening socket, and take a Unix socket's name away. Closing it again does nothing."""
+    if listener.fileno() < 0:
+        return
+    name = listener.getsockname() if listener.family == socket.AF_UNIX else None
+    listener.close()
+    if name:
+        with suppress(OSError):
+            os.unlink(name)
+
+
+def turn_away(link: Link) -> None:
+    """Answer 503 with what the kernel takes at once, and close."""
+    with suppress(OSError):  # it went by itself
+        link.send(BUSY % random.randint(2, 20))
+    link.close()
+
+
+def raise_descriptor_limit() -> int:
+    """Raise ``RLIMIT_NOFILE`` to its hard limit. Returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
