@@ -1,0 +1,88 @@
+"""Long and short polling: a page of events and the cursor to ask with next. No state is kept between two polls."""
+
+from __future__ import annotations
+
+import trio
+
+from ..closing import RESTARTING
+from ..connection import Surroundings
+from ..errors import LogError
+from ..event import Cursor
+from ..log.base import Page
+from ..wire.poll import poll_body
+from .base import Ask, Transport
+
+__all__ = ["Answer", "poll"]
+
+
+class Answer:
+    """What a poll is answered with: ``status``, ``headers`` and ``body``."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+async def poll(surroundings: Surroundings, channel: str, ask: Ask, if_none_match: str | None) -> Answer:
+    """Answer a poll.
+
+    A long poll waits until there is an event or its time is over; a short one answers at once, with 304 where
+    nothing is new. A server that drains answers at once.
+
+    Raises:
+        LogError: the log cannot be read.
+
+    Cancellation: nothing is lost: the client asks again with the cursor it has.
+    """
+    if ask.transport is Transport.LONG_POLL:
+        page = await _wait_for_page(surroundings, channel, ask)
+    else:
+        page = await surroundings.hub.page(channel, ask.after)
+    # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
+    cursor = page.events[-1].cursor if page.events else page.head
+    live = cursor == page.head
+    etag = f'"{ask.after}-{cursor}"'
+    headers = [(b"cache-control", b"no-cache"), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
+    if ask.transport is Transport.SHORT_POLL and if_none_match is not None and etag in if_none_match:
+        return Answer(304, headers, b"")
+    retry = _retry(surroundings, ask, live)
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000))
+    return Answer(200, [*headers, (b"content-type", b"application/json")], body)
+
+
+async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> Page:
+    after: Cursor | None = ask.after
+    if after is None:
+        after = (await surroundings.hub.page(channel, None)).head
+
+    async def answer_when_draining() -> None:
+        await surroundings.draining.wait()
+        waiting.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_when_draining)
+        page: Page | LogError
+        try:
+            with trio.CancelScope() as waiting:
+                page = await surroundings.hub.page(channel, after, ask.wait)
+            if waiting.cancelled_caught:
+                page = await surroundings.hub.page(channel, after)
+        except LogError as error:  # to be raised as what it is, not in the nursery's group
+            page = error
+        nursery.cancel_scope.cancel()
+    if isinstance(page, LogError):
+        raise page
+    return page
+
+
+def _retry(surroundings: Surroundings, ask: Ask, live: bool) -> int:
+    """When to ask again, in ms: at once where there is more or the next poll waits; drawn where we drain."""
+    if surroundings.draining.is_set():
+        assert RESTARTING.retry is not None
+        return surroundings.random.randint(*RESTARTING.retry)
+    if not live or ask.transport is Transport.LONG_POLL:
+        return 0
+    return int(surroundings.limits.poll_seconds * 1000)

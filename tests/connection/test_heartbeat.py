@@ -1,0 +1,125 @@
+"""Beats, and clients that went without a word: to the second."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.peer import PING, PONG, TEXT, peer
+from tests.shop import ORDER, ORDERS, make_shop
+from triolet import Limits
+from triolet.testing.server import serve
+
+
+async def test_a_quiet_websocket_hears_a_beat_every_beat_seconds(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20))
+    async with serve(app) as server, server.websocket(ORDERS) as client:
+        head = (await client.until("live"))["cursor"]
+        for n in (1, 2, 3):
+            beat = await client.next()
+            assert (beat["type"], beat["cursors"]) == ("beat", {ORDER: head})
+            assert trio.current_time() == pytest.approx(20 * n)
+
+
+async def test_a_quiet_event_stream_hears_a_beat_and_keeps_its_place(autojump_clock: MockClock) -> None:
+    app, live = make_shop(Limits(beat_seconds=20))
+    async with serve(app) as server, server.events(ORDERS) as stream:
+        await stream.own("live")
+        event = await live.publish(ORDER, 1)
+        await stream.event()
+        block = await stream.block()
+        assert block is not None
+        assert (block["event"], block["id"]) == ("triolet.beat", str(event.cursor))
+        assert json.loads(block["data"])["cursors"] == {ORDER: str(event.cursor)}
+        assert trio.current_time() == pytest.approx(20)
+
+
+async def test_a_beat_says_the_servers_time_in_ms(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, server.websocket("/live") as client:
+        beat = await client.until("beat")
+        assert beat["time"] > 1_700_000_000_000
+        assert beat["cursors"] == {}
+
+
+async def test_a_beat_says_how_far_each_of_many_channels_was_sent(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, server.websocket("/live") as client:
+        ids = {}
+        for order in ("A1", "A2"):
+            ids[f"orders/{order}"] = str((await live.publish(f"orders/{order}", 1)).cursor)
+            await client.say(type="follow", url=f"/orders/{order}/events", after=0)
+        assert (await client.until("beat"))["cursors"] == ids
+
+
+async def test_a_raw_socket_hears_pings_and_no_beats(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20))
+    async with serve(app) as server, peer(server, "/raw") as client:
+        frame = await client.frame()
+        assert frame is not None
+        assert frame.opcode == PING
+        assert trio.current_time() == pytest.approx(20)
+
+
+@pytest.mark.parametrize("path", [ORDERS, "/live", "/raw", "/warehouse"])
+async def test_a_websocket_that_says_nothing_is_gone_at_silence_seconds(path: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    async with serve(app) as server, peer(server, path) as client:
+        await trio.sleep(49.999)
+        assert server.connections == 1
+        assert await client.ended() == 4409
+        assert trio.current_time() == pytest.approx(50)
+
+
+async def test_any_word_of_a_client_is_a_sign_of_life(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(silence_seconds=50))
+    async with serve(app) as server, peer(server, "/warehouse") as client:
+        for opcode, payload in ((PONG, ""), (PING, ""), (TEXT, '{"type":"message","data":1}')):
+            await trio.sleep(49)
+            await client.send(opcode, payload)
+        assert await client.ended() == 4409
+        assert trio.current_time() == pytest.approx(3 * 49 + 50)
+
+
+async def test_a_client_that_answers_pings_stays(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, server.websocket(ORDERS) as client:
+        for _ in range(100):
+            await client.until("beat")
+        assert trio.current_time() == pytest.approx(2_000)
+
+
+async def test_an_event_stream_needs_no_sign_of_life(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, server.events(ORDERS) as stream:
+        for _ in range(100):
+            assert await stream.own("beat")
+        assert trio.current_time() == pytest.approx(2_000)
+
+
+async def test_a_ping_is_answered_with_its_payload(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, peer(server, "/raw") as client:
+        for payload in (b"", b"are you there?", b"\x00" * 125):
+            await client.send(PING, payload)
+            assert await client.frame() == (PONG, payload)
+
+
+async def test_of_the_pings_of_a_client_that_does_not_read_the_last_is_answered(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, peer(server, ORDERS, kernel_bytes=1_000) as client:
+        await client.until("live")
+        await live.publish_many(ORDER, ["x" * 500] * 10)
+        await trio.sleep(1)
+        for n in range(5):
+            await client.send(PING, b"%d" % n)
+        await trio.sleep(1)
+        pongs = []
+        with trio.move_on_after(1):
+            while (frame := await client.frame()) is not None:
+                if frame.opcode == PONG:
+                    pongs.append(frame.payload)
+        assert pongs == [b"4"]

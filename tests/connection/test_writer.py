@@ -1,0 +1,133 @@
+"""The writer: from behind to live, channel by channel, and never past a round that is being written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from trio.testing import MockClock
+
+from tests.hub.doubles import CHANNEL, Client, Sink, offsets, publish, running
+from tests.peer import Peer, peer
+from tests.shop import make_shop
+from triolet import Connection, Cursor, Limits
+from triolet.connection import Surroundings
+from triolet.connection.writer import write
+from triolet.hub import Hub, State
+from triolet.hub.hub import WRITES_BETWEEN_CHECKPOINTS
+from triolet.log import MemoryLog
+from triolet.server.outlet import LinkOutlet
+from triolet.testing.network import ClientEnd, link_pair
+from triolet.testing.server import serve
+from triolet.wire.codec import WEBSOCKET
+
+
+@asynccontextmanager
+async def writing(hub: Hub, limits: Limits | None = None) -> AsyncIterator[tuple[Connection, ClientEnd]]:
+    """A connection of which nothing but the writer runs."""
+    client, link = link_pair()
+    surroundings = Surroundings(hub, limits or Limits(), trio.Event(), random.Random(0), lambda: 0.0)
+    conn = Connection(surroundings, LinkOutlet(link), WEBSOCKET)
+    async with trio.open_nursery() as nursery:
+        conn.begin(nursery)
+        nursery.start_soon(write, conn)
+        yield conn, client
+        nursery.cancel_scope.cancel()
+    conn.detach()
+
+
+def state(conn: Connection, channel: str) -> State:
+    return conn.followers[channel].state
+
+
+async def test_one_that_read_past_the_round_being_written_becomes_live_with_the_next() -> None:
+    log = MemoryLog()
+    async with running(log) as hub, writing(hub) as (conn, _), trio.open_nursery() as nursery:
+        crowd = [await Client(hub, Sink()).follow() for _ in range(2 * WRITES_BETWEEN_CHECKPOINTS + 1)]
+        for one in crowd:
+            await one.read_on()
+        await conn.add_follower("other", None)
+        await trio.testing.wait_all_tasks_blocked()
+        assert state(conn, "other") is State.LIVE
+        act = trio.Event()
+
+        async def fall_behind() -> None:
+            await act.wait()  # the round of the crowd is being written; that of "other" comes after it
+            conn.followers["other"].fall_behind()
+
+        nursery.start_soon(fall_behind)
+        crowd[0].sink.on_write = act.set
+        await publish(log, channel=CHANNEL)
+        await publish(log, channel="other")
+        await trio.testing.wait_all_tasks_blocked()
+        assert state(conn, "other") is State.LIVE
+        assert hub.statistics().live == len(crowd) + 1
+
+
+async def test_channels_that_are_behind_take_turns() -> None:
+    log = MemoryLog(epoch="e")
+    async with running(log, Limits(page_events=2)) as hub, writing(hub) as (conn, client):
+        assert conn.outlet.write(b"x" * 100_000)  # nothing more is written before this is read
+        for channel in ("one", "two"):
+            await publish(log, 6, channel=channel)
+            await conn.add_follower(channel, Cursor("e", 0))
+        peer = Peer(client)
+        await peer._read(100_000)
+        channels = [(await peer.until("event"))["channel"] for _ in range(12)]
+        assert channels == ["one", "one", "two", "two"] * 3
+
+
+async def test_two_channels_of_one_slow_client_never_write_into_each_other(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, peer(server, "/live", kernel_bytes=1_500) as client:
+        for order in ("A1", "A2"):
+            await client.say(type="follow", url=f"/orders/{order}/events")
+            await client.until("live")
+        for n in range(10):
+            await live.publish("orders/A1", [n, "x" * 1_000])
+            await live.publish("orders/A2", [n, "small"])
+            await trio.sleep(0.1)
+        heard = [await client.until("event") for _ in range(20)]
+        for order in ("A1", "A2"):
+            numbers = [message["data"][0] for message in heard if message["channel"] == f"orders/{order}"]
+            assert numbers == list(range(10))
+
+
+async def test_a_handler_and_its_channels_share_a_slow_client_whole_frame_by_whole_frame(
+    autojump_clock: MockClock,
+) -> None:
+    app, live = make_shop()
+
+    @live.socket("/busy")
+    async def busy(conn: Connection) -> None:
+        await conn.follow("news", after=0)
+        async with trio.open_nursery() as nursery:
+            for word in ("one", "two"):
+                nursery.start_soon(repeat, conn, word)
+
+    async def repeat(conn: Connection, word: str) -> None:
+        for n in range(50):
+            await conn.send([word, n, "x" * 200])
+
+    async with serve(app) as server:
+        await live.publish_many("news", ["x" * 300] * 30)
+        async with peer(server, "/busy", kernel_bytes=1_000) as client:
+            heard = [await client.message() for _ in range(133)]
+        said = [message["data"] for message in heard if message["type"] == "message"]
+        for word in ("one", "two"):
+            assert [n for spoken, n, _ in said if spoken == word] == list(range(50))
+        events = [int(message["id"].rpartition(".")[2]) for message in heard if message["type"] == "event"]
+        assert events == list(range(1, 31))
+
+
+async def test_a_page_from_the_window_is_written_as_one_batch() -> None:
+    log = MemoryLog(epoch="e")
+    async with running(log) as hub, writing(hub) as (conn, client):
+        await conn.add_follower(CHANNEL, None)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.receive_some()
+        await publish(log, 5)
+        await trio.testing.wait_all_tasks_blocked()
+        assert offsets(await client.receive_some()) == [1, 2, 3, 4, 5]
