@@ -1,0 +1,152 @@
+/** A position in a channel, and the check that nothing is missing. Knows nothing of the network. */
+
+import { Ended, tell } from "./line.js";
+
+/** The number of an event within its channel: 1043 for "5f3a.1043". */
+export function offsetOf(cursor) {
+  return Number(cursor.slice(cursor.lastIndexOf(".") + 1));
+}
+
+function epochOf(cursor) {
+  return cursor.slice(0, Math.max(0, cursor.lastIndexOf(".")));
+}
+
+/**
+ * How many events lie after one cursor, up to another; null where they belong to two lives of the log. A bare offset
+ * belongs to the present one, and a bare "0" stands right before whatever is the oldest event.
+ */
+function distance(from, to, oldest = 0) {
+  if (from === "0") return oldest;
+  const comparable = !epochOf(from) || epochOf(from) === epochOf(to);
+  return comparable ? offsetOf(to) - offsetOf(from) : null;
+}
+
+/**
+ * A position in a channel: what `follow` returns. It checks that offsets come without a hole.
+ *
+ * A hole that the server did not announce is a fault: `onFault` hears of it, and the connection is made anew from the
+ * last good cursor. When the events are missing again, `onGap` gets them as lost (reason "hole"), and it goes on.
+ * A repeated event is a fault too, and is not delivered again.
+ */
+export class Track {
+  #options;
+  #owner;
+  #head = null;
+  #holeAt = null;
+
+  constructor(url, options, owner) {
+    /** @type {?string} the URL that is followed; null where the app on the server chose the channel */
+    this.url = url;
+    /** @type {?string} the channel's name, once the server has said it */
+    this.channel = null;
+    /** @type {?string} where the page started */
+    this.start = options.after == null ? null : String(options.after);
+    /** @type {?string} the newest event that was delivered: keep it, to go on from it after a reload */
+    this.cursor = this.start;
+    /** @type {State} */
+    this.state = "connecting";
+    this.#options = options;
+    this.#owner = owner;
+  }
+
+  /** Events that are known to exist and have not come yet. See {@link Track#expect}. */
+  get lag() {
+    if (this.#head === null || this.cursor === null) return 0;
+    return Math.max(0, distance(this.cursor, this.#head) ?? 0);
+  }
+
+  /** Tells of an event that is known from elsewhere (the answer to a POST), so that `lag` counts it. */
+  expect(cursor) {
+    const step = this.#head === null ? null : distance(this.#head, cursor);
+    if (step === null || step > 0) this.#head = cursor;
+  }
+
+  /** Ends following. */
+  close() {
+    this.#owner.leave(this);
+  }
+
+  /** Tries again at once, if it is waiting to. A browser's "online" event does so by itself. */
+  retry() {
+    this.#owner.retry();
+  }
+
+  /** @param {State} state  @internal */
+  become(state, why = {}) {
+    if (this.state === "gone" || (state === this.state && !why.error)) return;
+    this.state = state;
+    tell(this.#options.onState, state, why, this);
+  }
+
+  /** Takes one message of the protocol, whichever transport it came by. @internal */
+  take(message) {
+    switch (message.type) {
+      case "open":
+        return this.#open(message);
+      case "event":
+        return this.#event(message);
+      case "gap":
+        return this.#gap(message);
+      case "live":
+        this.#reach(message.cursor);
+        return this.become("live");
+      case "beat":
+        if (this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
+        return tell(this.#options.onBeat, message, this);
+    }
+  }
+
+  #open({ channel, cursor }) {
+    const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
+    const step = isOurs ? 0 : distance(this.cursor, cursor);
+    this.channel = channel;
+    this.cursor ??= cursor;
+    this.become("behind");
+    // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
+    if (step === null || step > 0) this.#lose(cursor, "skipped");
+  }
+
+  #event({ channel, id, event, data, time, key }) {
+    const step = distance(this.cursor, id, 1);
+    if (step !== null && step < 1) return this.#repeat(id);
+    if (step !== 1) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
+    this.cursor = id;
+    tell(this.#options.onEvent, { channel: channel ?? this.channel, id, event, data, time, key }, this);
+  }
+
+  /** Not delivered again. Where the app chose the place, it may well have chosen an earlier one. */
+  #repeat(id) {
+    if (this.url !== null) this.#fault("repeat", id);
+  }
+
+  #gap({ from, to, missed, reason }) {
+    const gap = { channel: this.channel, from, to, missed, reason };
+    this.cursor = to;
+    tell(this.#options.onGap ?? console.warn, gap, this);
+  }
+
+  /** The server says that everything up to here has been sent. */
+  #reach(cursor) {
+    const step = distance(this.cursor, cursor);
+    if (step === null || step > 0) this.#hole(cursor);
+    else if (step === 0) this.cursor = cursor; // ours may have been a bare offset
+  }
+
+  #hole(to) {
+    this.#fault("hole", to);
+    if (this.#holeAt !== this.cursor) {
+      this.#holeAt = this.cursor;
+      throw new Ended("events are missing");
+    }
+    this.#lose(to, "hole");
+  }
+
+  #lose(to, reason) {
+    this.#gap({ from: this.cursor, to, missed: distance(this.cursor, to), reason });
+  }
+
+  #fault(kind, cursor) {
+    const fault = { kind, channel: this.channel, from: this.cursor, to: cursor };
+    tell(this.#options.onFault ?? console.error, fault, this);
+  }
+}
