@@ -1,0 +1,88 @@
+"""``triolet serve``: what it understands, and what it says about what cannot work."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from quart_trio import QuartTrio
+
+from triolet import ConfigError, Limits, Triolet
+from triolet.cli import main
+from triolet.cli.serve import add_arguments, load_app, settings_for
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[str]:
+    """A folder with an app in it; the interpreter's paths and modules are put back afterwards."""
+    (tmp_path / "shopfront.py").write_text(
+        "from quart_trio import QuartTrio\napp = QuartTrio('shop')\ndef make(): return app\nimport_me = None\n"
+    )
+    (tmp_path / "halfway.py").write_text("import no_such_library\n")
+    paths = sys.path[:]
+    yield str(tmp_path)
+    sys.path[:] = paths
+    sys.modules.pop("shopfront", None)
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("name", ["shopfront:app", "shopfront", "shopfront:make()"])
+def test_an_app_is_found_by_module_and_name(folder: str, name: str) -> None:
+    assert isinstance(load_app(name, folder), QuartTrio)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("nowhere:app", "no module 'nowhere'"),
+        ("shopfront:other", "no 'other'"),
+        (":app", "names no app"),
+        ("shopfront:import_me", "no 'import_me'"),
+    ],
+)
+def test_an_app_that_is_not_there_is_named_in_the_error(folder: str, name: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load_app(name, folder)
+
+
+def test_a_library_that_an_app_misses_is_not_called_a_missing_app(folder: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        load_app("halfway:app", folder)
+
+
+def test_the_limits_are_those_of_the_apps_triolet() -> None:
+    app = QuartTrio("shop")
+    Triolet(app, limits=Limits(connections=7))
+    assert settings_for(app, options("a:app", "--grace", "3")).limits.connections == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--certfile", "x.pem"], "both --certfile and --keyfile"),
+        (["--http2"], "needs TLS"),
+        (["--certfile", "/no/such.pem", "--keyfile", "/no/such.key"], "cannot use the certificate"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(arguments: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        settings_for(QuartTrio("shop"), options("a:app", *arguments))
+
+
+def test_the_command_says_what_is_wrong_and_fails(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "nowhere:app", "--app-dir", folder]) == 1
+    assert "there is no module 'nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("grace", ["0", "-1", "never", "100000"])
+def test_a_grace_that_makes_no_sense_is_a_usage_error(grace: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "a:app", "--grace", grace])

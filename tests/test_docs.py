@@ -1,0 +1,155 @@
+"""What the documentation says is tried out: the tutorial's apps, its transcripts, the messages of the wire."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+from quart_trio import QuartTrio
+
+from triolet.testing.server import EventStream, serve
+from triolet.wire import messages
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def load(name: str) -> ModuleType:
+    """A module of the tutorial, anew: as after a restart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS / "tutorial")
+        patch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The contents of a page's code blocks of one kind, without their indentation."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = re.findall(rf"^\.\. code-block:: {kind}\n\n((?: +.*\n|\n)+)", text, re.MULTILINE)
+    return [re.sub(r"^   ", "", block, flags=re.MULTILINE).strip() for block in found]
+
+
+def same_for_all_runs(text: str) -> str:
+    """A transcript without what differs from run to run: the log's epoch and the time."""
+    return re.sub(r"(?<![\w-])[\w-]{8}\.(\d+)", r"EPOCH.\1", re.sub(r"time: \d{13}", "time: NOW", text))
+
+
+async def read_blocks(stream: EventStream, count: int) -> str:
+    """The next blocks of a stream, as text."""
+    read = [await stream.block() for _ in range(count)]
+    return "\n\n".join("\n".join(f"{name}: {value}" for name, value in (block or {}).items()) for block in read)
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuartTrio:
+    """The tutorial's whole app, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    found: QuartTrio = load("app").app
+    return found
+
+
+async def log_in(server: Any) -> dict[str, str]:
+    """What a browser sends along after it was at ``/login/ada``."""
+    answer = await server.get("/login/ada")
+    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
+async def test_the_tutorials_first_app_says_what_the_tutorial_shows(autojump_clock: object) -> None:
+    listening, published, *_ = blocks("tutorial.rst", "console")[2:]
+    (arrived,) = blocks("tutorial.rst", "text")
+    async with serve(load("first").app) as server:
+        async with server.events("/orders/A123/events") as stream:
+            assert same_for_all_runs(await read_blocks(stream, 3)) == same_for_all_runs(listening.partition("\n")[2])
+            answer = await server.post("/orders/A123/paid")
+            assert same_for_all_runs(answer.body.decode().strip()) == same_for_all_runs(published.partition("\n")[2])
+            assert same_for_all_runs(await read_blocks(stream, 1)) == same_for_all_runs(arrived)
+        await server.post("/orders/A123/packed")
+        await server.post("/orders/A123/shipped")
+        back = {"last-event-id": answer.json["id"]}
+        async with server.events("/orders/A123/events", headers=back) as stream:
+            events = [await stream.event(), await stream.event()]
+        assert [event and event["data"] for event in events] == [{"state": "packed"}, {"state": "shipped"}]
+
+
+async def test_the_tutorials_order_is_shown_to_its_owner_alone(app: QuartTrio) -> None:
+    async with serve(app) as server:
+        assert (await server.get("/orders/A123/events")).status == 404
+        ada = await log_in(server)
+        assert (await server.get("/orders/A123/events", **ada)).status == 200
+        assert (await server.get("/orders/A124/events", **ada)).status == 404
+        assert (await server.get("/orders/A999/events", **ada)).status == 404
+        assert b"Your order" in (await server.get("/orders/A123", **ada)).body
+
+
+async def test_the_tutorials_warehouse_packs_an_order_once(app: QuartTrio) -> None:
+    async with serve(app) as server:
+        await server.post("/orders/A123/paid")
+        async with server.websocket("/warehouse") as socket:
+            await socket.say(type="follow", url="/tasks/events", after="0")
+            assert (await socket.event())["data"] == {"pick": "A123"}
+            for _ in range(2):
+                await socket.say(type="message", data={"picked": "A123"})
+                while (answer := await socket.next())["type"] != "message":
+                    pass
+                assert answer["data"] == {"thanks": "A123 is packed"}
+        page = (await server.get("/orders/A123/events?after=0", **await log_in(server))).json
+        assert [event["data"]["state"] for event in page["events"]] == ["paid", "packed"]
+
+
+async def test_the_tutorials_events_are_there_after_a_restart(app: QuartTrio) -> None:
+    async with serve(app) as server:
+        cursor = (await server.post("/orders/A123/paid")).json["id"]
+    async with serve(load("app").app) as server:
+        page = (await server.get("/orders/A123/events?after=0", **await log_in(server))).json
+    assert [event["id"] for event in page["events"]] == [cursor]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.rst"])
+async def test_the_app_on_the_front_page_works(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    code = re.search(r"^( *)from quart_trio import.*?return \{\"id\".*?\}", text, re.MULTILINE | re.DOTALL)
+    assert code is not None
+    namespace: dict[str, Any] = {"__name__": "front_page"}
+    exec(re.sub(rf"^{code[1]}", "", code[0], flags=re.MULTILINE), namespace)
+    async with serve(namespace["app"]) as server:
+        cursor = (await server.post("/orders/A123/paid")).json["id"]
+        found = (await server.get("/orders/A123/events?after=0")).json
+    assert [event["id"] for event in found["events"]] == [cursor]
+
+
+@pytest.mark.parametrize("example", [text for text in blocks("wire.rst", "json") if '"type"' in text])
+def test_the_messages_in_the_docs_are_those_on_the_wire(example: str) -> None:
+    decoder = json.JSONDecoder()
+    while example:
+        message, end = decoder.raw_decode(example)
+        check_message(message)
+        example = example[end:].lstrip()
+
+
+def check_message(message: dict[str, Any]) -> None:
+    kinds = {
+        "open": messages.Open,
+        "live": messages.Live,
+        "gap": messages.GapMessage,
+        "beat": messages.Beat,
+        "bye": messages.Bye,
+        "refused": messages.Refused,
+    }
+    match message:
+        case {"type": "follow" | "unfollow" | "message"}:
+            messages.parse_client(json.dumps(message), depth=32)
+        case {"type": "event"}:
+            assert list(message) == ["type", "channel", "id", "event", "data", "time"]
+        case {"type": kind}:
+            again = msgspec.json.encode(msgspec.json.decode(json.dumps(message), type=kinds[kind]))
+            assert json.loads(again) == message
+        case {"events": [event]}:
+            check_message(event)

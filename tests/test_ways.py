@@ -1,0 +1,245 @@
+"""Every way to a client keeps the promises: straight on its socket, through ASGI middleware, and over TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+import trio
+from quart_trio import QuartTrio
+from trio.testing import MockClock
+
+from tests.listeners import STREAMS, TRANSPORTS, listening
+from tests.peer import BINARY, CLOSE, TEXT, peer
+from tests.shop import ORDER, ORDERS, make_shop
+from triolet import Connection, Limits
+from triolet.testing.network import ClientEnd
+from triolet.testing.server import MemoryServer, serve
+
+WAYS = ("straight", "middleware", "tls")
+BIG = "x" * 3_000
+
+
+class Seen:
+    """Middleware that counts what passes through it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.requests = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.requests += scope["type"] != "lifespan"
+        await self.app(scope, receive, send)
+
+
+class TlsEnd:
+    """A client's end, through TLS."""
+
+    def __init__(self, end: ClientEnd) -> None:
+        self.reset = end.reset
+        secure = trio.SSLStream(end, anonymous(ssl.PROTOCOL_TLS_CLIENT), https_compatible=True)
+        self.send_all = secure.send_all
+        self.receive_some = secure.receive_some
+        self.aclose = secure.aclose
+
+
+def anonymous(side: Any) -> ssl.SSLContext:
+    """TLS without a certificate: there is nobody here to prove anything to."""
+    context = ssl.SSLContext(side)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AECDH-AES256-SHA:@SECLEVEL=0")
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@asynccontextmanager
+async def served(app: QuartTrio, way: str, **settings: Any) -> AsyncIterator[MemoryServer]:
+    """Serve an app so that clients are reached in a certain way."""
+    if way == "middleware":
+        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]
+    if way == "tls":
+        settings["tls"] = anonymous(ssl.PROTOCOL_TLS_SERVER)
+    async with serve(app, **settings) as server:
+        if way == "tls":
+            connect = server.connect
+            server.connect = lambda **options: cast(ClientEnd, TlsEnd(connect(**options)))  # type: ignore[method-assign]
+        yield server
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_client_hears_what_it_missed_and_then_what_happens(
+    transport: str, way: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+    async with served(app, way) as server:
+        events = await live.publish_many(ORDER, [0, 1, 2])
+        async with listening(server, transport, ORDERS, events[0].cursor) as listener:
+            heard = await listener.until("live")
+            assert [message["data"] for message in heard if message["type"] == "event"] == [1, 2]
+            await live.publish(ORDER, 3)
+            assert (await listener.until("event"))[-1]["data"] == 3
+        if way == "middleware":
+            assert cast(Any, app.asgi_app).requests >= 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_client_that_does_not_read_is_gone_at_stall_seconds(
+    transport: str, way: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(Limits(stall_seconds=7))
+    async with (
+        served(app, way) as server,
+        listening(server, transport, ORDERS, kernel_bytes=4_000) as stalled,
+        listening(server, "websocket", ORDERS) as other,
+    ):
+        await stalled.until("live")
+        await other.until("live")
+        for n in range(30):
+            await live.publish(ORDER, [n, BIG])
+            assert (await other.until("event"))[-1]["data"][0] == n
+        assert trio.current_time() == 0
+        await trio.sleep(6.9)
+        assert server.followers == 2
+        await trio.sleep(0.2)
+        assert (server.connections, server.followers) == (1, 1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_little_that_is_not_read_stalls_a_client_too(
+    transport: str, way: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(Limits(stall_seconds=7))
+    async with served(app, way) as server, listening(server, transport, ORDERS, kernel_bytes=2_000) as listener:
+        await listener.until("live")
+        await live.publish_many(ORDER, ["x" * 900] * 5)
+        await trio.sleep(60)
+        assert (server.connections, server.followers) == (0, 0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_client_that_reads_on_after_a_while_misses_nothing(
+    transport: str, way: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+    async with served(app, way) as server, listening(server, transport, ORDERS, kernel_bytes=4_000) as listener:
+        await listener.until("live")
+        for n in range(60):
+            await live.publish(ORDER, [n, BIG])
+        await trio.sleep(5)
+        heard = await listener.until("live")
+        assert [message["data"][0] for message in heard if message["type"] == "event"] == list(range(60))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_draining_server_says_bye(transport: str, way: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app, way) as server, listening(server, transport, ORDERS) as listener:
+        await listener.until("live")
+        server.stop.set()
+        assert (await listener.until("bye"))[-1]["code"] == 1012
+        assert await listener.next() is None
+        await server.ended.wait()
+        assert trio.current_time() < 5
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_client_that_stalls_does_not_hold_up_the_end(
+    transport: str, way: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(Limits(stall_seconds=1_000, goodbye_seconds=1_000, write_seconds=1_000))
+    async with served(app, way, grace=10) as server:
+        async with listening(server, transport, ORDERS, kernel_bytes=2_000) as listener:
+            await listener.until("live")
+            await live.publish_many(ORDER, [BIG] * 5)
+            await trio.sleep(1)
+            server.stop.set()
+            await server.ended.wait()
+        assert trio.current_time() <= 11
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_client_that_vanishes_leaves_nothing(transport: str, way: str, autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with served(app, way) as server:
+        for _ in range(3):
+            async with listening(server, transport, ORDERS) as listener:
+                await listener.until("live")
+        await live.publish(ORDER, 1)
+        await trio.sleep(5)
+        assert (server.connections, server.followers) == (0, 0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("path", "opcode", "payload", "code"),
+    [
+        ("/warehouse", TEXT, b"no JSON", 1008),
+        ("/warehouse", BINARY, b"{}", 1003),
+        ("/fragile", TEXT, b'{"type":"message","data":1}', 1011),
+        ("/warehouse", CLOSE, (3000).to_bytes(2, "big"), 3000),
+    ],
+)
+async def test_a_socket_ends_with_the_right_code(
+    path: str, opcode: int, payload: bytes, code: int, way: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+
+    @live.socket("/fragile")
+    async def fragile(conn: Connection) -> None:
+        async for _ in conn:
+            raise RuntimeError
+
+    async with served(app, way) as server, peer(server, path) as client:
+        await client.send(opcode, payload)
+        assert await client.ended() == code
+        await trio.sleep(5)
+        assert (server.connections, server.worker.crashes) == (0, 0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_refused_upgrade_is_answered_as_the_view_says(way: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app, way) as server:
+        assert (await server.upgrade("/orders/secret/events")).status == 403
+        assert (await server.upgrade(ORDERS, {"origin": "http://evil.example"})).status == 403
+        assert (await server.upgrade(f"{ORDERS}?after=a.b.c")).status == 400
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_raw_socket_echoes_text_and_bytes(way: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app, way) as server, peer(server, "/raw") as client:
+        for opcode, payload in ((TEXT, b"text"), (BINARY, b"\x00\xff"), (BINARY, b"")):
+            await client.send(opcode, payload)
+            assert await client.frame() == (opcode, payload)
+
+
+async def test_a_page_over_tls_has_the_scheme_of_its_own_origin(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app, "tls") as server:
+        assert (await server.upgrade(ORDERS, {"origin": "https://test"})).status == 101
+        assert (await server.upgrade(ORDERS, {"origin": "http://test"})).status == 403
+
+
+async def test_a_handshake_of_tls_has_header_seconds(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(header_seconds=5))
+    async with serve(app, tls=anonymous(ssl.PROTOCOL_TLS_SERVER)) as server:
+        silent, wrong = server.connect(), server.connect()
+        await wrong.send_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        await trio.sleep(4.9)
+        assert server.connections == 1
+        await trio.sleep(0.2)
+        assert (server.connections, server.worker.crashes) == (0, 0)
+        silent.reset()
