@@ -1,0 +1,147 @@
+/** A clock, a fetch and a WebSocket that a test holds in its hand: no socket is opened, and no time passes. */
+
+/** Lets everything run that is ready to run. */
+export async function settle() {
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export class Clock {
+  #timers = new Map();
+  #number = 0;
+  now = 0;
+
+  setTimeout = (call, ms) => {
+    this.#timers.set(++this.#number, { at: this.now + ms, call });
+    return this.#number;
+  };
+
+  clearTimeout = (number) => this.#timers.delete(number);
+
+  /** The delays that somebody is waiting for, in ms from now. */
+  get pending() {
+    return [...this.#timers.values()].map(({ at }) => at - this.now).sort((one, other) => one - other);
+  }
+
+  async advance(ms) {
+    const end = this.now + ms;
+    await settle();
+    for (;;) {
+      const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, one], [, other]) => one.at - other.at);
+      if (!due.length) break;
+      const [number, { at, call }] = due[0];
+      this.#timers.delete(number);
+      this.now = at;
+      call();
+      await settle();
+    }
+    this.now = end;
+  }
+}
+
+/** A response that the test writes, piece by piece. */
+export class Stream {
+  #controller;
+  aborted = false;
+
+  constructor() {
+    const start = (controller) => (this.#controller = controller);
+    const body = new ReadableStream({ start });
+    this.response = new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+  }
+
+  /** Sends text as it is, or a message of the protocol: `("live", {…})`. */
+  async send(text, data) {
+    const block = data ? `event: triolet.${text}\ndata: ${JSON.stringify(data)}\n\n` : text;
+    await this.bytes(new TextEncoder().encode(block));
+  }
+
+  async bytes(bytes) {
+    this.#controller.enqueue(bytes);
+    await settle();
+  }
+
+  async event(id, data = {}) {
+    await this.send(`id: ${id}\nevent: note\ndata: ${JSON.stringify(data)}\ntime: 7\n\n`);
+  }
+
+  async end() {
+    this.#controller.close();
+    await settle();
+  }
+
+  abort(reason) {
+    this.aborted = true;
+    try {
+      this.#controller.error(reason);
+    } catch {
+      // it had ended by itself
+    }
+  }
+}
+
+export function json(body, headers = {}) {
+  return { response: Response.json(body, { headers }) };
+}
+
+export function status(code, headers = {}) {
+  return { response: new Response([204, 304].includes(code) ? null : "", { status: code, headers }) };
+}
+
+/** A network that gives prepared answers in turn; without one, it is down. */
+export class Network {
+  requests = [];
+
+  constructor(...answers) {
+    this.answers = answers;
+  }
+
+  fetch = async (url, { headers, signal }) => {
+    this.requests.push({ path: url.pathname + url.search, headers });
+    const answer = this.answers.shift();
+    if (!answer) throw new TypeError("network down");
+    signal.addEventListener("abort", () => answer.abort?.(signal.reason));
+    return answer.response;
+  };
+}
+
+/** Sockets that were opened, newest last: each is told by the test what happens to it. */
+export function makeSockets() {
+  const opened = [];
+  class FakeSocket {
+    readyState = 0;
+    sent = [];
+    closed = false;
+
+    constructor(url, protocol) {
+      Object.assign(this, { url: String(url), protocol });
+      opened.push(this);
+    }
+
+    send(text) {
+      this.sent.push(JSON.parse(text));
+    }
+
+    close() {
+      this.closed = true;
+      this.readyState = 3;
+    }
+
+    async open() {
+      this.readyState = 1;
+      this.onopen();
+      await settle();
+    }
+
+    async say(...messages) {
+      for (const message of messages) this.onmessage({ data: JSON.stringify(message) });
+      await settle();
+    }
+
+    async lose(code = 1006) {
+      this.readyState = 3;
+      this.onclose({ code, reason: "" });
+      await settle();
+    }
+  }
+  return { WebSocket: FakeSocket, opened };
+}

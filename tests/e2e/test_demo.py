@@ -1,0 +1,242 @@
+"""The shop in a browser: four clients on one page, and what they see when the network or the server goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from triolet import Triolet
+
+from .browser import Browser, Page, open_browser
+from .needs import needs
+from .server import Server, serving
+
+pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+CLIENTS = ("customer", "warehouse", "kiosk", "board")
+BURST = 40
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHOP_DB", str(tmp_path / "shop.db"))
+    return tmp_path / "shop.db"
+
+
+@pytest.fixture
+def server(tmp_path: Path, database: Path) -> Iterator[Server]:
+    with serving(tmp_path, "app:app", arguments=["--app-dir", str(SHOP)]) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    with browser.page(server.url) as page:
+        all_are(page, "live")
+        yield page
+
+
+def card(client: str) -> str:
+    return f'[data-client="{client}"]'
+
+
+def wait_for_client(page: Page, client: str, **data: Any) -> None:
+    """Wait until a client's card shows what it should: ``state``, ``offset``."""
+    for name, value in data.items():
+        page.wait(f"document.querySelector('{card(client)}').dataset.{name} === '{value}'")
+
+
+def all_are(page: Page, state: str) -> None:
+    page.wait("document.querySelectorAll('.client').length === 4")
+    for client in CLIENTS:
+        wait_for_client(page, client, state=state)
+
+
+def all_at(page: Page, offset: int) -> None:
+    for client in CLIENTS:
+        wait_for_client(page, client, offset=offset)
+
+
+def rows(page: Page, client: str) -> list[tuple[int, str]]:
+    """What a client heard, in order: the offset, and how it came (prompt, late, caught-up, gap)."""
+    heard = page.evaluate(
+        f"Array.from(document.querySelectorAll('{card(client)} .recent li'),"
+        " row => [Number(row.dataset.offset), row.dataset.kind]).reverse()"
+    )
+    return [(offset, kind) for offset, kind in heard]
+
+
+def offsets(page: Page, client: str) -> list[int]:
+    return [offset for offset, _ in rows(page, client)]
+
+
+def test_an_advanced_order_arrives_at_all_four_clients(page: Page) -> None:
+    for offset, state in enumerate(("paid", "packed", "shipped", "delivered"), 1042):
+        page.click(f'#advance[data-next="{state}"]')
+        all_at(page, offset)
+    for client in CLIENTS:
+        assert offsets(page, client) == [1041, 1042, 1043, 1044, 1045]
+    assert page.text(f"{card('customer')} .sentence") == "Delivered. Enjoy!"
+    assert page.text(f"{card('kiosk')} .screen") == "delivered"
+    assert page.complaints == []
+
+
+def test_a_task_picked_in_the_warehouse_packs_the_order(page: Page) -> None:
+    page.click("#advance")
+    page.click('[data-pick="A123"]')
+    all_at(page, 1043)
+    page.wait("document.querySelector('.tasks .nothing')")
+    assert page.text(f"{card('kiosk')} .screen") == "packed"
+
+
+def test_what_was_missed_while_the_network_was_cut_arrives_in_order(page: Page) -> None:
+    for client in CLIENTS:
+        page.click(f"{card(client)} [data-cut]")
+    all_are(page, "gone")
+    page.click("#advance")
+    page.click("#burst")
+    page.wait(f"document.querySelector('.cell[data-offset=\"{1042 + BURST}\"]')")
+    all_at(page, 1042 + BURST)
+    all_are(page, "live")
+    for client in CLIENTS:
+        assert offsets(page, client) == list(range(1041, 1043 + BURST))
+        assert {kind for _, kind in rows(page, client)[1:]} == {"caught-up"}
+    assert page.complaints == []
+
+
+def test_one_slow_client_falls_behind_alone_and_catches_up(page: Page) -> None:
+    page.click(f"{card('customer')} [data-slow]")
+    page.click("#burst")
+    wait_for_client(page, "customer", state="behind")
+    for client in ("warehouse", "kiosk", "board"):
+        wait_for_client(page, client, offset=1041 + BURST, state="live")
+    page.click(f"{card('customer')} [data-slow]")
+    wait_for_client(page, "customer", offset=1041 + BURST, state="live")
+    assert offsets(page, "customer") == list(range(1041, 1042 + BURST))
+
+
+def test_the_whole_browser_offline_and_back_has_missed_nothing(page: Page, server: Server) -> None:
+    page.offline(True)
+    wait_for_client(page, "board", state="gone")
+    server.request("POST", "/orders/A123/paid")
+    page.offline(False)
+    all_at(page, 1042)
+    all_are(page, "live")
+    for client in CLIENTS:
+        assert offsets(page, client) == [1041, 1042]
+
+
+def test_the_guided_tour_loses_the_network_between_1043_and_1044(page: Page) -> None:
+    for step in range(1, 7):
+        page.click(f'[data-step="{step}"]')
+    page.wait("document.querySelectorAll('.steps .done').length === 6")
+    wire = page.evaluate("Array.from(document.querySelectorAll('.wire p'), line => line.textContent)")
+    asked = [line for line in wire if line.startswith(("GET", "POST", "Last-Event-ID"))]
+    epoch = asked[1].split("after=")[1].split(".")[0]
+    assert asked == [
+        "GET /orders/A123/events HTTP/1.1",
+        f"GET /orders/A123/events?after={epoch}.1041 HTTP/1.1",
+        "POST /orders/A123/paid",
+        "POST /orders/A123/packed",
+        "POST /orders/A123/shipped",
+        f"GET /orders/A123/events?after={epoch}.1041 HTTP/1.1",
+        f"Last-Event-ID: {epoch}.1043",
+    ]
+    names = [name for name, following in pairwise(wire) if following == "event: order-status"]
+    assert names == [f"id: {epoch}.{offset}" for offset in (1042, 1043, 1044)]
+    all_at(page, 1044)
+    assert page.complaints == []
+
+
+def test_a_server_killed_and_started_again_has_lost_nothing(page: Page, server: Server) -> None:
+    page.click("#advance")
+    page.click("#burst")
+    all_at(page, 1042 + BURST)
+    server.kill()
+    all_are(page, "gone")
+    page.wait("!document.getElementById('away').hidden")
+    server.start()
+    all_are(page, "live")
+    page.click('#advance[data-next="packed"]')
+    all_at(page, 1043 + BURST)
+    for client in CLIENTS:
+        assert offsets(page, client) == list(range(1041, 1044 + BURST))
+    with pytest.raises(AssertionError, match="409"):
+        server.request("POST", "/orders/A123/delivered")
+
+
+def test_text_of_an_event_is_never_markup(page: Page, server: Server, database: Path) -> None:
+    text = "<img src=x onerror=\"document.title='taken over'\"><script>document.title='taken over'</script>"
+    server.kill()
+
+    async def publish() -> None:
+        async with Triolet(log=f"sqlite:///{database}") as live:
+            await live.publish("orders/A123", {"text": text}, name="position")
+
+    trio.run(publish)
+    server.start()
+    all_at(page, 1042)
+    for client in CLIENTS:
+        assert page.text(f"{card(client)} .recent .what") == text
+    assert page.evaluate("document.title") == "Order A123 · Triolet"
+    assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+
+
+NATIVE = """
+(async () => {
+  const url = "/orders/A150/events";
+  const { cursor } = await (await fetch("/orders/A150")).json();
+  window.heard = { eventsource: [], websocket: [], fetch: [] };
+  window.source = new EventSource(`${url}?after=${cursor}`);
+  source.addEventListener("order-status", (event) => heard.eventsource.push(`${event.lastEventId} ${event.data}`));
+  let last = cursor;
+  (function connect() {
+    const socket = new WebSocket(`ws://${location.host}${url}?after=${last}`);
+    socket.onclose = () => setTimeout(connect, 100);
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.type !== "event") return;
+      last = message.id;
+      heard.websocket.push(`${message.id} ${JSON.stringify(message.data)}`);
+    };
+  })();
+  let after = cursor;
+  (async () => {
+    for (;;) {
+      try {
+        const body = await (await fetch(`${url}?after=${after}&wait=5`)).json();
+        for (const { id, data } of body.events) heard.fetch.push(`${id} ${JSON.stringify(data)}`);
+        after = body.cursor;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+  })();
+  return cursor;
+})()
+"""
+
+
+def test_the_browsers_own_clients_follow_and_come_back(page: Page, server: Server) -> None:
+    epoch = str(page.evaluate(NATIVE)).split(".")[0]
+    server.request("POST", "/orders/A150/paid")
+    everywhere = "Object.values(heard).every(events => events.length === {})"
+    page.wait(everywhere.format(1))
+    server.kill()
+    server.start()
+    server.request("POST", "/orders/A150/packed")
+    page.wait(everywhere.format(2))
+    expected = [f'{epoch}.1042 {{"state":"paid"}}', f'{epoch}.1043 {{"state":"packed"}}']
+    assert page.evaluate("heard") == dict.fromkeys(("eventsource", "websocket", "fetch"), expected)

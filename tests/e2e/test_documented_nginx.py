@@ -1,0 +1,106 @@
+"""The nginx configuration that the documentation gives, in front of a real server, for each transport."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
+from .needs import needs, program
+from .server import Server, free_port, serving, wait_for
+
+pytestmark = needs("nginx")
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "nginx.conf"
+
+AROUND = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+http {{
+access_log off;
+client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+{documented}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def front(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """nginx's URL; only the two ports are other ones than in the documentation."""
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    text = DOCUMENTED.read_text(encoding="utf-8")
+    text = text.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    text = text.replace("127.0.0.1:8000;", f"127.0.0.1:{server.port};")
+    file = folder / "nginx.conf"
+    file.write_text(AROUND.format(folder=folder, documented=text))
+    command = [program("nginx"), "-p", str(folder), "-e", str(folder / "start.log"), "-c", str(file)]
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: _answers(url, process, folder), "nginx to answer")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(url: str, process: subprocess.Popen[bytes], folder: Path) -> bool:
+    assert process.poll() is None, (folder / "output").read_text() + (folder / "start.log").read_text()
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_websocket_gets_through_and_hears_an_event(server: Server, front: str) -> None:
+    # The browser's own Origin: host and port must reach the server as the browser knows them.
+    with connect(f"ws{front.removeprefix('http')}/c/ws/events", origin=Origin(front)) as socket:
+        assert [json.loads(socket.recv(10))["type"] for _ in range(2)] == ["open", "live"]
+        cursor = server.publish("ws", 1)
+        assert json.loads(socket.recv(10))["id"] == cursor
+
+
+def test_an_event_stream_is_passed_on_as_it_comes(server: Server, front: str) -> None:
+    with httpx.Client(timeout=10) as client, connect_sse(client, "GET", f"{front}/c/sse/events") as source:
+        events = (event for event in source.iter_sse() if event.data)  # httpx-sse makes one of `retry:` alone
+        assert [next(events).event for _ in range(2)] == ["triolet.open", "triolet.live"]
+        cursor = server.publish("sse", 1)
+        assert next(events).id == cursor
+
+
+def test_a_long_poll_waits_behind_nginx_until_there_is_an_event(server: Server, front: str) -> None:
+    cursor = httpx.get(f"{front}/c/poll/events").json()["cursor"]
+    with httpx.stream("GET", f"{front}/c/poll/events", params={"after": cursor, "wait": 1}) as answer:
+        assert _body(answer)["events"] == []
+    new = server.publish("poll", 1)
+    with httpx.stream("GET", f"{front}/c/poll/events", params={"after": cursor, "wait": 25}) as answer:
+        assert [event["id"] for event in _body(answer)["events"]] == [new]
+
+
+def test_a_short_poll_is_not_answered_twice(server: Server, front: str) -> None:
+    server.publish("short", 1)
+    first = httpx.get(f"{front}/c/short/events", params={"after": "0"})
+    again = httpx.get(
+        f"{front}/c/short/events", params={"after": "0"}, headers={"If-None-Match": first.headers["ETag"]}
+    )
+    assert (first.status_code, again.status_code) == (200, 304)
+
+
+def _body(answer: httpx.Response) -> Any:
+    return json.loads(answer.read())
