@@ -1,0 +1,75 @@
+"""The load generator's handle: the clients of one server, and what they counted."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from benchmarks.fanout.contestants import Contestant
+from benchmarks.fanout.machine import cores, spawn
+
+__all__ = ["Counts", "Load"]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What the clients of one load generator have been sent so far, and the CPU it took to count that."""
+
+    clients: int
+    closed: int
+    events: int
+    beats: int
+    gaps: int
+    others: int
+    bytes: int
+    reads: int
+    cpu_ns: int
+    now_ns: int
+    p50_us: int
+    p99_us: int
+    max_us: int
+
+
+class Load:
+    """Connected clients, until the ``with`` block ends."""
+
+    def __init__(self, program: Path, server: Contestant, transport: str, clients: int) -> None:
+        self.clients = clients
+        command = [
+            str(program),
+            "127.0.0.1",
+            str(server.port),
+            server.path(transport),
+            transport,
+            str(clients),
+        ]
+        self._process = spawn(command, cores()[1])
+
+    def __enter__(self) -> Self:
+        if self._readline() != "ready\n":
+            self.__exit__()
+            raise RuntimeError("the clients could not connect")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def counts(self) -> Counts:
+        """Ask for the counters, and begin latencies anew."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("report\n")
+        return msgspec.json.decode(self._readline(), type=Counts)
+
+    def wait_for(self, events: int, seconds: float) -> Counts:
+        """Wait until so many events have come, but no longer than ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while (counts := self.counts()).events < events and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return counts
+
+    def _readline(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
