@@ -1,0 +1,82 @@
+"""The documentation's settings. ``make docs`` builds it; warnings are errors."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+
+from triolet.closing import CATALOGUE, GONE
+from triolet.limits import Limits
+
+project = "Triolet"
+author = "The Triolet authors"
+copyright = author
+release = version = version_of("triolet")
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"Triolet {release}"
+html_copy_source = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_custom_sections = ["Bounds", "Cancellation"]
+
+HIDDEN = "\ue000"
+GENERATED = Path(__file__).parent / "_build"
+
+
+def _write_closings() -> None:
+    rows = []
+    for closing in CATALOGUE:
+        if closing is GONE:  # never sent: nobody is there
+            continue
+        again = "no" if closing.retry is None else "{:g} to {:g} s".format(*(ms / 1000 for ms in closing.retry))
+        rows.append((str(closing.code), closing.reason, again))
+    _write_table("closings", ("code", "reason", "come back after"), rows)
+
+
+def _write_limits() -> None:
+    told = ModuleAnalyzer.for_module("triolet.limits").find_attr_docs()
+    rows = [
+        (f"``{field.name}``", f"{field.default:,}", " ".join(told.get(("Limits", field.name), [])).strip())
+        for field in fields(Limits)
+    ]
+    _write_table("limits", ("bound", "default", "what it bounds"), rows)
+
+
+def _write_table(name: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (head, *rows):
+        lines += [f"   {'  ' if place else '* '}- {cell}" for place, cell in enumerate(row)]
+    GENERATED.mkdir(exist_ok=True)
+    (GENERATED / f"{name}.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write_tables(_app: Sphinx) -> None:
+    """Draw tables from the code, so that no page can differ from it."""
+    _write_closings()
+    _write_limits()
+
+
+def _hide_colons(_app: Sphinx, what: str, *rest: Any) -> None:
+    """Napoleon takes what stands before a colon in an attribute's docstring for its type."""
+    if what in ("attribute", "property"):
+        rest[-1][:] = [line.replace(":", HIDDEN) for line in rest[-1]]
+
+
+def _show_colons(_app: Sphinx, _what: str, *rest: Any) -> None:
+    rest[-1][:] = [line.replace(HIDDEN, ":") for line in rest[-1]]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("builder-inited", _write_tables)
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", _show_colons, priority=600)
