@@ -58,6 +58,12 @@ async def warehouse(conn: Connection) -> None:
 # --- what is asked and told --------------------------------------------------------------------------------
 
 
+@app.before_serving
+async def begin() -> None:
+    """The demo's order is there from the start, whoever asks first."""
+    await open_order("A123")
+
+
 @app.get("/")
 async def index() -> Response:
     return await app.send_static_file("index.html")
@@ -78,6 +84,7 @@ async def advance(order_id: str, state: str) -> Any:
     """Moves the order on. Asked twice (a double click, a repeated request), it happens once."""
     if not is_order(order_id) or state not in STATES:
         abort(404)
+    await open_order(order_id)
     event = await reach(order_id, state)
     if event is None:
         states, _ = await states_of(order_id)
