@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from triolet.budget import Budget
 from triolet.limits import Limits
 
 from .e2e.needs import give_up, missing
@@ -41,6 +42,25 @@ def _no_descriptor_is_left() -> Iterator[None]:
         gc.collect()
         left = {number: what for number, what in _descriptors().items() if number in left}
     assert not left, f"left open: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _no_byte_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test whose servers, once they have ended, still count a byte as held for a client."""
+    budgets: list[Budget] = []
+
+    class Recorded(Budget):
+        __slots__ = ()
+
+        def __init__(self, ceiling: int) -> None:
+            super().__init__(ceiling)
+            budgets.append(self)
+
+    monkeypatch.setattr("triolet.server.worker.Budget", Recorded)
+    monkeypatch.setattr("triolet.service.Budget", Recorded)
+    yield
+    left = [budget.held for budget in budgets if budget.held]
+    assert not left, f"bytes left: {left}"
 
 
 def _descriptors() -> dict[str, str]:

@@ -14,6 +14,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from triolet.budget import Budget
 from triolet.server.stream import ClientStream
 from triolet.testing.network import KERNEL_BYTES, ClientEnd, link_pair
 from triolet.testing.server import MemoryServer
@@ -38,7 +39,7 @@ class StockServer(MemoryServer):
 
     def connect(self, *, address: str = "198.51.100.1", kernel_bytes: int = KERNEL_BYTES) -> ClientEnd:
         client, link = link_pair((address, 50_000), kernel_bytes)
-        self._nursery.start_soon(self._run, ClientStream(link))
+        self._nursery.start_soon(self._run, ClientStream(link, Budget(1 << 30)))
         self._clients.append(client)
         return client
 

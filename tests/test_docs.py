@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from quart_trio import QuartTrio
 
+from triolet import policies
 from triolet.testing.server import EventStream, serve
 from triolet.wire import messages
 
@@ -125,7 +126,37 @@ async def test_the_app_on_the_front_page_works(page: str, tmp_path: Path, monkey
     assert [event["id"] for event in found["events"]] == [cursor]
 
 
-@pytest.mark.parametrize("example", [text for text in blocks("wire.rst", "json") if '"type"' in text])
+async def test_the_policies_in_the_docs_do_what_the_docs_say(autojump_clock: object) -> None:
+    routes, rungs, own, bounds = blocks("slow-clients.rst", "python")
+    app = QuartTrio("docs")
+    live = run(routes.replace("sqlite:///orders.db", "memory:"), app)["live"]
+    async with serve(app) as server:
+        for n in range(300):
+            await live.publish("prices", n, key=f"share {n % 20}")
+        async with server.events("/prices/events?after=0") as stream:
+            assert (await stream.own("gap") or {})["missed"] == 280
+            assert (await stream.event() or {})["data"] == 280
+    patient = run(rungs)["patient"]
+    lags = [
+        policies.Lag(*numbers)
+        for numbers in ((100, 0, 0, 0, 0), (101, 0, 0, 0, 0), (5_001, 0, 0, 0, 0), (1, 0, 61, 0, 0))
+    ]
+    assert [patient(lag).name for lag in lags] == ["CATCH_UP", "LATEST", "SKIP", "DISCONNECT"]
+    assert run(own)["at_most_a_page"](policies.Lag(257, 0, 0, 0, 0)) is policies.Step.SKIP
+    assert run(bounds, QuartTrio("bounds"))["live"].limits.stall_seconds == 5
+
+
+def run(code: str, app: QuartTrio | None = None) -> dict[str, Any]:
+    """Run a block of a page; what it has made, by name."""
+    namespace: dict[str, Any] = {"__name__": "a_page", "app": app}
+    exec(code, namespace)
+    return namespace
+
+
+MESSAGES = [text for page in ("wire.rst", "slow-clients.rst") for text in blocks(page, "json") if '"type"' in text]
+
+
+@pytest.mark.parametrize("example", MESSAGES)
 def test_the_messages_in_the_docs_are_those_on_the_wire(example: str) -> None:
     decoder = json.JSONDecoder()
     while example:
@@ -140,11 +171,12 @@ def check_message(message: dict[str, Any]) -> None:
         "live": messages.Live,
         "gap": messages.GapMessage,
         "beat": messages.Beat,
+        "lag": messages.LagMessage,
         "bye": messages.Bye,
         "refused": messages.Refused,
     }
     match message:
-        case {"type": "follow" | "unfollow" | "message"}:
+        case {"type": "follow" | "unfollow" | "message" | "ack"}:
             messages.parse_client(json.dumps(message), depth=32)
         case {"type": "event"}:
             assert list(message) == ["type", "channel", "id", "event", "data", "time"]

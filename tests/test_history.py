@@ -1,7 +1,8 @@
 """The promise, for every schedule: what a client is given is the log after its cursor, or a gap that says what is not.
 
 Clients on every transport follow one channel while events are published, retention drops the oldest, networks are cut
-with and without notice, clients read slowly or not at all, and the server restarts, with its log or without.
+with and without notice, clients read slowly or not at all, policies leave events out or give clients up, and the server
+restarts, with its log or without.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trio.testing import MockClock
 
 from tests.listeners import TRANSPORTS, Listener, Message, listening
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Cursor, Limits, Triolet
+from triolet import Cursor, Draft, Limits, Triolet, policies
 from triolet.log import MemoryLog
 from triolet.testing.server import MemoryServer, serve
 
@@ -60,6 +61,7 @@ class Restart:
 @dataclass(frozen=True)
 class Schedule:
     limits: Limits
+    policy: policies.Policy | None
     kernel_bytes: int
     clients: list[tuple[str, str | None]]
     steps: list[Any]
@@ -82,13 +84,30 @@ LIMITS = st.builds(
     page_events=st.sampled_from([1, 3, 256]),
     page_bytes=st.sampled_from([500, 256 << 10]),
 )
+POLICIES = st.sampled_from(
+    [
+        None,
+        policies.latest(events=1),
+        policies.latest(events=4),
+        policies.skip(events=3),
+        policies.disconnect(events=5, seconds=3),
+        policies.block(events=3, seconds=2),
+        policies.ladder(policies.latest(events=2), policies.skip(events=6), policies.disconnect(seconds=5)),
+    ]
+)
 SCHEDULES = st.builds(
     Schedule,
     LIMITS,
+    POLICIES,
     st.sampled_from([700, 4_000, 64 << 10]),
     st.lists(st.tuples(st.sampled_from([*TRANSPORTS, "follow"]), st.sampled_from([None, "0"])), min_size=1, max_size=4),
     st.lists(STEPS, min_size=1, max_size=14),
 )
+
+
+def key_of(number: int) -> str | None:
+    """The key of an event's data; every fourth event has none."""
+    return None if number % 4 == 3 else f"key {number % 4}"
 
 
 class Book:
@@ -108,7 +127,7 @@ class Book:
         numbers = list(range(self._number, self._number + step.count))
         self._number += step.count
         self.lives[self.epoch] += numbers
-        await live.publish_many(ORDER, [[number, "x" * step.size] for number in numbers])
+        await live.publish_many(ORDER, [Draft.of([number, "x" * step.size], key=key_of(number)) for number in numbers])
 
     def begin_again(self) -> None:
         self.epoch = chr(ord(self.epoch) + 1)
@@ -129,6 +148,7 @@ class Client:
     listener: Listener | None = None
     abandoned: list[Listener] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
+    conflated_to: Cursor | None = None
 
     @property
     def caught_up(self) -> bool:
@@ -175,6 +195,7 @@ class Client:
             told = Cursor.parse(message["cursor"])
             assert self.cursor in (None, told), f"{kind} at {told} to a client at {self.cursor}"
             self.cursor = told
+            self.conflated_to = None
         elif kind == "gap":
             self._hear_gap(Cursor.parse(message["from"]), Cursor.parse(message["to"]), message)
         elif kind == "event":
@@ -185,17 +206,38 @@ class Client:
     def _hear_event(self, at: Cursor, number: int) -> None:
         if self.cursor is None:  # a first poll "from the oldest kept" is told no cursor before
             self.cursor = Cursor(at.epoch, at.offset - 1)
-        assert at == Cursor(self.cursor.epoch, self.cursor.offset + 1), f"{at} to a client at {self.cursor}"
+        expected = Cursor(self.cursor.epoch, self.cursor.offset + 1)
+        assert at == expected or self._was_conflated(at), f"{at} to a client at {self.cursor}"
         assert self.book.lives[at.epoch][at.offset - 1] == number
         self.cursor = at
 
+    def _was_conflated(self, at: Cursor) -> bool:
+        """Whether a newer one with the same key, not after the announced end, stands for each event before this one."""
+        if self.conflated_to is None or self.cursor is None or at.epoch != self.conflated_to.epoch:
+            return False
+        keys = [key_of(number) for number in self.book.lives[at.epoch][: self.conflated_to.offset]]
+        return at.offset <= self.conflated_to.offset and all(
+            keys[gone] is not None and keys[gone] in keys[gone + 1 :]
+            for gone in range(self.cursor.offset, at.offset - 1)
+        )
+
     def _hear_gap(self, after: Cursor, to: Cursor, message: Message) -> None:
         assert self.cursor in (None, after), f"a gap from {after} to a client at {self.cursor}"
+        if message["reason"] == "conflated":
+            assert after.epoch == to.epoch
+            assert 0 < message["missed"] < to.offset - after.offset
+            assert to.offset <= len(self.book.lives[to.epoch])
+            self.gaps.append("conflated")
+            self.cursor, self.conflated_to = after, to
+            return
         oldest_ever_expected = len(self.book.lives[to.epoch]) - self.book.limits.keep_events + 1
         if message["reason"] == "epoch":
             assert after.epoch < to.epoch
             assert message["missed"] is None
             assert to.offset < max(oldest_ever_expected, 1)
+        elif message["reason"] == "skipped":
+            assert after.epoch == to.epoch
+            assert message["missed"] == to.offset - after.offset > 0
         else:
             assert (message["reason"], after.epoch) == ("expired", to.epoch)
             assert message["missed"] == to.offset - after.offset > 0
@@ -211,7 +253,7 @@ async def play(schedule: Schedule) -> list[Client]:
     clients = [Client(transport, start, book, schedule.kernel_bytes) for transport, start in schedule.clients]
     steps = iter(schedule.steps)
     while True:
-        app, live = make_shop(schedule.limits, log=log)
+        app, live = make_shop(schedule.limits, log=log, policy=schedule.policy)
         async with serve(app, grace=5) as server, trio.open_nursery() as nursery:
             for client in clients:
                 client.listener = None

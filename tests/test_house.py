@@ -19,6 +19,7 @@ STOREYS = {
     "closing": 1,
     "limits": 1,
     "errors": 1,
+    "budget": 2,
     "metrics": 2,
     "identity": 2,
     "wire": 3,
@@ -30,6 +31,8 @@ STOREYS = {
     "transports": 6,
     "asgi": 7,
     "service": 7,
+    "statistics": 7,
+    "exporter": 7,
     "upgrades": 7,
     "extension": 7,
     "triolet": 7,  # __init__.py, the face

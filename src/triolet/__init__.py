@@ -5,12 +5,17 @@ What a user types is here:
 - ``Triolet``: the extension for a Quart-Trio app
 - ``Limits``: every bound and timeout
 - ``Connection``: what a ``live.socket`` handler is given
+- ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
 - ``EventLog``: the contract of a log of your own
+- ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
+  ``live.explain(conn)`` give
 - the errors, each a ``TrioletError``
 """
 
 from .connection import Connection
+from .connection.explain import Explanation
+from .connection.snapshot import ConnectionSnapshot
 from .errors import (
     ChannelNameError,
     ConfigError,
@@ -23,23 +28,28 @@ from .errors import (
     LogFull,
     NotServingError,
     TrioletError,
+    UnknownConnectionError,
 )
 from .event import Cursor, Draft, Event, Gap
 from .extension import Triolet
+from .hub import policies
 from .limits import Limits
 from .log import EventLog
+from .statistics import Statistics
 
 __all__ = [
     "ChannelNameError",
     "ConfigError",
     "Connection",
     "ConnectionEnded",
+    "ConnectionSnapshot",
     "Cursor",
     "CursorError",
     "DataError",
     "Draft",
     "Event",
     "EventLog",
+    "Explanation",
     "Gap",
     "Limits",
     "LogBroken",
@@ -47,6 +57,9 @@ __all__ = [
     "LogError",
     "LogFull",
     "NotServingError",
+    "Statistics",
     "Triolet",
     "TrioletError",
+    "UnknownConnectionError",
+    "policies",
 ]

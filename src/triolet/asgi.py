@@ -19,6 +19,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGILifespan, TrioASGIWe
 from werkzeug.exceptions import HTTPException
 
 from .errors import LogError, where
+from .hub import Policy
 from .transports.base import AskError, Headers, Scope, Transport, check_origin, header, middleware_between, parse_ask
 from .transports.polling import poll
 from .transports.sse import serve_sse, way_out
@@ -34,7 +35,8 @@ __all__ = [
     "Refusal",
     "WebSocketConnection",
     "decide",
-    "is_ours",
+    "find",
+    "follow_scope",
     "refusal_of",
 ]
 
@@ -50,12 +52,13 @@ _OWN_HEADERS = {b"content-type", b"content-length"}
 
 class Decision(msgspec.Struct, frozen=True):
     """A view said yes: to a channel, or to a socket with the app's handler. ``headers`` are the response's
-    (a renewed session's cookie, say)."""
+    (a renewed session's cookie, say); ``policy`` is the route's."""
 
     channel: str | None
     handler: Handler | None = None
     raw: bool = False
     headers: list[tuple[bytes, bytes]] = []
+    policy: Policy | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -66,24 +69,30 @@ class Refusal(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def is_ours(app: Any, scope: Scope) -> bool:
-    """Whether a URL is a channel's or a socket's: whether its view is marked so, under whatever name (a blueprint's
-    is its own, and its parents', and what it was registered as)."""
-    request = _request(app, scope)
+def find(app: Any, scope: Scope) -> Any:
+    """The request, as the app's own class makes it, if its URL is a channel's or a socket's; else None.
+
+    It is if its view is marked so, under whatever name (a blueprint's is its own, and its parents', and what it was
+    registered as).
+    """
+    request = HTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]
     try:
         rule, _ = app.create_url_adapter(request).match(return_rule=True)
     except HTTPException:
-        return False
-    return getattr(app.view_functions.get(rule.endpoint), DECIDES, False)
+        return None
+    if not getattr(app.view_functions.get(rule.endpoint), DECIDES, False):
+        return None
+    request.body.set_complete()  # it has none, and who reads it must not wait for one
+    return request
 
 
-async def decide(app: Any, scope: Scope) -> Decision | Refusal:
-    """Ask the Quart view behind a URL, in a request context of its own, which is gone when this returns.
+async def decide(app: Any, request: Any) -> Decision | Refusal:
+    """Ask the Quart view behind a request that was found, in a context of its own, which is gone when this returns.
 
     Cancellation: nothing is lost.
     """
     try:
-        response = await app.handle_request(_request(app, scope))
+        response = await app.handle_request(request)
     except Exception as error:  # an app in testing or debug mode raises; its client is refused all the same
         logger.exception("a view failed: %s", where(error))
         return Refusal(500, [], b"")
@@ -96,9 +105,9 @@ async def decide(app: Any, scope: Scope) -> Decision | Refusal:
     return msgspec.structs.replace(decision, headers=kept)
 
 
-def refusal_of(error: AskError) -> Refusal:
-    """Put a bad request into an answer."""
-    headers = [(b"content-type", b"application/json")]
+def refusal_of(error: AskError, kept: Headers | None = None) -> Refusal:
+    """Put a bad request into an answer, behind the headers that are kept of the view's."""
+    headers = [*(kept or ()), (b"content-type", b"application/json")]
     return Refusal(error.status, [*headers, (b"upgrade", b"websocket")] if error.status == 426 else headers, error.body)
 
 
@@ -133,7 +142,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
         try:
             await _serve_http(self.app, scope, decision, kept, send)
         except AskError as error:
-            await _answer(send, scope, error.status, [*kept, *refusal_of(error).headers], error.body)
+            await _answer(send, scope, error.status, refusal_of(error, kept).headers, error.body)
 
 
 async def _serve_http(app: Any, scope: Scope, decision: Decision, headers: Headers, send: Any) -> None:
@@ -145,8 +154,8 @@ async def _serve_http(app: Any, scope: Scope, decision: Decision, headers: Heade
     ask = parse_ask(scope, service.surroundings.limits)
     try:
         if ask.transport is Transport.SSE:
-            outlet, codec = way_out(scope, send, through_asgi=middleware_between(app))
-            await serve_sse(service.surroundings, scope, outlet, codec, channel, ask, headers, send)
+            outlet, codec = way_out(scope, send, service.budget, through_asgi=middleware_between(app))
+            await serve_sse(service.surroundings, scope, outlet, codec, channel, ask, headers, send, decision.policy)
             return
         answer = await poll(service.surroundings, channel, ask, header(scope, b"if-none-match"))
     except LogError as error:
@@ -167,9 +176,9 @@ class WebSocketConnection(TrioASGIWebsocketConnection):
 
     async def __call__(self, receive: Any, send: Any) -> None:
         service: Service = self.app.extensions[EXTENSION]
-        scope: Scope = as_get_request(self.scope)
-        if service.running and is_ours(self.app, scope):
-            await service.upgrades.serve_asgi(scope, receive, send)
+        request = find(self.app, as_get_request(self.scope)) if service.running else None
+        if request is not None:
+            await service.upgrades.serve_asgi(request, receive, send)
         else:
             try:
                 await super().__call__(receive, send)
@@ -199,12 +208,6 @@ def as_get_request(scope: Any) -> Scope:
     """A WebSocket's scope as the GET request that it is."""
     scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
     return {**scope, "type": "http", "method": "GET", "scheme": scheme}
-
-
-def _request(app: Any, scope: Scope) -> Any:
-    request = HTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]
-    request.body.set_complete()  # it has none, and who reads it must not wait for one
-    return request
 
 
 async def _no_push(_: Any) -> None:

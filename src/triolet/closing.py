@@ -63,6 +63,9 @@ SLOW: Final = Closing(4408, "slow", (1_000, 5_000))
 SILENT: Final = Closing(4409, "silent", (0, 2_000))
 """Nothing was heard for ``limits.silence_seconds``."""
 
+LAGGING: Final = Closing(4410, "too far behind", (1_000, 5_000))
+"""A policy gave the client up: it reads, but not fast enough."""
+
 REFUSED: Final = Closing(4403, "refused", None)
 """Who may follow what is the app's decision, and this was its answer."""
 
@@ -80,5 +83,6 @@ CATALOGUE: Final = (
     OVERLOADED,
     SLOW,
     SILENT,
+    LAGGING,
     REFUSED,
 )

@@ -7,7 +7,8 @@
     │   ├── ConfigError         a setting that cannot work (also a ValueError)
     │   ├── DataError           not a JSON value, or a name out of bounds (also a ValueError)
     │   ├── ChannelNameError    a name no channel can have (also a ValueError)
-    │   └── NotServingError     used before the server started, or after it ended
+    │   ├── NotServingError     used before the server started, or after it ended
+    │   └── UnknownConnectionError  no connection of this number is open or remembered (also a LookupError)
     ├── RemoteError           the client's fault: carries the Closing it is to be sent
     │   ├── CursorError         a cursor of no known form: 400
     │   └── BadRequest          HTTP that cannot be served (wire/framing.py)
@@ -39,6 +40,7 @@ __all__ = [
     "NotServingError",
     "RemoteError",
     "TrioletError",
+    "UnknownConnectionError",
     "where",
 ]
 
@@ -68,6 +70,16 @@ class ChannelNameError(LocalError, ValueError):
 
 class NotServingError(LocalError):
     """The log is not open: the server has not started, or has ended."""
+
+
+class UnknownConnectionError(LocalError, LookupError):
+    """No connection of this number is open, and none of the last that ended had it."""
+
+    def __init__(self, conn_id: int, remembered: int) -> None:
+        super().__init__(
+            f"no connection {conn_id!r:.40} is open in this process, and it is none of the last {remembered} that "
+            "ended: ask with conn.id, or with an id of live.connections()"
+        )
 
 
 class RemoteError(TrioletError):

@@ -125,7 +125,8 @@ class Gap(msgspec.Struct, frozen=True):
 
     Reasons: ``expired`` (retention dropped them), ``epoch`` (the log was lost and begun again),
     ``future`` (the cursor lies past the end of the log: its tail was lost, or the cursor was made up),
-    ``skipped`` (a policy jumped over them).
+    ``skipped`` (a policy jumped over them), ``conflated`` (a policy left out ``missed`` events of those up to
+    ``to``, for each of which a newer one with the same key follows: the stream goes on from ``after``).
     """
 
     after: Cursor

@@ -15,12 +15,17 @@ from quart import Blueprint, Response, abort, current_app
 from quart_trio import QuartTrio
 
 from .asgi import DECIDES, EXTENSION, Decision, HTTPConnection, LifespanConnection, WebSocketConnection
+from .connection import Connection
+from .connection.explain import Explanation
+from .connection.snapshot import ConnectionSnapshot
 from .errors import ChannelNameError, ConfigError, DataError, NotServingError
 from .event import Draft, Event, check_channel
+from .hub import Policy
 from .limits import Limits
 from .log import EventLog, open_log
 from .server.guard_app import bounded_websockets
 from .service import Service
+from .statistics import Statistics
 from .upgrades import AppUpgrades
 
 __all__ = ["Triolet"]
@@ -54,6 +59,8 @@ class Triolet:
             (``https://shop.example``). Behind a proxy that ends TLS, list the public origin.
         deflate: agree on permessage-deflate (RFC 7692) with WebSocket clients that offer it. Each message is
             deflated by itself, an event once for all. It saves bytes and costs CPU; off is faster.
+        policy: what happens when a client stays behind, where a channel's route names no other: one of
+            :mod:`triolet.policies`. None catches up, however long it takes.
 
     Without a server (in a script that publishes) it is an async context manager::
 
@@ -69,12 +76,14 @@ class Triolet:
         limits: Limits | None = None,
         origins: Collection[str] = (),
         deflate: bool = False,
+        policy: Policy | None = None,
     ) -> None:
         if isinstance(origins, str):
             raise ConfigError("origins is a list of origins, not one text")
         self.limits = limits or Limits()
         self.origins = frozenset(origins)
         self._deflate = deflate
+        self._policy = policy
         self._log = log
         self._routes: list[tuple[str, str, View]] = []  # type: ignore[valid-type]
         self._services: WeakSet[Service] = WeakSet()
@@ -108,7 +117,12 @@ class Triolet:
     # --- routes
 
     def channel(
-        self, rule: str, *, blueprint: Blueprint | None = None, endpoint: str | None = None
+        self,
+        rule: str,
+        *,
+        policy: Policy | None = None,
+        blueprint: Blueprint | None = None,
+        endpoint: str | None = None,
     ) -> Callable[[View], View]:
         """Serve a channel's events at a URL, over all four transports.
 
@@ -117,6 +131,8 @@ class Triolet:
 
         Args:
             rule: the URL rule, as for ``app.route``.
+            policy: what happens when a client of this route stays behind; None is the app's. Polls have none: they
+                ask for what they want.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
         """
@@ -125,7 +141,9 @@ class Triolet:
             @wraps(view)
             async def decide(*args: Any, **kwargs: Any) -> Any:
                 answer = await current_app.ensure_async(view)(*args, **kwargs)
-                return _decided(Decision(_channel_name(answer))) if isinstance(answer, str) else answer
+                if not isinstance(answer, str):
+                    return answer
+                return _decided(Decision(_channel_name(answer), policy=policy))
 
             self._route(rule, endpoint or view.__name__, decide, blueprint)
             return view
@@ -185,6 +203,8 @@ class Triolet:
             LogError: it was not stored, and is announced to nobody.
             NotServingError: the app is not being served.
 
+        Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
+
         Cancellation: it is stored or not; repeat with ``dedupe`` to be sure.
         """
         events = await self.publish_many(channel, [Draft.of(data, name=name, key=key, dedupe=dedupe)])
@@ -205,7 +225,12 @@ class Triolet:
         for draft in drafts:
             if len(draft.json) > self.limits.event_bytes:
                 raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.event_bytes")
-        return await self.log.append(channel, drafts)
+        service = self.service
+        log = service.log
+        await service.hub.room(channel)
+        events = await log.append(channel, drafts)
+        service.metrics.published += len(events)
+        return events
 
     @property
     def log(self) -> EventLog:
@@ -215,6 +240,38 @@ class Triolet:
             NotServingError: the app is not being served.
         """
         return self.service.log
+
+    # --- for whoever operates it
+
+    def statistics(self) -> Statistics:
+        """Every number that an operator watches, at this moment and of this process, frozen.
+
+        Cost: a look at each connection, some 10 ms for 50,000 of them.
+
+        Raises:
+            NotServingError, ConfigError: as :attr:`service`.
+        """
+        return self.service.statistics()
+
+    def connections(self) -> tuple[ConnectionSnapshot, ...]:
+        """Where every open connection stands, frozen: for a support page, not for a loop.
+
+        Raises:
+            NotServingError: the app is not being served.
+        """
+        return self.service.connections()
+
+    def explain(self, connection: Connection | int) -> Explanation:
+        """Say why one client is slow, gapped or closed: ``print(live.explain(conn.id))``.
+
+        Args:
+            connection: the handler's connection, or its ``id``. It may have ended: the last
+                ``limits.ended_connections`` are remembered.
+
+        Raises:
+            UnknownConnectionError: no such connection is open or remembered in this process.
+        """
+        return self.service.explain(connection if isinstance(connection, int) else connection.id)
 
     # --- life
 
@@ -264,7 +321,7 @@ class Triolet:
             raise failed
 
     def _make_service(self, app: QuartTrio | None) -> Service:
-        return Service(app, self._open_log, self.limits, self.origins, deflate=self._deflate)
+        return Service(app, self._open_log, self.limits, self.origins, deflate=self._deflate, policy=self._policy)
 
     def _open_log(self) -> EventLog:
         return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log

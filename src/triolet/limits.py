@@ -47,12 +47,17 @@ class Limits:
     """Between beats, while nothing else is sent (NATs forget after 30 s, proxies after 60)."""
     silence_seconds: float = 50
     """A WebSocket peer that sent nothing, not even a pong, for so long is gone."""
+    policy_seconds: float = 1
+    """Between two looks at a policy while its client takes nothing."""
     goodbye_seconds: float = 2
     """For the last words of a connection, and for the peer's close frame."""
 
     # --- HTTP
     header_bytes: int = 16 << 10
     """Request line and headers (Apache and nginx: 8 KiB a line)."""
+    body_bytes: int = 16 << 20
+    """Largest body of a request, and of all of one HTTP/2 connection's together (Quart's
+    MAX_CONTENT_LENGTH, which newer ones look at only when all of it is there)."""
     header_seconds: float = 5
     """From accepting a connection to the end of the first request's headers."""
     write_seconds: float = 30
@@ -74,6 +79,16 @@ class Limits:
     idle_windows: int = 1_024
     """Windows that are kept although nobody follows their channel now."""
 
+    windows_bytes: int = 64 << 20
+    """And of all channels together, a quarter of ``memory_bytes`` at most; then the longest unused windows are emptied.
+    The log has it all."""
+    replay_turns: int = 16
+    """Clients that are given a page at the same moment, of those that catch up; the others wait in line."""
+    replay_turn_seconds: float = 0.005
+    """How long one of them may take to take its page before the next one's turn."""
+    replay_bytes: int = 8 << 20
+    """Encoded pages that clients who catch up from the same place share."""
+
     # --- retention, per channel; whichever comes first. The newest event's offset is never forgotten
     keep_events: int = 10_000
     """Most events of a channel that are kept."""
@@ -93,6 +108,11 @@ class Limits:
     """Connections in all; past it 503."""
     connections_per_address: int = 50_000
     """Connections of one address; past it 503. Lower it where no proxy stands in front."""
+    memory_bytes: int = 512 << 20
+    """Ceiling of what is held for clients: windows, half-sent batches, messages on their way (Centrifugo: 1 MiB a
+    client). From nine tenths of it on nobody new is let in; past it the furthest behind are given up."""
+    ended_connections: int = 256
+    """Connections that have ended and that ``live.explain`` still knows."""
     backlog: int = 2_048
     """Connections that the kernel may hold for us."""
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .budget import Budget
 from .connection import Surroundings
-from .errors import ConfigError, NotServingError
-from .hub import Hub
+from .connection.explain import Explanation, explain_ended, explain_open
+from .connection.lifetime import drain, end_all
+from .connection.overload import relieve
+from .connection.snapshot import ConnectionSnapshot, snapshot
+from .errors import ConfigError, NotServingError, UnknownConnectionError
+from .exporter import Exporter
+from .hub import Hub, Policy
 from .limits import Limits
 from .log import EventLog
-from .server.stream import DRAINING_KEY
+from .metrics import Metrics
+from .server.stream import BUDGET_KEY, DRAINING_KEY, METRICS_KEY
+from .statistics import Statistics, gather
 
 if TYPE_CHECKING:
     from .upgrades import AppUpgrades
@@ -32,6 +41,7 @@ class Service:
         app: the app; None outside of one.
         upgrades: who serves the app's WebSockets.
         attended: whether a server of ours serves the app, and says when it drains.
+        random: draws when clients come back, and when they hear their first beat. Seeded in tests.
     """
 
     upgrades: AppUpgrades
@@ -44,13 +54,20 @@ class Service:
         origins: frozenset[str],
         *,
         deflate: bool = False,
+        policy: Policy | None = None,
     ) -> None:
         self.app = app
         self.limits = limits
         self.origins = origins
         self.deflate = deflate
+        self.policy = policy
         self.attended = False
         self.draining = trio.Event()
+        self.random = random.Random()
+        self.budget = Budget(limits.memory_bytes)
+        self.metrics = Metrics()
+        self._exporter = Exporter(self.statistics)
+        self._ended: deque[ConnectionSnapshot] = deque(maxlen=limits.ended_connections)
         self._make_log = make_log
         self._log: EventLog | None = None
         self._surroundings: Surroundings | None = None
@@ -79,8 +96,15 @@ class Service:
         """The app's life begins, on a server that has left this ``state`` for it."""
         self.attended = DRAINING_KEY in state
         self.draining = state[DRAINING_KEY] if self.attended else trio.Event()
+        self.budget = state[BUDGET_KEY] if self.attended else Budget(self.limits.memory_bytes)
+        self.metrics = state[METRICS_KEY] if self.attended else Metrics()
         if not self.attended:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
+
+    @property
+    def hub(self) -> Hub:
+        """The hub. Raises NotServingError."""
+        return self.surroundings.hub
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep log and hub open until :meth:`stop`. It may be run again when it has ended.
@@ -94,16 +118,54 @@ class Service:
         self._stopping = trio.Event()
         log = self._make_log()
         async with log.open(), trio.open_nursery() as nursery:
-            hub = Hub(log, self.limits)
+            hub = Hub(log, self.limits, self.budget, self.metrics)
             await nursery.start(hub.run)
             self._log = log
-            self._surroundings = Surroundings(hub, self.limits, self.draining, random.Random(), time.time)
+            self._surroundings = surroundings = Surroundings(
+                hub,
+                self.limits,
+                self.budget,
+                self.draining,
+                self.random,
+                time.time,
+                {},
+                self.policy,
+                self.metrics,
+                self._ended,
+            )
+            nursery.start_soon(surroundings.alarm.run)
+            nursery.start_soon(relieve, surroundings)
+            nursery.start_soon(drain, surroundings)
             try:
                 task_status.started()
                 await self._stopping.wait()
             finally:
+                end_all(surroundings)
                 self._log = self._surroundings = None
                 nursery.cancel_scope.cancel()
+
+    # --- for whoever operates it
+
+    def statistics(self) -> Statistics:
+        """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
+        return gather(self.metrics, self.budget, self._surroundings)
+
+    def exposition(self) -> tuple[str, bytes]:
+        """The same for Prometheus: content type and text."""
+        return self._exporter.exposition()
+
+    def connections(self) -> tuple[ConnectionSnapshot, ...]:
+        """Every open connection, at this moment. Raises NotServingError."""
+        return tuple(snapshot(conn) for conn in self.surroundings.connections.values())
+
+    def explain(self, conn_id: int) -> Explanation:
+        """Why a connection is slow, gapped or closed. Raises UnknownConnectionError."""
+        if self._surroundings is not None and conn_id in self._surroundings.connections:
+            return explain_open(self._surroundings.connections[conn_id])
+        for ended in reversed(self._ended):
+            if ended.id == conn_id:
+                return explain_ended(ended)
+        raise UnknownConnectionError(conn_id, self.limits.ended_connections)
 
     async def stop(self) -> None:
         """End :meth:`run`."""

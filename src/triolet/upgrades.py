@@ -1,26 +1,27 @@
-"""A WebSocket comes in: the app's view decides, the handshake is answered, and the transport serves it."""
+"""WebSockets and event streams come in: the view decides, the head is answered, and the transport serves."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
+from email.utils import formatdate
 from typing import Any
 
 import trio
 
-from .asgi import UNAVAILABLE, Decision, Refusal, decide, follow_scope, is_ours, refusal_of
-from .connection import Connection
+from .asgi import UNAVAILABLE, UPGRADE, Decision, Refusal, decide, find, follow_scope, refusal_of
+from .connection import Connection, Permission
 from .errors import LogError, where
-from .event import Cursor
 from .server.outlet import BufferedOutlet, Outlet
-from .server.stream import ClientStream
+from .server.outlet_http2 import Http2Stream
+from .server.stream import STREAM_KEY, ClientStream
 from .service import Service
-from .transports.base import AskError, Scope, aborter, check_origin, middleware_between, parse_after, parse_ask
+from .transports import sse
+from .transports.base import AskError, Headers, Scope, aborter, check_origin, middleware_between, parse_after, parse_ask
 from .transports.websocket import SUBPROTOCOL, raw_deflated, raw_frame, raw_text, serve_asgi, serve_stream
-from .wire.codec import WEBSOCKET, WEBSOCKET_DEFLATED, WEBSOCKET_TEXT, Codec
+from .wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED, WEBSOCKET_TEXT, Codec
 from .wire.frames import FrameReader
-from .wire.handshake import Upgrade, accept_response, refusal
+from .wire.handshake import Upgrade, accept_response, refusal, stream_response
 
 __all__ = ["AppUpgrades"]
 
@@ -31,45 +32,73 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class AppUpgrades:
-    """The WebSockets of one app: those that the door hands over, and those that come through ASGI."""
+    """The WebSockets of one app, those that the door hands over and those that come through ASGI, and the event streams
+    that the door hands over."""
 
     def __init__(self, app: Any, service: Service) -> None:
         self._app = app
         self._service = service
 
-    def wants(self, scope: Scope) -> bool:
-        """Whether an upgrade is to be served here, straight on its stream.
+    def find(self, scope: Scope) -> Any:
+        """The request, if it is to be served here, straight on its stream; else None.
 
         Where ASGI middleware stands before the app it is not: the middleware must see it.
         """
-        return self._service.running and not middleware_between(self._app) and is_ours(self._app, scope)
+        return find(self._app, scope) if self._service.running and not middleware_between(self._app) else None
 
     async def serve_websocket(
-        self, scope: Scope, upgrade: Upgrade, stream: ClientStream | trio.SSLStream[Any], first: bytes
+        self, request: Any, upgrade: Upgrade, stream: ClientStream, first: bytes, again: Callable[[], Scope]
     ) -> None:
         """Decide about an upgrade and serve it, straight on its stream, until it ends."""
-        outlet: Outlet
-        if isinstance(stream, ClientStream):
-            outlet = stream.outlet
-        else:
-            outlet = BufferedOutlet(stream.send_all, stream.transport_stream.abort)
+        outlet = stream.outlet
         deflate = upgrade.deflate if self._service.deflate else None
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
-        admitted = await self._admit(scope, outlet, codec, raw, pings=True)
+        admitted = await self._admit(request, outlet, codec, raw, again, pings=True)
+        del request
         if isinstance(admitted, Refusal):
-            await self._turn_down(stream, admitted)
+            await self._turn_down(stream, refusal(admitted.status, admitted.headers, admitted.body))
             return
         conn, decision = admitted
         headers = [*decision.headers] if deflate is None else [*decision.headers, (EXTENSIONS, deflate)]
         try:
-            outlet.write(accept_response(upgrade.key, _subprotocol(upgrade.subprotocols, decision), headers))
-            frames = FrameReader(self._service.limits, deflate=deflate is not None)
-            await serve_stream(conn, stream, frames, first, decision.handler)
-        finally:
+            head = accept_response(upgrade.key, _subprotocol(upgrade.subprotocols, decision), headers)
+        except ValueError:  # a header of the app's that cannot be sent
             conn.detach()
+            raise
+        frames = FrameReader(self._service.limits, deflate=deflate is not None)
+        handler = decision.handler
+        del admitted, decision, headers, upgrade
+        await serve_stream(conn, stream, head, frames, first, handler)
 
-    async def serve_asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The same through ASGI: behind middleware, over HTTP/2, or on another server."""
+    async def serve_events(self, request: Any, stream: ClientStream, first: bytes) -> bytes | None:
+        """Decide about an event stream and serve it, straight on its stream, until it ends.
+
+        Returns ``first`` where it was refused on a connection that the client may go on using.
+        """
+        admitted = await self._admit_events(request, stream.outlet)
+        date = (b"date", formatdate(self._service.surroundings.now(), usegmt=True).encode())
+        if isinstance(admitted, Refusal):
+            close = "close" in request.headers.get("Connection", "").lower()
+            answer = refusal(admitted.status, [*admitted.headers, date], admitted.body, close=close)
+            if close:
+                await self._turn_down(stream, answer)
+                return None
+            with trio.move_on_after(self._service.limits.write_seconds) as patience:
+                await stream.send_all(answer)
+            return None if patience.cancelled_caught else first
+        conn, headers = admitted
+        try:
+            head = stream_response([*headers, *sse.HEADERS, date])
+        except ValueError:  # a header of the app's that cannot be sent
+            conn.detach()
+            raise
+        del request, admitted, headers
+        await sse.serve_stream(conn, stream, head, first)
+        return None
+
+    async def serve_asgi(self, request: Any, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket through ASGI: behind middleware, over HTTP/2, or on another server."""
+        scope: Scope = request.scope
 
         async def take(batch: tuple[str | bytes, ...]) -> None:
             for message in batch:
@@ -77,8 +106,12 @@ class AppUpgrades:
                 await send({"type": "websocket.send", kind: message})
 
         await receive()
-        outlet = BufferedOutlet(take, aborter(scope))
-        admitted = await self._admit(scope, outlet, WEBSOCKET_TEXT, raw_text, pings=False)
+        stream = scope.get("state", {}).get(STREAM_KEY)
+        if isinstance(stream, Http2Stream) and not middleware_between(self._app):
+            admitted = await self._admit(request, stream.outlet, WEBSOCKET, raw_frame, lambda: scope, pings=False)
+        else:
+            outlet = BufferedOutlet(self._service.budget, take, aborter(scope))
+            admitted = await self._admit(request, outlet, WEBSOCKET_TEXT, raw_text, lambda: scope, pings=False)
         if isinstance(admitted, Refusal):
             await _refuse(admitted, scope, send)
             return
@@ -91,15 +124,22 @@ class AppUpgrades:
             conn.detach()
 
     async def _admit(
-        self, scope: Scope, outlet: Outlet, codec: Codec, raw: Callable[[Any], Any], *, pings: bool
+        self,
+        request: Any,
+        outlet: Outlet,
+        codec: Codec,
+        raw: Callable[[Any], Any],
+        again: Callable[[], Scope],
+        *,
+        pings: bool,
     ) -> tuple[Connection, Decision] | Refusal:
         """Ask the view, and make the connection. Nobody watches the client meanwhile, so it has a deadline."""
-        service = self._service
+        service, scope = self._service, request.scope
         with trio.move_on_after(service.limits.write_seconds):
             try:
                 check_origin(scope, service.origins, always=True)
                 ask = parse_ask(scope, service.limits, upgrade=True)
-                decision = await decide(self._app, scope)
+                decision = await decide(self._app, request)
                 if isinstance(decision, Refusal):
                     return decision
                 conn = Connection(
@@ -108,11 +148,11 @@ class AppUpgrades:
                     codec,
                     pings=pings,
                     raw=raw if decision.raw else None,
-                    decide=partial(self._decide_follow, scope),
+                    decide=None if decision.raw else _Follows(self._app, again),
                     takes_messages=decision.handler is not None,
                 )
                 if decision.channel is not None:
-                    await conn.add_follower(decision.channel, ask.after)
+                    await conn.add_follower(decision.channel, ask.after, policy=decision.policy)
                 elif not decision.raw:
                     conn.greet()
                 return conn, decision
@@ -122,21 +162,54 @@ class AppUpgrades:
                 logger.error("a WebSocket could not be served: %s", where(error))
         return refusal_of(UNAVAILABLE)
 
-    async def _turn_down(self, stream: trio.abc.Stream, answer: Refusal) -> None:
+    async def _admit_events(self, request: Any, outlet: Outlet) -> tuple[Connection, Headers] | Refusal:
+        """The same for an event stream. What is wrong with the request is said behind the view's own headers."""
+        service, kept = self._service, []
+        with trio.move_on_after(service.limits.write_seconds):
+            try:
+                decision = await decide(self._app, request)
+                if isinstance(decision, Refusal):
+                    return decision
+                kept = decision.headers
+                if decision.channel is None:
+                    raise UPGRADE
+                check_origin(request.scope, service.origins, always=False)
+                ask = parse_ask(request.scope, service.limits)
+                conn = Connection(service.surroundings, outlet, SSE_CHUNKED)
+                await conn.add_follower(decision.channel, ask.after, policy=decision.policy)
+                return conn, kept
+            except AskError as error:
+                return refusal_of(error, kept)
+            except LogError as error:
+                logger.error("an event stream could not be served: %s", where(error))
+        return refusal_of(UNAVAILABLE, kept)
+
+    async def _turn_down(self, stream: ClientStream, answer: bytes) -> None:
         """Say no, and close. Who does not take it in ``limits.write_seconds`` is reset by the caller."""
         with trio.move_on_after(self._service.limits.write_seconds):
-            await stream.send_all(refusal(answer.status, answer.headers, answer.body))
+            await stream.send_all(answer)
             await stream.aclose()
 
-    async def _decide_follow(self, scope: Scope, url: str) -> tuple[str, Cursor | None] | None:
-        asked = follow_scope(scope, url)
-        if asked is None or not is_ours(self._app, asked):
+
+class _Follows:
+    """Asks the view behind a URL that a client follows, with the headers of its own request."""
+
+    __slots__ = ("_again", "_app")
+
+    def __init__(self, app: Any, again: Callable[[], Scope]) -> None:
+        self._app = app
+        self._again = again
+
+    async def __call__(self, url: str) -> Permission | None:
+        asked = follow_scope(self._again(), url)
+        request = None if asked is None else find(self._app, asked)
+        if asked is None or request is None:
             return None  # another view's answer is not read: it may have no end
         after = parse_after(asked)
-        decision = await decide(self._app, asked)
+        decision = await decide(self._app, request)
         if not isinstance(decision, Decision) or decision.channel is None:
             return None
-        return decision.channel, after
+        return Permission(decision.channel, after, decision.policy)
 
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"

@@ -300,6 +300,7 @@ async def test_a_handler_follows_without_asking(autojump_clock: MockClock) -> No
         await client.until("live")
         await live.publish("tasks/ada", "sort")
         assert (await client.event())["data"] == "sort"
+        await trio.testing.wait_all_tasks_blocked()
         assert raised == [ConfigError, CursorError, ChannelNameError]
         assert server.followers == 1
 

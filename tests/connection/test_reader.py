@@ -169,7 +169,9 @@ async def test_control_frames_at_the_allowed_pace_go_on_for_ever(autojump_clock:
             await client.send(PING, b"%d" % n)
             await trio.sleep(0.11)
         pongs = [(await client.frame()) for _ in range(300)]
-        assert pongs[-1] in ((PONG, b"299"), (PONG, b"298"))  # a ping of the server's is among them
+        assert pongs[-1] in [
+            (PONG, b"%d" % n) for n in (299, 298, 297)
+        ]  # one or two pings of the server's are among them
 
 
 async def test_a_flood_of_messages_is_read_at_the_allowed_pace_and_none_is_lost(autojump_clock: MockClock) -> None:

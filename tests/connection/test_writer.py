@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 from trio.testing import MockClock
@@ -12,9 +13,11 @@ from trio.testing import MockClock
 from tests.hub.doubles import CHANNEL, Client, Sink, offsets, publish, running
 from tests.peer import Peer, peer
 from tests.shop import make_shop
-from triolet import Connection, Cursor, Limits
+from triolet import Connection, Cursor, Limits, policies
+from triolet.budget import Budget
+from triolet.closing import SLOW
 from triolet.connection import Surroundings
-from triolet.connection.writer import write
+from triolet.connection.writer import write, write_head
 from triolet.hub import Hub, State
 from triolet.hub.hub import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
@@ -24,12 +27,15 @@ from triolet.testing.server import serve
 from triolet.wire.codec import WEBSOCKET
 
 
+def surroundings(hub: Hub, limits: Limits | None = None) -> Surroundings:
+    return Surroundings(hub, limits or Limits(), Budget(1 << 30), trio.Event(), random.Random(0), lambda: 0.0, {})
+
+
 @asynccontextmanager
 async def writing(hub: Hub, limits: Limits | None = None) -> AsyncIterator[tuple[Connection, ClientEnd]]:
     """A connection of which nothing but the writer runs."""
     client, link = link_pair()
-    surroundings = Surroundings(hub, limits or Limits(), trio.Event(), random.Random(0), lambda: 0.0)
-    conn = Connection(surroundings, LinkOutlet(link), WEBSOCKET)
+    conn = Connection(surroundings(hub, limits), LinkOutlet(link, Budget(1 << 30)), WEBSOCKET)
     async with trio.open_nursery() as nursery:
         conn.begin(nursery)
         nursery.start_soon(write, conn)
@@ -114,12 +120,42 @@ async def test_a_handler_and_its_channels_share_a_slow_client_whole_frame_by_who
     async with serve(app) as server:
         await live.publish_many("news", ["x" * 300] * 30)
         async with peer(server, "/busy", kernel_bytes=1_000) as client:
-            heard = [await client.message() for _ in range(133)]
+            heard: list[Any] = []
+            while len(heard) < 130:
+                message = await client.message()
+                if message["type"] in ("message", "event"):
+                    heard.append(message)
         said = [message["data"] for message in heard if message["type"] == "message"]
         for word in ("one", "two"):
             assert [n for spoken, n, _ in said if spoken == word] == list(range(50))
         events = [int(message["id"].rpartition(".")[2]) for message in heard if message["type"] == "event"]
         assert events == list(range(1, 31))
+
+
+async def test_a_head_waits_for_what_was_written_before_it(autojump_clock: MockClock) -> None:
+    client, link = link_pair(kernel_bytes=10)
+    async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
+        conn = Connection(surroundings(hub), LinkOutlet(link, Budget(1 << 30)), WEBSOCKET)
+        await conn.add_follower(CHANNEL, None)
+        assert conn.outlet.write(b"a ticket of TLS's")
+        nursery.start_soon(write_head, conn, b"HEAD")
+        await trio.sleep(5)
+        heard = b""
+        while len(heard) < 18:
+            heard += await client.receive_some()
+        assert heard.startswith(b"a ticket of TLS'sH")
+        conn.detach()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_head_is_not_written_to_a_client_that_takes_nothing(autojump_clock: MockClock) -> None:
+    _, link = link_pair(kernel_bytes=10)
+    async with running(MemoryLog()) as hub:
+        conn = Connection(surroundings(hub), LinkOutlet(link, Budget(1 << 30)), WEBSOCKET)
+        assert conn.outlet.write(b"a ticket of TLS's")
+        await write_head(conn, b"HEAD")
+        assert (conn.closing, trio.current_time()) == (SLOW, 10)
+        conn.detach()
 
 
 async def test_a_page_from_the_window_is_written_as_one_batch() -> None:
@@ -131,3 +167,64 @@ async def test_a_page_from_the_window_is_written_as_one_batch() -> None:
         await publish(log, 5)
         await trio.testing.wait_all_tasks_blocked()
         assert offsets(await client.receive_some()) == [1, 2, 3, 4, 5]
+
+
+async def everything(client: ClientEnd) -> bytes:
+    """What a client can read until nothing more comes."""
+    found = b""
+    with trio.move_on_after(1):
+        while True:
+            found += await client.receive_some(1 << 20)
+    return found
+
+
+async def test_each_time_that_publishers_wait_for_it_the_client_is_told(autojump_clock: MockClock) -> None:
+    log = MemoryLog()
+    limits = Limits(stall_seconds=100)
+    async with running(log) as hub, writing(hub, limits) as (conn, client):
+        await conn.add_follower(CHANNEL, None, policy=policies.block(events=2, seconds=50))
+        await everything(client)
+        for _ in range(2):
+            await publish(log, size=1 << 20)
+            await trio.testing.wait_all_tasks_blocked()
+            await publish(log, 3)
+            await trio.sleep(2)
+            assert state(conn, CHANNEL) is State.BEHIND
+            told = await everything(client)
+            assert told.count(b'"type":"lag"') == 1
+            assert state(conn, CHANNEL) is State.LIVE
+
+
+async def test_a_handler_that_sends_on_and_on_keeps_no_events_from_its_client(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+
+    @live.socket("/talkative")
+    async def talkative(conn: Connection) -> None:
+        await conn.follow("tasks")
+        while True:
+            await conn.send({"fill": "x" * 3_000})
+
+    async with serve(app) as server, peer(server, "/talkative", kernel_bytes=4 << 10) as client:
+        for _ in range(50):
+            await client.until("message")
+        await live.publish("tasks", {"n": 1})
+        kinds = [(await client.message())["type"] for _ in range(100)]
+        assert kinds.count("event") == 1
+        assert kinds.count("message") > 85
+
+
+async def test_a_policy_that_raises_ends_its_own_connection_and_no_publisher(autojump_clock: MockClock) -> None:
+    def broken(lag: policies.Lag) -> policies.Step:
+        if lag.events > 2:
+            raise ZeroDivisionError
+        return policies.Step.CATCH_UP
+
+    broken.blocks = True  # type: ignore[attr-defined]
+    app, live = make_shop(Limits(stall_seconds=100), policy=broken)
+    async with serve(app) as server, peer(server, "/orders/1/events", kernel_bytes=4 << 10) as client:
+        await client.until("live")
+        for _ in range(10):
+            await live.publish("orders/1", {"fill": "x" * 3_000})
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2)
+        assert server.followers == 0

@@ -9,8 +9,9 @@ from typing import Any
 
 import trio
 
-from triolet import Cursor, Draft, Event, EventLog, Limits
-from triolet.hub import Follower, Hub, State
+from triolet import Cursor, Draft, Event, EventLog, Gap, Limits
+from triolet.budget import Budget
+from triolet.hub import Follower, Hub, Lag, Policy, State, Step
 from triolet.log import MemoryLog, Page
 from triolet.wire.codec import WEBSOCKET, Codec
 
@@ -26,6 +27,7 @@ class Sink:
         self.taken = b""
         self.rest = b""
         self.gone = False
+        self.progress_at = 0.0
         self.on_write: Callable[[], None] = lambda: None
 
     def send(self, batch: Any) -> int:
@@ -43,6 +45,10 @@ class Sink:
     @property
     def empty(self) -> bool:
         return not self.rest
+
+    @property
+    def pending(self) -> int:
+        return len(self.rest)
 
     def write(self, batch: Any) -> None:
         """What an outlet does when it is written to; it is empty then."""
@@ -69,31 +75,32 @@ class Sink:
 class Client:
     """A follower with a writer that the test moves: :meth:`read_on`."""
 
-    def __init__(self, hub: Hub, sink: Sink, codec: Codec = WEBSOCKET) -> None:
+    def __init__(self, hub: Hub, sink: Sink, codec: Codec = WEBSOCKET, policy: Policy | None = None) -> None:
         self.hub = hub
         self.sink = sink
         self.codec = codec
+        self.policy = policy
         self.woken = 0
+        self.steps: list[Step] = []
         self.follower: Follower
 
     async def follow(self, after: Cursor | None = None, channel: str = CHANNEL) -> Client:
-        self.follower = await self.hub.follow(channel, self.codec, self.sink, after, self._wake)
+        self.follower = await self.hub.follow(channel, self.codec, self.sink, after, self, policy=self.policy)
         return self
 
     async def read_on(self) -> list[Any]:
         """Do what a connection's writer does, to the end of what there is or fits. Returns the gaps."""
-        gaps = []
+        gaps: list[Gap] = []
         follower = self.follower
         while follower.state is State.BEHIND:
             reading = await self.hub.read(follower)
-            if reading.gap is not None:
-                gaps.append(reading.gap)
+            gaps += reading.gaps
             if reading.batch is not None:
                 self.sink.write(reading.batch)
             follower.position = reading.position
             if not self.sink.empty:
                 break
-            if not follower.go_live() and reading.batch is None:
+            if not follower.go_live() and reading.batch is None and not reading.gaps:
                 follower.wait_for_round()
                 break
         return gaps
@@ -107,8 +114,11 @@ class Client:
         """The offsets of what the kernel took, frame by frame."""
         return offsets(self.sink.taken)
 
-    def _wake(self, follower: Follower) -> None:
+    def fell_behind(self, follower: Follower) -> None:
         self.woken += 1
+
+    def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
+        self.steps.append(step)
 
 
 class HandTailLog(MemoryLog):
@@ -151,7 +161,7 @@ class CountingLog(MemoryLog):
 @asynccontextmanager
 async def running(log: EventLog, limits: Limits | None = None) -> AsyncIterator[Hub]:
     """A hub whose pump runs."""
-    hub = Hub(log, limits or Limits())
+    hub = Hub(log, limits or Limits(), Budget(1 << 30))
     async with log.open(), trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         yield hub

@@ -8,24 +8,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triolet import Cursor, Limits
-from triolet.hub import Follower, State, Window
+from triolet.hub import Follower, Lag, State, Step, Window
 from triolet.wire.codec import WEBSOCKET
 
 from .doubles import Sink
 
 
-def follower(window: Window, woken: list[Follower] | None = None, after: Cursor | None = None) -> Follower:
-    return Follower(window, WEBSOCKET, Sink(), after, (woken if woken is not None else []).append)
+class Woken(list[Follower]):
+    """An owner that writes down who fell behind."""
+
+    def fell_behind(self, follower: Follower) -> None:
+        self.append(follower)
+
+    def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
+        raise AssertionError("it has no policy")
+
+
+def follower(window: Window, woken: Woken | None = None, after: Cursor | None = None) -> Follower:
+    return Follower(window, WEBSOCKET, Sink(), after, Woken() if woken is None else woken)
 
 
 def begun(offset: int = 0) -> Window:
-    window = Window("orders", Limits())
+    window = Window("orders", Limits(), lambda more: None)
     window.begin(Cursor("e", offset))
     return window
 
 
 @given(st.lists(st.integers(0, 9), max_size=80))
-def test_the_lists_stay_side_by_side_whoever_comes_and_goes(steps: list[int]) -> None:
+async def test_the_lists_stay_side_by_side_whoever_comes_and_goes(steps: list[int]) -> None:
     window = begun()
     people = [follower(window) for _ in range(10)]
     for step in steps:
@@ -40,26 +50,26 @@ def test_the_lists_stay_side_by_side_whoever_comes_and_goes(steps: list[int]) ->
         assert all(group.followers[person.index] is person for person in live)
 
 
-def test_a_follower_from_now_stands_at_the_head() -> None:
+async def test_a_follower_from_now_stands_at_the_head() -> None:
     assert follower(begun(5)).position == Cursor("e", 5)
 
 
-def test_only_who_stands_at_the_head_of_the_same_epoch_becomes_live() -> None:
+async def test_only_who_stands_at_the_head_of_the_same_epoch_becomes_live() -> None:
     window = begun(5)
     for after in (Cursor("e", 4), Cursor("e", 6), Cursor("d", 5), Cursor("", 5)):
         assert not follower(window, after=after).go_live()
     assert follower(window, after=Cursor("e", 5)).go_live()
 
 
-def test_who_has_something_left_to_write_does_not_become_live() -> None:
+async def test_who_has_something_left_to_write_does_not_become_live() -> None:
     late = follower(begun())
     sink: Any = late.outlet
     sink.rest = b"rest"
     assert not late.go_live()
 
 
-def test_falling_behind_is_told_once() -> None:
-    woken: list[Follower] = []
+async def test_falling_behind_is_told_once() -> None:
+    woken = Woken()
     late = follower(begun(), woken)
     late.go_live()
     late.fall_behind()
@@ -68,8 +78,8 @@ def test_falling_behind_is_told_once() -> None:
     assert not late.announced
 
 
-def test_who_has_ended_is_told_nothing_more() -> None:
-    woken: list[Follower] = []
+async def test_who_has_ended_is_told_nothing_more() -> None:
+    woken = Woken()
     window = begun()
     gone = follower(window, woken)
     gone.go_live()

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from triolet import Cursor, Draft
+from triolet import Cursor, Draft, LogBusy
 from triolet.hub import Hub, State
 from triolet.hub.hub import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
@@ -265,6 +266,67 @@ async def test_a_hole_in_the_tail_sends_the_live_to_the_log() -> None:
         assert await client.read_on() == []
         assert client.live
         assert client.seen == [1, 2, 3, 4, 5]
+
+
+async def test_an_overrun_tail_sends_everybody_to_the_log_who_may_have_missed_something() -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        (quiet,) = await live(hub)
+        busy = await Client(hub, Sink()).follow(channel="busy")
+        await busy.read_on()
+        await publish(log, 2)
+        await log.tell()  # those two were lost, and nothing else comes in that channel
+        assert quiet.follower.state is State.BEHIND
+        assert busy.live
+        await quiet.read_on()
+        assert quiet.live
+        assert quiet.seen == [1, 2]
+
+
+async def test_an_overrun_with_a_log_that_fails_is_settled_when_it_is_back(autojump_clock: MockClock) -> None:
+    class Failing(HandTailLog):
+        fails = 0
+
+        async def head(self, channel: str) -> Cursor:
+            if self.fails:
+                self.fails -= 1
+                raise LogBusy("locked")
+            return await super().head(channel)
+
+    log = Failing()
+    async with running(log) as hub:
+        (client,) = await live(hub)
+        await publish(log, 2)
+        log.fails = 3
+        await log.tell()
+        assert client.live
+        await trio.sleep(5)
+        await client.read_on()
+        assert client.seen == [1, 2]
+
+
+async def test_a_quiet_channel_misses_nothing_while_another_floods_the_tail() -> None:
+    log = MemoryLog()
+    async with running(log) as hub, trio.open_nursery() as nursery:
+        (quiet,) = await live(hub)
+        crowd = [await Client(hub, Sink()).follow(channel="busy") for _ in range(2 * WRITES_BETWEEN_CHECKPOINTS)]
+        for one in crowd:
+            await one.read_on()
+        flood = trio.Event()
+
+        async def publish_meanwhile() -> None:
+            await flood.wait()  # in the middle of the crowd's round
+            await publish(log, 1)
+            for _ in range(80):
+                await publish(log, 250, channel="busy")
+
+        crowd[0].sink.on_write = flood.set
+        nursery.start_soon(publish_meanwhile)
+        await blocked()
+        await publish(log, 1, channel="busy")
+        await blocked()
+        await quiet.read_on()
+        assert quiet.seen == [1]
 
 
 async def test_what_the_tail_says_twice_is_written_once() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from triolet import Cursor, Limits, LogBusy
+from triolet import Cursor, Event, Limits, LogBusy
 from triolet.log import MemoryLog
 
 from .doubles import CHANNEL, Client, CountingLog, HandTailLog, Sink, blocked, live, offsets, publish, running
@@ -218,3 +219,13 @@ async def test_a_waiting_page_of_a_log_that_is_ahead_of_its_window_waits(
         nursery.start_soon(tell)
         page = await hub.page(CHANNEL, Cursor("", 2), 10)
         assert [event.offset for event in page.events] == [3]
+
+
+async def test_what_came_with_another_life_of_the_log_was_not_missed_before(autojump_clock: MockClock) -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        await log.tell(*await publish(log, 50))
+        client = await Client(hub, Sink(0)).follow(Cursor("e", 20))
+        assert client.follower.lag()[:2] == (30, 30)
+        await log.tell(*[Event(Cursor("f", n), CHANNEL, "message", b"1", None, 0.0) for n in range(1, 31)])
+        assert client.follower.lag()[:2] == (30, 0)

@@ -19,7 +19,7 @@ def event(offset: int, epoch: str = "e", size: int = 0) -> Event:
 
 def window(first: int, last: int, **limits: Any) -> Window:
     """One that was begun before ``first`` and took the events up to ``last``."""
-    made = Window("orders", Limits(**limits))
+    made = Window("orders", Limits(**limits), lambda more: None)
     made.begin(Cursor("e", first - 1))
     for offset in range(first, last + 1):
         made.append(event(offset))
@@ -55,7 +55,7 @@ def test_the_oldest_go_when_there_are_too_many() -> None:
 
 
 def test_the_oldest_go_when_they_are_too_big_but_the_newest_stays() -> None:
-    small = Window("orders", Limits(window_bytes=100))
+    small = Window("orders", Limits(window_bytes=100), lambda more: None)
     small.begin(Cursor("e", 0))
     for offset, size in enumerate((40, 40, 40, 500), 1):
         small.append(event(offset, size=size))
@@ -131,7 +131,7 @@ def test_what_was_encoded_goes_with_its_event() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400)), max_size=60))
 def test_whatever_the_tail_says_a_window_is_bounded_and_without_a_hole(steps: list[tuple[int, int]]) -> None:
-    made = Window("orders", Limits(window_events=5, window_bytes=600))
+    made = Window("orders", Limits(window_events=5, window_bytes=600), lambda more: None)
     made.begin(Cursor("e", 0))
     offset = 0
     for step, size in steps:  # 0: said before; 1: the next; more: a hole

@@ -53,6 +53,7 @@ async def test_a_listener_that_is_behind_loses_its_oldest_batches() -> None:
         for first in range(1, 12, 2):
             tail.announce(_events(first, first + 1))
             assert _offsets(await anext(quick)) == [first, first + 1]
+        assert await anext(slow) == ()
         assert _offsets(await anext(slow)) == [9, 10, 11, 12]
         statistics = tail.statistics()
     assert (statistics.listeners, statistics.waiting, statistics.peak, statistics.dropped) == (2, 0, 4, 8)
@@ -63,6 +64,7 @@ async def test_a_listener_holds_at_most_so_many_bytes() -> None:
     with tail.opened(), tail.listen() as listener:
         for offset in range(1, 10):
             tail.announce(_events(offset, size=40))
+        assert await anext(listener) == ()
         assert _offsets(await anext(listener)) == [8, 9]
 
 
@@ -71,6 +73,7 @@ async def test_a_batch_over_every_bound_is_still_heard() -> None:
     with tail.opened(), tail.listen() as listener:
         tail.announce(_events(1))
         tail.announce(_events(2, 3, 4))
+        assert await anext(listener) == ()
         assert _offsets(await anext(listener)) == [2, 3, 4]
 
 

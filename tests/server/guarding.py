@@ -12,6 +12,7 @@ from hypercorn.config import Config
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
 
+from triolet.budget import Budget
 from triolet.limits import Limits
 from triolet.server.guard import GuardedContext, GuardedServer, isolated
 from triolet.server.guard_app import bounded_websockets
@@ -22,20 +23,18 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class Tls:
-    """What the guard asks of a ``trio.SSLStream`` that has spoken about HTTP/2, without the cryptography."""
+class Tls(ClientStream):
+    """A stream that has spoken about HTTP/2, without the cryptography."""
 
-    def __init__(self, transport_stream: ClientStream, alpn: str) -> None:
-        self.transport_stream = transport_stream
-        self.alpn = alpn
-        self.send_all = transport_stream.send_all
-        self.receive_some = transport_stream.receive_some
+    secure = True
 
-    def selected_alpn_protocol(self) -> str:
-        return self.alpn
+    def __init__(self, link: MemoryLink, alpn: str) -> None:
+        super().__init__(link, Budget(1 << 30))
+        self._alpn = alpn
 
-    async def unwrap(self) -> None:
-        await trio.lowlevel.checkpoint()
+    @property
+    def protocol(self) -> str | None:
+        return self._alpn
 
 
 class Host:
@@ -46,7 +45,7 @@ class Host:
         running: connections whose task has not ended.
     """
 
-    def __init__(self, app: Any, limits: Limits, nursery: trio.Nursery, **options: Any) -> None:
+    def __init__(self, app: Any, limits: Limits, nursery: trio.Nursery) -> None:
         self.app = ASGIWrapper(app)
         self.config = host_config()
         self.context = GuardedContext()
@@ -55,14 +54,13 @@ class Host:
         self.links: list[MemoryLink] = []
         self._limits = limits
         self._nursery = nursery
-        self._options = options
 
     def connect(self, alpn: str = "", kernel_bytes: int = KERNEL_BYTES) -> ClientEnd:
         """Open a connection; ``alpn`` is what TLS would have agreed on."""
         client, link = link_pair(kernel_bytes=kernel_bytes)
         self.links.append(link)
-        stream = ClientStream(link)
-        self._nursery.start_soon(self._serve, Tls(stream, alpn) if alpn else stream)
+        stream = Tls(link, alpn) if alpn else ClientStream(link, Budget(1 << 30))
+        self._nursery.start_soon(self._serve, stream)
         return client
 
     async def ask(self, data: bytes, alpn: str = "") -> bytes:
@@ -86,7 +84,7 @@ class Host:
         assert all(link.closed for link in self.links)
 
     async def _serve(self, stream: Any) -> None:
-        server = GuardedServer(self.app, self.config, self.context, {}, stream, limits=self._limits, **self._options)
+        server = GuardedServer(self.app, self.config, self.context, {}, stream, limits=self._limits)
         self.running += 1
         try:
             await isolated(server.run, self._crashed)
@@ -98,10 +96,10 @@ class Host:
 
 
 @asynccontextmanager
-async def hosted(app: Any = None, limits: Limits | None = None, **options: Any) -> AsyncIterator[Host]:
+async def hosted(app: Any = None, limits: Limits | None = None) -> AsyncIterator[Host]:
     """Serve an app for the time of an ``async with`` block; without one, ``demo_app()``."""
     async with trio.open_nursery() as nursery:
-        yield Host(app or demo_app(), limits or Limits(), nursery, **options)
+        yield Host(app or demo_app(), limits or Limits(), nursery)
         nursery.cancel_scope.cancel()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 from tests.peer import CLOSE, PING, PONG, TEXT, UPGRADE, Peer, encode
 from tests.shop import ORDERS, make_shop
 from triolet import Limits
+from triolet.budget import Budget
 from triolet.server.door import Door
 from triolet.server.stream import STREAM_KEY, ClientStream
 from triolet.testing.network import ClientEnd, link_pair
@@ -24,26 +26,35 @@ OPEN = UPGRADE.format(path="/live%20now?after=5").encode()
 class House:
     """What is behind a door: it takes note of who came in, and how."""
 
-    def __init__(self, *, ours: bool = True, **limits: Any) -> None:
+    def __init__(self, *, ours: bool = True, refuses: bool = False, **limits: Any) -> None:
         self.ours = ours
-        self.door = Door(Limits(**limits), lambda: self, self.hypercorn, "/root")
+        self.refuses = refuses
+        self.door = Door(Limits(**limits), lambda: self, self.hypercorn, "/root", {"of": "the lifespan"})
         self.pages: list[bytes] = []
+        self.streams: list[tuple[dict[str, Any], bytes]] = []
         self.upgrades: list[tuple[dict[str, Any], Upgrade, bytes]] = []
 
     async def hypercorn(self, stream: Any, first: bytes) -> None:
         self.pages.append(first)
 
-    def wants(self, scope: dict[str, Any]) -> bool:
-        return self.ours
+    def find(self, scope: dict[str, Any]) -> Any:
+        return scope if self.ours else None
 
-    async def serve_websocket(self, scope: dict[str, Any], upgrade: Upgrade, stream: Any, first: bytes) -> None:
-        self.upgrades.append((scope, upgrade, first))
+    async def serve_websocket(
+        self, request: Any, upgrade: Upgrade, stream: Any, first: bytes, again: Callable[[], dict[str, Any]]
+    ) -> None:
+        assert again() == request
+        self.upgrades.append((request, upgrade, first))
+
+    async def serve_events(self, request: Any, stream: Any, first: bytes) -> bytes | None:
+        self.streams.append((request, first))
+        return first if self.refuses else None
 
     async def visit(self, *pieces: bytes, pause: float = 0) -> ClientEnd:
         """Let a client in that sends these pieces."""
         client, link = link_pair(peer=("203.0.113.9", 4_711))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.door.serve, ClientStream(link))
+            nursery.start_soon(self.door.serve, ClientStream(link, Budget(1 << 30)))
             for piece in pieces:
                 await client.send_all(piece)
                 await trio.sleep(pause)
@@ -78,6 +89,7 @@ async def test_an_upgrade_is_the_get_request_that_it_is(autojump_clock: MockCloc
     assert scope["client"] == ("203.0.113.9", 4_711)
     assert (b"host", b"test") in scope["headers"]
     assert isinstance(scope["state"][STREAM_KEY], ClientStream)
+    assert scope["state"]["of"] == "the lifespan"
     assert (upgrade.key, first) == (b"dGhlIHNhbXBsZSBub25jZQ==", b"eager")
 
 
@@ -118,7 +130,7 @@ async def test_a_refused_client_that_goes_on_sending_is_waited_for_a_moment(auto
     house = House(goodbye_seconds=2)
     client, link = link_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(house.door.serve, ClientStream(link))
+        nursery.start_soon(house.door.serve, ClientStream(link, Budget(1 << 30)))
         await client.send_all(b"nonsense\r\n\r\n")
     assert trio.current_time() == pytest.approx(2)
     assert (await client.receive_some()).startswith(b"HTTP/1.1 400 ")
@@ -127,7 +139,7 @@ async def test_a_refused_client_that_goes_on_sending_is_waited_for_a_moment(auto
 async def test_a_client_that_says_nothing_is_not_served(autojump_clock: MockClock) -> None:
     house = House(header_seconds=5)
     client, link = link_pair()
-    await house.door.serve(ClientStream(link))
+    await house.door.serve(ClientStream(link, Budget(1 << 30)))
     assert trio.current_time() == pytest.approx(5)
     assert house.pages == []
     client.reset()

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from triolet.budget import Budget
 from triolet.limits import Limits
 from triolet.server.guard import isolated
 from triolet.server.guard_app import Inbox
@@ -88,7 +89,7 @@ class TestIsolation:
 class TestInbox:
     def inbox(self, **limits: int) -> tuple[Inbox, list[str]]:
         woken: list[str] = []
-        return Inbox(Limits(**limits), lambda: woken.append("room")), woken
+        return Inbox(Limits(**limits), lambda: woken.append("room"), Budget(1 << 30)), woken
 
     async def test_it_is_full_in_bytes_and_in_messages(self) -> None:
         inbox, woken = self.inbox(inbox_bytes=10, inbox_messages=2)

@@ -149,12 +149,12 @@ class TestBodies:
     async def test_a_body_over_the_bound_is_413_before_it_is_taken(
         self, data: bytes, autojump_clock: MockClock
     ) -> None:
-        async with hosted(body_bytes=1_000) as host:
+        async with hosted(limits=Limits(body_bytes=1_000)) as host:
             assert status(await host.ask(data)) == 413
             await host.check()
 
     async def test_a_body_in_countless_crumbs_is_413(self, autojump_clock: MockClock) -> None:
-        async with hosted(body_bytes=2_000) as host:
+        async with hosted(limits=Limits(body_bytes=2_000)) as host:
             client = host.connect()
             await client.send_all(CHUNKED)
             async with trio.open_nursery() as nursery:

@@ -19,11 +19,13 @@ from hypercorn.protocol.events import Body
 from hypercorn.typing import ConnectionState
 from trio.testing import MockClock
 
+from triolet.budget import Budget
 from triolet.limits import Limits
 from triolet.server.guard import GuardedContext
 from triolet.server.guard_app import AppGroup
 from triolet.server.guard_http2 import GuardedH2
-from triolet.testing.network import ClientEnd
+from triolet.server.stream import ClientStream
+from triolet.testing.network import ClientEnd, link_pair
 
 from .guarding import Host, Receive, Send, hosted
 from .test_guard_websocket import closing, frame
@@ -182,7 +184,7 @@ class TestStreams:
             assert any(isinstance(event, h2.events.StreamReset) for event in client.events)
 
     async def test_a_body_over_the_bound_is_413(self, autojump_clock: MockClock) -> None:
-        async with hosted(body_bytes=50_000) as host, client_of(host) as client:
+        async with hosted(limits=Limits(body_bytes=50_000)) as host, client_of(host) as client:
             await client.send(1, POST, end=False)
             for _ in range(4):
                 client.h2.send_data(1, bytes(16_000))
@@ -192,7 +194,7 @@ class TestStreams:
             assert (client.status(1), client.body(3)) == (413, b"0")
 
     async def test_bodies_of_all_streams_count_together(self, autojump_clock: MockClock) -> None:
-        async with hosted(body_bytes=50_000) as host, client_of(host) as client:
+        async with hosted(limits=Limits(body_bytes=50_000)) as host, client_of(host) as client:
             for stream_id in (1, 3, 5, 7):
                 await client.send(stream_id, POST, end=False)
                 client.h2.send_data(stream_id, bytes(16_000))
@@ -403,9 +405,10 @@ async def test_an_app_that_only_sends_to_a_stream_that_is_gone_lets_others_run()
             await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
-        group = AppGroup(nursery, Limits(), lambda: None)
+        group = AppGroup(nursery, Limits(), lambda: None, Budget(1 << 30))
+        stream = ClientStream(link_pair()[1], Budget(1 << 30))
         surroundings = (Config(), GuardedContext(), group, ConnectionState({}), True, None, None)
-        protocol = GuardedH2(None, *surroundings, send, limits=Limits())
+        protocol = GuardedH2(None, *surroundings, send, limits=Limits(), below=stream, lock=trio.Lock())
         nursery.start_soon(others)
         for _ in range(100):
             await protocol.stream_send(Body(1, b"x"))

@@ -23,7 +23,7 @@ def fill(link: SocketLink) -> None:
 async def pair() -> AsyncIterator[Pair]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    link = SocketLink(ours, 50)
+    link = SocketLink(ours, "")
     yield link, theirs
     link.abort()
     theirs.close()
@@ -119,3 +119,13 @@ async def test_a_link_knows_both_addresses(pair: Pair) -> None:
     link, _ = pair
     assert link.family == socket.AF_UNIX
     assert link.getpeername() == link.getsockname() == ""
+
+
+async def test_a_link_says_what_has_come_already(pair: Pair) -> None:
+    link, theirs = pair
+    assert link.receive_now(10) == b""
+    theirs.send(b"hello")
+    assert link.receive_now(3) == b"hel"
+    assert await link.receive_some(10) == b"lo"
+    link.close()
+    assert link.receive_now(10) == b""

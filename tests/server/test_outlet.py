@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import trio
 
+from triolet.budget import Budget
 from triolet.server.outlet import BufferedOutlet, LinkOutlet, Outlet
 from triolet.server.stream import ClientStream
 from triolet.testing.network import ClientEnd, MemoryLink, link_pair
@@ -20,13 +21,13 @@ Way = Callable[[], AbstractAsyncContextManager[tuple[Outlet, ClientEnd]]]
 @asynccontextmanager
 async def straight() -> AsyncIterator[tuple[Outlet, ClientEnd]]:
     client, link = link_pair(kernel_bytes=KERNEL)
-    yield LinkOutlet(link), client
+    yield LinkOutlet(link, Budget(1 << 30)), client
 
 
 @asynccontextmanager
 async def buffered() -> AsyncIterator[tuple[Outlet, ClientEnd]]:
     client, link = link_pair(kernel_bytes=KERNEL)
-    outlet = BufferedOutlet(ClientStream(link).send_all, link.abort, bound=KERNEL)
+    outlet = BufferedOutlet(Budget(1 << 30), ClientStream(link, Budget(1 << 30)).send_all, link.abort, bound=KERNEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outlet.run)
         yield outlet, client
@@ -192,7 +193,7 @@ async def test_an_outlet_whose_link_was_aborted_takes_everything_to_nowhere(way:
 
 def link_outlet() -> tuple[LinkOutlet, ClientEnd, MemoryLink]:
     client, link = link_pair(kernel_bytes=KERNEL)
-    return LinkOutlet(link), client, link
+    return LinkOutlet(link, Budget(1 << 30)), client, link
 
 
 async def test_what_send_all_began_is_finished_before_what_is_written_later(
@@ -229,7 +230,7 @@ async def test_a_stream_writes_through_its_outlet_and_never_in_between(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     client, link = link_pair(kernel_bytes=KERNEL)
-    stream = ClientStream(link)
+    stream = ClientStream(link, Budget(1 << 30))
     assert stream.outlet.write(b"x" * 150)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.send_all, b"y" * 150)
@@ -257,7 +258,7 @@ async def test_a_peer_found_gone_in_the_moment_of_becoming_writable_is_written_t
 
 
 async def test_a_buffer_counts_the_characters_of_texts_and_holds_one_batch_more_than_its_bound() -> None:
-    outlet = BufferedOutlet(trio.lowlevel.checkpoint, lambda: None, bound=10)  # type: ignore[arg-type]
+    outlet = BufferedOutlet(Budget(1 << 30), trio.lowlevel.checkpoint, lambda: None, bound=10)  # type: ignore[arg-type]
     calls = Calls(outlet)
     assert outlet.write(("abc", "defg"))
     assert (outlet.pending, outlet.empty, calls.full) == (7, True, 0)

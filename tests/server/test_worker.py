@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from tests.peer import UPGRADE, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import ConfigError, Limits
+from triolet.budget import Budget
 from triolet.server.admission import Admission
 from triolet.server.worker import turn_away
 from triolet.testing.network import link_pair
@@ -208,7 +209,7 @@ async def test_an_app_without_triolet_is_served_too(autojump_clock: MockClock) -
 
 
 def test_admission_counts_in_all_and_by_address() -> None:
-    admission = Admission(Limits(connections=3, connections_per_address=2))
+    admission = Admission(Limits(connections=3, connections_per_address=2), Budget(1 << 30))
     assert [admission.enter(address) for address in "aaabb"] == [True, True, False, True, False]
     assert (admission.connections, admission.refused) == (3, 2)
     admission.leave("a")

@@ -25,8 +25,9 @@ async def ask(server: MemoryServer, transport: str, query: str = "", **headers: 
         return await server.upgrade(f"{ORDERS}?{query}", sent)
     if transport == "sse":
         async with server.events(f"{ORDERS}?{query}", headers=sent) as stream:
-            body = b"" if stream.status == 200 else bytes((await stream.stream.receive_some()) or b"")
-            return Answer(stream.status, stream.headers, body)
+            if stream.status == 200:
+                return Answer(200, stream.headers, b"")
+        return await server.request("GET", f"{ORDERS}?{query}", {"accept": "text/event-stream", **sent})
     return await server.request("GET", f"{ORDERS}?{query}" + ("&wait=1" if transport == "long poll" else ""), sent)
 
 

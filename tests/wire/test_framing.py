@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triolet.wire.framing import BadRequest, Body, Framing, check_head, is_host, split_head
+from triolet.wire.framing import BadRequest, Body, Framing, check_head, is_host, read_head, split_head
 
 HOST = b"Host: a.example\r\n"
 
@@ -75,7 +75,11 @@ class TestCheckHead:
         assert check_head(raw) == framing
         connection = h11.Connection(h11.SERVER)
         connection.receive_data(raw)
-        assert isinstance(connection.next_event(), h11.Request)
+        request = connection.next_event()
+        assert isinstance(request, h11.Request)
+        ours = read_head(raw)
+        assert (ours.method, ours.target, ours.http_version) == (request.method, request.target, request.http_version)
+        assert [(name, value.lower()) for name, value in ours.headers] == [(n, v.lower()) for n, v in request.headers]
 
     @pytest.mark.parametrize(
         "raw",
@@ -213,3 +217,10 @@ def test_a_host_that_cannot_be_is_refused_before_the_app_meets_it(host: bytes) -
     assert not is_host(host)
     with pytest.raises(BadRequest, match="host"):
         check_head(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+
+
+def test_a_head_is_read_with_names_in_lower_case_and_values_without_white_space() -> None:
+    head = read_head(b"GET /a?b=%20 HTTP/1.1\r\nHost: \t here \r\nX-Thing:a: b\r\nEMPTY:\r\n\r\n")
+    assert (head.method, head.target, head.http_version) == (b"GET", b"/a?b=%20", b"1.1")
+    assert head.headers == [(b"host", b"here"), (b"x-thing", b"a: b"), (b"empty", b"")]
+    assert read_head(b"GET / HTTP/1.0\r\n\r\n").headers == []

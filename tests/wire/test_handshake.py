@@ -12,7 +12,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
 from triolet.wire.framing import BadRequest
-from triolet.wire.handshake import Upgrade, accept_response, accept_token, refusal, upgrade
+from triolet.wire.handshake import Upgrade, accept_response, accept_token, refusal, stream_response, upgrade
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 GOOD = {
@@ -141,3 +141,14 @@ class TestAnswers:
             refusal(200, [header])
         with pytest.raises(ValueError, match="no header"):
             accept_response(KEY, None, [header])
+
+
+def test_a_stream_ends_with_its_connection_whatever_the_app_says() -> None:
+    head = stream_response([(b"x-own", b"1"), (b"Content-Length", b"5"), (b"connection", b"keep-alive")])
+    assert head == b"HTTP/1.1 200 OK\r\nx-own: 1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    with pytest.raises(ValueError, match="no header"):
+        stream_response([(b"x", b"a\r\nb: c")])
+
+
+def test_a_refusal_may_leave_the_connection_open() -> None:
+    assert b"close" not in refusal(403, close=False)

@@ -1,40 +1,71 @@
-"""One client: what its four children share, and what an app's handler is given."""
+"""One client: what its tasks share, and what an app's handler is given."""
 
 from __future__ import annotations
 
+import itertools
+import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
 
-from ..closing import CRASHED, FLOOD, GONE, NORMAL, Closing
+from ..budget import Budget
+from ..closing import CRASHED, FLOOD, GONE, LAGGING, NORMAL, RESTARTING, Closing
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor, check_channel, encode_json
-from ..hub import Follower, Hub
+from ..hub import Follower, Hub, Lag, Policy, State, Step
 from ..limits import Limits
+from ..metrics import Metrics
 from ..server.outlet import Outlet
-from ..wire.codec import Codec
+from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
+from .alarm import Alarm
 from .inbox import Inbox
+from .snapshot import ConnectionSnapshot, Happening, snapshot
 
-__all__ = ["Connection", "Surroundings"]
+__all__ = ["Connection", "Permission", "Surroundings"]
+
+logger = logging.getLogger("triolet.connection")
+
+_ids = itertools.count(1)
+
+HAPPENINGS = 16
+"""How many of the last notable things are remembered of a connection. Of most there are none."""
+
+FROM_THE_OLDEST = Cursor("", 0)
+
+
+class Permission(NamedTuple):
+    """What a URL's view has decided: to follow a channel, after a cursor if the URL names one, under a policy."""
+
+    channel: str
+    after: Cursor | None
+    policy: Policy | None
 
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What all connections of a process share.
 
     ``now`` is the wall clock, in seconds since 1970; ``random`` draws when clients come back; ``draining``
-    is set when the server wants everybody to leave.
+    is set when the server wants everybody to leave. ``connections`` are those that are open, by their ids;
+    ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended.
     """
 
     hub: Hub
     limits: Limits
+    budget: Budget
     draining: trio.Event
     random: random.Random
     now: Callable[[], float]
+    connections: dict[int, Connection]
+    policy: Policy | None = None
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    ended: deque[ConnectionSnapshot] = msgspec.field(default_factory=partial(deque, maxlen=256))
+    alarm: Alarm = msgspec.field(default_factory=Alarm)
 
 
 class Connection:
@@ -52,18 +83,25 @@ class Connection:
         "_pong",
         "_wake",
         "answers",
+        "attached",
         "behind",
         "closing",
         "codec",
         "decide",
         "followers",
         "heard_at",
+        "held",
+        "history",
+        "id",
         "inbox",
         "nursery",
+        "opened_at",
         "outlet",
         "peer_closed",
         "pings",
         "raw",
+        "returned",
+        "said",
         "surroundings",
     )
 
@@ -75,10 +113,12 @@ class Connection:
         *,
         pings: bool = False,
         raw: Callable[[str | bytes], Any] | None = None,
-        decide: Callable[[str], Awaitable[tuple[str, Cursor | None] | None]] | None = None,
+        decide: Callable[[str], Awaitable[Permission | None]] | None = None,
         takes_messages: bool = False,
     ) -> None:
         self.surroundings = surroundings
+        self.id = next(_ids)
+        self.opened_at = trio.current_time()
         self.outlet = outlet
         self.codec = codec
         self.pings = pings
@@ -90,18 +130,33 @@ class Connection:
         self.answers: deque[Any] = deque()
         self.closing: Closing | None = None
         self.heard_at = trio.current_time()
-        self.inbox = Inbox(surroundings.limits) if takes_messages else None
+        self.held = 0
+        self.attached = True
+        self.inbox = Inbox(surroundings.limits, self.hold) if takes_messages else None
         self.peer_closed = False
+        self.said = 0
         self.nursery: trio.Nursery | None = None
         self._outbox: tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]] | None = None
         self._wake: trio.Event | None = None
         outlet.on_full = self._full
         outlet.on_gone = self._gone
+        self.history: list[Happening] | None = None
+        self.returned = False
 
     @property
     def limits(self) -> Limits:
         """The app's limits."""
         return self.surroundings.limits
+
+    @property
+    def transport(self) -> str:
+        """How events reach it: ``websocket`` or ``sse``."""
+        return "sse" if self.codec in (SSE, SSE_CHUNKED) else "websocket"
+
+    @property
+    def sent(self) -> int:
+        """A number that changes when something other than beats is sent."""
+        return self.said + sum(follower.position.offset for follower in self.followers.values())
 
     @property
     def hub(self) -> Hub:
@@ -110,12 +165,13 @@ class Connection:
 
     # --- for the app's handler
 
-    async def follow(self, channel: str, after: str | int | None = None) -> None:
+    async def follow(self, channel: str, after: str | int | None = None, *, policy: Policy | None = None) -> None:
         """Follow a channel: its events go to the client from now on, or from a cursor.
 
         Args:
             channel: its name. One that is followed already is followed anew from ``after``.
             after: the cursor to go on from, as text or a bare offset; None is "from now".
+            policy: what happens when the client stays behind; None is the app's (see :mod:`triolet.policies`).
 
         Raises:
             ChannelNameError, CursorError: no such name or cursor can be.
@@ -125,7 +181,7 @@ class Connection:
         """
         check_channel(channel)
         await trio.lowlevel.checkpoint()
-        await self.add_follower(channel, None if after is None else Cursor.parse(str(after)))
+        await self.add_follower(channel, None if after is None else Cursor.parse(str(after)), policy=policy)
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. One that was not followed is no error."""
@@ -150,16 +206,21 @@ class Connection:
         if self.closing is not None:
             await trio.lowlevel.checkpoint()  # a handler that goes on sending must not starve the others
             raise ConnectionEnded(self.closing)
+        self.said += 1
         if self._outbox is None and not self.answers and self.outlet.write(batch):
             await trio.lowlevel.checkpoint()
             return
         if self._outbox is None:
             self._outbox = trio.open_memory_channel(self.limits.outbox_messages)
         self.wake()
+        self.hold(size_of(batch))
         try:
             await self._outbox[0].send(batch)
         except trio.BrokenResourceError:
             raise ConnectionEnded(self.closing or GONE) from None
+        except trio.Cancelled:
+            self.hold(-size_of(batch))
+            raise
         self.wake()
 
     async def close(self) -> None:
@@ -178,9 +239,20 @@ class Connection:
 
     # --- for the children
 
+    def hold(self, more: int) -> None:
+        """Count bytes that are held for this client, besides those in its outlet. No longer once it is detached."""
+        if self.attached:
+            self.held += more
+            self.surroundings.budget.hold(more)
+
     def begin(self, nursery: trio.Nursery) -> None:
-        """The children start now. If the peer was found gone before, they end at once."""
+        """The children start now: from here to :meth:`detach` it is open. If the peer was found gone before, or the
+        server drains, they end at once."""
         self.nursery = nursery
+        self.surroundings.connections[self.id] = self
+        self.surroundings.metrics.connection_opened(self.transport)
+        if self.surroundings.draining.is_set():
+            self.end(RESTARTING)
         if self.closing is not None:
             nursery.cancel_scope.cancel()
 
@@ -193,17 +265,26 @@ class Connection:
 
     def detach(self) -> None:
         """The bookkeeping of the end: synchronous, so nothing can cancel it."""
+        self.hold(-self.held)
+        self.attached = False
         self.outlet.on_full = self.outlet.on_gone = _nothing
         self.closing = self.closing or GONE
+        if self.surroundings.connections.pop(self.id, None) is not None:
+            seen = snapshot(self)
+            self.surroundings.metrics.connection_closed(seen.transport, self.closing, seen.open_seconds)
+            self.surroundings.ended.append(seen)
         for channel in list(self.followers):
             self.unfollow(channel)
         self.behind.clear()
         if self._outbox is not None:
             self._close_outbox(self._outbox[1])
 
-    async def add_follower(self, channel: str, after: Cursor | None, url: str | None = None) -> None:
+    async def add_follower(
+        self, channel: str, after: Cursor | None, url: str | None = None, policy: Policy | None = None
+    ) -> None:
         """Follow, without asking whether one may. Raises as :meth:`follow`."""
-        follower = await self.hub.follow(channel, self.codec, self.outlet, after, self.fell_behind, url)
+        policy = policy or self.surroundings.policy
+        follower = await self.hub.follow(channel, self.codec, self.outlet, after, self, url, policy)
         self.unfollow(channel)
         if self.closing is not None:
             self.hub.leave(follower)
@@ -213,6 +294,9 @@ class Connection:
             raise ConfigError(f"this connection follows {len(self.followers)} channels: limits.follows")
         self.followers[channel] = follower
         self.fell_behind(follower)
+        if after is not None and after != FROM_THE_OLDEST and not self.returned:
+            self.returned = True
+            self.surroundings.metrics.returned += 1
 
     async def follow_url(self, url: str, after: Cursor | None) -> None:
         """Follow by URL: the Quart view behind it decides, as for a request of its own.
@@ -225,14 +309,22 @@ class Connection:
         """
         decided = await self.decide(url) if self.decide is not None else None
         if decided is None:
+            self.surroundings.metrics.follows_refused += 1
             self.answer(Refused(url))
             return
-        channel, asked = decided
-        after = asked if after is None else after
+        after = decided.after if after is None else after
         try:
-            await self.add_follower(channel, after, url)
+            await self.add_follower(decided.channel, after, url, decided.policy)
         except ConfigError:
             self.end(FLOOD)
+
+    def acknowledge(self, channel: str, cursor: str) -> None:
+        """The client has applied everything up to a cursor. Raises CursorError where that is none."""
+        applied = Cursor.parse(cursor)
+        follower = self.followers.get(channel)
+        published_at = None if follower is None else follower.window.published_at(applied)
+        if published_at is not None:
+            self.surroundings.metrics.event_acknowledged(published_at)
 
     def greet(self) -> None:
         """Say the first message of a socket that follows nothing by itself."""
@@ -243,7 +335,10 @@ class Connection:
         if len(self.answers) > self.limits.follows:
             self.end(FLOOD)
             return
-        self.answers.append(self.codec.say(message))
+        self.said += 1
+        said = self.codec.say(message)
+        self.hold(size_of(said))
+        self.answers.append(said)
         self.wake()
 
     def pong(self, frame: bytes) -> None:
@@ -260,14 +355,38 @@ class Connection:
         self.behind[follower] = None
         self.wake()
 
+    def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
+        """The policy says something new about a follower."""
+        if step is not Step.CATCH_UP:
+            self.surroundings.metrics.steps[step.name.lower()] += 1
+            behind = f"{lag.events} events and {lag.seconds:.1f} s behind"
+            self.note("policy", follower.channel, f"{step.name.lower()}, {behind}")
+        if step is Step.DISCONNECT:
+            self.end(LAGGING)
+        if step is not Step.CATCH_UP and not follower.logged & 1 << step:
+            follower.logged |= 1 << step
+            logger.info(
+                "connection %d: %s, %d events and %.1f s behind", self.id, step.name.lower(), lag.events, lag.seconds
+            )
+
+    def note(self, what: str, channel: str | None = None, detail: str = "") -> None:
+        """Remember something notable, for ``live.explain``. Bounds: the last ``HAPPENINGS``."""
+        if self.history is None:
+            self.history = []
+        self.history.append(Happening(trio.current_time(), what, channel, detail))
+        del self.history[:-HAPPENINGS]
+
     def next_outgoing(self) -> Any:
         """The next of the answers and of the app's messages, or None."""
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
-        if self.answers:
-            return self.answers.popleft()
-        return None if self._outbox is None else self._next_message()
+        batch = self.answers.popleft() if self.answers else None
+        if batch is None and self._outbox is not None:
+            batch = self._next_message()
+        if batch is not None:
+            self.hold(-size_of(batch))
+        return batch
 
     def wake(self) -> None:
         """Wake the writer."""
@@ -303,6 +422,9 @@ class Connection:
         self._outbox = None
 
     def _full(self) -> None:
+        if any(follower.state is State.LIVE for follower in self.followers.values()):
+            self.surroundings.metrics.fell_behind += 1
+            self.note("fell behind", None, "its kernel took no more")
         for follower in self.followers.values():
             follower.fall_behind()
         self.wake()

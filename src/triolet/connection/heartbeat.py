@@ -14,27 +14,41 @@ from .connection import Connection
 
 __all__ = ["beat"]
 
+LOOKS = 40
+"""Moments in half of ``limits.beat_seconds`` at which heartbeats look: every quarter of a second. One for each
+connection would cost more in passes of the scheduler than all the beats."""
+
 
 async def beat(conn: Connection) -> None:
-    """Beat every ``limits.beat_seconds`` until the connection ends.
+    """Beat until the connection ends, so that its client hears something every ``limits.beat_seconds`` at least.
 
-    A beat carries how far the client was sent each channel, so a client that saw no event for an hour still
-    comes back to the right place. It goes out even while events do: they are written past us. Where the outlet is
-    full it is left out: the writer watches that client. One whose outlet buffers is watched here: it may wait for
-    long before it is full.
+    It looks twice in that time, at one of :data:`LOOKS` moments that was drawn: clients that connected together, or
+    heard the same event, do not all beat together, and those that do share one wake-up of the process. A client that
+    was sent something since the last look needs no beat now, but the next time. A beat carries how far the client was
+    sent each channel, so one that saw no event for an hour still comes back to the right place. A WebSocket is pinged
+    besides, whatever it was sent: its answer shows that it is there.
+
+    Where the outlet is full a beat is left out: the writer watches that client. One whose outlet buffers is watched
+    here: it may wait for long before it is full.
     """
-    due = trio.current_time() + conn.limits.beat_seconds
+    step = conn.limits.beat_seconds / (2 * LOOKS)
+    look = int(conn.opened_at / step) + 1 + conn.surroundings.random.randrange(2 * LOOKS)
+    sent: int | None = None  # as it was at the last look; the first beat is never left out
+    said = pinged = False
     while True:
-        await trio.sleep_until(min(due, _silent_at(conn), _stalled_at(conn)))
+        due = look * step
+        await conn.surroundings.alarm.until(min(due, _silent_at(conn), _stalled_at(conn)))
         now = trio.current_time()
         if now >= _silent_at(conn):
             conn.end(SILENT)
         elif conn.outlet.pending and now >= _stalled_at(conn):
             conn.end(SLOW)
         elif now >= due:
-            due = now + conn.limits.beat_seconds
-            if (said := _beat(conn)) is not None:
-                conn.outlet.write(said)
+            look += LOOKS
+            said = sent in (None, conn.sent) and not said
+            sent = conn.sent
+            pinged = conn.pings and (said or not pinged)
+            _write(conn, said, pinged)
 
 
 def _silent_at(conn: Connection) -> float:
@@ -50,11 +64,13 @@ def _stalled_at(conn: Connection) -> float:
     return since + conn.limits.stall_seconds
 
 
-def _beat(conn: Connection) -> Any:
-    """What to say, if anything: a raw socket has only pings."""
-    ping = encode_ping() if conn.pings else None
-    if conn.raw is not None:
-        return ping
-    cursors = {channel: str(f.position) for channel, f in conn.followers.items() if f.opened}
-    said = conn.codec.say(Beat(int(conn.surroundings.now() * 1000), cursors))
-    return said if ping is None else conn.codec.concat([said, ping])
+def _write(conn: Connection, said: bool, pinged: bool) -> None:
+    """Say a beat, or ping, or both; a raw socket has only pings."""
+    batches: list[Any] = []
+    if said and conn.raw is None:
+        cursors = {channel: str(f.position) for channel, f in conn.followers.items() if f.opened}
+        batches.append(conn.codec.say(Beat(int(conn.surroundings.now() * 1000), cursors)))
+    if pinged:
+        batches.append(encode_ping())
+    if batches:
+        conn.outlet.write(conn.codec.concat(batches))

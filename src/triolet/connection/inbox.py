@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -15,13 +16,18 @@ __all__ = ["Inbox"]
 class Inbox:
     """Messages of a client that the app's handler has not taken yet.
 
+    Args:
+        limits: the bounds.
+        hold: is told how many bytes more (or less) wait here.
+
     Bounds: ``limits.inbox_messages`` and ``limits.inbox_bytes``; one message is always taken, however large.
     """
 
-    __slots__ = ("_bytes", "_changed", "_limits", "_messages")
+    __slots__ = ("_bytes", "_changed", "_hold", "_limits", "_messages")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, hold: Callable[[int], None]) -> None:
         self._limits = limits
+        self._hold = hold
         self._messages: deque[tuple[Any, int]] = deque()
         self._bytes = 0
         self._changed = trio.Event()
@@ -37,6 +43,7 @@ class Inbox:
         """Put a message in. The reader asks :attr:`full` first."""
         self._messages.append((message, size))
         self._bytes += size
+        self._hold(size)
         self._wake()
 
     async def room(self) -> None:
@@ -51,6 +58,7 @@ class Inbox:
             await self._changed.wait()
         message, size = self._messages.popleft()
         self._bytes -= size
+        self._hold(-size)
         self._wake()
         return message
 

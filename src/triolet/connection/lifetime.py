@@ -1,14 +1,20 @@
-"""Lifetime: ends a connection that may not go on, because the server drains."""
+"""Lifetime: ends connections that may not go on, because the server drains or the app has ended."""
 
 from __future__ import annotations
 
 from ..closing import RESTARTING
-from .connection import Connection
+from .connection import Surroundings
 
-__all__ = ["watch"]
+__all__ = ["drain", "end_all"]
 
 
-async def watch(conn: Connection) -> None:
-    """Wait for the server to drain, and end the connection then."""
-    await conn.surroundings.draining.wait()
-    conn.end(RESTARTING)
+async def drain(surroundings: Surroundings) -> None:
+    """Wait for the server to drain, and end all connections then. Those that begin later end by themselves."""
+    await surroundings.draining.wait()
+    end_all(surroundings)
+
+
+def end_all(surroundings: Surroundings) -> None:
+    """End all connections; each is told when to come back."""
+    for conn in list(surroundings.connections.values()):
+        conn.end(RESTARTING)

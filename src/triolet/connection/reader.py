@@ -10,7 +10,7 @@ import trio
 from ..closing import BAD_MESSAGE, FLOOD, GONE, PROTOCOL_ERROR, UNSUPPORTED, Closing
 from ..errors import ChannelNameError, ConnectionEnded, LogError, RemoteError
 from ..wire.frames import Binary, Close, FrameReader, Ping, Text, encode_pong
-from ..wire.messages import Follow, Incoming, Unfollow, parse_client
+from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
 from ..wire.rate import Rate
 from .connection import Connection
 
@@ -28,6 +28,7 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, frames: FrameRe
     before, for ``limits.stall_seconds`` at most, nothing more is read: the client's kernel holds it back.
     """
     handler = FrameHandler(conn)
+    held = 0
     try:
         await handler.handle(frames, first)
         deadline = math.inf
@@ -40,8 +41,11 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, frames: FrameRe
             if not data:
                 raise RemoteError(GONE)
             conn.heard_at = trio.current_time()
+            conn.hold(len(data))
             if await handler.handle(frames, bytes(data)):
                 deadline = math.inf
+            conn.hold(frames.held - held - len(data))
+            held = frames.held
     except RemoteError as error:
         conn.end(error.closing)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -95,6 +99,8 @@ class FrameHandler:
                 await self._deliver(said.data, size)
             elif isinstance(said, Unfollow):
                 conn.unfollow(said.channel)
+            elif isinstance(said, Ack):
+                conn.acknowledge(said.channel, said.cursor)
             else:
                 self._follow(said)
 
@@ -134,6 +140,7 @@ class FrameHandler:
             with trio.move_on_after(self._conn.limits.stall_seconds):
                 await inbox.room()
             if inbox.full:
+                self._conn.surroundings.metrics.slow_handlers += 1
                 raise RemoteError(FLOOD)
         inbox.put_nowait(message, size)
 

@@ -1,4 +1,4 @@
-"""Supervisor: one nursery per connection. When one child ends it, all end."""
+"""Supervisor: one nursery per connection. When one of its tasks ends it, all end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ __all__ = ["supervise"]
 logger = logging.getLogger("triolet.connection")
 
 
-async def supervise(conn: Connection, *children: Callable[[], Awaitable[None]]) -> Closing:
-    """Run a connection's children until one of them ends it. Returns why.
+async def supervise(
+    conn: Connection, read: Callable[[], Awaitable[None]], *children: Callable[[Connection], Awaitable[None]]
+) -> Closing:
+    """Run a connection's reader, in the nursery's own body, and its children, until one of them ends it. Returns why.
 
     The goodbye is the transport's: the followers are gone from the hub when this returns or raises, so the
     transport is the only one left that writes.
@@ -28,7 +30,8 @@ async def supervise(conn: Connection, *children: Callable[[], Awaitable[None]]) 
         async with trio.open_nursery() as nursery:
             conn.begin(nursery)
             for child in children:
-                nursery.start_soon(child)
+                nursery.start_soon(child, conn)
+            await read()
     except* ConnectionEnded:
         pass  # the app's handler noticed
     except* RemoteError as errors:
@@ -36,6 +39,7 @@ async def supervise(conn: Connection, *children: Callable[[], Awaitable[None]]) 
     except* Exception as crash:
         logger.error("a connection crashed: %s", where(crash))
         logger.debug("the connection's error", exc_info=crash)
+        conn.surroundings.metrics.crashes += 1
         conn.end(CRASHED)
     finally:
         conn.detach()

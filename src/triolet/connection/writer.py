@@ -5,15 +5,21 @@ It is the only task that waits for a client to read on. Live followers are the h
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
 from ..closing import SLOW
 from ..errors import LogError
-from ..hub import Follower, Reading, State
-from ..wire.messages import Live, Open, gap_fields
+from ..hub import Follower, Reading, State, Step
+from ..wire.messages import LagMessage, Live, Open, gap_fields
 from .connection import Connection
 
-__all__ = ["write"]
+__all__ = ["write", "write_head"]
+
+MESSAGES_IN_A_ROW = 16
+"""Of the app's own messages and answers, before a follower that is behind gets its next page: a handler that sends on
+and on must not keep the events from a slow client."""
 
 
 async def write(conn: Connection) -> None:
@@ -21,30 +27,72 @@ async def write(conn: Connection) -> None:
 
     Cancellation: nothing is lost; what the kernel took of a batch, and the rest of it, stay in the outlet.
     """
+    in_a_row = 0
     while conn.closing is None:
         await drain(conn)
-        batch = conn.next_outgoing()
+        batch = conn.next_outgoing() if in_a_row < MESSAGES_IN_A_ROW or not conn.behind else None
         if batch is not None:
             conn.outlet.write(batch)
+            in_a_row += 1
         elif conn.behind:
+            in_a_row = 0
             await catch_up(conn, next(iter(conn.behind)))
         else:
             await conn.woken()
 
 
+async def write_head(conn: Connection, head: bytes) -> None:
+    """Write the head of an answer, and with it what a client that is up to date is to hear: one system call less."""
+    if not conn.outlet.empty:  # of TLS's own words something is left
+        with trio.move_on_after(conn.limits.stall_seconds):
+            await conn.outlet.drained()
+        if not conn.outlet.empty:
+            conn.end(SLOW)
+            return
+    follower = next(iter(conn.behind), None)
+    if (
+        follower is not None
+        and follower.would_be_live(follower.position)
+        and follower.window.holds(follower.position)  # or reading would wait for the log
+    ):
+        reading = await conn.hub.read(follower)
+        if say(conn, follower, reading, head):
+            settle(conn, follower, reading)
+    else:
+        conn.outlet.write(head)
+
+
 async def drain(conn: Connection) -> None:
-    """Wait until the client has read on. One whose kernel took nothing for ``limits.stall_seconds`` is given up."""
+    """Wait until the client has read on. One whose kernel took nothing for ``limits.stall_seconds`` is given up; what
+    the policies of its followers say is looked at meanwhile."""
     outlet = conn.outlet
     while not outlet.empty:
-        give_up_at = outlet.progress_at + conn.limits.stall_seconds
-        if trio.current_time() >= give_up_at:
+        now = trio.current_time()
+        wake_at = outlet.progress_at + conn.limits.stall_seconds
+        if now >= wake_at:
             conn.end(SLOW)
-        with trio.move_on_at(give_up_at):
+        for follower in conn.behind:
+            if follower.policy is not None:
+                follower.judge()
+                wake_at = min(wake_at, now + conn.limits.policy_seconds)
+        with trio.move_on_at(wake_at):
             await outlet.drained()
 
 
 async def catch_up(conn: Connection, follower: Follower) -> None:
-    """Take a follower one page further, and live if that was the last."""
+    """Take a follower one page further, and live if that was the last. Those who have much to read take turns."""
+    if follower.would_be_live(follower.position):
+        await advance(conn, follower)
+        return
+    replay = conn.hub.replay
+    async with replay.turn(near=follower.window.holds(follower.position)):
+        await advance(conn, follower)
+        with trio.move_on_after(conn.limits.replay_turn_seconds):
+            await conn.outlet.drained()
+
+
+async def advance(conn: Connection, follower: Follower) -> None:
+    """Read on for a follower, write what there is, and decide what comes next."""
     try:
         reading = await conn.hub.read(follower)
     except LogError:
@@ -57,15 +105,15 @@ async def catch_up(conn: Connection, follower: Follower) -> None:
         settle(conn, follower, reading)
 
 
-def say(conn: Connection, follower: Follower, reading: Reading) -> bool:
+def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"") -> bool:
     """Write what was read, and what is to be announced around it. False: the outlet is full, nothing was written."""
     codec = conn.codec
-    batches = []
+    batches: list[Any] = [head] if head else []
     if not follower.opened:
-        start = reading.start if reading.gap is None else reading.gap.after
-        batches.append(codec.say(Open(follower.channel, str(start), follower.url)))
-    if reading.gap is not None:
-        batches.append(codec.say(gap_fields(follower.channel, reading.gap)))
+        batches.append(codec.say(Open(follower.channel, str(reading.start), follower.url)))
+    if follower.step is Step.BLOCK and not follower.told:
+        batches.append(codec.say(LagMessage(follower.channel, follower.events_behind, "block")))
+    batches += [codec.say(gap_fields(follower.channel, gap)) for gap in reading.gaps]
     if reading.batch is not None:
         batches.append(reading.batch)
     announces = not follower.announced and follower.would_be_live(reading.position)
@@ -73,18 +121,36 @@ def say(conn: Connection, follower: Follower, reading: Reading) -> bool:
         batches.append(codec.say(Live(follower.channel, str(reading.position))))
     if batches and not conn.outlet.write(codec.concat(batches)):
         return False
+    count(conn, follower, reading)
     follower.opened = True
+    follower.told = follower.step is Step.BLOCK
     follower.announced = follower.announced or announces
-    follower.position = reading.position
+    follower.advance(reading.position)
     return True
+
+
+def count(conn: Connection, follower: Follower, reading: Reading) -> None:
+    """Count what was written for an operator, and remember a gap."""
+    metrics = conn.surroundings.metrics
+    begins = reading.start.offset
+    for gap in reading.gaps:
+        metrics.gap_told(gap)
+        missed = "nobody knows how many" if gap.missed is None else gap.missed
+        conn.note("gap", follower.channel, f"{gap.reason}, {gap.after} to {gap.to}, {missed} events missed")
+        begins = begins + (gap.missed or 0) if gap.reason == "conflated" else gap.to.offset
+    if reading.batch is not None:
+        metrics.replayed += reading.position.offset - begins
+        metrics.replays += not follower.opened
 
 
 def settle(conn: Connection, follower: Follower, reading: Reading) -> None:
     """Decide what comes next for a follower. No await lies between reading its position and being live."""
     del conn.behind[follower]
     if follower.go_live():
+        if conn.history is not None:
+            conn.note("caught up", follower.channel)
         return
-    if reading.batch is None and conn.outlet.empty:
+    if reading.batch is None and not reading.gaps and conn.outlet.empty:
         follower.wait_for_round()
     else:
         conn.behind[follower] = None  # at the end, so that a connection's followers take turns

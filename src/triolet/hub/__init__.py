@@ -1,7 +1,10 @@
-"""From the log to every live client: windows, followers, and the pump."""
+"""From the log to every live client: windows, followers, policies, and the pump."""
 
+from . import policies
 from .follower import Follower, State
-from .hub import Hub, HubStatistics, Reading
+from .hub import Hub, HubStatistics
+from .policies import Lag, Policy, Step
+from .replay import Reading
 from .window import Window
 
-__all__ = ["Follower", "Hub", "HubStatistics", "Reading", "State", "Window"]
+__all__ = ["Follower", "Hub", "HubStatistics", "Lag", "Policy", "Reading", "State", "Step", "Window", "policies"]

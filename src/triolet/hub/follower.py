@@ -6,13 +6,16 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import trio
+
 from ..event import Cursor
 from ..wire.codec import Codec
+from .policies import Lag, Policy, Step, holds_publishers
 
 if TYPE_CHECKING:
     from .window import Window
 
-__all__ = ["Audience", "Follower", "LiveGroup", "State", "Writable"]
+__all__ = ["Audience", "Follower", "LiveGroup", "Owner", "State", "Writable"]
 
 
 class Writable(Protocol):
@@ -26,11 +29,29 @@ class Writable(Protocol):
     def empty(self) -> bool:
         """Whether nothing waits to be taken."""
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait to be taken."""
+
+    @property
+    def progress_at(self) -> float:
+        """Trio's time when something was last taken of what waits."""
+
     def keep(self, batch: Any, taken: int) -> None:
         """Remember what ``send`` did not take of a batch."""
 
     def fail(self) -> None:
         """The peer is gone."""
+
+
+class Owner(Protocol):
+    """Whose follower it is: a connection."""
+
+    def fell_behind(self, follower: Follower) -> None:
+        """There is work for the writer."""
+
+    def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
+        """The policy says something new about a follower."""
 
 
 class State(Enum):
@@ -45,18 +66,27 @@ class Follower:
     """One client's position in one channel.
 
     While it is live the pump writes to it; while it is behind its connection's writer does, from
-    ``position``. ``fell_behind`` tells the connection that there is work for its writer.
+    ``position``. Its owner is told when there is work for the writer, and what the policy says.
+
+    ``opened`` and ``announced``: whether the client has been told where the stream begins, and that it is up to date;
+    ``told``: that publishers wait for it. ``logged`` has a bit for each step that was logged.
     """
 
     __slots__ = (
         "announced",
+        "behind_since",
+        "came_at",
         "codec",
-        "fell_behind",
         "index",
+        "logged",
         "opened",
         "outlet",
+        "owner",
+        "policy",
         "position",
         "state",
+        "step",
+        "told",
         "url",
         "window",
     )
@@ -67,19 +97,27 @@ class Follower:
         codec: Codec,
         outlet: Writable,
         after: Cursor | None,
-        fell_behind: Callable[[Follower], None],
+        owner: Owner,
         url: str | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.window = window
         self.codec = codec
         self.outlet = outlet
-        self.position = window.cursor if after is None else after
-        self.fell_behind = fell_behind
+        self.came_at = window.cursor
+        self.position = self.came_at if after is None else after
+        self.owner = owner
         self.url = url
+        self.policy = policy
         self.state = State.BEHIND
+        self.step = Step.CATCH_UP
+        self.behind_since = trio.current_time()
         self.opened = False
         self.announced = False
+        self.told = False
+        self.logged = 0
         self.index = -1
+        self._watch()
 
     @property
     def channel(self) -> str:
@@ -101,6 +139,9 @@ class Follower:
             group = self.window.live[self.codec] = LiveGroup()
         group.add(self)
         self.state = State.LIVE
+        self.step = Step.CATCH_UP
+        self.told = False
+        self.window.unwatch(self)
         return True
 
     def fall_behind(self) -> None:
@@ -109,7 +150,15 @@ class Follower:
             self.window.live[self.codec].remove(self)
             self.state = State.BEHIND
             self.announced = False
-            self.fell_behind(self)
+            self.behind_since = trio.current_time()
+            self._watch()
+            self.owner.fell_behind(self)
+
+    def advance(self, position: Cursor) -> None:
+        """It was sent everything up to here."""
+        self.position = position
+        if self in self.window.watched:
+            self.window.look_again()
 
     def wait_for_round(self) -> None:
         """Be told when the next round begins: this follower has read further than the present one."""
@@ -120,6 +169,42 @@ class Follower:
         if self.state is State.LIVE:
             self.window.live[self.codec].remove(self)
         self.state = State.ENDED
+        self.window.unwatch(self)
+
+    @property
+    def events_behind(self) -> int:
+        """Events of the channel that it was not sent yet. Where it stands in another life of the log: all."""
+        known = self.position.epoch in ("", self.window.epoch)
+        return max(0, self.window.head - (self.position.offset if known else 0))
+
+    def lag(self) -> Lag:
+        """How far it is behind."""
+        now = trio.current_time()
+        events, pending = self.events_behind, self.outlet.pending
+        known = self.position.epoch in ("", self.window.epoch)
+        came_at = self.came_at.offset if self.came_at.epoch == self.window.epoch else 0
+        return Lag(
+            events,
+            max(0, came_at - (self.position.offset if known else 0)),
+            0.0 if self.state is State.LIVE else now - self.behind_since,
+            now - self.outlet.progress_at if pending else 0.0,
+            pending,
+        )
+
+    def _watch(self) -> None:
+        if holds_publishers(self.policy):
+            self.window.watched[self] = None
+
+    def judge(self) -> Step:
+        """Ask the policy what to do now, and tell the owner where that is something new."""
+        if self.policy is None or self.state is not State.BEHIND:
+            return Step.CATCH_UP
+        lag = self.lag()
+        step = self.policy(lag)
+        if step is not self.step:
+            self.step = step
+            self.owner.stepped(self, step, lag)
+        return step
 
 
 Audience: TypeAlias = "tuple[list[Follower], list[Callable[[Any], int]], int]"

@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import msgspec
 import trio
 
+from ..budget import Budget
+from ..errors import LogError, where
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..log.base import EventLog, Page
+from ..metrics import Metrics
 from ..wire.codec import Codec
-from .follower import Audience, Follower, LiveGroup, State, Writable
+from .follower import Audience, Follower, LiveGroup, Owner, State, Writable
+from .policies import Policy, Step
+from .replay import Reading, Replay
 from .window import Window
 
-__all__ = ["Hub", "HubStatistics", "Reading"]
+__all__ = ["Hub", "HubStatistics"]
+
+logger = logging.getLogger("triolet.hub")
 
 WRITES_BETWEEN_CHECKPOINTS = 256
 
+RETRY_SECONDS = 1
 
-class Reading(msgspec.Struct, frozen=True):
-    """What a follower that is behind is to be sent next.
-
-    ``start`` is where the stream goes on (after ``gap``, if any), ``position`` where it stands once
-    ``batch`` is written; ``batch`` is None where there is nothing to read.
-    """
-
-    start: Cursor
-    gap: Gap | None
-    batch: Any
-    position: Cursor
+CONFLATED_PAGES = 64
+"""Most pages that are read to find the newest event of each key; what lies behind them is for the next reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubStatistics:
     """What a hub holds: ``followers`` counts the long polls that wait, too; of them and of those behind, ``live``
-    are none. ``delivered`` is how often a batch was written to a live follower."""
+    are none. ``delivered`` is how often a batch was written to a live follower, ``window_bytes`` what windows hold."""
 
     windows: int
     followers: int
     live: int
     delivered: int
+    window_bytes: int
 
 
 class Hub:
@@ -51,11 +52,18 @@ class Hub:
     Args:
         log: where events come from. It must be open while :meth:`run` runs.
         limits: bounds of windows and pages.
+        budget: where the bytes held here are counted.
+        metrics: where rounds are counted.
     """
 
-    def __init__(self, log: EventLog, limits: Limits) -> None:
+    def __init__(self, log: EventLog, limits: Limits, budget: Budget, metrics: Metrics | None = None) -> None:
         self._log = log
         self._limits = limits
+        self._budget = budget
+        self._metrics = Metrics() if metrics is None else metrics
+        self._held = 0
+        self._bound = min(limits.windows_bytes, budget.ceiling // 4)  # windows alone are not to keep anybody out
+        self.replay = Replay(limits, budget.hold)
         self._windows: dict[str, Window] = {}
         self._idle: dict[str, None] = {}
         self._writes = 0
@@ -64,11 +72,17 @@ class Hub:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the pump: one task, which never waits for any client. Cancelling it loses nothing that is
         in the log; followers are not written to while it does not run."""
-        with self._log.tail() as batches:
-            task_status.started()
-            async for events in batches:
-                for window in self._take(events):
-                    await self._round(window)
+        try:
+            with self._log.tail() as batches:
+                task_status.started()
+                async for events in batches:
+                    if not events:
+                        await self._ask_again()
+                    for window, published_at in self._take(events).items():
+                        await self._round(window, published_at)
+        finally:
+            for window in self._windows.values():
+                window.shrink()
 
     async def follow(
         self,
@@ -76,10 +90,11 @@ class Hub:
         codec: Codec,
         outlet: Writable,
         after: Cursor | None,
-        fell_behind: Callable[[Follower], None],
+        owner: Owner,
         url: str | None = None,
+        policy: Policy | None = None,
     ) -> Follower:
-        """Make a follower, which is behind at first. ``after`` None means: from now.
+        """Make a follower, which is behind at first. ``after`` None means: from now; ``policy`` None: catch up.
 
         Raises:
             LogError: the log cannot say where the channel's head is.
@@ -88,7 +103,7 @@ class Hub:
         """
         window = await self.window(channel)
         self._keep(window)
-        return Follower(window, codec, outlet, after, fell_behind, url)
+        return Follower(window, codec, outlet, after, owner, url, policy)
 
     def leave(self, follower: Follower) -> None:
         """End a follower and, with its channel's last, let go of the window in time."""
@@ -97,21 +112,51 @@ class Hub:
             self._release(follower.window)
 
     async def read(self, follower: Follower) -> Reading:
-        """Read on for a follower that is behind: from the window if it reaches back so far, else the log."""
+        """Read on for a follower that is behind, as its policy says: from the window if it reaches back so far, else
+        from the log.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
         window, after, codec = follower.window, follower.position, follower.codec
-        limits = self._limits
-        if window.holds(after):
-            events = window.events(after.offset, limits.page_events, limits.page_bytes)
-            start = Cursor(window.epoch, after.offset)
-            if not events:
-                return Reading(start, None, None, start)
-            return Reading(start, None, window.batch(codec, after.offset, events[-1].offset), events[-1].cursor)
-        page = await self._log.read(window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes)
-        start = starts_after(page)
-        if not page.events:
-            return Reading(start, page.gap, None, start)
-        batch = codec.join([codec.event(event) for event in page.events])
-        return Reading(start, page.gap, batch, page.events[-1].cursor)
+        step = follower.judge()
+        if step is Step.DISCONNECT:
+            return Reading(after, (), None, after)
+        if step is Step.SKIP and after.epoch in ("", window.epoch) and after.offset < window.head:
+            return _skipped(window, after)
+        if step is Step.LATEST:
+            place = (window.channel, codec, after, step)
+            return await self.replay.page(place, partial(self._latest, window, codec, after))
+        if not window.holds(after):
+            return await self.replay.page((window.channel, codec, after), partial(self._logged, window, codec, after))
+        events = window.events(after.offset, self._limits.page_events, self._limits.page_bytes)
+        start = Cursor(window.epoch, after.offset)
+        if not events:
+            return Reading(start, (), None, start)
+        return Reading(start, (), window.batch(codec, after.offset, events[-1].offset), events[-1].cursor)
+
+    async def room(self, channel: str) -> None:
+        """Wait while a follower's policy holds publishers up. At most so long as that policy says: who is then still
+        behind is given up. Cancelling loses nothing."""
+        window = self._windows.get(channel)
+        while window is not None and [f for f in list(window.watched) if _holds_up(f)]:
+            with trio.move_on_after(self._limits.policy_seconds):
+                await window.make_room()
+
+    def shrink(self) -> None:
+        """Empty the windows: those that nobody follows, and then the longest unused, down to half the bound."""
+        for channel in list(self._idle):
+            self._windows.pop(channel).shrink()
+            del self._idle[channel]
+            if self._held * 2 <= self._bound:
+                return
+        for channel, window in list(self._windows.items()):
+            if window.flushed < window.head:
+                continue  # its round is about to be written
+            window.shrink()
+            self._windows[channel] = self._windows.pop(channel)
+            if self._held * 2 <= self._bound:
+                return
 
     async def page(self, channel: str, after: Cursor | None, wait_seconds: float = 0) -> Page:
         """Read a page for a poll, waiting up to so long for a first event. ``after`` None means: from now."""
@@ -139,6 +184,7 @@ class Hub:
             followers=sum(window.followers for window in windows),
             live=sum(len(group.followers) for window in windows for group in window.live.values()),
             delivered=self.delivered,
+            window_bytes=self._held,
         )
 
     async def window(self, channel: str) -> Window:
@@ -155,7 +201,7 @@ class Hub:
 
     async def _open_window(self, channel: str) -> None:
         """The window takes events from the tail while the log is asked for the head, so none falls between."""
-        window = self._windows[channel] = Window(channel, self._limits)
+        window = self._windows[channel] = Window(channel, self._limits, self._hold)
         window.ready = ready = trio.Event()
         try:
             head = await self._log.head(channel)
@@ -164,7 +210,7 @@ class Hub:
             window.ready = None
             self._idle[channel] = None
         except BaseException:
-            del self._windows[channel]
+            self._windows.pop(channel).shrink()  # it may hold what came from the tail meanwhile
             raise
         finally:
             ready.set()
@@ -188,19 +234,91 @@ class Hub:
             self._idle[window.channel] = None
             if len(self._idle) > self._limits.idle_windows:
                 oldest = next(iter(self._idle))
-                del self._idle[oldest], self._windows[oldest]
+                del self._idle[oldest]
+                self._windows.pop(oldest).shrink()
 
-    def _take(self, events: tuple[Event, ...] | list[Event] | Any) -> dict[Window, None]:
-        dirty: dict[Window, None] = {}
+    def _hold(self, more: int) -> None:
+        self._held += more
+        self._budget.hold(more)
+
+    async def _logged(self, window: Window, codec: Codec, after: Cursor) -> Reading:
+        limits = self._limits
+        page = await self._log.read(window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes)
+        start = starts_after(page)
+        gaps = () if page.gap is None else (page.gap,)
+        if not page.events:
+            return Reading(start, gaps, None, page.head if page.gap is None else page.gap.to)
+        return Reading(start, gaps, codec.join([codec.event(e) for e in page.events]), page.events[-1].cursor)
+
+    async def _latest(self, window: Window, codec: Codec, after: Cursor) -> Reading:
+        """Of the events after a cursor, the newest of each key, and all without one."""
+        newest: dict[str | int, Event] = {}
+        gaps: list[Gap] = []
+        start = position = after
+        seen = size = 0
+        for _ in range(CONFLATED_PAGES):
+            page = await self._page(window, position)
+            if page.gap is not None:
+                if seen:
+                    break  # retention has passed us meanwhile: the next reading says so
+                gaps.append(page.gap)
+            if page.events and not seen:
+                first = page.events[0].cursor
+                start = Cursor(first.epoch, first.offset - 1)
+            for event in page.events:
+                key = event.offset if event.key is None else event.key
+                old = newest.pop(key, None)
+                size += len(event.json) - (0 if old is None else len(old.json))
+                newest[key] = event
+            seen += len(page.events)
+            if not page.events or len(newest) > self._limits.page_events or size > self._limits.page_bytes:
+                break
+            position = page.events[-1].cursor
+        if not seen:
+            return Reading(starts_after(page), tuple(gaps), None, page.head if page.gap is None else page.gap.to)
+        begins = gaps[0].after if gaps else start
+        position = next(reversed(newest.values())).cursor
+        if seen > len(newest):
+            gaps.append(Gap(start, position, seen - len(newest), "conflated"))
+        return Reading(begins, tuple(gaps), codec.join([codec.event(e) for e in newest.values()]), position)
+
+    async def _ask_again(self) -> None:
+        """The tail was overrun, and what was lost may be any channel's newest event: ask the log where each one is.
+        Those who were live read on from where they are."""
+        for window in list(self._windows.values()):
+            if window.ready is not None:
+                continue  # the log is being asked already
+            head = await self._surely_head(window.channel)
+            if head.epoch != window.epoch or head.offset > window.head:
+                window.begin(head)
+                for group in window.live.values():
+                    for follower in list(group.followers):
+                        follower.fall_behind()
+                _wake(window)
+
+    async def _surely_head(self, channel: str) -> Cursor:
+        """The log's head. Where the log cannot be read nothing is delivered: what was lost must not be passed over."""
+        while True:
+            try:
+                return await self._log.head(channel)
+            except LogError as error:
+                logger.error("the log was asked for what the tail has lost, and failed: %s", where(error))
+                await trio.sleep(RETRY_SECONDS)
+
+    def _take(self, events: tuple[Event, ...] | list[Event] | Any) -> dict[Window, float]:
+        """Put events into their windows. Returns those that changed, and when the oldest of these was published."""
+        dirty: dict[Window, float] = {}
         windows = self._windows
         for event in events:
             window = windows.get(event.channel)
             if window is not None:
                 window.append(event)
-                dirty[window] = None
+                dirty.setdefault(window, event.published_at)
+        if self._held > self._bound:
+            self.shrink()
         return dirty
 
-    async def _round(self, window: Window) -> None:
+    async def _round(self, window: Window, published_at: float) -> None:
         """Write what is new in a window to everybody who is live in it.
 
         What is appended meanwhile goes out together in the next round.
@@ -209,11 +327,7 @@ class Hub:
         if start == end:
             return  # all of it was known: the window was opened while its events waited in the tail
         window.flushed = end
-        early, window.early = window.early, []
-        for follower in early:
-            if follower.state is State.BEHIND:
-                follower.fell_behind(follower)
-        window.announce()
+        _wake(window)
         # Taken before the first checkpoint: who goes live during the round stands at its end already.
         audiences = [(group, group.audience()) for group in window.live.values() if group.followers]
         if window.first > start + 1:
@@ -222,8 +336,10 @@ class Hub:
                     follower.fall_behind()
             return
         batches = [window.batch(codec, start, end) for codec, group in window.live.items() if group.followers]
+        before = self.delivered
         for (group, audience), batch in zip(audiences, batches, strict=True):
             await self._write(group, audience, batch, start, Cursor(window.epoch, end))
+        self._metrics.round_written(published_at, end - start, self.delivered - before)
 
     async def _write(self, group: LiveGroup, audience: Audience, batch: Any, start: int, end: Cursor) -> None:
         followers, sends, version = audience
@@ -264,10 +380,34 @@ class Hub:
             follower.fall_behind()
 
 
+def _holds_up(follower: Follower) -> bool:
+    """Whether publishers are to wait for a follower. Its policy's errors are not theirs: its writer meets them too."""
+    try:
+        return follower.judge() is Step.BLOCK
+    except Exception:
+        return False
+
+
+def _wake(window: Window) -> None:
+    """There is more to read: wake the polls that wait, and the followers that had read past the last round."""
+    early, window.early = window.early, []
+    for follower in early:
+        if follower.state is State.BEHIND:
+            follower.owner.fell_behind(follower)
+    window.announce()
+
+
+def _skipped(window: Window, after: Cursor) -> Reading:
+    """Jump to where the live are; past the round that is being written, if the follower is there already."""
+    to = Cursor(window.epoch, window.flushed if window.flushed > after.offset else window.head)
+    start = Cursor(window.epoch, after.offset)
+    return Reading(start, (Gap(start, to, to.offset - after.offset, "skipped"),), None, to)
+
+
 def starts_after(page: Page) -> Cursor:
-    """The cursor that a page's events come after."""
+    """The cursor that a page was read after: where a gap begins, if there is one."""
     if page.gap is not None:
-        return page.gap.to
+        return page.gap.after
     if page.events:
         first = page.events[0].cursor
         return Cursor(first.epoch, first.offset - 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from ..event import Cursor, Event
 from ..limits import Limits
-from ..wire.codec import Codec
+from ..wire.codec import Codec, size_of
 from .follower import Follower, LiveGroup
 
 __all__ = ["Window"]
@@ -22,7 +22,11 @@ class Window:
 
     ``head`` is the newest offset known here; ``flushed`` the one up to which rounds have begun to be
     written, and with it the position of every live follower. Events ``first`` to ``head`` are held, without
-    a hole. Bounds: ``limits.window_events`` and ``limits.window_bytes``, but always the newest event.
+    a hole. ``watched`` are the followers that are behind and may hold publishers up. Bounds: ``limits.window_events``
+    and ``limits.window_bytes``, but always the newest event; the hub bounds the bytes of all windows.
+
+    Args:
+        hold: is told how many bytes more (or less) are held here, in every form.
     """
 
     __slots__ = (
@@ -30,6 +34,8 @@ class Window:
         "_bytes",
         "_changed",
         "_events",
+        "_held",
+        "_hold",
         "_limits",
         "_parts",
         "channel",
@@ -40,10 +46,12 @@ class Window:
         "head",
         "live",
         "ready",
+        "room",
         "rounds",
+        "watched",
     )
 
-    def __init__(self, channel: str, limits: Limits) -> None:
+    def __init__(self, channel: str, limits: Limits, hold: Callable[[int], None]) -> None:
         self.channel = channel
         self.epoch = ""
         self.head = -1
@@ -53,8 +61,12 @@ class Window:
         self.followers = 0
         self.rounds = 0
         self.ready: trio.Event | None = None
+        self.watched: dict[Follower, None] = {}
+        self.room: trio.Event | None = None
         self._limits = limits
-        self._events: deque[Event] = deque()
+        self._hold = hold
+        self._held = 0
+        self._events: list[Event] = []
         self._bytes = 0
         self._parts: dict[Codec, dict[int, Any]] = {}
         self._batches: dict[tuple[Codec, int, int], Any] = {}
@@ -91,7 +103,9 @@ class Window:
             self._forget()
         self.head = offset
         self._events.append(event)
-        self._bytes += len(event.json)
+        size = len(event.json)
+        self._bytes += size
+        self._holds(size)
         while len(self._events) > 1 and (
             len(self._events) > self._limits.window_events or self._bytes > self._limits.window_bytes
         ):
@@ -107,8 +121,9 @@ class Window:
         batch = self._batches.get(at)
         if batch is None:
             if len(self._batches) >= _BATCHES_KEPT:
-                del self._batches[next(iter(self._batches))]
+                self._holds(-size_of(self._batches.pop(next(iter(self._batches)))))
             batch = self._batches[at] = codec.join(self._encoded(codec, after, upto))
+            self._holds(size_of(batch))
         return batch
 
     def events(self, after: int, limit: int, max_bytes: int) -> list[Event]:
@@ -139,7 +154,35 @@ class Window:
         """Nobody follows now: keep the events, and forget what they look like on the wire."""
         self._parts.clear()
         self._batches.clear()
+        self._holds(self._bytes - self._held)
         self.live.clear()
+
+    def shrink(self) -> None:
+        """Hold no events: who needs them reads the log."""
+        self._forget()
+
+    def unwatch(self, follower: Follower) -> None:
+        """A follower is behind no longer."""
+        if follower in self.watched:
+            del self.watched[follower]
+            self.look_again()
+
+    def look_again(self) -> None:
+        """A watched follower has got on: who waits to publish is to look again."""
+        if self.room is not None:
+            self.room.set()
+            self.room = None
+
+    async def make_room(self) -> None:
+        """Wait until a watched follower has got on. Cancelling loses nothing."""
+        if self.room is None:
+            self.room = trio.Event()
+        await self.room.wait()
+
+    def published_at(self, cursor: Cursor) -> float | None:
+        """When an event was published, in seconds since 1970; None where it is not held here."""
+        at = cursor.offset - self.first
+        return self._events[at].published_at if cursor.epoch == self.epoch and 0 <= at < len(self._events) else None
 
     def _encoded(self, codec: Codec, after: int, upto: int) -> list[Any]:
         known = self._parts.setdefault(codec, {})
@@ -149,17 +192,27 @@ class Window:
             part = known.get(offset)
             if part is None:
                 part = known[offset] = codec.event(self._events[offset - first])
+                self._holds(len(part))
             parts.append(part)
         return parts
 
     def _drop_oldest(self) -> None:
-        event = self._events.popleft()
-        self._bytes -= len(event.json)
+        event = self._events.pop(0)
+        size = len(event.json)
+        self._bytes -= size
         for known in self._parts.values():
-            known.pop(event.cursor.offset, None)
+            part = known.pop(event.cursor.offset, None)
+            if part is not None:
+                size += len(part)
+        self._holds(-size)
 
     def _forget(self) -> None:
         self._events.clear()
         self._bytes = 0
         self._parts.clear()
         self._batches.clear()
+        self._holds(-self._held)
+
+    def _holds(self, more: int) -> None:
+        self._held += more
+        self._hold(more)

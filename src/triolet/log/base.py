@@ -68,8 +68,8 @@ class EventLog(ABC):
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what is appended from now on, by anyone, in order within each channel.
 
-        Each step yields at least one event, all that came since the last step. Bounds: a listener that stays
-        behind loses the oldest; it sees that by the hole in a channel's offsets and reads from the log.
+        Each step yields what came since the last one. Bounds: a listener that stays behind loses the oldest. An
+        empty step tells it so, before what is left: what was lost may be any channel's newest, so it asks the log.
         """
 
 

@@ -40,7 +40,7 @@ class Tail:
     the order of their offsets. Order within a channel is therefore the caller's.
 
     Bounds: ``max_events`` and ``max_bytes`` for each listener; past either, its oldest batches are dropped
-    (one batch always stays).
+    (one batch always stays), and its next step is an empty one.
     """
 
     def __init__(self, max_events: int = TAIL_EVENTS, max_bytes: int = TAIL_BYTES) -> None:
@@ -108,7 +108,7 @@ class Tail:
 class _Listener(AsyncIterator[Sequence[Event]]):
     """One listener's batches, oldest first, and the task that waits for more."""
 
-    __slots__ = ("_batches", "_bytes", "_ended", "_max_bytes", "_max_events", "_waiter", "peak", "waiting")
+    __slots__ = ("_batches", "_bytes", "_ended", "_lost", "_max_bytes", "_max_events", "_waiter", "peak", "waiting")
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
@@ -117,6 +117,7 @@ class _Listener(AsyncIterator[Sequence[Event]]):
         self._bytes = 0
         self._waiter = trio.lowlevel.ParkingLot()
         self._ended = False
+        self._lost = False
         self.waiting = 0
         self.peak = 0
 
@@ -131,6 +132,7 @@ class _Listener(AsyncIterator[Sequence[Event]]):
             self._bytes -= oldest_size
             self.waiting -= len(oldest)
             dropped += len(oldest)
+            self._lost = True
         if self.waiting > self.peak:
             self.peak = self.waiting
         self._waiter.unpark_all()
@@ -148,6 +150,9 @@ class _Listener(AsyncIterator[Sequence[Event]]):
             if self._ended:
                 raise StopAsyncIteration
             await self._waiter.park()
+        if self._lost:
+            self._lost = False
+            return ()
         if len(self._batches) == 1:
             taken = self._batches[0][0]
         else:

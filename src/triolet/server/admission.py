@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..budget import Budget
 from ..limits import Limits
 
 __all__ = ["BUSY", "Admission"]
@@ -13,10 +14,12 @@ BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 
 
 
 class Admission:
-    """Counts connections, in all and by address, against ``limits.connections`` and ``connections_per_address``."""
+    """Counts connections, in all and by address, against ``limits.connections`` and ``connections_per_address``, and
+    lets nobody in while the memory budget is nearly spent."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget) -> None:
         self._limits = limits
+        self._budget = budget
         self._by_address: Counter[str] = Counter()
         self.connections = 0
         self.refused = 0
@@ -26,6 +29,7 @@ class Admission:
         if (
             self.connections >= self._limits.connections
             or self._by_address[address] >= self._limits.connections_per_address
+            or self._budget.near
         ):
             self.refused += 1
             return False

@@ -1,39 +1,50 @@
 """The door: reads a connection's first request head, and decides who serves it.
 
-An upgrade to WebSocket on a URL of Triolet's goes to its own shell, straight on the stream; everything else to
+A WebSocket or an event stream on a URL of Triolet's is served straight on its stream; everything else goes to
 Hypercorn, the bytes read so far first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
-import h11
 import trio
 
 from ..limits import Limits
-from ..wire.framing import BadRequest, check_head, split_head
+from ..wire.framing import BadRequest, Framing, Head, read_head, split_head
 from ..wire.handshake import Upgrade, refusal, upgrade
 from .stream import STREAM_KEY, ClientStream
 
-__all__ = ["Door", "Stream", "Upgrades"]
+__all__ = ["Door", "Upgrades"]
 
-Stream: TypeAlias = "ClientStream | trio.SSLStream[Any]"
+Serve: TypeAlias = Callable[[], Awaitable["bytes | None"]]
+"""Serves a connection to its end, or returns what is for Hypercorn to read."""
 
 READ_BYTES = 1 << 16
+_NO_BODY = Framing(0, False)
+
+NEWCOMERS = 4
+"""How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
+and when thousands come back at once the live clients would wait for all of them. (Those whose head is there when they
+are accepted are bounded by how many the worker accepts at once.)"""
 
 
 class Upgrades(Protocol):
-    """Who serves WebSockets straight on their stream: an app's Triolet."""
+    """Who serves WebSockets and event streams straight on their stream: an app's Triolet."""
 
-    def wants(self, scope: dict[str, Any]) -> bool:
-        """Whether the URL is one of its own."""
+    def find(self, scope: dict[str, Any]) -> Any:
+        """The request as the app knows it, if its URL is one of Triolet's own; else None."""
 
-    async def serve_websocket(self, scope: dict[str, Any], upgrade: Upgrade, stream: Any, first: bytes) -> None:
-        """Serve one, until it ends."""
+    async def serve_websocket(
+        self, request: Any, upgrade: Upgrade, stream: Any, first: bytes, again: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Serve a WebSocket, until it ends. ``again`` makes the request's scope anew."""
+
+    async def serve_events(self, request: Any, stream: Any, first: bytes) -> bytes | None:
+        """Serve an event stream until it ends; or refuse it, and return ``first`` if the client may ask on."""
 
 
 class Door:
@@ -41,115 +52,138 @@ class Door:
 
     Args:
         limits: ``header_bytes`` and ``header_seconds`` bound what is read here.
-        upgrades: looked up for each upgrade; None where the app has no Triolet.
+        upgrades: looked up for each WebSocket and event stream; None where the app has no Triolet.
         hypercorn: serves everything else, given the stream and the bytes read so far.
         root_path: what ASGI calls so.
+        state: what the app's lifespan left for its requests.
     """
 
     def __init__(
         self,
         limits: Limits,
         upgrades: Callable[[], Upgrades | None],
-        hypercorn: Callable[[Stream, bytes], Awaitable[None]],
+        hypercorn: Callable[[ClientStream, bytes], Awaitable[None]],
         root_path: str = "",
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         self._limits = limits
         self._upgrades = upgrades
         self._hypercorn = hypercorn
         self._root_path = root_path
+        self._state = {} if state is None else state
         self._waiting: set[trio.CancelScope] = set()
+        self._newcomers = trio.Semaphore(NEWCOMERS)
 
-    async def serve(self, stream: Stream) -> None:
+    async def serve(self, stream: ClientStream) -> None:
         """Serve a connection until it ends. The caller closes it."""
+        # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
+        rest = await (await self._let_in(stream))()
+        if rest is not None:
+            await self._hypercorn(stream, rest)
+
+    async def _let_in(self, stream: ClientStream) -> Serve:
+        """Read the first request's head, and return who serves it."""
         try:
-            head, rest = await self._read_head(stream)
-            if not head:
-                return
-            check_head(head)
-            asked = self._upgrade(stream, head)
+            return await self._choose(stream)
         except BadRequest as error:
-            await self._refuse(stream, error)
-            return
-        upgrades = self._upgrades()
-        if asked is None or upgrades is None or not upgrades.wants(asked[0]):
-            await self._hypercorn(stream, head + rest)
-        else:
-            scope, wanted = asked
-            del head, asked  # a connection lives long, and its head is of no more use
-            await upgrades.serve_websocket(scope, wanted, stream, rest)
+            return partial(self._refuse, stream, error)
 
-    async def _read_head(self, stream: Stream) -> tuple[bytes, bytes]:
+    async def _choose(self, stream: ClientStream) -> Serve:
+        data, rest = await self._read_head(stream)
+        if not data:
+            return _nothing
+        if len(self._waiting) >= NEWCOMERS or self._newcomers.value < NEWCOMERS:
+            async with self._newcomers:
+                pass  # it lets others run
+        head = read_head(data)
+        wanted = upgrade(head.headers, method=head.method, http_version=head.http_version)
+        upgrades = self._upgrades() if wanted is not None or _asks_for_events(head) else None
+        request = None if upgrades is None else upgrades.find(self.scope(stream, head))
+        if request is None or upgrades is None:
+            return partial(self._hypercorn, stream, data + rest)
+        if wanted is None:
+            return partial(upgrades.serve_events, request, stream, rest)
+        return partial(upgrades.serve_websocket, request, wanted, stream, rest, _Again(self, stream, data).scope)
+
+    async def _read_head(self, stream: ClientStream) -> tuple[bytes, bytes]:
         """The request's head and what came behind it; two empty ones where the client was too slow, or went."""
-        data = b""
-        with trio.move_on_after(self._limits.header_seconds) as scope, self._waits(scope):
-            while chunk := await stream.receive_some(READ_BYTES):
-                # An empty line before the request line is to be ignored (RFC 9112 section 2.2).
-                data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
-                size = split_head(data, self._limits.header_bytes)
-                if size is not None:
-                    return data[:size], data[size:]
+        # Mostly the request has come by now; an empty line before it is to be ignored (RFC 9112 section 2.2).
+        data = stream.receive_now(READ_BYTES).lstrip(b"\r\n")
+        size = split_head(data, self._limits.header_bytes) if data else None
+        if size is not None:
+            return data[:size], data[size:]
+        with trio.move_on_after(self._limits.header_seconds) as scope:
+            self._waiting.add(scope)
+            try:
+                while chunk := await stream.receive_some(READ_BYTES):
+                    data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
+                    size = split_head(data, self._limits.header_bytes)
+                    if size is not None:
+                        return data[:size], data[size:]
+            finally:
+                self._waiting.discard(scope)
         return b"", b""
-
-    @contextmanager
-    def _waits(self, scope: trio.CancelScope) -> Iterator[None]:
-        self._waiting.add(scope)
-        try:
-            yield
-        finally:
-            self._waiting.discard(scope)
 
     def close(self) -> None:
         """End the connections that have not asked for anything yet."""
         for scope in list(self._waiting):
             scope.cancel()
 
-    def _upgrade(self, stream: Stream, head: bytes) -> tuple[dict[str, Any], Upgrade] | None:
-        if b"websocket" not in head.lower():
-            return None
-        request = parse(head)
-        wanted = upgrade(request.headers, method=request.method, http_version=request.http_version)
-        return None if wanted is None else (self._scope(stream, request), wanted)
-
-    def _scope(self, stream: Stream, request: h11.Request) -> dict[str, Any]:
-        """The upgrade as the GET request it is, in ASGI's words."""
-        path, _, query = request.target.partition(b"?")
-        below = stream if isinstance(stream, ClientStream) else stream.transport_stream
-        peer = below.socket.getpeername()
+    def scope(self, stream: ClientStream, head: Head) -> dict[str, Any]:
+        """A request in ASGI's words; an upgrade is the GET request that it is."""
+        path, _, query = head.target.partition(b"?")
         return {
             "type": "http",
             "asgi": {"spec_version": "2.3", "version": "3.0"},
             "http_version": "1.1",
             "method": "GET",
-            "scheme": "http" if below is stream else "https",
+            "scheme": "https" if stream.secure else "http",
             "path": unquote(path.decode("ascii")),
             "raw_path": path,
             "query_string": query,
             "root_path": self._root_path,
-            "headers": list(request.headers),
-            "client": peer[:2] if isinstance(peer, tuple) else None,
-            "server": None,
-            "state": {STREAM_KEY: stream},
+            "headers": head.headers,
+            "client": _address(stream.socket.getpeername()),
+            "server": _address(stream.socket.getsockname()),
+            "state": {**self._state, STREAM_KEY: stream},
             "extensions": {},
         }
 
-    async def _refuse(self, stream: Stream, error: BadRequest) -> None:
+    async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
         with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
-            if isinstance(stream, ClientStream):
-                await stream.send_eof()
+            await stream.send_eof()
             while await stream.receive_some(READ_BYTES):
                 pass
 
 
-def parse(head: bytes) -> h11.Request:
-    """Read a request's head. Raises BadRequest."""
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
-    try:
-        connection.receive_data(head)
-        event = connection.next_event()
-    except h11.RemoteProtocolError as error:
-        raise BadRequest(error.error_status_hint, "request") from None
-    if not isinstance(event, h11.Request):
-        raise BadRequest(400, "request")
-    return event
+class _Again:
+    """What a connection keeps of its request: the head as it came, a tenth of a scope's size."""
+
+    __slots__ = ("_door", "_head", "_stream")
+
+    def __init__(self, door: Door, stream: ClientStream, head: bytes) -> None:
+        self._door = door
+        self._stream = stream
+        self._head = head
+
+    def scope(self) -> dict[str, Any]:
+        """The request's scope, made anew."""
+        return self._door.scope(self._stream, read_head(self._head))
+
+
+async def _nothing() -> None:
+    """The client asked for nothing."""
+
+
+def _asks_for_events(head: Head) -> bool:
+    """Whether a request asks for an event stream, and for nothing else that would be Hypercorn's to answer."""
+    if head.method != b"GET" or head.http_version != b"1.1" or head.framing != _NO_BODY:
+        return False
+    names = [name for name, value in head.headers if name != b"accept" or b"text/event-stream" in value.lower()]
+    return b"accept" in names and b"expect" not in names and b"upgrade" not in names
+
+
+def _address(name: Any) -> tuple[str, int] | None:
+    return name[:2] if isinstance(name, tuple) else None

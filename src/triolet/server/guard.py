@@ -11,7 +11,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 from hypercorn.config import Config
@@ -24,9 +24,9 @@ from hypercorn.utils import parse_socket_addr
 from ..errors import where
 from ..limits import Limits
 from .guard_app import AppGroup
-from .guard_http import BODY_BYTES, GuardedH11
+from .guard_http import GuardedH11
 from .guard_http2 import GuardedH2
-from .stream import STREAM_KEY
+from .stream import STREAM_KEY, ClientStream
 
 __all__ = ["GuardedContext", "GuardedServer", "isolated"]
 
@@ -89,7 +89,6 @@ class GuardedServer(TCPServer):
         stream: the client's stream, TLS with its handshake done. Each ASGI scope's ``state`` has it.
         limits: the bounds; each protocol's docstring says what it holds.
         first: bytes of the client that were read before.
-        body_bytes: largest body of a request, and of all of one HTTP/2 connection's together.
 
     Bounds: once the client is gone the socket is closed at once and the app is told; it is cancelled after
     ``limits.goodbye_seconds``. A write that makes no progress for ``limits.write_seconds`` ends the connection.
@@ -103,17 +102,15 @@ class GuardedServer(TCPServer):
         config: Config,
         context: WorkerContext,
         state: LifespanState,
-        stream: Any,
+        stream: ClientStream,
         *,
         limits: Limits,
         first: bytes = b"",
-        body_bytes: int = BODY_BYTES,
     ) -> None:
-        super().__init__(app, config, context, state, stream)
+        super().__init__(app, config, context, state, cast(Any, stream))
+        self.stream: Any  # a ClientStream, where Hypercorn expects TLS of Trio's
         self._limits = limits
         self._first = first
-        self._body_bytes = body_bytes
-        self._below = getattr(stream, "transport_stream", stream)
         self._guarded: GuardedH11 | GuardedH2
         self._reading = trio.CancelScope()
         self._in_head = False
@@ -131,11 +128,11 @@ class GuardedServer(TCPServer):
                 if self._end is _End.OURS:
                     await self._linger()
                 if self._end is not _End.LOST:
-                    await self._below.aclose()
+                    await self.stream.aclose()
                 nursery.cancel_scope.deadline = ended_at + self._limits.goodbye_seconds
             finally:
                 self._set_idle(False)
-                self._below.abort()
+                self.stream.abort()
 
     def end(self) -> None:
         """End the connection from our side. What was written still arrives."""
@@ -151,22 +148,21 @@ class GuardedServer(TCPServer):
             self._set_idle(event.idle)
 
     def _protocol(self, nursery: trio.Nursery) -> GuardedH11 | GuardedH2:
-        tls = self._below is not self.stream
-        http2 = tls and self.stream.selected_alpn_protocol() == "h2"
-        socket = self._below.socket
-        return (GuardedH2 if http2 else GuardedH11)(
+        socket = self.stream.socket
+        surroundings = (
             self.app,
             self.config,
             self.context,
-            AppGroup(nursery, self._limits, self._wake),
+            AppGroup(nursery, self._limits, self._wake, self.stream.outlet.budget),
             ConnectionState({**self.state, STREAM_KEY: self.stream}),
-            tls,
+            self.stream.secure,
             parse_socket_addr(socket.family, socket.getpeername()),
             parse_socket_addr(socket.family, socket.getsockname()),
             self.protocol_send,
-            limits=self._limits,
-            body_bytes=self._body_bytes,
         )
+        if self.stream.protocol != "h2":
+            return GuardedH11(*surroundings, limits=self._limits)
+        return GuardedH2(*surroundings, limits=self._limits, below=self.stream, lock=self.send_lock)
 
     def _wake(self) -> None:
         if self._end is None:
@@ -236,16 +232,12 @@ class GuardedServer(TCPServer):
 
     def _survives(self, size: int, begun: bool) -> bool:
         """Whether what is written next still makes sense to the client after a write was cancelled."""
-        whole = not begun or (self._below is self.stream and size <= WRITE_BYTES)
-        return whole and self._guarded.survives_cancelled_writes
+        return (not begun or size <= WRITE_BYTES) and self._guarded.survives_cancelled_writes
 
     async def _linger(self) -> None:
         """Let the last answer arrive: a reset, for what was not read of the client's, would overtake it."""
         with trio.move_on_after(self._limits.goodbye_seconds), suppress(*_GONE):
             async with self.send_lock:
-                if self._below is not self.stream:
-                    with suppress(trio.BrokenResourceError):  # it went on sending
-                        await self.stream.unwrap()
-                await self._below.send_eof()
-            while await self._below.receive_some(READ_BYTES):
+                await self.stream.send_eof()
+            while await self.stream.socket.receive_some(READ_BYTES):
                 pass

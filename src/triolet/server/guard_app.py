@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import trio
 
+from ..budget import Budget
 from ..errors import where
 from ..limits import Limits
 
@@ -43,6 +44,7 @@ class Inbox:
 
     __slots__ = (
         "_arrived",
+        "_budget",
         "_bytes",
         "_closed",
         "_ended",
@@ -56,7 +58,8 @@ class Inbox:
         "tracked",
     )
 
-    def __init__(self, limits: Limits, on_room: Callable[[], None]) -> None:
+    def __init__(self, limits: Limits, on_room: Callable[[], None], budget: Budget) -> None:
+        self._budget = budget
         self._max_bytes = limits.inbox_bytes
         self._max_messages = limits.inbox_messages
         self._goodbye_seconds = limits.goodbye_seconds
@@ -82,7 +85,7 @@ class Inbox:
         if message["type"] in ("websocket.receive", "http.request"):
             size = len(message.get("body") or message.get("bytes") or message.get("text") or b"")
             self._sizes.append(size)
-            self._bytes += size
+            self._hold(size)
         self._messages.append(message)
         self._arrived.set()
 
@@ -111,16 +114,20 @@ class Inbox:
         if not self._sizes:
             return
         was_full = self.full
-        self._bytes -= self._sizes.popleft()
+        self._hold(-self._sizes.popleft())
         if was_full and not self.full:
             self._on_room()
+
+    def _hold(self, more: int) -> None:
+        self._bytes += more
+        self._budget.hold(more)
 
     def close(self) -> None:
         """The app has returned: nothing is kept for it any more."""
         self._closed = True
         self._messages.clear()
         self._sizes.clear()
-        self._bytes = 0
+        self._hold(-self._bytes)
         self._on_room()
 
 
@@ -131,16 +138,18 @@ class AppGroup:
         nursery: the connection's.
         limits: bounds of the inboxes.
         on_room: called when an inbox that was full has room again.
+        budget: where what waits is counted.
     """
 
-    def __init__(self, nursery: trio.Nursery, limits: Limits, on_room: Callable[[], None]) -> None:
+    def __init__(self, nursery: trio.Nursery, limits: Limits, on_room: Callable[[], None], budget: Budget) -> None:
+        self._budget = budget
         self._nursery = nursery
         self._limits = limits
         self._on_room = on_room
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Send) -> Inbox:
         """Run the app for one request; returns where to put its messages."""
-        inbox = Inbox(self._limits, self._on_room)
+        inbox = Inbox(self._limits, self._on_room, self._budget)
         scope["state"][INBOX_KEY] = inbox
         self._nursery.start_soon(self._run, inbox, app, scope, send)
         return inbox

@@ -24,10 +24,7 @@ from ..wire.handshake import upgrade
 from .guard_app import Inbox, send_to_nobody
 from .guard_websocket import GuardedWebSocket
 
-__all__ = ["BODY_BYTES", "GuardedH11", "GuardedHTTP"]
-
-BODY_BYTES: Final = 16 << 20
-"""Largest body of a request (Quart's MAX_CONTENT_LENGTH, which newer ones look at only when all of it is there)."""
+__all__ = ["GuardedH11", "GuardedHTTP"]
 
 AHEAD_BYTES: Final = 64 << 10
 """Bytes of a client that are read before there is room for them; then its kernel holds it back."""
@@ -72,16 +69,16 @@ class GuardedHTTP(HTTPStream):
 class GuardedH11(H11Protocol):
     """HTTP/1.1 on one connection, and the WebSocket that it may become.
 
-    Bounds: a head of ``limits.header_bytes``; of a body ``body_bytes`` (``limits.message_bytes`` where the method
-    gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``AHEAD_BYTES`` beyond.
+    Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
+    method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``AHEAD_BYTES`` beyond.
     """
 
     stream: GuardedHTTP | GuardedWebSocket | None
 
-    def __init__(self, *args: Any, limits: Limits, body_bytes: int = BODY_BYTES) -> None:
+    def __init__(self, *args: Any, limits: Limits) -> None:
         super().__init__(*args)
         self._limits = limits
-        self._max_body = body_bytes
+        self._max_body = limits.body_bytes
         self._ahead = bytearray()
         self._body: framing.Body | None = None  # of the request that is read; None: a head is next
         self._body_max = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import h2.connection
@@ -20,13 +21,16 @@ from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Body, Data, EndBody, EndData, Request, StreamClosed, Trailers
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
 from ..limits import Limits
 from ..wire.framing import is_host
 from ..wire.rate import Rate
-from .guard_http import BODY_BYTES, PIECE_BYTES, GuardedHTTP
+from .guard_http import PIECE_BYTES, GuardedHTTP
 from .guard_websocket import GuardedWebSocket
+from .outlet_http2 import Http2Stream, StreamOutlet
+from .stream import STREAM_KEY, ClientStream
 
 __all__ = ["GuardedH2"]
 
@@ -49,6 +53,9 @@ _COSTLY: Final = (
     h2.events.PriorityUpdated,
     h2.events.UnknownFrameReceived,
 )
+_CONTENT: Final = (Body, Data, EndBody, EndData, Trailers)
+"""Events that wait for the client."""
+
 _METHOD: Final = re.compile(rb"[A-Za-z][-A-Za-z]{0,31}")
 _PATH: Final = re.compile(rb"/[!\"$-~]*|\*")
 
@@ -56,7 +63,13 @@ _PATH: Final = re.compile(rb"/[!\"$-~]*|\*")
 class GuardedH2(H2Protocol):
     """HTTP/2 on one connection.
 
-    Bounds: ``limits.header_bytes`` of a request's headers; ``body_bytes`` of all bodies at once; of each stream
+    Each ASGI scope's ``state`` has an :class:`Http2Stream`. All content of a stream goes through its outlet.
+
+    Args:
+        below: the client's stream.
+        lock: held by who writes to it, from the first byte of a frame to its last.
+
+    Bounds: ``limits.header_bytes`` of a request's headers; ``limits.body_bytes`` of all bodies at once; of each stream
     what its inbox holds and one window; 33 frames a second that are neither requests nor content.
     """
 
@@ -64,10 +77,13 @@ class GuardedH2(H2Protocol):
     in_head = False
     survives_cancelled_writes = False
 
-    def __init__(self, *args: Any, limits: Limits, body_bytes: int = BODY_BYTES) -> None:
+    def __init__(self, *args: Any, limits: Limits, below: ClientStream, lock: trio.Lock) -> None:
         super().__init__(*args)
+        self._below = below
+        self._lock = lock
+        self._outlets: dict[int, StreamOutlet] = {}
         self._limits = limits
-        self._max_bodies = body_bytes
+        self._max_bodies = limits.body_bytes
         self._own_task: trio.lowlevel.Task | None = None
         self._bodies: dict[int, int] = {}
         self._unacknowledged: dict[int, int] = {}
@@ -104,16 +120,28 @@ class GuardedH2(H2Protocol):
             for start in range(0, len(event.data), WRITE_BYTES):
                 await self.stream_send(Body(event.stream_id, event.data[start : start + WRITE_BYTES]))
             return
-        waits = isinstance(event, Body | Data | EndBody | EndData | Trailers)
+        waits = isinstance(event, _CONTENT)
         with trio.move_on_after(self._limits.write_seconds if waits else float("inf")) as patience:
-            await super().stream_send(event)
+            await self._send(event)
         if patience.cancelled_caught:
-            await self._reset(event.stream_id, ErrorCodes.CANCEL)
+            self._give_up(event.stream_id, self._limits.write_seconds)
         if waits and event.stream_id not in self.stream_buffers:
             # It is gone, and Hypercorn sends to nobody without a pause: an app that only sends would starve the others.
             await trio.lowlevel.checkpoint()
         if isinstance(event, StreamClosed):
             self._bodies.pop(event.stream_id, None)
+
+    async def _send(self, event: StreamEvent) -> None:
+        """Send content through the stream's outlet, and all else as Hypercorn does, whose own buffer holds nobody back:
+        while a window is closed it takes whatever an app sends."""
+        if not isinstance(event, Body | Data):
+            if isinstance(event, _CONTENT) and event.stream_id in self._outlets:
+                await self._outlets[event.stream_id].drained()
+            await super().stream_send(event)
+        elif trio.lowlevel.current_task() is self._own_task:
+            self._outlet_of(event.stream_id).answer(event.data)  # it must read on, or no window would ever open
+        else:
+            await self._outlet_of(event.stream_id).send_all(event.data)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         others = []
@@ -171,7 +199,7 @@ class GuardedH2(H2Protocol):
                 http_version="2",
                 method=method.decode("ascii").upper(),
                 raw_path=pseudo[b":path"],
-                state=self.connection_state,
+                state=ConnectionState({**self.connection_state, STREAM_KEY: self._stream_of(stream_id)}),
             )
         )
         self.keep_alive_requests += 1
@@ -224,15 +252,51 @@ class GuardedH2(H2Protocol):
         await self._close_stream(stream_id)
         await self._window_updated(stream_id)  # the sending task finds that it is closed, and forgets it
 
+    def _stream_of(self, stream_id: int) -> Http2Stream:
+        abort = partial(self._give_up, stream_id, self._limits.stall_seconds)
+        return Http2Stream(partial(self._outlet_of, stream_id), abort)
+
+    def _outlet_of(self, stream_id: int) -> StreamOutlet:
+        outlet = self._outlets.get(stream_id)
+        if outlet is None:
+            below = self._below.outlet
+            give_up = partial(self._give_up, stream_id, self._limits.stall_seconds)
+            outlet = StreamOutlet(below.budget, self.connection, stream_id, below, self._lock, give_up)
+            if stream_id in self.streams:
+                self._outlets[stream_id] = outlet
+            else:
+                outlet.fail()
+        return outlet
+
+    def _give_up(self, stream_id: int, seconds: float) -> None:
+        """End a stream at once; and where the client has taken nothing at all for so long, its connection."""
+        below = self._below.outlet
+        if not below.empty and trio.current_time() >= below.progress_at + seconds:
+            self._below.abort()
+        elif stream_id in self.streams:
+            with suppress(h2.exceptions.ProtocolError):
+                self.connection.reset_stream(stream_id, ErrorCodes.CANCEL)
+            self.task_group.spawn(self._reset, stream_id, ErrorCodes.CANCEL)
+
+    async def _window_updated(self, stream_id: int | None) -> None:
+        for outlet in [self._outlets.get(stream_id)] if stream_id else list(self._outlets.values()):
+            if outlet is not None:
+                outlet.window_opened()
+        await super()._window_updated(stream_id)
+
     async def _close_stream(self, stream_id: int) -> None:
         self._bodies.pop(stream_id, None)
+        outlet = self._outlets.pop(stream_id, None)
+        if outlet is not None:
+            outlet.fail()
         await super()._close_stream(stream_id)
 
     async def _flush(self) -> None:
         """Send what h2 has made, whole: it may be of several streams, so no one of them may cut it short.
 
-        The shield cannot hang: a write that makes no progress is given up after ``limits.write_seconds``, and the
-        connection's own task, which has none, aborts the socket when it is cancelled.
+        The shield cannot hang: a write that makes no progress is given up after ``limits.write_seconds``, who writes
+        before it after ``limits.stall_seconds``, and the connection's own task, which has no shield, aborts the socket
+        when it is cancelled.
         """
         with trio.CancelScope(shield=trio.lowlevel.current_task() is not self._own_task):
             await super()._flush()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import trio
 
-__all__ = ["Link", "SocketLink"]
+__all__ = ["Link", "SocketLink", "prepare"]
 
 NOTSENT_LOWAT = 16 << 10
 """Bytes the kernel takes beyond what it has sent: a stalled client costs some 130 kB of kernel memory and not
@@ -25,7 +25,10 @@ _RESET = struct.pack("ii", 1, 0)
 class Link(Protocol):
     """The contract."""
 
-    family: int
+    @property
+    def family(self) -> int:
+        """The socket's address family."""
+
     send: Callable[[Any], int]
     """Take what fits at once; BlockingIOError where nothing does, another OSError where the peer is gone."""
 
@@ -37,6 +40,9 @@ class Link(Protocol):
 
     async def wait_writable(self) -> None:
         """Wait until ``send`` will take something. One task at a time."""
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """What has come already; nothing where nothing has, or nothing will."""
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Bytes, or ``b""`` at the end. Raises BrokenResourceError where the connection was reset."""
@@ -51,56 +57,73 @@ class Link(Protocol):
         """Reset the connection at once; what the kernel holds is thrown away."""
 
 
+def prepare(listener: socket.socket, user_timeout_seconds: float) -> None:
+    """Set what the sockets accepted from a listening one inherit (tcp(7)): once here, and not for each of them."""
+    listener.setblocking(False)
+    if listener.family != socket.AF_UNIX:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+        # The kernel gives up on a peer that acknowledges nothing: an SSE client has no other way to be
+        # found gone (RFC 5482).
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_seconds * 1000))
+
+
 class SocketLink:
     """A link over a connected TCP or Unix socket, which it owns from now on.
 
-    Raises:
-        OSError: the peer has reset the connection already; the socket is still the caller's.
+    Args:
+        connected: the socket, accepted from a listening one that was prepared.
+        peer: the client's address. It is given: a socket that was reset meanwhile has none any more.
     """
 
-    __slots__ = ("_own", "_peer", "_socket", "_stdlib", "family", "send")
+    __slots__ = ("_peer", "_socket", "send")
 
-    def __init__(self, connected: socket.socket, user_timeout_seconds: float) -> None:
+    def __init__(self, connected: socket.socket, peer: Any) -> None:
         connected.setblocking(False)
-        # Asked now: a socket that was reset has no peer any more. OSError if it was reset already.
-        self._peer = connected.getpeername()
-        self._own = connected.getsockname()
-        self.family = int(connected.family)
-        if connected.family != socket.AF_UNIX:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-            # The kernel gives up on a peer that acknowledges nothing: an SSE client has no other way to be
-            # found gone (RFC 5482).
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_seconds * 1000))
-        self._stdlib = connected
-        self._socket = trio.socket.from_stdlib_socket(connected)
+        self._peer = peer
+        self._socket = connected
         self.send: Callable[[Any], int] = connected.send
+
+    @property
+    def family(self) -> int:
+        return int(self._socket.family)
 
     def getpeername(self) -> Any:
         return self._peer
 
     def getsockname(self) -> Any:
-        return self._own
+        return self._socket.getsockname()
 
     async def wait_writable(self) -> None:
-        await trio.lowlevel.wait_writable(self._stdlib)
+        await trio.lowlevel.wait_writable(self._socket)
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        try:
+            return self._socket.recv(max_bytes)
+        except OSError:
+            return b""
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        try:
-            return await self._socket.recv(max_bytes)
-        except OSError as error:
-            if self._stdlib.fileno() < 0:
-                raise trio.ClosedResourceError("this link is closed") from None
-            raise trio.BrokenResourceError(f"reset by the peer: {type(error).__name__}") from None
+        while self._socket.fileno() >= 0:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+                return self._socket.recv(max_bytes)
+            except BlockingIOError:
+                pass  # woken for nothing
+            except OSError as error:
+                raise trio.BrokenResourceError(f"reset by the peer: {type(error).__name__}") from None
+        raise trio.ClosedResourceError("this link is closed")
 
     def send_eof(self) -> None:
         with suppress(OSError):  # it is gone already
-            self._stdlib.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
 
     def abort(self) -> None:
         with suppress(OSError):  # closed before, or a Unix socket that knows no linger
-            self._stdlib.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._socket.close()
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.close()

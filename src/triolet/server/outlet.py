@@ -11,6 +11,8 @@ from typing import Any
 
 import trio
 
+from ..budget import Budget
+from ..wire.codec import size_of
 from .link import Link
 
 __all__ = ["BufferedOutlet", "LinkOutlet", "Outlet"]
@@ -18,6 +20,9 @@ __all__ = ["BufferedOutlet", "LinkOutlet", "Outlet"]
 
 class Outlet(ABC):
     """The contract.
+
+    Args:
+        budget: where what waits is counted.
 
     Attributes:
         send: takes a batch as ``socket.send`` does; the hub calls it for live clients, whose outlets are empty.
@@ -29,11 +34,12 @@ class Outlet(ABC):
 
     buffers = False
 
-    __slots__ = ("on_full", "on_gone", "progress_at", "send")
+    __slots__ = ("budget", "on_full", "on_gone", "progress_at", "send")
 
     send: Callable[[Any], int]
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.on_full: Callable[[], None] = _nobody_cares
         self.on_gone: Callable[[], None] = _nobody_cares
         self.progress_at = 0.0
@@ -87,8 +93,8 @@ class LinkOutlet(Outlet):
 
     __slots__ = ("_gone", "_link", "_lock", "_rest")
 
-    def __init__(self, link: Link) -> None:
-        super().__init__()
+    def __init__(self, link: Link, budget: Budget) -> None:
+        super().__init__(budget)
         self.send = link.send
         self._link = link
         self._rest: memoryview | None = None
@@ -104,7 +110,7 @@ class LinkOutlet(Outlet):
         return 0 if self._rest is None else len(self._rest)
 
     def keep(self, batch: Any, taken: int) -> None:
-        self._rest = memoryview(batch)[taken:]
+        self._hold(memoryview(batch)[taken:])
         self.progress_at = trio.current_time()
         self.on_full()
 
@@ -119,7 +125,7 @@ class LinkOutlet(Outlet):
                 try:
                     await self._link.wait_writable()
                     if self._rest is not None:  # else it was aborted, or found gone, while we were being woken
-                        self._rest = self._flushed(self._rest)
+                        self._hold(self._flushed(self._rest))
                 except (OSError, trio.ClosedResourceError):
                     self.fail()
 
@@ -137,18 +143,22 @@ class LinkOutlet(Outlet):
 
     def fail(self) -> None:
         self._gone = True
-        self._rest = None
+        self._hold(None)
         super().fail()
 
     def abort(self) -> None:
-        self._rest = None
+        self._hold(None)
         self._gone = True
         self._link.abort()
+
+    def _hold(self, rest: memoryview | None) -> None:
+        before, self._rest = self._rest, rest
+        self.budget.hold((0 if rest is None else len(rest)) - (0 if before is None else len(before)))
 
     def _flushed(self, rest: memoryview) -> memoryview | None:
         """Send, and return what is left."""
         try:
-            taken = self.send(rest)
+            taken = self._link.send(rest)
         except BlockingIOError:
             return rest
         self.progress_at = trio.current_time()
@@ -156,11 +166,12 @@ class LinkOutlet(Outlet):
 
 
 class BufferedOutlet(Outlet):
-    """The same contract where no socket of ours is beneath: TLS, HTTP/2, or another ASGI server.
+    """The same contract where we do not write ourselves: behind ASGI middleware, or on another server.
 
     Batches wait in a buffer, which :meth:`run` empties through ``take`` one by one.
 
     Args:
+        budget: where what waits is counted.
         take: sends one batch and waits until it is taken.
         abort: resets the connection, or does the nearest to it that is possible.
         bound: bytes that may wait; a batch is taken whole while fewer do.
@@ -171,9 +182,13 @@ class BufferedOutlet(Outlet):
     buffers = True
 
     def __init__(
-        self, take: Callable[[Any], Awaitable[None]], abort: Callable[[], None], bound: int = 64 << 10
+        self,
+        budget: Budget,
+        take: Callable[[Any], Awaitable[None]],
+        abort: Callable[[], None],
+        bound: int = 64 << 10,
     ) -> None:
-        super().__init__()
+        super().__init__(budget)
         self._take = take
         self._abort = abort
         self._bound = bound
@@ -201,31 +216,41 @@ class BufferedOutlet(Outlet):
             await self._changed.wait()
 
     def fail(self) -> None:
-        self._gone = True
-        self._wake()
+        self._end()
         super().fail()
 
     def abort(self) -> None:
-        self._gone = True
-        self._wake()
+        self._end()
         self._abort()
+
+    def _end(self) -> None:
+        self._gone = True
+        self._wait(-self._pending)
+        self._batches.clear()
+        self._wake()
 
     async def run(self) -> None:
         """Empty the buffer for as long as the connection lives.
 
         Cancellation: what was being taken may be cut short, so the connection is of no use any more.
         """
-        while True:
-            while not self._batches:
-                await self._changed.wait()
-            batch = self._batches[0]
-            try:
-                await self._take(batch)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                self.fail()
-                return
+        try:
+            while not self._gone:
+                await self._take_next()
+        finally:
+            self._end()
+
+    async def _take_next(self) -> None:
+        while not self._batches:
+            await self._changed.wait()
+        batch = self._batches[0]
+        try:
+            await self._take(batch)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.fail()
+        if not self._gone:
             self._batches.popleft()
-            self._pending -= _size(batch)
+            self._wait(-size_of(batch))
             self.progress_at = trio.current_time()
             self._wake()
 
@@ -243,16 +268,16 @@ class BufferedOutlet(Outlet):
         if not self._batches:
             self.progress_at = trio.current_time()
         self._batches.append(batch)
-        self._pending += _size(batch)
+        self._wait(size_of(batch))
         self._wake()
+
+    def _wait(self, more: int) -> None:
+        self._pending += more
+        self.budget.hold(more)
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _size(batch: Any) -> int:
-    return len(batch) if isinstance(batch, bytes) else sum(map(len, batch))
 
 
 def _nobody_cares() -> None:

@@ -9,7 +9,7 @@ import random
 import resource
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,19 +22,25 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import LifespanFailureError
 
+from ..budget import Budget
 from ..errors import ConfigError
 from ..limits import Limits
+from ..metrics import Metrics
 from .admission import BUSY, Admission
-from .door import Door, Stream, Upgrades
+from .door import Door, Upgrades
 from .guard import GuardedContext, GuardedServer, isolated
-from .link import Link, SocketLink
-from .stream import DRAINING_KEY, ClientStream
+from .link import Link, SocketLink, prepare
+from .status import serve_status_on
+from .stream import BUDGET_KEY, DRAINING_KEY, METRICS_KEY, ClientStream
+from .tls import TlsStream
 
 __all__ = ["Settings", "Worker"]
 
 logger = logging.getLogger("triolet.server")
 
-ACCEPTS_AT_ONCE = 64
+ACCEPTS_AT_ONCE = 4
+"""In one turn of the event loop: mostly their requests are there too, and to let one in takes half a millisecond, for
+which live clients wait. (:data:`triolet.server.door.NEWCOMERS` are those whose requests come later.)"""
 FULL_PAUSE_SECONDS = 0.1
 COMPLAIN_SECONDS = 10
 CLIENTS_PART = 0.7
@@ -73,13 +79,15 @@ class Worker:
     def __init__(self, app: Any, settings: Settings) -> None:
         self.app = app
         self.settings = settings
-        self.admission = Admission(settings.limits)
+        self.budget = Budget(settings.limits.memory_bytes)
+        self.metrics = Metrics()
+        self.admission = Admission(settings.limits, self.budget)
         self.crashes = 0
         self._config = hypercorn_config(settings)
         self._context = GuardedContext()
         self._state: dict[str, Any] = {}
         self._wrapped = ASGIWrapper(app)
-        self._door = Door(settings.limits, self._upgrades, self._hypercorn, settings.root_path)
+        self._door = Door(settings.limits, self._upgrades, self._hypercorn, settings.root_path, self._state)
         self._reserve = -1
         self._complain_at = 0.0
         self.failed = False
@@ -91,6 +99,7 @@ class Worker:
         listeners: list[socket.socket],
         stop: Callable[[], Awaitable[None]],
         *,
+        status: Sequence[socket.socket] = (),
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until ``stop`` returns, then drain and end within ``settings.grace`` seconds.
@@ -98,14 +107,19 @@ class Worker:
         Args:
             listeners: bound sockets, which are closed when draining begins.
             stop: returns when the worker shall end, and again when it shall end at once.
+            status: bound sockets of the operator's, where metrics and health are told until the very end.
 
         Raises:
             ConfigError: the app did not start; the message says what it said.
         """
         self._state[DRAINING_KEY] = self.draining
+        self._state[BUDGET_KEY] = self.budget
+        self._state[METRICS_KEY] = self.metrics
         lifespan = Lifespan(self._wrapped, self._config, self._state)
         try:
             async with trio.open_nursery() as app_nursery:
+                for listener in status:
+                    app_nursery.start_soon(serve_status_on, listener, self)
                 await app_nursery.start(lifespan.handle_lifespan)
                 if await self._start(lifespan, stop):
                     for listener in listeners:
@@ -116,7 +130,7 @@ class Worker:
         except* LifespanFailureError as failures:
             raise ConfigError(f"the app did not start or end: {first_of(failures)}") from None
         finally:
-            for listener in listeners:
+            for listener in [*listeners, *status]:
                 close_listener(listener)
 
     async def _start(self, lifespan: Lifespan, stop: Callable[[], Awaitable[None]]) -> bool:
@@ -155,9 +169,14 @@ class Worker:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
         assert self._connections is not None, "the worker does not run"
         if self.admission.enter(address):
-            self._connections.start_soon(self._connect, ClientStream(link), address)
+            self._connections.start_soon(self._connect, self._stream(link), address)
         else:
+            self.metrics.refused += 1
             turn_away(link)
+
+    def _stream(self, link: Link) -> ClientStream:
+        tls = self.settings.tls
+        return ClientStream(link, self.budget) if tls is None else TlsStream(link, self.budget, tls)
 
     async def _connect(self, stream: ClientStream, address: str) -> None:
         """Serve one connection until it ends, and close it whatever happens."""
@@ -212,7 +231,7 @@ class Worker:
         ending.cancel()
 
     async def _accept(self, listener: socket.socket) -> None:
-        listener.setblocking(False)
+        prepare(listener, self.settings.limits.silence_seconds)
         while True:
             await trio.lowlevel.wait_readable(listener)
             for _ in range(ACCEPTS_AT_ONCE):
@@ -223,15 +242,7 @@ class Worker:
                 except OSError as error:
                     await self._accept_failed(listener, error)
                     break
-                self._enter(connected, peer)
-
-    def _enter(self, connected: socket.socket, peer: Any) -> None:
-        try:
-            link = SocketLink(connected, self.settings.limits.silence_seconds)
-        except OSError:  # gone before it was looked at
-            connected.close()
-            return
-        self.enter(link, str(peer[0]) if isinstance(peer, tuple) else "")
+                self.enter(SocketLink(connected, peer), str(peer[0]) if isinstance(peer, tuple) else "")
 
     async def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
         """Out of descriptors: give up the one in reserve to answer 503, and take it back."""
@@ -242,8 +253,9 @@ class Worker:
             self._complain_at = now + COMPLAIN_SECONDS
             logger.error("cannot accept with %d connections: %s", self.admission.connections, os.strerror(error.errno))
         self._give_up_reserve()
+        self.metrics.refused += 1
         with suppress(OSError):  # nobody there any more
-            turn_away(SocketLink(listener.accept()[0], self.settings.limits.silence_seconds))
+            turn_away(SocketLink(*listener.accept()))
         with suppress(OSError):  # then there is none until the next time
             self._reserve = os.open(os.devnull, os.O_RDONLY)
         await trio.sleep(FULL_PAUSE_SECONDS)
@@ -255,25 +267,24 @@ class Worker:
 
     async def _serve_stream(self, stream: ClientStream) -> None:
         try:
-            if self.settings.tls is None:
-                await self._door.serve(stream)
+            if isinstance(stream, TlsStream):
+                await self._serve_tls(stream)
             else:
-                await self._serve_tls(stream, self.settings.tls)
+                await self._door.serve(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client went
 
-    async def _serve_tls(self, stream: ClientStream, context: ssl.SSLContext) -> None:
-        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+    async def _serve_tls(self, stream: TlsStream) -> None:
         with trio.move_on_after(self.settings.limits.header_seconds) as handshake:
-            await secure.do_handshake()
+            await stream.handshake()
         if handshake.cancelled_caught:
             return
-        if secure.selected_alpn_protocol() == "h2":
-            await self._hypercorn(secure, b"")
+        if stream.protocol == "h2":
+            await self._hypercorn(stream, b"")
         else:
-            await self._door.serve(secure)
+            await self._door.serve(stream)
 
-    async def _hypercorn(self, stream: Stream, first: bytes) -> None:
+    async def _hypercorn(self, stream: ClientStream, first: bytes) -> None:
         await GuardedServer(
             self._wrapped,
             self._config,
@@ -284,8 +295,19 @@ class Worker:
             first=first,
         ).run()
 
+    @property
+    def ready(self) -> bool:
+        """Whether new clients should be sent here: not before the app has started, and not once it drains."""
+        return self._connections is not None and not self.draining.is_set()
+
+    def exposition(self) -> tuple[str, bytes] | None:
+        """The metrics of the app's Triolet, as a content type and a body. None where it has none."""
+        service = getattr(self.app, "extensions", {}).get("triolet")
+        return None if service is None else service.exposition()
+
     def _crashed(self) -> None:
         self.crashes += 1
+        self.metrics.crashes += 1
 
     def _upgrades(self) -> Upgrades | None:
         service = getattr(self.app, "extensions", {}).get("triolet")

@@ -33,6 +33,7 @@ export class Track {
   #owner;
   #head = null;
   #holeAt = null;
+  #conflatedTo = null;
 
   constructor(url, options, owner) {
     /** @type {?string} the URL that is followed; null where the app on the server chose the channel */
@@ -93,6 +94,8 @@ export class Track {
       case "beat":
         if (this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
         return tell(this.#options.onBeat, message, this);
+      case "lag":
+        return tell(this.#options.onLag, message, this);
     }
   }
 
@@ -101,6 +104,7 @@ export class Track {
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
     this.cursor ??= cursor;
+    this.#conflatedTo = null;
     this.become("behind");
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
     if (step === null || step > 0) this.#lose(cursor, "skipped");
@@ -109,7 +113,7 @@ export class Track {
   #event({ channel, id, event, data, time, key }) {
     const step = distance(this.cursor, id, 1);
     if (step !== null && step < 1) return this.#repeat(id);
-    if (step !== 1) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
+    if (step !== 1 && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
     tell(this.#options.onEvent, { channel: channel ?? this.channel, id, event, data, time, key }, this);
   }
@@ -119,10 +123,17 @@ export class Track {
     if (this.url !== null) this.#fault("repeat", id);
   }
 
+  /** Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected. */
   #gap({ from, to, missed, reason }) {
     const gap = { channel: this.channel, from, to, missed, reason };
-    this.cursor = to;
+    if (reason === "conflated") this.#conflatedTo = to;
+    else this.cursor = to;
     tell(this.#options.onGap ?? console.warn, gap, this);
+  }
+
+  #isConflated(cursor) {
+    const left = this.#conflatedTo === null ? null : distance(cursor, this.#conflatedTo);
+    return left !== null && left >= 0;
   }
 
   /** The server says that everything up to here has been sent. */

@@ -130,6 +130,22 @@ function unfold(track, line, { channel, events, cursor, gap, live }) {
   track.take(message);
 }
 
+/** Says what was applied, the newest of each channel, at most once in `acknowledge` ms. */
+function acknowledging(socket, { acknowledge, clock }) {
+  const applied = new Map();
+  const say = () => {
+    for (const [channel, cursor] of socket.readyState === 1 ? applied : []) {
+      socket.send(JSON.stringify({ type: "ack", channel, cursor }));
+    }
+    applied.clear();
+  };
+  return ({ channel, id }) => {
+    if (!acknowledge) return;
+    if (applied.size === 0) clock.setTimeout(say, acknowledge);
+    applied.set(channel, id);
+  };
+}
+
 /** One WebSocket, from its handshake to its end. `ready` gets the socket, `hear` each message but the bye. */
 export function converse(url, query, line, options, signal, hear, ready) {
   return new Promise((_, reject) => {
@@ -137,6 +153,7 @@ export function converse(url, query, line, options, signal, hear, ready) {
     target.protocol = target.protocol.replace("http", "ws");
     const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, PROTOCOL);
     let bye = null;
+    const acknowledge = acknowledging(socket, options);
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
@@ -154,6 +171,7 @@ export function converse(url, query, line, options, signal, hear, ready) {
         if (message.type === "bye") return (bye = goodbye(message));
         line.heard(message);
         hear(message);
+        if (message.type === "event") acknowledge(message);
       } catch (error) {
         end(error);
       }

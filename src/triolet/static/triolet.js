@@ -10,7 +10,8 @@
  * @typedef {"connecting"|"behind"|"live"|"gone"} State  no stream yet or between two; catching up; up to date; over
  * @typedef {{channel: string, id: string, event: string, data: any, time: number, key?: string}} LiveEvent
  * @typedef {{channel: string, from: string, to: string, missed: ?number, reason: string}} Gap
- *     `reason` is the server's word (expired, epoch, future, skipped), or "hole": see Track
+ *     `reason` is the server's word (expired, epoch, future, skipped), or "hole": see Track. After "conflated"
+ *     the newest event of each key follows, and the cursor moves with them
  * @typedef {Object} Options  every callback also gets the handle, as its last argument
  * @property {"websocket"|"sse"|"long-poll"|"poll"} [transport]  default "sse"
  * @property {string|number} [after]  the cursor to go on from; "0" is the oldest event kept, none is "from now"
@@ -19,6 +20,9 @@
  * @property {(gap: Gap) => void} [onGap]  events that were missed for good; without it the console says so
  * @property {(fault: Object) => void} [onFault]  a broken promise of the server's ("hole", "repeat"); default: console
  * @property {(beat: {time: number, cursors: Object}) => void} [onBeat]
+ * @property {(lag: {behind: number, step: string}) => void} [onLag]  so far behind that publishers wait ("block")
+ * @property {number} [acknowledge]  over WebSocket: tell the server after so many ms what was applied, so that its
+ *     operators see how fresh clients are; nothing else depends on it
  * @property {number} [wait]  seconds that a long poll may be held, default 25
  * @property {number} [silence]  ms without a word before a connection counts as lost, default 50,000; once two beats
  *     have come, it is two and a half times the time between them

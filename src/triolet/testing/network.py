@@ -48,6 +48,9 @@ class _Pipe:
             await self._changed.wait()
         if self.broken:
             raise trio.BrokenResourceError("reset by the peer")
+        return self.take_now(max_bytes)
+
+    def take_now(self, max_bytes: int) -> bytes:
         taken = bytes(self.bytes[:max_bytes])
         del self.bytes[:max_bytes]
         self.wake()
@@ -98,6 +101,9 @@ class MemoryLink:
             self._waiting = False
         if self.closed:
             raise trio.ClosedResourceError("this link was closed")
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        return self._up.take_now(max_bytes)
 
     async def receive_some(self, max_bytes: int) -> bytes:
         if self.closed:

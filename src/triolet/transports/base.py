@@ -131,14 +131,12 @@ def aborter(scope: Scope) -> Callable[[], None]:
     On another server's connection nothing can; it ends when that server finds its peer gone.
     """
     stream = scope.get("state", {}).get(STREAM_KEY)
-    if stream is None or scope["http_version"] not in ("1.0", "1.1"):
-        return _cannot_abort
-    abort: Callable[[], None] = getattr(stream, "transport_stream", stream).abort
+    abort: Callable[[], None] = _cannot_abort if stream is None else stream.abort
     return abort
 
 
 def _cannot_abort() -> None:
-    """Another server's socket, or one that other HTTP/2 streams share: what is below ends it."""
+    """Another server's socket: what is below ends it."""
 
 
 def middleware_between(app: Any) -> bool:

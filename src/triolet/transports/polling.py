@@ -41,13 +41,20 @@ async def poll(surroundings: Surroundings, channel: str, ask: Ask, if_none_match
         page = await _wait_for_page(surroundings, channel, ask)
     else:
         page = await surroundings.hub.page(channel, ask.after)
+    metrics = surroundings.metrics
+    metrics.polled += len(page.events)
+    if page.gap is not None:
+        metrics.gap_told(page.gap)
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
     cursor = page.events[-1].cursor if page.events else page.head
     live = cursor == page.head
     etag = f'"{ask.after}-{cursor}"'
     headers = [(b"cache-control", b"no-cache"), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
     if ask.transport is Transport.SHORT_POLL and if_none_match is not None and etag in if_none_match:
+        metrics.not_modified += 1
         return Answer(304, headers, b"")
+    if ask.transport is Transport.SHORT_POLL:
+        metrics.short_polls += 1
     retry = _retry(surroundings, ask, live)
     body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000))
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
@@ -75,6 +82,9 @@ async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> 
         nursery.cancel_scope.cancel()
     if isinstance(page, LogError):
         raise page
+    news = page.events or page.gap is not None
+    answer = "events" if news else "draining" if waiting.cancelled_caught else "timeout"
+    surroundings.metrics.long_polls[answer] += 1
     return page
 
 

@@ -1,30 +1,32 @@
 """Server-Sent Events (HTML standard, section 9.2): one HTTP response that does not end.
 
-The head goes out through Hypercorn. Where it is HTTP/1 on a socket of ours, events are then written straight to
-that socket, past h11 (a chunk has no state between two of them); elsewhere through ASGI's ``send``.
+The first request of an HTTP/1.1 connection is answered straight on its stream. Behind other requests the head goes out
+through Hypercorn; on a server of ours events are then written straight to the connection: past h11 (a chunk has no
+state between two of them), or as DATA frames of HTTP/2; elsewhere through ASGI's ``send``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import trio
 
-from ..closing import GONE, SLOW
+from ..budget import Budget
+from ..closing import FLOOD, GONE, SLOW, Closing
 from ..connection import Connection, Surroundings
 from ..connection.heartbeat import beat
-from ..connection.lifetime import watch
 from ..connection.supervisor import supervise
-from ..connection.writer import write
+from ..connection.writer import write, write_head
+from ..hub import Policy
 from ..server.outlet import BufferedOutlet, Outlet
-from ..server.stream import ClientStream
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import say_bye
 from .base import STREAM_KEY, Ask, Scope, aborter, with_outlet
 
-__all__ = ["HEADERS", "serve_sse", "way_out"]
+__all__ = ["HEADERS", "serve_sse", "serve_stream", "way_out"]
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -37,6 +39,58 @@ HEADERS = [
 """No cache may keep the stream, nginx must not buffer it."""
 
 RETRY_MS = 1_000
+LAST_CHUNK = b"0\r\n\r\n"
+READ_BYTES = 1 << 16
+HEARD_BYTES = 1 << 16
+"""What a client may send behind its request, before it is given up. All of it is thrown away."""
+
+
+async def serve_stream(conn: Connection, stream: trio.abc.Stream, head: bytes, first: bytes) -> None:
+    """Serve an event stream straight on its client's stream, until it ends.
+
+    Args:
+        conn: the connection, whose outlet writes to that stream.
+        head: of the response.
+        first: what came behind the request already.
+
+    Cancellation: the connection is reset.
+    """
+    try:
+        await write_head(conn, head + conn.codec.join([b"retry: %d\n\n" % RETRY_MS]))
+        await _serve_to_end(conn, stream, len(first))
+    finally:
+        conn.detach()
+        conn.outlet.abort()
+
+
+async def _serve_to_end(conn: Connection, stream: trio.abc.Stream, heard: int) -> None:
+    closing = await supervise(conn, partial(_listen, conn, stream, heard), write, beat)
+    if closing in (GONE, SLOW):
+        return
+    with trio.move_on_after(conn.limits.goodbye_seconds):
+        await _say_bye(conn, closing)
+        conn.outlet.write(LAST_CHUNK)
+        await conn.outlet.drained()
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await stream.receive_some(READ_BYTES):  # a reset, for what was not read, would overtake the bye
+                pass
+        await stream.aclose()
+
+
+async def _listen(conn: Connection, stream: trio.abc.Stream, heard: int) -> None:
+    """Notice the client's end. A request behind an event stream is not answered: the connection ends with it."""
+    try:
+        while heard <= HEARD_BYTES:
+            data = await stream.receive_some(READ_BYTES)
+            if not data:
+                conn.end(GONE)
+                return
+            heard += len(data)
+        conn.end(FLOOD)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        conn.end(GONE)
 
 
 async def serve_sse(
@@ -48,12 +102,14 @@ async def serve_sse(
     ask: Ask,
     headers: list[tuple[bytes, bytes]],
     send: Send,
+    policy: Policy | None,
 ) -> None:
     """Answer with an event stream, until the client goes or is given up, or the server drains.
 
     Args:
         outlet, codec: of :func:`way_out`.
         headers: what the app's response had.
+        policy: the route's.
 
     Raises:
         LogError: the log cannot be read; nothing was answered yet.
@@ -61,8 +117,8 @@ async def serve_sse(
     Cancellation: the connection ends without goodbye. That is how ASGI says that the client is gone.
     """
     conn = Connection(surroundings, outlet, codec)
-    await conn.add_follower(channel, ask.after)
     try:
+        await conn.add_follower(channel, ask.after, policy=policy)
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]})
         if scope["method"] != "HEAD":
             await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
@@ -74,25 +130,29 @@ async def serve_sse(
 
 
 async def _stream(conn: Connection) -> None:
-    closing = await supervise(conn, partial(write, conn), partial(beat, conn), partial(watch, conn))
+    closing = await supervise(conn, trio.sleep_forever, write, beat)
     if closing in (GONE, SLOW):
         conn.outlet.abort()
         return
     with trio.move_on_after(conn.limits.goodbye_seconds) as goodbye:
-        await conn.outlet.drained()
-        conn.outlet.write(conn.codec.say(say_bye(closing, conn.retry(closing))))
-        await conn.outlet.drained()
+        await _say_bye(conn, closing)
     if goodbye.cancelled_caught:
         conn.outlet.abort()
 
 
-def way_out(scope: Scope, send: Send, *, through_asgi: bool) -> tuple[Outlet, Codec]:
-    """The shortest way to the client: its socket, if HTTP/1 is spoken straight on it and nobody stands between."""
+async def _say_bye(conn: Connection, closing: Closing) -> None:
+    await conn.outlet.drained()
+    conn.outlet.write(conn.codec.say(say_bye(closing, conn.retry(closing))))
+    await conn.outlet.drained()
+
+
+def way_out(scope: Scope, send: Send, budget: Budget, *, through_asgi: bool) -> tuple[Outlet, Codec]:
+    """The shortest way to the client: its connection, if that is ours and nobody stands between."""
     stream = scope.get("state", {}).get(STREAM_KEY)
-    if not through_asgi and isinstance(stream, ClientStream) and scope["http_version"] in ("1.0", "1.1"):
+    if stream is not None and not through_asgi:
         return stream.outlet, SSE_CHUNKED if scope["http_version"] == "1.1" else SSE
 
     async def take(batch: bytes) -> None:
         await send({"type": "http.response.body", "body": batch, "more_body": True})
 
-    return BufferedOutlet(take, aborter(scope)), SSE
+    return BufferedOutlet(budget, take, aborter(scope)), SSE

@@ -11,10 +11,9 @@ import trio
 from ..closing import GONE, NORMAL, SLOW, TOO_BIG, Closing
 from ..connection import Connection
 from ..connection.heartbeat import beat
-from ..connection.lifetime import watch
 from ..connection.reader import READ_BYTES, FrameHandler, read
 from ..connection.supervisor import supervise
-from ..connection.writer import write
+from ..connection.writer import write, write_head
 from ..errors import RemoteError
 from ..wire.frames import Close, FrameReader, encode_binary, encode_close, encode_deflated, encode_text
 from ..wire.messages import say_bye
@@ -29,27 +28,39 @@ Message = dict[str, Any]
 
 
 async def serve_stream(
-    conn: Connection, stream: trio.abc.Stream, frames: FrameReader, first: bytes, handler: Handler | None
+    conn: Connection,
+    stream: trio.abc.Stream,
+    head: bytes,
+    frames: FrameReader,
+    first: bytes,
+    handler: Handler | None,
 ) -> None:
     """Serve an accepted WebSocket on a stream, until it ends.
 
     Args:
         conn: the connection, whose outlet writes to that stream.
+        head: the answer to the upgrade.
         frames: reads what comes from it; ``first`` is what came behind the request already.
         handler: the app's, of a ``live.socket``.
 
     Cancellation: the connection is reset.
     """
 
-    async def serve() -> None:
-        closing = await _supervise(conn, partial(read, conn, stream, frames, first), handler)
-        if closing not in (GONE, SLOW):
-            await _say_goodbye(conn, closing, stream, frames)
-
     try:
-        await with_outlet(conn.outlet, serve)
+        await write_head(conn, head)
+        del head
+        await _serve_to_end(conn, stream, frames, first, handler)
     finally:
+        conn.detach()
         conn.outlet.abort()
+
+
+async def _serve_to_end(
+    conn: Connection, stream: trio.abc.Stream, frames: FrameReader, first: bytes, handler: Handler | None
+) -> None:
+    closing = await supervise(conn, partial(read, conn, stream, frames, first), *_children(handler))
+    if closing not in (GONE, SLOW):
+        await _say_goodbye(conn, closing, stream, frames)
 
 
 async def serve_asgi(
@@ -81,7 +92,7 @@ async def serve_asgi(
             conn.end(error.closing)
 
     async def serve() -> None:
-        closing = await _supervise(conn, read_messages, handler)
+        closing = await supervise(conn, read_messages, *_children(handler))
         if conn.peer_closed:
             return
         if closing in (GONE, SLOW):
@@ -97,19 +108,11 @@ async def serve_asgi(
     await with_outlet(conn.outlet, serve)
 
 
-async def _supervise(conn: Connection, reader: Callable[[], Awaitable[None]], handler: Handler | None) -> Closing:
-    children: list[Callable[[], Awaitable[None]]] = [
-        reader,
-        partial(write, conn),
-        partial(beat, conn),
-        partial(watch, conn),
-    ]
-    if handler is not None:
-        children.append(partial(_handle, conn, handler))
-    return await supervise(conn, *children)
+def _children(handler: Handler | None) -> tuple[Callable[[Connection], Awaitable[None]], ...]:
+    return (write, beat) if handler is None else (write, beat, partial(_handle, handler))
 
 
-async def _handle(conn: Connection, handler: Handler) -> None:
+async def _handle(handler: Handler, conn: Connection) -> None:
     await handler(conn)
     conn.end(NORMAL)
 

@@ -14,9 +14,24 @@ from ..event import Event
 from .frames import encode_deflated, encode_text
 from .messages import Beat, Bye, GapMessage, Message, Open, encode_event, encode_message
 
-__all__ = ["JSON", "SSE", "SSE_CHUNKED", "WEBSOCKET", "WEBSOCKET_DEFLATED", "WEBSOCKET_TEXT", "Batch", "Codec"]
+__all__ = [
+    "JSON",
+    "SSE",
+    "SSE_CHUNKED",
+    "WEBSOCKET",
+    "WEBSOCKET_DEFLATED",
+    "WEBSOCKET_TEXT",
+    "Batch",
+    "Codec",
+    "size_of",
+]
 
 Batch: TypeAlias = "bytes | tuple[str, ...]"
+
+
+def size_of(batch: Any) -> int:
+    """Bytes of a batch; characters, where it is texts."""
+    return len(batch) if isinstance(batch, bytes) else sum(map(len, batch))
 
 
 class Codec(ABC):
@@ -134,7 +149,7 @@ def _cursor_of(message: Message) -> str | None:
     if isinstance(message, Open):
         return message.cursor
     if isinstance(message, GapMessage):
-        return message.to
+        return message.after if message.reason == "conflated" else message.to
     if isinstance(message, Beat) and len(message.cursors) == 1:
         return next(iter(message.cursors.values()))
     return None

@@ -203,6 +203,11 @@ class FrameReader:
         """
         return self._parser is not None or self._at < len(self._buffer)
 
+    @property
+    def held(self) -> int:
+        """Bytes of what is unfinished."""
+        return len(self._buffer) - self._at + len(self._message)
+
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take bytes and return an iterator over what they completed, decoded as it is taken.
 

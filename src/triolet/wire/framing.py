@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 from ..closing import PROTOCOL_ERROR
 from ..errors import RemoteError
 
-__all__ = ["BadRequest", "Body", "Framing", "check_head", "is_host", "split_head"]
+__all__ = ["BadRequest", "Body", "Framing", "Head", "check_head", "is_host", "read_head", "split_head"]
 
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rb"(%s) ([!-~]+) HTTP/(1\.[01])" % _TOKEN)
-_HEADER: Final = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
+_HEADERS: Final = re.compile(rb"(?:%s:[\t\x20-\x7e\x80-\xff]*\r\n)*" % _TOKEN)
 _TARGET: Final = re.compile(rb"/[^#]*|\*|https?://([^/?#@]+)(?:[/?][^#]*)?", re.IGNORECASE)
 _NO_TEXT: Final = re.compile(rb"[^\t\r\n -~\x80-\xff]|^[^\r]*[\x80-\xff]")
 _HOST: Final = re.compile(rb"(?:([-A-Za-z0-9._~!$&'()*+,;=%]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -48,6 +48,17 @@ class Framing(NamedTuple):
     chunked: bool
 
 
+class Head(NamedTuple):
+    """A request's head, checked."""
+
+    method: bytes
+    target: bytes
+    http_version: bytes
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case, values without the white space around them."""
+    framing: Framing
+
+
 def split_head(data: bytes | bytearray, max_bytes: int) -> int | None:
     """Return the length of the request head that ``data`` begins with, its blank line included.
 
@@ -71,30 +82,36 @@ def split_head(data: bytes | bytearray, max_bytes: int) -> int | None:
 
 
 def check_head(head: bytes) -> Framing:
-    """Check a request head, as :func:`split_head` found it, and return how its body is framed.
+    """Check a request head, and return how its body is framed. Raises BadRequest, as :func:`read_head`."""
+    return read_head(head).framing
+
+
+def read_head(head: bytes) -> Head:
+    """Read a request head, as :func:`split_head` found it.
 
     Raises:
         BadRequest: it could be read in more than one way, or asks for what this server never does.
     """
-    request, *lines = head[:-4].split(b"\r\n")
+    request, _, block = head[:-2].partition(b"\r\n")
     match = _REQUEST_LINE.fullmatch(request)
     if match is None:
         raise BadRequest(400, "request line")
+    if _HEADERS.fullmatch(block) is None:
+        raise BadRequest(400, "header line")
     method, target, version = match.groups()
-    lengths, codings, hosts = [], [], []
-    for line in lines:
-        header = _HEADER.fullmatch(line)
-        if header is None:
-            raise BadRequest(400, "header line")
-        name = header[1].lower()
+    headers, lengths, codings, hosts = [], [], [], []
+    for line in block.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        headers.append((name, value))
         if name == b"content-length":
-            lengths.append(header[2].strip())
+            lengths.append(value)
         elif name == b"transfer-encoding":
-            codings.append(header[2].strip().lower())
+            codings.append(value.lower())
         elif name == b"host":
-            hosts.append(header[2].strip().lower())
+            hosts.append(value.lower())
     _check_target(method, target, hosts, version)
-    return _framing(lengths, codings, version)
+    return Head(method, target, version, headers, _framing(lengths, codings, version))
 
 
 def _check_target(method: bytes, target: bytes, hosts: list[bytes], version: bytes) -> None:

@@ -13,10 +13,14 @@ from typing import Final, NamedTuple
 from .deflate import accept_offer
 from .framing import BadRequest
 
-__all__ = ["Upgrade", "accept_response", "accept_token", "refusal", "upgrade"]
+__all__ = ["Upgrade", "accept_response", "accept_token", "refusal", "stream_response", "upgrade"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n"
+)
 _FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
 """Headers that only the server sets."""
 
@@ -33,7 +37,7 @@ class Upgrade(NamedTuple):
     """What to answer as ``Sec-WebSocket-Extensions`` to agree on permessage-deflate, if that is wanted."""
 
 
-def upgrade(headers: Headers, *, method: bytes, http_version: bytes) -> Upgrade | None:
+def upgrade(headers: Sequence[tuple[bytes, bytes]], *, method: bytes, http_version: bytes) -> Upgrade | None:
     """Return the WebSocket that an HTTP/1 request asks for; None if it asks for none.
 
     Args:
@@ -42,6 +46,8 @@ def upgrade(headers: Headers, *, method: bytes, http_version: bytes) -> Upgrade 
     Raises:
         BadRequest: it asks for one in a way that the standard forbids (400), or for another version (426).
     """
+    if not any(name == b"upgrade" for name, _ in headers):
+        return None
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         found.setdefault(name, []).append(value.strip())
@@ -82,24 +88,33 @@ def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: H
     Raises:
         ValueError: a header's name or value cannot stand in a head. The app's fault.
     """
-    headers = [
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
-        (b"Sec-WebSocket-Accept", accept_token(key)),
-    ]
+    headers = []
     if subprotocol is not None:
         headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
-    return _head(101, [*headers, *(header for header in extra_headers if header[0].lower() not in _FRAMING)])
+    headers += [header for header in extra_headers if header[0].lower() not in _FRAMING]
+    return _SWITCHING % accept_token(key) + _fields(headers)
 
 
-def refusal(status: int, headers: Headers = (), body: bytes = b"") -> bytes:
-    """Return a whole response that ends the connection.
+def stream_response(headers: Headers) -> bytes:
+    """Return the head of a chunked answer that ends with its connection.
 
     Raises:
         ValueError: a header's name or value cannot stand in a head. The app's fault.
     """
     kept = [header for header in headers if header[0].lower() not in _FRAMING]
-    kept += [(b"Content-Length", b"%d" % len(body)), (b"Connection", b"close")]
+    return _head(200, [*kept, (b"transfer-encoding", b"chunked"), (b"connection", b"close")])
+
+
+def refusal(status: int, headers: Headers = (), body: bytes = b"", *, close: bool = True) -> bytes:
+    """Return a whole response, which ends the connection if ``close`` says so.
+
+    Raises:
+        ValueError: a header's name or value cannot stand in a head. The app's fault.
+    """
+    kept = [header for header in headers if header[0].lower() not in _FRAMING]
+    kept.append((b"Content-Length", b"%d" % len(body)))
+    if close:
+        kept.append((b"Connection", b"close"))
     return _head(status, kept) + body
 
 
@@ -108,11 +123,14 @@ def _head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode() + _fields(headers)
+
+
+def _fields(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
-        if not _TOKEN.fullmatch(name) or re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value):
+        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
             raise ValueError(f"no header of an answer: {name!r}: {value!r}")
-    lines = [f"HTTP/1.1 {status} {phrase}".encode(), *(b"%s: %s" % header for header in headers)]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
 
 
 def _tokens(found: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:

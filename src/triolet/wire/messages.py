@@ -18,6 +18,7 @@ from ..errors import RemoteError
 from ..event import Cursor, Event, Gap
 
 __all__ = [
+    "Ack",
     "AppMessage",
     "Beat",
     "Bye",
@@ -25,6 +26,7 @@ __all__ = [
     "Follow",
     "GapMessage",
     "Incoming",
+    "LagMessage",
     "Live",
     "Message",
     "Open",
@@ -68,6 +70,14 @@ class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
     to: str
     missed: int | None
     reason: str
+
+
+class LagMessage(Message, tag="lag", frozen=True):
+    """The client is so many events behind, and what follows from it: ``block``, publishers wait for it."""
+
+    channel: str
+    behind: int
+    step: str
 
 
 class Beat(Message, tag="beat", frozen=True):
@@ -151,27 +161,34 @@ class Unfollow(ClientMessage, tag="unfollow", frozen=True):
     channel: str
 
 
+class Ack(ClientMessage, tag="ack", frozen=True):
+    """The client has applied everything up to a cursor. Nothing depends on it; it shows how fresh clients are."""
+
+    channel: str
+    cursor: str
+
+
 class Incoming(ClientMessage, tag="message", frozen=True):
     """A message for the app's handler."""
 
     data: Any
 
 
-_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming)
+_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack)
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """One deeper, or one (255 is -1 as a signed byte) less deep."""
 
 
-def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming:
+def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
     """Read a client's message.
 
     Raises:
         RemoteError: it is no JSON of a known shape, or nested deeper than ``depth``.
     """
     try:
-        said: Follow | Unfollow | Incoming = _client_decoder.decode(text)
+        said: Follow | Unfollow | Incoming | Ack = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
     if _nesting_exceeds(text.encode(), depth):

@@ -1,0 +1,124 @@
+"""Catching up, fairly: turns, so that a herd that comes back costs the live clients next to nothing, and pages that
+all who stand at the same place share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import trio
+
+from ..event import Cursor, Gap
+from ..limits import Limits
+from ..wire.codec import size_of
+
+__all__ = ["Reading", "Replay"]
+
+PAGE_SECONDS = 5
+"""How long a page is shared: what retention drops from the log must not live on here."""
+
+MAKERS = 2
+"""Pages that are read and encoded at the same moment. Encoding one takes up to a millisecond, and all others wait."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a follower that is behind is to be sent next.
+
+    ``start`` is the cursor that was read after, ``gaps`` what is to be announced first, ``position`` where the stream
+    stands once ``batch`` is written; ``batch`` is None where there is nothing to read.
+    """
+
+    start: Cursor
+    gaps: tuple[Gap, ...]
+    batch: Any
+    position: Cursor
+
+
+class Replay:
+    """The budget of those who catch up.
+
+    There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those who
+    need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served.
+
+    Bounds: ``limits.replay_bytes`` of pages, kept while anybody catches up.
+
+    Args:
+        hold: is told how many bytes more (or less) are held here.
+    """
+
+    def __init__(self, limits: Limits, hold: Callable[[int], None]) -> None:
+        self._limits = limits
+        self._hold = hold
+        self._near = trio.Semaphore(limits.replay_turns)
+        self._far = trio.Semaphore(limits.replay_turns)
+        self._makers = trio.Semaphore(MAKERS)
+        self._pages: dict[object, tuple[Reading, float]] = {}
+        self._bytes = 0
+        self._making: dict[object, trio.Event] = {}
+        self.taking_part = 0
+        """How many catch up, or wait for their turn to."""
+
+    @asynccontextmanager
+    async def turn(self, *, near: bool) -> AsyncIterator[None]:
+        """Wait for one's turn, and have it for the time of a block. Cancelling loses nothing."""
+        self.taking_part += 1
+        try:
+            async with self._near if near else self._far:
+                yield
+        finally:
+            self.taking_part -= 1
+            if not self.taking_part:
+                self._forget()
+
+    async def page(self, place: object, make: Callable[[], Awaitable[Reading]]) -> Reading:
+        """The page at a place: one that was made for somebody else, or a new one. At most two are made at once.
+
+        Args:
+            place: what the page depends on: channel, codec, cursor.
+
+        Raises:
+            LogError: the log cannot be read.
+
+        Cancellation: nothing is lost; who waits for the same page makes it.
+        """
+        while (known := self._known(place)) is None and place in self._making:
+            await self._making[place].wait()
+        if known is not None:
+            return known
+        self._making[place] = made = trio.Event()
+        try:
+            async with self._makers:
+                page = await make()
+        finally:
+            del self._making[place]
+            made.set()
+        if page.batch is not None and self.taking_part:  # else nobody would forget it
+            self._keep(place, page)
+        return page
+
+    def _known(self, place: object) -> Reading | None:
+        page, made_at = self._pages.get(place, (None, 0.0))
+        if page is not None and trio.current_time() > made_at + PAGE_SECONDS:
+            self._drop(place)
+            return None
+        return page
+
+    def _keep(self, place: object, page: Reading) -> None:
+        size = size_of(page.batch)
+        while self._pages and self._bytes + size > self._limits.replay_bytes:
+            self._drop(next(iter(self._pages)))
+        self._pages[place] = page, trio.current_time()
+        self._bytes += size
+        self._hold(size)
+
+    def _drop(self, place: object) -> None:
+        size = size_of(self._pages.pop(place)[0].batch)
+        self._bytes -= size
+        self._hold(-size)
+
+    def _forget(self) -> None:
+        self._pages.clear()
+        self._hold(-self._bytes)
+        self._bytes = 0

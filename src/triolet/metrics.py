@@ -1,0 +1,214 @@
+"""Counters of one worker process, and frozen snapshots of them.
+
+They are plain integers, and histograms of fixed buckets: counting is an addition, or one bisection for a whole round,
+never work for each delivery. What can be read from the things themselves when somebody looks (who is how far behind,
+the bytes held) is not counted here. Nothing here knows a channel's or a user's name.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+from .closing import CATALOGUE, SILENT, Closing
+from .event import Gap
+
+__all__ = ["BY_CLIENT", "Counts", "Histogram", "HistogramSnapshot", "Metrics", "closing_labels"]
+
+AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""Seconds. Freshness is felt from a tenth of a second on."""
+
+DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 604_800)
+"""Seconds: many below a minute tell of an intermediary that cuts connections, or of clients that are given up."""
+
+BY_CLIENT = "closed by the client"
+"""What stands in place of a reason where it was the client that closed."""
+
+_KNOWN_CODES = {*range(1000, 1004), *range(1007, 1015)}
+"""Those that a peer may send by RFC 6455 section 7.4.1 and the IANA registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSnapshot:
+    """How many observations fell where.
+
+    ``counts`` has one number for each of ``bounds`` (upper ones, inclusive), not cumulated, and a last one for what
+    was above all of them; ``sum`` adds up the observed values.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+    @property
+    def count(self) -> int:
+        """How many observations there were."""
+        return sum(self.counts)
+
+
+class Histogram:
+    """Counts observations in fixed buckets. Bounds: one integer a bucket.
+
+    Args:
+        bounds: the buckets' upper bounds, ascending.
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float, weight: int = 1) -> None:
+        """Count a value, as if it had been observed ``weight`` times."""
+        self.counts[bisect_left(self.bounds, value)] += weight
+        self.sum += value * weight
+
+    def snapshot(self) -> HistogramSnapshot:
+        """What was observed so far."""
+        return HistogramSnapshot(self.bounds, tuple(self.counts), self.sum)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted since the process began, and which connections are open.
+
+    Attributes:
+        open: connections that are open now, by transport (``websocket``, ``sse``).
+        opened: connections ever opened, by transport.
+        returned: of these, those that came with a cursor: back from somewhere.
+        refused: connections that were answered 503, for want of room or of memory.
+        durations: how long connections lasted, in seconds.
+        closed: connections that ended, by code and reason. Where the client closed, with a code that RFC 6455 does not
+            know, the code counts as ``other``: labels stay few, whatever clients send.
+        crashes: connections that a bug ended.
+        slow_handlers: connections that ended because the app's handler did not take their messages.
+        follows_refused: follows that the app refused to a connection that was open already.
+        published: events that :meth:`Triolet.publish` stored, repeated ones included.
+        delivered: events written to live followers: one written to a thousand counts a thousand.
+        replays: followers that came back to events that they had missed.
+        replayed: events that were read for followers that were behind, for that or another reason.
+        fell_behind: how often a client did not take what it was sent, and so was live no longer.
+        gaps: gaps that were told, by reason.
+        missed: events that those gaps left out, as far as that can be known, by reason.
+        steps: steps taken by policies, by step.
+        long_polls: long polls by how they were answered: ``events``, ``timeout`` or ``draining``.
+        short_polls: short polls that were answered with a page.
+        not_modified: short polls that were answered 304.
+        polled: events that polls were answered with.
+        written: age of the oldest event of each round when the round had been written, in seconds; once for each
+            follower it was written to.
+        acknowledged: age of an event when its client acknowledged it, in seconds.
+    """
+
+    open: Mapping[str, int]
+    opened: Mapping[str, int]
+    returned: int
+    refused: int
+    durations: HistogramSnapshot
+    closed: Mapping[tuple[str, str], int]
+    crashes: int
+    slow_handlers: int
+    follows_refused: int
+    published: int
+    delivered: int
+    replays: int
+    replayed: int
+    fell_behind: int
+    gaps: Mapping[str, int]
+    missed: Mapping[str, int]
+    steps: Mapping[str, int]
+    long_polls: Mapping[str, int]
+    short_polls: int
+    not_modified: int
+    polled: int
+    written: HistogramSnapshot
+    acknowledged: HistogramSnapshot
+
+    @property
+    def heartbeat_misses(self) -> int:
+        """Connections that ended because nothing was heard of them any more."""
+        return self.closed.get((str(SILENT.code), SILENT.reason), 0)
+
+
+class Metrics:
+    """The counters. There is one for a worker process; whoever does something counts it here.
+
+    Attributes:
+        now: the wall clock that ages are told by, in seconds since 1970; that of the events' ``published_at``.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self.now = now
+        self.open = Counter({"websocket": 0, "sse": 0})
+        self.opened = Counter({"websocket": 0, "sse": 0})
+        self.returned = 0
+        self.refused = 0
+        self.durations = Histogram(DURATION_BUCKETS)
+        self.closed: Counter[tuple[str, str]] = Counter()
+        self.crashes = 0
+        self.slow_handlers = 0
+        self.follows_refused = 0
+        self.published = 0
+        self.delivered = 0
+        self.replays = 0
+        self.replayed = 0
+        self.fell_behind = 0
+        self.gaps: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.steps: Counter[str] = Counter()
+        self.long_polls = Counter({"events": 0, "timeout": 0, "draining": 0})
+        self.short_polls = 0
+        self.not_modified = 0
+        self.polled = 0
+        self.written = Histogram(AGE_BUCKETS)
+        self.acknowledged = Histogram(AGE_BUCKETS)
+
+    def connection_opened(self, transport: str) -> None:
+        """Count a connection that begins."""
+        self.open[transport] += 1
+        self.opened[transport] += 1
+
+    def connection_closed(self, transport: str, closing: Closing, seconds: float) -> None:
+        """Count a connection that ended, after so many seconds."""
+        self.open[transport] -= 1
+        self.closed[closing_labels(closing)] += 1
+        self.durations.observe(seconds)
+
+    def gap_told(self, gap: Gap) -> None:
+        """Count a gap that a client was told of."""
+        self.gaps[gap.reason] += 1
+        self.missed[gap.reason] += gap.missed or 0
+
+    def round_written(self, published_at: float, events: int, followers: int) -> None:
+        """Count a round: when the oldest of its events was published, and to how many followers it was written."""
+        if followers:
+            self.delivered += events * followers
+            self.written.observe(max(0.0, self.now() - published_at), followers)
+
+    def event_acknowledged(self, published_at: float) -> None:
+        """Count a client's acknowledgement, by when the event was published."""
+        self.acknowledged.observe(max(0.0, self.now() - published_at))
+
+    def snapshot(self) -> Counts:
+        """What was counted so far, frozen."""
+        return Counts(**{field.name: _frozen(getattr(self, field.name)) for field in fields(Counts)})
+
+
+def closing_labels(closing: Closing) -> tuple[str, str]:
+    """Code and reason of a closing, from a bounded set: a client may close with any code from 3000 to 4999."""
+    if closing in CATALOGUE:
+        return str(closing.code), closing.reason
+    return str(closing.code) if closing.code in _KNOWN_CODES else "other", BY_CLIENT
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Histogram):
+        return value.snapshot()
+    return MappingProxyType(dict(value)) if isinstance(value, dict) else value

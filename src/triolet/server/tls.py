@@ -1,0 +1,239 @@
+"""TLS without a stream of its own: an ``SSLObject`` between a client's stream and its socket, under the same contract.
+
+Nothing here waits but for the socket: what is written is encrypted and handed to the kernel at once, one record after
+the other, so a client that takes nothing costs one record and the rest of one batch.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+
+from ..budget import Budget
+from .link import Link
+from .outlet import LinkOutlet
+from .stream import ClientStream
+
+__all__ = ["TlsOutlet", "TlsStream"]
+
+RECORD_BYTES: Final = 16 << 10
+"""What is read, or encrypted, at once: a record (RFC 8446 section 5.1). OpenSSL's buffers stay as large as they
+ever were."""
+
+CONTROL_BYTES: Final = 16 << 10
+"""What TLS may have to say to a client that takes nothing: some 600 answers to key updates."""
+
+_NOTHING: Final = memoryview(b"")
+
+
+class TlsOutlet(LinkOutlet):
+    """Encrypts a batch record by record, while the kernel takes them.
+
+    What the kernel left of a record waits here, encrypted, and before the rest of its batch, which waits as it is:
+    live clients of one channel share those bytes. Nothing is encrypted while something waits.
+
+    Args:
+        tls: the connection's, whose handshake may still have to be done.
+        sealed: what it writes to.
+    """
+
+    __slots__ = ("_counted", "_record", "_sealed", "_tls")
+
+    def __init__(self, link: Link, budget: Budget, tls: ssl.SSLObject, sealed: ssl.MemoryBIO) -> None:
+        super().__init__(link, budget)
+        self._tls = tls
+        self._sealed = sealed
+        self._record = _NOTHING  # what the kernel left of what was sealed
+        self._counted = 0
+        self.send = self._send
+
+    @property
+    def pending(self) -> int:
+        return self._counted
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the client makes TLS answer, and does not take the answers."""
+        return self._sealed.pending > CONTROL_BYTES
+
+    def push(self) -> None:
+        """Pass on what TLS itself has to say: handshake, alerts, answers to key updates. Never waits."""
+        if self._rest is not None:
+            return  # in its turn
+        try:
+            if not self._passed():
+                self._wait_for_kernel()
+        except OSError:
+            self.fail()
+
+    def fail(self) -> None:
+        self.send = _refuse
+        super().fail()
+
+    def abort(self) -> None:
+        self.send = _refuse
+        super().abort()
+
+    def _send(self, batch: Any) -> int:
+        taken, size = 0, len(batch)
+        while taken < size:
+            record = batch if size <= RECORD_BYTES else memoryview(batch)[taken : taken + RECORD_BYTES]
+            taken += self._tls.write(record)
+            if not self._passed():
+                if taken == size:
+                    self._wait_for_kernel()
+                break
+        return taken
+
+    def _passed(self) -> bool:
+        """Give the kernel what is sealed. Returns whether it took all. Raises OSError where the peer is gone."""
+        while self._record or self._sealed.pending:
+            record = self._record or self._sealed.read()
+            try:
+                taken = self._link.send(record)
+            except BlockingIOError:
+                taken = 0
+            if taken < len(record):
+                self._record = memoryview(record)[taken:]
+                return False
+            self._record = _NOTHING
+        return True
+
+    def _wait_for_kernel(self) -> None:
+        """All was encrypted, and not all was taken."""
+        self._hold(_NOTHING)
+        self.progress_at = trio.current_time()
+        self.on_full()
+
+    def _hold(self, rest: memoryview | None) -> None:
+        self._rest = rest
+        if rest is None:
+            self._record = _NOTHING
+        held = 0 if rest is None else len(rest) + len(self._record) + self._sealed.pending
+        self.budget.hold(held - self._counted)
+        self._counted = held
+
+    def _flushed(self, rest: memoryview) -> memoryview | None:
+        before = len(self._record)
+        passed = self._passed()
+        if passed or len(self._record) != before:
+            self.progress_at = trio.current_time()
+        while passed and rest:
+            rest = rest[self._tls.write(rest[:RECORD_BYTES]) :]
+            passed = self._passed()
+        return None if passed else rest
+
+
+class TlsStream(ClientStream):
+    """A client's stream through TLS, the server's side.
+
+    Its end may come without a word (https does that), and is an end all the same: what is sent through it says by
+    itself where it ends. A write may be cancelled without harm, as on any :class:`ClientStream`.
+
+    Args:
+        link: the client's socket.
+        budget: where what waits is counted.
+        context: certificate, versions, ALPN. Renegotiation should be off in it.
+
+    Bounds: one record that is not whole yet, and what OpenSSL itself holds.
+    """
+
+    __slots__ = ("_arrived", "_tls")
+
+    secure = True
+    outlet: TlsOutlet
+
+    def __init__(self, link: Link, budget: Budget, context: ssl.SSLContext) -> None:
+        super().__init__(link, budget)
+        self._arrived = ssl.MemoryBIO()
+        sealed = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._arrived, sealed, server_side=True)
+        self.outlet = TlsOutlet(link, budget, self._tls, sealed)
+
+    @property
+    def protocol(self) -> str | None:
+        return self._tls.selected_alpn_protocol()
+
+    async def handshake(self) -> None:
+        """Agree with the client on how to speak. The caller gives it a deadline.
+
+        Raises:
+            BrokenResourceError: the client went, or there is no agreement; it was told why.
+        """
+        while not await self._shake_hands():
+            if not self.outlet.empty:
+                await self.outlet.drained()
+            await self._fetch()
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        return b""  # it has to be decrypted first
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        data = self._decrypted(max_bytes or RECORD_BYTES)
+        if data is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()  # cancelled here it would lose what was read
+            return data
+        while data is None:
+            await self._fetch()
+            data = self._decrypted(max_bytes or RECORD_BYTES)
+        return data
+
+    async def send_eof(self) -> None:
+        await self.outlet.drained()
+        self._say_close()
+        await super().send_eof()
+
+    async def aclose(self) -> None:
+        self._say_close()
+        await super().aclose()
+
+    async def _shake_hands(self) -> bool:
+        try:
+            self._tls.do_handshake()
+            return True
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            self.outlet.push()
+            await super().aclose()
+            raise trio.BrokenResourceError(f"no TLS handshake: {error.reason}") from None
+        finally:
+            self.outlet.push()
+
+    async def _fetch(self) -> None:
+        if self.outlet.stuck:
+            raise trio.BrokenResourceError("the client does not take what it makes TLS say")
+        data = await self.socket.receive_some(RECORD_BYTES)
+        if data:
+            self._arrived.write(data)
+        else:
+            self._arrived.write_eof()
+
+    def _decrypted(self, max_bytes: int) -> bytes | None:
+        """What has arrived, ``b""`` at the end, None where more is to be fetched."""
+        try:
+            return self._tls.read(max_bytes)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(f"TLS: {error.reason}") from None
+        finally:
+            self.outlet.push()
+
+    def _say_close(self) -> None:
+        """Say that nothing more comes, unless something is on its way that cannot be finished now."""
+        if self.outlet.empty:
+            with suppress(ssl.SSLError):  # the client's word is not waited for; or there is no agreement yet
+                self._tls.unwrap()
+            self.outlet.push()
+
+
+def _refuse(_: Any) -> int:
+    """What ``send`` does once the peer is gone. Nothing refers back to the outlet then, so it is freed at once."""
+    raise BrokenPipeError("the peer is gone")
