@@ -188,6 +188,8 @@ WIDE = Limits(
     outbox_messages=10_000,
     control_per_second=10_000,
     messages_per_second=100_000,
+    beat_seconds=600,  # a case that counts frames takes a ping of ours, which may come at any moment, for a fault
+    silence_seconds=1_500,
 )
 
 

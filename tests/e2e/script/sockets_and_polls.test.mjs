@@ -112,6 +112,29 @@ test("what is no JSON ends the connection, and not the client", async () => {
   assert.equal(track.state, "connecting");
 });
 
+test("what was applied is acknowledged once in a while, where that was asked for", async () => {
+  const { WebSocket, opened } = makeSockets();
+  const { clock } = listen("websocket", { WebSocket, after: "e.1", acknowledge: 500 });
+  await settle();
+  await opened[0].open();
+  await opened[0].say(BEGIN, event("c", "e.2"), event("c", "e.3"));
+  assert.deepEqual(opened[0].sent, []);
+  await clock.advance(500);
+  assert.deepEqual(opened[0].sent, [{ type: "ack", channel: "c", cursor: "e.3" }]);
+  await clock.advance(5_000);
+  assert.equal(opened[0].sent.length, 1);
+});
+
+test("a client that holds publishers up hears of it", async () => {
+  const { WebSocket, opened } = makeSockets();
+  const lags = [];
+  listen("websocket", { WebSocket, onLag: ({ behind, step }) => lags.push([behind, step]) });
+  await settle();
+  await opened[0].open();
+  await opened[0].say(BEGIN, { type: "lag", channel: "c", behind: 21, step: "block" });
+  assert.deepEqual(lags, [[21, "block"]]);
+});
+
 function openSocket(more = {}) {
   const { WebSocket, opened } = makeSockets();
   const clock = new Clock();

@@ -123,6 +123,21 @@ test("a gap that is announced is told, and is no hole", async () => {
   assert.deepEqual(heard.faults, []);
 });
 
+test("conflated events leave holes that are none, up to where the gap says", async () => {
+  const { streams, heard, track } = await openStream();
+  const gap = { channel: "c", from: "e.1", to: "e.9", missed: 6, reason: "conflated" };
+  await streams[0].send("gap", gap);
+  assert.equal(track.cursor, "e.1");
+  await streams[0].event("e.5");
+  assert.equal(track.cursor, "e.5");
+  await streams[0].event("e.9");
+  await streams[0].send("live", { channel: "c", cursor: "e.9" });
+  assert.deepEqual(heard.gaps, [["e.1", "e.9", 6, "conflated"]]);
+  assert.deepEqual([heard.faults, track.state], [[], "live"]);
+  await streams[0].event("e.11");
+  assert.deepEqual(heard.faults, ["hole"]);
+});
+
 test("a hole is a fault: the client comes back for what is missing", async () => {
   const { streams, heard, network, clock } = await openStream();
   await streams[0].event("e.3");
