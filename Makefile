@@ -18,7 +18,7 @@ help:
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
-	@echo 'make bench   the fan-out benchmark'
+	@echo 'make bench   the benchmarks, beside the peers, some 16 minutes (ARGS=--quick: an impression in six)'
 	@echo 'make clean   remove what the others made'
 
 demo:
@@ -51,9 +51,14 @@ docs:
 
 bench:
 	@$(SETUP) venv $(VENV) bench
-	$(RUN) benchmarks.fanout
+	@$(SETUP) peers
+	$(RUN) benchmarks.fanout $(ARGS)
+	$(RUN) benchmarks.scale $(ARGS)
+	$(RUN) benchmarks.herd $(ARGS)
+	$(RUN) benchmarks.slow
+	$(RUN) benchmarks.report
 
 clean:
 	rm -rf .venv .venv-* docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf tests/e2e/node_modules examples/*/*.db examples/*/*.db-*
+	rm -rf tests/e2e/node_modules benchmarks/peers/node_modules examples/*/*.db examples/*/*.db-*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,108 +1,210 @@
-"""Measure fan-out, one event to a thousand clients: a bare C loop of send(), Starlette, and Triolet.
+"""Measure fan-out and connections: a bare C loop of send(), nchan, Node's ws, Socket.IO, websockets, python-socketio,
+Starlette, sse-starlette, and Triolet.
 
-Needs the extra `bench` (pip install -e '.[bench]') and a C compiler. Takes some eight minutes, with
---quick a minute and a half.
+    python -m benchmarks.fanout
+
+Every peer in the same run. Needs the extra `bench` (pip install -e '.[bench]'), a C compiler, and for the peers that
+are no Python npm ci in benchmarks/peers and Debian's libnginx-mod-nchan; who is missing is left out, and said. Takes
+some thirteen minutes, with --quick four.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.fanout import machine, measure, table
-from benchmarks.fanout.contestants import CLoop, Contestant, HttpContestant, StarletteServer, TrioletServer
+from benchmarks.connections import ACCEPTED, Kind, connections
+from benchmarks.fanout import crowd_table, machine, table
+from benchmarks.fanout.contestants import CLoop, Contestant, HttpContestant
+from benchmarks.fanout.crowd import Arrival, arrive, idle, saturate
+from benchmarks.fanout.latency import latencies
 from benchmarks.fanout.load import Load
+from benchmarks.fanout.measure import PACED, SINGLE, Pair, Plan, Window, rounds
+from benchmarks.fanout.payload import SIZE
+from benchmarks.fanout.programs import Programs
+from benchmarks.fanout.replay import replay
+from benchmarks.fanout.stalled import stalled
+from benchmarks.peers.servers import SSE, WEBSOCKET, Nchan, NodeWs, WebsocketsServer, missing
+from benchmarks.results import Part, Series, Table, options, publish, say
 
 __all__ = ["main"]
 
-HERE = Path(__file__).parent
-QUICK = measure.Plan(rounds=1, part=0.5, idle_seconds=10)
+QUICK = Plan(rounds=1, part=0.5, many=2_000, idle_seconds=10)
+
+Kinds = Sequence[type[HttpContestant]]
 
 
 def main() -> None:
-    """Parse the command line, measure, print tables as they come, and write them down."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round; the idle part is too short for a beat")
-    parser.add_argument("--only", choices=["ws", "sse", "idle"], help="measure one part")
-    parser.add_argument("--without", action="append", default=[], choices=["Triolet", "Starlette"])
+    """Parse the command line, measure part after part, and print the tables."""
+    parser = options("fanout", __doc__)
+    parser.add_argument("--only", action="append", choices=list(MEASURED), help="measure only this; may be repeated")
+    parser.add_argument("--without", action="append", default=[], help="leave a peer out, by its name")
     parser.add_argument("--rounds", type=int, help="measure so many rounds")
-    parser.add_argument(
-        "--output", type=Path, help="where to write (default: benchmarks/RESULTS.md, if all is measured)"
-    )
     arguments = parser.parse_args()
-    plan = QUICK if arguments.quick else measure.Plan()
+    plan = QUICK if arguments.quick else Plan()
     if arguments.rounds:
         plan = msgspec.structs.replace(plan, rounds=arguments.rounds)
-    kinds = [kind for kind in (TrioletServer, StarletteServer) if kind.name not in arguments.without]
-    whole = not (arguments.quick or arguments.only or arguments.without)
-    output = arguments.output or (HERE.parent / "RESULTS.md" if whole else None)
     machine.raise_files()
+    absent = {kind.name: why for kind in {*WEBSOCKET, *SSE} if (why := missing(kind))}
+    for name, why in absent.items():
+        say(f"{name} is left out: {why} is missing")
+    part = Part("fanout", "Fan-out", _about(plan, absent), quick=arguments.quick)
     with tempfile.TemporaryDirectory() as folder:
-        programs = Programs(Path(folder))
-        text = table.head(plan)
-        say(text)
-        for section in sections(programs, plan, arguments.only, kinds):
-            say(section)
-            text += "\n" + section
-    if output:
-        output.write_text(text)
-        say(f"Written to {output}.")
+        run = Run(Programs(Path(folder)), plan, {*absent, *arguments.without}, part)
+        for name in arguments.only or MEASURED:
+            say(f"measuring {name} …")
+            MEASURED[name](run)
+    publish(part, keep=arguments.save or not (arguments.quick or arguments.only or arguments.without))
 
 
-class Programs:
-    """The two C programs, compiled for this machine and this run."""
+class Run:
+    """What the parts share: the programs, the plan, who is left out, and what was found."""
 
-    def __init__(self, folder: Path) -> None:
-        self.sender = self._compile(folder, "sender")
-        self.load = self._compile(folder, "load")
+    def __init__(self, programs: Programs, plan: Plan, absent: set[str], part: Part) -> None:
+        self.programs = programs
+        self.plan = plan
+        self.absent = absent
+        self.part = part
+        self.windows: dict[str, list[Window]] = {}
 
-    def _compile(self, folder: Path, name: str) -> Path:
-        compiler = shutil.which("gcc") or shutil.which("cc")
-        if compiler is None:
-            sys.exit("the benchmark needs a C compiler (gcc or cc)")
-        program = folder / name
-        subprocess.run([compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")], check=True)
-        return program
+    def kinds(self, all_of_them: Kinds) -> list[type[HttpContestant]]:
+        return [kind for kind in all_of_them if kind.name not in self.absent]
 
+    def add(self, found: Table, series: Series | None = None) -> None:
+        self.part.tables.append(found)
+        if series is not None:
+            self.part.series[found.name] = series
 
-def sections(
-    programs: Programs, plan: measure.Plan, only: str | None, kinds: Sequence[type[HttpContestant]]
-) -> Iterator[str]:
-    """Measure part after part, and yield each part's tables."""
-    windows: dict[str, list[measure.Window]] = {}
-    for transport in ("ws", "sse"):
-        if only in (None, transport):
-            windows[transport] = fan_out(programs, transport, plan, kinds)
-            yield table.transport_tables(transport, windows[transport])
-    if windows:
-        yield table.load_table(windows)
-    if only in (None, "idle"):
-        with contextlib.ExitStack() as stack:
-            servers = [stack.enter_context(kind("ws")) for kind in kinds]
-            yield table.idle_table(measure.idle(servers, programs.load, plan))
-
-
-def fan_out(
-    programs: Programs, transport: str, plan: measure.Plan, kinds: Sequence[type[HttpContestant]]
-) -> list[measure.Window]:
-    """Start all servers with their clients, then measure them in turn."""
-    with contextlib.ExitStack() as stack:
-        servers: list[Contestant] = [stack.enter_context(CLoop(programs.sender, transport, plan.clients))]
-        servers += [stack.enter_context(kind(transport)) for kind in kinds]
-        loads = [stack.enter_context(Load(programs.load, it, transport, plan.clients)) for it in servers]
+    def all_servers(self, stack: ExitStack, transport: str, kinds: Kinds) -> list[Pair]:
+        """Start the C loop and all others, each with its clients."""
+        clients, pairs = self.plan.clients, []
+        servers: list[Contestant] = [stack.enter_context(CLoop(self.programs.sender, transport, clients))]
+        for server in servers + self.servers(stack, transport, kinds):
+            try:
+                load = stack.enter_context(Load(self.programs.load, server, transport, clients))
+            except RuntimeError as error:
+                self.give_up(server.name, error)
+            else:
+                pairs.append((server, load))
         time.sleep(1)  # the last client's follow may still be under way
-        return list(measure.rounds(list(zip(servers, loads, strict=True)), plan))
+        return pairs
+
+    def servers(self, stack: ExitStack, transport: str, kinds: Kinds) -> list[Contestant]:
+        """Start those who are not left out."""
+        started: list[Contestant] = []
+        for kind in self.kinds(kinds):
+            try:
+                started.append(stack.enter_context(kind(transport)))
+            except RuntimeError as error:
+                self.give_up(kind.name, error)
+        return started
+
+    def give_up(self, name: str, error: RuntimeError) -> None:
+        """Go on without a peer, from now on, and say so."""
+        if name in ("Triolet", "C loop"):
+            raise error
+        say(f"{name}: {error}")
+        self.absent.add(name)
+        self.part.text += f" {name} could not be measured."
 
 
-def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def measure_websocket(run: Run) -> None:
+    """All at a pace and saturated; then latencies at equal loads."""
+    with ExitStack() as stack:
+        pairs = run.all_servers(stack, "ws", WEBSOCKET)
+        run.windows["ws"] = windows = list(rounds(pairs, run.plan))
+        for found in table.mode_tables("ws", windows):
+            run.add(*found)
+        fewer = msgspec.structs.replace(run.plan, rounds=max(1, run.plan.rounds - 1))
+        own = [pair for pair in pairs if pair[0].name != "C loop"]
+        run.add(*table.latency_table(latencies(own, windows, fewer), run.plan.clients))
+
+
+def measure_sse(run: Run) -> None:
+    with ExitStack() as stack:
+        run.windows["sse"] = windows = list(rounds(run.all_servers(stack, "sse", SSE), run.plan))
+        for found in table.mode_tables("sse", windows):
+            run.add(*found)
+    run.add(table.load_table(run.windows))
+
+
+def measure_crowd(run: Run) -> None:
+    """Thousands come at once, stay idle, and are sent as much as goes."""
+    plan = run.plan
+    arrivals: list[Arrival] = []
+    with ExitStack() as stack:
+        pairs: list[Pair] = []
+        for server in run.servers(stack, "ws", WEBSOCKET):
+            try:
+                load, arrival = arrive(stack, server, run.programs.load, plan.many)
+            except RuntimeError as error:
+                run.give_up(server.name, error)
+                continue
+            pairs.append((server, load))
+            arrivals.append(arrival)
+        run.add(crowd_table.arrival_table(arrivals))
+        run.add(*crowd_table.idle_table(arrivals, idle(pairs, plan.idle_seconds)))
+        bare = stack.enter_context(CLoop(run.programs.sender, "ws", plan.many))
+        pairs.insert(0, (bare, stack.enter_context(Load(run.programs.load, bare, "ws", plan.many))))
+        run.add(*crowd_table.many_table(saturate(pairs, plan), plan.many))
+
+
+def measure_accept(run: Run) -> None:
+    """One connection after the other, as ``benchmarks.connections`` measures it, and the peers too."""
+    handshakes = [
+        Kind(f"{kind.name}, WebSocket", kind, "ws", b"\r\n\r\n") for kind in (Nchan, NodeWs, WebsocketsServer)
+    ]
+    kinds = [kind for kind in (*ACCEPTED, *handshakes) if getattr(kind.server, "name", "") not in run.absent]
+    clients = 1_000 if run.plan.rounds > 1 else 500
+    costs = connections(kinds, max(1, run.plan.rounds - 1), clients)
+    run.add(crowd_table.accept_table(costs, clients))
+
+
+def measure_stalled(run: Run) -> None:
+    with ExitStack() as stack:
+        servers = run.servers(stack, "ws", WEBSOCKET)
+        run.add(*crowd_table.stalled_table(stalled(servers, run.programs.load, run.plan)))
+
+
+def measure_replay(run: Run) -> None:
+    found, without = [], []
+    for transport, kinds in (("ws", WEBSOCKET), ("sse", SSE)):
+        for kind in run.kinds(kinds):
+            if kind.history is Contestant.history:
+                without.append(kind.name)
+                continue
+            with kind(transport) as server:
+                found.append(replay(server, transport, run.programs.load, run.plan.replaying))
+    run.add(crowd_table.replay_table(found, list(dict.fromkeys(without))))
+
+
+MEASURED: dict[str, Callable[[Run], None]] = {
+    "ws": measure_websocket,
+    "sse": measure_sse,
+    "accept": measure_accept,
+    "crowd": measure_crowd,
+    "stalled": measure_stalled,
+    "replay": measure_replay,
+}
+
+
+def _about(plan: Plan, absent: dict[str, str]) -> str:
+    paced, saturated = PACED.seconds * plan.part, SINGLE.seconds * plan.part
+    left_out = "".join(f" {name} was left out: {why} was missing." for name, why in absent.items())
+    return f"""{plan.clients:,} clients on loopback, events of {SIZE} bytes on the wire. The server is pinned to one
+core, its clients (one thread of C, `load.c`) to another. Rounds: {plan.rounds}, and in each {paced:g} s for each server
+at the pace and {saturated:g} s saturated. Within a round the servers take turns, and a ratio compares windows of one
+round. Numbers are medians, with the range in brackets. "Others' share" is what foreign processes took of a core
+meanwhile; "lost" is published events × clients less what arrived.
+
+Everybody publishes in the server's own process, but nchan, which runs no app's code: there a process on the clients'
+core posts events over HTTP, and its CPU is not counted. The C loop (`sender.c`) sends one frame with each `send()`; of
+16 events published at once, 16 frames. Starlette and sse-starlette run on uvicorn[standard] with a bounded queue for
+each client, python-socketio on the same. websockets uses its `broadcast`. Node's ws, Socket.IO and websockets run
+without compression, nchan in one worker. Socket.IO carries the same data in its own, shorter framing. Triolet is
+`triolet serve` with the memory log.{left_out}"""

@@ -1,4 +1,4 @@
-"""The three servers under one handle: start, publish at a rate, stop, say what was published."""
+"""Servers under one handle: start, publish at a rate, stop, say what was published."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from typing import Any, Self
 import msgspec
 
 from benchmarks.fanout.machine import cores, free_port, spawn
-from benchmarks.fanout.payload import frame
+from benchmarks.fanout.payload import SIZE, frame
 
-__all__ = ["CLoop", "Contestant", "HttpContestant", "StarletteServer", "TrioletServer"]
+__all__ = ["CLoop", "Contestant", "HttpContestant", "StarletteServer", "TrioletServer", "uvicorn"]
 
 
 class Contestant(ABC):
-    """A server on one core, from ``with`` to its end."""
+    """A server on one core, from ``with`` to its end. Its events have ``size`` bytes on the wire;
+    ``patience`` is how many seconds the publisher has to stop."""
 
     name: str
     port: int
     published: int = 0
+    size: int = SIZE
+    patience: float = 20
     process: subprocess.Popen[str]
 
     @abstractmethod
@@ -38,6 +41,14 @@ class Contestant(ABC):
     @abstractmethod
     def stop(self) -> int:
         """Publish no more, and return how many events were published since the start (``published``)."""
+
+    def history(self, transport: str) -> str | None:
+        """Return the URL path of a client that wants everything that is kept, or None where nothing is."""
+        return None
+
+    def dialect(self, transport: str) -> str:
+        """Return what the load generator calls the protocol."""
+        return transport
 
     @property
     def pid(self) -> int:
@@ -91,9 +102,10 @@ class CLoop(Contestant):
 
 
 class HttpContestant(Contestant):
-    """A Python server, told by HTTP what to do."""
+    """A server that publishes by itself, told by HTTP what to do. ``more`` is added to what it is told at the start."""
 
     transport: str
+    more = ""
 
     def __init__(self, transport: str) -> None:
         self.transport = transport
@@ -107,6 +119,8 @@ class HttpContestant(Contestant):
                 return
             except OSError:
                 time.sleep(0.1)
+            except msgspec.DecodeError:
+                break
         self.__exit__()
         self._log.seek(0)
         raise RuntimeError(f"{self.name} did not start:\n{self._log.read().decode(errors='replace')}")
@@ -115,12 +129,13 @@ class HttpContestant(Contestant):
         raise NotImplementedError
 
     def start(self, rate: float, burst: int) -> None:
-        self.ask(f"start?transport={self.transport}&rate={rate}&burst={burst}")
+        self.ask(f"start?transport={self.transport}&rate={rate}&burst={burst}&size={self.size}{self.more}")
 
     def stop(self) -> int:
         self.ask("stop")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + self.patience
         while (state := self.ask("state"))["running"]:
+            self.published = state["published"]
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} goes on publishing")
             time.sleep(0.02)
@@ -135,14 +150,18 @@ class HttpContestant(Contestant):
         return msgspec.json.decode(answer)
 
 
+def uvicorn(app: str, port: int) -> list[str]:
+    """The command that serves an ASGI app with uvicorn[standard]."""
+    return [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+
+
 class StarletteServer(HttpContestant):
     """Starlette on uvicorn[standard]: uvloop, httptools, websockets."""
 
     name = "Starlette"
 
     def command(self) -> list[str]:
-        app = "benchmarks.fanout.starlette_app:app"
-        return [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), "--log-level", "warning"]
+        return uvicorn("benchmarks.peers.starlette_app:app", self.port)
 
     def path(self, transport: str) -> str:
         return "/events/bench" if transport == "ws" else "/stream/bench"
@@ -160,3 +179,6 @@ class TrioletServer(HttpContestant):
 
     def path(self, transport: str) -> str:
         return "/events/bench"
+
+    def history(self, transport: str) -> str:
+        return "/events/bench?after=0"

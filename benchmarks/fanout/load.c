@@ -1,12 +1,18 @@
 /* The load: many clients on one thread, which count what they are sent.
  *
- *     load HOST PORT PATH ws|sse CLIENTS
+ *     load HOST PORT PATH ws|sse|socketio CLIENTS [IN_FLIGHT [FOLLOWS]]
  *
- * Connects, prints "ready", and then obeys lines on stdin: "report" prints a JSON line of counters since the
- * beginning, and of latencies since the last report; "quit".
+ * Connects, IN_FLIGHT handshakes at a time (32), prints "ready", and then obeys lines on stdin:
+ *
+ *     report     print a JSON line of counters since the beginning, and of latencies since the last report
+ *     samples    print the latencies since the last report, in microseconds, as a JSON array
+ *     follow     on WebSockets of Triolet's: each client follows FOLLOWS channels of its own, /events/c0 and on
+ *     stall      read nothing more, and only notice connections that are reset
+ *     quit
  *
  * Every frame and every event block is parsed, none is guessed from bytes. An event whose data has `"t":` and
- * CLOCK_MONOTONIC's nanoseconds gives a latency; one client in 16 looks for it.
+ * CLOCK_MONOTONIC's nanoseconds gives a latency; one client in 16 looks for it. Socket.IO is spoken over its own
+ * WebSocket transport only: 40 to connect, 2 answered by 3, 42 for an event.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,8 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ = 1 << 16, MAX_CARRY = 1 << 17, IN_FLIGHT = 32, SAMPLES = 1 << 20, SAMPLED = 16 };
+enum { READ = 1 << 16, MAX_CARRY = 1 << 20, SAMPLES = 1 << 20, SAMPLED = 16, MAX_TEXT = 125 };
 enum state { CLOSED, CONNECTING, HEAD, OPEN };
+enum kind { WS, SSE, SOCKETIO };
 enum chunk { SIZE, BODY, END };
 
 struct client {
@@ -38,7 +45,8 @@ struct client {
     char *carry;
 };
 
-static int sse, count, poller, started, opened, closed;
+static enum kind kind;
+static int count, in_flight = 32, follows, stalled, poller, started, opened, closed;
 static const char *host, *port, *path;
 static struct client *clients;
 static char buffer[MAX_CARRY + READ];
@@ -92,9 +100,47 @@ static void sample(struct client *c, const char *p, size_t n)
     samples[sampled++] = now > then ? (now - then) / 1000 : 0;
 }
 
+/* Sends one frame, masked with four zeros: the bytes stay as they are. */
+static void say(struct client *c, int code, const char *p, size_t n)
+{
+    char frame[6 + MAX_TEXT] = {(char)(0x80 | code), (char)(0x80 | n)};
+    memcpy(frame + 6, p, n);
+    if (send(c->fd, frame, 6 + n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+        die("say");
+}
+
+static void connect_next(void);
+
+static void admitted(void)
+{
+    if (++opened == count)
+        printf("ready\n");
+    if (started < count)
+        connect_next();
+}
+
+static void count_packet(struct client *c, const char *p, size_t n)
+{
+    if (starts(p, n, "42")) {
+        events++;
+        sample(c, p, n);
+    } else if (starts(p, n, "2")) {
+        beats++;
+        say(c, 1, "3", 1);
+    } else {
+        others++;
+        if (starts(p, n, "0"))
+            say(c, 1, "40", 2);
+        else if (starts(p, n, "40"))
+            admitted();
+    }
+}
+
 static void count_message(struct client *c, const char *p, size_t n)
 {
-    if (starts(p, n, "{\"type\":\"event\"")) {
+    if (kind == SOCKETIO)
+        count_packet(c, p, n);
+    else if (starts(p, n, "{\"type\":\"event\"")) {
         events++;
         sample(c, p, n);
     } else if (starts(p, n, "{\"type\":\"beat\""))
@@ -103,14 +149,6 @@ static void count_message(struct client *c, const char *p, size_t n)
         gaps++;
     else
         others++;
-}
-
-static void pong(struct client *c, const char *p, size_t n)
-{
-    char frame[6 + 125] = {(char)0x8a, (char)(0x80 | n)}; /* masked with four zeros: the bytes stay as they are */
-    memcpy(frame + 6, p, n);
-    if (send(c->fd, frame, 6 + n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
-        die("pong");
 }
 
 /* Counts whole WebSocket frames; returns the bytes they took. */
@@ -131,8 +169,8 @@ static size_t take_frames(struct client *c, const char *p, size_t n)
         int code = f[0] & 15;
         if (code == 1)
             count_message(c, p + at + head, size);
-        else if (code == 9 && size <= 125)
-            pong(c, p + at + head, size);
+        else if (code == 9 && size <= MAX_TEXT)
+            say(c, 10, p + at + head, size);
         else
             others++;
         at += head + size;
@@ -213,9 +251,9 @@ static void connect_next(void)
 static void ask(struct client *c)
 {
     char head[1024];
-    const char *more = sse ? "accept: text/event-stream\r\n"
-                           : "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
-                             "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const char *more = kind == SSE ? "accept: text/event-stream\r\n"
+                                   : "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+                                     "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     int size = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nhost: %s:%s\r\n%s\r\n", path, host, port, more);
     int one = 1;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
@@ -231,17 +269,15 @@ static size_t take_head(struct client *c, char *p, size_t n)
     char *stop = memmem(p, n, "\r\n\r\n", 4);
     if (!stop)
         return 0;
-    if (!starts(p, n, sse ? "HTTP/1.1 200" : "HTTP/1.1 101")) {
+    if (!starts(p, n, kind == SSE ? "HTTP/1.1 200" : "HTTP/1.1 101")) {
         fprintf(stderr, "refused: %.*s\n", (int)(stop - p), p);
         exit(1);
     }
     *stop = 0;
-    c->chunked = sse && strcasestr(p, "transfer-encoding: chunked");
+    c->chunked = kind == SSE && strcasestr(p, "transfer-encoding: chunked");
     c->state = OPEN;
-    if (++opened == count)
-        printf("ready\n");
-    if (started < count)
-        connect_next();
+    if (kind != SOCKETIO)
+        admitted();
     return stop + 4 - p;
 }
 
@@ -271,7 +307,7 @@ static void receive(struct client *c)
     if (c->state == OPEN) {
         if (c->chunked)
             n = had + unchunk(c, p + had, got);
-        at = sse ? take_blocks(c, p, n) : take_frames(c, p, n);
+        at = kind == SSE ? take_blocks(c, p, n) : take_frames(c, p, n);
         p += at, n -= at;
     }
     if (n > MAX_CARRY || (n && !(c->carry = realloc(c->carry, n))))
@@ -305,6 +341,34 @@ static void report(void)
     sampled = 0;
 }
 
+static void print_samples(void)
+{
+    printf("[");
+    for (unsigned i = 0; i < sampled; i++)
+        printf(i ? ",%u" : "%u", samples[i]);
+    printf("]\n");
+    sampled = 0;
+}
+
+static void follow(void)
+{
+    char text[MAX_TEXT];
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < follows; j++)
+            say(&clients[i], 1, text,
+                snprintf(text, sizeof text, "{\"type\":\"follow\",\"url\":\"/events/c%d\"}", i * follows + j));
+}
+
+static void stall(void)
+{
+    stalled = 1;
+    for (int i = 0; i < count; i++) {
+        struct epoll_event none = {.events = 0, .data.ptr = &clients[i]};
+        if (clients[i].state == OPEN && epoll_ctl(poller, EPOLL_CTL_MOD, clients[i].fd, &none))
+            die("epoll_ctl");
+    }
+}
+
 static void command(void)
 {
     char line[64];
@@ -312,20 +376,31 @@ static void command(void)
         exit(0);
     if (!strcmp(line, "report\n"))
         report();
+    else if (!strcmp(line, "samples\n"))
+        print_samples();
+    else if (!strcmp(line, "follow\n"))
+        follow();
+    else if (!strcmp(line, "stall\n"))
+        stall();
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 6 || (count = atoi(argv[5])) < 1)
-        return fprintf(stderr, "usage: load HOST PORT PATH ws|sse CLIENTS\n"), 2;
-    host = argv[1], port = argv[2], path = argv[3], sse = !strcmp(argv[4], "sse");
+    if (argc < 6 || argc > 8 || (count = atoi(argv[5])) < 1) {
+        fprintf(stderr, "usage: load HOST PORT PATH ws|sse|socketio CLIENTS [IN_FLIGHT [FOLLOWS]]\n");
+        return 2;
+    }
+    host = argv[1], port = argv[2], path = argv[3];
+    kind = !strcmp(argv[4], "sse") ? SSE : !strcmp(argv[4], "socketio") ? SOCKETIO : WS;
+    in_flight = argc > 6 ? atoi(argv[6]) : in_flight;
+    follows = argc > 7 ? atoi(argv[7]) : 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
     setvbuf(stdin, NULL, _IONBF, 0);
     clients = calloc(count, sizeof *clients);
     poller = epoll_create1(0);
     struct epoll_event in = {.events = EPOLLIN, .data.ptr = NULL}, ready[256];
     epoll_ctl(poller, EPOLL_CTL_ADD, 0, &in);
-    while (started < count && started < IN_FLIGHT)
+    while (started < count && started < in_flight)
         connect_next();
     for (;;) {
         int n = epoll_wait(poller, ready, 256, -1);
@@ -337,6 +412,8 @@ int main(int argc, char **argv)
                 command();
             else if (c->state == CONNECTING)
                 ask(c);
+            else if (stalled && c->state == OPEN)
+                end(c);
             else if (c->state != CLOSED)
                 receive(c);
         }

@@ -33,19 +33,36 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Load:
-    """Connected clients, until the ``with`` block ends."""
+    """Connected clients, until the ``with`` block ends.
 
-    def __init__(self, program: Path, server: Contestant, transport: str, clients: int) -> None:
+    Args:
+        path: the URL path, if not the server's own.
+        in_flight: so many connect at once.
+        follows: channels that each client follows of its own, once :meth:`follow` is called.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        server: Contestant,
+        transport: str,
+        clients: int,
+        *,
+        path: str | None = None,
+        in_flight: int = 32,
+        follows: int = 0,
+    ) -> None:
         self.clients = clients
         command = [
             str(program),
             "127.0.0.1",
             str(server.port),
-            server.path(transport),
-            transport,
-            str(clients),
+            path or server.path(transport),
+            server.dialect(transport),
+            *map(str, (clients, in_flight, follows)),
         ]
         self._process = spawn(command, cores()[1])
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         if self._readline() != "ready\n":
@@ -59,9 +76,24 @@ class Load:
 
     def counts(self) -> Counts:
         """Ask for the counters, and begin latencies anew."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("report\n")
-        return msgspec.json.decode(self._readline(), type=Counts)
+        self._write("report\n")
+        line = self._readline()
+        while line == "ready\n":  # of one that is asked while its clients still connect
+            line = self._readline()
+        return msgspec.json.decode(line, type=Counts)
+
+    def samples(self) -> list[int]:
+        """Return the latencies since they were last asked for, in microseconds."""
+        self._write("samples\n")
+        return msgspec.json.decode(self._readline(), type=list[int])
+
+    def follow(self) -> None:
+        """Let every client follow its channels."""
+        self._write("follow\n")
+
+    def stall(self) -> None:
+        """Let no client read any more."""
+        self._write("stall\n")
 
     def wait_for(self, events: int, seconds: float) -> Counts:
         """Wait until so many events have come, but no longer than ``seconds``."""
@@ -69,6 +101,10 @@ class Load:
         while (counts := self.counts()).events < events and time.monotonic() < deadline:
             time.sleep(0.05)
         return counts
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
 
     def _readline(self) -> str:
         assert self._process.stdout is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 __all__ = [
+    "ROOT",
     "busy_seconds",
     "cores",
     "cpu_seconds",

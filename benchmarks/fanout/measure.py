@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 
 from benchmarks.fanout.contestants import Contestant
 from benchmarks.fanout.load import Load
-from benchmarks.fanout.machine import busy_seconds, cpu_seconds, memory
+from benchmarks.fanout.machine import busy_seconds, cpu_seconds
 
-__all__ = ["BURSTS", "MODES", "PACED", "SINGLE", "Idle", "Mode", "Plan", "Window", "idle", "rounds", "window"]
+__all__ = ["BURSTS", "MODES", "PACED", "SINGLE", "Mode", "Pair", "Plan", "Window", "rounds", "window"]
 
 
 class Mode(msgspec.Struct, frozen=True):
     """How events are published: at a rate (0: saturated), how many at once, and for how long that is measured."""
 
+    name: str
     title: str
     rate: float
     burst: int
     seconds: float
 
 
-PACED = Mode("20 events a second, one a round", 20, 1, 4)
-SINGLE = Mode("saturated, one event published at each turn of the event loop", 0, 1, 2)
-BURSTS = Mode("saturated, 16 events published at each turn", 0, 16, 2)
+PACED = Mode("paced", "20 events a second, one a round", 20, 1, 3)
+SINGLE = Mode("single", "saturated, one event published at each turn of the event loop", 0, 1, 1.5)
+BURSTS = Mode("bursts", "saturated, 16 events published at each turn", 0, 16, 1)
 MODES = (PACED, SINGLE, BURSTS)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How long and how often. ``part`` is what is measured of each mode's seconds."""
+    """How many, how long and how often. ``part`` is what is measured of each mode's seconds."""
 
     clients: int = 1_000
-    rounds: int = 5
+    rounds: int = 3
     settle: float = 0.5
     part: float = 1
-    idle_clients: int = 2_000
-    idle_seconds: float = 60
+    many: int = 5_000
+    idle_seconds: float = 45
+    stalled: int = 32
+    replaying: int = 50
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -56,6 +57,7 @@ class Window(msgspec.Struct, frozen=True):
     foreign: float
     p50_ms: float
     p99_ms: float
+    published: float
     lost: int
     closed: int
 
@@ -70,27 +72,23 @@ class Window(msgspec.Struct, frozen=True):
         return self.deliveries / self.seconds
 
 
-class Idle(msgspec.Struct, frozen=True):
-    """Connections that get nothing but beats."""
-
-    name: str
-    clients: int
-    seconds: float
-    bytes_each: float
-    server_cpu: float
-    beats: int
-    closed: int
+Pair = tuple[Contestant, Load]
 
 
-def window(server: Contestant, load: Load, plan: Plan, mode: Mode) -> Window:
-    """Let a server publish, and measure in the middle of it; then stop and see whether everything arrived."""
+def window(server: Contestant, load: Load, plan: Plan, mode: Mode, fan_out: int | None = None) -> Window:
+    """Let a server publish, and measure in the middle of it; then stop and see whether everything arrived.
+
+    Args:
+        fan_out: how many clients are to get an event, if not all.
+    """
+    fan_out = load.clients if fan_out is None else fan_out
     events_before, published_before = load.counts().events, server.published
     server.start(mode.rate, mode.burst)
     time.sleep(plan.settle)
     before, cpu_before, busy_before = load.counts(), cpu_seconds(server.pid), busy_seconds()
     time.sleep(mode.seconds * plan.part)
     after, cpu_after, busy_after = load.counts(), cpu_seconds(server.pid), busy_seconds()
-    expected = events_before + load.clients * (server.stop() - published_before)
+    expected = events_before + fan_out * (server.stop() - published_before)
     end = load.wait_for(expected, 10)
     seconds = (after.now_ns - before.now_ns) / 1e9
     server_cpu, load_cpu = cpu_after - cpu_before, (after.cpu_ns - before.cpu_ns) / 1e9
@@ -106,45 +104,22 @@ def window(server: Contestant, load: Load, plan: Plan, mode: Mode) -> Window:
         foreign=max(0.0, busy_after - busy_before - server_cpu - load_cpu) / seconds,
         p50_ms=after.p50_us / 1000,
         p99_ms=after.p99_us / 1000,
+        published=(after.events - before.events) / fan_out / seconds,
         lost=expected - end.events,
         closed=end.closed,
     )
 
 
-def rounds(pairs: list[tuple[Contestant, Load]], plan: Plan) -> Iterator[Window]:
-    """Measure everybody in turn, in each mode, round after round, in an order that turns too."""
+def rounds(pairs: Sequence[Pair], plan: Plan, modes: Sequence[Mode] = MODES) -> Iterator[Window]:
+    """Measure everybody in turn, in each mode, round after round, in an order that turns too.
+
+    Before it counts everybody has a moment to warm up: the first window after connecting is dearer.
+    """
+    warm_up = msgspec.structs.replace(plan, part=0.2)
+    for server, load in pairs:
+        window(server, load, warm_up, modes[0])
     for number in range(plan.rounds):
         turn = number % len(pairs)
-        for mode in MODES:
-            for server, load in pairs[turn:] + pairs[:turn]:
+        for mode in modes:
+            for server, load in [*pairs[turn:], *pairs[:turn]]:
                 yield window(server, load, plan, mode)
-
-
-def idle(servers: Sequence[Contestant], program: Path, plan: Plan) -> list[Idle]:
-    """Measure what connections cost that get nothing but beats, all servers over the same time."""
-    with contextlib.ExitStack() as stack:
-        before, loads = [], []
-        for server in servers:
-            with Load(program, server, "ws", 50):
-                time.sleep(1)  # what the first connections load and allocate once is not counted
-            time.sleep(1)
-            before.append(memory(server.pid))
-            loads.append(stack.enter_context(Load(program, server, "ws", plan.idle_clients)))
-        time.sleep(2)
-        start = time.monotonic()
-        cpus = [cpu_seconds(server.pid) for server in servers]
-        counts = [load.counts() for load in loads]
-        time.sleep(plan.idle_seconds)
-        seconds = time.monotonic() - start
-        return [
-            Idle(
-                name=server.name,
-                clients=plan.idle_clients,
-                seconds=seconds,
-                bytes_each=(memory(server.pid) - resident) / plan.idle_clients,
-                server_cpu=cpu_seconds(server.pid) - cpu,
-                beats=load.counts().beats - count.beats,
-                closed=load.counts().closed,
-            )
-            for server, load, resident, cpu, count in zip(servers, loads, before, cpus, counts, strict=True)
-        ]

@@ -9,7 +9,7 @@ import json
 import time
 from typing import Final
 
-__all__ = ["CHANNEL", "SIZE", "data", "frame", "sse_block", "websocket_text"]
+__all__ = ["CHANNEL", "SIZE", "data", "frame", "sse_block", "sse_data", "websocket_text"]
 
 SIZE: Final = 220
 """Bytes of one event on the wire: a WebSocket frame, or an SSE block and the chunk around it."""
@@ -19,26 +19,34 @@ CHANNEL: Final = "bench"
 _CURSOR = "0123abcd.000001"
 _WEBSOCKET_HEAD = 4
 _CHUNK = len(b"d4\r\n\r\n")
+_NCHAN_ID = len("id: 1700000000:0\n")
 
 
-def data(transport: str) -> dict[str, object]:
-    """Return what an app publishes so that an event fills SIZE bytes on this transport."""
+def data(transport: str, size: int = SIZE) -> dict[str, object]:
+    """Return what an app publishes so that an event fills so many bytes on this transport."""
     now = time.monotonic_ns()
     bare = len(_text(now, "") if transport == "ws" else _block(now, ""))
-    room = SIZE - (_WEBSOCKET_HEAD if transport == "ws" else _CHUNK)
+    room = size - (_WEBSOCKET_HEAD if transport == "ws" else _CHUNK)
     return {"t": now, "pad": "x" * (room - bare)}
 
 
-def websocket_text() -> str:
+def websocket_text(size: int = SIZE) -> str:
     """Return the text of one WebSocket frame, as Triolet would write it."""
-    value = data("ws")
+    value = data("ws", size)
     return _text(value["t"], value["pad"])
 
 
-def sse_block() -> bytes:
+def sse_block(size: int = SIZE) -> bytes:
     """Return one event of an event stream, as Triolet would write it."""
-    value = data("sse")
+    value = data("sse", size)
     return _block(value["t"], value["pad"]).encode()
+
+
+def sse_data(size: int = SIZE) -> str:
+    """Return what stands behind ``data:`` in a block of nchan's, which writes an id of its own, and no chunks."""
+    now = time.monotonic_ns()
+    bare = _NCHAN_ID + len(f"data: {_data(now, '')}\n\n")
+    return _data(now, "x" * (size - bare))
 
 
 def frame(transport: str) -> bytes:

@@ -1,10 +1,14 @@
-"""Triolet as a user would write it: one channel, and a task that publishes to it.
+"""Triolet as a user would write it: channels, a socket to follow many of them, and a task that publishes.
 
-Publishing is started and stopped over HTTP by the benchmark; it happens in the server's own process, as
-Starlette's does, and its CPU counts.
+Publishing is started and stopped over HTTP by the benchmark; it happens in the server's own process, as the
+peers' does, and its CPU counts.
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import partial
 
 import trio
 from quart import request
@@ -24,12 +28,19 @@ async def events(name: str) -> str:
     return name
 
 
+live.socket("/follow")
+
+
 @app.get("/bench/start")
 async def start() -> dict[str, int]:
+    """Publish to ``channel``, or with ``channels`` to so many in turn, ``c0`` and on; with ``most``, so many events."""
     global publishing
     publishing = True
-    rate, burst = float(request.args["rate"]), int(request.args["burst"])
-    app.nursery.start_soon(publish, request.args["transport"], rate, burst)
+    options = request.args
+    names = [f"c{number}" for number in range(int(options.get("channels", 0)))] or [options.get("channel", CHANNEL)]
+    made = partial(data, options["transport"], int(options["size"]))
+    most = float(options.get("most", "inf"))
+    app.nursery.start_soon(publish, names, made, float(options["rate"]), int(options["burst"]), most)
     return {}
 
 
@@ -42,19 +53,24 @@ async def stop() -> dict[str, int]:
 
 @app.get("/bench/state")
 async def state() -> dict[str, int]:
-    return {"published": published, "running": running}
+    live_now = live.service.surroundings.hub.statistics().live
+    return {"published": published, "running": running, "live": live_now}
 
 
-async def publish(transport: str, rate: float, burst: int) -> None:
+async def publish(names: list[str], made: Callable[[], object], rate: float, burst: int, most: float) -> None:
     """Publish until told to stop. Without a rate, one burst at each turn of the event loop."""
     global published, running
     running = True
-    due = trio.current_time()
-    while publishing:
+    channels = itertools.cycle(names)
+    due, last = trio.current_time(), published + most
+    while publishing and published < last:
         if burst == 1:
-            await live.publish(CHANNEL, data(transport))
+            await live.publish(next(channels), made())
+        elif len(names) == 1:
+            await live.publish_many(names[0], [made() for _ in range(burst)])
         else:
-            await live.publish_many(CHANNEL, [data(transport) for _ in range(burst)])
+            for _ in range(burst):
+                await live.publish(next(channels), made())
         published += burst
         due += 1 / rate if rate else 0
         await trio.sleep(max(0.0, due - trio.current_time()) if rate else 0)

@@ -1,0 +1,47 @@
+"""Latency at equal loads: at half of what each server can do, beside Triolet at the same rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+from benchmarks.fanout.measure import SINGLE, Mode, Pair, Plan, Window, window
+
+__all__ = ["Latency", "latencies"]
+
+SECONDS = 1.5
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """What a server and Triolet do at ``rate``, half of the server's saturation, and the server at half of
+    Triolet's. Each is the windows of all rounds."""
+
+    name: str
+    rate: float
+    own: list[Window]
+    triolet: list[Window]
+    at_triolets: list[Window]
+
+
+def latencies(pairs: Sequence[Pair], saturated: Sequence[Window], plan: Plan) -> list[Latency]:
+    """Measure everybody who can be saturated, given the windows in which they were."""
+    triolet = next(pair for pair in pairs if pair[0].name == "Triolet")
+    half = {
+        pair[0].name: median(w.published for w in saturated if w.name == pair[0].name and w.mode == SINGLE) / 2
+        for pair in pairs
+    }
+    measured: dict[str, tuple[list[Window], list[Window], list[Window]]] = {name: ([], [], []) for name in half}
+    for _ in range(plan.rounds):
+        for pair in pairs:
+            name = pair[0].name
+            windows = measured[name]
+            windows[0].append(_at(pair, half[name], plan))
+            windows[1].append(windows[0][-1] if pair is triolet else _at(triolet, half[name], plan))
+            windows[2].append(windows[0][-1] if pair is triolet else _at(pair, half["Triolet"], plan))
+    return [Latency(name, half[name], *windows) for name, windows in measured.items()]
+
+
+def _at(pair: Pair, rate: float, plan: Plan) -> Window:
+    return window(*pair, plan, Mode("half", "half of a saturation", rate, 1, SECONDS))

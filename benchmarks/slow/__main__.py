@@ -1,0 +1,37 @@
+"""One slow client among fifty fast ones: ``python -m benchmarks.slow`` measures what it gets, what it costs, and what
+the others notice of it, once with the default policy and once with ``latest``.
+
+Needs the extra `bench` (pip install -e '.[bench]'). Takes a minute and a half, prints a table, and draws
+docs/slow-client.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import trio
+
+from benchmarks.fanout.machine import ROOT
+from benchmarks.slow.picture import draw, table
+from benchmarks.slow.run import Run, server
+
+
+def main() -> None:
+    """Run both policies, print the table, draw the picture."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.slow", description=__doc__)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "slow-client.png", help="where to draw")
+    arguments = parser.parse_args()
+    runs = []
+    for policy in ("catch_up", "latest"):
+        with server() as port:
+            run = Run(policy, port)
+            trio.run(run.whole)
+            runs.append(run)
+    sys.stdout.write(table(runs))
+    draw(runs, arguments.output)
+    sys.stdout.write(f"Drawn to {arguments.output}.\n")
+
+
+main()
