@@ -21,8 +21,7 @@ class BudgetStatistics:
 
 
 class Budget:
-    """Counts bytes that are held for clients. Whoever holds some says so here, and again when
-    they are gone.
+    """Counts bytes that are held for clients. Whoever holds some says so here, and again when they are gone.
 
     It never fails: what a kernel left of a batch is there, whatever the ceiling. When more is held past it,
     :attr:`on_over` is called, and who is furthest behind is given up until it holds again.

@@ -82,7 +82,7 @@ class Limits:
     windows_bytes: int = 64 << 20
     """And of all channels together, a quarter of ``memory_bytes`` at most; then the longest unused windows are emptied.
     The log has it all."""
-    replay_turns: int = 16
+    replay_turns: int = 8
     """Clients that are given a page at the same moment, of those that catch up; the others wait in line."""
     replay_turn_seconds: float = 0.005
     """How long one of them may take to take its page before the next one's turn."""

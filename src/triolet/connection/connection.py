@@ -52,7 +52,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     ``now`` is the wall clock, in seconds since 1970; ``random`` draws when clients come back; ``draining``
     is set when the server wants everybody to leave. ``connections`` are those that are open, by their ids;
-    ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended.
+    ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended; ``alarm``
+    wakes the heartbeats.
     """
 
     hub: Hub

@@ -26,7 +26,7 @@ Serve: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 READ_BYTES = 1 << 16
 _NO_BODY = Framing(0, False)
 
-NEWCOMERS = 4
+NEWCOMERS = 2
 """How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
 and when thousands come back at once the live clients would wait for all of them. (Those whose head is there when they
 are accepted are bounded by how many the worker accepts at once.)"""

@@ -38,7 +38,7 @@ __all__ = ["Settings", "Worker"]
 
 logger = logging.getLogger("triolet.server")
 
-ACCEPTS_AT_ONCE = 4
+ACCEPTS_AT_ONCE = 2
 """In one turn of the event loop: mostly their requests are there too, and to let one in takes half a millisecond, for
 which live clients wait. (:data:`triolet.server.door.NEWCOMERS` are those whose requests come later.)"""
 FULL_PAUSE_SECONDS = 0.1
