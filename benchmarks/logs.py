@@ -92,7 +92,7 @@ def main() -> None:
             ("sqlite loaded", f"sqlite:///{Path(folder, 'loaded.db')}", True),
         ):
             for publishers in (1, 16, 256):
-                took = trio.run(lambda: _append_rate(url, publishers, seconds, loaded=loaded))  # noqa: B023
+                took = trio.run(lambda: _append_rate(url, publishers, seconds, loaded=loaded))  # noqa: B023 - it runs within the turn of the loop
                 print(_row(name, publishers, seconds, took))
                 sys.stdout.flush()
         for name, url in (("memory", "memory:"), ("sqlite", f"sqlite:///{Path(folder, 'read.db')}")):

@@ -90,7 +90,7 @@ async def test_routes_may_come_before_and_after_the_app(autojump_clock: MockCloc
 def test_an_app_that_cannot_be_served_is_refused_with_advice() -> None:
     live = Triolet()
     with pytest.raises(ConfigError, match="QuartTrio"):
-        live.init_app(Quart("asyncio's"))  # type: ignore[arg-type]
+        live.init_app(Quart("asyncio's"))  # type: ignore[arg-type]  # refused: that is the test
     app = QuartTrio("twice")
     live.init_app(app)
     with pytest.raises(ConfigError, match="already"):

@@ -403,9 +403,9 @@ def test_statistics_are_frozen() -> None:
     _, live = make_shop()
     seen: Statistics = live.statistics()
     with pytest.raises(FrozenInstanceError):
-        seen.behind = 1  # type: ignore[misc]
+        seen.behind = 1  # type: ignore[misc]  # frozen: that is the test
     with pytest.raises(TypeError):
-        seen.counts.gaps["expired"] = 1  # type: ignore[index]
+        seen.counts.gaps["expired"] = 1  # type: ignore[index]  # the same
 
 
 def test_a_histogram_counts_a_value_at_a_bound_below_it_and_one_above_all_apart() -> None:

@@ -127,7 +127,7 @@ async def test_a_foreign_page_and_a_bad_cursor_are_refused(autojump_clock: MockC
 
 async def test_a_log_that_fails_is_answered_503(autojump_clock: MockClock) -> None:
     class FailingLog(MemoryLog):
-        async def head(self, channel: str) -> object:  # type: ignore[override]
+        async def head(self, channel: str) -> object:  # type: ignore[override]  # it only fails
             raise LogBusy("locked")
 
     app, _ = make_shop(log=FailingLog())

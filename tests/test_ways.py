@@ -61,13 +61,13 @@ def anonymous(side: Any) -> ssl.SSLContext:
 async def served(app: QuartTrio, way: str, **settings: Any) -> AsyncIterator[MemoryServer]:
     """Serve an app so that clients are reached in a certain way."""
     if way == "middleware":
-        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]
+        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]  # how middleware is put in
     if way == "tls":
         settings["tls"] = anonymous(ssl.PROTOCOL_TLS_SERVER)
     async with serve(app, **settings) as server:
         if way == "tls":
             connect = server.connect
-            server.connect = lambda **options: cast(ClientEnd, TlsEnd(connect(**options)))  # type: ignore[method-assign]
+            server.connect = lambda **options: cast(ClientEnd, TlsEnd(connect(**options)))  # type: ignore[method-assign]  # for this test
         yield server
 
 

@@ -22,7 +22,7 @@ def make_app(limits: Limits | None = None) -> tuple[QuartTrio, Triolet]:
         return f"orders/{order_id}"
 
     @live.socket("/warehouse")
-    async def warehouse(conn):  # type: ignore[no-untyped-def]
+    async def warehouse(conn):  # type: ignore[no-untyped-def]  # as a user writes it
         await conn.follow("tasks")
         async for message in conn:
             await conn.send({"echo": message})

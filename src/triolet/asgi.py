@@ -75,7 +75,7 @@ def find(app: Any, scope: Scope) -> Any:
     It is if its view is marked so, under whatever name (a blueprint's is its own, and its parents', and what it was
     registered as).
     """
-    request = HTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]
+    request = HTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
     try:
         rule, _ = app.create_url_adapter(request).match(return_rule=True)
     except HTTPException:

@@ -85,7 +85,7 @@ class Triolet:
         self._deflate = deflate
         self._policy = policy
         self._log = log
-        self._routes: list[tuple[str, str, View]] = []  # type: ignore[valid-type]
+        self._routes: list[tuple[str, str, View]] = []  # type: ignore[valid-type]  # any view; the variable is a method's
         self._services: WeakSet[Service] = WeakSet()
         self._service: Service | None = None
         self._scope: Any = None
@@ -341,7 +341,7 @@ def _decided(decision: Decision) -> Response:
     response: Any = current_app.response_class(b"", mimetype="application/json")
     response.timeout = None
     response.decision = decision
-    return response  # type: ignore[no-any-return]
+    return response  # type: ignore[no-any-return]  # Quart's class is the app's own choice
 
 
 def _channel_name(name: str) -> str:

@@ -218,7 +218,7 @@ async def test_a_log_that_cannot_be_read_any_more_sends_the_client_away_to_come_
         async def read(self, *args: object, **options: object) -> Page:
             if self.failing:
                 raise LogBusy("locked")
-            return await super().read(*args, **options)  # type: ignore[arg-type]
+            return await super().read(*args, **options)  # type: ignore[arg-type]  # passed on
 
     log = FailingLog(Limits(keep_events=5))
     app, live = make_shop(log=log)

@@ -26,7 +26,7 @@ Told = dict[str, Any]
 
 
 def make_ticker(policy: policies.Policy, **limits: float) -> tuple[Any, Triolet]:
-    app, live = make_shop(Limits(**limits))  # type: ignore[arg-type]
+    app, live = make_shop(Limits(**limits))  # type: ignore[arg-type]  # counts are whole
 
     @live.channel(PRICES, policy=policy)
     async def prices() -> str:

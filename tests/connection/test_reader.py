@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.peer import BINARY, PING, PONG, TEXT, encode, peer
-from tests.shop import make_shop
+from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Limits
 from triolet.testing.server import serve
 
@@ -250,3 +250,28 @@ async def test_a_message_where_nobody_takes_any_is_a_bad_one(autojump_clock: Moc
     async with serve(app) as server, peer(server, "/live") as client:
         await client.send(TEXT, message(1))
         assert await client.ended() == 1008
+
+
+@pytest.mark.parametrize("cursor", ["", "now", "1." * 50, "e.-1", "9" * 5_000])
+async def test_an_ack_of_what_is_no_cursor_ends_the_connection(cursor: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, peer(server, ORDERS) as client:
+        await client.until("live")
+        await client.say(type="ack", channel=ORDER, cursor=cursor)
+        assert await client.ended() == 1008
+
+
+@pytest.mark.parametrize(
+    ("channel", "cursor"),
+    [(ORDER, "999999999"), (ORDER, "foreign.1"), (ORDER, "0"), ("another's", "1"), ("", "1"), ("x" * 10_000, "1")],
+)
+async def test_an_ack_of_what_was_not_sent_changes_nothing(
+    channel: str, cursor: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, peer(server, ORDERS) as client:
+        await client.until("live")
+        await client.say(type="ack", channel=channel, cursor=cursor)
+        await live.publish(ORDER, "still here")
+        assert (await client.until("event"))["data"] == "still here"
+        assert live.statistics().counts.acknowledged.count == 0

@@ -219,7 +219,7 @@ async def test_a_policy_that_raises_ends_its_own_connection_and_no_publisher(aut
             raise ZeroDivisionError
         return policies.Step.CATCH_UP
 
-    broken.blocks = True  # type: ignore[attr-defined]
+    broken.blocks = True  # type: ignore[attr-defined]  # as a policy of one's own says it
     app, live = make_shop(Limits(stall_seconds=100), policy=broken)
     async with serve(app) as server, peer(server, "/orders/1/events", kernel_bytes=4 << 10) as client:
         await client.until("live")

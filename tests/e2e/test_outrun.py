@@ -90,7 +90,7 @@ def test_the_history_of_20_clients_at_different_paces_is_the_log_or_tells_what_i
                 assert policy == "disconnect"
                 assert {bye["code"] for bye in member.of("bye")} <= {4410}
                 (back,) = crowd.join(1, f"/{policy}/news/events", [member.kind], after=history.position)
-                crowd.run(lambda back=back: back.last == LAST, "the present, on coming back")  # type: ignore[misc]
+                crowd.run(lambda back=back: back.last == LAST, "the present, on coming back")  # type: ignore[misc]  # a lambda's default has no type
                 assert History(back, history.position).position == LAST
             elif pace == PACES[-1]:
                 assert history.gaps, (policy, pace)

@@ -346,7 +346,7 @@ async def test_one_that_came_after_an_event_that_still_waits_in_the_tail_is_not_
     log = HandTailLog()
     async with running(log) as hub:
         events = await publish(log, 2)
-        client = await Client(hub, Sink(), codec).follow()  # type: ignore[arg-type]
+        client = await Client(hub, Sink(), codec).follow()  # type: ignore[arg-type]  # parametrized
         await client.read_on()
         await log.tell(*events)
         assert client.live

@@ -48,7 +48,7 @@ async def _fill(log: SqliteLog) -> list[Event]:
         while True:
             stored += await log.append("a", [Draft.of("x" * 10_000)] * 2)
     except LogFull as error:
-        assert "orders.db: no room left" in str(error)  # noqa: PT017
+        assert "orders.db: no room left" in str(error)  # noqa: PT017 - the loop ends by it
     return stored
 
 
@@ -214,11 +214,11 @@ def _future(path: Path) -> None:
 async def test_a_file_of_something_else_is_left_alone(make: object, says: str, path: Path) -> None:
     assert callable(make)
     make(path)
-    before = path.read_bytes()  # noqa: ASYNC240
+    before = path.read_bytes()  # noqa: ASYNC240 - nobody else runs
     with pytest.raises(LogBroken, match=says):
         async with SqliteLog(path).open():
             pytest.fail("opened")
-    assert path.read_bytes() == before  # noqa: ASYNC240
+    assert path.read_bytes() == before  # noqa: ASYNC240 - the same
 
 
 async def test_a_folder_is_no_file(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ async def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 async def test_an_empty_file_becomes_a_log(path: Path) -> None:
-    path.touch()  # noqa: ASYNC240
+    path.touch()  # noqa: ASYNC240 - the same
     async with SqliteLog(path).open() as log:
         await log.append("a", [Draft.of(1)])
         assert await _offsets(log) == [1]

@@ -258,7 +258,7 @@ async def test_a_peer_found_gone_in_the_moment_of_becoming_writable_is_written_t
 
 
 async def test_a_buffer_counts_the_characters_of_texts_and_holds_one_batch_more_than_its_bound() -> None:
-    outlet = BufferedOutlet(Budget(1 << 30), trio.lowlevel.checkpoint, lambda: None, bound=10)  # type: ignore[arg-type]
+    outlet = BufferedOutlet(Budget(1 << 30), trio.lowlevel.checkpoint, lambda: None, bound=10)  # type: ignore[arg-type]  # never called
     calls = Calls(outlet)
     assert outlet.write(("abc", "defg"))
     assert (outlet.pending, outlet.empty, calls.full) == (7, True, 0)

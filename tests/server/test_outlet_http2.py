@@ -221,7 +221,7 @@ class TestStalls:
     @pytest.mark.parametrize("transport", ["sse", "websocket"])
     async def test_behind_middleware_it_is_reset_as_well(self, transport: str, autojump_clock: MockClock) -> None:
         app, live = make_shop(Limits(stall_seconds=7))
-        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]
+        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]  # how ASGI middleware is put in
         async with served(app) as server:
             client = await browser(server, window=8_000)
             await (client.ask if transport == "sse" else client.upgrade)(1, ORDERS)

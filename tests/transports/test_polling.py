@@ -190,7 +190,7 @@ async def test_a_long_poll_whose_log_fails_while_it_waits_is_answered_503(autoju
         async def read(self, *args: object, **options: object) -> Page:
             if self.failing:
                 raise LogBusy("locked")
-            return await super().read(*args, **options)  # type: ignore[arg-type]
+            return await super().read(*args, **options)  # type: ignore[arg-type]  # passed on
 
     limits = Limits(window_events=1)
     log = FailingLog(limits)

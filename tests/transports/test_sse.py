@@ -107,7 +107,7 @@ async def test_events_and_the_bye_come_in_order_to_a_client_that_is_behind(autoj
 
 async def test_a_stream_whose_log_cannot_be_read_is_answered_503(autojump_clock: MockClock) -> None:
     class FailingLog(MemoryLog):
-        async def head(self, *args: object) -> Page:  # type: ignore[override]
+        async def head(self, *args: object) -> Page:  # type: ignore[override]  # it only fails
             raise LogBusy("locked")
 
     app, _ = make_shop(log=FailingLog())

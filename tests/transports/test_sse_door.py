@@ -115,10 +115,10 @@ async def test_middleware_sees_event_streams(behind: list[bytes], autojump_clock
     inner = app.asgi_app
 
     async def middleware(scope: object, receive: object, send: object) -> None:
-        seen.append(scope["type"])  # type: ignore[index]
-        await inner(scope, receive, send)  # type: ignore[arg-type]
+        seen.append(scope["type"])  # type: ignore[index]  # ASGI's dict
+        await inner(scope, receive, send)  # type: ignore[arg-type]  # passed on
 
-    app.asgi_app = middleware  # type: ignore[method-assign]
+    app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
     async with serve(app) as server:
         await hear(await ask(server), b"triolet.live")
         assert (len(behind), seen.count("http")) == (1, 1)

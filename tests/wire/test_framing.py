@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from triolet.wire.framing import BadRequest, Body, Framing, check_head, is_host, read_head, split_head
@@ -224,3 +224,30 @@ def test_a_head_is_read_with_names_in_lower_case_and_values_without_white_space(
     assert (head.method, head.target, head.http_version) == (b"GET", b"/a?b=%20", b"1.1")
     assert head.headers == [(b"host", b"here"), (b"x-thing", b"a: b"), (b"empty", b"")]
     assert read_head(b"GET / HTTP/1.0\r\n\r\n").headers == []
+
+
+LINES = [b"GET", b"POST", b" ", b"/", b"/a?b", b"*", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n", b"\r", b", 3"]
+FIELDS = [b"Host: a", b"host:b", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"X", b":"]
+ODD = [b"\t", b"\x00", b"\x0b", b"\x7f", b"\xff"]
+PIECES = st.sampled_from([*LINES, *FIELDS, *ODD])
+
+
+@settings(max_examples=500)
+@given(st.lists(PIECES, max_size=8), st.integers(0, 60), st.integers(0, 3))
+@example([], 0, 0)
+def test_what_is_read_h11_reads_as_we_do(pieces: list[bytes], at: int, cut: int) -> None:
+    plain = b"GET /x HTTP/1.1\r\nHost: a\r\nAccept: b\r\n\r\n"
+    raw = plain[:at] + b"".join(pieces) + plain[at + cut :]
+    try:
+        size = split_head(raw, 10_000)
+        ours = None if size is None else read_head(raw[:size])
+    except BadRequest:
+        return
+    if ours is None:
+        return
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(raw[:size])
+    theirs = connection.next_event()
+    assert isinstance(theirs, h11.Request)
+    assert (ours.method, ours.target, ours.http_version) == (theirs.method, theirs.target, theirs.http_version)
+    assert [(n, v.lower()) for n, v in ours.headers] == [(n, v.lower()) for n, v in theirs.headers]

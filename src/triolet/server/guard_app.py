@@ -185,7 +185,7 @@ def bounded_websockets(websocket_class: type[Any]) -> type[Any]:
     makes None of it.
     """
 
-    class BoundedWebsocket(websocket_class):  # type: ignore[misc]
+    class BoundedWebsocket(websocket_class):  # type: ignore[misc]  # a base that is known only when it runs
         """Quart's, with messages that count until they are received."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

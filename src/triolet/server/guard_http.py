@@ -24,7 +24,7 @@ from ..wire.handshake import upgrade
 from .guard_app import Inbox, send_to_nobody
 from .guard_websocket import GuardedWebSocket
 
-__all__ = ["GuardedH11", "GuardedHTTP"]
+__all__ = ["GuardedH11", "GuardedHTTP", "stream_surroundings"]
 
 AHEAD_BYTES: Final = 64 << 10
 """Bytes of a client that are read before there is room for them; then its kernel holds it back."""
@@ -33,6 +33,21 @@ PIECE_BYTES: Final = 64
 """What a piece of a body counts at least: each costs memory of its own, however small it is."""
 
 _NO_CONTENT: Final = {b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"}
+
+
+def stream_surroundings(protocol: Any, stream_id: int) -> tuple[Any, ...]:
+    """What Hypercorn's classes of one stream are made with, by either of its protocols."""
+    return (
+        protocol.app,
+        protocol.config,
+        protocol.context,
+        protocol.task_group,
+        protocol.ssl,
+        protocol.client,
+        protocol.server,
+        protocol.stream_send,
+        stream_id,
+    )
 
 
 class GuardedHTTP(HTTPStream):
@@ -205,17 +220,7 @@ class GuardedH11(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         asked = upgrade(request.headers, method=request.method, http_version=request.http_version)
-        surroundings = (
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
+        surroundings = stream_surroundings(self, STREAM_ID)
         if asked is None:
             self.stream = GuardedHTTP(*surroundings)
         else:

@@ -27,7 +27,7 @@ from hypercorn.utils import filter_pseudo_headers
 from ..limits import Limits
 from ..wire.framing import is_host
 from ..wire.rate import Rate
-from .guard_http import PIECE_BYTES, GuardedHTTP
+from .guard_http import PIECE_BYTES, GuardedHTTP, stream_surroundings
 from .guard_websocket import GuardedWebSocket
 from .outlet_http2 import Http2Stream, StreamOutlet
 from .stream import STREAM_KEY, ClientStream
@@ -172,17 +172,7 @@ class GuardedH2(H2Protocol):
         if not _is_plain(pseudo) or not all(map(is_host, hosts)):
             await self._refuse(stream_id, 400)
             return
-        surroundings = (
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            stream_id,
-        )
+        surroundings = stream_surroundings(self, stream_id)
         stream: GuardedHTTP | GuardedWebSocket
         if method == b"CONNECT":
             stream = GuardedWebSocket(*surroundings, limits=self._limits, on_ready=self.wake)

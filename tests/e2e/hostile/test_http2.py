@@ -66,10 +66,10 @@ def test_one_connection_of_http2_carries_a_stream_a_poll_and_a_websocket(secure:
         wire.send(START + h2_get(1, "/c/h2/events?after=0", SSE) + h2_get(3, "/c/h2/events?after=0"))
         wire.send(h2_headers(5, *WEBSOCKET, (":path", "/c/h2/events?after=0"), VERSION))
         for stream in (1, 3, 5):
-            wait_for(lambda: b"cursor" in heard(wire, stream), f"stream {stream} to open")  # noqa: B023
+            wait_for(lambda: b"cursor" in heard(wire, stream), f"stream {stream} to open")  # noqa: B023 - called before the next turn
         cursor = secure.server.publish("h2", "over one connection").encode()
         for stream in (1, 5):
-            wait_for(lambda: cursor in heard(wire, stream), f"stream {stream} to hear the event")  # noqa: B023
+            wait_for(lambda: cursor in heard(wire, stream), f"stream {stream} to hear the event")  # noqa: B023 - the same
         assert b'"type":"open"' in heard(wire, 5)
         assert b"event: triolet.open" in heard(wire, 1)
 
