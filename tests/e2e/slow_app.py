@@ -48,22 +48,27 @@ async def begin() -> None:
 
 
 async def watch() -> None:
-    """Note of every connection that ends with something pending how long its kernel had taken nothing."""
     while True:
         await trio.sleep(LOOK_SECONDS)
-        connections = live.service.surroundings.connections
-        for number in pending_since.keys() - connections.keys():
-            gone_after.append(trio.current_time() - pending_since.pop(number))
-        for number, conn in connections.items():
-            if conn.outlet.pending:
-                pending_since[number] = conn.outlet.progress_at
-            else:
-                pending_since.pop(number, None)
+        look()
+
+
+def look() -> None:
+    """Note of every connection that ended with something pending how long its kernel had taken nothing."""
+    connections = live.service.surroundings.connections
+    for number in pending_since.keys() - connections.keys():
+        gone_after.append(trio.current_time() - pending_since.pop(number))
+    for number, conn in connections.items():
+        if conn.outlet.pending:
+            pending_since[number] = conn.outlet.progress_at
+        else:
+            pending_since.pop(number, None)
 
 
 @app.get("/state")
 async def state() -> dict[str, Any]:
-    """Who is connected, who is live, what waits for whom."""
+    """Who is connected, who is live, what waits for whom, as of one moment."""
+    look()
     surroundings = live.service.surroundings
     connections = list(surroundings.connections.values())
     hub = surroundings.hub.statistics()
