@@ -159,6 +159,10 @@ class Server:
         """Return the resident memory, in bytes."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def waited_for_a_core(self) -> float:
+        """For how long others had the cores while the server could have run, in seconds (Linux: sched-stats)."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def request(self, method: str, path: str, data: Any = None, seconds: float = PATIENCE) -> Any:
         """Ask on a connection of its own, with a JSON body if there is one; return the answer's JSON."""
         connection = self._connection(seconds)

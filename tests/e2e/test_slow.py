@@ -49,11 +49,6 @@ def nothing_is_left(server: Server, before: tuple[int, int]) -> None:
     )
 
 
-def waited_for_a_core(server: Server) -> float:
-    """For how long others had the cores while the server could have run, in seconds (Linux: sched-stats)."""
-    return int(Path(f"/proc/{server.pid}/schedstat").read_text().split()[1]) / 1e9
-
-
 def send_queues(server: Server) -> list[int]:
     """What the kernel holds of what each of the server's connections was sent, in bytes (proc(5): tx_queue)."""
     sizes = []
@@ -126,12 +121,12 @@ def test_500_stalled_among_1000_are_gone_in_time_and_the_others_lose_nothing(tmp
         crowd.run(lambda: heard_all(fast, 16), "what was published")
         assert len(state(server)["pending"]) == len(stalled)
         assert max(send_queues(server)) < KERNEL_BYTES
-        waited = waited_for_a_core(server)
+        waited = server.waited_for_a_core()
         crowd.run(lambda: state(server)["connections"] == len(fast), "the end of the stalled")
         after = state(server)
         assert len(after["gone_after"]) == len(stalled)
         assert min(after["gone_after"]) > 2.9
-        assert max(after["gone_after"]) < 3 + 1 + waited_for_a_core(server) - waited, sorted(after["gone_after"])[-20:]
+        assert max(after["gone_after"]) < 3 + 1 + server.waited_for_a_core() - waited, sorted(after["gone_after"])[-20:]
         assert (after["followers"], after["live"], after["pending"]) == (500, 500, [])
         nothing_is_left(server, half)
         assert server.memory() < memory + (30 << 20)
