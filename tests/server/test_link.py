@@ -82,6 +82,8 @@ async def test_a_closed_link_says_so_and_may_be_closed_again(pair: Pair, how: st
         link.send(b"x")
     with pytest.raises(trio.ClosedResourceError):
         await link.receive_some(10)
+    with pytest.raises(trio.ClosedResourceError):
+        await link.wait_writable()
     link.send_eof()
     link.abort()
     link.close()

@@ -193,8 +193,13 @@ async def test_an_app_that_crashes_ends_the_worker_as_failed(autojump_clock: Moc
         assert trio.current_time() < 10
 
 
-async def test_an_app_without_triolet_is_served_too(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("lifespan", ["raises", "returns at once", "returns when it starts"])
+async def test_an_app_without_triolet_is_served_too(lifespan: str, autojump_clock: MockClock) -> None:
     async def plain(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        if scope["type"] == "lifespan" and lifespan != "raises":
+            if lifespan == "returns when it starts":
+                await receive()
+            return
         assert scope["type"] == "http", "it knows no lifespan and no WebSocket"
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
         await send({"type": "http.response.body", "body": b"plain"})

@@ -95,6 +95,8 @@ class SocketLink:
         return self._socket.getsockname()
 
     async def wait_writable(self) -> None:
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError("this link is closed")
         await trio.lowlevel.wait_writable(self._socket)
 
     def receive_now(self, max_bytes: int) -> bytes:

@@ -143,7 +143,10 @@ class Worker:
                 starting.cancel_scope.cancel()
 
             starting.start_soon(give_up)
-            await lifespan.wait_for_startup()
+            with suppress(trio.ClosedResourceError):  # it is not there any more to be told
+                await lifespan.wait_for_startup()
+            if lifespan.shutdown.is_set():  # it has returned, as some do that know no lifespan
+                lifespan.supported = False
             started = True
             starting.cancel_scope.cancel()
         if started and not lifespan.supported and self._upgrades() is not None:
