@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from tests.peer import PING, PONG, TEXT, peer
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Limits
+from triolet import Draft, Limits
 from triolet.testing.server import MemoryServer, serve
 
 
@@ -21,8 +21,7 @@ async def test_a_quiet_websocket_hears_a_beat_every_beat_seconds(autojump_clock:
         head = (await client.until("live"))["cursor"]
         times = []
         for _ in range(4):
-            beat = await client.next()
-            assert (beat["type"], beat["cursors"]) == ("beat", {ORDER: head})
+            await client.expect("beat", cursors={ORDER: head})
             times.append(trio.current_time())
         assert 0 < times[0] <= 20
         assert times == pytest.approx([times[0] + 20 * n for n in range(4)])
@@ -61,8 +60,8 @@ async def test_a_client_hears_something_every_beat_seconds_and_no_beat_behind_an
         await client.until("beat")  # the first one is early
         nursery.start_soon(publish)
         heard = [("beat", trio.current_time())]
-        while trio.current_time() < 500:
-            heard.append(((await client.next())["type"], trio.current_time()))
+        while trio.current_time() < 500 and (message := await client.next()) is not None:
+            heard.append((message["type"], trio.current_time()))
         nursery.cancel_scope.cancel()
         waits = [(kind, time - before) for (_, before), (kind, time) in pairwise(heard)]
         assert max(wait for _, wait in waits) <= 20.001
@@ -123,6 +122,22 @@ async def test_a_beat_says_how_far_each_of_many_channels_was_sent(autojump_clock
             ids[f"orders/{order}"] = str((await live.publish(f"orders/{order}", 1)).cursor)
             await client.say(type="follow", url=f"/orders/{order}/events", after=0)
         assert (await client.until("beat"))["cursors"] == ids
+
+
+async def test_who_unfollows_hears_the_next_beat_no_later_for_it(autojump_clock: MockClock) -> None:
+    app, live = make_shop(Limits(beat_seconds=20))
+    orders = [f"A{n}" for n in range(5)]
+    async with serve(app) as server, server.websocket("/live") as client:
+        for order in orders:
+            await live.publish_many(f"orders/{order}", [Draft.of(n) for n in range(5)])
+            await client.say(type="follow", url=f"/orders/{order}/events", after=0)
+        await client.until("beat")
+        first = trio.current_time()
+        for n in range(1, 5):
+            await trio.sleep(4 * n)  # before and after the middle of the time between two beats
+            await client.say(type="unfollow", channel=f"orders/A{n}")
+            await client.until("beat")
+            assert trio.current_time() == pytest.approx(first + 20 * n)
 
 
 async def test_a_raw_socket_hears_pings_and_no_beats(autojump_clock: MockClock) -> None:

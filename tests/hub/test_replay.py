@@ -307,6 +307,18 @@ async def test_windows_are_emptied_past_their_bound_and_nothing_is_lost(windows_
             assert client.seen == [1, 2, 3]
 
 
+async def test_a_window_stays_within_its_bound_though_it_is_read_by_another_codec_and_nothing_comes_any_more() -> None:
+    log = MemoryLog()
+    async with running(log, Limits(windows_bytes=5_000)) as hub:
+        await hub.window(CHANNEL)
+        await publish(log, 10, size=200)
+        await blocked()
+        for codec in (WEBSOCKET, SSE):
+            client = await Client(hub, Sink(), codec).follow(START)
+            await client.read_on()
+            assert hub.statistics().window_bytes <= 5_000
+
+
 async def test_windows_alone_never_keep_newcomers_out() -> None:
     log = MemoryLog()
     budget = Budget(100_000)  # limits.windows_bytes is far more
@@ -338,15 +350,14 @@ async def test_a_window_that_could_not_be_opened_gives_back_what_it_had_from_the
 
 async def test_a_window_that_nobody_follows_is_emptied_before_one_with_followers() -> None:
     log = MemoryLog()
-    async with running(log, Limits(windows_bytes=4_000)) as hub:
+    async with running(log, Limits(windows_bytes=9_000)) as hub:
         (follower,) = await live(hub)
         await publish(log, 3, size=200)
         await blocked()
-        idle = await Client(hub, Sink()).follow(channel="idle")
-        await publish(log, 6, channel="idle", size=200)
+        await hub.window("idle")
+        await publish(log, 30, channel="idle", size=200)
         await blocked()
-        hub.leave(idle.follower)
         await publish(log, 6, size=200)
         await blocked()
-        assert (await hub.window("idle")).first == 7
+        assert (await hub.window("idle")).first == 31
         assert follower.follower.window.first == 1

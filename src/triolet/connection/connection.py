@@ -188,6 +188,7 @@ class Connection:
         """Follow a channel no longer. One that was not followed is no error."""
         follower = self.followers.pop(channel, None)
         if follower is not None:
+            self.said += follower.position.offset  # what it was sent stays sent: a beat is not put off by this
             self.behind.pop(follower, None)
             self.hub.leave(follower)
 

@@ -133,7 +133,9 @@ class Hub:
         start = Cursor(window.epoch, after.offset)
         if not events:
             return Reading(start, (), None, start)
-        return Reading(start, (), window.batch(codec, after.offset, events[-1].offset), events[-1].cursor)
+        batch = window.batch(codec, after.offset, events[-1].offset)
+        self._keep_within_bound()
+        return Reading(start, (), batch, events[-1].cursor)
 
     async def room(self, channel: str) -> None:
         """Wait while a follower's policy holds publishers up. At most so long as that policy says: who is then still
@@ -237,6 +239,11 @@ class Hub:
                 del self._idle[oldest]
                 self._windows.pop(oldest).shrink()
 
+    def _keep_within_bound(self) -> None:
+        """Events may have come, or been encoded for one more codec or place."""
+        if self._held > self._bound:
+            self.shrink()
+
     def _hold(self, more: int) -> None:
         self._held += more
         self._budget.hold(more)
@@ -314,8 +321,7 @@ class Hub:
             if window is not None:
                 window.append(event)
                 dirty.setdefault(window, event.published_at)
-        if self._held > self._bound:
-            self.shrink()
+        self._keep_within_bound()
         return dirty
 
     async def _round(self, window: Window, published_at: float) -> None:
@@ -340,6 +346,7 @@ class Hub:
         for (group, audience), batch in zip(audiences, batches, strict=True):
             await self._write(group, audience, batch, start, Cursor(window.epoch, end))
         self._metrics.round_written(published_at, end - start, self.delivered - before)
+        self._keep_within_bound()
 
     async def _write(self, group: LiveGroup, audience: Audience, batch: Any, start: int, end: Cursor) -> None:
         followers, sends, version = audience
