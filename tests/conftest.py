@@ -1,14 +1,18 @@
-"""What every test shares: the same random inputs on every run, and the meaning of ``@needs``."""
+"""What every test shares: the same random inputs on every run, no real time, and the meaning of ``@needs``."""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+import trio
+from trio.testing import MockClock
 
 from triolet.budget import Budget
 from triolet.limits import Limits
@@ -24,6 +28,47 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     wanted = [tool for mark in item.iter_markers("needs") for tool in mark.args]
     if absent := missing(tuple(dict.fromkeys(wanted))):
         give_up(absent)
+
+
+class RealWaits(trio.abc.Instrument):
+    """Counts the times that a run waited until a deadline came, as the system's clock goes.
+
+    A wait that something ended is none: SQLite's threads are waited for, whatever the clock.
+    """
+
+    count = 0
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._since = _real_time.current_time()
+
+    def after_io_wait(self, timeout: float) -> None:
+        if 0 < timeout <= _real_time.current_time() - self._since:
+            RealWaits.count += 1
+
+
+_real_time = MockClock(rate=1)
+_run = trio.run
+
+
+@wraps(_run)
+def _watched_run(*args: Any, instruments: Sequence[trio.abc.Instrument] = (), **options: Any) -> Any:
+    return _run(*args, instruments=[*instruments, RealWaits()], **options)
+
+
+setattr(trio, "run", _watched_run)  # noqa: B010  # before pytest-trio looks for it; mypy allows no other function there
+
+
+@pytest.fixture(autouse=True)
+def _no_real_time_passes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test, unless it is end to end, that waited for the system's clock."""
+    before = RealWaits.count
+    yield
+    waits = RealWaits.count - before
+    if waits and "e2e" not in request.path.parts:
+        pytest.fail(f"waited {waits} times for the system's clock: take autojump_clock, or triolet.testing.play")
 
 
 @pytest.fixture

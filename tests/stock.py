@@ -16,7 +16,8 @@ from hypercorn.typing import ConnectionState
 
 from triolet.budget import Budget
 from triolet.server.stream import ClientStream
-from triolet.testing.network import KERNEL_BYTES, ClientEnd, link_pair
+from triolet.testing.network import ClientEnd, Line, MemoryLink, Network
+from triolet.testing.reach import ADDRESS
 from triolet.testing.server import MemoryServer
 
 __all__ = ["StockServer", "serve_stock"]
@@ -26,8 +27,8 @@ class StockServer(MemoryServer):
     """Reached like a MemoryServer; there is no door, no guard and no worker of ours."""
 
     def __init__(self, app: Any, nursery: trio.Nursery) -> None:
-        super().__init__(app, cast(Any, None), app.extensions["triolet"].surroundings.hub)
-        self._nursery = nursery
+        super().__init__(app, cast(Any, None), Network(), nursery)
+        self.hub = app.extensions["triolet"].surroundings.hub
         self._wrapped = ASGIWrapper(app)
         self._config = Config()
         self._context = WorkerContext(None)
@@ -37,11 +38,13 @@ class StockServer(MemoryServer):
     def connections(self) -> int:
         return self._running
 
-    def connect(self, *, address: str = "198.51.100.1", kernel_bytes: int = KERNEL_BYTES) -> ClientEnd:
-        client, link = link_pair((address, 50_000), kernel_bytes)
-        self._nursery.start_soon(self._run, ClientStream(link, Budget(1 << 30)))
-        self._clients.append(client)
-        return client
+    def connect(
+        self, *, address: str = ADDRESS, line: Line | None = None, kernel_bytes: int | None = None
+    ) -> ClientEnd:
+        def accept(link: MemoryLink) -> None:
+            self.start_soon(self._run, ClientStream(link, Budget(1 << 30)))
+
+        return self.network.connect(address, accept, line if kernel_bytes is None else Line.holding(kernel_bytes))
 
     async def _run(self, stream: ClientStream) -> None:
         self._running += 1
@@ -62,8 +65,7 @@ async def serve_stock(app: Any) -> AsyncIterator[StockServer]:
         async with trio.open_nursery() as connections:
             server = StockServer(app, connections)
             yield server
-            for client in server._clients:
-                client.reset()
+            server.network.vanish()
             await trio.sleep(10)
             assert (server.connections, server.followers) == (0, 0)
         await lifespan.wait_for_shutdown()

@@ -79,7 +79,7 @@ async def test_the_tutorials_first_app_says_what_the_tutorial_shows(autojump_clo
         assert [event and event["data"] for event in events] == [{"state": "packed"}, {"state": "shipped"}]
 
 
-async def test_the_tutorials_order_is_shown_to_its_owner_alone(app: QuartTrio) -> None:
+async def test_the_tutorials_order_is_shown_to_its_owner_alone(app: QuartTrio, autojump_clock: object) -> None:
     async with serve(app) as server:
         assert (await server.get("/orders/A123/events")).status == 404
         ada = await log_in(server)
@@ -89,7 +89,7 @@ async def test_the_tutorials_order_is_shown_to_its_owner_alone(app: QuartTrio) -
         assert b"Your order" in (await server.get("/orders/A123", **ada)).body
 
 
-async def test_the_tutorials_warehouse_packs_an_order_once(app: QuartTrio) -> None:
+async def test_the_tutorials_warehouse_packs_an_order_once(app: QuartTrio, autojump_clock: object) -> None:
     async with serve(app) as server:
         await server.post("/orders/A123/paid")
         async with server.websocket("/warehouse") as socket:
@@ -97,14 +97,12 @@ async def test_the_tutorials_warehouse_packs_an_order_once(app: QuartTrio) -> No
             assert (await socket.event())["data"] == {"pick": "A123"}
             for _ in range(2):
                 await socket.say(type="message", data={"picked": "A123"})
-                while (answer := await socket.next())["type"] != "message":
-                    pass
-                assert answer["data"] == {"thanks": "A123 is packed"}
+                assert (await socket.until("message"))["data"] == {"thanks": "A123 is packed"}
         page = (await server.get("/orders/A123/events?after=0", **await log_in(server))).json
         assert [event["data"]["state"] for event in page["events"]] == ["paid", "packed"]
 
 
-async def test_the_tutorials_events_are_there_after_a_restart(app: QuartTrio) -> None:
+async def test_the_tutorials_events_are_there_after_a_restart(app: QuartTrio, autojump_clock: object) -> None:
     async with serve(app) as server:
         cursor = (await server.post("/orders/A123/paid")).json["id"]
     async with serve(load("app").app) as server:
@@ -113,7 +111,9 @@ async def test_the_tutorials_events_are_there_after_a_restart(app: QuartTrio) ->
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.rst"])
-async def test_the_app_on_the_front_page_works(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_app_on_the_front_page_works(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
     monkeypatch.chdir(tmp_path)
     text = (ROOT / page).read_text(encoding="utf-8")
     code = re.search(r"^( *)from quart_trio import.*?return \{\"id\".*?\}", text, re.MULTILINE | re.DOTALL)

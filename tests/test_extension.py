@@ -10,7 +10,6 @@ from quart import Blueprint, Quart, Response, abort, jsonify, make_response, red
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from tests.listeners import TRANSPORTS, listening
 from tests.peer import UPGRADE
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import (
@@ -18,6 +17,7 @@ from triolet import (
     Connection,
     Triolet,
 )
+from triolet.testing.clients import TRANSPORTS
 from triolet.testing.server import Answer, MemoryServer, serve
 
 
@@ -113,8 +113,8 @@ async def test_a_channel_lives_in_a_blueprint_within_a_blueprint(transport: str,
     async with serve(app) as server:
         for path in ("/shop/in/orders/7", "/again/in/orders/7"):
             await live.publish("orders/7", path)
-            async with listening(server, transport, path, 0) as listener:
-                assert (await listener.until("event"))[-1]["data"] == "/shop/in/orders/7"
+            async with server.client(transport, path, after=0) as client:
+                assert (await client.until("event"))["data"] == "/shop/in/orders/7"
         assert (await ask(server, transport, "/shop/in/orders/seven")).status == 404
 
 
@@ -144,8 +144,8 @@ async def test_the_apps_own_routes_and_websockets_stay_its_own(autojump_clock: M
     async with serve(app) as server:
         assert (await server.get("/page")).body == b"a page"
         async with server.websocket("/own") as client:
-            await client.connection.send_message("as it is")
-            assert await client.connection.get_message() == "as it is"
+            await client.send("as it is")
+            await client.expect("text", data="as it is")
 
 
 async def test_the_script_is_served_and_nothing_else(autojump_clock: MockClock) -> None:

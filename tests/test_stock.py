@@ -8,12 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.listeners import TRANSPORTS, listening
 from tests.peer import BINARY, CLOSE, PING, PONG, TEXT, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from tests.stock import serve_stock
 from triolet import Connection, Limits, LogBusy
 from triolet.log import MemoryLog
+from triolet.testing.clients import TRANSPORTS
+from triolet.testing.faults import stalled
 
 BIG = "x" * 3_000
 
@@ -23,21 +24,21 @@ async def test_a_client_hears_what_it_missed_and_then_what_happens(transport: st
     app, live = make_shop()
     async with serve_stock(app) as server:
         events = await live.publish_many(ORDER, [0, 1, 2])
-        async with listening(server, transport, ORDERS, events[0].cursor) as listener:
-            heard = await listener.until("live")
-            assert [message["data"] for message in heard if message["type"] == "event"] == [1, 2]
+        async with server.client(transport, ORDERS, after=events[0].cursor) as client:
+            await client.until("live")
+            assert [event["data"] for event in client.events] == [1, 2]
             await live.publish(ORDER, 3)
-            assert (await listener.until("event"))[-1]["data"] == 3
-            assert listener.cursor == str(events[0].cursor).removesuffix("1") + "4"
+            await client.expect(data=3)
+            assert client.cursor == str(events[0].cursor).removesuffix("1") + "4"
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
 async def test_a_beat_comes_every_beat_seconds(transport: str, autojump_clock: MockClock) -> None:
     app, _ = make_shop()
-    async with serve_stock(app) as server, listening(server, transport, ORDERS) as listener:
+    async with serve_stock(app) as server, server.client(transport, ORDERS) as client:
         first = None
         for n in range(3):
-            assert list((await listener.until("beat"))[-1]["cursors"]) == [ORDER]
+            assert list((await client.until("beat"))["cursors"]) == [ORDER]
             first = first or trio.current_time()
             assert trio.current_time() == pytest.approx(first + 20 * n)
         assert first is not None
@@ -47,7 +48,7 @@ async def test_a_beat_comes_every_beat_seconds(transport: str, autojump_clock: M
 async def test_many_channels_are_followed_on_one_socket(autojump_clock: MockClock) -> None:
     app, live = make_shop()
     async with serve_stock(app) as server, server.websocket("/live") as client:
-        assert (await client.next())["channel"] is None
+        await client.expect("open", channel=None)
         for order in ("A1", "A2"):
             await client.say(type="follow", url=f"/orders/{order}/events")
             assert (await client.until("live"))["channel"] == f"orders/{order}"
@@ -144,18 +145,19 @@ async def test_a_client_that_stalls_costs_the_others_nothing_and_is_followed_no_
     app, live = make_shop(Limits(stall_seconds=7))
     async with (
         serve_stock(app) as server,
-        listening(server, transport, ORDERS, kernel_bytes=2_000) as stalled,
-        listening(server, "websocket", ORDERS) as other,
+        server.client(transport, ORDERS, kernel_bytes=2_000) as client,
+        server.client("websocket", ORDERS) as other,
     ):
-        await stalled.until("live")
+        await client.until("live")
         await other.until("live")
-        for n in range(20):
-            await live.publish(ORDER, [n, BIG])
-            assert (await other.until("event"))[-1]["data"][0] == n
-        assert trio.current_time() == 0
-        assert server.followers == 2
-        await trio.sleep(7.1)
-        assert server.followers == 1
+        with stalled(client):
+            for n in range(20):
+                await live.publish(ORDER, [n, BIG])
+                assert (await other.until("event"))["data"][0] == n
+            assert trio.current_time() == 0
+            assert server.followers == 2
+            await trio.sleep(7.1)
+            assert server.followers == 1
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -163,10 +165,10 @@ async def test_a_client_that_vanishes_leaves_nothing(transport: str, autojump_cl
     app, live = make_shop()
     async with serve_stock(app) as server:
         for _ in range(5):
-            async with listening(server, transport, ORDERS) as listener:
-                await listener.until("live")
+            async with server.client(transport, ORDERS) as client:
+                await client.until("live")
         await live.publish(ORDER, 1)
-        await trio.sleep(5)
+        await trio.sleep(6)  # Hypercorn finds out when it has waited for another request for 5 s
         assert (server.connections, server.followers) == (0, 0)
 
 

@@ -12,10 +12,11 @@ import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from tests.listeners import STREAMS, TRANSPORTS, listening
 from tests.peer import BINARY, CLOSE, TEXT, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Limits
+from triolet.testing.clients import STREAMS, TRANSPORTS
+from triolet.testing.faults import stalled
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 
@@ -79,11 +80,11 @@ async def test_a_client_hears_what_it_missed_and_then_what_happens(
     app, live = make_shop()
     async with served(app, way) as server:
         events = await live.publish_many(ORDER, [0, 1, 2])
-        async with listening(server, transport, ORDERS, events[0].cursor) as listener:
-            heard = await listener.until("live")
-            assert [message["data"] for message in heard if message["type"] == "event"] == [1, 2]
+        async with server.client(transport, ORDERS, after=events[0].cursor) as client:
+            await client.until("live")
+            assert [event["data"] for event in client.events] == [1, 2]
             await live.publish(ORDER, 3)
-            assert (await listener.until("event"))[-1]["data"] == 3
+            await client.expect(data=3)
         if way == "middleware":
             assert cast(Any, app.asgi_app).requests >= 1
 
@@ -96,19 +97,20 @@ async def test_a_client_that_does_not_read_is_gone_at_stall_seconds(
     app, live = make_shop(Limits(stall_seconds=7))
     async with (
         served(app, way) as server,
-        listening(server, transport, ORDERS, kernel_bytes=4_000) as stalled,
-        listening(server, "websocket", ORDERS) as other,
+        server.client(transport, ORDERS, kernel_bytes=4_000) as client,
+        server.client("websocket", ORDERS) as other,
     ):
-        await stalled.until("live")
+        await client.until("live")
         await other.until("live")
-        for n in range(30):
-            await live.publish(ORDER, [n, BIG])
-            assert (await other.until("event"))[-1]["data"][0] == n
-        assert trio.current_time() == 0
-        await trio.sleep(6.9)
-        assert server.followers == 2
-        await trio.sleep(0.2)
-        assert (server.connections, server.followers) == (1, 1)
+        with stalled(client):
+            for n in range(30):
+                await live.publish(ORDER, [n, BIG])
+                assert (await other.until("event"))["data"][0] == n
+            assert trio.current_time() == 0
+            await trio.sleep(6.9)
+            assert server.followers == 2
+            await trio.sleep(0.2)
+            assert (server.connections, server.followers) == (1, 1)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -117,11 +119,12 @@ async def test_a_little_that_is_not_read_stalls_a_client_too(
     transport: str, way: str, autojump_clock: MockClock
 ) -> None:
     app, live = make_shop(Limits(stall_seconds=7))
-    async with served(app, way) as server, listening(server, transport, ORDERS, kernel_bytes=2_000) as listener:
-        await listener.until("live")
-        await live.publish_many(ORDER, ["x" * 900] * 5)
-        await trio.sleep(60)
-        assert (server.connections, server.followers) == (0, 0)
+    async with served(app, way) as server, server.client(transport, ORDERS, kernel_bytes=2_000) as client:
+        await client.until("live")
+        with stalled(client):
+            await live.publish_many(ORDER, ["x" * 900] * 5)
+            await trio.sleep(60)
+            assert (server.connections, server.followers) == (0, 0)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -130,24 +133,25 @@ async def test_a_client_that_reads_on_after_a_while_misses_nothing(
     transport: str, way: str, autojump_clock: MockClock
 ) -> None:
     app, live = make_shop()
-    async with served(app, way) as server, listening(server, transport, ORDERS, kernel_bytes=4_000) as listener:
-        await listener.until("live")
-        for n in range(60):
-            await live.publish(ORDER, [n, BIG])
-        await trio.sleep(5)
-        heard = await listener.until("live")
-        assert [message["data"][0] for message in heard if message["type"] == "event"] == list(range(60))
+    async with served(app, way) as server, server.client(transport, ORDERS, kernel_bytes=4_000) as client:
+        await client.until("live")
+        with stalled(client):
+            for n in range(60):
+                await live.publish(ORDER, [n, BIG])
+            await trio.sleep(5)
+        await client.until("live")
+        assert [event["data"][0] for event in client.events] == list(range(60))
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("transport", STREAMS)
 async def test_a_draining_server_says_bye(transport: str, way: str, autojump_clock: MockClock) -> None:
     app, _ = make_shop()
-    async with served(app, way) as server, listening(server, transport, ORDERS) as listener:
-        await listener.until("live")
+    async with served(app, way) as server, server.client(transport, ORDERS) as client:
+        await client.until("live")
         server.stop.set()
-        assert (await listener.until("bye"))[-1]["code"] == 1012
-        assert await listener.next() is None
+        await client.expect("bye", code=1012)
+        assert await client.next() is None
         await server.ended.wait()
         assert trio.current_time() < 5
 
@@ -159,12 +163,13 @@ async def test_a_client_that_stalls_does_not_hold_up_the_end(
 ) -> None:
     app, live = make_shop(Limits(stall_seconds=1_000, goodbye_seconds=1_000, write_seconds=1_000))
     async with served(app, way, grace=10) as server:
-        async with listening(server, transport, ORDERS, kernel_bytes=2_000) as listener:
-            await listener.until("live")
-            await live.publish_many(ORDER, [BIG] * 5)
-            await trio.sleep(1)
-            server.stop.set()
-            await server.ended.wait()
+        async with server.client(transport, ORDERS, kernel_bytes=2_000) as client:
+            await client.until("live")
+            with stalled(client):
+                await live.publish_many(ORDER, [BIG] * 5)
+                await trio.sleep(1)
+                server.stop.set()
+                await server.ended.wait()
         assert trio.current_time() <= 11
 
 
@@ -174,8 +179,8 @@ async def test_a_client_that_vanishes_leaves_nothing(transport: str, way: str, a
     app, live = make_shop()
     async with served(app, way) as server:
         for _ in range(3):
-            async with listening(server, transport, ORDERS) as listener:
-                await listener.until("live")
+            async with server.client(transport, ORDERS) as client:
+                await client.until("live")
         await live.publish(ORDER, 1)
         await trio.sleep(5)
         assert (server.connections, server.followers) == (0, 0)

@@ -37,12 +37,11 @@ async def test_a_websocket_is_sent_what_was_missed_and_then_what_happens(
     async with serve(app) as server:
         await live.publish("orders/A123", {"state": "paid"}, name="order-status")
         async with server.websocket("/orders/A123/events?after=0") as client:
-            assert (await client.next())["type"] == "open"
-            assert (await client.next())["data"] == {"state": "paid"}
-            assert (await client.next())["type"] == "live"
+            await client.expect("open")
+            await client.expect(data={"state": "paid"})
+            await client.expect("live")
             await live.publish("orders/A123", {"state": "packed"}, name="order-status")
-            event = await client.next()
-            assert (event["event"], event["data"]) == ("order-status", {"state": "packed"})
+            await client.expect(event="order-status", data={"state": "packed"})
 
 
 async def test_an_event_stream_goes_on_after_last_event_id(autojump_clock: trio.testing.MockClock) -> None:
@@ -83,7 +82,6 @@ async def test_a_draining_server_says_bye_and_ends(autojump_clock: trio.testing.
             await client.next()
         await stream.own("live")
         server.stop.set()
-        bye = await client.next()
-        assert (bye["type"], bye["code"]) == ("bye", 1012)
+        await client.expect("bye", code=1012)
         assert (await stream.own("bye") or {})["code"] == 1012
         assert await stream.block() is None

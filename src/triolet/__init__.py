@@ -13,6 +13,8 @@ What a user types is here:
 - the errors, each a ``TrioletError``
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .connection import Connection
 from .connection.explain import Explanation
 from .connection.snapshot import ConnectionSnapshot
@@ -31,11 +33,13 @@ from .errors import (
     UnknownConnectionError,
 )
 from .event import Cursor, Draft, Event, Gap
-from .extension import Triolet
 from .hub import policies
 from .limits import Limits
 from .log import EventLog
 from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from .extension import Triolet
 
 __all__ = [
     "ChannelNameError",
@@ -63,3 +67,14 @@ __all__ = [
     "UnknownConnectionError",
     "policies",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load Quart, and what of Hypercorn comes with it, once an app is made: pytest's plugin is without."""
+        if name != "Triolet":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .extension import Triolet
+
+        globals()[name] = Triolet
+        return Triolet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from pathlib import Path
@@ -360,24 +360,43 @@ async def _call(app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs:
 async def _live(app: QuartTrio, service: Service) -> None:
     """Open log and hub before the app serves, and close them after all of the app's own ``after_serving`` functions
     and ``while_serving`` generators, of which Quart-Trio 0.12 ends the functions first and 0.13 the generators."""
-    await app.nursery.start(service.run)
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await service.run(task_status=task_status)
+        finally:  # however the app's life ends: it may have another one
+            registered: list[list[Any]] = [app.after_serving_funcs, app.while_serving_gens]
+            for them, ours in zip(registered, (end, last), strict=True):
+                if ours in them:
+                    them.remove(ours)
+
     ends = 2
 
     async def end() -> None:
         nonlocal ends
         ends -= 1
         if not ends:
-            app.after_serving_funcs.remove(end)
-            app.while_serving_gens.remove(generator)
             await service.stop()
 
-    async def last() -> AsyncGenerator[None, None]:
-        yield
-        await end()
-
-    generator = last()
+    last: Any = _Last(end)
+    await app.nursery.start(run)
     app.after_serving_funcs.append(end)
-    app.while_serving_gens.append(generator)
+    app.while_serving_gens.append(last)
+
+
+class _Last:
+    """As a ``while_serving`` generator, of which Quart asks no more. Trio warns of one that is not gone through."""
+
+    def __init__(self, end: Callable[[], Awaitable[None]]) -> None:
+        self._end = end
+        self._begun = False
+
+    async def __anext__(self) -> None:
+        if not self._begun:
+            self._begun = True
+            return
+        await self._end()
+        raise StopAsyncIteration
 
 
 async def _send_static(filename: str) -> Any:

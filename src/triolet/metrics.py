@@ -7,7 +7,6 @@ the bytes held) is not counted here. Nothing here knows a channel's or a user's 
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
+from .clock import wall_time
 from .closing import CATALOGUE, SILENT, Closing
 from .event import Gap
 
@@ -144,7 +144,7 @@ class Metrics:
         now: the wall clock that ages are told by, in seconds since 1970; that of the events' ``published_at``.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = wall_time) -> None:
         self.now = now
         self.open = Counter({"websocket": 0, "sse": 0})
         self.opened = Counter({"websocket": 0, "sse": 0})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .budget import Budget
+from .clock import wall_time
 from .connection import Surroundings
 from .connection.explain import Explanation, explain_ended, explain_open
 from .connection.lifetime import drain, end_all
@@ -42,6 +42,7 @@ class Service:
         upgrades: who serves the app's WebSockets.
         attended: whether a server of ours serves the app, and says when it drains.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
+        make_log: makes the log, each time the app's life begins. Tests put another there.
     """
 
     upgrades: AppUpgrades
@@ -68,7 +69,7 @@ class Service:
         self.metrics = Metrics()
         self._exporter = Exporter(self.statistics)
         self._ended: deque[ConnectionSnapshot] = deque(maxlen=limits.ended_connections)
-        self._make_log = make_log
+        self.make_log = make_log
         self._log: EventLog | None = None
         self._surroundings: Surroundings | None = None
         self._stopping = trio.Event()
@@ -116,7 +117,7 @@ class Service:
         if self.running:
             raise ConfigError("this app is served already in this process: make another of it for another server")
         self._stopping = trio.Event()
-        log = self._make_log()
+        log = self.make_log()
         async with log.open(), trio.open_nursery() as nursery:
             hub = Hub(log, self.limits, self.budget, self.metrics)
             await nursery.start(hub.run)
@@ -127,7 +128,7 @@ class Service:
                 self.budget,
                 self.draining,
                 self.random,
-                time.time,
+                wall_time,
                 {},
                 self.policy,
                 self.metrics,

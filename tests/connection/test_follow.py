@@ -20,9 +20,11 @@ from triolet.testing.server import WebSocketClient, serve
 async def follow(client: WebSocketClient, order: str, **options: Any) -> list[dict[str, Any]]:
     """Follow an order's events; everything up to ``live``."""
     await client.say(type="follow", url=f"/orders/{order}/events", **options)
-    heard = [await client.next()]
-    while heard[-1]["type"] not in ("live", "refused"):
-        heard.append(await client.next())
+    heard = []
+    async for message in client:
+        heard.append(message)
+        if message["type"] in ("live", "refused"):
+            break
     return heard
 
 
@@ -95,7 +97,7 @@ async def test_a_channel_that_is_followed_again_opens_again_from_the_new_cursor(
         assert [message.get("data") for message in heard] == [None, 0, 1, None]
         assert server.followers == 1
         await live.publish("orders/A1", 2)
-        assert (await client.next())["data"] == 2
+        await client.expect(data=2)
 
 
 REFUSED = {
@@ -225,11 +227,11 @@ async def test_a_follow_is_a_request_with_the_connections_own_identity(autojump_
         async with server.websocket("/live", headers={"cookie": cookie}) as client:
             await client.next()
             await client.say(type="follow", url="/mine?part=2")
-            assert (await client.next())["channel"] == "of/ada"
+            await client.expect("open", channel="of/ada")
         async with server.websocket("/live") as stranger:
             await stranger.next()
             await stranger.say(type="follow", url="/mine")
-            assert (await stranger.next())["type"] == "refused"
+            await stranger.expect("refused")
     assert seen == [("/mine", "ada", "2"), ("/mine", None, None)]
 
 
@@ -276,7 +278,7 @@ async def test_a_view_whose_channel_cannot_be_called_so_refuses(autojump_clock: 
     async with serve(app) as server, server.websocket("/live") as client:
         await client.next()
         await client.say(type="follow", url="/ill")
-        assert (await client.next())["type"] == "refused"
+        await client.expect("refused")
 
 
 async def test_a_handler_follows_without_asking(autojump_clock: MockClock) -> None:
@@ -325,6 +327,5 @@ async def test_following_and_sending_on_a_connection_that_has_ended_says_so(auto
 async def test_a_channels_own_url_is_followed_at_once(autojump_clock: MockClock) -> None:
     app, _live = make_shop()
     async with serve(app) as server, server.websocket(ORDERS) as client:
-        opened = await client.next()
-        assert (opened["type"], opened["channel"], "url" in opened) == ("open", ORDER, False)
-        assert (await client.next())["type"] == "live"
+        assert "url" not in await client.expect("open", channel=ORDER)
+        await client.expect("live")

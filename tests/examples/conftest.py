@@ -18,12 +18,13 @@ def load(example: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Import an example's ``app``, and forget it and its modules afterwards."""
     folder = EXAMPLES / example
     monkeypatch.syspath_prepend(str(folder))
-    names = [path.stem for path in folder.glob("*.py")]
+    for path in EXAMPLES.glob("*/*.py"):
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)  # all have a module ``app``
     module: Any = importlib.import_module("app")
     monkeypatch.setattr(module.live, "_log", "memory:")
     yield module
-    for name in names:
-        sys.modules.pop(name, None)
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ class Host:
 
     async def check_empty(self) -> None:
         """Nothing of anybody is left."""
-        await trio.testing.wait_all_tasks_blocked(0.001)
+        await trio.testing.wait_all_tasks_blocked()
         assert (self.crashes, self.running) == (0, 0)
         assert all(link.closed for link in self.links)
 

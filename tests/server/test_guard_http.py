@@ -353,6 +353,6 @@ async def send_slowly(client: ClientEnd, piece: bytes, times: int, seconds: floa
     for _ in range(times):
         try:
             await client.send_all(piece)
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
         await trio.sleep(seconds)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock
 
-from tests.listeners import TRANSPORTS, listening
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.log import MemoryLog
+from triolet.testing.clients import TRANSPORTS
+from triolet.testing.faults import stalled
 from triolet.testing.server import serve
 
 SMALL = Limits(keep_events=3, window_events=1)
@@ -32,13 +33,13 @@ async def test_a_gap_has_the_same_fields_on_every_transport(
     app, live = make_shop(SMALL, log=MemoryLog(SMALL, epoch="e"))
     async with serve(app) as server:
         await live.publish_many(ORDER, [1, 2, 3, 4, 5, 6, 7])
-        async with listening(server, transport, ORDERS, after) as listener:
-            messages = [message for message in await listener.until("live") if message["type"] != "open"]
-            assert messages[0] == {"type": "gap", "channel": ORDER, **gap}
-            assert [message["data"] for message in messages if message["type"] == "event"] == heard
-            assert listener.cursor == "e.7"
+        async with server.client(transport, ORDERS, after=after) as client:
+            assert await client.expect("gap") == {"type": "gap", "channel": ORDER, **gap}
+            await client.until("live")
+            assert [event["data"] for event in client.events] == heard
+            assert client.cursor == "e.7"
             await live.publish(ORDER, 8)
-            assert (await listener.until("event"))[-1]["data"] == 8
+            await client.expect(data=8)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
@@ -48,9 +49,9 @@ async def test_a_stream_with_a_gap_opens_where_its_client_said_it_was(
     app, live = make_shop(SMALL, log=MemoryLog(SMALL, epoch="e"))
     async with serve(app) as server:
         await live.publish_many(ORDER, [1, 2, 3, 4, 5])
-        async with listening(server, transport, ORDERS, "e.1") as listener:
-            opened, gap = (await listener.until("gap"))[-2:]
-            assert (opened["type"], opened["cursor"], gap["from"]) == ("open", "e.1", "e.1")
+        async with server.client(transport, ORDERS, after="e.1") as client:
+            await client.expect("open", cursor="e.1")
+            await client.expect("gap", from_="e.1")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -59,11 +60,9 @@ async def test_a_cursor_that_misses_nothing_gets_no_gap(transport: str, autojump
     async with serve(app) as server:
         await live.publish_many(ORDER, [1, 2, 3, 4, 5])
         for after in ("e.2", "e.3", "e.5", "5"):
-            async with listening(server, transport, ORDERS, after) as listener:
-                if transport in ("websocket", "sse"):
-                    assert "gap" not in {message["type"] for message in await listener.until("live")}
-                elif after in ("e.2", "e.3"):
-                    assert (await listener.until("event"))[0]["type"] == "event"
+            async with server.client(transport, ORDERS, after=after) as client:
+                await client.until("live")
+                assert "gap" not in {message["type"] for message in client.heard}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -74,22 +73,22 @@ async def test_everything_may_be_gone(transport: str, autojump_clock: MockClock)
     async with serve(app) as server:
         await live.publish_many(ORDER, [1, 2, 3])
         clock += 11
-        async with listening(server, transport, ORDERS, "e.1") as listener:
-            gap = (await listener.until("gap"))[-1]
-            assert (gap["from"], gap["to"], gap["missed"], gap["reason"]) == ("e.1", "e.3", 2, "expired")
+        async with server.client(transport, ORDERS, after="e.1") as client:
+            await client.expect("gap", from_="e.1", to="e.3", missed=2, reason="expired")
 
 
 async def test_a_live_client_that_falls_out_of_retention_hears_a_gap(autojump_clock: MockClock) -> None:
     limits = Limits(keep_events=5, window_events=2, page_events=2)
     app, live = make_shop(limits, log=MemoryLog(limits, epoch="e"))
     big = "x" * 2_000
-    async with serve(app) as server, listening(server, "websocket", ORDERS, kernel_bytes=4_000) as listener:
-        await listener.until("live")
-        for n in range(1, 21):
-            await live.publish(ORDER, [n, big])
-        heard = await listener.until("live")
-        seen = [message["data"][0] for message in heard if message["type"] == "event"]
-        gaps = [message for message in heard if message["type"] == "gap"]
+    async with serve(app) as server, server.client("websocket", ORDERS, kernel_bytes=4_000) as client:
+        await client.until("live")
+        with stalled(client):
+            for n in range(1, 21):
+                await live.publish(ORDER, [n, big])
+        await client.until("live")
+        seen = [event["data"][0] for event in client.events]
+        gaps = [message for message in client.heard if message["type"] == "gap"]
         missed = [n for gap in gaps for n in range(int(gap["from"][2:]) + 1, int(gap["to"][2:]) + 1)]
         assert sorted(seen + missed) == list(range(1, 21))
         assert gaps

@@ -9,10 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.listeners import STREAMS, TRANSPORTS, listening
 from tests.peer import UPGRADE
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
+from triolet.testing.clients import STREAMS, TRANSPORTS
+from triolet.testing.faults import slow_reader
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 
@@ -97,9 +98,10 @@ async def test_a_batch_holds_no_more_than_a_page(transport: str, autojump_clock:
         await live.publish_many(ORDER, ["x" * 900] * 40)
         most = 0
         if transport in STREAMS:
-            async with listening(server, transport, ORDERS, 0, kernel_bytes=6_500) as listener:
-                await trio.sleep(1)
-                assert len([m for m in await listener.until("live") if m["type"] == "event"]) == 40
+            async with server.client(transport, ORDERS, after=0, kernel_bytes=6_500) as client:
+                with slow_reader(client, bytes_per_second=20_000):
+                    await client.until("live")
+                assert len(client.events) == 40
         else:
             cursor = "0"
             while cursor.rpartition(".")[2] != "40":

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.listeners import POLLS, TRANSPORTS, listening
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
+from triolet.testing.clients import POLLS, TRANSPORTS
 from triolet.testing.server import Answer, MemoryServer, serve
 from triolet.transports.base import Ask, AskError, parse_ask
 
@@ -177,12 +177,11 @@ async def test_without_a_cursor_one_hears_from_now(transport: str, autojump_cloc
     app, live = make_shop()
     async with serve(app) as server:
         await live.publish_many(ORDER, [1, 2, 3])
-        async with listening(server, transport, ORDERS) as listener:
-            heard = await listener.until("live")
-            assert [message["type"] for message in heard] in (["open", "live"], ["live"])
-            assert heard[-1]["cursor"].endswith(".3")
+        async with server.client(transport, ORDERS) as client:
+            assert (await client.until("live"))["cursor"].endswith(".3")
+            assert [message["type"] for message in client.heard] == ["open", "live"]
             await live.publish(ORDER, 4)
-            assert (await listener.until("event"))[-1]["data"] == 4
+            await client.expect(data=4)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -190,10 +189,10 @@ async def test_after_zero_is_from_the_oldest_that_is_kept(transport: str, autoju
     app, live = make_shop(Limits(keep_events=3, window_events=1))
     async with serve(app) as server:
         await live.publish_many(ORDER, [1, 2, 3, 4, 5])
-        async with listening(server, transport, ORDERS, 0) as listener:
-            heard = await listener.until("live")
-            assert [message["data"] for message in heard if message["type"] == "event"] == [3, 4, 5]
-            assert "gap" not in {message["type"] for message in heard}
+        async with server.client(transport, ORDERS, after=0) as client:
+            await client.until("live")
+            assert [event["data"] for event in client.events] == [3, 4, 5]
+            assert "gap" not in {message["type"] for message in client.heard}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock
 
-from tests.listeners import TRANSPORTS
 from tests.shop import ORDERS, make_shop
 from triolet import ConfigError, Triolet
+from triolet.testing.clients import TRANSPORTS
 from triolet.testing.server import Answer, MemoryServer, serve
 
 LISTED = ["https://shop.example", "https://shop.example:8443", "http://xn--bcher-kva.example"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Final
 
 import trio
 
+from ..clock import wall_time
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from .base import EventLog, Page, resume
@@ -50,7 +50,7 @@ class MemoryLog(EventLog):
     """
 
     def __init__(
-        self, limits: Limits | None = None, clock: Callable[[], float] = time.time, epoch: str | None = None
+        self, limits: Limits | None = None, clock: Callable[[], float] = wall_time, epoch: str | None = None
     ) -> None:
         self._limits = limits or Limits()
         self._clock = clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -13,6 +12,7 @@ from typing import Final, TypeVar
 import apsw
 import trio
 
+from ..clock import wall_time
 from ..errors import LogBusy, LogError, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
@@ -71,7 +71,7 @@ class SqliteLog(EventLog):
         self,
         path: str | Path,
         limits: Limits | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_time,
         *,
         synchronous: str = "normal",
     ) -> None:

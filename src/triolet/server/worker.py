@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import LifespanFailureError
 
 from ..budget import Budget
+from ..clock import wall_time
 from ..errors import ConfigError
 from ..limits import Limits
 from ..metrics import Metrics
@@ -317,9 +319,18 @@ class Worker:
         return None if service is None else service.upgrades
 
 
+class _DatedConfig(Config):
+    """Tells the hour by our clock, which tests decide."""
+
+    include_date_header = False
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        return [(b"date", formatdate(wall_time(), usegmt=True).encode()), *super().response_headers(protocol)]
+
+
 def hypercorn_config(settings: Settings) -> Config:
     """What Hypercorn's protocol code is told."""
-    config = Config()
+    config = _DatedConfig()
     config.include_server_header = False
     config.h11_max_incomplete_size = settings.limits.header_bytes
     config.keep_alive_timeout = settings.limits.header_seconds

@@ -1,5 +1,107 @@
-"""What an app's own tests, and a log of one's own, can stand on."""
+"""Tests of a live app without sleeps, subprocesses or hanging clients, on Trio's virtual clock.
 
-from .logs import LOG_CHECKS, LogCheck, LogFactory, check_log
+- ``serve``: the whole server in memory, and clients of it: ``server.client(transport, path)``, or ``server.websocket``,
+  ``sse``, ``long_poll``, ``short_poll``, ``follow``; each has ``expect(...)`` and ``nothing_for(seconds)``
+- ``Network``, ``Line``: latency, bandwidth, kernels' buffers; ``proxy``: what may stand before a server
+- ``stalled``, ``cut``, ``half_open``, ``slow_reader``, ``reordered_accepts``: faults, as context managers
+- ``ScriptedLog``: a log with faults: ``slow``, ``full``, ``failing``, ``unreadable``
+- ``seeded``, ``play``, ``current``: one seed decides a run; pytest's plugin gives every Trio test one
+- ``check_log``, ``check_transport``: conformance suites, for a log and a transport of one's own
+"""
 
-__all__ = ["LOG_CHECKS", "LogCheck", "LogFactory", "check_log"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client_poll import LongPollClient, ShortPollClient
+    from .client_sse import SseClient
+    from .client_websocket import FollowClient, WebSocketClient
+    from .clients import POLLS, STREAMS, TRANSPORTS, Client, ClientOptions, Message
+    from .faults import cut, half_open, reordered_accepts, slow_reader, stalled
+    from .http import Answer, EventStream, RefusedError
+    from .logs import LOG_CHECKS, LogCheck, LogFactory, check_log
+    from .network import ClientEnd, Line, Network
+    from .reach import Reach
+    from .reverse_proxy import Proxy, proxy
+    from .scripted import LogFault, ScriptedLog, failing, full, slow, unreadable
+    from .seed import Played, Seed, Trace, current, play, seeded
+    from .server import MemoryServer, serve
+    from .transports import TRANSPORT_CHECKS, Prepare, TransportCheck, TransportFactory, check_transport
+
+__all__ = [
+    "LOG_CHECKS",
+    "POLLS",
+    "STREAMS",
+    "TRANSPORTS",
+    "TRANSPORT_CHECKS",
+    "Answer",
+    "Client",
+    "ClientEnd",
+    "ClientOptions",
+    "EventStream",
+    "FollowClient",
+    "Line",
+    "LogCheck",
+    "LogFactory",
+    "LogFault",
+    "LongPollClient",
+    "MemoryServer",
+    "Message",
+    "Network",
+    "Played",
+    "Prepare",
+    "Proxy",
+    "Reach",
+    "RefusedError",
+    "ScriptedLog",
+    "Seed",
+    "ShortPollClient",
+    "SseClient",
+    "Trace",
+    "TransportCheck",
+    "TransportFactory",
+    "WebSocketClient",
+    "check_log",
+    "check_transport",
+    "current",
+    "cut",
+    "failing",
+    "full",
+    "half_open",
+    "play",
+    "proxy",
+    "reordered_accepts",
+    "seeded",
+    "serve",
+    "slow",
+    "slow_reader",
+    "stalled",
+    "unreadable",
+]
+
+_HOMES = {
+    "client_poll": ("LongPollClient", "ShortPollClient"),
+    "client_sse": ("SseClient",),
+    "client_websocket": ("FollowClient", "WebSocketClient"),
+    "clients": ("POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message"),
+    "faults": ("cut", "half_open", "reordered_accepts", "slow_reader", "stalled"),
+    "http": ("Answer", "EventStream", "RefusedError"),
+    "logs": ("LOG_CHECKS", "LogCheck", "LogFactory", "check_log"),
+    "network": ("ClientEnd", "Line", "Network"),
+    "reach": ("Reach",),
+    "reverse_proxy": ("Proxy", "proxy"),  # no module may be called as one of the names is
+    "scripted": ("LogFault", "ScriptedLog", "failing", "full", "slow", "unreadable"),
+    "seed": ("Played", "Seed", "Trace", "current", "play", "seeded"),
+    "server": ("MemoryServer", "serve"),
+    "transports": ("TRANSPORT_CHECKS", "Prepare", "TransportCheck", "TransportFactory", "check_transport"),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load what is asked for: pytest's plugin lives here too, and is not to load a server."""
+        for module, names in _HOMES.items():
+            if name in names:
+                globals()[name] = getattr(import_module(f".{module}", __name__), name)
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

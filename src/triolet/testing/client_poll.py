@@ -1,0 +1,117 @@
+"""Clients that poll, and ask again as a good client does."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import h11
+import trio
+
+from .clients import Client, with_after
+from .http import Answer, RefusedError, ask, read_answer
+
+__all__ = ["LongPollClient", "ShortPollClient"]
+
+
+class _PollClient(Client):
+    """A client that asks again: after as long as it was told, from where the last answer ended, with its ETag.
+
+    Its messages are those that a stream would have carried: ``open`` for the first answer, ``gap``, ``event``, and
+    ``live`` where it becomes up to date. An answer that fails ends it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._place: str | None = None
+        self._tag: str | None = None
+        self._live = False
+
+    async def connect(self) -> None:
+        """Ask once; that is never held back. See :meth:`Client.connect`."""
+        self._place, self._tag, self._live = self.cursor, None, False
+        answer = await self._ask(None)
+        self._unfold(answer.json, first=True)
+
+    async def read(self) -> str:
+        """Ask again, for ever. See :meth:`Client.read`."""
+        try:
+            held: str | None = None
+            while True:
+                wait = self.wait() if self._live else None
+                if wait is None or held is not None:  # after one that was not held, the first that is comes at once
+                    await trio.sleep((self.retry or 0) / 1000)
+                held = wait
+                answer = await self._ask(wait)
+                if answer.status == 200:
+                    self._unfold(answer.json, first=False)
+        except RefusedError as error:
+            return str(error)
+        except h11.RemoteProtocolError:
+            return "the connection ended before the answer"
+
+    def wait(self) -> str | None:
+        """What to ask for with ``?wait=``; None: not to wait."""
+        return None
+
+    async def _ask(self, wait: str | None) -> Answer:
+        target = with_after(self.path, self._place)
+        if wait is not None:
+            target = f"{target}{'&' if '?' in target else '?'}wait={wait}"
+        headers = {"accept": "application/json", **self.headers}
+        if self._tag is not None and wait is None:
+            headers["if-none-match"] = self._tag
+        self.transcript.said(trio.current_time(), f"GET {target}")
+        end = self.dial()
+        try:
+            answer = await read_answer(end, *await ask(end, "GET", target, headers))
+        finally:
+            self.hang_up(end)
+        if answer.status not in (200, 304):
+            if "retry-after" in answer.headers:
+                self.retry = int(answer.headers["retry-after"]) * 1000
+            raise RefusedError(f"{self.transport} {target}", answer)
+        if answer.status == 304:
+            self.transcript.note(trio.current_time(), "304: nothing new")
+        self._tag = answer.headers.get("etag", self._tag)
+        return answer
+
+    def _unfold(self, body: Any, *, first: bool) -> None:
+        """The answer to a poll, as the messages that a stream would have carried."""
+        channel, cursor = body["channel"], body["cursor"]
+        if first:
+            self.hear({"type": "open", "channel": channel, "cursor": self._place or cursor})
+        if body["gap"] is not None:
+            self.hear({**body["gap"], "type": "gap"})
+        for event in body["events"]:
+            self.hear(event)
+        if not (first or body["gap"] or body["events"]):
+            self.transcript.note(trio.current_time(), "200: nothing new")
+        if body["live"] and not self._live:
+            self.hear({"type": "live", "channel": channel, "cursor": cursor})
+        self._live = body["live"]
+        self._place = cursor
+        self.retry = body["retry"]
+
+
+class ShortPollClient(_PollClient):
+    """A client that asks every few seconds, as often as the server says."""
+
+    transport: ClassVar[str] = "short poll"
+
+
+class LongPollClient(_PollClient):
+    """A client whose polls wait for an event.
+
+    Args:
+        wait: how many seconds at most; None: as long as the server holds them by itself.
+    """
+
+    transport: ClassVar[str] = "long poll"
+
+    def __init__(self, *args: Any, wait: float | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._wait = "" if wait is None else f"{wait:g}"
+
+    def wait(self) -> str | None:
+        """As long as was chosen."""
+        return self._wait

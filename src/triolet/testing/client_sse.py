@@ -1,0 +1,75 @@
+"""A client on an event stream, which behaves as a browser's EventSource does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import h11
+import trio
+
+from .clients import Client, Message, with_after
+from .http import EventStream, RefusedError, ask
+
+__all__ = ["SseClient"]
+
+
+class SseClient(Client):
+    """A client on an event stream (SSE).
+
+    It comes back as EventSource does: the URL stays, and ``Last-Event-ID`` says how far it has come. What the wire
+    leaves out of an event because the stream is of one channel (``channel``) is filled in.
+
+    Attributes:
+        response_headers: of the stream, by name in lower case.
+    """
+
+    transport: ClassVar[str] = "sse"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.response_headers: dict[str, str] = {}
+        self._stream: EventStream | None = None
+        self._channel: str | None = None
+
+    async def connect(self) -> None:
+        """Ask for the stream. See :meth:`Client.connect`."""
+        target = with_after(self.path, self.start)
+        headers = {"accept": "text/event-stream", **self.headers}
+        if self.cursor is not None and self.cursor != self.start:
+            headers["last-event-id"] = self.cursor
+        end = self.dial()
+        told = f" last-event-id={self.cursor}" if "last-event-id" in headers else ""
+        self.transcript.said(trio.current_time(), f"GET {target}{told}")
+        connection, response = await ask(end, "GET", target, headers)
+        self._stream = EventStream(end, connection, response)
+        self.response_headers = self._stream.headers
+        streams = self.response_headers.get("content-type", "").startswith("text/event-stream")
+        if self._stream.status != 200 or not streams:
+            raise RefusedError(f"sse {target}", await self._stream.answer())
+
+    async def read(self) -> str:
+        """Read block by block. See :meth:`Client.read`."""
+        assert self._stream is not None
+        try:
+            while (block := await self._stream.block()) is not None:
+                if "data" in block:
+                    self.hear(self._message(block))
+        except h11.RemoteProtocolError:
+            return "the connection ended within the stream"
+        return "the stream ended"
+
+    def keep_cursor(self, message: Message) -> None:
+        """A beat of one channel has an ``id:`` too, and EventSource goes by that."""
+        super().keep_cursor(message)
+        if message["type"] == "beat" and len(message["cursors"]) == 1:
+            (self.cursor,) = message["cursors"].values()
+
+    def _message(self, block: dict[str, str]) -> Message:
+        kind = block.get("event", "message")
+        data = json.loads(block["data"])
+        if kind.startswith("triolet."):
+            self._channel = data.get("channel", self._channel)
+            return {**data, "type": kind.removeprefix("triolet.")}
+        message = {"type": "event", "channel": self._channel, "id": block.get("id"), "event": kind, "data": data}
+        return {**message, "time": int(block["time"])} if "time" in block else message

@@ -1,0 +1,34 @@
+"""The same seed is the same run, step for step, in another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _played(seed: int, log: str, hash_seed: str) -> dict[str, Any]:
+    """What a day came to in a process of its own, whose sets and dicts of text are in an order of their own."""
+    command = [sys.executable, "-m", "tests.testing.day", str(seed), log]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=60)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize("log", ["memory", "sqlite"])
+def test_two_processes_take_the_same_steps(log: str, tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path}/{number}.db" if log == "sqlite" else "memory:" for number in range(3)]
+    one, other, unlike = (
+        _played(seed, url, hash_seed) for url, seed, hash_seed in zip(urls, (7, 7, 8), "123", strict=True)
+    )
+    assert one == other
+    assert one["steps"] > 5_000
+    assert unlike["trace"] != one["trace"]
