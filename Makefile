@@ -9,12 +9,16 @@ BIN := $(CURDIR)/$(VENV)/bin
 RUN := "$(BIN)/python" -m
 SETUP := PYTHON="$(PYTHON)" scripts/setup
 
-.PHONY: help demo ticker test autobahn lint docs bench clean
+SECONDS ?= 3600
+FIRST ?= $(shell date +%Y%m%d)0000000
+
+.PHONY: help demo ticker test hunt autobahn lint docs bench clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
 	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
 	@echo 'make test    ruff, mypy and pytest (ARGS="-k cursor" chooses tests)'
+	@echo 'make hunt    the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
@@ -33,6 +37,10 @@ test: lint
 	@$(SETUP) tools
 	$(RUN) pytest $(ARGS)
 
+hunt:
+	@$(SETUP) venv $(VENV) dev
+	"$(BIN)/triolet" hunt --seconds $(SECONDS) --first $(FIRST) --processes 2
+
 autobahn:
 	@$(SETUP) venv $(VENV) dev
 	$(RUN) pytest -m on_request tests/e2e/test_autobahn.py
@@ -43,6 +51,7 @@ lint:
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	@for example in examples/*/; do MYPYPATH=$$example $(RUN) mypy $$example || exit; done
+	@MYPYPATH=docs/testing $(RUN) mypy docs/testing/*.py
 
 docs:
 	@$(SETUP) venv $(VENV) docs

@@ -10,11 +10,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import trio
+
+from .conftest import RealWaits
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "triolet"
 
 STOREYS = {
+    "clock": 1,
     "event": 1,
     "closing": 1,
     "limits": 1,
@@ -37,19 +41,23 @@ STOREYS = {
     "extension": 7,
     "triolet": 7,  # __init__.py, the face
     "testing": 8,
-    "cli": 9,
-    "__main__": 9,
+    "simulation": 9,
+    "cli": 10,
+    "__main__": 10,
 }
-PEERS = {1, 7, 9}
+PEERS = {1, 7, 10}
 """Storeys of single files, which may import each other; elsewhere it is from below, or the own folder."""
 
 PURE = {"trio", "time", "random", "secrets", "datetime", "socket", "os", "threading"}
 """What wire/ never imports: it is sans-IO."""
 
-REAL = {"asyncio", "multiprocessing", "socketserver", "subprocess", "threading", "time"}
-"""What only tests/e2e imports: real time, and processes and threads that no virtual clock moves."""
+REAL_TIME = {"asyncio", "multiprocessing", "sched", "subprocess", "threading", "time"}
+REAL_CONNECTIONS = {"http", "httpx", "requests", "select", "selectors", "socketserver", "urllib3", "websockets"}
+REAL = REAL_TIME | REAL_CONNECTIONS
+"""What only tests/e2e imports: real time, real connections, and processes and threads that no virtual clock moves."""
 
 REAL_CALLS = {
+    "hypercorn.trio.serve",
     "socket.create_connection",
     "socket.create_server",
     "socket.socket",
@@ -234,6 +242,35 @@ def test_only_end_to_end_tests_meet_the_real_world(path: Path) -> None:
     assert not {ast.unparse(call.func) for call in calls} & REAL_CALLS
     if path.name.startswith("test_") and any(_waits(call) for call in calls):
         assert "clock" in path.read_text(encoding="utf-8").lower(), "sleeps without a virtual clock"
+
+
+@pytest.mark.parametrize("path", TESTS, ids=_place)
+def test_no_virtual_clock_is_told_to_go_by_itself(path: Path) -> None:
+    """Nor is idleness waited for in real seconds. What a glance at the source cannot see, tests/conftest.py does."""
+    real = [ast.unparse(node) for node in ast.walk(_tree(path)) if isinstance(node, ast.Call) and _goes_by_itself(node)]
+    assert path.name == "conftest.py" or not real
+
+
+def _goes_by_itself(call: ast.Call) -> bool:
+    function = ast.unparse(call.func).rpartition(".")[2]
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    if function == "MockClock":
+        return bool(call.args) or given not in ({}, {"autojump_threshold": "0"})
+    return function == "wait_all_tasks_blocked" and bool(call.args or call.keywords)
+
+
+async def test_a_test_that_waits_for_the_systems_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(RealWaits, "count", 0)
+        await trio.sleep(0.001)
+        assert RealWaits.count == 1
+
+
+async def test_a_test_that_waits_for_a_thread_is_not() -> None:
+    before = RealWaits.count
+    with trio.fail_after(60):
+        await trio.to_thread.run_sync(sum, range(100_000))
+    assert RealWaits.count == before
 
 
 def _waits(call: ast.Call) -> bool:
