@@ -22,7 +22,7 @@ from .errors import ChannelNameError, ConfigError, DataError, NotServingError
 from .event import Draft, Event, check_channel
 from .hub import Policy
 from .limits import Limits
-from .log import EventLog, open_log
+from .log import EventLog, MemoryLog, open_log
 from .server.guard_app import bounded_websockets
 from .service import Service
 from .statistics import Statistics
@@ -321,7 +321,15 @@ class Triolet:
             raise failed
 
     def _make_service(self, app: QuartTrio | None) -> Service:
-        return Service(app, self._open_log, self.limits, self.origins, deflate=self._deflate, policy=self._policy)
+        return Service(
+            app,
+            self._open_log,
+            self.limits,
+            self.origins,
+            deflate=self._deflate,
+            policy=self._policy,
+            in_memory=self._log == "memory:" or isinstance(self._log, MemoryLog),
+        )
 
     def _open_log(self) -> EventLog:
         return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log

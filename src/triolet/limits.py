@@ -49,6 +49,9 @@ class Limits:
     """A WebSocket peer that sent nothing, not even a pong, for so long is gone."""
     policy_seconds: float = 1
     """Between two looks at a policy while its client takes nothing."""
+    leaves_per_second: float = 1_000
+    """Clients that a draining server asks to leave, each second: others must let them in. Half of the time that
+    ``--grace`` leaves to clients is enough in any case."""
     goodbye_seconds: float = 2
     """For the last words of a connection, and for the peer's close frame."""
 

@@ -17,9 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="triolet", description="Live updates on Trio.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve.add_arguments(commands.add_parser("serve", help="serve an app", description="Serve an app."))
-    options = parser.parse_args(arguments)
+    written = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(written)
     try:
-        return serve.run(options)
+        return serve.run(options, written)
     except TrioletError as error:
         print(f"triolet: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
         return 1
