@@ -7,6 +7,7 @@ What a user types is here:
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
+- ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
 - ``EventLog``: the contract of a log of your own
 - ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
   ``live.explain(conn)`` give
@@ -35,6 +36,7 @@ from .extension import Triolet
 from .hub import policies
 from .limits import Limits
 from .log import EventLog
+from .roster import Member, Roster
 from .statistics import Statistics
 
 __all__ = [
@@ -56,7 +58,9 @@ __all__ = [
     "LogBusy",
     "LogError",
     "LogFull",
+    "Member",
     "NotServingError",
+    "Roster",
     "Statistics",
     "Triolet",
     "TrioletError",

@@ -100,6 +100,11 @@ class Limits:
     keep_bytes: int = 64 << 20
     """Most bytes of a channel's events that are kept."""
 
+    # --- presence
+    lease_seconds: float = 15
+    """A process of which nothing was heard for so long is taken for dead, and its members leave. It is heard three
+    times in that time."""
+
     # --- publishing
     event_bytes: int = 1 << 20
     """Largest event, as JSON."""

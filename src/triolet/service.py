@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .attendance import Attendance
 from .budget import Budget
 from .connection import Surroundings
 from .connection.explain import Explanation, explain_ended, explain_open
@@ -110,6 +111,13 @@ class Service:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 
     @property
+    def attendance(self) -> Attendance:
+        """Who is present. Raises NotServingError."""
+        attendance = self.surroundings.attendance
+        assert attendance is not None, "every service has one"
+        return attendance
+
+    @property
     def hub(self) -> Hub:
         """The hub. Raises NotServingError."""
         return self.surroundings.hub
@@ -129,6 +137,7 @@ class Service:
             hub = Hub(log, self.limits, self.budget, self.metrics)
             await nursery.start(hub.run)
             self._log = log
+            attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
             self._surroundings = surroundings = Surroundings(
                 hub,
                 self.limits,
@@ -140,6 +149,7 @@ class Service:
                 self.policy,
                 self.metrics,
                 self._ended,
+                attendance=attendance,
             )
             nursery.start_soon(surroundings.alarm.run)
             nursery.start_soon(relieve, surroundings)
@@ -147,6 +157,7 @@ class Service:
             try:
                 task_status.started()
                 await self._stopping.wait()
+                await attendance.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(surroundings)
                 self._log = self._surroundings = None

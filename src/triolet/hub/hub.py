@@ -176,6 +176,11 @@ class Hub:
         finally:
             self._release(window)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Those that somebody follows or polls, or did lately."""
+        return tuple(self._windows)
+
     def statistics(self) -> HubStatistics:
         """Count the windows, and who is in them."""
         windows = self._windows.values()
