@@ -52,7 +52,8 @@ async def poll(
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
     cursor = page.events[-1].cursor if page.events else page.head
     live = cursor == page.head
-    etag = f'"{ask.after}-{cursor}"'
+    stale = surroundings.hub.stale
+    etag = f'"{ask.after}-{cursor}{"-stale" if stale else ""}"'
     headers = [(b"cache-control", b"no-cache"), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
     if ask.transport is Transport.SHORT_POLL and if_none_match is not None and etag in if_none_match:
         metrics.not_modified += 1
@@ -60,7 +61,7 @@ async def poll(
     if ask.transport is Transport.SHORT_POLL:
         metrics.short_polls += 1
     retry = _retry(surroundings, ask, live)
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000))
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000), stale)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
 
 
