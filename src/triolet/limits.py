@@ -111,6 +111,14 @@ class Limits:
     lock_seconds: float = 5
     """How long an append waits for a locked database."""
 
+    # --- a log on a server
+    away_seconds: float = 5
+    """How long an append, or who reads, waits for a log that is away."""
+    answer_seconds: float = 2
+    """How long connecting to the log's server, or one answer of it, may take before it counts as away."""
+    look_seconds: float = 1
+    """Between two looks for what no hint told of: how late a missed hint is found."""
+
     # --- the process
     connections: int = 50_000
     """Connections in all; past it 503."""
