@@ -256,9 +256,11 @@ class Supervisor:
         try:
             with trio.move_on_after(START_SECONDS):
                 await worker.decided.wait()
-        finally:
-            if not worker.ready:
-                worker.kill()
+        except trio.Cancelled:
+            worker.stop()
+            raise
+        if not worker.ready:
+            worker.kill()
         if not worker.ready and not self._ending.is_set():
             logger.error("worker %d (process %d) did not start", worker.number, worker.pid)
         return worker if worker.ready else None

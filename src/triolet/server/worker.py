@@ -158,7 +158,10 @@ class Worker:
                 starting.cancel_scope.cancel()
 
             starting.start_soon(give_up)
-            await lifespan.wait_for_startup()
+            try:
+                await lifespan.wait_for_startup()
+            except trio.ClosedResourceError:
+                lifespan.supported = False  # it has returned, and that is how some apps say so
             started = True
             starting.cancel_scope.cancel()
         if started and not lifespan.supported and self._upgrades() is not None:
