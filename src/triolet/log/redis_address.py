@@ -16,7 +16,17 @@ FORMS: Final = (
     "or redis+cluster://host:6379,host2:6379"
 )
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-OPTIONS: Final = ("prefix", "start", "partitions", "db", "ca", "cert", "key")
+OPTIONS: Final = (
+    "prefix",
+    "start",
+    "partitions",
+    "db",
+    "sentinel_username",
+    "sentinel_password",
+    "ca",
+    "cert",
+    "key",
+)
 
 CLUSTER_PARTITIONS: Final = 16
 """In how many parts channels are spread over a cluster. Each has a connection of its own in each process."""
@@ -37,6 +47,8 @@ class RedisAddress:
     db: int = 0
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = field(default=None, repr=False)
+    sentinel_password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     prefix: str = "triolet"
     partitions: int = 1
@@ -58,10 +70,11 @@ class RedisAddress:
         Forms: ``redis://[user:password@]host[:port][/db]``, ``rediss://…`` (TLS, the certificate is verified),
         ``unix:///path/to.sock?db=0``, ``redis+sentinel://host:port,host:port/service[/db]``,
         ``redis+cluster://host:port,host:port``; ``rediss+sentinel`` and ``rediss+cluster`` with TLS. User and password
-        are the servers' and, of ``+sentinel``, the sentinels' too.
+        are the servers'; the sentinels' are options.
 
         Options: ``prefix`` (of all keys, ``triolet``), ``start=wait`` (opening waits for a Redis that is away;
-        ``fail`` is the default), ``partitions`` (of a cluster, 16), ``ca``, ``cert`` and ``key`` (files, for TLS).
+        ``fail`` is the default), ``partitions`` (of a cluster, 16), ``sentinel_username`` and ``sentinel_password``,
+        ``ca``, ``cert`` and ``key`` (files, for TLS).
 
         Raises:
             ConfigError: it names no Redis. The message has none of the URL, which may hold a password.
@@ -91,6 +104,8 @@ class RedisAddress:
             db=_number("db", options.get("db", path[0] if path and not is_unix else "0"), 0),
             username=unquote(user) or None,
             password=unquote(password) or None,
+            sentinel_username=options.get("sentinel_username"),
+            sentinel_password=options.get("sentinel_password"),
             tls=_tls(options) if parts.scheme.startswith("rediss") else None,
             prefix=prefix,
             partitions=_number("partitions", options.get("partitions", str(CLUSTER_PARTITIONS)), 1)

@@ -81,7 +81,8 @@ class Dialer:
         raise RedisConnectionError("there is nobody to ask")
 
     async def _ask_a_sentinel(self, sentinel: Node) -> Node:
-        async with self._open(sentinel, 0) as connection:
+        credentials = {"username": self._address.sentinel_username, "password": self._address.sentinel_password}
+        async with self._open(sentinel, 0, credentials) as connection:
             found: Any = await connection.create_request(b"SENTINEL GET-MASTER-ADDR-BY-NAME", self._address.service)
         if not found:
             raise RedisConnectionError(f"the sentinels know no service {self._address.service!r}")
@@ -102,12 +103,16 @@ class Dialer:
         return owner
 
     @asynccontextmanager
-    async def _open(self, node: Node | None, db: int) -> AsyncIterator[BaseConnection]:
+    async def _open(
+        self, node: Node | None, db: int, credentials: dict[str, str | None] | None = None
+    ) -> AsyncIterator[BaseConnection]:
+        if credentials is None:
+            credentials = {"username": self._address.username, "password": self._address.password}
         outcome = _Outcome()
         connection: _Connection | None = None
         try:
             with trio.move_on_after(self._seconds) as scope:
-                connection = await self._make(node, db)
+                connection = await self._make(node, db, credentials)
                 self._nursery.start_soon(_keep, connection, outcome)
                 await outcome.ready.wait()
             if scope.cancelled_caught:
@@ -120,10 +125,9 @@ class Dialer:
             if connection is not None:
                 connection.invalidate()
 
-    async def _make(self, node: Node | None, db: int) -> _Connection:
+    async def _make(self, node: Node | None, db: int, credentials: dict[str, str | None]) -> _Connection:
         address = self._address
         location = UnixDomainSocketLocation(address.path) if node is None else TCPLocation(*node)
-        credentials = {"username": address.username, "password": address.password}
         if node is None:
             stream: ByteStream = await anyio.connect_unix(address.path)
         elif address.tls is None:

@@ -30,7 +30,7 @@ from ..event import Cursor, Event
 from ..limits import Limits
 from .redis_address import RedisAddress
 from .redis_dial import Dialer, slot_of
-from .redis_scripts import FORM_DIFFERS, LOOK, Row, Script, parse_hint
+from .redis_scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint
 from .tail import Tail
 
 __all__ = ["AWAY", "MOVED", "Argument", "Partition", "draw_epoch", "events_of", "translate"]
@@ -206,6 +206,8 @@ class Partition:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_it_breaks, self._listen)
             try:
+                if not self.epoch:
+                    await self._probe(connection)
                 await self._look(connection, candidate)
             except (RedisError, *AWAY) as error:
                 self._trouble = error
@@ -239,6 +241,11 @@ class Partition:
         for channel, first, rows in channels:
             self._tail.announce(events_of(epoch, channel, first, rows))
         self._heard.unpark_all()
+
+    async def _probe(self, connection: BaseConnection) -> None:
+        """Find out at once whether something is not allowed."""
+        publish = "SPUBLISH" if self._is_sharded(connection) else "PUBLISH"
+        await connection.create_request(b"EVAL", PROBE.text, 1, f"{self._prefix}probe", publish, self._hints)
 
     async def _look(self, connection: BaseConnection, candidate: str) -> None:
         epoch, seq = await self.call(connection, LOOK, [self.key], candidate or draw_epoch(), self._address.partitions)
@@ -300,7 +307,7 @@ def translate(error: Exception | None, address: RedisAddress) -> LogError:
     said = str(error) or type(error).__name__
     if error is None or isinstance(error, AWAY):
         return LogAway(f"{address} cannot be reached: {said}")
-    if isinstance(error, AuthenticationError | AuthorizationError):
+    if isinstance(error, AuthenticationError | AuthorizationError) or "The user executing the script" in said:
         return LogError(f"{address} does not allow it: {said}; the documentation lists the rights that a user needs")
     if "OOM" in said or "maxmemory" in said:
         return LogFull(f"{address}: no memory left (maxmemory); nothing was stored")

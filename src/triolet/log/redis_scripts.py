@@ -31,6 +31,7 @@ __all__ = [
     "APPEND",
     "FORM_DIFFERS",
     "LOOK",
+    "PROBE",
     "READ",
     "Hint",
     "Row",
@@ -274,6 +275,22 @@ return {part.epoch, part.seq}
 """
 
 
+_PROBE: Final = """
+local key = KEYS[1]
+for _, command in ipairs({
+    {'INFO', 'replication'}, {'TIME'}, {ARGV[1], ARGV[2], ''},
+    {'DEL', key}, {'XADD', key, '1-0', 'e', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'},
+    {'XTRIM', key, 'MINID', '2-0'},
+    {'PEXPIRE', key, 1000}, {'DEL', key}, {'HSET', key, 'a', 1}, {'HGET', key, 'a'}, {'HDEL', key, 'a'},
+    {'SET', key, 1, 'EX', 1}, {'GET', key}, {'DEL', key},
+}) do
+    local answer = redis.pcall(unpack(command))
+    if type(answer) == 'table' and answer.err and not string.find(answer.err, 'OOM', 1, true) then return answer end
+end
+return 1
+"""
+
+
 class Script(NamedTuple):
     """A script, and the name under which Redis remembers it."""
 
@@ -294,6 +311,9 @@ READ: Final = Script.of(_OPEN + _READ)
 
 LOOK: Final = Script.of(_OPEN + _LOOK)
 """Tell the present epoch, and how many hints were sent."""
+
+PROBE: Final = Script.of(_PROBE)
+"""Try every command that the others use: one that may not be run would leave an append half done."""
 
 Row = tuple[float, str, bytes, str | None]
 """An event as it is stored: when, name, data, key."""
