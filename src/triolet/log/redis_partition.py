@@ -54,6 +54,9 @@ AWAY: Final = (
 DELAYS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to connect, the last for all further ones."""
 
+NOT_ALLOWED: Final = ("The user executing the script", "ACL failure in script")
+"""What a server says of a command in a script, up to Redis 7.0 and from 7.2 on."""
+
 HEARING_SECONDS: Final = 0.1
 """How long a hint that must have been sent may take, before it counts as missed."""
 
@@ -307,7 +310,7 @@ def translate(error: Exception | None, address: RedisAddress) -> LogError:
     said = str(error) or type(error).__name__
     if error is None or isinstance(error, AWAY):
         return LogAway(f"{address} cannot be reached: {said}")
-    if isinstance(error, AuthenticationError | AuthorizationError) or "The user executing the script" in said:
+    if isinstance(error, AuthenticationError | AuthorizationError) or any(words in said for words in NOT_ALLOWED):
         return LogError(f"{address} does not allow it: {said}; the documentation lists the rights that a user needs")
     if "OOM" in said or "maxmemory" in said:
         return LogFull(f"{address}: no memory left (maxmemory); nothing was stored")

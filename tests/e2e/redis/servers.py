@@ -42,6 +42,8 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.folder = folder
         self.port = free_port()
+        while self.port > 55_000:  # a cluster's servers speak to each other 10,000 ports further up
+            self.port = free_port()
         self.socket = str(folder / "redis.sock")
         self._options = options
         self._sentinel = sentinel
@@ -83,6 +85,10 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def knows(self, command: str) -> bool:
+        """Whether its version has a command."""
+        return command in self.ask("COMMAND", "INFO", command)
+
     def ask(self, *command: str, check: bool = True, lines: str = "") -> str:
         """What redis-cli prints of a command, or of some lines of them."""
         arguments = [program("redis-cli"), "-p", str(self.port), "--raw", *command]
@@ -91,6 +97,7 @@ class RedisServer:
         )
         if check:
             assert done.returncode == 0, f"{done.stdout} {done.stderr}"
+            assert not done.stdout.startswith(("ERR", "NOPERM", "WRONG")), done.stdout
         return done.stdout.strip()
 
 
@@ -117,13 +124,10 @@ class Cluster:
 
     def join(self) -> None:
         """Make a cluster of them."""
-        slots = [(0, 5460), (5461, 10922), (10923, 16383)]
-        for server, (first, last) in zip(self.servers, slots, strict=True):
-            server.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+        for number, server in enumerate(self.servers):
+            server.ask("CLUSTER", "ADDSLOTS", *map(str, range(number * 5_500, min((number + 1) * 5_500, 16_384))))
         for server in self.servers[1:]:
-            self.servers[0].ask(
-                "CLUSTER", "MEET", "127.0.0.1", str(server.port), server.ask("CONFIG", "GET", "cluster-port").split()[1]
-            )
+            self.servers[0].ask("CLUSTER", "MEET", "127.0.0.1", str(server.port))
         until(lambda: all(self._is_whole(server) for server in self.servers), "the cluster is whole")
 
     def _is_whole(self, server: RedisServer) -> bool:
@@ -137,12 +141,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster for the time of a block."""
     with ExitStack() as stack:
         cluster = Cluster(
-            [
-                stack.enter_context(
-                    running(folder / str(number), "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-                )
-                for number in range(3)
-            ]
+            [stack.enter_context(running(folder / str(number), "--cluster-enabled", "yes")) for number in range(3)]
         )
         cluster.join()
         yield cluster
