@@ -55,7 +55,8 @@ class Triolet:
     Args:
         app: the app, or None where :meth:`init_app` is called later (the factory pattern).
         log: where events are kept: ``memory:``, ``sqlite:///file.db`` (relative to the working directory),
-            ``sqlite:////absolute/file.db``, or an :class:`EventLog` of your own.
+            ``sqlite:////absolute/file.db``, ``redis://host:6379/0`` (and what else :func:`triolet.log.open_log`
+            knows), or an :class:`EventLog` of your own.
         limits: what a client, a channel and the process may take.
         origins: origins besides the own one whose pages may follow, as a browser writes them
             (``https://shop.example``). Behind a proxy that ends TLS, list the public origin.
@@ -208,6 +209,7 @@ class Triolet:
         Raises:
             DataError, ChannelNameError: it cannot be published; the message says why.
             LogError: it was not stored, and is announced to nobody.
+            LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
             NotServingError: the app is not being served.
 
         Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..budget import Budget
-from ..errors import LogError, where
+from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..log.base import EventLog, Page
@@ -323,6 +323,8 @@ class Hub:
         while True:
             try:
                 return await self._log.head(channel)
+            except LogAway:
+                await trio.sleep(RETRY_SECONDS)  # it has said so itself
             except LogError as error:
                 logger.error("the log was asked for what the tail has lost, and failed: %s", where(error))
                 await trio.sleep(RETRY_SECONDS)

@@ -71,6 +71,8 @@ class EventLog(ABC):
 
         Each step yields what came since the last one. Bounds: a listener that stays behind loses the oldest. An
         empty step tells it so, before what is left: what was lost may be any channel's newest, so it asks the log.
+        An empty step also tells of a new epoch that begins while the log is open, and nothing of the earlier one
+        comes after it.
         """
 
     @property

@@ -163,7 +163,8 @@ class Partition:
             raise
 
     async def ask(self, script: Script, keys: Sequence[str], *args: Argument) -> Any:
-        """Run a script that may be run twice, waiting up to ``limits.away_seconds`` for a server that is away.
+        """Run a script that may be run twice and answers epoch, number of hints, and more, waiting up to
+        ``limits.away_seconds`` for a server that is away.
 
         Raises:
             LogError: it cannot be done.
@@ -173,11 +174,14 @@ class Partition:
         while True:
             connection = failed = await self.linked(give_up_at, failed)
             try:
-                return await self.call(connection, script, keys, *args)
+                answer = await self.call(connection, script, keys, *args)
             except AWAY:
                 continue
             except RedisError as error:
                 raise translate(error, self._address) from error
+            if answer[0].decode() != self.epoch and connection is self.connection:
+                self._lose(answer[0].decode(), answer[1])  # nobody is to read of an epoch that the tail has not told
+            return answer
 
     async def hear(self, epoch: str, seq: int) -> None:
         """Wait until the hint of a number was heard. Where it was not in time, the tail is told of a loss."""

@@ -81,9 +81,12 @@ class Tail:
                 self._dropped += listener.put(events, size)
 
     def lose(self) -> None:
-        """Tell every listener that something was lost, by an empty step before what comes next."""
+        """Tell every listener that something was lost, by an empty step before what comes next.
+
+        What waits is dropped: it may be of an earlier epoch, and whoever is told asks the log anyway.
+        """
         for listener in self._listeners:
-            listener.lose()
+            self._dropped += listener.lose()
 
     @contextmanager
     def listen(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
@@ -143,9 +146,14 @@ class _Listener(AsyncIterator[Sequence[Event]]):
         self._waiter.unpark_all()
         return dropped
 
-    def lose(self) -> None:
+    def lose(self) -> int:
+        """Drop everything; return how many events that were."""
+        dropped = self.waiting
+        self._batches.clear()
+        self._bytes = self.waiting = 0
         self._lost = True
         self._waiter.unpark_all()
+        return dropped
 
     def end(self) -> None:
         self._ended = True

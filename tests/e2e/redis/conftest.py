@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from .servers import Cluster, RedisServer, Watched, running, running_cluster, running_watched
+from .servers import Cluster, RedisServer, SecureServer, Watched, kept, running, running_cluster, running_watched
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server that keeps running."""
     with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
+    """A server with TLS."""
+    server = SecureServer(tmp_path_factory.mktemp("secure"))
+    with kept(server):
         yield server
 
 

@@ -12,9 +12,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.e2e.certificate import make_certificate
 from tests.e2e.needs import program
 
-__all__ = ["Cluster", "RedisServer", "Watched", "free_port", "running", "running_cluster", "running_watched"]
+__all__ = [
+    "Cluster",
+    "RedisServer",
+    "SecureServer",
+    "Watched",
+    "free_port",
+    "kept",
+    "running",
+    "running_cluster",
+    "running_watched",
+]
 
 START_SECONDS = 30
 """How long any of them may take to be ready. They need some tenths of a second; the machine may be busy."""
@@ -104,12 +115,34 @@ class RedisServer:
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[RedisServer]:
     """A server for the time of a block."""
-    server = RedisServer(folder, *options)
+    with kept(RedisServer(folder, *options)) as server:
+        yield server
+
+
+@contextmanager
+def kept(server: RedisServer) -> Iterator[RedisServer]:
+    """Run a server for the time of a block."""
     try:
         server.start()
         yield server
     finally:
         server.stop()
+
+
+class SecureServer(RedisServer):
+    """One that speaks TLS too, on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._secure_port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        _, certificate, _, key = make_certificate(folder)
+        self._certificate = certificate
+        files = ("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate)
+        super().__init__(folder, "--tls-port", str(self._secure_port), *files, "--tls-auth-clients", "no")
+
+    @property
+    def secure_url(self) -> str:
+        return f"rediss://localhost:{self._secure_port}/0?ca={self._certificate}"
 
 
 class Cluster:

@@ -8,15 +8,15 @@ from itertools import count
 import pytest
 
 from tests.e2e.needs import needs
-from triolet.errors import LogError
+from triolet.errors import LogAway, LogError
 from triolet.event import Draft
 from triolet.log import open_log
 from triolet.log.redis import RedisLog
 from triolet.testing import LOG_CHECKS, LogCheck, LogFactory
 
-from .servers import Cluster, RedisServer, Watched
+from .servers import Cluster, RedisServer, SecureServer, Watched
 
-pytestmark = needs("redis-server", "redis-cli")
+pytestmark = needs("redis-server", "redis-cli", "openssl")
 
 NAMES = (f"t{number}" for number in count())
 
@@ -37,7 +37,7 @@ def factory_for(url: str, prefix: str = "") -> LogFactory:
 
 
 @pytest.mark.parametrize("check", LOG_CHECKS, ids=lambda check: check.__name__.strip("_"))
-@pytest.mark.parametrize("kind", ["single", "socket", "user", "sentinel", "cluster"])
+@pytest.mark.parametrize("kind", ["single", "socket", "tls", "user", "sentinel", "cluster"])
 async def test_a_log_in_redis_keeps_its_promise(kind: str, check: LogCheck, request: pytest.FixtureRequest) -> None:
     await check(FACTORIES[kind](request))
 
@@ -50,6 +50,11 @@ def _single(request: pytest.FixtureRequest) -> LogFactory:
 def _socket(request: pytest.FixtureRequest) -> LogFactory:
     server: RedisServer = request.getfixturevalue("shared")
     return factory_for(f"unix://{server.socket}?db=1")
+
+
+def _tls(request: pytest.FixtureRequest) -> LogFactory:
+    server: SecureServer = request.getfixturevalue("secure")
+    return factory_for(server.secure_url)
 
 
 def _user(request: pytest.FixtureRequest) -> LogFactory:
@@ -71,6 +76,7 @@ def _cluster(request: pytest.FixtureRequest) -> LogFactory:
 FACTORIES: dict[str, Callable[[pytest.FixtureRequest], LogFactory]] = {
     "single": _single,
     "socket": _socket,
+    "tls": _tls,
     "user": _user,
     "sentinel": _sentinel,
     "cluster": _cluster,
@@ -92,6 +98,12 @@ async def test_a_user_without_one_of_these_rights_is_told_so_at_once(right: str,
     shared.ask("ACL", "SETUSER", "less", "reset", "on", ">pw", *rights)
     with pytest.raises(LogError, match="does not allow it"):
         async with open_log(f"redis://less:pw@127.0.0.1:{shared.port}").open():
+            pass
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(secure: SecureServer) -> None:
+    with pytest.raises(LogAway, match="certificate verify failed"):
+        async with open_log(secure.secure_url.partition("?")[0]).open():
             pass
 
 
