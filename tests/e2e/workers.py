@@ -26,7 +26,8 @@ class Workers(Server):
         self.operators_port = free_port()
         more = settings.pop("arguments", ())
         arguments = ["--workers", str(number), "--metrics", str(self.operators_port), *more]
-        super().__init__(directory, "workers_app:app", log=log, arguments=arguments, **settings)
+        app = settings.pop("app", "workers_app:app")
+        super().__init__(directory, app, log=log, arguments=arguments, **settings)
 
     def start(self) -> None:
         """Start, and wait until all workers serve."""
