@@ -6,6 +6,7 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -227,12 +228,13 @@ class Partition:
                 nursery.start_soon(until_it_breaks, self._look_again)
 
     async def _listen(self, connection: BaseConnection) -> None:
-        async for push in connection.push_messages:
-            message: Any = push
-            if message[0] in (b"message", b"smessage"):
-                self._take(message[2])
-            elif message[0] in (b"unsubscribe", b"sunsubscribe"):
-                raise RedisConnectionError("the server has ended the subscription")
+        async with aclosing(connection.push_messages) as pushes:
+            async for push in pushes:
+                message: Any = push
+                if message[0] in (b"message", b"smessage"):
+                    self._take(message[2])
+                elif message[0] in (b"unsubscribe", b"sunsubscribe"):
+                    raise RedisConnectionError("the server has ended the subscription")
 
     def _take(self, payload: bytes) -> None:
         """Announce what a hint brings, if it is the next one."""

@@ -163,6 +163,24 @@ class Cluster:
             self.servers[0].ask("CLUSTER", "MEET", "127.0.0.1", str(server.port))
         until(lambda: all(self._is_whole(server) for server in self.servers), "the cluster is whole")
 
+    def move(self, slot: int) -> None:
+        """Move a slot, with all its keys, to the next server."""
+        names = [server.ask("CLUSTER", "MYID") for server in self.servers]
+        owner = next(at for at, server in enumerate(self.servers) if self._has(server, slot))
+        other = (owner + 1) % len(self.servers)
+        source, target = self.servers[owner], self.servers[other]
+        target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", names[owner])
+        source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", names[other])
+        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", str(slot), "100").splitlines():
+            source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+        for server in (target, source, *self.servers):
+            server.ask("CLUSTER", "SETSLOT", str(slot), "NODE", names[other])
+
+    def _has(self, server: RedisServer, slot: int) -> bool:
+        own = next(line for line in server.ask("CLUSTER", "NODES").splitlines() if "myself" in line).split()[8:]
+        ranges = [part.partition("-") for part in own if not part.startswith("[")]
+        return any(int(first) <= slot <= int(last or first) for first, _, last in ranges)
+
     def _is_whole(self, server: RedisServer) -> bool:
         return (
             "cluster_state:ok" in server.ask("CLUSTER", "INFO") and server.ask("CLUSTER", "NODES").count("master") == 3

@@ -15,6 +15,7 @@ from triolet.event import Cursor, Draft, Event, Gap
 from triolet.limits import Limits
 from triolet.log.base import EventLog, Page
 from triolet.log.redis import RedisLog
+from triolet.log.redis_dial import slot_of
 from triolet.log.redis_partition import Partition
 
 from .servers import Cluster, RedisServer, running_watched
@@ -341,6 +342,30 @@ async def test_a_full_redis_refuses_appends_says_so_and_is_read_on(server: Redis
         server.ask("CONFIG", "SET", "maxmemory", "0")
         assert (await put(log, 3))[0].offset == 2
     assert not logging.getLogger("triolet").disabled
+
+
+async def test_channels_that_move_to_another_server_of_the_cluster_lose_nothing(cluster: Cluster) -> None:
+    returned: list[Event] = []
+    heard: list[Event] = []
+
+    async def publish(log: EventLog) -> None:
+        for number in range(60):
+            returned.extend(await put(log, number))
+            await trio.sleep(0.01)
+
+    async with RedisLog(f"{cluster.url}?prefix=moving&partitions=1", PATIENT).open() as log:
+        with log.tail() as tail:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(publish, log)
+                await trio.sleep(0.2)
+                await trio.to_thread.run_sync(cluster.move, slot_of("moving:0"))
+            while not heard or heard[-1] != returned[-1]:
+                events = await hear(tail)
+                heard += events or (await page(log, heard[-1].cursor if heard else OLDEST)).events
+        assert [event.offset for event in returned] == list(range(1, 61))
+        assert [event.data for event in (await page(log)).events] == list(range(60))
+        assert {event.offset for event in heard} == set(range(1, 61))
+        assert (await page(log, returned[0].cursor)).gap is None
 
 
 async def test_one_server_of_a_cluster_that_hangs_keeps_only_its_own_channels_waiting(cluster: Cluster) -> None:
