@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import selectors
 import socket
 import struct
@@ -50,6 +51,7 @@ class Follower:
         wrong: what it should not have been told, in words.
         lives: how many connections it has had.
         statuses: what its requests were answered with.
+        answered_by: the ``X-Worker`` of the answers, as a proxy may write it.
     """
 
     def __init__(self, transport: str, channel: str, after: str | None) -> None:
@@ -61,6 +63,7 @@ class Follower:
         self.wrong: list[str] = []
         self.lives = 0
         self.statuses: Counter[int] = Counter()
+        self.answered_by: list[str] = []
         self.due = 0.0
         self.socket: socket.socket | None = None
         self._decoder: EventStreamDecoder | WebSocketDecoder | None = None
@@ -113,9 +116,7 @@ class Follower:
             self._answer += data
             head, found, rest = self._answer.partition(b"\r\n\r\n")
             if found and self.transport in STREAMS:
-                status = int(head[9:12])
-                self.statuses[status] += 1
-                if status not in (101, 200):
+                if self._status(head) not in (101, 200):
                     return False
                 self._decoder = EventStreamDecoder() if self.transport == "sse" else WebSocketDecoder()
                 self._feed(rest)
@@ -130,6 +131,19 @@ class Follower:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.socket.close()
             self.socket = None
+
+    def give_up(self) -> None:
+        """Let this connection end at the next turn; safe from another thread."""
+        self.due = 0.0
+
+    def _status(self, head: bytes) -> int:
+        """What a head says, noted."""
+        status = int(head[9:12])
+        self.statuses[status] += 1
+        found = re.search(rb"\r\nx-worker: *([^\r]+)", head, re.IGNORECASE)
+        if found and status < 300:
+            self.answered_by.append(found[1].decode())
+        return status
 
     def _feed(self, data: bytes) -> None:
         assert self._decoder is not None
@@ -166,12 +180,11 @@ class Follower:
 
     def _take_answer(self, head: bytes, body: bytes) -> None:
         """An answer to a poll; one that was cut off is as none."""
-        self.statuses[int(head[9:12])] += 1
+        if self._status(head) != 200:
+            return
         try:
             answer = json.loads(body)
         except ValueError:
-            return
-        if "cursor" not in answer:
             return
         if answer["gap"]:
             self.wrong.append(f"told {answer['gap']} at {self.place}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from itertools import takewhile
 
 from tests.e2e.crowd import offset
@@ -30,7 +31,7 @@ def read(address: tuple[str, int], channel: str) -> Log:
     return found
 
 
-def check_follower(follower: Follower, log: Log) -> None:
+def check_follower(follower: Follower, log: Log, refusals: Collection[int] = (503,)) -> None:
     """A client's history is the log after its first cursor: no hole, nothing twice, nothing out of order."""
     assert not follower.wrong, (follower, follower.wrong[:3])
     assert follower.start is not None, follower
@@ -39,7 +40,7 @@ def check_follower(follower: Follower, log: Log) -> None:
         same = takewhile(lambda pair: pair[0] == pair[1], zip(follower.heard, expected, strict=False))
         at = sum(1 for _ in same)
         raise AssertionError(f"{follower}: heard {follower.heard[at : at + 3]}, the log has {expected[at : at + 3]}")
-    assert set(follower.statuses) <= {101, 200, 503}, follower.statuses
+    assert set(follower.statuses) <= {101, 200, *refusals}, follower.statuses
 
 
 def check_publisher(publisher: Publisher, log: Log) -> None:
