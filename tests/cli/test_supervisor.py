@@ -36,7 +36,7 @@ class Process:
         self.left.set()
 
     def die(self, code: int = -9) -> None:
-        self.code = code
+        self.code = self.code if self.ended.is_set() else code
         self.leave()
         self.decided.set()
         self.ended.set()
