@@ -196,18 +196,24 @@ async def test_another_process_is_heard_in_order(server: RedisServer) -> None:
         assert heard == [event for events in written for event in events]
 
 
-async def test_a_hint_that_was_lost_is_found_at_the_next_look(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with RedisLog(server.url, LIMITS).open() as mine, RedisLog(server.url, LIMITS).open() as other:
+@pytest.mark.parametrize("found", ["at the next look", "with the next hint"])
+async def test_a_hint_that_was_lost_is_found(found: str, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = LIMITS if found == "at the next look" else Limits(look_seconds=1_000)
+    async with RedisLog(server.url, limits).open() as mine, RedisLog(server.url, limits).open() as other:
         with mine.tail() as tail:
-            take = Partition._take
-            monkeypatch.setattr(Partition, "_take", lambda self, payload: None)
-            await put(other, 1)
-            await trio.sleep(0.05)
+            take, lost = Partition._take, trio.Event()
+            monkeypatch.setattr(
+                Partition, "_take", lambda self, payload: lost.set() if self in mine._partitions else None
+            )
+            with trio.fail_after(30):
+                await put(other, 1)
+                await lost.wait()
             monkeypatch.setattr(Partition, "_take", take)
-            assert list(await hear(tail)) == []
+            if found == "at the next look":
+                assert list(await hear(tail)) == []
             (event,) = await put(other, 2)
+            if found == "with the next hint":
+                assert list(await hear(tail)) == []
             assert list(await hear(tail)) == [event]
 
 
