@@ -87,6 +87,7 @@ async def test_each_process_knows_the_members_of_all(autojump_clock: MockClock) 
     async with cluster() as it:
         one, other = await it.start("one"), await it.start("other")
         one.join(ROOM, Member("ada"))
+        await wait_all_tasks_blocked()
         session = other.join(ROOM, Member("bob"))
         await wait_all_tasks_blocked()
         assert await here(one) == await here(other) == ["ada", "bob"]
