@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ RIGHTS = (
     "~{triolet:* resetchannels &{triolet:* -@all +evalsha +eval +subscribe +publish +info +time "
     "+hget +hset +hdel +get +set +xadd +xrange +xlen +xtrim +pexpire +del"
 )
-"""All that a user needs, as the documentation lists them."""
+"""All that a user needs."""
 
 RIGHTS_IN_A_CLUSTER = ("+cluster|slots", "+ssubscribe", "+spublish")
 """And these in a cluster; the latter two from Redis 7 on."""
@@ -81,6 +82,12 @@ FACTORIES: dict[str, Callable[[pytest.FixtureRequest], LogFactory]] = {
     "sentinel": _sentinel,
     "cluster": _cluster,
 }
+
+
+def test_the_documentation_lists_these_rights() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "redis.rst").read_text(encoding="utf-8")
+    assert f"on >password {RIGHTS}\n" in page
+    assert all(f"{right}" in page for right in RIGHTS_IN_A_CLUSTER)
 
 
 async def test_a_user_with_these_rights_and_no_others_can_use_the_default_prefix(shared: RedisServer) -> None:
