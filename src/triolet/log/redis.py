@@ -81,18 +81,23 @@ class RedisLog(EventLog):
             LogError: it does not let us in; the message says why.
         """
         failure: BaseException | None = None
-        with self._tail.opened():
-            async with trio.open_nursery() as nursery:
-                try:
-                    failure = await self._start(nursery)
-                    if failure is None:
-                        yield self
-                        await self._finish()
-                except BaseException as error:
-                    failure = error  # kept out of the nursery, which would wrap it in a group
-                for lane in self._lanes:
-                    lane.end()
-                nursery.cancel_scope.cancel()
+        try:
+            with self._tail.opened():
+                async with trio.open_nursery() as nursery:
+                    try:
+                        failure = await self._start(nursery)
+                        if failure is None:
+                            yield self
+                            await self._finish()
+                    except BaseException as error:
+                        failure = error  # kept out of the nursery, which would wrap it in a group
+                    self._is_ending = True
+                    for lane in self._lanes:
+                        lane.end()
+                    nursery.cancel_scope.cancel()
+        except trio.Cancelled:
+            if failure is None:
+                raise
         if failure is not None:
             raise failure
 

@@ -92,6 +92,10 @@ end
 
 local function time_of(entry) return (struct.unpack('>d', entry[2][2], 3)) end
 local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+-- Entries may be large: how many are fetched at once grows with how many were wanted.
+local function from(stream, offset, step, most)
+    return redis.call('XRANGE', stream, offset .. '-0', '+', 'COUNT', math.min(step, most)), math.min(step * 4, 64)
+end
 local function at(stream, offset) return redis.call('XRANGE', stream, offset .. '-0', offset .. '-0')[1] end
 """
 
@@ -119,9 +123,9 @@ local function drop(channel, stream, dedupe, most)
     local oldest = offset_of(first)
     if channel.head - oldest + 1 <= keep_events + math.min(math.floor(keep_events / 8) + 16, 256)
         and channel.bytes <= keep_bytes + keep_bytes / 8 and time_of(first) >= too_old - slack then return end
-    local from, done = oldest, false
-    while oldest - from < most and not done do
-        local some = redis.call('XRANGE', stream, oldest .. '-0', '+', 'COUNT', 64)
+    local begin, done, step, some = oldest, false, 4, nil
+    while oldest - begin < most and not done do
+        some, step = from(stream, oldest, step, 64)
         if #some == 0 then break end
         for _, entry in ipairs(some) do
             local kept = channel.head - oldest + 1
@@ -137,7 +141,7 @@ local function drop(channel, stream, dedupe, most)
     redis.call('XTRIM', stream, 'MINID', oldest .. '-0')
 end
 
-local function add(name, stream, dedupe, from, count)
+local function add(name, stream, dedupe, start, count)
     local kept = redis.pcall('XLEN', stream)
     if type(kept) == 'table' then return kept.err end
     local channel = channel_of(part, name)
@@ -146,7 +150,7 @@ local function add(name, stream, dedupe, from, count)
     if kept == 0 then channel.bytes = 0 end
     local first, blobs, repeats = channel.head + 1, {}, nil
     for i = 0, count - 1 do
-        local body, size, unique = ARGV[from + 3 * i], ARGV[from + 3 * i + 1], ARGV[from + 3 * i + 2]
+        local body, size, unique = ARGV[start + 3 * i], ARGV[start + 3 * i + 1], ARGV[start + 3 * i + 2]
         local earlier = unique ~= '' and redis.call('HGET', dedupe, unique)
         local entry = earlier and at(stream, earlier)
         if entry and entry[2][6] == unique then
@@ -182,16 +186,16 @@ local function add(name, stream, dedupe, from, count)
     local milliseconds = string.format('%.0f', math.min(keep_seconds * 1000, 1e14))
     redis.call('PEXPIRE', stream, milliseconds)
     redis.call('PEXPIRE', dedupe, milliseconds)
-    local start = cmsgpack.pack(name) .. cmsgpack.pack(first)
-    news[#news + 1] = '\\147' .. start .. '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
+    local place = cmsgpack.pack(name) .. cmsgpack.pack(first)
+    news[#news + 1] = '\\147' .. place .. '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
     return repeats or first
 end
 
-local results, from = {}, 10
+local results, next_arg = {}, 10
 for i = 1, (#KEYS - 2) / 2 do
-    local count = tonumber(ARGV[from + 1])
-    results[i] = add(ARGV[from], KEYS[2 * i + 1], KEYS[2 * i + 2], from + 2, count)
-    from = from + 2 + 3 * count
+    local count = tonumber(ARGV[next_arg + 1])
+    results[i] = add(ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2], next_arg + 2, count)
+    next_arg = next_arg + 2 + 3 * count
 end
 if #news > 0 then
     part.seq = part.seq + 1
@@ -250,10 +254,9 @@ if upto == -1 or upto >= after then
 elseif upto >= 0 then
     position = math.max(upto, oldest - 1)
 end
-local blobs, size = {}, 0
+local blobs, size, step, some = {}, 0, 4, nil
 while #blobs < limit and position + #blobs < head do
-    local start = (position + #blobs + 1) .. '-0'
-    local some = redis.call('XRANGE', stream, start, '+', 'COUNT', math.min(64, limit - #blobs))
+    some, step = from(stream, position + #blobs + 1, step, limit - #blobs)
     if #some == 0 then break end
     for _, entry in ipairs(some) do
         size = size + tonumber(entry[2][4])
