@@ -1,8 +1,8 @@
 """Hears that another process has written to a SQLite file: inotify(7), which the standard library does not have.
 
 What SQLite writes to its WAL is seen by others a moment later, when it has brought its shared memory up to date, of
-which inotify knows nothing. So whoever has committed rings a bell: the file's times are set to now. The WAL is watched as
-well, for a process that was killed before it rang.
+which inotify knows nothing. So whoever has committed rings a bell: the file's times are set to now. The WAL is watched
+as well, for a process that was killed before it rang.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from .base import Ask, Transport
 
 __all__ = ["Answer", "poll"]
 
+LEAVE_SECONDS = 0.5
+"""Over which long polls are answered when the server drains: thousands at once would hold up everybody else."""
+
 
 class Answer:
     """What a poll is answered with: ``status``, ``headers`` and ``body``."""
@@ -78,6 +81,7 @@ async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> 
 
     async def answer_when_draining() -> None:
         await surroundings.draining.wait()
+        await trio.sleep(surroundings.random.uniform(0, LEAVE_SECONDS))
         waiting.cancel()
 
     async with trio.open_nursery() as nursery:
