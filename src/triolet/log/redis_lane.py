@@ -28,6 +28,9 @@ BATCH_DRAFTS: Final = 512
 BATCH_BYTES: Final = 1 << 20
 """And the bytes of their data."""
 
+BYTES_PER_SECOND: Final = 4 << 20
+"""At which a busy server takes in what is large: for so much longer than ``limits.answer_seconds`` it is waited for."""
+
 PATIENCE_SECONDS: Final = 0.1
 """Between two looks whether an append's time is over."""
 
@@ -137,7 +140,8 @@ class Lane:
                     args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
         was_sent, batch.was_sent = batch.was_sent, True  # from here on, whatever becomes of this task
         try:
-            return await self._partition.call(connection, APPEND, keys, *args)
+            seconds = limits.answer_seconds + batch.size / BYTES_PER_SECOND
+            return await self._partition.call(connection, APPEND, keys, *args, seconds=seconds)
         except NOTHING_DONE:
             batch.was_sent = was_sent
             raise
@@ -156,6 +160,7 @@ class Lane:
             if batch.channels and (drafts > BATCH_DRAFTS or size > BATCH_BYTES):
                 break
             batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
+            batch.size += first.size
         return batch
 
     async def _give_up(self) -> None:
@@ -201,10 +206,11 @@ class _Waiting:
 class _Batch:
     """Appends that go out together, by channel. Sent again, it is the same, also for those who do not wait any more."""
 
-    __slots__ = ("channels", "number", "was_sent")
+    __slots__ = ("channels", "number", "size", "was_sent")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.size = 0
         self.channels: dict[str, list[_Waiting]] = {}
         self.was_sent = False
 

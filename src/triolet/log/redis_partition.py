@@ -152,13 +152,21 @@ class Partition:
                 raise translate(self._trouble, self._address) from self._trouble
         return self.connection
 
-    async def call(self, connection: BaseConnection, script: Script, keys: Sequence[str], *args: Argument) -> Any:
-        """Run a script. Raises what coredis does; TimeoutError makes the connection unusable."""
+    async def call(
+        self,
+        connection: BaseConnection,
+        script: Script,
+        keys: Sequence[str],
+        *args: Argument,
+        seconds: float | None = None,
+    ) -> Any:
+        """Run a script that may take so long. Raises what coredis does; AWAY makes the connection unusable."""
+        parts = (len(keys), *keys, *args)
         try:
             try:
-                return await connection.create_request(b"EVALSHA", script.sha, len(keys), *keys, *args)
+                return await connection.create_request(b"EVALSHA", script.sha, *parts, timeout=seconds)
             except NoScriptError:
-                return await connection.create_request(b"EVAL", script.text, len(keys), *keys, *args)
+                return await connection.create_request(b"EVAL", script.text, *parts, timeout=seconds)
         except AWAY:
             connection.invalidate()
             raise

@@ -167,8 +167,10 @@ async def test_an_answer_that_got_lost_is_not_a_second_append(
     call = Partition.call
     lost: list[object] = []
 
-    async def losing(self: Partition, connection: object, script: object, keys: Sequence[str], *args: object) -> object:
-        answer = await call(self, connection, script, keys, *args)  # type: ignore[arg-type]  # passed on as it came
+    async def losing(
+        self: Partition, connection: object, script: object, keys: Sequence[str], *args: object, **options: object
+    ) -> object:
+        answer = await call(self, connection, script, keys, *args, **options)  # type: ignore[arg-type]  # as it came
         if len(keys) > 2 and not lost:
             lost.append(answer)
             connection.invalidate()  # type: ignore[attr-defined]
