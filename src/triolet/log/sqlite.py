@@ -40,7 +40,7 @@ GROUP_BYTES: Final = 4 << 20
 READERS: Final = 2
 """Connections to read with, a thread each: a page that must come from a slow disk does not hold up all."""
 
-REST_SECONDS: Final = 0.01
+REST_SECONDS: Final = 0.005
 """Between two looks for what other processes have committed, while something is being committed all the time."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -61,7 +61,7 @@ class SqliteLog(EventLog):
 
     All appends that wait are committed together, in one transaction, by one task. Epoch, offsets and dedupe
     keys live as long as the file. Other processes of the same machine may append to the same file: offsets stay without
-    holes, and ``tail`` tells of their events as of this process's, in the order of their commits, within some 20 ms.
+    holes, and ``tail`` tells of their events as of this process's, in the order of commits, some milliseconds later.
 
     Args:
         path: the file; made if it does not exist, in a folder that does. Relative to the working directory
