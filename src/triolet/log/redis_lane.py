@@ -108,12 +108,17 @@ class Lane:
                 self._settled.unpark_all()
                 await self._work.park()
                 continue
+            was_sent = batch.was_sent
             try:
                 epoch, seq, stamp, results = await self._send(batch, connection)
             except AWAY:
                 raise
             except RedisError as error:
-                batch.fail(translate(error, self._address))
+                refusal = translate(error, self._address)
+                # What was sent before may still wait somewhere, and be taken in when the reason to refuse it is gone.
+                batch.fail(
+                    LogUncertain(f"{refusal}; it had been sent before, and may be stored") if was_sent else refusal
+                )
             else:
                 await self._partition.hear(epoch.decode(), seq)
                 batch.succeed(epoch.decode(), _time_in(stamp), results)

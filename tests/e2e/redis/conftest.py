@@ -35,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A server with a replica and a sentinel, of which nobody fails."""
-    with running_watched(tmp_path_factory.mktemp("watched")) as servers:
+    with running_watched(tmp_path_factory.mktemp("watched"), 60_000) as servers:
         yield servers
 
 

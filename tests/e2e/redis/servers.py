@@ -190,9 +190,13 @@ class Cluster:
 @contextmanager
 def running_cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster for the time of a block."""
+    patient = ("--cluster-node-timeout", "60000")  # a busy machine must not look like a dead server
     with ExitStack() as stack:
         cluster = Cluster(
-            [stack.enter_context(running(folder / str(number), "--cluster-enabled", "yes")) for number in range(3)]
+            [
+                stack.enter_context(running(folder / str(number), "--cluster-enabled", "yes", *patient))
+                for number in range(3)
+            ]
         )
         cluster.join()
         yield cluster
@@ -216,8 +220,8 @@ class Watched:
 
 
 @contextmanager
-def running_watched(folder: Path) -> Iterator[Watched]:
-    """Such a set for the time of a block."""
+def running_watched(folder: Path, patience_ms: int) -> Iterator[Watched]:
+    """Such a set for the time of a block. The sentinel waits so long for a server that is silent."""
     with running(folder / "master", "--repl-diskless-sync-delay", "0") as master, ExitStack() as stack:
         options = ("--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0")
         replica = stack.enter_context(running(folder / "replica", *options))
@@ -225,7 +229,7 @@ def running_watched(folder: Path) -> Iterator[Watched]:
         sentinel = RedisServer(folder / "sentinel", sentinel=True)
         (sentinel.folder / "sentinel.conf").write_text(
             f"sentinel monitor mine 127.0.0.1 {master.port} 1\n"
-            "sentinel down-after-milliseconds mine 300\nsentinel failover-timeout mine 2000\n"
+            f"sentinel down-after-milliseconds mine {patience_ms}\nsentinel failover-timeout mine 2000\n"
         )
         stack.callback(sentinel.stop)
         sentinel.start()

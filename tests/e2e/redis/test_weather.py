@@ -312,7 +312,7 @@ async def test_a_redis_that_comes_back_older_is_a_gap_to_whoever_has_seen_more(s
 
 
 async def test_a_replica_that_takes_over_without_the_last_events_is_found_out(tmp_path: Path) -> None:
-    with running_watched(tmp_path) as servers:
+    with running_watched(tmp_path, 300) as servers:
         async with RedisLog(servers.url, PATIENT).open() as mine, RedisLog(servers.url, PATIENT).open() as other:
             kept = await put(mine, 1, 2)
             servers.master.ask("WAIT", "1", "10000")
