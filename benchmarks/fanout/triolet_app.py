@@ -7,6 +7,7 @@ peers' does, and its CPU counts.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +19,7 @@ from benchmarks.fanout.payload import CHANNEL, data
 from triolet import Triolet
 
 app = QuartTrio(__name__)
-live = Triolet(app, log="memory:")
+live = Triolet(app, log=os.environ.get("BENCH_LOG", "memory:"))
 published = 0
 publishing = running = False
 

@@ -7,6 +7,7 @@ What a user types is here:
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
+- ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
 - ``EventLog``: the contract of a log of your own
 - ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
   ``live.explain(conn)`` give
@@ -24,10 +25,12 @@ from .errors import (
     ConnectionEnded,
     CursorError,
     DataError,
+    LogAway,
     LogBroken,
     LogBusy,
     LogError,
     LogFull,
+    LogUncertain,
     NotServingError,
     TrioletError,
     UnknownConnectionError,
@@ -36,6 +39,7 @@ from .event import Cursor, Draft, Event, Gap
 from .hub import policies
 from .limits import Limits
 from .log import EventLog
+from .roster import Member, Roster
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -56,11 +60,15 @@ __all__ = [
     "Explanation",
     "Gap",
     "Limits",
+    "LogAway",
     "LogBroken",
     "LogBusy",
     "LogError",
     "LogFull",
+    "LogUncertain",
+    "Member",
     "NotServingError",
+    "Roster",
     "Statistics",
     "Triolet",
     "TrioletError",

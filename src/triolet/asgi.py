@@ -18,8 +18,10 @@ from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGILifespan, TrioASGIWebsocketConnection
 from werkzeug.exceptions import HTTPException
 
+from .connection.connection import Permission
 from .errors import LogError, where
 from .hub import Policy
+from .roster import Member
 from .transports.base import AskError, Headers, Scope, Transport, check_origin, header, middleware_between, parse_ask
 from .transports.polling import poll
 from .transports.sse import serve_sse, way_out
@@ -52,13 +54,14 @@ _OWN_HEADERS = {b"content-type", b"content-length"}
 
 class Decision(msgspec.Struct, frozen=True):
     """A view said yes: to a channel, or to a socket with the app's handler. ``headers`` are the response's
-    (a renewed session's cookie, say); ``policy`` is the route's."""
+    (a renewed session's cookie, say); ``policy`` is the route's; ``member`` is who asks, if they are to be present."""
 
     channel: str | None
     handler: Handler | None = None
     raw: bool = False
     headers: list[tuple[bytes, bytes]] = []
     policy: Policy | None = None
+    member: Member | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -155,9 +158,10 @@ async def _serve_http(app: Any, scope: Scope, decision: Decision, headers: Heade
     try:
         if ask.transport is Transport.SSE:
             outlet, codec = way_out(scope, send, service.budget, through_asgi=middleware_between(app))
-            await serve_sse(service.surroundings, scope, outlet, codec, channel, ask, headers, send, decision.policy)
+            permission = Permission(channel, ask.after, decision.policy, decision.member)
+            await serve_sse(service.surroundings, scope, outlet, codec, permission, headers, send)
             return
-        answer = await poll(service.surroundings, channel, ask, header(scope, b"if-none-match"))
+        answer = await poll(service.surroundings, channel, ask, header(scope, b"if-none-match"), decision.member)
     except LogError as error:
         logger.error("a poll or stream could not be served: %s", where(error))
         raise UNAVAILABLE from None

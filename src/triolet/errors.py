@@ -14,8 +14,10 @@
     │   └── BadRequest          HTTP that cannot be served (wire/framing.py)
     ├── AskError              a request on a channel's URL that is refused (transports/base.py)
     ├── LogError              the store's fault: nothing was announced to anyone
-    │   ├── LogFull             no room on the disk
+    │   ├── LogFull             no room on the disk, or in the memory of Redis
     │   ├── LogBusy             locked by another for longer than the bound
+    │   ├── LogAway             cannot be reached for longer than the bound; an append is surely not stored
+    │   ├── LogUncertain        went away during an append, which may be stored: repeat it with the same dedupe
     │   └── LogBroken           not readable as a log of ours
     └── ConnectionEnded       the client is gone or was given up: carries the Closing
 """
@@ -33,10 +35,12 @@ __all__ = [
     "CursorError",
     "DataError",
     "LocalError",
+    "LogAway",
     "LogBroken",
     "LogBusy",
     "LogError",
     "LogFull",
+    "LogUncertain",
     "NotServingError",
     "RemoteError",
     "TrioletError",
@@ -101,7 +105,8 @@ class CursorError(RemoteError):
 
 
 class LogError(TrioletError):
-    """The store could not do it. An append that raised this was announced to nobody."""
+    """The store could not do it. An append that raised this is not stored and was announced to nobody, but see
+    LogUncertain."""
 
 
 class LogFull(LogError):
@@ -110,6 +115,15 @@ class LogFull(LogError):
 
 class LogBusy(LogError):
     """The store is locked by another for longer than the bound."""
+
+
+class LogAway(LogError):
+    """The store cannot be reached, for longer than the bound. What was to be appended is surely not in the log."""
+
+
+class LogUncertain(LogError):
+    """The store went away during an append, for longer than the bound: it may be in the log, or come to be in it. A
+    repeat with the same ``dedupe`` is safe; without one it may store the event twice."""
 
 
 class LogBroken(LogError):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -22,13 +23,14 @@ from .errors import ChannelNameError, ConfigError, DataError, NotServingError
 from .event import Draft, Event, check_channel
 from .hub import Policy
 from .limits import Limits
-from .log import EventLog, open_log
+from .log import EventLog, MemoryLog, open_log
+from .roster import Member, Roster, presence_channel
 from .server.guard_app import bounded_websockets
 from .service import Service
 from .statistics import Statistics
 from .upgrades import AppUpgrades
 
-__all__ = ["Triolet"]
+__all__ = ["Presence", "Triolet"]
 
 logger = logging.getLogger("triolet")
 
@@ -53,7 +55,8 @@ class Triolet:
     Args:
         app: the app, or None where :meth:`init_app` is called later (the factory pattern).
         log: where events are kept: ``memory:``, ``sqlite:///file.db`` (relative to the working directory),
-            ``sqlite:////absolute/file.db``, or an :class:`EventLog` of your own.
+            ``sqlite:////absolute/file.db``, ``redis://host:6379/0`` (and what else :func:`triolet.log.open_log`
+            knows), or an :class:`EventLog` of your own.
         limits: what a client, a channel and the process may take.
         origins: origins besides the own one whose pages may follow, as a browser writes them
             (``https://shop.example``). Behind a proxy that ends TLS, list the public origin.
@@ -121,6 +124,7 @@ class Triolet:
         rule: str,
         *,
         policy: Policy | None = None,
+        member: Callable[..., Any] | None = None,
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
     ) -> Callable[[View], View]:
@@ -133,6 +137,9 @@ class Triolet:
             rule: the URL rule, as for ``app.route``.
             policy: what happens when a client of this route stays behind; None is the app's. Polls have none: they
                 ask for what they want.
+            member: who a client is to the others (see :meth:`presence`): a function of the URL's values as the view is,
+                called after it in the same context, that returns an id, a :class:`Member`, or None for nobody. One that
+                is not ``async`` is called in the event loop.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
         """
@@ -143,7 +150,8 @@ class Triolet:
                 answer = await current_app.ensure_async(view)(*args, **kwargs)
                 if not isinstance(answer, str):
                     return answer
-                return _decided(Decision(_channel_name(answer), policy=policy))
+                who = None if member is None else await _who(member(*args, **kwargs))
+                return _decided(Decision(_channel_name(answer), policy=policy, member=who))
 
             self._route(rule, endpoint or view.__name__, decide, blueprint)
             return view
@@ -201,6 +209,7 @@ class Triolet:
         Raises:
             DataError, ChannelNameError: it cannot be published; the message says why.
             LogError: it was not stored, and is announced to nobody.
+            LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
             NotServingError: the app is not being served.
 
         Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
@@ -240,6 +249,31 @@ class Triolet:
             NotServingError: the app is not being served.
         """
         return self.service.log
+
+    # --- presence
+
+    def presence(self, channel: str) -> Presence:
+        """Who follows a channel, in all processes of the same log: those whose route has a ``member``.
+
+        ::
+
+            @live.channel("/orders/<order_id>/events", member=lambda order_id: session["user"])
+            async def order_events(order_id: str) -> str:
+                return f"orders/{order_id}"
+
+            @live.channel("/orders/<order_id>/presence")
+            async def order_presence(order_id: str) -> str:
+                return live.presence(f"orders/{order_id}").channel     # a channel of its own: join and leave
+
+            @app.get("/orders/<order_id>/members")
+            async def members(order_id: str):
+                roster = await live.presence(f"orders/{order_id}").roster()
+                return {"members": roster.members, "cursor": str(roster.cursor)}
+
+        Raises:
+            ChannelNameError: no channel can be called so.
+        """
+        return Presence(self, presence_channel(channel), channel)
 
     # --- for whoever operates it
 
@@ -321,7 +355,15 @@ class Triolet:
             raise failed
 
     def _make_service(self, app: QuartTrio | None) -> Service:
-        return Service(app, self._open_log, self.limits, self.origins, deflate=self._deflate, policy=self._policy)
+        return Service(
+            app,
+            self._open_log,
+            self.limits,
+            self.origins,
+            deflate=self._deflate,
+            policy=self._policy,
+            in_memory=self._log == "memory:" or isinstance(self._log, MemoryLog),
+        )
 
     def _open_log(self) -> EventLog:
         return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log
@@ -334,6 +376,28 @@ class Triolet:
         self._routes.append((rule, endpoint, view))
         for service in self._services:
             service.app.add_url_rule(rule, endpoint, view, methods=["GET"])
+
+
+class Presence:
+    """Who follows a channel. Made by :meth:`Triolet.presence`.
+
+    Attributes:
+        channel: where joins and leaves are told, as events with cursors like any other's.
+    """
+
+    def __init__(self, live: Triolet, told: str, channel: str) -> None:
+        self._live = live
+        self.channel = told
+        self._of = channel
+
+    async def roster(self) -> Roster:
+        """Who is present now, and the cursor in :attr:`channel` after which to hear of changes.
+
+        Raises:
+            LogError: the log cannot be read.
+            NotServingError: the app is not being served.
+        """
+        return await self._live.service.attendance.roster(self._of)
 
 
 def _decided(decision: Decision) -> Response:
@@ -350,6 +414,12 @@ def _channel_name(name: str) -> str:
         return check_channel(name)
     except ChannelNameError:
         abort(404)
+
+
+async def _who(answer: Any) -> Member | None:
+    """What a route's ``member`` has returned, as a member."""
+    who = await answer if isawaitable(answer) else answer
+    return Member(who) if isinstance(who, str) else who
 
 
 async def _call(app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Any) -> None:

@@ -49,6 +49,9 @@ class Limits:
     """A WebSocket peer that sent nothing, not even a pong, for so long is gone."""
     policy_seconds: float = 1
     """Between two looks at a policy while its client takes nothing."""
+    leaves_per_second: float = 1_000
+    """Clients that a draining server asks to leave, each second: others must let them in. Half of the time that
+    ``--grace`` leaves to clients is enough in any case."""
     goodbye_seconds: float = 2
     """For the last words of a connection, and for the peer's close frame."""
 
@@ -97,11 +100,24 @@ class Limits:
     keep_bytes: int = 64 << 20
     """Most bytes of a channel's events that are kept."""
 
+    # --- presence
+    lease_seconds: float = 15
+    """A process of which nothing was heard for so long is taken for dead, and its members leave. It is heard three
+    times in that time."""
+
     # --- publishing
     event_bytes: int = 1 << 20
     """Largest event, as JSON."""
     lock_seconds: float = 5
     """How long an append waits for a locked database."""
+
+    # --- a log on a server
+    away_seconds: float = 5
+    """How long an append, or who reads, waits for a log that is away."""
+    answer_seconds: float = 2
+    """How long connecting to the log's server, or one answer of it, may take before it counts as away."""
+    look_seconds: float = 1
+    """Between two looks for what no hint told of: how late a missed hint is found."""
 
     # --- the process
     connections: int = 50_000

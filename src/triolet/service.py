@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .attendance import Attendance
 from .budget import Budget
 from .clock import wall_time
 from .connection import Surroundings
@@ -23,7 +24,7 @@ from .hub import Hub, Policy
 from .limits import Limits
 from .log import EventLog
 from .metrics import Metrics
-from .server.stream import BUDGET_KEY, DRAINING_KEY, METRICS_KEY
+from .server.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY
 from .statistics import Statistics, gather
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ __all__ = ["Service"]
 
 logger = logging.getLogger("triolet")
 
+LEAVE_SECONDS = 5
+"""Within which everybody is asked to leave, where the server does not say."""
+
 
 class Service:
     """One app's log and hub. It stands in ``app.extensions["triolet"]``.
@@ -41,6 +45,7 @@ class Service:
         app: the app; None outside of one.
         upgrades: who serves the app's WebSockets.
         attended: whether a server of ours serves the app, and says when it drains.
+        in_memory: whether the log is known to this process only.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
         make_log: makes the log, each time the app's life begins. Tests put another there.
     """
@@ -56,14 +61,17 @@ class Service:
         *,
         deflate: bool = False,
         policy: Policy | None = None,
+        in_memory: bool = False,
     ) -> None:
         self.app = app
+        self.in_memory = in_memory
         self.limits = limits
         self.origins = origins
         self.deflate = deflate
         self.policy = policy
         self.attended = False
         self.draining = trio.Event()
+        self._leave_seconds = LEAVE_SECONDS
         self.random = random.Random()
         self.budget = Budget(limits.memory_bytes)
         self.metrics = Metrics()
@@ -97,10 +105,18 @@ class Service:
         """The app's life begins, on a server that has left this ``state`` for it."""
         self.attended = DRAINING_KEY in state
         self.draining = state[DRAINING_KEY] if self.attended else trio.Event()
+        self._leave_seconds = state.get(LEAVE_KEY, LEAVE_SECONDS)
         self.budget = state[BUDGET_KEY] if self.attended else Budget(self.limits.memory_bytes)
         self.metrics = state[METRICS_KEY] if self.attended else Metrics()
         if not self.attended:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
+
+    @property
+    def attendance(self) -> Attendance:
+        """Who is present. Raises NotServingError."""
+        attendance = self.surroundings.attendance
+        assert attendance is not None, "every service has one"
+        return attendance
 
     @property
     def hub(self) -> Hub:
@@ -122,6 +138,7 @@ class Service:
             hub = Hub(log, self.limits, self.budget, self.metrics)
             await nursery.start(hub.run)
             self._log = log
+            attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
             self._surroundings = surroundings = Surroundings(
                 hub,
                 self.limits,
@@ -133,13 +150,15 @@ class Service:
                 self.policy,
                 self.metrics,
                 self._ended,
+                attendance=attendance,
             )
             nursery.start_soon(surroundings.alarm.run)
             nursery.start_soon(relieve, surroundings)
-            nursery.start_soon(drain, surroundings)
+            nursery.start_soon(drain, surroundings, self._leave_seconds)
             try:
                 task_status.started()
                 await self._stopping.wait()
+                await attendance.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(surroundings)
                 self._log = self._surroundings = None

@@ -152,7 +152,7 @@ class AppUpgrades:
                     takes_messages=decision.handler is not None,
                 )
                 if decision.channel is not None:
-                    await conn.add_follower(decision.channel, ask.after, policy=decision.policy)
+                    await conn.add_follower(decision.channel, ask.after, None, decision.policy, decision.member)
                 elif not decision.raw:
                     conn.greet()
                 return conn, decision
@@ -176,7 +176,7 @@ class AppUpgrades:
                 check_origin(request.scope, service.origins, always=False)
                 ask = parse_ask(request.scope, service.limits)
                 conn = Connection(service.surroundings, outlet, SSE_CHUNKED)
-                await conn.add_follower(decision.channel, ask.after, policy=decision.policy)
+                await conn.add_follower(decision.channel, ask.after, None, decision.policy, decision.member)
                 return conn, kept
             except AskError as error:
                 return refusal_of(error, kept)
@@ -209,7 +209,7 @@ class _Follows:
         decision = await decide(self._app, request)
         if not isinstance(decision, Decision) or decision.channel is None:
             return None
-        return Permission(decision.channel, after, decision.policy)
+        return Permission(decision.channel, after, decision.policy, decision.member)
 
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"

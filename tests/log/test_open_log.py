@@ -11,6 +11,8 @@ from triolet.errors import ConfigError, LogError
 from triolet.event import Draft
 from triolet.limits import Limits
 from triolet.log import MemoryLog, open_log
+from triolet.log.redis import RedisLog
+from triolet.log.redis_address import RedisAddress
 from triolet.log.sqlite import SqliteLog
 
 
@@ -46,8 +48,18 @@ async def test_an_absolute_file_is_named(tmp_path: Path) -> None:
         ("memory", "names no log"),
         ("orders.db", "names no log"),
         ("postgresql://localhost/x", "names no log"),
-        ("redis://localhost/0", "not available yet"),
-        ("rediss://localhost/0", "not available yet"),
+        ("redis://localhost/x", "the db of a Redis URL"),
+        ("redis://localhost/0/1", "the path of this Redis URL"),
+        ("redis://localhost:port", "the port of a Redis URL"),
+        ("redis://localhost?prefix={a}", "prefix= of a Redis URL"),
+        ("redis://localhost?start=later", "start= of a Redis URL"),
+        ("redis://localhost?colour=red", "has no option colour"),
+        ("redis+file://localhost", "this is no Redis URL"),
+        ("redis+sentinel://localhost", "needs the service's name"),
+        ("redis+cluster://localhost/1", "the path of this Redis URL"),
+        ("redis://[::1", "cannot be read"),
+        ("rediss://localhost?ca=/no/such", "certificates"),
+        ("unix://", "the path of this Redis URL"),
         ("sqlite:", "names no file"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
@@ -69,3 +81,33 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=f"make the folder {tmp_path / 'no' / 'such'} first"):
         async with log.open():
             pytest.fail("opened")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://localhost", RedisAddress((("localhost", 6379),))),
+        ("redis://", RedisAddress((("localhost", 6379),))),
+        ("redis://[::1]:7000/3?prefix=shop", RedisAddress((("::1", 7000),), db=3, prefix="shop")),
+        ("redis://:p%40ss@host/0?start=wait", RedisAddress((("host", 6379),), password="p@ss", wait=True)),
+        ("redis://me:pw@host", RedisAddress((("host", 6379),), username="me", password="pw")),
+        ("unix:///run/redis%20one.sock?db=2", RedisAddress(path="/run/redis one.sock", db=2)),
+        (
+            "redis+sentinel://a,b:26380/mine/1",
+            RedisAddress((("a", 26379), ("b", 26380)), service="mine", db=1),
+        ),
+        ("redis+cluster://a:1,b:2", RedisAddress((("a", 1), ("b", 2)), is_cluster=True, partitions=16)),
+        ("redis+cluster://a?partitions=64", RedisAddress((("a", 6379),), is_cluster=True, partitions=64)),
+    ],
+)
+def test_a_redis_is_named(url: str, expected: RedisAddress) -> None:
+    assert RedisAddress.parse(url) == expected
+    assert isinstance(open_log(url), RedisLog)
+
+
+def test_no_error_and_no_repr_tells_a_password() -> None:
+    address = RedisAddress.parse("redis://me:secret@host/0")
+    assert "secret" not in f"{address!r} {address}"
+    with pytest.raises(ConfigError) as caught:
+        open_log("redis://me:secret@host/0?colour=red")
+    assert "secret" not in str(caught.value)

@@ -11,7 +11,7 @@ file is unlocked by another log's thread, not by the test, they allow any number
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from trio.testing import MockClock
 from triolet.errors import ConfigError, NotServingError
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
-from triolet.log import sqlite
+from triolet.log import sqlite, sqlite_changes, sqlite_write
 from triolet.log.sqlite import SqliteLog
 
 OLDEST = Cursor("", 0)
@@ -137,11 +137,79 @@ async def test_two_processes_append_without_holes(path: Path, autojump_clock: Mo
             async with trio.open_nursery() as nursery:
                 for log, value in ((one, "one"), (two, "two")) * 3:
                     nursery.start_soon(publish, log, value)
-            heard = await anext(tail)
+            heard = await _heard(tail, 240)
         events = await _all(one)
         assert await _all(two) == events
         assert [event.offset for event in events] == list(range(1, 241))
-        assert list(heard) == [event for event in events if event.data == "one"]
+        assert heard == events
+
+
+async def _heard(tail: AsyncIterator[Sequence[Event]], count: int) -> list[Event]:
+    """So many events of a tail that has lost none."""
+    heard: list[Event] = []
+    while len(heard) < count:
+        batch = await anext(tail)
+        assert batch, "some were lost"
+        heard += batch
+    return heard
+
+
+async def test_a_tail_tells_what_others_append_to_many_channels_in_the_order_of_commits(path: Path) -> None:
+    async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
+        with one.tail() as tail:
+            appended: list[Event] = []
+            for turn in range(60):
+                log = two if turn % 3 else one
+                appended += await log.append(f"c{turn % 5}", _drafts(*range(turn % 4 + 1)))
+                if turn % 7 == 0:
+                    repeated = [Draft.of(turn, dedupe="once")]
+                    first = turn == 0
+                    appended += [*(await two.append("d", repeated))] if first else []
+                    await one.append("d", repeated)
+            assert await _heard(tail, len(appended)) == appended
+
+
+async def test_a_tail_that_is_too_far_behind_others_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_write, "TRIM_CHANGES", "DELETE FROM changes WHERE number <= ? - 2")
+    async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
+        with one.tail() as tail:
+            async with one._announcing:  # it does not get round to listening meanwhile
+                for number in range(5):
+                    await two.append("a", _drafts(number))
+            assert await anext(tail) == ()
+            assert [event.data for event in await anext(tail)] == [3, 4]
+
+
+async def test_much_that_others_append_is_read_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_changes, "EVENTS_AT_ONCE", 7)
+    async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
+        with one.tail() as tail:
+            appended = []
+            async with one._announcing:
+                for number in range(20):
+                    appended += await two.append("a", _drafts(*range(number)) or _drafts("none"))
+            assert await _heard(tail, len(appended)) == appended
+
+
+async def test_without_inotify_a_tail_hears_of_others_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr("triolet.log.sqlite_watch.ctypes.CDLL", lambda *_, **__: object())
+    async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
+        with one.tail() as tail:
+            appended = await two.append("a", _drafts(1))
+            assert await _heard(tail, 1) == appended
+
+
+async def test_a_file_of_an_older_form_is_taken_over(path: Path) -> None:
+    async with SqliteLog(path).open() as log:
+        await log.append("a", _drafts(1))
+    _rows(path, "DROP TABLE changes; PRAGMA user_version = 1")
+    async with SqliteLog(path).open() as log, SqliteLog(path).open() as other:
+        with other.tail() as tail:
+            (event,) = await log.append("a", _drafts(2))
+            assert event.offset == 2
+            assert await _heard(tail, 1) == [event]
 
 
 async def test_a_channel_that_two_processes_begin_is_one(path: Path) -> None:

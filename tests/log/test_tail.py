@@ -77,6 +77,33 @@ async def test_a_batch_over_every_bound_is_still_heard() -> None:
         assert _offsets(await anext(listener)) == [2, 3, 4]
 
 
+async def test_a_listener_is_told_of_a_loss_and_then_only_what_came_after_it() -> None:
+    tail = Tail()
+    with tail.opened(), tail.listen() as listener:
+        tail.announce(_events(1, 2))
+        tail.lose()
+        tail.announce(_events(4))
+        assert list(await anext(listener)) == []
+        assert _offsets(await anext(listener)) == [4]
+        assert tail.statistics().dropped == 2
+
+
+async def test_a_waiting_listener_is_told_of_a_loss_at_once() -> None:
+    tail = Tail()
+    heard: list[Sequence[Event]] = []
+
+    async def listen() -> None:
+        with tail.listen() as listener:
+            heard.append(await anext(listener))
+
+    with tail.opened():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.testing.wait_all_tasks_blocked()
+            tail.lose()
+    assert heard == [()]
+
+
 async def test_a_listener_hears_the_rest_and_then_the_end() -> None:
     tail = Tail()
     with tail.opened():

@@ -210,6 +210,16 @@ async def test_an_app_without_triolet_is_served_too(lifespan: str, autojump_cloc
         assert (await server.get("/")).body == b"plain"
 
 
+async def test_an_app_that_returns_from_its_lifespan_knows_none(autojump_clock: MockClock) -> None:
+    async def plain(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+            await send({"type": "http.response.body", "body": b"plain"})
+
+    async with serve(plain) as server:
+        assert (await server.get("/")).body == b"plain"
+
+
 # --- admission
 
 

@@ -215,7 +215,7 @@ def test_it_is_light(pytester: pytest.Pytester) -> None:
     script = "import sys, triolet.testing.plugin; print(*sys.modules)"
     loaded = pytester.run(sys.executable, "-c", script).outlines[0].split()
     assert "triolet.testing.plugin" in loaded
-    assert not {"quart", "quart_trio", "hypercorn", "apsw", "trio_websocket"} & set(loaded)
+    assert not {"quart", "quart_trio", "hypercorn", "apsw"} & set(loaded)
 
 
 def test_workers_of_xdist_get_the_seed_of_their_controller(project: pytest.Pytester) -> None:

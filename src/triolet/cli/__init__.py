@@ -19,9 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.add_arguments(commands.add_parser("serve", help="serve an app", description="Serve an app."))
     hunting = "Play the server, its clients, faults and restarts from seeds, and check every promise."
     hunt.add_arguments(commands.add_parser("hunt", help="look for bugs by simulation", description=hunting))
-    options = parser.parse_args(arguments)
+    written = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(written)
     try:
-        return {"serve": serve.run, "hunt": hunt.run}[options.command](options)
+        return hunt.run(options) if options.command == "hunt" else serve.run(options, written)
     except TrioletError as error:
         print(f"triolet: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
         return 1

@@ -1,35 +1,36 @@
-"""``triolet serve``: one app, on one worker."""
+"""``triolet serve``: one app, on one worker or on several."""
 
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import logging
 import os
 import signal
 import socket
 import ssl
-import stat
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 
 import trio
 
 from ..errors import ConfigError
-from ..server.worker import Settings, Worker, raise_descriptor_limit
+from ..server.status import serve_status_on
+from ..server.worker import Settings, close_listener, raise_descriptor_limit
+from .children import CONTROL_OPTION, starter
+from .control import Control
+from .listening import address, bind, bind_shared, bind_status
+from .process import serve_alone, serve_supervised
+from .supervisor import Place, Supervisor
 
 __all__ = ["add_arguments", "run"]
 
 logger = logging.getLogger("triolet.server")
 
-COLLECT_AFTER = (5_000, 20, 100)
-"""New objects, less those that went, before the collector looks at the young ones, and how often of that at the
-older ones too (Python: 700, 10, 10). Ten thousand connections are a million objects, looked at in one go."""
+BIND = "127.0.0.1:8000"
+MOST_WORKERS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where to listen: host:port, [ipv6]:port or unix:path; may be repeated (127.0.0.1:8000)",
     )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="processes that serve, under a supervisor that starts them again, and all anew at SIGHUP (this one alone)",
+    )
+    parser.add_argument(CONTROL_OPTION, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
         "--grace", type=_seconds, default=10.0, help="seconds from SIGTERM to the end, whatever clients do (10)"
@@ -58,52 +66,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root-path", default="", help="the path below which requests come in, as ASGI's root_path")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit code."""
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code.
+
+    Args:
+        options: what :func:`add_arguments` has declared.
+        arguments: the same as they were written, for the workers' processes.
+    """
+    several = options.workers is not None
     logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+        level=options.log_level.upper(),
+        format=f"%(asctime)s {'%(process)d ' if several else ''}%(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
     )
+    if several and options.control is None:
+        return trio.run(_supervise, options, arguments)
     app = load_app(options.app, options.app_dir)
     settings = settings_for(app, options)
     raise_descriptor_limit()
-    listeners = [bind(text) for text in options.bind or ["127.0.0.1:8000"]]
+    if options.control is not None:
+        control = Control(socket.socket(fileno=options.control))
+        return int(trio.run(serve_supervised, app, settings, control))
+    listeners = [bind(text) for text in options.bind or [BIND]]
     status = [] if options.metrics is None else [bind_status(options.metrics)]
-    return int(trio.run(_serve, app, settings, listeners, status))
+    return int(trio.run(serve_alone, app, settings, listeners, status))
 
 
-async def _serve(app: Any, settings: Settings, listeners: list[socket.socket], status: Sequence[socket.socket]) -> bool:
-    """Serve until told to stop. Returns whether the app failed."""
-    worker = Worker(app, settings)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-
-        async def stop() -> None:
-            await anext(signals)
-
-        async with trio.open_nursery() as nursery:
-
-            async def serve(task_status: trio.TaskStatus[None]) -> None:
-                await worker.run(listeners, stop, status=status, task_status=task_status)
-
-            await nursery.start(serve)
-            calm_collector()
-            for listener in status:
-                logger.info("metrics and health on %s", _address("http", listener))
-            scheme = "http" if settings.tls is None else "https"
-            for listener in listeners:
-                logger.info("serving on %s", _address(scheme, listener))
-    logger.info("ended")
-    return worker.failed
-
-
-def calm_collector() -> None:
-    """Have Python look for cyclic garbage less often, and no longer among the modules and the app.
-
-    Connections make many objects that live long, and next to no cycles: when thousands come at once, the collector's
-    defaults took a tenth of the time, and the live clients waited.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+async def _supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Serve with several workers. Returns the exit code."""
+    status = [] if options.metrics is None else [bind_status(options.metrics)]
+    shared = [bind_shared(text, options.workers) for text in options.bind or [BIND]]
+    places = [Place(number, listeners) for number, listeners in enumerate(zip(*shared, strict=True))]
+    scheme = "http" if options.certfile is None else "https"
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(places, starter(arguments, nursery), options.grace)
+        for listener in status:
+            logger.info("metrics and health on %s", address("http", listener))
+            nursery.start_soon(serve_status_on, listener, supervisor)
+        for listener in places[0].listeners:
+            logger.info("%d workers for %s", options.workers, address(scheme, listener))
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            code = await supervisor.run(signals)
+        nursery.cancel_scope.cancel()
+    for listener in status:
+        close_listener(listener)
+    return code
 
 
 def load_app(text: str, folder: str = ".") -> Any:
@@ -140,66 +147,15 @@ def settings_for(app: Any, options: argparse.Namespace) -> Settings:
         raise ConfigError("TLS needs both --certfile and --keyfile")
     if options.http2 and options.certfile is None:
         raise ConfigError("--http2 needs TLS: give --certfile and --keyfile")
+    if service is not None and service.in_memory and (options.workers or 1) > 1:
+        raise ConfigError(
+            f'log="memory:" is known to one process only, and --workers {options.workers} would be as many logs: use '
+            'log="sqlite:///events.db", or log="redis://localhost/0"'
+        )
     settings = Settings(
         grace=options.grace, tls=_tls(options), http2=options.http2, root_path=options.root_path.rstrip("/")
     )
     return settings if service is None else replace(settings, limits=service.limits)
-
-
-def bind(text: str) -> socket.socket:
-    """Bind a listening socket to ``host:port``, ``[ipv6]:port`` or ``unix:path``.
-
-    Raises:
-        ConfigError: no such address, or it is taken.
-    """
-    try:
-        if text.startswith("unix:"):
-            return _bind_unix(text.removeprefix("unix:"))
-        host, _, port = text.rpartition(":")
-        return _bind_tcp(host.strip("[]"), int(port))
-    except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(f"cannot listen on {text!r}: {error}") from None
-
-
-def bind_status(text: str) -> socket.socket:
-    """Bind the operator's listener: as :func:`bind`, and a port alone is one of 127.0.0.1.
-
-    What it tells is not for everybody, so another address than the loopback's is warned of.
-
-    Raises:
-        ConfigError: no such address, or it is taken.
-    """
-    listener = bind(f"127.0.0.1:{text}" if text.isdecimal() else text)
-    name = listener.getsockname()
-    if isinstance(name, tuple) and not ip_address(name[0]).is_loopback:
-        logger.warning("metrics and health are open to whoever reaches %s: is that a network of yours alone?", text)
-    return listener
-
-
-def _bind_tcp(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _bind_unix(path: str) -> socket.socket:
-    """Bind a Unix socket; one that a dead server has left there is taken away."""
-    listener = socket.socket(socket.AF_UNIX)
-    with suppress(OSError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            try:
-                listener.connect(path)
-            except ConnectionRefusedError:
-                os.unlink(path)
-            listener.close()
-            listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    return listener
 
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
@@ -216,15 +172,15 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     return context
 
 
-def _address(scheme: str, listener: socket.socket) -> str:
-    name = listener.getsockname()
-    if not isinstance(name, tuple):
-        return f"unix:{name}"
-    return f"{scheme}://[{name[0]}]:{name[1]}" if ":" in name[0] else f"{scheme}://{name[0]}:{name[1]}"
-
-
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds < 86_400:
         raise argparse.ArgumentTypeError("must be more than 0 seconds, and less than a day")
     return seconds
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_WORKERS}")
+    return number

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
+from ..attendance import Attendance, Session
 from ..budget import Budget
 from ..closing import CRASHED, FLOOD, GONE, LAGGING, NORMAL, RESTARTING, Closing
 from ..errors import ConfigError, ConnectionEnded
@@ -20,6 +21,7 @@ from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Hub, Lag, Policy, State, Step
 from ..limits import Limits
 from ..metrics import Metrics
+from ..roster import Member
 from ..server.outlet import Outlet
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
@@ -40,11 +42,13 @@ FROM_THE_OLDEST = Cursor("", 0)
 
 
 class Permission(NamedTuple):
-    """What a URL's view has decided: to follow a channel, after a cursor if the URL names one, under a policy."""
+    """What a URL's view has decided: to follow a channel, after a cursor if the URL names one, under a policy, and as
+    whom."""
 
     channel: str
     after: Cursor | None
     policy: Policy | None
+    member: Member | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -53,7 +57,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     ``now`` is the wall clock, in seconds since 1970; ``random`` draws when clients come back; ``draining``
     is set when the server wants everybody to leave. ``connections`` are those that are open, by their ids;
     ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended; ``alarm``
-    wakes the heartbeats.
+    wakes the heartbeats; ``attendance`` knows who is present.
     """
 
     hub: Hub
@@ -67,6 +71,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     ended: deque[ConnectionSnapshot] = msgspec.field(default_factory=partial(deque, maxlen=256))
     alarm: Alarm = msgspec.field(default_factory=Alarm)
+    attendance: Attendance | None = None
 
 
 class Connection:
@@ -103,6 +108,7 @@ class Connection:
         "raw",
         "returned",
         "said",
+        "sessions",
         "surroundings",
     )
 
@@ -142,6 +148,7 @@ class Connection:
         outlet.on_full = self._full
         outlet.on_gone = self._gone
         self.history: list[Happening] | None = None
+        self.sessions: dict[str, Session] | None = None
         self.returned = False
 
     @property
@@ -166,23 +173,34 @@ class Connection:
 
     # --- for the app's handler
 
-    async def follow(self, channel: str, after: str | int | None = None, *, policy: Policy | None = None) -> None:
+    async def follow(
+        self,
+        channel: str,
+        after: str | int | None = None,
+        *,
+        policy: Policy | None = None,
+        member: str | Member | None = None,
+    ) -> None:
         """Follow a channel: its events go to the client from now on, or from a cursor.
 
         Args:
             channel: its name. One that is followed already is followed anew from ``after``.
             after: the cursor to go on from, as text or a bare offset; None is "from now".
             policy: what happens when the client stays behind; None is the app's (see :mod:`triolet.policies`).
+            member: who the client is to the others there (see :meth:`Triolet.presence`); None is nobody.
 
         Raises:
-            ChannelNameError, CursorError: no such name or cursor can be.
+            ChannelNameError, CursorError, DataError: no such name, cursor or member can be.
             ConfigError: ``limits.follows`` channels are followed already.
             ConnectionEnded: the client is gone.
             LogError: the log cannot be read.
         """
         check_channel(channel)
         await trio.lowlevel.checkpoint()
-        await self.add_follower(channel, None if after is None else Cursor.parse(str(after)), policy=policy)
+        cursor = None if after is None else Cursor.parse(str(after))
+        await self.add_follower(
+            channel, cursor, policy=policy, member=Member(member) if isinstance(member, str) else member
+        )
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. One that was not followed is no error."""
@@ -191,6 +209,9 @@ class Connection:
             self.said += follower.position.offset  # what it was sent stays sent: a beat is not put off by this
             self.behind.pop(follower, None)
             self.hub.leave(follower)
+        if self.sessions is not None and (session := self.sessions.pop(channel, None)) is not None:
+            assert self.surroundings.attendance is not None
+            self.surroundings.attendance.leave(session)
 
     async def send(self, data: Any) -> None:
         """Send a message of the app's own: any JSON value, or text or bytes on a raw socket.
@@ -282,7 +303,12 @@ class Connection:
             self._close_outbox(self._outbox[1])
 
     async def add_follower(
-        self, channel: str, after: Cursor | None, url: str | None = None, policy: Policy | None = None
+        self,
+        channel: str,
+        after: Cursor | None,
+        url: str | None = None,
+        policy: Policy | None = None,
+        member: Member | None = None,
     ) -> None:
         """Follow, without asking whether one may. Raises as :meth:`follow`."""
         policy = policy or self.surroundings.policy
@@ -296,6 +322,9 @@ class Connection:
             raise ConfigError(f"this connection follows {len(self.followers)} channels: limits.follows")
         self.followers[channel] = follower
         self.fell_behind(follower)
+        if member is not None and self.surroundings.attendance is not None:
+            self.sessions = {} if self.sessions is None else self.sessions
+            self.sessions[channel] = self.surroundings.attendance.join(channel, member)
         if after is not None and after != FROM_THE_OLDEST and not self.returned:
             self.returned = True
             self.surroundings.metrics.returned += 1
@@ -316,7 +345,7 @@ class Connection:
             return
         after = decided.after if after is None else after
         try:
-            await self.add_follower(decided.channel, after, url, decided.policy)
+            await self.add_follower(decided.channel, after, url, decided.policy, decided.member)
         except ConfigError:
             self.end(FLOOD)
 

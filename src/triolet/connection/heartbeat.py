@@ -69,7 +69,7 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     batches: list[Any] = []
     if said and conn.raw is None:
         cursors = {channel: str(f.position) for channel, f in conn.followers.items() if f.opened}
-        batches.append(conn.codec.say(Beat(int(conn.surroundings.now() * 1000), cursors)))
+        batches.append(conn.codec.say(Beat(int(conn.surroundings.now() * 1000), cursors, conn.hub.stale)))
     if pinged:
         batches.append(encode_ping())
     if batches:

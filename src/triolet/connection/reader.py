@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from ..closing import BAD_MESSAGE, FLOOD, GONE, PROTOCOL_ERROR, UNSUPPORTED, Closing
-from ..errors import ChannelNameError, ConnectionEnded, LogError, RemoteError
+from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
 from ..wire.frames import Binary, Close, FrameReader, Ping, Text, encode_pong
 from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
 from ..wire.rate import Rate
@@ -19,6 +19,8 @@ __all__ = ["FrameHandler", "read"]
 READ_BYTES = 1 << 16
 MAX_URL = 2_048
 """Longest URL that a client may follow, in characters."""
+AWAY_SECONDS = 1
+"""Before a log that is away is asked again."""
 
 
 async def read(conn: Connection, source: trio.abc.ReceiveStream, frames: FrameReader, first: bytes = b"") -> None:
@@ -124,13 +126,23 @@ class FrameHandler:
 
     async def _decide(self, url: str, after: Any) -> None:
         try:
-            await self._conn.follow_url(url, after)
+            await self._follow_patiently(url, after)
         except (ConnectionEnded, ChannelNameError):
             pass  # gone meanwhile; or the view's own fault, which was logged where it happened
-        except LogError:
-            self._conn.log_failed()
         finally:
             self._deciding -= 1
+
+    async def _follow_patiently(self, url: str, after: Any) -> None:
+        """Follow, once the log can be asked: while it is away, what the client follows already stays as it is."""
+        while True:
+            try:
+                await self._conn.follow_url(url, after)
+                return
+            except LogAway:
+                await trio.sleep(AWAY_SECONDS)
+            except LogError:
+                self._conn.log_failed()
+                return
 
     async def _deliver(self, message: Any, size: int) -> None:
         inbox = self._conn.inbox

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ..closing import SLOW
-from ..errors import LogError
+from ..errors import LogAway, LogError
 from ..hub import Follower, Reading, State, Step
 from ..wire.messages import LagMessage, Live, Open, gap_fields
 from .connection import Connection
@@ -20,6 +20,9 @@ __all__ = ["write", "write_head"]
 MESSAGES_IN_A_ROW = 16
 """Of the app's own messages and answers, before a follower that is behind gets its next page: a handler that sends on
 and on must not keep the events from a slow client."""
+
+AWAY_SECONDS = 1
+"""Before a log that is away is asked again."""
 
 
 async def write(conn: Connection) -> None:
@@ -95,6 +98,9 @@ async def advance(conn: Connection, follower: Follower) -> None:
     """Read on for a follower, write what there is, and decide what comes next."""
     try:
         reading = await conn.hub.read(follower)
+    except LogAway:  # the client is told in beats, and goes on from its cursor when the log is back
+        await trio.sleep(AWAY_SECONDS)
+        return
     except LogError:
         conn.log_failed()
         return

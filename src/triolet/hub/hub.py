@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..budget import Budget
-from ..errors import LogError, where
+from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..log.base import EventLog, Page
@@ -29,6 +29,9 @@ logger = logging.getLogger("triolet.hub")
 WRITES_BETWEEN_CHECKPOINTS = 256
 
 RETRY_SECONDS = 1
+
+ASKED_AT_ONCE = 64
+"""Channels of which the log is asked for the head at the same moment, after the tail was overrun."""
 
 CONFLATED_PAGES = 64
 """Most pages that are read to find the newest event of each key; what lies behind them is for the next reading."""
@@ -68,6 +71,11 @@ class Hub:
         self._idle: dict[str, None] = {}
         self._writes = 0
         self.delivered = 0
+
+    @property
+    def stale(self) -> bool:
+        """Whether the log is away, so that there may be events that nobody here knows of."""
+        return self._log.stale
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the pump: one task, which never waits for any client. Cancelling it loses nothing that is
@@ -177,6 +185,11 @@ class Hub:
             return page
         finally:
             self._release(window)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Those that somebody follows or polls, or did lately."""
+        return tuple(self._windows)
 
     def statistics(self) -> HubStatistics:
         """Count the windows, and who is in them."""
@@ -292,22 +305,33 @@ class Hub:
     async def _ask_again(self) -> None:
         """The tail was overrun, and what was lost may be any channel's newest event: ask the log where each one is.
         Those who were live read on from where they are."""
-        for window in list(self._windows.values()):
-            if window.ready is not None:
-                continue  # the log is being asked already
-            head = await self._surely_head(window.channel)
-            if head.epoch != window.epoch or head.offset > window.head:
-                window.begin(head)
-                for group in window.live.values():
-                    for follower in list(group.followers):
-                        follower.fall_behind()
-                _wake(window)
+        # Of a window that is being opened the log is asked already.
+        windows = [window for window in self._windows.values() if window.ready is None]
+
+        async def ask() -> None:
+            while windows:
+                await self._ask_for(windows.pop())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(len(windows), ASKED_AT_ONCE)):
+                nursery.start_soon(ask)
+
+    async def _ask_for(self, window: Window) -> None:
+        head = await self._surely_head(window.channel)
+        if head.epoch != window.epoch or head.offset > window.head:
+            window.begin(head)
+            for group in window.live.values():
+                for follower in list(group.followers):
+                    follower.fall_behind()
+            _wake(window)
 
     async def _surely_head(self, channel: str) -> Cursor:
         """The log's head. Where the log cannot be read nothing is delivered: what was lost must not be passed over."""
         while True:
             try:
                 return await self._log.head(channel)
+            except LogAway:
+                await trio.sleep(RETRY_SECONDS)  # it has said so itself
             except LogError as error:
                 logger.error("the log was asked for what the tail has lost, and failed: %s", where(error))
                 await trio.sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Where events are kept: one contract (``base``), a log in memory and one in SQLite."""
+"""Where events are kept: one contract (``base``), a log in memory, one in SQLite and one in Redis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .memory import MemoryLog
 
 __all__ = ["EventLog", "MemoryLog", "Page", "open_log"]
 
-_FORMS: Final = 'use "memory:", "sqlite:///relative.db" or "sqlite:////absolute/path.db"'
+_FORMS: Final = 'use "memory:", "sqlite:///relative.db", "sqlite:////absolute/path.db" or "redis://host:6379/0"'
 
 
 def open_log(url: str, limits: Limits | None = None) -> EventLog:
@@ -22,7 +22,9 @@ def open_log(url: str, limits: Limits | None = None) -> EventLog:
         url: ``memory:``; or ``sqlite:///orders.db`` (relative to the working directory of now),
             ``sqlite:////var/lib/shop/orders.db`` (absolute). ``?synchronous=full`` makes an acknowledged
             event survive a power loss too. Characters with a meaning in URLs are written as in any URL
-            (``%3F``).
+            (``%3F``). Or ``redis://host:6379/0``, ``rediss://…`` (TLS), ``unix:///path.sock``,
+            ``redis+sentinel://host:26379,host:26379/service/0``, ``redis+cluster://host:6379,host:6379``, with options
+            ``?prefix=…``, ``?start=wait`` and others: see RedisAddress.parse.
         limits: retention and waiting times; the defaults if none are given.
 
     Raises:
@@ -37,9 +39,17 @@ def open_log(url: str, limits: Limits | None = None) -> EventLog:
 
         path, synchronous = _sqlite_parts(url, rest)
         return SqliteLog(path, limits, synchronous=synchronous)
-    if scheme in ("redis", "rediss", "unix"):
-        raise ConfigError(f"log={url!r}: a log in Redis is not available yet; {_FORMS}")
+    if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
+        return _redis_log(url, limits)
     raise ConfigError(f"log={url!r} names no log; {_FORMS}")
+
+
+def _redis_log(url: str, limits: Limits | None) -> EventLog:
+    try:
+        from .redis import RedisLog
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"a log in Redis needs {error.name}: pip install 'triolet[redis]'") from error
+    return RedisLog(url, limits)
 
 
 def _sqlite_parts(url: str, rest: str) -> tuple[str, str]:

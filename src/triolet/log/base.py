@@ -48,6 +48,7 @@ class EventLog(ABC):
 
         Raises:
             LogError: nothing was stored, and nothing will be announced.
+            LogUncertain: nobody knows; a repeat with the same ``dedupe`` is safe.
 
         Cancellation: all were stored and announced, or none; which of them is not known.
         """
@@ -70,7 +71,17 @@ class EventLog(ABC):
 
         Each step yields what came since the last one. Bounds: a listener that stays behind loses the oldest. An
         empty step tells it so, before what is left: what was lost may be any channel's newest, so it asks the log.
+        An empty step also tells of a new epoch that begins while the log is open, and nothing of the earlier one
+        comes after it.
         """
+
+    @property
+    def stale(self) -> bool:
+        """Whether the log is away, so that what its followers were last told may not be the newest.
+
+        They stay connected, and are told in beats. A log that cannot be away need not say anything.
+        """
+        return False
 
 
 def resume(after: Cursor, epoch: str, oldest: int, head: int) -> tuple[int, Gap | None]:

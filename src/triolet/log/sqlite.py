@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -13,16 +14,20 @@ import apsw
 import trio
 
 from ..clock import wall_time
-from ..errors import LogBusy, LogError, NotServingError
+from ..errors import LogBusy, LogError, NotServingError, where
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from .base import EventLog, Page
+from .sqlite_changes import last_change, read_news
 from .sqlite_file import mark_clean, prepare, read_head, read_page
 from .sqlite_thread import Handover, SqliteThread
-from .sqlite_write import Append, Writer
+from .sqlite_watch import watching
+from .sqlite_write import Append, Writer, Written
 from .tail import Tail
 
 __all__ = ["SqliteLog"]
+
+logger = logging.getLogger("triolet.log")
 
 T = TypeVar("T")
 
@@ -34,6 +39,9 @@ GROUP_BYTES: Final = 4 << 20
 
 READERS: Final = 2
 """Connections to read with, a thread each: a page that must come from a slow disk does not hold up all."""
+
+REST_SECONDS: Final = 0.005
+"""Between two looks for what other processes have committed, while something is being committed all the time."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 """Where Linux says which life of the machine this is."""
@@ -52,8 +60,8 @@ class SqliteLog(EventLog):
       transaction waits for the disk.
 
     All appends that wait are committed together, in one transaction, by one task. Epoch, offsets and dedupe
-    keys live as long as the file. Other processes may append to the same file: offsets stay without holes and
-    reads see their events, but ``tail`` tells only of this process's.
+    keys live as long as the file. Other processes of the same machine may append to the same file: offsets stay without
+    holes, and ``tail`` tells of their events as of this process's, in the order of commits, some milliseconds later.
 
     Args:
         path: the file; made if it does not exist, in a folder that does. Relative to the working directory
@@ -82,6 +90,8 @@ class SqliteLog(EventLog):
         self._epoch = ""
         self._tail = Tail()
         self._is_ending = False
+        self._seen = 0
+        self._announcing = trio.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._work = trio.lowlevel.ParkingLot()
 
@@ -99,12 +109,15 @@ class SqliteLog(EventLog):
             with self._tail.opened():
                 async with self._connected(), trio.open_nursery() as nursery:
                     nursery.start_soon(self._commit_all)
+                    hearing = trio.CancelScope()
+                    nursery.start_soon(self._hear_others, hearing)
                     try:
                         yield self
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
                     self._is_ending = True
                     self._work.unpark_all()
+                    hearing.cancel()
         except trio.Cancelled:
             if failure is None:
                 raise
@@ -190,7 +203,7 @@ class SqliteLog(EventLog):
         """Store a group, announce it and answer its callers. Where it fails as a whole, each is tried alone."""
         job = partial(self._writer.write, appends=[each.append for each in group], now=self._clock())
         try:
-            outcomes = await self._write_thread.run(job, to_its_end=True)
+            written = await self._write_thread.run(job, to_its_end=True)
         except LogBusy as error:
             for each in group:
                 each.fail(LogBusy(*error.args))
@@ -205,9 +218,54 @@ class SqliteLog(EventLog):
                 each.fail(NotServingError("the log ended before this was stored"))
             raise
         else:
-            self._tail.announce([event for outcome in outcomes for event in outcome.new])
-            for each, outcome in zip(group, outcomes, strict=True):
-                each.succeed(outcome.events)
+            try:
+                await self._announce(written)
+            finally:
+                for each, outcome in zip(group, written.stored, strict=True):
+                    each.succeed(outcome.events)
+
+    # --- the tail, of all processes
+
+    async def _announce(self, written: Written) -> None:
+        """Announce what was committed here, behind what others have committed before."""
+        async with self._announcing:
+            if self._seen < written.first - 1:
+                await self._read_news(written.first - 1)
+            if self._seen < written.last:  # else it was read as news
+                self._seen = written.last
+                self._tail.announce([event for outcome in written.stored for event in outcome.new])
+
+    async def _hear_others(self, scope: trio.CancelScope) -> None:
+        """Announce what others commit."""
+        with scope, watching(self._path) as watch:
+            while True:
+                await self._look()
+                await trio.sleep(REST_SECONDS)
+                if not watch.forget():
+                    await self._look()  # what was written before may have been committed just now
+                    await watch.changed()
+
+    async def _look(self) -> None:
+        async with self._announcing:
+            await self._read_news()
+
+    async def _read_news(self, upto: int | None = None) -> None:
+        """Announce what was committed after what was announced last. Where it cannot be read, listeners are told."""
+        try:
+            while upto is None or self._seen < upto:
+                job = partial(read_news, epoch=self._epoch, seen=self._seen, upto=upto)
+                news = await self._next_reader().run(job)
+                if news is None:
+                    return
+                if news.lost:
+                    self._tail.lose()
+                self._seen = news.seen
+                self._tail.announce(news.events)
+        except NotServingError:
+            pass  # it is the end
+        except LogError as error:
+            logger.error("cannot read what other processes have stored: %s", where(error))
+            self._tail.lose()
 
     # --- connections
 
@@ -223,7 +281,8 @@ class SqliteLog(EventLog):
             boot = _boot_id()
             job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot)
             self._epoch = await self._write_thread.run(job)
-            self._writer = Writer(self._epoch, boot if self._synchronous == "normal" else "", self._limits)
+            self._seen = await self._write_thread.run(last_change)
+            self._writer = Writer(self._path, self._epoch, boot if self._synchronous == "normal" else "", self._limits)
             self._is_ending = False
             self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(READERS)])
             yield
@@ -234,8 +293,11 @@ class SqliteLog(EventLog):
     async def _ask(self, job: Callable[[apsw.Connection], T]) -> T:
         """Run a query in the reader that was asked least recently."""
         self._check_serving()
+        return await self._next_reader().run(job)
+
+    def _next_reader(self) -> SqliteThread:
         self._read_threads.rotate()
-        return await self._read_threads[0].run(job)
+        return self._read_threads[0]
 
 
 class _Waiting:

@@ -27,6 +27,7 @@ from ..errors import LogBroken, LogBusy, LogError, LogFull
 from ..event import Cursor, Event
 from ..limits import Limits
 from .base import Page, resume
+from .sqlite_changes import CHANGES_TABLE
 
 __all__ = [
     "events_of",
@@ -41,8 +42,8 @@ __all__ = [
 APPLICATION_ID: Final = 0x54724C74
 """Marks a file as a log of ours: "TrLt" at byte 68 (https://sqlite.org/fileformat2.html)."""
 
-FORM: Final = 1
-"""The form of the tables below, kept as ``user_version``."""
+FORM: Final = 2
+"""The form of the tables below, kept as ``user_version``. A file of form 1 had no ``changes``, and is given them."""
 
 WAL_BYTES: Final = 64 << 20
 """What the WAL file is cut back to, should a long read have made it grow."""
@@ -100,10 +101,13 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str) -> str:
     db.pragma("synchronous", synchronous)
     db.pragma("journal_size_limit", WAL_BYTES)
     with transaction(db):
-        if not db.pragma("user_version"):
+        form = db.pragma("user_version")
+        if not form:
             db.execute(_TABLES)
             db.execute("INSERT INTO log VALUES (?, '')", (_new_epoch(),))
             db.pragma("application_id", APPLICATION_ID)
+        if form != FORM:
+            db.execute(CHANGES_TABLE)
             db.pragma("user_version", FORM)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
         if unsynced_boot not in ("", boot):
@@ -118,7 +122,7 @@ def _check_form(db: apsw.Connection, path: str) -> None:
     ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema")
     if (mark or form or tables) and mark != APPLICATION_ID:
         raise LogBroken(f"{path} is a database of something else, not a log; choose another file")
-    if form not in (0, FORM):
+    if form not in (0, 1, FORM):
         raise LogBroken(f"{path} is a log of another version of Triolet's (form {form}, this is {FORM})")
 
 

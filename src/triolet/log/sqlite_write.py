@@ -11,9 +11,11 @@ import msgspec
 
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
+from .sqlite_changes import ADD_CHANGES, TRIM_CHANGES
 from .sqlite_file import events_of, transaction
+from .sqlite_watch import ring
 
-__all__ = ["Append", "Stored", "Writer"]
+__all__ = ["Append", "Stored", "Writer", "Written"]
 
 PRUNE_ROWS: Final = 256
 """Rows that a transaction may delete besides twice those it inserts: so retention always catches up."""
@@ -32,6 +34,7 @@ _FIND: Final = """
 SELECT
     (SELECT unsynced_boot FROM log),
     (SELECT ifnull(max(id), 0) FROM channels),
+    (SELECT ifnull(max(number), 0) FROM changes),
     (
         SELECT json_group_array(json_array(c.id, c.name, c.head, c.oldest, c.total, c.dropped, c.oldest_at))
         FROM json_each(?) AS wanted CROSS JOIN channels AS c ON c.name = wanted.value
@@ -75,22 +78,32 @@ class Stored(NamedTuple):
     new: list[Event]
 
 
+class Written(NamedTuple):
+    """What became of a group: in order, and which changes it is of those that all processes count."""
+
+    stored: list[Stored]
+    first: int
+    last: int
+
+
 class Writer:
     """Write transactions of one epoch. Offsets come from the file, never from a counter here.
 
     Args:
+        path: of the file, whose watchers are told.
         epoch: the log's.
         boot: marks the file as not safe from a loss of power; empty where every commit is synced.
         limits: what is kept.
     """
 
-    def __init__(self, epoch: str, boot: str, limits: Limits) -> None:
+    def __init__(self, path: str, epoch: str, boot: str, limits: Limits) -> None:
+        self._path = path
         self._epoch = epoch
         self._boot = boot
         self._limits = limits
         self._next_sweep = 0.0
 
-    def write(self, db: apsw.Connection, appends: Sequence[Append], now: float) -> list[Stored]:
+    def write(self, db: apsw.Connection, appends: Sequence[Append], now: float) -> Written:
         """Store all appends in one transaction, and delete what the limits no longer keep."""
         with transaction(db):
             batch = _Batch(db, self._epoch, now, appends)
@@ -98,12 +111,18 @@ class Writer:
                 db.execute(_MARK_UNSYNCED, (self._boot,))
             stored = [batch.place(append) for append in appends]
             _insert(db, _ADD_EVENTS, batch.rows)
+            changes = batch.changes()
+            if changes:
+                _insert(db, ADD_CHANGES, changes)
+                db.execute(TRIM_CHANGES, (changes[-1][0],))
             pruning = _Pruning(db, self._limits, now, 2 * len(batch.rows) + PRUNE_ROWS)
             pruning.prune_large(batch.channels.values())
             _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
             if now >= self._next_sweep and pruning.sweep():
                 self._next_sweep = now + self._limits.keep_seconds / SWEEPS
-        return stored
+        if changes:
+            ring(self._path)
+        return Written(stored, batch.last_change + 1, batch.last_change + len(changes))
 
 
 class _Channel(msgspec.Struct, array_like=True):
@@ -132,13 +151,22 @@ class _Batch:
         self._now = now
         self.rows: list[tuple[int, int, int, float, str, str | None, str | None, bytes]] = []
         names = {append.channel: None for append in appends}
-        ((self.unsynced_boot, last_id, known),) = db.execute(_FIND, (_encode(list(names)).decode(),))
+        ((self.unsynced_boot, last_id, self.last_change, known),) = db.execute(_FIND, (_encode(list(names)).decode(),))
         self.channels = {channel.name: channel for channel in _decode_channels(known)}
         for name in names:
             if name not in self.channels:
                 last_id += 1
                 self.channels[name] = _Channel(last_id, name)
+        self._heads = {channel.id: channel.head for channel in self.channels.values()}
         self._first = self._find_repeated(db, appends)
+
+    def changes(self) -> list[tuple[int, int, int, int]]:
+        """The rows that tell other processes what was placed."""
+        grown = [channel for channel in self.channels.values() if channel.head > self._heads[channel.id]]
+        return [
+            (number, channel.id, self._heads[channel.id] + 1, channel.head)
+            for number, channel in enumerate(grown, self.last_change + 1)
+        ]
 
     def _find_repeated(self, db: apsw.Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
         """Look up those drafts' ``dedupe`` keys that the channels remember."""

@@ -80,6 +80,14 @@ class Tail:
             for listener in self._listeners:
                 self._dropped += listener.put(events, size)
 
+    def lose(self) -> None:
+        """Tell every listener that something was lost, by an empty step before what comes next.
+
+        What waits is dropped: it may be of an earlier epoch, and whoever is told asks the log anyway.
+        """
+        for listener in self._listeners:
+            self._dropped += listener.lose()
+
     @contextmanager
     def listen(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
         """Listen for the time of a block: what ``EventLog.tail`` returns.
@@ -138,15 +146,24 @@ class _Listener(AsyncIterator[Sequence[Event]]):
         self._waiter.unpark_all()
         return dropped
 
+    def lose(self) -> int:
+        """Drop everything; return how many events that were."""
+        dropped = self.waiting
+        self._batches.clear()
+        self._bytes = self.waiting = 0
+        self._lost = True
+        self._waiter.unpark_all()
+        return dropped
+
     def end(self) -> None:
         self._ended = True
         self._waiter.unpark_all()
 
     async def __anext__(self) -> Sequence[Event]:
         """Wait for events and take all. Cancellation: nothing is lost, they stay for the next step."""
-        if self._batches or self._ended:
+        if self._batches or self._lost or self._ended:
             await trio.lowlevel.checkpoint()
-        while not self._batches:
+        while not (self._batches or self._lost):
             if self._ended:
                 raise StopAsyncIteration
             await self._waiter.park()

@@ -73,6 +73,7 @@ class Door:
         self._state = {} if state is None else state
         self._waiting: set[trio.CancelScope] = set()
         self._newcomers = trio.Semaphore(NEWCOMERS)
+        self._closed = False
 
     async def serve(self, stream: ClientStream) -> None:
         """Serve a connection until it ends. The caller closes it."""
@@ -112,7 +113,8 @@ class Door:
         size = split_head(data, self._limits.header_bytes) if data else None
         if size is not None:
             return data[:size], data[size:]
-        with trio.move_on_after(self._limits.header_seconds) as scope:
+        patience = self._limits.goodbye_seconds if self._closed else self._limits.header_seconds
+        with trio.move_on_after(patience) as scope:
             self._waiting.add(scope)
             try:
                 while chunk := await stream.receive_some(READ_BYTES):
@@ -125,7 +127,8 @@ class Door:
         return b"", b""
 
     def close(self) -> None:
-        """End the connections that have not asked for anything yet."""
+        """End the connections that have not asked for anything yet. Those that come later have less time for it."""
+        self._closed = True
         for scope in list(self._waiting):
             scope.cancel()
 

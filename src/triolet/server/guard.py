@@ -170,9 +170,9 @@ class GuardedServer(TCPServer):
 
     async def _read(self) -> None:
         """Read until the connection ends, so that the client's end is seen whatever the app does meanwhile."""
-        self._set_idle(True)
+        data = self._first
+        self._set_idle(not data)  # what was asked already is answered, also by a server that drains
         with self._reading:
-            data = self._first
             while self._end is None:
                 if data:
                     await self._guarded.handle(RawData(data))

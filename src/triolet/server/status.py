@@ -35,13 +35,13 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 
 
 class Observed(Protocol):
-    """What there is to see: a worker."""
+    """What there is to see: a worker, or several."""
 
     @property
     def ready(self) -> bool:
         """Whether new clients should be sent here."""
 
-    def exposition(self) -> tuple[str, bytes] | None:
+    async def exposition(self) -> tuple[str, bytes] | None:
         """The metrics as a content type and a body; None where the app has none."""
 
 
@@ -73,7 +73,7 @@ async def serve_status(stream: trio.abc.Stream, observed: Observed) -> None:
         with trio.move_on_after(SECONDS):
             head = await _read_head(stream)
             if head is not None:
-                await stream.send_all(_answer(head, observed))
+                await stream.send_all(await _answer(head, observed))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # who asked is gone
     finally:
@@ -110,16 +110,16 @@ async def _read_head(stream: trio.abc.Stream) -> bytes | None:
     return data
 
 
-def _answer(head: bytes, observed: Observed) -> bytes:
+async def _answer(head: bytes, observed: Observed) -> bytes:
     method, _, rest = head.partition(b" ")
     if method not in (b"GET", b"HEAD"):
         return _response(405, b"only GET\n", more="Allow: GET, HEAD\r\n")
     path = rest.partition(b" ")[0].partition(b"?")[0]
-    return _look(path, observed, with_body=method == b"GET")
+    return await _look(path, observed, with_body=method == b"GET")
 
 
-def _look(path: bytes, observed: Observed, *, with_body: bool) -> bytes:
-    if path == b"/metrics" and (found := observed.exposition()) is not None:
+async def _look(path: bytes, observed: Observed, *, with_body: bool) -> bytes:
+    if path == b"/metrics" and (found := await observed.exposition()) is not None:
         return _response(200, found[1], kind=found[0], with_body=with_body)
     if path == b"/health/live":
         return _response(200, b"live\n", with_body=with_body)

@@ -11,7 +11,7 @@ from ..budget import Budget
 from .link import Link
 from .outlet import LinkOutlet
 
-__all__ = ["BUDGET_KEY", "DRAINING_KEY", "METRICS_KEY", "STREAM_KEY", "ClientStream"]
+__all__ = ["BUDGET_KEY", "DRAINING_KEY", "LEAVE_KEY", "METRICS_KEY", "STREAM_KEY", "ClientStream"]
 
 STREAM_KEY = "triolet.stream"
 """Where an ASGI scope's ``state`` holds the stream beneath, on a server of ours."""
@@ -22,6 +22,9 @@ DRAINING_KEY = "triolet.draining"
 
 BUDGET_KEY = "triolet.budget"
 """And where it holds the memory budget of the server's process."""
+
+LEAVE_KEY = "triolet.leave"
+"""And the seconds within which a server that drains is to have asked everybody to leave."""
 
 METRICS_KEY = "triolet.metrics"
 """And the counters of the process."""

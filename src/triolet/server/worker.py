@@ -33,10 +33,10 @@ from .door import Door, Upgrades
 from .guard import GuardedContext, GuardedServer, isolated
 from .link import Link, SocketLink, prepare
 from .status import serve_status_on
-from .stream import BUDGET_KEY, DRAINING_KEY, METRICS_KEY, ClientStream
+from .stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY, ClientStream
 from .tls import TlsStream
 
-__all__ = ["Settings", "Worker"]
+__all__ = ["Settings", "Worker", "close_listener", "first_of"]
 
 logger = logging.getLogger("triolet.server")
 
@@ -47,6 +47,8 @@ FULL_PAUSE_SECONDS = 0.1
 COMPLAIN_SECONDS = 10
 CLIENTS_PART = 0.7
 """Of the grace: what clients have; the rest is the app's."""
+LEAVING_PART = 0.5
+"""Of what clients have: within it all are asked to leave; the rest is for those that take long to."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Settings:
     http2: bool = False
     root_path: str = ""
 
+    @property
+    def scheme(self) -> str:
+        """Of the URLs that clients come with."""
+        return "http" if self.tls is None else "https"
+
 
 class Worker:
     """Serves one ASGI app on listening sockets.
@@ -75,6 +82,8 @@ class Worker:
         settings: how.
 
     Attributes:
+        started: set when the app has started, and the worker listens.
+        draining: set when it drains.
         failed: whether the app ended by itself, so that the process should end with an error.
     """
 
@@ -93,8 +102,11 @@ class Worker:
         self._reserve = -1
         self._complain_at = 0.0
         self.failed = False
+        self.started = trio.Event()
         self.draining = trio.Event()
         self._connections: trio.Nursery | None = None
+        self._accepting: trio.Nursery | None = None
+        self._listeners: list[socket.socket] = []
 
     async def run(
         self,
@@ -107,7 +119,8 @@ class Worker:
         """Serve until ``stop`` returns, then drain and end within ``settings.grace`` seconds.
 
         Args:
-            listeners: bound sockets, which are closed when draining begins.
+            listeners: bound sockets of this worker's own. When draining begins, who waits in their queues is let in (to
+                be told when to come back), and they are closed.
             stop: returns when the worker shall end, and again when it shall end at once.
             status: bound sockets of the operator's, where metrics and health are told until the very end.
 
@@ -117,6 +130,7 @@ class Worker:
         self._state[DRAINING_KEY] = self.draining
         self._state[BUDGET_KEY] = self.budget
         self._state[METRICS_KEY] = self.metrics
+        self._state[LEAVE_KEY] = self.settings.grace * CLIENTS_PART * LEAVING_PART
         lifespan = Lifespan(self._wrapped, self._config, self._state)
         try:
             async with trio.open_nursery() as app_nursery:
@@ -126,6 +140,7 @@ class Worker:
                 if await self._start(lifespan, stop):
                     for listener in listeners:
                         listener.listen(self.settings.limits.backlog)
+                    self.started.set()
                     task_status.started()
                     await self._live(listeners, stop, lifespan, app_nursery)
                 app_nursery.cancel_scope.cancel()
@@ -170,6 +185,22 @@ class Worker:
                 await self._drain(connections, ending)
             await lifespan.wait_for_shutdown()
 
+    def accept_on(self, listener: socket.socket) -> None:
+        """Accept on a bound socket too, which others may hold as well, until :meth:`release` or draining begins; it is
+        closed then, here. Once the worker drains, it is closed at once."""
+        if self._accepting is None:
+            listener.close()
+            return
+        listener.listen(self.settings.limits.backlog)
+        self._begin_to_accept(self._accepting, listener)
+
+    def release(self, listener: socket.socket) -> None:
+        """Accept on a socket no longer: who waits in its queue is for those who hold it as well."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
+
     def enter(self, link: Link, address: str = "") -> None:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
         assert self._connections is not None, "the worker does not run"
@@ -212,13 +243,30 @@ class Worker:
         try:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(self._accept, listener)
+                    self._begin_to_accept(accepting, listener)
+                self._accepting = accepting
                 await stop()
                 accepting.cancel_scope.cancel()
+            # The kernel resets whom it has told that they are connected, and whom nobody has accepted.
+            for listener in self._listeners:
+                self._accept_waiting(listener)
         finally:
+            self._accepting = None
             self._give_up_reserve()
-            for listener in listeners:
-                close_listener(listener)
+            for listener in self._listeners:
+                close_listener(listener, owned=listener in listeners)
+            self._listeners.clear()
+
+    def _begin_to_accept(self, accepting: trio.Nursery, listener: socket.socket) -> None:
+        prepare(listener, self.settings.limits.silence_seconds)
+        self._listeners.append(listener)
+        accepting.start_soon(self._accept, listener)
+
+    def _accept_waiting(self, listener: socket.socket) -> None:
+        """Let in who waits in a queue. Bounds: so many as fit into it."""
+        with suppress(OSError):  # BlockingIOError: that was all
+            for _ in range(self.settings.limits.backlog):
+                self._enter_accepted(*listener.accept())
 
     async def _drain(self, connections: trio.Nursery, ending: trio.CancelScope) -> None:
         """Ask everybody to leave. The app's own end needs a part of the grace as well."""
@@ -236,18 +284,21 @@ class Worker:
         ending.cancel()
 
     async def _accept(self, listener: socket.socket) -> None:
-        prepare(listener, self.settings.limits.silence_seconds)
-        while True:
-            await trio.lowlevel.wait_readable(listener)
+        """Accept until cancelled, or the socket is closed."""
+        while listener.fileno() >= 0:
+            with suppress(trio.ClosedResourceError):
+                await trio.lowlevel.wait_readable(listener)
             for _ in range(ACCEPTS_AT_ONCE):
                 try:
-                    connected, peer = listener.accept()
+                    self._enter_accepted(*listener.accept())
                 except BlockingIOError:
                     break
                 except OSError as error:
                     await self._accept_failed(listener, error)
                     break
-                self.enter(SocketLink(connected, peer), str(peer[0]) if isinstance(peer, tuple) else "")
+
+    def _enter_accepted(self, connected: socket.socket, peer: Any) -> None:
+        self.enter(SocketLink(connected, peer), str(peer[0]) if isinstance(peer, tuple) else "")
 
     async def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
         """Out of descriptors: give up the one in reserve to answer 503, and take it back."""
@@ -305,7 +356,7 @@ class Worker:
         """Whether new clients should be sent here: not before the app has started, and not once it drains."""
         return self._connections is not None and not self.draining.is_set()
 
-    def exposition(self) -> tuple[str, bytes] | None:
+    async def exposition(self) -> tuple[str, bytes] | None:
         """The metrics of the app's Triolet, as a content type and a body. None where it has none."""
         service = getattr(self.app, "extensions", {}).get("triolet")
         return None if service is None else service.exposition()
@@ -341,7 +392,7 @@ def hypercorn_config(settings: Settings) -> Config:
     return config
 
 
-def first_of(failures: BaseExceptionGroup[LifespanFailureError]) -> BaseException:
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first error of a group."""
     error: BaseException = failures
     while isinstance(error, BaseExceptionGroup):
@@ -349,11 +400,11 @@ def first_of(failures: BaseExceptionGroup[LifespanFailureError]) -> BaseExceptio
     return error
 
 
-def close_listener(listener: socket.socket) -> None:
-    """Close a listening socket, and take a Unix socket's name away. Closing it again does nothing."""
+def close_listener(listener: socket.socket, *, owned: bool = True) -> None:
+    """Close a listening socket, and take a Unix socket's name away if it is owned. Closing it again does nothing."""
     if listener.fileno() < 0:
         return
-    name = listener.getsockname() if listener.family == socket.AF_UNIX else None
+    name = listener.getsockname() if owned and listener.family == socket.AF_UNIX else None
     listener.close()
     if name:
         with suppress(OSError):

@@ -22,6 +22,15 @@ function distance(from, to, oldest = 0) {
 }
 
 /**
+ * The same from one event to the next. Where another life of the log begins without a gap nothing was lost (its server
+ * was restarted, say), and the offsets go on: then a step of 0 or 1 is as good as in one life.
+ */
+function stepTo(from, to, oldest) {
+  const onward = offsetOf(to) - offsetOf(from);
+  return distance(from, to, oldest) ?? (onward === 0 || onward === 1 ? onward : null);
+}
+
+/**
  * A position in a channel: what `follow` returns. It checks that offsets come without a hole.
  *
  * A hole that the server did not announce is a fault: `onFault` hears of it, and the connection is made anew from the
@@ -111,7 +120,7 @@ export class Track {
   }
 
   #event({ channel, id, event, data, time, key }) {
-    const step = distance(this.cursor, id, 1);
+    const step = stepTo(this.cursor, id, 1);
     if (step !== null && step < 1) return this.#repeat(id);
     if (step !== 1 && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
@@ -138,7 +147,7 @@ export class Track {
 
   /** The server says that everything up to here has been sent. */
   #reach(cursor) {
-    const step = distance(this.cursor, cursor);
+    const step = stepTo(this.cursor, cursor);
     if (step === null || step > 0) this.#hole(cursor);
     else if (step === 0) this.cursor = cursor; // ours may have been a bare offset
   }

@@ -19,7 +19,8 @@
  * @property {(state: State, why: {retry?: number, error?: Ended}) => void} [onState]  `retry`: ms until the next try
  * @property {(gap: Gap) => void} [onGap]  events that were missed for good; without it the console says so
  * @property {(fault: Object) => void} [onFault]  a broken promise of the server's ("hole", "repeat"); default: console
- * @property {(beat: {time: number, cursors: Object}) => void} [onBeat]
+ * @property {(beat: {time: number, cursors: Object, stale?: boolean}) => void} [onBeat]  `stale`: the server cannot
+ *   reach its log now, so there may be events that it does not know of
  * @property {(lag: {behind: number, step: string}) => void} [onLag]  so far behind that publishers wait ("block")
  * @property {number} [acknowledge]  over WebSocket: tell the server after so many ms what was applied, so that its
  *     operators see how fresh clients are; nothing else depends on it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import trio
 
 from ..closing import RESTARTING
@@ -9,10 +11,14 @@ from ..connection import Surroundings
 from ..errors import LogError
 from ..event import Cursor
 from ..log.base import Page
+from ..roster import Member
 from ..wire.poll import poll_body
 from .base import Ask, Transport
 
 __all__ = ["Answer", "poll"]
+
+LEAVE_SECONDS = 0.5
+"""Over which long polls are answered when the server drains: thousands at once would hold up everybody else."""
 
 
 class Answer:
@@ -26,8 +32,10 @@ class Answer:
         self.body = body
 
 
-async def poll(surroundings: Surroundings, channel: str, ask: Ask, if_none_match: str | None) -> Answer:
-    """Answer a poll.
+async def poll(
+    surroundings: Surroundings, channel: str, ask: Ask, if_none_match: str | None, member: Member | None = None
+) -> Answer:
+    """Answer a poll. A member that polls is present while it does, and a little longer.
 
     A long poll waits until there is an event or its time is over; a short one answers at once, with 304 where
     nothing is new. A server that drains answers at once.
@@ -37,10 +45,9 @@ async def poll(surroundings: Surroundings, channel: str, ask: Ask, if_none_match
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
-    if ask.transport is Transport.LONG_POLL:
-        page = await _wait_for_page(surroundings, channel, ask)
-    else:
-        page = await surroundings.hub.page(channel, ask.after)
+    attendance = None if member is None else surroundings.attendance
+    with nullcontext() if attendance is None or member is None else attendance.polls(channel, member):
+        page = await _page(surroundings, channel, ask)
     metrics = surroundings.metrics
     metrics.polled += len(page.events)
     if page.gap is not None:
@@ -48,7 +55,8 @@ async def poll(surroundings: Surroundings, channel: str, ask: Ask, if_none_match
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
     cursor = page.events[-1].cursor if page.events else page.head
     live = cursor == page.head
-    etag = f'"{ask.after}-{cursor}"'
+    stale = surroundings.hub.stale
+    etag = f'"{ask.after}-{cursor}{"-stale" if stale else ""}"'
     headers = [(b"cache-control", b"no-cache"), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
     if ask.transport is Transport.SHORT_POLL and if_none_match is not None and etag in if_none_match:
         metrics.not_modified += 1
@@ -56,8 +64,14 @@ async def poll(surroundings: Surroundings, channel: str, ask: Ask, if_none_match
     if ask.transport is Transport.SHORT_POLL:
         metrics.short_polls += 1
     retry = _retry(surroundings, ask, live)
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000))
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000), stale)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
+
+
+async def _page(surroundings: Surroundings, channel: str, ask: Ask) -> Page:
+    if ask.transport is Transport.LONG_POLL:
+        return await _wait_for_page(surroundings, channel, ask)
+    return await surroundings.hub.page(channel, ask.after)
 
 
 async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> Page:
@@ -67,6 +81,7 @@ async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> 
 
     async def answer_when_draining() -> None:
         await surroundings.draining.wait()
+        await trio.sleep(surroundings.random.uniform(0, LEAVE_SECONDS))
         waiting.cancel()
 
     async with trio.open_nursery() as nursery:

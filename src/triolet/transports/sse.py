@@ -16,15 +16,14 @@ import trio
 
 from ..budget import Budget
 from ..closing import FLOOD, GONE, SLOW, Closing
-from ..connection import Connection, Surroundings
+from ..connection import Connection, Permission, Surroundings
 from ..connection.heartbeat import beat
 from ..connection.supervisor import supervise
 from ..connection.writer import write, write_head
-from ..hub import Policy
 from ..server.outlet import BufferedOutlet, Outlet
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import say_bye
-from .base import STREAM_KEY, Ask, Scope, aborter, with_outlet
+from .base import STREAM_KEY, Scope, aborter, with_outlet
 
 __all__ = ["HEADERS", "serve_sse", "serve_stream", "way_out"]
 
@@ -98,18 +97,16 @@ async def serve_sse(
     scope: Scope,
     outlet: Outlet,
     codec: Codec,
-    channel: str,
-    ask: Ask,
+    permission: Permission,
     headers: list[tuple[bytes, bytes]],
     send: Send,
-    policy: Policy | None,
 ) -> None:
     """Answer with an event stream, until the client goes or is given up, or the server drains.
 
     Args:
         outlet, codec: of :func:`way_out`.
+        permission: to follow a channel.
         headers: what the app's response had.
-        policy: the route's.
 
     Raises:
         LogError: the log cannot be read; nothing was answered yet.
@@ -118,7 +115,7 @@ async def serve_sse(
     """
     conn = Connection(surroundings, outlet, codec)
     try:
-        await conn.add_follower(channel, ask.after, policy=policy)
+        await conn.add_follower(permission.channel, permission.after, None, permission.policy, permission.member)
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]})
         if scope["method"] != "HEAD":
             await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})

@@ -80,11 +80,15 @@ class LagMessage(Message, tag="lag", frozen=True):
     step: str
 
 
-class Beat(Message, tag="beat", frozen=True):
-    """The server lives: its clock in ms since 1970, and how far this client has been sent each channel."""
+class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
+    """The server lives: its clock in ms since 1970, and how far this client has been sent each channel.
+
+    ``stale``: the server cannot reach its log now, so there may be events that it does not know of.
+    """
 
     time: int
     cursors: dict[str, str]
+    stale: bool = False
 
 
 class Bye(Message, tag="bye", frozen=True):

@@ -13,7 +13,7 @@ from .messages import GapMessage, gap_fields
 __all__ = ["poll_body"]
 
 
-class _Body(msgspec.Struct, frozen=True):
+class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     channel: str
     events: msgspec.Raw
     cursor: str
@@ -21,10 +21,18 @@ class _Body(msgspec.Struct, frozen=True):
     live: bool
     retry: int
     time: int
+    stale: bool = False
 
 
 def poll_body(
-    channel: str, events: Sequence[Event], gap: Gap | None, cursor: Cursor, live: bool, retry: int, time: int
+    channel: str,
+    events: Sequence[Event],
+    gap: Gap | None,
+    cursor: Cursor,
+    live: bool,
+    retry: int,
+    time: int,
+    stale: bool = False,
 ) -> bytes:
     """Put a page into JSON.
 
@@ -34,7 +42,8 @@ def poll_body(
         live: whether the page reaches the channel's head.
         retry: ms after which to ask again.
         time: the server's clock, in ms since 1970.
+        stale: whether the server cannot reach its log now.
     """
     array = JSON.join([JSON.event(event) for event in events])
     said = None if gap is None else gap_fields(channel, gap)
-    return msgspec.json.encode(_Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time))
+    return msgspec.json.encode(_Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale))

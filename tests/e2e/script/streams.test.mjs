@@ -123,6 +123,17 @@ test("a gap that is announced is told, and is no hole", async () => {
   assert.deepEqual(heard.faults, []);
 });
 
+test("another life of the log that begins without a gap is no hole where the offsets go on", async () => {
+  const { streams, heard, track } = await openStream();
+  await streams[0].send("live", { channel: "c", cursor: "f.1" });
+  assert.equal(track.cursor, "f.1");
+  await streams[0].event("f.2");
+  await streams[0].event("g.3");
+  assert.deepEqual(heard.events, ["f.2 live", "g.3 live"]);
+  await streams[0].event("h.5");
+  assert.deepEqual(heard.faults, ["hole"]);
+});
+
 test("conflated events leave holes that are none, up to where the gap says", async () => {
   const { streams, heard, track } = await openStream();
   const gap = { channel: "c", from: "e.1", to: "e.9", missed: 6, reason: "conflated" };
@@ -163,9 +174,9 @@ test("what is missing a second time is told as lost, and it goes on", async () =
   assert.deepEqual(heard.events, ["e.3 behind"]);
 });
 
-test("another life of the log without a gap is a hole, and so is a beat that is ahead", async () => {
+test("another life of the log without a gap, whose offsets do not go on, is a hole, and so is a beat that is ahead", async () => {
   for (const tell of [
-    (stream) => stream.event("f.2"),
+    (stream) => stream.event("f.3"),
     (stream) => stream.send("beat", { time: 1, cursors: { c: "e.2" } }),
     (stream) => stream.send("live", { channel: "c", cursor: "e.4" }),
   ]) {

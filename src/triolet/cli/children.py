@@ -1,0 +1,101 @@
+"""Workers as processes of their own: this command once more, with a line to its supervisor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, STOP, Control
+from .supervisor import Place
+
+__all__ = ["CONTROL_OPTION", "Child", "starter"]
+
+CONTROL_OPTION = "--control"
+"""How a worker is told its end of the line; not for users."""
+
+
+class Child:
+    """A worker's process. See :class:`.supervisor.WorkerProcess`.
+
+    It imports the app anew: what a rolling restart is for. It has a session of its own, so that Ctrl-C in a terminal
+    reaches the supervisor alone.
+    """
+
+    def __init__(self, number: int, process: trio.Process, control: Control) -> None:
+        self.number = number
+        self.pid = process.pid
+        self.ready = False
+        self.code = 0
+        self.decided = trio.Event()
+        self.left = trio.Event()
+        self.ended = trio.Event()
+        self._process = process
+        self._control = control
+        self._told: list[tuple[trio.Event, list[bytes]]] = []
+
+    async def attend(self) -> None:
+        """Hear what the worker says, until its process has ended."""
+        try:
+            while (message := await self._control.hear()) is not None:
+                if message.what == READY:
+                    self.ready = True
+                    self.decided.set()
+                elif message.what == LEAVING:
+                    self.left.set()
+                elif message.what == METRICS and self._told:
+                    told, text = self._told.pop(0)
+                    text.append(message.text)
+                    told.set()
+            self.left.set()
+            self.code = await self._process.wait()
+        finally:
+            self._control.close()
+        self.decided.set()
+        self.ended.set()
+
+    def accept(self, place: Place) -> None:
+        self._control.say(ACCEPT, place=place.number, listeners=place.listeners)
+
+    def release(self, place: Place) -> None:
+        self._control.say(RELEASE, place=place.number)
+
+    def stop(self) -> None:
+        self._control.say(STOP)
+
+    def now(self) -> None:
+        self._control.say(NOW)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    async def metrics(self) -> bytes | None:
+        """The worker's metrics; None where it has none. Cancellation: its answer is thrown away when it comes."""
+        told, text = trio.Event(), list[bytes]()
+        self._told.append((told, text))
+        self._control.say(METRICS)
+        await told.wait()
+        return text[0] or None
+
+
+def starter(arguments: Sequence[str], nursery: trio.Nursery) -> Callable[[int], Awaitable[Child]]:
+    """How to start a worker's process: with the command line of this one. It is attended to in a nursery.
+
+    Args:
+        arguments: of the command, without its name.
+    """
+
+    async def start(number: int) -> Child:
+        control, theirs = Control.pair()
+        with theirs:
+            command = [sys.executable, "-P", "-m", "triolet", *arguments, CONTROL_OPTION, str(theirs.fileno())]
+            process = await trio.lowlevel.open_process(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
+            )
+        child = Child(number, process, control)
+        nursery.start_soon(child.attend)
+        return child
+
+    return start

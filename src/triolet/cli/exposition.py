@@ -1,0 +1,50 @@
+"""The metrics of several workers as one text: each sample with its worker's number as a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["CONTENT_TYPE", "merge"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+HELP = {
+    "workers": "Workers that there should be.",
+    "workers_serving": "Workers that serve; those that drain are none.",
+    "worker_restarts_total": "Workers started again at a place where one had ended.",
+}
+
+
+def merge(texts: Mapping[int, bytes], own: Mapping[str, float]) -> tuple[str, bytes]:
+    """Merge Prometheus' text format.
+
+    Args:
+        texts: what each worker said, by its number.
+        own: the supervisor's, of the names in ``HELP``.
+
+    Returns:
+        The content type and the text, a family's samples together as the format wants it.
+    """
+    families: dict[str, list[str]] = {}
+    for number, text in texts.items():
+        heads: list[str] = []
+        for line in text.decode().splitlines():
+            if line.startswith("#"):
+                heads.append(line)
+                continue
+            if heads:
+                family = families.setdefault("\n".join(heads), [])
+                heads = []
+            family.append(_labelled(line, number))
+    lines = [line for head, samples in families.items() for line in (head, *samples)]
+    for name, value in own.items():
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += [f"# HELP triolet_{name} {HELP[name]}", f"# TYPE triolet_{name} {kind}", f"triolet_{name} {value:.1f}"]
+    return CONTENT_TYPE, "\n".join([*lines, ""]).encode()
+
+
+def _labelled(line: str, number: int) -> str:
+    """A sample with one more label. A name holds neither a brace nor a space, so the first of them ends it."""
+    series, _, value = line.rpartition(" ")
+    name, brace, labels = series.partition("{")
+    return f'{name}{{worker="{number}"{"," + labels if brace else "}"} {value}'

@@ -1,0 +1,346 @@
+"""What a RedisLog does inside of Redis: the forms of its keys, and the scripts that alone change them.
+
+A *partition* is a part of the log whose keys share one hash tag, so one server of a cluster has them all (without a
+cluster there is one partition). With the tag ``{triolet:0}`` it consists of
+
+- ``{triolet:0}:log``, a hash. Its field ``""`` says what the partition is (form, number of partitions, the server's
+  replication id, how many hints were sent, and the epochs, newest last); each other field is a channel: the offset of
+  its newest event, the term (the number of an epoch) in which that was appended, the bytes kept, and up to which
+  offset it had come in earlier terms;
+- ``{triolet:0}:events:CHANNEL``, a stream. The entry ``42-0`` is the event 42: ``e`` is the MessagePack of time, name,
+  data and key, ``s`` the size of its data, ``u`` what it was deduped by;
+- ``{triolet:0}:dedupe:CHANNEL``, a hash from what was deduped by to the offset;
+- ``{triolet:0}:writer:ID``, what became of a writer's last batch, for an hour.
+
+Channels and epochs stand in one key: Redis cannot lose one and keep the other.
+
+**Epochs.** A server's replication id changes whenever its data may have: at each of its starts, and when a replica is
+promoted. A script that finds another id than the one written down begins a term: a new epoch. The channels'
+``upto`` tell how far each had come before, so that a cursor of an earlier epoch is good up to there, and beyond it
+shows that its client has seen what was lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+import msgspec
+
+__all__ = [
+    "APPEND",
+    "FORM_DIFFERS",
+    "LOOK",
+    "PROBE",
+    "READ",
+    "Hint",
+    "Row",
+    "Script",
+    "decode_row",
+    "decode_rows",
+    "encode_row",
+    "parse_hint",
+]
+
+FORM_DIFFERS: Final = "TRIOLET"
+"""How the errors begin that the scripts raise about what they find."""
+
+_OPEN: Final = """
+local FORM, EPOCHS, PASTS = 1, 64, 16
+
+local function now_of(given)
+    if given ~= '' then return tonumber(given) end
+    local time = redis.call('TIME')
+    return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function open(log, candidate, partitions)
+    local info = redis.call('INFO', 'replication')
+    if not string.find(info, 'role:master', 1, true) then
+        return nil, {err = 'READONLY this server is a replica'}
+    end
+    local replid = string.match(info, 'master_replid:(%w+)') or ''
+    local saved = redis.call('HGET', log, '')
+    local is = saved and cmsgpack.unpack(saved)
+    if is and (is[1] ~= FORM or is[2] ~= partitions) then
+        return nil, {err = 'TRIOLET form ' .. is[1] .. ', ' .. is[2] .. ' partitions'}
+    end
+    local part = is and {log = log, seq = is[4], base = is[5], epochs = is[6]}
+        or {log = log, seq = 0, base = 0, epochs = {}}
+    part.save = function()
+        redis.call('HSET', log, '', cmsgpack.pack({FORM, partitions, replid, part.seq, part.base, part.epochs}))
+    end
+    if not is or is[3] ~= replid then
+        table.insert(part.epochs, candidate)
+        if #part.epochs > EPOCHS then
+            table.remove(part.epochs, 1)
+            part.base = part.base + 1
+        end
+        part.save()
+    end
+    part.term = part.base + #part.epochs
+    part.epoch = part.epochs[#part.epochs]
+    return part
+end
+
+local function channel_of(part, name)
+    local saved = redis.call('HGET', part.log, name)
+    if not saved then return {name = name, head = 0, term = part.term, bytes = 0, pasts = '', is_new = true} end
+    local head, term, bytes, pasts = string.match(saved, '^(%d+) (%d+) (%d+)(.*)$')
+    return {name = name, head = tonumber(head), term = tonumber(term), bytes = tonumber(bytes), pasts = pasts}
+end
+
+local function time_of(entry) return (struct.unpack('>d', entry[2][2], 3)) end
+local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+-- Entries may be large: how many are fetched at once grows with how many were wanted.
+local function from(stream, offset, step, most)
+    return redis.call('XRANGE', stream, offset .. '-0', '+', 'COUNT', math.min(step, most)), math.min(step * 4, 64)
+end
+local function at(stream, offset) return redis.call('XRANGE', stream, offset .. '-0', offset .. '-0')[1] end
+"""
+
+_APPEND: Final = """
+local candidate, given, partitions, number = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local keep_events, keep_seconds, keep_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local publish, hints = ARGV[8], ARGV[9]
+local part, refused = open(KEYS[1], candidate, partitions)
+if not part then return refused end
+local before = redis.call('GET', KEYS[2])
+if before then
+    before = cmsgpack.unpack(before)
+    if before[1] == number then return before[2] end
+    if before[1] > number then return {err = 'TRIOLET batch ' .. number .. ' comes after ' .. before[1]} end
+end
+local now = now_of(given)
+local stamp = '\\148\\203' .. struct.pack('>d', now)
+
+local news = {}
+
+local function drop(channel, stream, dedupe, most)
+    local too_old, slack = now - keep_seconds, keep_seconds / 64
+    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+    if not first then return end
+    local oldest = offset_of(first)
+    if channel.head - oldest + 1 <= keep_events + math.min(math.floor(keep_events / 8) + 16, 256)
+        and channel.bytes <= keep_bytes + keep_bytes / 8 and time_of(first) >= too_old - slack then return end
+    local begin, done, step, some = oldest, false, 4, nil
+    while oldest - begin < most and not done do
+        some, step = from(stream, oldest, step, 64)
+        if #some == 0 then break end
+        for _, entry in ipairs(some) do
+            local kept = channel.head - oldest + 1
+            if kept <= keep_events and time_of(entry) >= too_old and (channel.bytes <= keep_bytes or kept == 1) then
+                done = true
+                break
+            end
+            channel.bytes = channel.bytes - tonumber(entry[2][4])
+            if entry[2][6] then redis.call('HDEL', dedupe, entry[2][6]) end
+            oldest = oldest + 1
+        end
+    end
+    redis.call('XTRIM', stream, 'MINID', oldest .. '-0')
+end
+
+local function add(name, stream, dedupe, start, count)
+    local kept = redis.pcall('XLEN', stream)
+    if type(kept) == 'table' then return kept.err end
+    local channel = channel_of(part, name)
+    -- Where memory is full Redis refuses the first write of a script, if it is not a deleting one.
+    if channel.is_new and kept > 0 then redis.call('DEL', stream, dedupe) end
+    if kept == 0 then channel.bytes = 0 end
+    local first, blobs, repeats = channel.head + 1, {}, nil
+    for i = 0, count - 1 do
+        local body, size, unique = ARGV[start + 3 * i], ARGV[start + 3 * i + 1], ARGV[start + 3 * i + 2]
+        local earlier = unique ~= '' and redis.call('HGET', dedupe, unique)
+        local entry = earlier and at(stream, earlier)
+        if entry and entry[2][6] == unique then
+            if not repeats then
+                repeats = {}
+                for j = 1, i do repeats[2 * j - 1], repeats[2 * j] = first + j - 1, '' end
+            end
+            repeats[2 * i + 1], repeats[2 * i + 2] = tonumber(earlier), entry[2][2]
+        else
+            local blob = stamp .. body
+            channel.head = channel.head + 1
+            channel.bytes = channel.bytes + tonumber(size)
+            if unique == '' then
+                redis.call('XADD', stream, channel.head .. '-0', 'e', blob, 's', size)
+            else
+                redis.call('XADD', stream, channel.head .. '-0', 'e', blob, 's', size, 'u', unique)
+                redis.call('HSET', dedupe, unique, channel.head)
+            end
+            blobs[#blobs + 1] = blob
+            if repeats then repeats[2 * i + 1], repeats[2 * i + 2] = channel.head, '' end
+        end
+    end
+    if #blobs == 0 then return repeats end
+    if channel.term ~= part.term then
+        local pasts = channel.pasts .. ' ' .. channel.term .. ':' .. (first - 1)
+        local _, many = string.gsub(pasts, ':', '')
+        channel.pasts = many > PASTS and string.gsub(pasts, '^ %d+:%d+', '') or pasts
+        channel.term = part.term
+    end
+    drop(channel, stream, dedupe, 2 * count + 256)
+    local counts = string.format('%.0f %.0f %.0f', channel.head, channel.term, channel.bytes)
+    redis.call('HSET', part.log, name, counts .. channel.pasts)
+    local milliseconds = string.format('%.0f', math.min(keep_seconds * 1000, 1e14))
+    redis.call('PEXPIRE', stream, milliseconds)
+    redis.call('PEXPIRE', dedupe, milliseconds)
+    local place = cmsgpack.pack(name) .. cmsgpack.pack(first)
+    news[#news + 1] = '\\147' .. place .. '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
+    return repeats or first
+end
+
+local results, next_arg = {}, 10
+for i = 1, (#KEYS - 2) / 2 do
+    local count = tonumber(ARGV[next_arg + 1])
+    results[i] = add(ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2], next_arg + 2, count)
+    next_arg = next_arg + 2 + 3 * count
+end
+if #news > 0 then
+    part.seq = part.seq + 1
+    part.save()
+    local start = '\\147' .. cmsgpack.pack(part.epoch) .. cmsgpack.pack(part.seq)
+    redis.call(publish, hints, start .. '\\221' .. struct.pack('>I4', #news) .. table.concat(news))
+end
+local reply = {part.epoch, part.seq, stamp, results}
+redis.call('SET', KEYS[2], cmsgpack.pack({number, reply}), 'EX', 3600)
+return reply
+"""
+
+_READ: Final = """
+local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[3]))
+if not part then return refused end
+local keep_events, keep_seconds = tonumber(ARGV[4]), tonumber(ARGV[5])
+local epoch, after, limit, max_bytes = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local stream, channel = KEYS[2], channel_of(part, ARGV[6])
+local head = channel.head
+if limit == 0 then return {part.epoch, part.seq, head} end
+
+local function oldest_kept()
+    local first = not channel.is_new and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+    if not first then return head + 1 end
+    local oldest, too_old = math.max(offset_of(first), head - keep_events + 1), now_of(ARGV[2]) - keep_seconds
+    local entry = at(stream, oldest)
+    if entry and time_of(entry) >= too_old then return oldest end
+    local high = head + 1
+    while oldest < high do
+        local middle = math.floor((oldest + high) / 2)
+        entry = at(stream, middle)
+        if entry and time_of(entry) >= too_old then high = middle else oldest = middle + 1 end
+    end
+    return oldest
+end
+
+local function good_upto()
+    if epoch == '' or epoch == part.epoch then return -1 end
+    local term
+    for i, each in ipairs(part.epochs) do if each == epoch then term = part.base + i end end
+    if not term then return -2 end
+    if channel.is_new then return 0 end
+    if term >= channel.term then return head end
+    local upto, many = nil, 0
+    for past, offset in string.gmatch(channel.pasts, '(%d+):(%d+)') do
+        many = many + 1
+        if tonumber(past) <= term then upto = tonumber(offset) end
+    end
+    return upto or (many < PASTS and 0 or -2)
+end
+
+local oldest, upto = oldest_kept(), good_upto()
+local position = oldest - 1
+if upto == -1 or upto >= after then
+    position = math.max(math.min(after, head), oldest - 1)
+elseif upto >= 0 then
+    position = math.max(upto, oldest - 1)
+end
+local blobs, size, step, some = {}, 0, 4, nil
+while #blobs < limit and position + #blobs < head do
+    some, step = from(stream, position + #blobs + 1, step, limit - #blobs)
+    if #some == 0 then break end
+    for _, entry in ipairs(some) do
+        size = size + tonumber(entry[2][4])
+        if size > max_bytes and #blobs > 0 then
+            limit = 0
+            break
+        end
+        blobs[#blobs + 1] = entry[2][2]
+    end
+end
+local page = '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
+return {part.epoch, part.seq, head, oldest, upto, position, page}
+"""
+
+_LOOK: Final = """
+local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[2]))
+if not part then return refused end
+return {part.epoch, part.seq}
+"""
+
+
+_PROBE: Final = """
+local key = KEYS[1]
+for _, command in ipairs({
+    {'INFO', 'replication'}, {'TIME'}, {ARGV[1], ARGV[2], ''},
+    {'DEL', key}, {'XADD', key, '1-0', 'e', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'},
+    {'XTRIM', key, 'MINID', '2-0'},
+    {'PEXPIRE', key, 1000}, {'DEL', key}, {'HSET', key, 'a', 1}, {'HGET', key, 'a'}, {'HDEL', key, 'a'},
+    {'SET', key, 1, 'EX', 1}, {'GET', key}, {'DEL', key},
+}) do
+    local answer = redis.pcall(unpack(command))
+    if type(answer) == 'table' and answer.err and not string.find(answer.err, 'OOM', 1, true) then return answer end
+end
+return 1
+"""
+
+
+class Script(NamedTuple):
+    """A script, and the name under which Redis remembers it."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> Script:
+        """Name a script as Redis does."""
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+APPEND: Final = Script.of(_OPEN + _APPEND)
+"""Append to channels of a partition: all of the batch that can be, once, however often it is sent."""
+
+READ: Final = Script.of(_OPEN + _READ)
+"""Read a page of a channel, or with a limit of 0 its head."""
+
+LOOK: Final = Script.of(_OPEN + _LOOK)
+"""Tell the present epoch, and how many hints were sent."""
+
+PROBE: Final = Script.of(_PROBE)
+"""Try every command that the others use: one that may not be run would leave an append half done."""
+
+Row = tuple[float, str, bytes, str | None]
+"""An event as it is stored: when, name, data, key."""
+
+Hint = tuple[str, int, list[tuple[str, int, list[Row]]]]
+"""What is published of a batch: epoch, number of the hint; of each channel its name, the first offset, events."""
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_rows: Final = msgspec.msgpack.Decoder(list[Row]).decode
+"""Decode the events of a page."""
+decode_row: Final = msgspec.msgpack.Decoder(Row).decode
+"""Decode one event."""
+_decode_hint: Final = msgspec.msgpack.Decoder(Hint).decode
+
+
+def encode_row(name: str, json: bytes, key: str | None) -> bytes:
+    """Encode an event without its time, which is put in front of it in Redis."""
+    return _encode((name, json, key))[1:]
+
+
+def parse_hint(payload: bytes) -> Hint | None:
+    """Read a hint; None where it is none of ours."""
+    try:
+        hint: Hint = _decode_hint(payload)
+    except msgspec.DecodeError:
+        return None
+    return hint

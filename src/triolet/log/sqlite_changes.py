@@ -1,0 +1,82 @@
+"""What the processes that share a SqliteLog's file tell each other: which events came, in the order of their commits.
+
+Each transaction leaves a row a channel in ``changes``, numbered without holes: from which offset to which it has
+appended there. Who knows a number reads what came after it.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+import apsw
+import msgspec
+
+from ..event import Cursor, Event
+
+__all__ = ["ADD_CHANGES", "CHANGES_TABLE", "TRIM_CHANGES", "News", "last_change", "read_news"]
+
+KEPT: Final = 4_096
+"""Rows that are kept. A process that is further behind is told that it has lost some, and reads the channels."""
+
+EVENTS_AT_ONCE: Final = 2_048
+"""Most events in one reading; those of one row are always given."""
+
+CHANGES_TABLE: Final = """
+CREATE TABLE changes(
+    number INTEGER PRIMARY KEY, channel INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL
+) STRICT"""
+ADD_CHANGES: Final = {
+    rows: f"INSERT INTO changes VALUES {', '.join(['(?, ?, ?, ?)'] * rows)}" for rows in (64, 16, 4, 1)
+}
+TRIM_CHANGES: Final = f"DELETE FROM changes WHERE number <= ? - {KEPT}"
+
+_LAST: Final = "SELECT ifnull(max(number), 0) FROM changes"
+_NEWS: Final = """
+WITH news AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT *, sum(last - first + 1) OVER (ORDER BY number) AS events, row_number() OVER (ORDER BY number) AS row
+        FROM changes WHERE number > :seen AND number <= :upto
+    ) WHERE events <= :events OR row = 1
+)
+SELECT
+    (SELECT min(number) FROM news),
+    (SELECT max(number) FROM news),
+    (
+        SELECT json_group_array(json_array(n.number, c.name, e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at))
+        FROM news AS n CROSS JOIN channels AS c ON c.id = n.channel
+        CROSS JOIN events AS e ON e.channel = n.channel AND e.offset BETWEEN n.first AND n.last
+    )"""
+
+_decode = msgspec.json.Decoder(list[tuple[int, str, int, str, str, str | None, float]]).decode
+
+
+class News(NamedTuple):
+    """Events in the order of their commits, up to the change of that number; ``lost`` where some before them are no
+    longer to be had."""
+
+    events: list[Event]
+    seen: int
+    lost: bool
+
+
+def last_change(db: apsw.Connection) -> int:
+    """The newest number."""
+    ((number,),) = db.execute(_LAST)
+    return int(number)
+
+
+def read_news(db: apsw.Connection, epoch: str, seen: int, upto: int | None = None) -> News | None:
+    """Read on after a number, up to another one or to the newest. None where there is nothing."""
+    if upto is None:
+        upto = last_change(db)
+    if upto <= seen:
+        return None
+    ((first, last, rows),) = db.execute(_NEWS, {"seen": seen, "upto": upto, "events": EVENTS_AT_ONCE})
+    if first is None:
+        return News([], upto, True)
+    events = [
+        Event(Cursor(epoch, offset), channel, name, json.encode(), key, at)
+        for _, channel, offset, name, json, key, at in sorted(_decode(rows), key=itemgetter(0, 2))
+    ]
+    return News(events, int(last), first != seen + 1)

@@ -1,0 +1,124 @@
+"""The log is away: who follows stays, is told so in beats, and goes on from its cursor when it is back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import trio
+from quart_trio import QuartTrio
+from trio.testing import MockClock
+
+from tests.listeners import STREAMS, listening
+from triolet import Cursor, Draft, Event, Limits, LogAway, Triolet
+from triolet.log import MemoryLog, Page
+from triolet.testing.server import serve
+
+LIMITS = Limits(beat_seconds=20, window_events=1, silence_seconds=1_000)  # these listeners answer no ping
+
+
+class AwayLog(MemoryLog):
+    """A log in memory that can be away, as one on a server can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+
+    @property
+    def stale(self) -> bool:
+        return self.away
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        await self._reach()
+        return await super().append(channel, drafts)
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        await self._reach()
+        return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+
+    async def head(self, channel: str) -> Cursor:
+        await self._reach()
+        return await super().head(channel)
+
+    async def _reach(self) -> None:
+        if self.away:
+            await trio.sleep(5)
+            raise LogAway("the log is away")
+
+
+def make_app() -> tuple[QuartTrio, Triolet, AwayLog]:
+    app, log = QuartTrio(__name__), AwayLog()
+    live = Triolet(app, log=log, limits=LIMITS)
+
+    @live.channel("/events/<name>")
+    async def events(name: str) -> str:
+        return name
+
+    live.socket("/socket")
+    return app, live, log
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_who_is_live_is_told_in_beats_that_the_log_is_away_and_that_it_is_back(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    app, live, log = make_app()
+    async with serve(app) as server, listening(server, transport, "/events/a") as listener:
+        assert "stale" not in (await listener.until("beat"))[-1]
+        log.away = True
+        while "stale" not in (beat := (await listener.until("beat"))[-1]):
+            pass
+        assert beat["stale"] is True
+        log.away = False
+        while "stale" in (await listener.until("beat"))[-1]:
+            pass
+        await live.publish("a", 1)
+        assert (await listener.until("event"))[-1]["data"] == 1
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_who_needs_the_log_while_it_is_away_stays_and_gets_everything_when_it_is_back(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    app, live, log = make_app()
+    async with serve(app) as server:
+        await live.publish_many("a", [1, 2, 3])
+        async with listening(server, transport, "/events/a"):  # so that the hub knows the channel
+            log.away = True
+            async with listening(server, transport, "/events/a", "0") as late:
+                await trio.sleep(3 * LIMITS.beat_seconds)
+                log.away = False
+                heard = await late.until("live")
+    assert [message["data"] for message in heard if message["type"] == "event"] == [1, 2, 3]
+    assert any(message.get("stale") for message in heard if message["type"] == "beat")
+
+
+@pytest.mark.parametrize("wait", ["", "&wait=20"])
+async def test_a_poll_is_told_that_the_log_is_away(wait: str, autojump_clock: MockClock) -> None:
+    app, live, log = make_app()
+    async with serve(app) as server:
+        (await server.get("/events/a"))  # opens the window
+        event = await live.publish("a", 1)
+        before = await server.get(f"/events/a?after={event.cursor.epoch}.0{wait}")
+        assert "stale" not in before.json
+        log.away = True
+        stale = await server.get(f"/events/a?after={event.cursor.epoch}.0{wait}")
+        assert stale.json["stale"] is True
+        assert [each["data"] for each in stale.json["events"]] == [1]
+        assert stale.headers["etag"] != before.headers["etag"]
+
+
+async def test_a_socket_that_follows_what_nobody_knows_waits_for_the_log_and_keeps_what_it_has(
+    autojump_clock: MockClock,
+) -> None:
+    app, live, log = make_app()
+    async with serve(app) as server, server.websocket("/socket") as client:
+        await client.say(type="follow", url="/events/a")
+        await client.until("live")
+        log.away = True
+        await client.say(type="follow", url="/events/b")
+        await trio.sleep(60)
+        log.away = False
+        assert (await client.until("open"))["channel"] == "b"
+        await live.publish("a", 1)
+        assert (await client.event())["channel"] == "a"
