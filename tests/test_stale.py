@@ -9,12 +9,11 @@ import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from tests.listeners import STREAMS, listening
 from triolet import Cursor, Draft, Event, Limits, LogAway, Triolet
 from triolet.log import MemoryLog, Page
-from triolet.testing.server import serve
+from triolet.testing import STREAMS, serve
 
-LIMITS = Limits(beat_seconds=20, window_events=1, silence_seconds=1_000)  # these listeners answer no ping
+LIMITS = Limits(beat_seconds=20, window_events=1)
 
 
 class AwayLog(MemoryLog):
@@ -63,17 +62,17 @@ async def test_who_is_live_is_told_in_beats_that_the_log_is_away_and_that_it_is_
     transport: str, autojump_clock: MockClock
 ) -> None:
     app, live, log = make_app()
-    async with serve(app) as server, listening(server, transport, "/events/a") as listener:
-        assert "stale" not in (await listener.until("beat"))[-1]
+    async with serve(app) as server, server.client(transport, "/events/a") as client:
+        assert "stale" not in await client.until("beat")
         log.away = True
-        while "stale" not in (beat := (await listener.until("beat"))[-1]):
+        while "stale" not in (beat := await client.until("beat")):
             pass
         assert beat["stale"] is True
         log.away = False
-        while "stale" in (await listener.until("beat"))[-1]:
+        while "stale" in await client.until("beat"):
             pass
         await live.publish("a", 1)
-        assert (await listener.until("event"))[-1]["data"] == 1
+        await client.expect(data=1)
 
 
 @pytest.mark.parametrize("transport", STREAMS)
@@ -83,14 +82,14 @@ async def test_who_needs_the_log_while_it_is_away_stays_and_gets_everything_when
     app, live, log = make_app()
     async with serve(app) as server:
         await live.publish_many("a", [1, 2, 3])
-        async with listening(server, transport, "/events/a"):  # so that the hub knows the channel
+        async with server.client(transport, "/events/a"):  # so that the hub knows the channel
             log.away = True
-            async with listening(server, transport, "/events/a", "0") as late:
+            async with server.client(transport, "/events/a", after=0) as late:
                 await trio.sleep(3 * LIMITS.beat_seconds)
                 log.away = False
-                heard = await late.until("live")
-    assert [message["data"] for message in heard if message["type"] == "event"] == [1, 2, 3]
-    assert any(message.get("stale") for message in heard if message["type"] == "beat")
+                await late.until("live")
+    assert [message["data"] for message in late.heard if message["type"] == "event"] == [1, 2, 3]
+    assert any(message.get("stale") for message in late.heard if message["type"] == "beat")
 
 
 @pytest.mark.parametrize("wait", ["", "&wait=20"])

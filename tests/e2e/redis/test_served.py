@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
-from typing import Any
 
 import pytest
 import trio
 from quart_trio import QuartTrio
 
 from tests.e2e.needs import needs
-from tests.listeners import TRANSPORTS, Message, listening
 from triolet import Limits, LogError, Triolet
-from triolet.testing.server import MemoryServer, serve
+from triolet.testing import TRANSPORTS, MemoryServer, Message, RefusedError, serve
 
 from .servers import RedisServer
 
@@ -41,14 +39,14 @@ async def follow(servers: list[MemoryServer], transport: str, name: str, heard: 
     turn = 0
     while not (heard and heard[-1].get("data") == EVENTS):
         turn += 1
-        with suppress(OSError, EOFError, AssertionError, trio.BrokenResourceError):
-            async with listening(servers[turn % 2], transport, f"/events/{name}", cursor) as listener:
+        with suppress(OSError, RefusedError, trio.BrokenResourceError):
+            async with servers[turn % 2].client(transport, f"/events/{name}", after=cursor) as client:
                 with trio.move_on_after(1.3):  # and now and then without need
                     while not (heard and heard[-1].get("data") == EVENTS):
-                        message = await listener.next()
+                        message = await client.next()
                         if message is None:
                             break
-                        cursor = listener.cursor
+                        cursor = client.cursor
                         heard.append(message)
         await trio.sleep(0.02)
 
@@ -90,20 +88,19 @@ async def test_a_client_is_told_that_redis_is_away_and_then_that_it_came_back_em
     transport: str, server: RedisServer
 ) -> None:
     app, live = make_app(server.url)
-    async with serve(app) as served, listening(served, transport, "/events/a") as listener:
+    async with serve(app) as served, served.client(transport, "/events/a") as client:
         with trio.fail_after(60):
             await live.publish("a", 1)
-            assert (await listener.until("event"))[-1]["data"] == 1
+            await client.expect(data=1)
             server.stop()
-            while not (await listener.until("beat"))[-1].get("stale"):
+            while not (await client.until("beat")).get("stale"):
                 pass
             server.start()
-            gap: dict[str, Any] = (await listener.until("gap"))[-1]
-            assert (gap["reason"], gap["missed"]) == ("epoch", None)
-            while (await listener.until("beat"))[-1].get("stale"):
+            await client.expect("gap", reason="epoch", missed=None)
+            while (await client.until("beat")).get("stale"):
                 pass
             await live.publish("a", 2)
-            assert (await listener.until("event"))[-1]["data"] == 2
+            await client.expect(data=2)
 
 
 async def test_publishing_fails_with_what_it_means_and_no_client_is_lost(server: RedisServer) -> None:
@@ -114,8 +111,8 @@ async def test_publishing_fails_with_what_it_means_and_no_client_is_lost(server:
     async def events() -> str:
         return "a"
 
-    async with serve(app) as served, listening(served, "websocket", "/events") as listener:
-        await listener.until("live")
+    async with serve(app) as served, served.websocket("/events") as client:
+        await client.until("live")
         server.freeze()
         with pytest.raises(LogError):
             await live.publish("a", 1, dedupe="one")
@@ -126,6 +123,5 @@ async def test_publishing_fails_with_what_it_means_and_no_client_is_lost(server:
                     event = await live.publish("a", 1, dedupe="one")
                     break
             await live.publish("a", 2)
-            heard = await listener.until("event")
-            assert heard[-1]["id"] == str(event.cursor)
-            assert (await listener.until("event"))[-1]["data"] == 2
+            await client.expect(id=str(event.cursor))
+            await client.expect(data=2)
