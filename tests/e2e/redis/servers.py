@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -31,11 +32,18 @@ START_SECONDS = 30
 """How long any of them may take to be ready. They need some tenths of a second; the machine may be busy."""
 
 
+PORTS = range(12_000, 22_000)
+"""Below those that the kernel gives to who connects: a server that was stopped must find its port free again. Those of
+a cluster speak to each other 10,000 further up."""
+
+
 def free_port() -> int:
     """A port that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def until(holds: object, what: str) -> None:
@@ -53,8 +61,6 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.folder = folder
         self.port = free_port()
-        while self.port > 55_000:  # a cluster's servers speak to each other 10,000 ports further up
-            self.port = free_port()
         self.socket = str(folder / "redis.sock")
         self._options = options
         self._sentinel = sentinel
