@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from triolet import Cursor, Draft, Event, Limits, LogAway, Triolet
-from triolet.log import MemoryLog, Page
-from triolet.testing import STREAMS, serve
+from triolet import Limits, Triolet
+from triolet.log import MemoryLog
+from triolet.testing import STREAMS, ScriptedLog, away, serve
 
 LIMITS = Limits(beat_seconds=20, window_events=1)
 
 
-class AwayLog(MemoryLog):
-    """A log in memory that can be away, as one on a server can."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.away = False
-
-    @property
-    def stale(self) -> bool:
-        return self.away
-
-    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        await self._reach()
-        return await super().append(channel, drafts)
-
-    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
-        await self._reach()
-        return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
-
-    async def head(self, channel: str) -> Cursor:
-        await self._reach()
-        return await super().head(channel)
-
-    async def _reach(self) -> None:
-        if self.away:
-            await trio.sleep(5)
-            raise LogAway("the log is away")
-
-
-def make_app() -> tuple[QuartTrio, Triolet, AwayLog]:
-    app, log = QuartTrio(__name__), AwayLog()
+def make_app() -> tuple[QuartTrio, Triolet, ScriptedLog]:
+    app, log = QuartTrio(__name__), ScriptedLog(MemoryLog())
     live = Triolet(app, log=log, limits=LIMITS)
 
     @live.channel("/events/<name>")
@@ -64,11 +35,10 @@ async def test_who_is_live_is_told_in_beats_that_the_log_is_away_and_that_it_is_
     app, live, log = make_app()
     async with serve(app) as server, server.client(transport, "/events/a") as client:
         assert "stale" not in await client.until("beat")
-        log.away = True
-        while "stale" not in (beat := await client.until("beat")):
-            pass
-        assert beat["stale"] is True
-        log.away = False
+        with log.having(*away()):
+            while "stale" not in (beat := await client.until("beat")):
+                pass
+            assert beat["stale"] is True
         while "stale" in await client.until("beat"):
             pass
         await live.publish("a", 1)
@@ -80,14 +50,13 @@ async def test_who_needs_the_log_while_it_is_away_stays_and_gets_everything_when
     transport: str, autojump_clock: MockClock
 ) -> None:
     app, live, log = make_app()
-    async with serve(app) as server:
+    async with serve(app) as server, AsyncExitStack() as stack:
         await live.publish_many("a", [1, 2, 3])
         async with server.client(transport, "/events/a"):  # so that the hub knows the channel
-            log.away = True
-            async with server.client(transport, "/events/a", after=0) as late:
+            with log.having(*away()):
+                late = await stack.enter_async_context(server.client(transport, "/events/a", after=0))
                 await trio.sleep(3 * LIMITS.beat_seconds)
-                log.away = False
-                await late.until("live")
+            await late.until("live")
     assert [message["data"] for message in late.heard if message["type"] == "event"] == [1, 2, 3]
     assert any(message.get("stale") for message in late.heard if message["type"] == "beat")
 
@@ -100,8 +69,8 @@ async def test_a_poll_is_told_that_the_log_is_away(wait: str, autojump_clock: Mo
         event = await live.publish("a", 1)
         before = await server.get(f"/events/a?after={event.cursor.epoch}.0{wait}")
         assert "stale" not in before.json
-        log.away = True
-        stale = await server.get(f"/events/a?after={event.cursor.epoch}.0{wait}")
+        with log.having(*away()):
+            stale = await server.get(f"/events/a?after={event.cursor.epoch}.0{wait}")
         assert stale.json["stale"] is True
         assert [each["data"] for each in stale.json["events"]] == [1]
         assert stale.headers["etag"] != before.headers["etag"]
@@ -114,10 +83,9 @@ async def test_a_socket_that_follows_what_nobody_knows_waits_for_the_log_and_kee
     async with serve(app) as server, server.websocket("/socket") as client:
         await client.say(type="follow", url="/events/a")
         await client.until("live")
-        log.away = True
-        await client.say(type="follow", url="/events/b")
-        await trio.sleep(60)
-        log.away = False
+        with log.having(*away()):
+            await client.say(type="follow", url="/events/b")
+            await trio.sleep(60)
         assert (await client.until("open"))["channel"] == "b"
         await live.publish("a", 1)
         assert (await client.event())["channel"] == "a"

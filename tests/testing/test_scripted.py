@@ -14,14 +14,14 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from triolet import Triolet
-from triolet.errors import ConfigError, LogBroken, LogBusy, LogError, LogFull
+from triolet.errors import ConfigError, LogAway, LogBroken, LogBusy, LogError, LogFull, LogUncertain
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
 from triolet.log import EventLog, MemoryLog
 from triolet.log.sqlite import SqliteLog
 from triolet.testing import LOG_CHECKS, LogCheck, LogFactory
 from triolet.testing.clients import TRANSPORTS
-from triolet.testing.scripted import LogFault, ScriptedLog, failing, full, slow, unreadable
+from triolet.testing.scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable
 from triolet.testing.server import MemoryServer, serve
 
 OLDEST = Cursor("", 0)
@@ -83,12 +83,25 @@ async def test_the_third_append_fails_and_is_surely_not_stored(log: ScriptedLog)
 
 async def test_an_append_whose_answer_is_lost_is_stored_and_announced(log: ScriptedLog) -> None:
     with log.having(failing("append", nth=1, stored=True)), log.tail() as tail:
-        with pytest.raises(LogError, match="may have been done"):
+        with pytest.raises(LogUncertain, match="may have been done"):
             await log.append("a", [Draft.of(1, dedupe="k")])
         assert [event.data for event in await anext(tail)] == [1]
     (again,) = await log.append("a", [Draft.of(1, dedupe="k")])
     assert again.offset == 1
     assert await _kept(log) == [1]
+
+
+async def test_a_log_that_is_away_is_stale_and_has_stored_nothing(log: ScriptedLog, autojump_clock: MockClock) -> None:
+    assert not log.stale
+    with log.having(*away(patience=3)):
+        assert log.stale
+        with pytest.raises(LogAway, match="nothing was done"):
+            await _put(log, 1)
+        with pytest.raises(LogAway):
+            await log.head("a")
+        assert trio.current_time() == 6
+    assert not log.stale
+    assert await _kept(log) == []
 
 
 async def test_a_script_may_stand_from_the_beginning() -> None:

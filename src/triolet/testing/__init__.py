@@ -4,7 +4,7 @@
   ``sse``, ``long_poll``, ``short_poll``, ``follow``; each has ``expect(...)`` and ``nothing_for(seconds)``
 - ``Network``, ``Line``: latency, bandwidth, kernels' buffers; ``proxy``: what may stand before a server
 - ``stalled``, ``cut``, ``half_open``, ``slow_reader``, ``reordered_accepts``: faults, as context managers
-- ``ScriptedLog``: a log with faults: ``slow``, ``full``, ``failing``, ``unreadable``
+- ``ScriptedLog``: a log with faults: ``slow``, ``full``, ``away``, ``failing``, ``unreadable``
 - ``seeded``, ``play``, ``current``: one seed decides a run; pytest's plugin gives every Trio test one
 - ``check_log``, ``check_transport``: conformance suites, for a log and a transport of one's own
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .network import ClientEnd, Line, Network
     from .reach import Reach
     from .reverse_proxy import Proxy, proxy
-    from .scripted import LogFault, ScriptedLog, failing, full, slow, unreadable
+    from .scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable
     from .seed import Played, Seed, Trace, current, play, seeded
     from .server import MemoryServer, serve
     from .transports import TRANSPORT_CHECKS, Prepare, TransportCheck, TransportFactory, check_transport
@@ -61,6 +61,7 @@ __all__ = [
     "TransportCheck",
     "TransportFactory",
     "WebSocketClient",
+    "away",
     "check_log",
     "check_transport",
     "current",
@@ -90,7 +91,7 @@ _HOMES = {
     "network": ("ClientEnd", "Line", "Network"),
     "reach": ("Reach",),
     "reverse_proxy": ("Proxy", "proxy"),  # no module may be called as one of the names is
-    "scripted": ("LogFault", "ScriptedLog", "failing", "full", "slow", "unreadable"),
+    "scripted": ("LogFault", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"),
     "seed": ("Played", "Seed", "Trace", "current", "play", "seeded"),
     "server": ("MemoryServer", "serve"),
     "transports": ("TRANSPORT_CHECKS", "Prepare", "TransportCheck", "TransportFactory", "check_transport"),

@@ -25,11 +25,11 @@ from typing import Final, Literal
 import msgspec
 import trio
 
-from ..errors import ConfigError, LogBroken, LogError, LogFull
+from ..errors import ConfigError, LogAway, LogBroken, LogError, LogFull, LogUncertain
 from ..event import Cursor, Draft, Event
 from ..log import EventLog, MemoryLog, Page
 
-__all__ = ["LogFault", "Operation", "ScriptedLog", "failing", "full", "slow", "unreadable"]
+__all__ = ["LogFault", "Operation", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"]
 
 Operation = Literal["open", "append", "read"]
 """What a fault is in: ``read`` is also asking for the head."""
@@ -87,11 +87,23 @@ def unreadable() -> LogFault:
     return LogFault("read", error=LogBroken)
 
 
+def away(patience: float = 1.0) -> tuple[LogFault, LogFault]:
+    """Be out of reach, as a server can: each call waits so many seconds and fails, surely without having been done. The
+    log says that it is stale meanwhile. For ``with log.having(*away()):``."""
+    return (LogFault("append", before=patience, error=LogAway), LogFault("read", before=patience, error=LogAway))
+
+
 def failing(
-    on: Operation, nth: int | range | None = None, *, stored: bool = False, error: type[LogError] = LogError
+    on: Operation, nth: int | range | None = None, *, stored: bool = False, error: type[LogError] | None = None
 ) -> LogFault:
-    """Raise an error. ``stored``: after the call was done, so that it *may be* in the log; else it surely is not."""
-    return LogFault(on, nth, error=error, stored=stored)
+    """Raise an error: LogError, where no other is given.
+
+    Args:
+        on, nth: which calls.
+        stored: the call is done before; its caller cannot know, and is told so by LogUncertain.
+        error: raised instead.
+    """
+    return LogFault(on, nth, error=error or (LogUncertain if stored else LogError), stored=stored)
 
 
 @dataclass(slots=True)
@@ -205,6 +217,11 @@ class ScriptedLog(EventLog):
                 yield listener
             finally:
                 self._listeners.remove(listener)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the log is away. See EventLog."""
+        return self.inner.stale or any(one.fault.error is LogAway for one in self._underway)
 
     def _note(self, channel: str, events: Sequence[Event]) -> None:
         """Remember whose events were stored, and when; repeats were stored before."""
