@@ -18,9 +18,9 @@ from triolet.simulation.shrink import shrink
 SEEDS = 500
 
 
-@pytest.mark.timeout(900)
-def test_500_seeds_break_no_promise() -> None:
-    for performed in hunt(range(SEEDS)):
+def test_the_first_seeds_break_no_promise() -> None:
+    """The first 500 are in tests/e2e/test_hunt_command.py, where two processes share them."""
+    for performed in hunt(range(20)):
         pytest.fail(report(smallest(performed)))
 
 
