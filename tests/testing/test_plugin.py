@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shlex
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -316,7 +316,7 @@ def test_who_else_seeds_chance_before_a_test_does_not_decide_it(project: pytest.
         @staticmethod
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_call() -> None:
-            random.seed(time.perf_counter_ns())
+            random.seed(secrets.randbits(64))
 
     project.makepyfile(ALL_CHANCE)
     said = _said(project)
