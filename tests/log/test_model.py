@@ -17,6 +17,7 @@ from triolet.limits import Limits
 from triolet.log import EventLog, MemoryLog, Page
 from triolet.log.base import resume
 from triolet.log.sqlite import SqliteLog
+from triolet.testing import play
 
 LIMITS = Limits(keep_events=8, keep_bytes=100, keep_seconds=10)
 
@@ -95,7 +96,7 @@ def test_the_log_in_memory_is_the_model(steps: list[Step]) -> None:
 @settings(max_examples=50)
 def test_the_log_in_sqlite_is_the_model(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        trio.run(_follow_the_model, lambda clock: SqliteLog(Path(folder, "a.db"), LIMITS, clock), steps)
+        play(0, _follow_the_model, lambda clock: SqliteLog(Path(folder, "a.db"), LIMITS, clock), steps)
 
 
 @pytest.mark.parametrize("size", [1, 30])

@@ -1,11 +1,8 @@
 """What is particular to the log in SQLite: its file outlives it, other processes write to it too.
 
-About time. SQLite works in threads, and a virtual clock with autojump knows nothing of threads: to it a task
-that waits for one is asleep, and if nothing else runs it jumps to the next deadline. So a test here waits for
-a thread by awaiting what it does, never by time, and needs no clock. The one thing that the log sleeps for is
-a locked file: between attempts, on Trio's clock. Those tests take ``autojump_clock``, and do not mind a jump
-that comes while a thread is still at work: it makes the next attempt come sooner, nothing else. Where the
-file is unlocked by another log's thread, not by the test, they allow any number of attempts (PATIENT).
+About time. SQLite works in threads; a virtual clock waits for them, because the tests run seeded (triolet.testing.seed).
+The log sleeps between two attempts at a locked file, and between two looks at what others have written. Where the file is
+unlocked by another log's thread, not by the test, any number of attempts are allowed (PATIENT).
 """
 
 from __future__ import annotations
@@ -57,7 +54,7 @@ def _threads() -> int:
 # --- what outlives a restart
 
 
-async def test_a_restart_keeps_everything(path: Path) -> None:
+async def test_a_restart_keeps_everything(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as log:
         before = await log.append("a", [Draft.of(1, name="x", key="k", dedupe="d"), Draft.of("Å")])
     async with SqliteLog(path).open() as log:
@@ -67,7 +64,7 @@ async def test_a_restart_keeps_everything(path: Path) -> None:
         assert (await log.append("a", _drafts(3)))[0].cursor == Cursor(before[0].cursor.epoch, 3)
 
 
-async def test_a_restart_keeps_the_head_when_nothing_else_is_kept(path: Path) -> None:
+async def test_a_restart_keeps_the_head_when_nothing_else_is_kept(path: Path, autojump_clock: MockClock) -> None:
     now = 0.0
     limits = Limits(keep_seconds=10)
     async with SqliteLog(path, limits, lambda: now).open() as log:
@@ -81,7 +78,7 @@ async def test_a_restart_keeps_the_head_when_nothing_else_is_kept(path: Path) ->
         assert (await log.append("a", _drafts(1)))[0].offset == 1_001
 
 
-async def test_a_new_file_is_a_new_life(tmp_path: Path, path: Path) -> None:
+async def test_a_new_file_is_a_new_life(tmp_path: Path, path: Path, autojump_clock: MockClock) -> None:
     epochs = set()
     for name in ("one.db", "two.db"):
         async with SqliteLog(tmp_path / name).open() as log:
@@ -94,7 +91,13 @@ async def test_a_new_file_is_a_new_life(tmp_path: Path, path: Path) -> None:
     [("normal", True, True), ("normal", False, False), ("full", False, True)],
 )
 async def test_a_machine_that_died_begins_a_new_life_unless_nothing_can_be_lost(
-    synchronous: str, is_closed: bool, is_same_life: bool, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synchronous: str,
+    is_closed: bool,
+    is_same_life: bool,
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
 ) -> None:
     boot = tmp_path / "boot_id"
     boot.write_text("one\n")
@@ -113,7 +116,9 @@ async def test_a_machine_that_died_begins_a_new_life_unless_nothing_can_be_lost(
     assert (page.gap and page.gap.reason) == (None if is_same_life else "epoch")
 
 
-async def test_a_killed_process_leaves_its_life_to_the_next(path: Path, tmp_path: Path) -> None:
+async def test_a_killed_process_leaves_its_life_to_the_next(
+    path: Path, tmp_path: Path, autojump_clock: MockClock
+) -> None:
     copy = tmp_path / "left.db"
     async with SqliteLog(path).open() as log:
         (event,) = await log.append("a", _drafts(1))
@@ -154,7 +159,9 @@ async def _heard(tail: AsyncIterator[Sequence[Event]], count: int) -> list[Event
     return heard
 
 
-async def test_a_tail_tells_what_others_append_to_many_channels_in_the_order_of_commits(path: Path) -> None:
+async def test_a_tail_tells_what_others_append_to_many_channels_in_the_order_of_commits(
+    path: Path, autojump_clock: MockClock
+) -> None:
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
             appended: list[Event] = []
@@ -169,7 +176,9 @@ async def test_a_tail_tells_what_others_append_to_many_channels_in_the_order_of_
             assert await _heard(tail, len(appended)) == appended
 
 
-async def test_a_tail_that_is_too_far_behind_others_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tail_that_is_too_far_behind_others_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
     monkeypatch.setattr(sqlite_write, "TRIM_CHANGES", "DELETE FROM changes WHERE number <= ? - 2")
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
@@ -180,7 +189,9 @@ async def test_a_tail_that_is_too_far_behind_others_says_so(path: Path, monkeypa
             assert [event.data for event in await anext(tail)] == [3, 4]
 
 
-async def test_much_that_others_append_is_read_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_much_that_others_append_is_read_in_parts(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
     monkeypatch.setattr(sqlite_changes, "EVENTS_AT_ONCE", 7)
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
@@ -201,7 +212,7 @@ async def test_without_inotify_a_tail_hears_of_others_all_the_same(
             assert await _heard(tail, 1) == appended
 
 
-async def test_a_file_of_an_older_form_is_taken_over(path: Path) -> None:
+async def test_a_file_of_an_older_form_is_taken_over(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as log:
         await log.append("a", _drafts(1))
     _rows(path, "DROP TABLE changes; PRAGMA user_version = 1")
@@ -212,7 +223,7 @@ async def test_a_file_of_an_older_form_is_taken_over(path: Path) -> None:
             assert await _heard(tail, 1) == [event]
 
 
-async def test_a_channel_that_two_processes_begin_is_one(path: Path) -> None:
+async def test_a_channel_that_two_processes_begin_is_one(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         for number in range(10):
             for log in (one, two):
@@ -223,7 +234,7 @@ async def test_a_channel_that_two_processes_begin_is_one(path: Path) -> None:
 # --- retention
 
 
-async def test_rows_that_nobody_may_read_are_deleted_soon(path: Path) -> None:
+async def test_rows_that_nobody_may_read_are_deleted_soon(path: Path, autojump_clock: MockClock) -> None:
     limits = Limits(keep_events=1_000, keep_bytes=50_000)
     async with SqliteLog(path, limits).open() as log:
         for _ in range(40):
@@ -238,7 +249,7 @@ async def test_rows_that_nobody_may_read_are_deleted_soon(path: Path) -> None:
     assert 50 <= large <= 66
 
 
-async def test_channels_that_nobody_appends_to_grow_old_too(path: Path) -> None:
+async def test_channels_that_nobody_appends_to_grow_old_too(path: Path, autojump_clock: MockClock) -> None:
     now = 0.0
     async with SqliteLog(path, Limits(keep_seconds=64), lambda: now).open() as log:
         for number in range(50):
@@ -253,7 +264,7 @@ async def test_channels_that_nobody_appends_to_grow_old_too(path: Path) -> None:
 # --- being open
 
 
-async def test_no_thread_is_left(path: Path) -> None:
+async def test_no_thread_is_left(path: Path, autojump_clock: MockClock) -> None:
     before = _threads()
     async with SqliteLog(path).open() as log:
         await log.append("a", _drafts(1))
@@ -277,13 +288,13 @@ async def _until_threads(number: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def test_an_error_of_the_app_comes_out_as_it_is(path: Path) -> None:
+async def test_an_error_of_the_app_comes_out_as_it_is(path: Path, autojump_clock: MockClock) -> None:
     with pytest.raises(ZeroDivisionError):
         async with SqliteLog(path).open():
             _ = 1 // 0
 
 
-async def test_a_log_is_opened_once_at_a_time(path: Path) -> None:
+async def test_a_log_is_opened_once_at_a_time(path: Path, autojump_clock: MockClock) -> None:
     log = SqliteLog(path)
     async with log.open():
         with pytest.raises(ConfigError, match="open already"):
@@ -294,7 +305,7 @@ async def test_a_log_is_opened_once_at_a_time(path: Path) -> None:
         assert len(await _all(log)) == 1
 
 
-async def test_appends_that_wait_at_the_end_are_stored(path: Path) -> None:
+async def test_appends_that_wait_at_the_end_are_stored(path: Path, autojump_clock: MockClock) -> None:
     results: list[Event | str] = []
 
     async def publish(log: SqliteLog) -> None:

@@ -61,7 +61,7 @@ async def _offsets(log: SqliteLog, channel: str = "a") -> list[int]:
 
 
 @pytest.mark.usefixtures("small_disk")
-async def test_a_full_disk_refuses_and_nothing_is_announced(path: Path) -> None:
+async def test_a_full_disk_refuses_and_nothing_is_announced(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as log:
         with log.tail() as tail:
             kept = await _fill(log)
@@ -75,7 +75,9 @@ async def test_a_full_disk_refuses_and_nothing_is_announced(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_disk")
-async def test_offsets_have_no_hole_where_the_disk_was_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_offsets_have_no_hole_where_the_disk_was_full(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
     async with SqliteLog(path).open() as log:
         head = (await _fill(log))[-1].offset
         assert (await log.head("a")).offset == head
@@ -86,7 +88,7 @@ async def test_offsets_have_no_hole_where_the_disk_was_full(path: Path, monkeypa
 
 
 @pytest.mark.usefixtures("small_disk")
-async def test_an_append_too_large_fails_alone(path: Path) -> None:
+async def test_an_append_too_large_fails_alone(path: Path, autojump_clock: MockClock) -> None:
     outcomes: dict[int, Sequence[Event] | str] = {}
 
     async def publish(log: SqliteLog, number: int) -> None:
@@ -105,7 +107,7 @@ async def test_an_append_too_large_fails_alone(path: Path) -> None:
     assert [number for number in sorted(outcomes) if outcomes[number] == "full"] == [0, 5, 10, 15]
 
 
-async def test_an_append_that_is_no_json_fails_alone(path: Path) -> None:
+async def test_an_append_that_is_no_json_fails_alone(path: Path, autojump_clock: MockClock) -> None:
     outcomes: list[str] = []
 
     async def publish(log: SqliteLog, draft: Draft) -> None:
@@ -211,7 +213,9 @@ def _future(path: Path) -> None:
         (_future, "another version"),
     ],
 )
-async def test_a_file_of_something_else_is_left_alone(make: object, says: str, path: Path) -> None:
+async def test_a_file_of_something_else_is_left_alone(
+    make: object, says: str, path: Path, autojump_clock: MockClock
+) -> None:
     assert callable(make)
     make(path)
     before = path.read_bytes()  # noqa: ASYNC240 - nobody else runs
@@ -221,20 +225,20 @@ async def test_a_file_of_something_else_is_left_alone(make: object, says: str, p
     assert path.read_bytes() == before  # noqa: ASYNC240 - the same
 
 
-async def test_a_folder_is_no_file(tmp_path: Path) -> None:
+async def test_a_folder_is_no_file(tmp_path: Path, autojump_clock: MockClock) -> None:
     with pytest.raises(LogError, match="cannot be opened"):
         async with SqliteLog(tmp_path).open():
             pytest.fail("opened")
 
 
-async def test_an_empty_file_becomes_a_log(path: Path) -> None:
+async def test_an_empty_file_becomes_a_log(path: Path, autojump_clock: MockClock) -> None:
     path.touch()  # noqa: ASYNC240 - the same
     async with SqliteLog(path).open() as log:
         await log.append("a", [Draft.of(1)])
         assert await _offsets(log) == [1]
 
 
-async def test_a_damaged_file_is_said_to_be_damaged(path: Path) -> None:
+async def test_a_damaged_file_is_said_to_be_damaged(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as log:
         await log.append("a", [Draft.of("x" * 100)] * 1_000)
     _damage(path)
@@ -253,7 +257,7 @@ def _damage(path: Path) -> None:
         file.write(b"\xa5" * (size - 8 * 4_096))
 
 
-async def test_tables_that_someone_changed_are_not_a_log(path: Path) -> None:
+async def test_tables_that_someone_changed_are_not_a_log(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as log:
         with closing(apsw.Connection(str(path))) as other:
             other.execute("DROP TABLE events")
