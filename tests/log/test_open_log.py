@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ async def test_an_absolute_file_is_named(tmp_path: Path) -> None:
         ("redis://localhost:port", "the port of a Redis URL"),
         ("redis://localhost?prefix={a}", "prefix= of a Redis URL"),
         ("redis://localhost?start=later", "start= of a Redis URL"),
-        ("redis://localhost?colour=red", "has no option colour"),
+        ("redis://localhost?colour=red", "no other options than prefix"),
         ("redis+file://localhost", "this is no Redis URL"),
         ("redis+sentinel://localhost", "needs the service's name"),
         ("redis+cluster://localhost/1", "the path of this Redis URL"),
@@ -111,3 +112,23 @@ def test_no_error_and_no_repr_tells_a_password() -> None:
     with pytest.raises(ConfigError) as caught:
         open_log("redis://me:secret@host/0?colour=red")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "valkey://live:pass-word@localhost/0",
+        "redis+tls://live:pass-word@localhost/0",
+        "redis://live:?pass-word@localhost/0",
+        "redis://live:x?prefix=pass-word@localhost/0&pass-word",
+        "redis://live:#pass-word@localhost/0",
+        "redis://live:/pass-word@localhost/0",
+        "redis://live:[pass-word@localhost/0",
+        "redis://live:pass-word@localhost:port/0",
+        "redis://localhost/0?password=pass-word",
+    ],
+)
+def test_no_password_of_an_address_is_in_what_is_said_about_it(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_log(url)
+    assert "pass-word" not in "".join(traceback.format_exception(caught.value))

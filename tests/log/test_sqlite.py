@@ -1,8 +1,8 @@
 """What is particular to the log in SQLite: its file outlives it, other processes write to it too.
 
-About time. SQLite works in threads; a virtual clock waits for them, because the tests run seeded (triolet.testing.seed).
-The log sleeps between two attempts at a locked file, and between two looks at what others have written. Where the file is
-unlocked by another log's thread, not by the test, any number of attempts are allowed (PATIENT).
+About time. SQLite works in threads; a virtual clock waits for them, for the tests run seeded (triolet.testing.seed).
+The log sleeps between two attempts at a locked file, and between two looks at what others have written. Where the file
+is unlocked by another log's thread, not by the test, any number of attempts are allowed (PATIENT).
 """
 
 from __future__ import annotations
