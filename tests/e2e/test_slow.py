@@ -199,7 +199,7 @@ def test_who_sends_and_never_reads_is_gone_in_time(tmp_path: Path) -> None:
             crowd.turn()
         assert max(send_queues(server)) < KERNEL_BYTES
         assert server.memory() < 200 << 20
-        crowd.run(lambda: state(server)["connections"] == len(fast), "the end of who reads nothing")
+        crowd.run(lambda: state(server)["connections"] == len(fast), "the end of who reads nothing", 60)
         publish(server, 10, 2_000)
         crowd.run(lambda: heard_all(fast, 110), "what was published later")
         nothing_is_lost(fast, 110)
