@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from benchmarks.fanout.machine import cores, cpu_seconds, memory, spawn
+from benchmarks.fanout.machine import busy_seconds, cores, cpu_seconds, memory, spawn
 from benchmarks.fanout.programs import compiled
 from benchmarks.results import Table, say
 
@@ -74,6 +74,10 @@ class Crowd:
     def bytes(self) -> int:
         return sum(memory(process.pid) for process in self._processes)
 
+    @property
+    def cpu(self) -> float:
+        return sum(cpu_seconds(process.pid) for process in self._processes)
+
     def count(self) -> Count:
         """The counts of all."""
         found = []
@@ -95,12 +99,13 @@ class Crowd:
 class _Run:
     """The workers, their clients, and what was seen of them, for a table."""
 
-    def __init__(self, server: Worker, crowd: Crowd) -> None:
+    def __init__(self, server: Worker, crowd: Crowd, redis: RedisServer) -> None:
         self.server = server
         self.crowd = crowd
+        self._redis = redis
         self.rows: list[list[str]] = []
         self.published = 0
-        self._started = self._cpu = 0.0
+        self._started = self._cpu = self._besides = self._busy = 0.0
 
     def pids(self) -> list[int]:
         """The workers' processes, under their supervisor."""
@@ -111,6 +116,11 @@ class _Run:
         """A step begins, with whoever serves but the victim."""
         self._started = time.monotonic()
         self._cpu = sum(cpu_seconds(pid) for pid in self.pids() if pid != victim)
+        self._besides, self._busy = self._cpu_besides(), busy_seconds()
+
+    def _cpu_besides(self) -> float:
+        """What Redis and the clients have used."""
+        return cpu_seconds(self._redis.pid) + self.crowd.cpu
 
     def publish(self) -> None:
         """Publish one event, and wait until all who are there have it."""
@@ -123,11 +133,13 @@ class _Run:
         """The step has ended."""
         took = time.monotonic() - self._started
         cpu = sum(cpu_seconds(pid) for pid in self.pids()) - self._cpu
+        others = busy_seconds() - self._busy - cpu - (self._cpu_besides() - self._besides)
         counts = self.crowd.count()
         each = " + ".join(f"{_connections(pid):,}" for pid in self.pids())
         wrong = f"{counts.gaps} / {counts.holes} / {counts.repeats}"
         cut_off = f"{counts.lost:,} / {counts.refused:,}"
-        self.rows.append([when, f"{took:.1f}", f"{cpu:.1f}", f"{counts.open:,}", each, cut_off, wrong])
+        share = f"{max(0.0, others) / took:.0%}"
+        self.rows.append([when, f"{took:.1f}", f"{cpu:.1f}", share, f"{counts.open:,}", each, cut_off, wrong])
         say(f"  {self.rows[-1]}")
 
 
@@ -143,7 +155,7 @@ def held(quick: bool) -> list[Table]:
             free(pid)
         time.sleep(3)
         before, kernel = memory(server.pid), _kernel()
-        run = _Run(server, stack.enter_context(Crowd(program, server.port, clients)))
+        run = _Run(server, stack.enter_context(Crowd(program, server.port, clients)), redis)
         for pid in run.pids():
             free(pid)
         run.begin()
@@ -204,6 +216,7 @@ def _story(run: _Run, end: Count, complete: bool) -> Table:
             "",
             "seconds",
             "workers' CPU, s",
+            "others' share",
             "connected",
             "at each worker",
             "cut off / refused so far",
