@@ -22,7 +22,7 @@ help:
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
-	@echo 'make bench   the benchmarks, beside the peers, some 16 minutes (ARGS=--quick: an impression in six)'
+	@echo 'make bench   the benchmarks, beside the peers, some 22 minutes (ARGS=--quick: an impression in eight)'
 	@echo 'make clean   remove what the others made'
 
 demo:
@@ -64,6 +64,7 @@ bench:
 	$(RUN) benchmarks.fanout $(ARGS)
 	$(RUN) benchmarks.scale $(ARGS)
 	$(RUN) benchmarks.herd $(ARGS)
+	$(RUN) benchmarks.many $(ARGS)
 	$(RUN) benchmarks.slow
 	$(RUN) benchmarks.report
 

@@ -20,31 +20,28 @@ from .across import latency, saturated
 from .held import held
 from .publishing import publishing
 
-TITLES = {
-    "publishing": "publishes a second",
-    "latency": "from worker to worker",
-    "saturated": "one worker and two",
-    "held": "connections that stay",
+PARTS = {
+    "publishing": ("publishes a second", "One process publishes into each log, and nobody follows."),
+    "latency": ("from worker to worker", "Two processes of `triolet serve`, which nothing but Redis connects."),
+    "saturated": ("one worker and two", "Processes of `triolet serve`, which nothing but Redis connects."),
+    "held": ("connections that stay", "`triolet serve --workers 4`, with the log in Redis."),
 }
-
-TEXT = (
-    "One log under many processes. The workers are processes of `triolet serve` with Redis; nothing but the log "
-    "connects them."
-)
+"""Their titles and what is to be said of them."""
 
 
 def main() -> None:
     """Parse the command line, measure, and print the tables."""
     parser = options("many", __doc__)
-    parser.add_argument("--only", action="append", choices=list(TITLES), help="measure only this; may be repeated")
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="measure only this; may be repeated")
     arguments = parser.parse_args()
     raise_files()
     with tempfile.TemporaryDirectory() as folder:
         load = Programs(Path(folder)).load
-        for name in arguments.only or TITLES:
+        for name in arguments.only or PARTS:
             say(f"measuring {name} …")
             tables = _measure(name, load, arguments.quick)
-            part = Part(f"many-{name}", f"Many processes: {TITLES[name]}", TEXT, tables, quick=arguments.quick)
+            title, text = PARTS[name]
+            part = Part(f"many-{name}", f"Many processes: {title}", text, tables, quick=arguments.quick)
             publish(part, keep=arguments.save or not arguments.quick)
 
 

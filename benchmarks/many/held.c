@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 enum { READ = 1 << 16, MAX_CARRY = 1 << 20, CURSOR = 40, MAX_TEXT = 125 };
-enum { LOOK_NS = 5000000 };
+enum { LOOK_NS = 20000000 };
 enum state { AWAY, CONNECTING, HEAD, OPEN };
 
 struct client {

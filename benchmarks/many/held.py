@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from benchmarks.fanout.machine import cores, memory, spawn
+from benchmarks.fanout.machine import busy_seconds, cores, cpu_seconds, memory, spawn
 from benchmarks.fanout.programs import compiled
 from benchmarks.results import Table, say
 
@@ -74,6 +74,10 @@ class Crowd:
     def bytes(self) -> int:
         return sum(memory(process.pid) for process in self._processes)
 
+    @property
+    def cpu(self) -> float:
+        return sum(cpu_seconds(process.pid) for process in self._processes)
+
     def count(self) -> Count:
         """The counts of all."""
         found = []
@@ -95,31 +99,47 @@ class Crowd:
 class _Run:
     """The workers, their clients, and what was seen of them, for a table."""
 
-    def __init__(self, server: Worker, crowd: Crowd) -> None:
+    def __init__(self, server: Worker, crowd: Crowd, redis: RedisServer) -> None:
         self.server = server
         self.crowd = crowd
+        self._redis = redis
         self.rows: list[list[str]] = []
         self.published = 0
+        self._started = self._cpu = self._besides = self._busy = 0.0
 
     def pids(self) -> list[int]:
         """The workers' processes, under their supervisor."""
         tasks = Path(f"/proc/{self.server.pid}/task").glob("*/children")
         return sorted(int(text) for task in tasks for text in task.read_text().split())
 
-    def publish(self) -> float:
-        """Publish one event, and wait until all who are there have it. Returns the seconds that took."""
-        heard, start = self.crowd.count().events, time.monotonic()
+    def begin(self, victim: int = 0) -> None:
+        """A step begins, with whoever serves but the victim."""
+        self._started = time.monotonic()
+        self._cpu = sum(cpu_seconds(pid) for pid in self.pids() if pid != victim)
+        self._besides, self._busy = self._cpu_besides(), busy_seconds()
+
+    def _cpu_besides(self) -> float:
+        """What Redis and the clients have used."""
+        return cpu_seconds(self._redis.pid) + self.crowd.cpu
+
+    def publish(self) -> None:
+        """Publish one event, and wait until all who are there have it."""
+        heard = self.crowd.count().events
         self.server.publish(0, most=1)
         self.published += 1
         self.crowd.until(lambda now: now.events - heard >= self.crowd.clients, 60)
-        return time.monotonic() - start
 
-    def row(self, when: str, seconds: float) -> None:
+    def row(self, when: str) -> None:
+        """The step has ended."""
+        took = time.monotonic() - self._started
+        cpu = sum(cpu_seconds(pid) for pid in self.pids()) - self._cpu
+        others = busy_seconds() - self._busy - cpu - (self._cpu_besides() - self._besides)
         counts = self.crowd.count()
         each = " + ".join(f"{_connections(pid):,}" for pid in self.pids())
         wrong = f"{counts.gaps} / {counts.holes} / {counts.repeats}"
         cut_off = f"{counts.lost:,} / {counts.refused:,}"
-        self.rows.append([when, f"{seconds:.1f}", f"{counts.open:,}", each, cut_off, wrong])
+        share = f"{max(0.0, others) / took:.0%}"
+        self.rows.append([when, f"{took:.1f}", f"{cpu:.1f}", share, f"{counts.open:,}", each, cut_off, wrong])
         say(f"  {self.rows[-1]}")
 
 
@@ -135,17 +155,21 @@ def held(quick: bool) -> list[Table]:
             free(pid)
         time.sleep(3)
         before, kernel = memory(server.pid), _kernel()
-        run = _Run(server, stack.enter_context(Crowd(program, server.port, clients)))
+        run = _Run(server, stack.enter_context(Crowd(program, server.port, clients)), redis)
         for pid in run.pids():
             free(pid)
-        start = time.monotonic()
+        run.begin()
         come = run.crowd.until(lambda now: now.open == run.crowd.clients, 600)
-        run.row("all have come", time.monotonic() - start)
+        run.row("all have come")
         time.sleep(5)
         memories = _memories(server, run.crowd, come.open, before, kernel)
-        run.row("an event to all", run.publish())
+        run.begin()
+        run.publish()
+        run.row("an event to all")
         _kill_one(run)
-        run.row("an event to all", run.publish())
+        run.begin()
+        run.publish()
+        run.row("an event to all")
         end = run.crowd.count()
     complete = end.events == run.published * run.crowd.clients and not (end.gaps or end.holes or end.repeats)
     return [memories, _story(run, end, complete)]
@@ -153,13 +177,14 @@ def held(quick: bool) -> list[Table]:
 
 def _kill_one(run: _Run) -> None:
     """Kill a worker; publish while its clients are away; all come back."""
-    victim, start = run.pids()[0], time.monotonic()
+    victim = run.pids()[0]
+    run.begin(victim)
     os.kill(victim, signal.SIGKILL)
     run.crowd.until(lambda now: now.lost > 0, 60)
     run.server.publish(0, most=1)
     run.published += 1
     run.crowd.until(lambda now: now.open == run.crowd.clients, 300)
-    run.row("a worker was killed, an event published, all are back", time.monotonic() - start)
+    run.row("a worker was killed, an event published, all are back")
     run.crowd.until(lambda now: now.events >= run.published * run.crowd.clients, 60)
 
 
@@ -187,7 +212,16 @@ def _story(run: _Run, end: Count, complete: bool) -> Table:
     return Table(
         "held-killed",
         f"{run.crowd.clients:,} connections, and a worker killed among them",
-        ["", "seconds", "connected", "at each worker", "cut off / refused so far", "gaps / holes / repeats"],
+        [
+            "",
+            "seconds",
+            "workers' CPU, s",
+            "others' share",
+            "connected",
+            "at each worker",
+            "cut off / refused so far",
+            "gaps / holes / repeats",
+        ],
         run.rows,
         f"Clients come from {WORKERS} loopback addresses. Who is cut off comes back from its cursor, at a random "
         f"moment within {RETURN_SECONDS:g} s, and gets what was published meanwhile. The supervisor starts another "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,9 +34,7 @@ class Scene:
 
     def kill_one(self) -> None:
         """Kill a worker as ``kill -9`` does: each time the one that has lived longest."""
-        pids = self.server.pids
-        victim = min(pids, key=lambda pid: Path(f"/proc/{pid}").stat().st_ctime)
-        os.kill(victim, signal.SIGKILL)
+        victim = self.server.kill_one()
         self.killed.append(victim)
         wait_for(lambda: victim not in self.server.pids, "its end")
 
@@ -94,7 +90,9 @@ def check(found: Scene, flock: Flock, logs: dict[str, Log]) -> None:
 @needs("redis-server", "redis-cli")
 def test_nobody_misses_anything_while_workers_are_killed_and_redis_is_restarted(tmp_path: Path) -> None:
     kept = ("--appendonly", "yes", "--appendfsync", "always")
-    with running(tmp_path / "redis", *kept) as redis, scene(tmp_path, redis.url, CHANNELS) as found, ExitStack() as all:
+    with ExitStack() as all:
+        redis = all.enter_context(running(tmp_path / "redis", *kept))
+        found = all.enter_context(scene(tmp_path, f"{redis.url}?start=wait", CHANNELS))  # workers start meanwhile, too
         flock = all.enter_context(Flock(found.server.address, flock_of(200, CHANNELS)))
         for publisher in found.publishers:
             all.enter_context(publisher)
