@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet import Cursor, Draft, Event, Limits, LogError, Member
 from triolet.attendance import DRAFTS, PROCESSES, Attendance, Session
+from triolet.errors import ChannelNameError, DataError
 from triolet.log.memory import MemoryLog
 from triolet.roster import Statement, apply, presence_channel
 
@@ -196,6 +197,63 @@ async def test_who_joins_and_leaves_while_its_join_is_being_written_leaves(autoj
         await trio.sleep(5)
         assert await it.told() == [("join", "ada"), ("leave", "ada")]
         assert await here(process) == []
+
+
+async def test_a_log_that_was_away_for_longer_than_a_lease_has_nobody_taken_for_dead(autojump_clock: MockClock) -> None:
+    async with cluster() as it:
+        first = await it.start("one")
+        await trio.sleep(2.5)  # so that each looks for the dead when the other has not spoken yet
+        other = await it.start("other")
+        first.join(ROOM, Member("ada"))
+        other.join(ROOM, Member("bob"))
+        dies = await it.start("dies")
+        dies.join(ROOM, Member("cyd"))
+        await trio.sleep(20)
+        it.log.away = True
+        await it.kill(dies)
+        await trio.sleep(61)
+        it.log.away = False
+        await trio.sleep(9)
+        assert await it.told() == [("join", "ada"), ("join", "bob"), ("join", "cyd")]
+        await trio.sleep(20)
+        assert (await it.told())[3:] == [("leave", "cyd")], "its lease has ended, counted from when the log was back"
+        assert await here(first) == await here(other) == ["ada", "bob"]
+
+
+async def test_members_of_a_process_that_died_before_a_lost_hint_leave_too(autojump_clock: MockClock) -> None:
+    async with cluster() as it:
+        other, dies = await it.start("other"), await it.start("dies")
+        dies.join(ROOM, Member("ada"))
+        await trio.sleep(40)
+        await it.kill(dies)
+        it.log._tail.lose()
+        await trio.sleep(30)
+        assert await it.told() == [("join", "ada"), ("leave", "ada")]
+        assert await here(other) == []
+
+
+@pytest.mark.parametrize("data", [7, None, ["one"], {"process": 7}, {"other": "x"}])
+async def test_what_is_no_lease_is_passed_over(data: object, autojump_clock: MockClock) -> None:
+    async with cluster() as it:
+        process = await it.start("one")
+        await it.log.append(PROCESSES, [Draft.of(data, name=name) for name in ("alive", "gone", "other")])
+        process.join(ROOM, Member("ada"))
+        await trio.sleep(30)
+        assert await here(process) == ["ada"]
+
+
+async def test_who_cannot_be_present_is_told_so_and_nobody_else_notices(autojump_clock: MockClock) -> None:
+    async with cluster(Limits(event_bytes=1_000)) as it:
+        process = await it.start("one")
+        with pytest.raises(ChannelNameError):
+            process.join("x" * 250, Member("ada"))
+        with pytest.raises(DataError, match="event_bytes"):
+            process.join(ROOM, Member("ada", "x" * 1_000))
+        info: list[object] = ["red"]
+        process.join(ROOM, Member("bob", info))
+        info.append(object())
+        await trio.sleep(1)
+        assert [(each.member, each.info) for each in (await process.roster(ROOM)).sessions] == [("bob", ["red"])]
 
 
 # --- retention

@@ -180,3 +180,47 @@ def test_a_channel_that_cannot_be_has_no_presence() -> None:
     _, live = make_rooms()
     with pytest.raises(ChannelNameError):
         live.presence("x" * 250)
+
+
+def test_what_is_said_of_a_member_is_json() -> None:
+    for wrong in (object(), {"name": "\ud800"}):
+        with pytest.raises(DataError):
+            Member("ada", wrong)
+    with pytest.raises(DataError):
+        Member("\ud800")
+
+
+async def test_a_name_too_long_for_presence_is_no_channel_where_there_are_members(autojump_clock: MockClock) -> None:
+    app, _ = make_rooms()
+    room = "x" * 240
+    async with serve(app) as server:
+        assert (await server.get(f"/rooms/{room}/events?as=bob&wait=0")).status == 404
+        assert (await server.get(f"/rooms/{room}/events?wait=0")).status == 200
+        async with server.websocket("/lobby") as client:
+            await client.until("live")
+            await client.say(type="follow", url=f"/rooms/{room}/events?as=bob")
+            await client.until("refused")
+        async with server.events(f"{ROOM}?as=bob") as stream:
+            await stream.own("live")
+            assert await members(server) == ["bob"]
+
+
+async def test_a_route_whose_member_is_none_fails_alone(autojump_clock: MockClock) -> None:
+    app, live = make_rooms()
+
+    @live.channel("/numbered", member=lambda: 7)
+    async def numbered() -> str:
+        return "rooms/1"
+
+    async with serve(app) as server:
+        assert (await server.get("/numbered?wait=0")).status == 500
+        await trio.sleep(20)
+        assert await members(server) == []
+
+
+async def test_nobody_publishes_in_the_name_of_presence(autojump_clock: MockClock) -> None:
+    app, live = make_rooms()
+    async with serve(app):
+        for channel in ("triolet.processes", live.presence("rooms/1").channel):
+            with pytest.raises(ChannelNameError, match="own"):
+                await live.publish(channel, [7])

@@ -17,13 +17,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
 import trio
 
-from .errors import LogError, where
-from .event import Cursor, Draft, Event
+from .errors import DataError, LogError, where
+from .event import Cursor, Draft, Event, encode_json
 from .limits import Limits
 from .log.base import EventLog
-from .roster import JOIN, LEAVE, PREFIX, Member, Present, Roster, Statement, apply, presence_channel, process_of, read
+from .roster import (
+    JOIN,
+    LEAVE,
+    PREFIX,
+    Member,
+    Present,
+    Roster,
+    Statement,
+    apply,
+    presence_channel,
+    process_of,
+    read,
+    read_lease,
+)
 
 __all__ = ["Attendance", "Session"]
 
@@ -48,13 +62,15 @@ KNOWN_CHANNELS: Final = 1_024
 
 
 class Session:
-    """A member's connection to this process."""
+    """A member's connection to this process. What is said of the member is what it was when it came."""
 
-    __slots__ = ("channel", "here", "member", "name", "restate", "stated", "written")
+    __slots__ = ("channel", "here", "info", "member", "name", "restate", "stated", "told", "written")
 
     def __init__(self, channel: str, member: Member, name: str) -> None:
         self.channel = channel
-        self.member = member
+        self.told = presence_channel(channel)
+        self.member = member.id
+        self.info = msgspec.Raw(encode_json(member.info))
         self.name = name
         self.here = True
         self.stated = 0
@@ -63,7 +79,7 @@ class Session:
 
     def statement(self) -> Statement:
         """What is said of it."""
-        return Statement(self.member.id, self.name, self.stated, self.member.info)
+        return Statement(self.member, self.name, self.stated, self.info)
 
     def next_draft(self) -> Draft | None:
         """What is to be written now, if anything."""
@@ -156,6 +172,7 @@ class Attendance:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._heard: dict[str, float] = {}
         self._listens_since = math.inf
+        self._heard_itself = -math.inf
         self._deaths = 0
         self._epoch = ""
         self._busy = 0
@@ -167,10 +184,17 @@ class Attendance:
     # --- who comes and goes here
 
     def join(self, channel: str, member: Member) -> Session:
-        """A member's connection follows a channel from now on. Its join is written soon."""
-        self._begin()
+        """A member's connection follows a channel from now on. Its join is written soon.
+
+        Raises:
+            ChannelNameError: the channel's name is too long for one with presence.
+            DataError: what is said of the member is more than an event may hold.
+        """
         self._count += 1
         session = Session(channel, member, f"{self.process}.{self._count}")
+        if len(session.info) > self._limits.event_bytes:
+            raise DataError(f"{len(session.info)} bytes of JSON about a member are more than limits.event_bytes")
+        self._begin()
         self._local.setdefault(channel, _Local()).sessions[session.name] = session
         self._changed(session)
         return session
@@ -245,9 +269,11 @@ class Attendance:
                 logger.error("cannot say that this process ends: %s", where(error))
 
     async def _renew_on(self) -> None:
+        seconds = self._limits.lease_seconds / BEATS
+        renewed = True
         while True:
-            await trio.sleep(self._limits.lease_seconds / BEATS)
-            await self._renew()
+            await trio.sleep(seconds if renewed else min(RETRY_SECONDS, seconds))
+            renewed = await self._renew()
 
     async def _tick_on(self) -> None:
         while True:
@@ -258,16 +284,18 @@ class Attendance:
                 self._enqueue(channel, local)
             await self._bury()
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
+        """Renew the lease. Returns whether that was possible."""
         try:
             renewed = await self._log.append(PROCESSES, [Draft.of({"process": self.process}, name=ALIVE)])
         except LogError as error:
             logger.error("cannot renew this process's lease: %s", where(error))
-            return
+            return False
         epoch = renewed[0].cursor.epoch
         if self._epoch not in ("", epoch):
             self._restate_all()  # the log was lost and begun again, and presence with it
         self._epoch = epoch
+        return True
 
     # --- others
 
@@ -285,18 +313,40 @@ class Attendance:
                         self._passed(event)
 
     def _hear(self, event: Event) -> None:
-        process = str(event.data.get("process"))
+        process = read_lease(event)
+        if process is None:
+            return
+        now = trio.current_time()
         if event.name == GONE:
             self._heard[process] = -math.inf
             self._deaths += 1
         elif process != self.process:
-            self._heard[process] = trio.current_time()
+            self._heard[process] = now
+        else:
+            if not self._hears:  # the log was away, or this process stood still: so others' silence meant nothing
+                self._listen_anew()
+            self._heard_itself = now
+
+    @property
+    def _hears(self) -> bool:
+        """Whether what others say is heard at present: what this process says is."""
+        return trio.current_time() - self._heard_itself <= self._limits.lease_seconds / 2
+
+    @property
+    def _judges(self) -> bool:
+        """Whether it has listened for long enough to say who is dead."""
+        return self._hears and trio.current_time() - self._listens_since > self._limits.lease_seconds
 
     def _overrun(self) -> None:
         """Leases may have been renewed, and our sessions ended, without our hearing it."""
+        self._listen_anew()
+        self._restate_all()
+
+    def _listen_anew(self) -> None:
+        """Who is silent for a lease from now on is dead, and may have been before."""
         self._listens_since = trio.current_time()
         self._heard.clear()
-        self._restate_all()
+        self._deaths += 1
 
     def _passed(self, event: Event) -> None:
         """Something was appended to a channel of ours: another may have taken us for dead."""
@@ -316,12 +366,12 @@ class Attendance:
 
     def _is_dead(self, process: str) -> bool:
         heard = self._heard.get(process, self._listens_since)
-        return process != self.process and trio.current_time() - heard > self._limits.lease_seconds
+        return process != self.process and self._hears and trio.current_time() - heard > self._limits.lease_seconds
 
     async def _bury(self) -> None:
         """Where somebody looks, end the sessions of processes that have died since the last time."""
         now, lease = trio.current_time(), self._limits.lease_seconds
-        if now - self._listens_since <= lease:
+        if not self._judges:
             return
         for process, heard in list(self._heard.items()):
             if now - heard > lease:
@@ -346,7 +396,7 @@ class Attendance:
             if lost:
                 logger.info("%d sessions of dead processes have left %s", len(lost), channel)
                 await self._catch_up(channel, known)
-            if trio.current_time() - self._listens_since > self._limits.lease_seconds:
+            if self._judges:
                 known.swept = deaths  # before, a process that was not heard of may have died or not
         return known
 
@@ -407,7 +457,7 @@ class Attendance:
             del local.dirty[session]
         while drafts:
             try:
-                events = await self._log.append(presence_channel(channel), list(drafts.values()))
+                events = await self._log.append(sessions[0].told, list(drafts.values()))
             except LogError as error:
                 logger.error("cannot write who comes and goes: %s", where(error))
                 await trio.sleep(RETRY_SECONDS)

@@ -20,7 +20,7 @@ from .connection import Connection
 from .connection.explain import Explanation
 from .connection.snapshot import ConnectionSnapshot
 from .errors import ChannelNameError, ConfigError, DataError, NotServingError
-from .event import Draft, Event, check_channel
+from .event import OWN_PREFIX, Draft, Event, check_channel
 from .hub import Policy
 from .limits import Limits
 from .log import EventLog, MemoryLog, open_log
@@ -151,7 +151,7 @@ class Triolet:
                 if not isinstance(answer, str):
                     return answer
                 who = None if member is None else await _who(member(*args, **kwargs))
-                return _decided(Decision(_channel_name(answer), policy=policy, member=who))
+                return _decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
 
             self._route(rule, endpoint or view.__name__, decide, blueprint)
             return view
@@ -197,7 +197,7 @@ class Triolet:
         """Append an event to a channel. When this returns it is in the log, and on its way to every follower.
 
         Args:
-            channel: 1 to 255 bytes of text.
+            channel: 1 to 255 bytes of text, and none of Triolet's own (``triolet.…``).
             data: any JSON value, at most ``limits.event_bytes`` encoded.
             name: what kind of event it is; what ``EventSource`` calls its type.
             key: what it is about: of several with one key, the last says all.
@@ -230,6 +230,8 @@ class Triolet:
             DataError, ChannelNameError, LogError, NotServingError: as :meth:`publish`.
         """
         check_channel(channel)
+        if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
+            raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
         drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
         for draft in drafts:
             if len(draft.json) > self.limits.event_bytes:
@@ -408,18 +410,19 @@ def _decided(decision: Decision) -> Response:
     return response  # type: ignore[no-any-return]  # Quart's class is the app's own choice
 
 
-def _channel_name(name: str) -> str:
-    """A name that was made from a URL and can be none is like a channel that is not there."""
+def _channel_name(name: str, has_members: bool) -> str:
+    """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
     try:
-        return check_channel(name)
+        check_channel(presence_channel(name) if has_members else name)
     except ChannelNameError:
         abort(404)
+    return name
 
 
 async def _who(answer: Any) -> Member | None:
-    """What a route's ``member`` has returned, as a member."""
+    """What a route's ``member`` has returned, as a member. Raises DataError."""
     who = await answer if isawaitable(answer) else answer
-    return Member(who) if isinstance(who, str) else who
+    return who if who is None or isinstance(who, Member) else Member(who)
 
 
 async def _call(app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Any) -> None:

@@ -12,9 +12,21 @@ from typing import Any, Final
 import msgspec
 
 from .errors import DataError
-from .event import MAX_NAME, Cursor, Draft, Event, check_channel
+from .event import MAX_NAME, Cursor, Draft, Event, check_channel, encode_json
 
-__all__ = ["JOIN", "LEAVE", "Member", "Present", "Roster", "Statement", "apply", "presence_channel", "process_of"]
+__all__ = [
+    "JOIN",
+    "LEAVE",
+    "Member",
+    "Present",
+    "Roster",
+    "Statement",
+    "apply",
+    "presence_channel",
+    "process_of",
+    "read",
+    "read_lease",
+]
 
 PREFIX: Final = "triolet.presence/"
 """How the channels begin in which joins and leaves are told."""
@@ -27,7 +39,7 @@ class Member(msgspec.Struct, frozen=True):
     """Who a client is to the others in a channel: the app's word for it, and any JSON value they may see.
 
     Raises:
-        DataError: the id is no text of 1 to 128 characters.
+        DataError: the id is no text of 1 to 128 characters, or the info is no JSON value.
     """
 
     id: str
@@ -36,6 +48,7 @@ class Member(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not 1 <= len(self.id) <= MAX_NAME:
             raise DataError(f"a member's id is text of 1 to {MAX_NAME} characters, not {self.id!r:.60}")
+        encode_json([self.id, self.info])
 
 
 class Present(msgspec.Struct, frozen=True):
@@ -93,6 +106,10 @@ class Statement(msgspec.Struct, frozen=True):
         return Draft.of(said, name=LEAVE, key=self.session, dedupe=f"leave {self.session} {self.stated}")
 
 
+class _Lease(msgspec.Struct, frozen=True):
+    process: str
+
+
 def presence_channel(channel: str) -> str:
     """The channel in which joins and leaves of another one are told. Raises ChannelNameError."""
     return check_channel(PREFIX + check_channel(channel))
@@ -124,4 +141,12 @@ def read(event: Event) -> Statement | None:
     try:
         return msgspec.json.decode(event.json, type=Statement)
     except msgspec.DecodeError:  # the app published into this channel itself
+        return None
+
+
+def read_lease(event: Event) -> str | None:
+    """The process of which a renewal speaks; None where it is none."""
+    try:
+        return msgspec.json.decode(event.json, type=_Lease).process
+    except msgspec.DecodeError:
         return None

@@ -68,13 +68,15 @@ class Process:
 
 
 class House:
-    """A supervisor of two places, and what became of it. ``broken``: workers that are started end at once."""
+    """A supervisor of two places, and what became of it. ``broken``: workers that are started end at once;
+    ``exhausted``: the machine has no room for another process."""
 
     def __init__(self, places: int = 2) -> None:
         self.places = [Place(number, ()) for number in range(places)]
         self.processes: list[Process] = []
         self.broken = False
         self.hangs = False
+        self.exhausted = False
         self.started_at: list[float] = []
         self.code: int | None = None
         self.over = trio.Event()
@@ -83,6 +85,8 @@ class House:
 
     async def _start(self, number: int) -> Process:
         await trio.lowlevel.checkpoint()
+        if self.exhausted:
+            raise BlockingIOError("Resource temporarily unavailable")
         process = Process(number)
         self.processes.append(process)
         self.started_at.append(trio.current_time())
@@ -200,7 +204,7 @@ async def test_the_stand_in_dies_too(autojump_clock: MockClock) -> None:
         assert not it.supervisor.ready
         it.processes[2].become_ready()
         await wait_all_tasks_blocked()
-        assert it.processes[2].serves == {1}
+        assert it.processes[2].serves == {0, 1}, "nobody else is there for place 0"
         it.processes[3].become_ready()
         await wait_all_tasks_blocked()
         assert it.served == [{1}, {0}]
@@ -300,6 +304,32 @@ async def test_new_workers_that_cannot_start_leave_the_old_ones(
         assert it.processes[2].orders == ["stop"]
     assert it.code == 0
     assert "the OLD ones serve on" in caplog.text
+
+
+async def test_sighup_on_a_machine_without_room_for_a_process_leaves_the_old_ones(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house() as it:
+        it.exhausted = True
+        await it.signal(signal.SIGHUP)
+        assert it.served == [{0}, {1}]
+        it.exhausted = False
+        await it.signal(signal.SIGHUP)
+        assert sorted(it.served, key=str) == [{0}, {1}]
+    assert it.code == 0
+    assert "the OLD ones serve on" in caplog.text
+
+
+async def test_a_worker_is_started_again_once_there_is_room_for_a_process(autojump_clock: MockClock) -> None:
+    async with house() as it:
+        it.exhausted = True
+        it.processes[0].die()
+        await trio.sleep(5)
+        assert it.served == [{0, 1}]
+        it.exhausted = False
+        await trio.sleep(5)
+        assert it.served == [{1}, {0}]
+    assert it.code == 0
 
 
 async def test_a_place_that_is_empty_is_filled_by_sighup(autojump_clock: MockClock) -> None:

@@ -12,6 +12,8 @@ from trio.testing import MockClock
 from tests.peer import PING, PONG, TEXT, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Draft, Limits
+from triolet.log import MemoryLog
+from triolet.testing.scripted import ScriptedLog, slow
 from triolet.testing.server import MemoryServer, serve
 
 
@@ -160,6 +162,17 @@ async def test_a_websocket_that_says_nothing_is_gone_at_silence_seconds(path: st
         assert server.connections == 1
         assert await client.ended() == 4409
         assert trio.current_time() == pytest.approx(50)
+
+
+async def test_who_waits_to_be_let_in_is_not_silent(autojump_clock: MockClock) -> None:
+    """The log may be away for long; nobody can say anything before the handshake is answered."""
+    log = ScriptedLog(MemoryLog(), [slow("read", before=20)])
+    app, _ = make_shop(Limits(beat_seconds=6, silence_seconds=15), log=log)
+    async with serve(app) as server, peer(server, ORDERS) as client:
+        let_in_at = trio.current_time()
+        assert let_in_at >= 20
+        assert await client.ended() == 4409
+        assert trio.current_time() == pytest.approx(let_in_at + 15)
 
 
 async def test_any_word_of_a_client_is_a_sign_of_life(autojump_clock: MockClock) -> None:

@@ -59,6 +59,16 @@ def test_a_worker_that_is_killed_is_replaced_and_its_queue_is_served(tmp_path: P
         assert server.metrics()["triolet_worker_restarts_total"] == 1
 
 
+def test_a_worker_that_is_killed_is_replaced_although_what_it_has_forked_lives_on(tmp_path: Path) -> None:
+    (tmp_path / "forks").touch()
+    with workers(tmp_path) as server:
+        try:
+            victim = server.kill_one()
+            wait_for(lambda: victim not in server.pids and len(server.pids) == 2 and server.whole(), "another worker")
+        finally:
+            (tmp_path / "forks").unlink()
+
+
 def test_a_server_that_stops_answers_those_who_wait_in_its_queue(tmp_path: Path) -> None:
     with serving(tmp_path, "workers_app:app") as server, ExitStack() as stack:
         os.kill(server.pid, signal.SIGSTOP)

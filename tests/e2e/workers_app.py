@@ -6,6 +6,7 @@ Served as ``triolet serve workers_app:app`` with this folder on the path.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ __all__ = ["app"]
 if Path("broken").exists():
     raise RuntimeError("this version cannot start")
 
+
+if Path("forks").exists() and not os.fork():  # as a pool of processes does: it has a copy of every descriptor
+    give_up_at = time.monotonic() + 60
+    while Path("forks").exists() and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    os._exit(0)
 
 UNLUCKY = Path("unlucky").exists()
 SLOW = float(Path("slow").read_text()) if Path("slow").exists() else 0

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
 from triolet.errors import ConfigError, LogError
 from triolet.event import Draft
@@ -25,7 +26,9 @@ async def test_memory_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["orders.db", "my%20orders%3F.db", "orders.db?synchronous=full"])
-async def test_a_relative_file_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_relative_file_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
     monkeypatch.chdir(tmp_path)
     log = open_log(f"sqlite:///{name}")
     monkeypatch.chdir("/")  # what "relative" means was decided when the log was made
@@ -34,7 +37,7 @@ async def test_a_relative_file_is_named(name: str, tmp_path: Path, monkeypatch: 
     assert os.listdir(tmp_path) == ["my orders?.db" if "%" in name else "orders.db"]
 
 
-async def test_an_absolute_file_is_named(tmp_path: Path) -> None:
+async def test_an_absolute_file_is_named(tmp_path: Path, autojump_clock: MockClock) -> None:
     log = open_log(f"sqlite:///{tmp_path / 'orders.db'}")
     assert isinstance(log, SqliteLog)
     async with log.open():

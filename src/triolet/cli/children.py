@@ -34,27 +34,35 @@ class Child:
         self.ended = trio.Event()
         self._process = process
         self._control = control
-        self._told: list[tuple[trio.Event, list[bytes]]] = []
+        self._asked = 0
+        self._told: dict[int, tuple[trio.Event, list[bytes]]] = {}
 
     async def attend(self) -> None:
-        """Hear what the worker says, until its process has ended."""
+        """Hear what the worker says, until its process has ended. The line alone would not tell that: what the app has
+        forked holds it too."""
         try:
-            while (message := await self._control.hear()) is not None:
-                if message.what == READY:
-                    self.ready = True
-                    self.decided.set()
-                elif message.what == LEAVING:
-                    self.left.set()
-                elif message.what == METRICS and self._told:
-                    told, text = self._told.pop(0)
-                    text.append(message.text)
-                    told.set()
-            self.left.set()
-            self.code = await self._process.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear)
+                self.code = await self._process.wait()
+                nursery.cancel_scope.cancel()
         finally:
             self._control.close()
+        self.left.set()
         self.decided.set()
         self.ended.set()
+
+    async def _hear(self) -> None:
+        while (message := await self._control.hear()) is not None:
+            if message.what == READY:
+                self.ready = True
+                self.decided.set()
+            elif message.what == LEAVING:
+                self.left.set()
+            elif message.what == METRICS and message.place in self._told:
+                told, text = self._told[message.place]
+                text.append(message.text)
+                told.set()
+        self.left.set()
 
     def accept(self, place: Place) -> None:
         self._control.say(ACCEPT, place=place.number, listeners=place.listeners)
@@ -73,10 +81,13 @@ class Child:
 
     async def metrics(self) -> bytes | None:
         """The worker's metrics; None where it has none. Cancellation: its answer is thrown away when it comes."""
-        told, text = trio.Event(), list[bytes]()
-        self._told.append((told, text))
-        self._control.say(METRICS)
-        await told.wait()
+        self._asked = number = self._asked + 1
+        told, text = self._told[number] = trio.Event(), list[bytes]()
+        try:
+            self._control.say(METRICS, place=number)
+            await told.wait()
+        finally:
+            del self._told[number]
         return text[0] or None
 
 
@@ -91,9 +102,13 @@ def starter(arguments: Sequence[str], nursery: trio.Nursery) -> Callable[[int], 
         control, theirs = Control.pair()
         with theirs:
             command = [sys.executable, "-P", "-m", "triolet", *arguments, CONTROL_OPTION, str(theirs.fileno())]
-            process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
-            )
+            try:
+                process = await trio.lowlevel.open_process(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
+                )
+            except BaseException:
+                control.close()
+                raise
         child = Child(number, process, control)
         nursery.start_soon(child.attend)
         return child

@@ -123,14 +123,14 @@ class _Supervised:
                 for listener in self._places.pop(order.place, ()):
                     self.worker.release(listener)
             elif order.what == METRICS:
-                await self._tell_metrics()
+                await self._tell_metrics(order.place)
             else:
                 (self._now if order.what == NOW else self._stop).set()
         self._stop.set()
 
-    async def _tell_metrics(self) -> None:
+    async def _tell_metrics(self, question: int) -> None:
         found = await self.worker.exposition()
-        self._control.say(METRICS, b"" if found is None else found[1])
+        self._control.say(METRICS, b"" if found is None else found[1], question)
 
 
 def calm_collector() -> None:

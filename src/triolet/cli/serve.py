@@ -85,6 +85,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     settings = settings_for(app, options)
     raise_descriptor_limit()
     if options.control is not None:
+        os.set_inheritable(options.control, False)  # the line is this process's, not that of what the app starts
         control = Control(socket.socket(fileno=options.control))
         return int(trio.run(serve_supervised, app, settings, control))
     listeners = [bind(text) for text in options.bind or [BIND]]

@@ -248,6 +248,10 @@ class Supervisor:
         self._numbers.add(number)
         try:
             worker = await self._start_process(number)
+        except OSError as error:  # no more processes, descriptors or memory to be had now
+            self._numbers.discard(number)
+            logger.error("worker %d cannot be started: %s", number, error)
+            return None
         except BaseException:
             self._numbers.discard(number)
             raise
@@ -284,7 +288,8 @@ class Supervisor:
             worker.stop()
 
     def _fill(self, place: Place, worker: WorkerProcess) -> WorkerProcess | None:
-        """Put a worker at a place. Returns who stood there, and no longer accepts."""
+        """Put a worker at a place, and have it serve the queues that nobody serves. Returns who stood there, and no
+        longer accepts."""
         if place.filling is not None:
             place.filling.cancel()
         old, place.worker, place.since = place.worker, worker, trio.current_time()
@@ -292,6 +297,10 @@ class Supervisor:
         for other in filter(None, (old, place.stand_in)):
             other.release(place)
         place.stand_in = None
+        for other_place in self._places:
+            if other_place.worker is None and other_place.stand_in is None:
+                other_place.stand_in = worker
+                worker.accept(other_place)
         return old
 
     def _bereave(self, worker: WorkerProcess) -> None:
@@ -325,7 +334,11 @@ class Supervisor:
                 place.attempts += 1
                 await trio.sleep(pause)
                 self.restarts += 1
-                if (worker := await self._start()) is not None and not worker.left.is_set():
+                worker = await self._start()
+                if worker is not None and place.worker is not None:  # SIGHUP was quicker
+                    worker.stop()
+                    return
+                if worker is not None and not worker.left.is_set():
                     place.filling = None
                     self._fill(place, worker)
                     return

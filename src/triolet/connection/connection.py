@@ -21,7 +21,7 @@ from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Hub, Lag, Policy, State, Step
 from ..limits import Limits
 from ..metrics import Metrics
-from ..roster import Member
+from ..roster import Member, presence_channel
 from ..server.outlet import Outlet
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
@@ -195,12 +195,11 @@ class Connection:
             ConnectionEnded: the client is gone.
             LogError: the log cannot be read.
         """
-        check_channel(channel)
+        check_channel(channel if member is None else presence_channel(channel))
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
-        await self.add_follower(
-            channel, cursor, policy=policy, member=Member(member) if isinstance(member, str) else member
-        )
+        who = member if member is None or isinstance(member, Member) else Member(member)
+        await self.add_follower(channel, cursor, policy=policy, member=who)
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. One that was not followed is no error."""

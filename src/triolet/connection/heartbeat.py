@@ -31,6 +31,7 @@ async def beat(conn: Connection) -> None:
     Where the outlet is full a beat is left out: the writer watches that client. One whose outlet buffers is watched
     here: it may wait for long before it is full.
     """
+    conn.heard_at = trio.current_time()  # who was let in late, for the log was away, could say nothing before
     step = conn.limits.beat_seconds / (2 * LOOKS)
     look = int(conn.opened_at / step) + 1 + conn.surroundings.random.randrange(2 * LOOKS)
     sent: int | None = None  # as it was at the last look; the first beat is never left out

@@ -41,7 +41,8 @@ def open_log(url: str, limits: Limits | None = None) -> EventLog:
         return SqliteLog(path, limits, synchronous=synchronous)
     if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         return _redis_log(url, limits)
-    raise ConfigError(f"log={url!r} names no log; {_FORMS}")
+    # Not what follows: it may be another server's address, with its password.
+    raise ConfigError(f"log={(scheme + ':…' if rest else url)!r} names no log; {_FORMS}")
 
 
 def _redis_log(url: str, limits: Limits | None) -> EventLog:

@@ -182,7 +182,7 @@ class RedisLog(EventLog):
 
     async def _start(self, nursery: trio.Nursery) -> LogError | None:
         """Connect to every partition. They are given the same epoch, where they have none."""
-        dialer = Dialer(self._address, self._limits.answer_seconds, nursery)
+        dialer = self._dialer(nursery)
         candidate = draw_epoch()
         self._is_ending = False
         self._partitions = [
@@ -195,6 +195,10 @@ class RedisLog(EventLog):
             if problem is not None:
                 return problem
         return None
+
+    def _dialer(self, nursery: trio.Nursery) -> Dialer:
+        """The way to the servers. The simulation knows another."""
+        return Dialer(self._address, self._limits.answer_seconds, nursery)
 
     async def _finish(self) -> None:
         """Send what waits, as long as that goes on well."""

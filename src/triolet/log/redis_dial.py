@@ -71,7 +71,7 @@ class Dialer:
         for at, node in enumerate(nodes):
             try:
                 found = await ask(node)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:  # the last two of TLS
                 if at == len(nodes) - 1:
                     raise
                 logger.debug("%s:%s does not know: %s", *node, error)
@@ -93,7 +93,7 @@ class Dialer:
             ranges: Any = await connection.create_request(b"CLUSTER SLOTS")
         owner = None
         for first, last, primary, *_ in ranges:
-            at = (primary[0].decode() or node[0], int(primary[1]))
+            at = ((primary[0] or b"").decode() or node[0], int(primary[1]))  # a node need not say its own address
             if at not in self._nodes:
                 self._nodes.append(at)
             if first <= slot <= last:

@@ -149,7 +149,8 @@ class Partition:
             with trio.move_on_at(give_up_at) as scope:
                 await self._changed.park()
             if scope.cancelled_caught:
-                raise translate(self._trouble, self._address) from self._trouble
+                # Also where it is there and does not let us in any more: followers wait for that as well.
+                raise LogAway(str(translate(self._trouble, self._address))) from self._trouble
         return self.connection
 
     async def call(

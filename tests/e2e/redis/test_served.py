@@ -24,7 +24,7 @@ EVENTS = 120
 
 def make_app(url: str) -> tuple[QuartTrio, Triolet]:
     app = QuartTrio(__name__)
-    live = Triolet(app, log=url, limits=LIMITS)
+    live = Triolet(app, log=f"{url}?start=wait", limits=LIMITS)  # a busy machine may take long to answer
 
     @live.channel("/events/<name>")
     async def events(name: str) -> str:
@@ -105,7 +105,8 @@ async def test_a_client_is_told_that_redis_is_away_and_then_that_it_came_back_em
 
 async def test_publishing_fails_with_what_it_means_and_no_client_is_lost(server: RedisServer) -> None:
     app = QuartTrio(__name__)
-    live = Triolet(app, log=server.url, limits=Limits(goodbye_seconds=0.3, away_seconds=0.3, answer_seconds=0.3))
+    limits = Limits(goodbye_seconds=0.3, away_seconds=0.3, answer_seconds=0.3)
+    live = Triolet(app, log=f"{server.url}?start=wait", limits=limits)
 
     @live.channel("/events")
     async def events() -> str:

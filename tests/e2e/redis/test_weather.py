@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -185,6 +186,27 @@ async def test_an_answer_that_got_lost_is_not_a_second_append(
         assert (await put(log, 2))[0].offset == event.offset + 1
 
 
+async def test_a_redis_that_does_not_let_us_in_any_more_is_away_until_it_does(server: RedisServer) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        await put(log, 1)
+        server.ask("ACL", "SETUSER", "default", "-eval", "-evalsha")
+        await until(log, stale=True)
+        with pytest.raises(LogAway, match="does not allow it"):
+            await page(log)
+        server.ask("ACL", "SETUSER", "default", "+eval", "+evalsha")
+        await until(log, stale=False)
+        assert await values(log) == [1]
+
+
+async def test_what_somebody_else_publishes_where_hints_are_is_passed_over(server: RedisServer) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        with log.tail() as tail:
+            for strange in (b"", b"{}", b"\x93\xa1\xff\x01\x90"):
+                server.ask("PUBLISH", "{triolet:0}:hints:0", os.fsdecode(strange))
+            await put(log, 1)
+            assert [event.data for event in await hear(tail)] == [1]
+
+
 # --- hints that are lost
 
 
@@ -350,6 +372,19 @@ async def test_a_full_redis_refuses_appends_says_so_and_is_read_on(server: Redis
         server.ask("CONFIG", "SET", "maxmemory", "0")
         assert (await put(log, 3))[0].offset == 2
     assert not logging.getLogger("triolet").disabled
+
+
+async def test_a_full_redis_that_begins_a_new_epoch_can_be_read(server: RedisServer) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        (event,) = await put(log, 1)
+    server.ask("REPLICAOF", "127.0.0.1", "1")  # and promoted: another replication id
+    server.ask("REPLICAOF", "NO", "ONE")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    async with RedisLog(server.url, LIMITS).open() as log:
+        assert await values(log) == [1]
+        assert (await log.head("a")).epoch != event.cursor.epoch
+        with pytest.raises(LogFull):
+            await put(log, 2)
 
 
 async def test_channels_that_move_to_another_server_of_the_cluster_lose_nothing(cluster: Cluster) -> None:
