@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from importlib.util import find_spec
 from itertools import count, islice
 from math import inf
 from multiprocessing import get_context
@@ -36,8 +37,10 @@ def run(options: argparse.Namespace) -> int:
     """Hunt. Returns 1 where something was found, else 0. Of each kind of finding the first is shrunk and told.
 
     Raises:
-        ConfigError: the seeds have no known form.
+        ConfigError: the seeds have no known form; or coredis is not installed, which some of them play with.
     """
+    if find_spec("coredis") is None:
+        raise ConfigError("the hunt plays on a modelled Redis too and needs coredis: pip install 'triolet[redis]'")
     if options.seed is not None:
         performed = perform(draw(options.seed))
         _say(report(performed, whole=True))

@@ -24,6 +24,11 @@ class Life:
         self._sizes: list[int] = [0]
         self.wrong: list[Appended] = []
 
+    def inherit(self, parent: Life, kept: int) -> None:
+        """Go on with what an earlier life had, up to an offset."""
+        for index, event in zip(parent.at[:kept], parent.events[:kept], strict=True):
+            self.add(index, event)
+
     def add(self, index: int, event: Appended) -> None:
         """Take an event in; one at a wrong place is remembered as ``wrong``."""
         if event.cursor.offset != len(self.events) + 1:
@@ -42,11 +47,12 @@ class Life:
         """Offset of the newest event at the end of a moment."""
         return bisect_right(self._times, time)
 
-    def oldest(self, head: int, time: float, limits: Limits) -> int:
-        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is."""
+    def oldest(self, head: int, time: float, limits: Limits, slack: float = 0) -> int:
+        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is. ``slack``:
+        of the bytes there may be so large a share more."""
         oldest = max(1, head - limits.keep_events + 1)
         oldest = max(oldest, bisect_right(self._times, time - limits.keep_seconds - 1e-9, hi=head) + 1)
-        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > limits.keep_bytes:
+        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > limits.keep_bytes * (1 + slack):
             oldest += 1
         return oldest
 
@@ -54,8 +60,10 @@ class Life:
 class Book:
     """All channels, in all lives of the log."""
 
-    def __init__(self, records: Sequence[Record], limits: Limits) -> None:
+    def __init__(self, records: Sequence[Record], limits: Limits, slack: float = 0) -> None:
         self.limits = limits
+        self._slack = slack
+        self._births: dict[str, Lost] = {}
         self.epochs: list[str] = []
         self._begun: list[int] = []
         self._lives: dict[tuple[str, str], Life] = {}
@@ -65,6 +73,9 @@ class Book:
             if isinstance(record, Lost):
                 self.epochs.append(record.epoch)
                 self._begun.append(index)
+                self._births[record.epoch] = record
+                for channel, kept in record.kept:
+                    self.life(channel, record.epoch).inherit(self.life(channel, record.parent), kept)
             elif isinstance(record, Appended):
                 self.life(record.channel, record.cursor.epoch).add(index, record)
 
@@ -80,6 +91,22 @@ class Book:
         """The life of the log at a place in the history."""
         return self.epochs[max(0, bisect_right(self._begun, index) - 1)]
 
+    def upto(self, channel: str, before: str, epoch: str) -> int | None:
+        """Up to which offset a life has what an earlier one had; None where it knows nothing of that."""
+        upto = None
+        while epoch != before:
+            birth = self._births.get(epoch)
+            if birth is None or not birth.parent:
+                return None
+            kept = dict(birth.kept).get(channel, 0)
+            upto, epoch = kept if upto is None else min(upto, kept), birth.parent
+        return upto
+
+    def carries(self, channel: str, cursor: Cursor, epoch: str) -> bool:
+        """Whether a cursor stands in another, later life as it did in its own: nothing of it was lost."""
+        upto = self.upto(channel, cursor.epoch, epoch)
+        return upto is not None and cursor.offset <= upto
+
     def head(self, channel: str, index: int) -> Cursor:
         """The newest event's cursor at a place in the history."""
         epoch = self.epoch(index)
@@ -94,6 +121,11 @@ class Book:
         """Offset of the oldest event kept, of what there was at a place in the history, at a time."""
         life = self.life(channel, epoch)
         return life.oldest(life.head(index), time, self.limits)
+
+    def oldest_perhaps(self, channel: str, epoch: str, index: int, time: float) -> int:
+        """The same, if the log keeps as much more as it may."""
+        life = self.life(channel, epoch)
+        return life.oldest(life.head(index), time, self.limits, self._slack)
 
     def time(self, index: int) -> float:
         """When a record of the history was made."""

@@ -61,7 +61,7 @@ def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, a
     if code == 4409:
         return client.mute or bool(weather.of(client.name, begin, at)) or _slow(talk)
     if code == 1011:
-        return bool(weather.of_log(begin - MARGIN, at))
+        return not plan.redis and bool(weather.of_log(begin - MARGIN, at))  # who follows one in Redis stays connected
     if code == 1013:
         return weather.crowded
     if code == 1008 and reason == "too much at once":
@@ -78,7 +78,7 @@ def _cause(plan: Plan, talk: Talk, weather: Weatherman, ended: Ended) -> bool:
         return True  # it was refused, which is looked at elsewhere
     if any(rung.kind in ("disconnect", "block") for rung in talk.rungs):
         return True  # its bye may not have got through
-    if client.mute or _slow(talk) or weather.of_log(begin - MARGIN, ended.at):
+    if client.mute or _slow(talk) or (not plan.redis and weather.of_log(begin - MARGIN, ended.at)):
         return True
     return bool(weather.of(client.name, begin, ended.at)) or talk.status is None
 

@@ -9,10 +9,11 @@ from typing import Any
 from ..closing import CATALOGUE
 from ..event import Cursor
 from .book import Book
+from .checks_time import hearing_seconds
 from .findings import Finding
 from .history import Message
 from .judge import BrokenPromiseError, Follower
-from .plan import LogTrouble, Plan
+from .plan import LogTrouble, Plan, RedisTrouble
 from .talks import Talk, Weatherman, Word
 
 __all__ = ["check_talk"]
@@ -47,7 +48,7 @@ class _Ear:
         self._book = book
         self._talk = talk
         self._quick = quick
-        self._lag = 0.05 + plan.log.read_seconds * 2 + plan.log.tail_seconds * 2 + _longest_trouble(plan)
+        self._lag = 0.05 + plan.log.read_seconds * 2 + hearing_seconds(plan) + _longest_trouble(plan)
         self._followers: dict[str, Follower] = {}
         self._asked: dict[str, deque[Follower]] = {}
         self._left: set[str] = set()
@@ -202,4 +203,6 @@ class _Ear:
 
 
 def _longest_trouble(plan: Plan) -> float:
-    return max((step.seconds + 2 for step in plan.steps if isinstance(step, LogTrouble)), default=0)
+    bad = [step.seconds + 2 for step in plan.steps if isinstance(step, LogTrouble)]
+    bad += [step.seconds + plan.limits.away_seconds + 3 for step in plan.steps if isinstance(step, RedisTrouble)]
+    return max(bad, default=0)

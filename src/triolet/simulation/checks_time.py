@@ -11,11 +11,13 @@ from .history import Drained, Draining, History, Published, Publishing, Sampled,
 from .plan import Plan
 from .talks import Talk, Weatherman, Word
 
-__all__ = ["check_times"]
+__all__ = ["check_times", "followed", "hearing_seconds", "reached_by"]
 
 LATE_SECONDS = 1.0
 """How long after a publish a client that is live, on a good line and with a good server, has the event."""
 SLACK_SECONDS = 0.6
+HINT_SECONDS = 0.5
+"""How late a hint may be, or one that is missing be missed."""
 AFTERMATH_SECONDS = 3.0
 """How long bad weather is felt."""
 
@@ -24,7 +26,7 @@ def check_times(
     plan: Plan, history: History, book: Book, talks: Mapping[int, Talk], weather: Weatherman
 ) -> Iterator[Finding]:
     """All bounds on time."""
-    yield from _drains(history)
+    yield from _drains(plan, history)
     yield from _stalls(plan, history)
     yield from _publishes(plan, history, weather)
     for talk in talks.values():
@@ -35,14 +37,20 @@ def check_times(
             yield from _late_page(plan, book, talk, weather)
 
 
-def _drains(history: History) -> Iterator[Finding]:
+def hearing_seconds(plan: Plan) -> float:
+    """How late a server may hear of an event: without a hint, at the next look."""
+    return plan.limits.look_seconds + HINT_SECONDS if plan.redis else 2 * plan.log.tail_seconds
+
+
+def _drains(plan: Plan, history: History) -> Iterator[Finding]:
+    slack = SLACK_SECONDS + (plan.limits.answer_seconds if plan.redis else 0)  # what waits is sent, if that can be
     begun: dict[int, Draining] = {}
     for record in history.records:
         if isinstance(record, Draining):
             begun[record.server] = record
         elif isinstance(record, Drained) and record.server in begun:
             since = begun.pop(record.server)
-            if record.at > since.at + since.grace + SLACK_SECONDS:
+            if record.at > since.at + since.grace + slack:
                 yield Finding("a drain", record.at, f"its end within {since.grace} s", f"{record.at - since.at:.3f} s")
 
 
@@ -124,9 +132,9 @@ def _beats(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 
 def _late(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """Who is live has an event soon after it was published."""
-    bound = LATE_SECONDS + 3 * talk.plan.latency + 2 * plan.log.tail_seconds
-    for channel, words, until in _followed(talk):
-        reached = [(word.at, cursor) for word in words if (cursor := _reached(word)) is not None]
+    bound = LATE_SECONDS + 3 * talk.plan.latency + hearing_seconds(plan)
+    for channel, words, until in followed(talk):
+        reached = [(word.at, cursor) for word in words if (cursor := reached_by(word)) is not None]
         lives = [word for word in words if word.message["type"] == "live"]
         if not lives:
             continue
@@ -146,7 +154,7 @@ def _late(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Iterator[F
                 return
 
 
-def _followed(talk: Talk) -> Iterator[tuple[str, list[Word], float]]:
+def followed(talk: Talk) -> Iterator[tuple[str, list[Word], float]]:
     """Each stretch of messages of one channel from its open on, and until when it is followed."""
     stretches: dict[str, list[Word]] = {}
     for word in talk.words:
@@ -164,7 +172,8 @@ def _followed(talk: Talk) -> Iterator[tuple[str, list[Word], float]]:
         yield channel, words, talk.ended_at
 
 
-def _reached(word: Word) -> Cursor | None:
+def reached_by(word: Word) -> Cursor | None:
+    """Where a message brings its client; None where it does not move."""
     message = word.message
     field = {"event": "id", "gap": "to", "live": "cursor", "open": "cursor"}.get(message["type"])
     if field is None or message.get("reason") == "conflated":
@@ -183,7 +192,7 @@ def _late_page(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Itera
     due = asked.at + (asked.wait or 0)
     if asked.wait and asked.after is not None:
         due = min(due, max(asked.at, _comes(book, asked.channel, Cursor.parse(asked.after), talk.index)))
-    bound = due + LATE_SECONDS + 8 * talk.plan.latency + 2 * plan.log.tail_seconds
+    bound = due + LATE_SECONDS + 8 * talk.plan.latency + hearing_seconds(plan)
     answered = talk.answered_at
     if min(answered, talk.ended_at) > bound and weather.good(talk, asked.at - AFTERMATH_SECONDS, bound):
         promised = f"an answer within {bound - asked.at:.3f} s"

@@ -22,6 +22,7 @@ from .history import (
     Lost,
     Malformed,
     Message,
+    Outage,
     Over,
     Published,
     Publishing,
@@ -163,7 +164,10 @@ def _about_the_log(record: Record) -> str:
         key = "" if record.key is None else f" {record.key}"
         return f"the log has {record.channel} {record.cursor}: number {record.number}{key}, {record.size} bytes"
     if isinstance(record, Lost):
-        return f"the log begins, epoch {record.epoch}"
+        after = f", after {record.parent}, with {dict(record.kept)}" if record.parent else ""
+        return f"the log begins, epoch {record.epoch}{after}"
+    if isinstance(record, Outage):
+        return f"the log is out of reach until {record.until:.3f}"
     if isinstance(record, LogWeather):
         return f"the log: {record.what}, until {record.until:.3f}"
     if isinstance(record, Publishing):

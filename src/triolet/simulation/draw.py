@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..limits import Limits
@@ -19,6 +20,7 @@ from .plan import (
     Ping,
     Plan,
     Publish,
+    RedisTrouble,
     Restart,
     Return,
     Rung,
@@ -54,6 +56,13 @@ FEATURES = (
 LARGE = {"kernels", "slow", "memory", "held"}
 PAGED = ("bursts", "slow")
 FAULTS = ("stalled", "cut", "cut without fin", "half open", "slow reader", "reordered accepts")
+REDIS_SHARE = 0.25
+"""Of the seeds: their log is in a modelled Redis."""
+HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
+REDIS_TROUBLES = (
+    *(*HINT_TROUBLES, "connections lost", "lost before", "lost after", "slow"),
+    *("away", "hangs", "hangs", "full", "restarts", "restarts empty", "restarts older", "fails over", "fails over"),
+)
 MOST_CLIENTS = 6
 MOST_STEPS = 22
 ROUTES: tuple[tuple[Rung, ...], ...] = (
@@ -81,7 +90,7 @@ def draw(seed: int) -> Plan:
         for at in range(chance.randint(2, MOST_CLIENTS))
     )
     steps = _Steps(chance, features, clients, servers, channels)
-    return Plan(
+    plan = Plan(
         seed=seed,
         limits=_limits(chance, features),
         routes=ROUTES,
@@ -93,6 +102,50 @@ def draw(seed: int) -> Plan:
         deflate=chance.random() < 0.3,
         log=_log(chance, features),
     )
+    chance = random.Random(f"triolet hunt {seed} on Redis")  # a stream of its own: other seeds' plans stay as they are
+    return _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
+
+
+def _on_redis(plan: Plan, chance: random.Random) -> Plan:
+    """The same play with the log in Redis: trouble with the log is Redis's, and there is more of it."""
+
+    def trouble() -> RedisTrouble:
+        return RedisTrouble(chance.choice(kinds), chance.choice([12, 30] if hears_badly else [0.3, 1, 3, 6]))
+
+    hears_badly = chance.random() < 0.35
+    kinds = HINT_TROUBLES if hears_badly else chance.sample(REDIS_TROUBLES, 3)  # hammer some
+    steps = [trouble() if isinstance(step, LogTrouble) else step for step in plan.steps]
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randint(0, len(steps))
+        publish = Publish(chance.randrange(plan.channels), chance.choice([1, 3]), pace=chance.choice([0, 0.2, 1]))
+        steps[at:at] = [trouble(), publish]  # somebody publishes into it
+    if hears_badly and plan.channels == 1:  # the next hint is to be another channel's
+        plan = replace(plan, channels=2, clients=tuple(_spread(client, chance) for client in plan.clients))
+        steps = [replace(step, channel=chance.randrange(2)) if isinstance(step, Publish) else step for step in steps]
+    if hears_badly:  # and then it is quiet: what was missed is to be missed
+        steps.append(RedisTrouble("hints lost", 30))
+        for _ in range(3):
+            server, first = chance.randrange(plan.servers), chance.randrange(2)
+            steps += [Publish(first, 1, server=server), Publish(1 - first, 1, server=server), Wait(4)]
+    if plan.servers == 1 and (hears_badly or chance.random() < 0.5):
+        plan = replace(plan, servers=2, clients=tuple(_moved(client, chance) for client in plan.clients))
+        steps = [replace(step, server=chance.randrange(2)) if isinstance(step, Publish) else step for step in steps]
+    limits = replace(
+        plan.limits,
+        away_seconds=chance.choice([1, 3]),
+        answer_seconds=chance.choice([0.5, 1]),
+        look_seconds=chance.choice([0.5, 1]),
+    )
+    log = LogPlan(tail_events=plan.log.tail_events, yields=plan.log.yields)
+    return replace(plan, limits=limits, steps=tuple(steps), log=log, redis=True)
+
+
+def _spread(client: ClientPlan, chance: random.Random) -> ClientPlan:
+    return replace(client, channels=(0, 1) if client.transport == "socket" else (chance.randrange(2),))
+
+
+def _moved(client: ClientPlan, chance: random.Random) -> ClientPlan:
+    return replace(client, server=chance.randrange(2), roams=chance.random() < 0.7)
 
 
 def _limits(chance: random.Random, features: set[str]) -> Limits:

@@ -26,6 +26,7 @@ __all__ = [
     "Lost",
     "Malformed",
     "Message",
+    "Outage",
     "Over",
     "Published",
     "Publishing",
@@ -61,9 +62,12 @@ class Appended(Record):
 
 @dataclass(frozen=True, slots=True)
 class Lost(Record):
-    """The log begins (again) with this epoch. Of the life before, what is after ``kept`` offsets is gone."""
+    """The log begins (again) with this epoch. ``parent``: the one whose events it goes on with, up to ``kept`` offsets
+    by channel; what came after those is gone. "": all is."""
 
     epoch: str
+    parent: str = ""
+    kept: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,13 @@ class LogWeather(Record):
     """The log is slow, or fails, until a time."""
 
     what: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outage(Record):
+    """The log's server is away, or answers nothing, until a time."""
+
     until: float
 
 

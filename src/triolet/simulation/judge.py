@@ -95,7 +95,8 @@ class Follower:
         elif kind == "live":
             self._stands(_cursor(message, "cursor"), kind)
             self.live = True
-        if message.get("last_id") not in (None, str(self.position)):
+        last = message.get("last_id")
+        if last not in (None, str(self.position)) and not self._is_here(Cursor.parse(last)):
             stands = f"{self.position} as the last event's id of {self.channel}, where the client stands"
             raise BrokenPromiseError("last event id", stands, f"{message['last_id']}, by {message}")
         if self._quick:
@@ -113,7 +114,19 @@ class Follower:
             raise BrokenPromiseError("conflation", f"events up to {self._conflated.end}", f"a page up to {cursor}")
         self._stands(Cursor.parse(cursor), "page")
 
+    def _follow_to(self, told: Cursor) -> None:
+        """Where nothing was lost, a place is told in another epoch without a word."""
+        here = self.position
+        if here is not None and self._book.carries(self.channel, here, told.epoch):
+            self.position = Cursor(told.epoch, here.offset)
+
+    def _is_here(self, other: Cursor) -> bool:
+        """Whether a cursor of an earlier epoch is where we stand."""
+        here = self.position
+        return here is not None and other.offset == here.offset and self._book.carries(self.channel, other, here.epoch)
+
     def _stands(self, told: Cursor, what: str) -> None:
+        self._follow_to(told)
         if told != self.position:
             raise BrokenPromiseError(
                 f"{what}'s cursor", f"{self.position} in {self.channel}, where the client stands", f"a {what} at {told}"
@@ -130,12 +143,16 @@ class Follower:
         asked = self._after
         if asked is None:
             self._from_now(index, at)
+        elif asked == at == Cursor("", 0):
+            pass  # it is turned away before anything was read: no event can come after this
         elif asked == Cursor("", 0):
             oldest = self._oldest(at.epoch, index, self._now(index))
             if at.epoch not in self._book.epochs or at.offset >= oldest:
                 raise BrokenPromiseError("open", f"the oldest kept of {self.channel}, {oldest}", f"an open at {at}")
             self._read_after = Cursor(at.epoch, 0)
-        elif at != Cursor(asked.epoch or at.epoch, asked.offset):
+        elif at != Cursor(asked.epoch or at.epoch, asked.offset) and not (
+            at.offset == asked.offset and self._book.carries(self.channel, asked, at.epoch)
+        ):
             raise BrokenPromiseError("open", f"the stream after {asked}", f"an open at {at}")
         self.position = at
 
@@ -151,6 +168,7 @@ class Follower:
     def _event(self, index: int, at: Cursor, message: Message) -> None:
         if self.position is None:
             raise BrokenPromiseError("open", "an open before any event", f"an event at {at}")
+        self._follow_to(at)
         expected = Cursor(self.position.epoch, self.position.offset + 1)
         if at != expected and not self._may_leave_out(at):
             missing = at.epoch == expected.epoch and at.offset > expected.offset
@@ -192,6 +210,7 @@ class Follower:
         reason, missed = message["reason"], message["missed"]
         if self.position is None:  # a page's gap comes without an open
             self._open(index, begin)
+        self._follow_to(begin)
         if begin != self.position:
             raise BrokenPromiseError("a gap", f"a gap after {self.position}, where the client stands", f"{message}")
         if end.epoch not in self._book.epochs:
@@ -219,7 +238,7 @@ class Follower:
 
     def _epoch(self, index: int, at: float, begin: Cursor, end: Cursor, missed: int | None) -> None:
         self._ends_at_the_oldest(index, at, begin, end)
-        if begin.epoch == end.epoch or missed is not None:
+        if begin.epoch == end.epoch or missed is not None or self._upto(begin, end) is not None:
             raise BrokenPromiseError(
                 "a gap", "one to another epoch, of nobody knows how many", f"{begin} to {end}, {missed}"
             )
@@ -227,7 +246,7 @@ class Follower:
     def _ends_at_the_oldest(self, index: int, at: float, begin: Cursor, end: Cursor) -> None:
         """What the gap names is gone, and nothing else: it ends where the oldest kept event begins."""
         early = max(0.0, self._since - PAGE_SECONDS - self._lag)
-        low = self._oldest(end.epoch, self._book.before(early), early)
+        low = self._book.oldest_perhaps(self.channel, end.epoch, self._book.before(early), early)
         high = self._oldest(end.epoch, index, at)
         if not low <= end.offset + 1 <= high:
             kept = f"{low}" if low == high else f"{low} to {high}"
@@ -236,6 +255,13 @@ class Follower:
             )
 
     def _future(self, index: int, at: float, begin: Cursor, end: Cursor, missed: int | None) -> None:
+        upto = self._upto(begin, end)
+        if upto is not None:
+            high = max(upto, self._oldest(end.epoch, index, at) - 1)
+            if begin.offset <= upto or not upto <= end.offset <= high or missed is not None:
+                promised = f"one from past what is left of {begin.epoch}, {upto}, to there"
+                raise BrokenPromiseError("a gap", promised, f"{begin} to {end}, {missed}")
+            return
         low = self._book.life(self.channel, end.epoch).head(self._book.before(self._since - self._lag))
         high = self._book.life(self.channel, end.epoch).head(index)
         if begin.epoch != end.epoch or missed is not None or not low <= end.offset <= high or begin.offset <= low:
@@ -262,6 +288,10 @@ class Follower:
         if not bounds or lag <= min(bounds) or end.offset > head:
             allowed = f"{kind} past {min(bounds)} events" if bounds else f"no {kind}"
             raise BrokenPromiseError("a policy", f"{allowed} on this route", f"{begin} to {end}, head {head}")
+
+    def _upto(self, begin: Cursor, end: Cursor) -> int | None:
+        """Up to where the life of a gap's end has what that of its begin had; None: it knows nothing of that."""
+        return None if begin.epoch == end.epoch else self._book.upto(self.channel, begin.epoch, end.epoch)
 
     def _oldest(self, epoch: str, index: int, time: float) -> int:
         return self._book.oldest(self.channel, epoch, index, time)

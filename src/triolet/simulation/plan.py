@@ -21,6 +21,7 @@ __all__ = [
     "Ping",
     "Plan",
     "Publish",
+    "RedisTrouble",
     "Restart",
     "Return",
     "Rung",
@@ -268,14 +269,42 @@ class LogTrouble:
         return f"the log: {self.kind}, {self.seconds:g} s"
 
 
+@dataclass(frozen=True, slots=True)
+class RedisTrouble:
+    """For so many seconds the log's Redis is ``away`` or ``hangs``, has ``hints lost``, ``hints twice`` or ``hints
+    late``, is ``slow`` or ``full``, loses connections over an append (``lost before`` it is done, ``lost after``); or
+    is away and then ``restarts``, with all it had or ``restarts empty``. Or it goes on for so long and then ``restarts
+    older`` or ``fails over`` to a replica, with what it had at first. ``connections lost``: each breaks once."""
+
+    kind: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"Redis: {self.kind}, {self.seconds:g} s"
+
+
 Step: TypeAlias = (
-    Wait | Publish | Cut | Return | Stall | Fault | Follow | Unfollow | Say | Ping | Restart | Lose | LogTrouble
+    Wait
+    | Publish
+    | Cut
+    | Return
+    | Stall
+    | Fault
+    | Follow
+    | Unfollow
+    | Say
+    | Ping
+    | Restart
+    | Lose
+    | LogTrouble
+    | RedisTrouble
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole play. ``routes`` are the policies of the routes: ``()`` is to catch up."""
+    """A whole play. ``routes`` are the policies of the routes: ``()`` is to catch up. ``redis``: the log is in a
+    modelled Redis, through each server's RedisLog."""
 
     seed: int
     limits: Limits
@@ -287,6 +316,7 @@ class Plan:
     grace: float = 5
     deflate: bool = False
     log: LogPlan = LogPlan()
+    redis: bool = False
 
     def settings(self) -> list[str]:
         """What differs from the defaults, in words."""
@@ -298,6 +328,7 @@ class Plan:
         ]
         told = [f"limits: {', '.join(said)}"] if said else []
         told += [f"{self.servers} servers over one log"] if self.servers > 1 else []
+        told += ["the log is in Redis"] if self.redis else []
         used = sorted({client.route for client in self.clients})
         told += [f"route {at}: {' or '.join(map(str, self.routes[at]))}" for at in used if self.routes[at]]
         if self.log != LogPlan():

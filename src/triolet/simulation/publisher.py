@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import h11
 import trio
 
-from ..errors import LogError, NotServingError
+from ..errors import LogError, LogUncertain, NotServingError
 from ..event import Event
 from ..testing.network import Line
 from .history import Published, Publishing, Unpublished
 from .plan import Publish
-from .stage import channel_name, draft_of
+from .stage import channel_name, draft_of, is_sure
 
 if TYPE_CHECKING:
     from .world import World
@@ -85,7 +85,7 @@ class Publisher:
         except NotServingError:
             history.add(Unpublished(history.now, attempt, "nobody serves", True))
         except LogError as error:
-            history.add(Unpublished(history.now, attempt, f"{error}", "nobody knows" not in str(error)))
+            history.add(Unpublished(history.now, attempt, f"{error}", is_sure(error)))
         except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
             history.add(Unpublished(history.now, attempt, f"{type(error).__name__}", False))
         else:
@@ -129,7 +129,7 @@ class Publisher:
             told = json.loads(answer)
             return tuple(told["cursors"]), tuple(told["numbers"])
         if status == 503 and answer and "error" in (told := json.loads(answer)):
-            raise LogError(told["error"])
+            raise (LogError if told["sure"] else LogUncertain)(told["error"])
         raise trio.BrokenResourceError(f"status {status}")
 
 

@@ -100,6 +100,8 @@ def _plainer(plan: Plan) -> Iterator[Plan]:
     used |= {getattr(step, "channel", 0) for step in plan.steps}
     if plan.channels > max(used) + 1:
         yield replace(plan, channels=max(used) + 1)
+    if plan.redis:  # trouble that only Redis has befalls nobody then
+        yield replace(plan, redis=False)
     if plan.deflate:
         yield replace(plan, deflate=False, clients=tuple(replace(client, deflate=False) for client in plan.clients))
     for log in _defaults(plan.log, LogPlan()):

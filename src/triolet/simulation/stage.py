@@ -12,7 +12,7 @@ from quart_trio import QuartTrio
 
 from .. import policies
 from ..connection import Connection
-from ..errors import LogError, LogFull
+from ..errors import LogError, LogFull, LogUncertain
 from ..event import Cursor, Draft, Event
 from ..extension import Triolet
 from ..limits import Limits
@@ -21,9 +21,9 @@ from ..log.memory import MemoryLog
 from ..log.tail import Tail
 from .history import Appended, History, LogWeather, Lost
 from .judge import key_of, name_of
-from .plan import Plan
+from .plan import LogTrouble, Plan, RedisTrouble
 
-__all__ = ["SharedLog", "channel_name", "draft_of", "make_app"]
+__all__ = ["SharedLog", "channel_name", "draft_of", "is_sure", "make_app"]
 
 
 def channel_name(number: int) -> str:
@@ -81,6 +81,7 @@ class SharedLog:
         self._plan = plan
         self._history = history
         self._epochs = 0
+        self._troubles = 0
         self._tail = Tail(plan.log.tail_events)
         self.trouble = ""
         self.calm = False
@@ -92,14 +93,34 @@ class SharedLog:
         with self._tail.opened():
             yield
 
+    def attach(self) -> EventLog:
+        """One server's hold of it."""
+        return AttachedLog(self)
+
+    def place(self, channel: str) -> Cursor:
+        """Where a channel's head is."""
+        return self.ledger.place(channel)
+
+    async def kept(self, channel: str) -> Page:
+        """All that is kept of a channel."""
+        return await self.ledger.read(channel, Cursor("", 0), limit=1 << 30, max_bytes=1 << 40)
+
     def lose(self) -> None:
         """All that was stored is gone."""
         self.ledger = self._begin()
 
-    def trouble_until(self, kind: str, until: float) -> None:
-        """Something is wrong with it for some time."""
-        self._history.add(LogWeather(self._history.now, kind, until))
-        self.trouble = kind
+    async def befall(self, step: LogTrouble | RedisTrouble) -> None:
+        """Something is wrong with it for some time, or until something else is."""
+        if step.kind == "begins again":
+            self.lose()
+            return
+        self._troubles += 1
+        mine = self._troubles
+        self._history.add(LogWeather(self._history.now, step.kind, self._history.now + step.seconds))
+        self.trouble = step.kind
+        await trio.sleep(step.seconds)
+        if self._troubles == mine:
+            self.trouble = ""
 
     def _begin(self) -> Ledger:
         epoch = chr(ord("a") + self._epochs)
@@ -182,11 +203,16 @@ class AttachedLog(EventLog):
         return self._shared.tail()
 
 
-def make_app(plan: Plan, shared: SharedLog) -> tuple[QuartTrio, Triolet]:
+def is_sure(error: LogError) -> bool:
+    """Whether an error says that nothing was stored."""
+    return not isinstance(error, LogUncertain) and "nobody knows" not in str(error)
+
+
+def make_app(plan: Plan, log: EventLog) -> tuple[QuartTrio, Triolet]:
     """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, and a
     way to publish."""
     app = QuartTrio("simulation")
-    live = Triolet(app, log=AttachedLog(shared), limits=plan.limits, deflate=plan.deflate)
+    live = Triolet(app, log=log, limits=plan.limits, deflate=plan.deflate)
 
     async def follow(channel: str) -> str:
         return channel
@@ -212,7 +238,7 @@ def make_app(plan: Plan, shared: SharedLog) -> tuple[QuartTrio, Triolet]:
         try:
             events = await live.publish_many(channel, drafts)
         except LogError as error:
-            return {"error": str(error)}, 503
+            return {"error": str(error), "sure": is_sure(error)}, 503
         return {"cursors": [str(event.cursor) for event in events], "numbers": [event.data[0] for event in events]}
 
     return app, live

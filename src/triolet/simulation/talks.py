@@ -113,7 +113,8 @@ class Weatherman:
             if isinstance(record, Weather):
                 self._clients.append((record.client, record.what, record.at, record.until))
             elif isinstance(record, LogWeather):
-                self._log.append((record.what, record.at, record.until))
+                if not record.what.startswith("hints"):  # a hint that is lost makes an event late, and no more
+                    self._log.append((record.what, record.at, record.until))
             elif isinstance(record, Draining):
                 self.drains.append((record.server, record.at, inf))
             elif isinstance(record, Drained):
@@ -147,11 +148,15 @@ class Weatherman:
 
     def fair(self, talk: Talk, begin: float, end: float) -> bool:
         """The same, though its server may drain."""
+        return self.clear(talk, begin, end) and not self.of_log(begin, end)
+
+    def clear(self, talk: Talk, begin: float, end: float) -> bool:
+        """The same, though the log may be in trouble too."""
         client = talk.plan
         slow = client.pause and begin < self.calm_at
         if slow or client.bandwidth or (client.latency and client.kernel < 65_536) or self.crowded:
             return False
-        return not (self.of(client.name, begin, end) or self.of_log(begin, end) or self._forgotten(talk, end))
+        return not (self.of(client.name, begin, end) or self._forgotten(talk, end))
 
     def quick(self, talk: Talk) -> bool:
         """Whether a client hears what it is sent at that very moment, always."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 import trio.testing
@@ -43,6 +43,7 @@ from .plan import (
     Ping,
     Plan,
     Publish,
+    RedisTrouble,
     Restart,
     Return,
     Say,
@@ -56,6 +57,9 @@ from .publisher import Publisher
 from .stage import SharedLog, channel_name, make_app
 from .streams import EventStreamClient, SocketClient, WebSocketClient
 
+if TYPE_CHECKING:
+    from .redis_stage import RedisStage
+
 __all__ = ["Host", "World", "play"]
 
 CATCH_UP_SECONDS = 60
@@ -63,6 +67,12 @@ CATCH_UP_SECONDS = 60
 
 MOST_SECONDS = 1_200
 """Of a play. One that is not over then never ends."""
+
+MOMENT_SECONDS = 0.12
+"""What has waited no longer says nothing of a client, which may read ten times a second."""
+
+SETTLING_SECONDS = 4
+"""After which whoever lost Redis has it again."""
 
 KINDS: dict[str, type[Client]] = {
     "websocket": WebSocketClient,
@@ -97,7 +107,7 @@ class Host:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until the server is told to stop, and has ended."""
         world, history = self.world, self.world.history
-        app, live = make_app(world.plan, world.log)
+        app, live = make_app(world.plan, world.log.attach())
         try:
             async with serve(app, grace=world.plan.grace) as server:
                 self.server, self.live = server, live
@@ -136,9 +146,9 @@ class Host:
             await server.ended.wait()
 
     def look(self) -> None:
-        """Record who has bytes waiting."""
+        """Record who has bytes waiting, but for those of this very moment: a beat may come whenever we look."""
         if self.live is not None and self.live.service.running:
-            seen = [conn for conn in self.live.connections() if conn.pending_bytes]
+            seen = [conn for conn in self.live.connections() if conn.stalled_seconds > MOMENT_SECONDS]
             # Their numbers go on from one play to the next; ours begin with each.
             ids = [self.world.numbers.setdefault(conn.id, len(self.world.numbers) + 1) for conn in seen]
             waiting = tuple((at, conn.pending_bytes, conn.stalled_seconds) for at, conn in zip(ids, seen, strict=True))
@@ -171,7 +181,7 @@ class World:
         self.history = history
         history.begin()
         self.network = Network(random=current().random("network"))
-        self.log = SharedLog(plan, self.history)
+        self.log = _log(plan, history)
         self.hosts = [Host(self, number) for number in range(plan.servers)]
         self.clients = [
             KINDS[client.transport](self, client, f"198.51.100.{at + 1}") for at, client in enumerate(plan.clients)
@@ -180,7 +190,6 @@ class World:
         self.numbers: dict[int, int] = {}
         self.publisher = Publisher(self)
         self._connections = 0
-        self._troubles = 0
 
     def next_connection(self) -> int:
         """A number that no connection had."""
@@ -194,7 +203,7 @@ class World:
 
     def head(self, channel: str) -> Cursor:
         """Where the log is, as the ledger knows."""
-        return self.log.ledger.place(channel)
+        return self.log.place(channel)
 
     def hear(self, conn: int, message: Message) -> None:
         """Record what a client heard."""
@@ -246,8 +255,8 @@ class World:
             doing.start_soon(self._restart, step, hosts)
         elif isinstance(step, Lose):
             await self._lose(hosts)
-        elif isinstance(step, LogTrouble):
-            doing.start_soon(self._trouble, step)
+        elif isinstance(step, LogTrouble | RedisTrouble):
+            doing.start_soon(self.log.befall, step)
         elif isinstance(step, Fault):
             doing.start_soon(self._fault, step)
         else:
@@ -301,17 +310,6 @@ class World:
         for host in self.hosts:
             await host.start(hosts)
 
-    async def _trouble(self, step: LogTrouble) -> None:
-        if step.kind == "begins again":
-            self.log.lose()
-            return
-        self._troubles += 1
-        mine = self._troubles
-        self.log.trouble_until(step.kind, self.history.now + step.seconds)
-        await trio.sleep(step.seconds)
-        if self._troubles == mine:
-            self.log.trouble = ""
-
     async def _fault(self, step: Fault) -> None:
         who: tuple[Any, ...] = (self.network,) if step.client is None else (self.clients[step.client],)
         name = "" if step.client is None else self.plan.clients[step.client].name
@@ -334,11 +332,12 @@ class World:
         channel: servers may hear only with that what has become of the log."""
         history = self.history
         self.log.calm = True
-        self.log.trouble = ""
+        if self.plan.redis:
+            await trio.sleep(SETTLING_SECONDS)
         history.add(Calm(history.now))
         for client in self.clients:
             client.brighten()
-        if any(isinstance(step, Lose | LogTrouble) for step in self.plan.steps):
+        if any(map(_changes_the_log, self.plan.steps)):
             for number in range(self.plan.channels):
                 await self.publisher.publish(Publish(number, 1))
         await self._all_catch_up()
@@ -360,10 +359,10 @@ class World:
 
     async def _read_all(self) -> None:
         """Record what the log holds."""
-        ledger, history = self.log.ledger, self.history
+        history = self.history
         for number in range(self.plan.channels):
             channel = channel_name(number)
-            page = await ledger.read(channel, Cursor("", 0), limit=1 << 30, max_bytes=1 << 40)
+            page = await self.log.kept(channel)
             events = tuple((event.offset, event.data[0]) for event in page.events)
             history.add(Kept(history.now, channel, page.head.epoch, events))
 
@@ -378,6 +377,20 @@ class World:
 def _tasks(nursery: trio.Nursery) -> int:
     """How many tasks there are in a nursery, and in theirs."""
     return sum(1 + sum(_tasks(inner) for inner in task.child_nurseries) for task in nursery.child_tasks)
+
+
+def _changes_the_log(step: Step) -> bool:
+    """Whether the log may not be, or not tell, what it was. A hint that was lost is found without a next event."""
+    is_redis = isinstance(step, RedisTrouble) and not step.kind.startswith("hints")
+    return is_redis or isinstance(step, Lose | LogTrouble)
+
+
+def _log(plan: Plan, history: History) -> SharedLog | RedisStage:
+    if not plan.redis:
+        return SharedLog(plan, history)
+    from .redis_stage import RedisStage  # here, for it needs coredis
+
+    return RedisStage(plan, history)
 
 
 async def play(plan: Plan, history: History) -> None:

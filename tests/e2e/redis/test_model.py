@@ -1,0 +1,217 @@
+"""The modelled Redis of the simulation is held against a real one: the same calls to both, the same answers."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from coredis.connection import BaseConnection
+from coredis.exceptions import ResponseError
+
+from tests.e2e.needs import needs
+from triolet.log.redis_address import RedisAddress
+from triolet.log.redis_dial import Dialer
+from triolet.log.redis_scripts import APPEND, LOOK, PROBE, READ, Hint, Script, encode_row, parse_hint
+from triolet.simulation.redis_scripts import Data, Scripts
+
+from .servers import RedisServer
+
+pytestmark = needs("redis-server", "redis-cli")
+
+CALLS = 400
+HINTS = "{model:0}:hints:0"
+LOG = "{model:0}:log"
+CHANNELS = ("a", "b", "c")
+
+
+class Both:
+    """A real server and a model of it, asked the same."""
+
+    def __init__(self, server: RedisServer, connection: BaseConnection, chance: random.Random) -> None:
+        self.chance = chance
+        self.epochs = ["", "unheard of"]
+        self.heard: list[Hint | None] = []
+        self.modelled: list[Hint | None] = []
+        self.model = Scripts(time.time, lambda channel, payload: self.modelled.append(parse_hint(payload)))
+        self.seen: set[str] = set()
+        self._server = server
+        self._connection = connection
+        self._saved: dict[Any, Any] = {}
+        self._copy: Data | None = None
+        self._lives = 0
+
+    async def listen(self) -> None:
+        async for push in self._connection.push_messages:
+            message: Any = push
+            if message[0] == b"message":
+                self.heard.append(parse_hint(message[2]))
+
+    async def call(self, script: Script, keys: list[str], *args: Any) -> Any:
+        """Ask both, and hold their answers against each other."""
+        try:
+            answer: Any = await self._connection.create_request(b"EVAL", script.text, len(keys), *keys, *args)
+        except ResponseError as error:
+            answer = kind_of(error)
+        try:
+            modelled = self.model.run(script.sha, keys, args)
+        except ResponseError as error:
+            modelled = kind_of(error)
+        assert modelled == answer
+        if isinstance(answer, list):
+            self.epochs.append(answer[0].decode())
+        self.seen.add(answer if isinstance(answer, str) else "answers")
+        return answer
+
+    async def begin_anew(self) -> None:
+        """Another replication id, as after a promotion."""
+        await self._connection.create_request(b"REPLICAOF", "127.0.0.1", "1")
+        await self._connection.create_request(b"REPLICAOF", "NO", "ONE")
+        self._lives += 1
+        self.model.replid = f"life {self._lives}"
+
+    async def forget(self, key: str) -> None:
+        """As when it expires."""
+        await self._connection.create_request(b"DEL", key)
+        self.model.forget(key)
+
+    async def save(self) -> None:
+        ask = self._connection.create_request
+        keys: Any = await ask(b"KEYS", "*")
+        self._saved = {key: (await ask(b"PTTL", key), await ask(b"DUMP", key)) for key in keys}
+        self._copy = self.model.data.copy()
+
+    async def restore(self) -> None:
+        """Come back older: a replica that had heard no more is promoted."""
+        ask = self._connection.create_request
+        await self.fill(full=False)
+        await ask(b"FLUSHALL")
+        for key, (ttl, dump) in self._saved.items():
+            await ask(b"RESTORE", key, max(0, ttl), dump)
+        self.model.data = Data() if self._copy is None else self._copy.copy()
+        await self.begin_anew()
+
+    async def fill(self, *, full: bool) -> None:
+        await self._connection.create_request(b"CONFIG SET", "maxmemory", int(full))
+        self.model.is_full = full
+
+
+def kind_of(error: ResponseError) -> str:
+    said = str(error)
+    if "maxmemory" in said or "OOM" in said:
+        return "full"
+    assert "TRIOLET" in said, said
+    return said[said.index("TRIOLET") :]
+
+
+def keys_of(channel: str) -> list[str]:
+    return [f"{{model:0}}:events:{channel}", f"{{model:0}}:dedupe:{channel}"]
+
+
+class Calls:
+    """Draws calls: what is kept is decided once, the clock goes on by itself."""
+
+    def __init__(self, both: Both) -> None:
+        self.both = both
+        self.chance = both.chance
+        self.keep = (
+            self.chance.choice([2, 5, 10_000]),
+            self.chance.choice([40, 604_800]),
+            self.chance.choice([60, 9_999]),
+        )
+        self.now = 1_000.0
+        self.numbers = dict.fromkeys(("w1", "w2"), 0)
+
+    def candidate(self) -> str:
+        return f"epoch{self.chance.randrange(10**9)}"
+
+    async def append(self) -> None:
+        chance = self.chance
+        self.now += chance.choice([0, 0, 1, 7, 30])
+        writer = chance.choice(list(self.numbers))
+        self.numbers[writer] += chance.choice([1, 1, 1, 1, 0, -1])  # sent again, or too late
+        keep_events, keep_seconds, keep_bytes = self.keep
+        args: list[Any] = [
+            self.candidate(),
+            repr(self.now),
+            1,
+            self.numbers[writer],
+            keep_events,
+            keep_seconds,
+            keep_bytes,
+        ]
+        args += ["PUBLISH", HINTS]
+        keys = [LOG, f"{{model:0}}:writer:{writer}"]
+        for channel in chance.sample(CHANNELS, chance.choice([1, 1, 2])):
+            drafts = chance.choice([1, 1, 2, 5])
+            keys += keys_of(channel)
+            args += [channel, drafts]
+            for _ in range(drafts):
+                json = b"x" * chance.choice([1, 10, 30])
+                unique = chance.choice(["", "", f"d{chance.randrange(12)}"])
+                args += [encode_row("name", json, chance.choice([None, "key"])), len(json), unique]
+        await self.both.call(APPEND, keys, *args)
+
+    async def read(self) -> None:
+        chance, channel = self.chance, self.chance.choice([*CHANNELS, "nobody's"])
+        await self.both.call(
+            READ,
+            [LOG, keys_of(channel)[0]],
+            *(self.candidate(), repr(self.now + chance.choice([0, 9, 50])), 1, self.keep[0], self.keep[1], channel),
+            *(chance.choice(self.both.epochs[:2] + self.both.epochs[-40:]), chance.randrange(60)),
+            *(chance.choice([0, 1, 3, 1_000]), chance.choice([1, 40, 10**6])),
+        )
+
+    async def look(self) -> None:
+        await self.both.call(LOOK, [LOG], self.candidate(), self.chance.choice([1, 1, 1, 2]))
+
+    async def probe(self) -> None:
+        await self.both.call(PROBE, ["{model:0}:probe"], "PUBLISH", HINTS)
+
+    async def trouble(self) -> None:
+        both, chance = self.both, self.chance
+        makers: list[Callable[[], Any]] = [
+            both.begin_anew,
+            both.save,
+            both.restore,
+            lambda: both.forget(chance.choice(keys_of(chance.choice(CHANNELS)))),
+            lambda: both.fill(full=True),
+            lambda: both.fill(full=False),
+            lambda: both.fill(full=False),
+        ]
+        await chance.choice(makers)()
+
+
+@asynccontextmanager
+async def both_of(server: RedisServer, seed: int) -> AsyncIterator[Both]:
+    async with trio.open_nursery() as nursery:
+        dialer = Dialer(RedisAddress.parse(server.url), 10, nursery)
+        async with dialer.connected(0) as connection:
+            connection.send_command(b"SUBSCRIBE", HINTS)
+            both = Both(server, connection, random.Random(seed))
+            nursery.start_soon(both.listen)
+            yield both
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_the_model_answers_as_redis_does(seed: int, shared: RedisServer) -> None:
+    shared.ask("FLUSHALL")
+    async with both_of(shared, seed) as both:
+        calls = Calls(both)
+        try:
+            for _ in range(CALLS):
+                await both.chance.choices(
+                    [calls.append, calls.read, calls.look, calls.probe, calls.trouble], [10, 10, 1, 0.3, 2]
+                )[0]()
+            await both.fill(full=False)
+            await calls.look()
+        finally:
+            await both.fill(full=False)
+        assert both.heard == both.modelled
+        assert {"answers", "full"} <= both.seen
+        assert len([hint for hint in both.heard if hint is not None]) > CALLS / 20
