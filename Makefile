@@ -35,7 +35,7 @@ ticker:
 
 test: lint
 	@$(SETUP) tools
-	$(RUN) pytest $(ARGS)
+	$(if $(ARGS),$(RUN) pytest $(ARGS),PYTHON="$(BIN)/python" scripts/test)
 
 hunt:
 	@$(SETUP) venv $(VENV) dev
