@@ -149,7 +149,10 @@ def test_a_log_in_memory_is_not_for_several_workers(tmp_path: Path) -> None:
 
 def test_one_worker_may_have_its_log_in_memory_and_be_replaced(tmp_path: Path) -> None:
     with workers(tmp_path, 1, log="memory:") as server:
+        before = set(server.pids)
         server.restart()
+        assert len(server.pids) == 1
+        assert not before & set(server.pids)
 
 
 @contextmanager
