@@ -39,7 +39,7 @@ test: lint
 
 hunt:
 	@$(SETUP) venv $(VENV) dev
-	"$(BIN)/triolet" hunt --seconds $(SECONDS) --first $(FIRST) --processes 2
+	$(RUN) hunt --seconds $(SECONDS) --first $(FIRST) --processes 2
 
 autobahn:
 	@$(SETUP) venv $(VENV) dev

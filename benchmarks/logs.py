@@ -18,8 +18,9 @@ from pathlib import Path
 
 import trio
 
+from triolet.app.open_log import open_log
 from triolet.event import Cursor, Draft
-from triolet.log import EventLog, open_log
+from triolet.log import EventLog
 
 DRAFT = Draft.of("x" * 218)
 

@@ -102,7 +102,7 @@ def _no_byte_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             budgets.append(self)
 
     monkeypatch.setattr("triolet.server.worker.Budget", Recorded)
-    monkeypatch.setattr("triolet.service.Budget", Recorded)
+    monkeypatch.setattr("triolet.app.service.Budget", Recorded)
     yield
     left = [budget.held for budget in budgets if budget.held]
     assert not left, f"bytes left: {left}"

@@ -15,7 +15,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from triolet.budget import Budget
-from triolet.server.stream import ClientStream
+from triolet.sockets.stream import ClientStream
 from triolet.testing.network import ClientEnd, Line, MemoryLink, Network
 from triolet.testing.reach import ADDRESS
 from triolet.testing.server import MemoryServer

@@ -14,10 +14,8 @@ What a user types is here:
 - the errors, each a ``TrioletError``
 """
 
-from typing import TYPE_CHECKING, Any
-
+from .app.extension import Triolet
 from .connection import Connection
-from .connection.explain import Explanation
 from .connection.snapshot import ConnectionSnapshot
 from .errors import (
     ChannelNameError,
@@ -39,11 +37,9 @@ from .event import Cursor, Draft, Event, Gap
 from .hub import policies
 from .limits import Limits
 from .log import EventLog
-from .roster import Member, Roster
-from .statistics import Statistics
-
-if TYPE_CHECKING:
-    from .extension import Triolet
+from .monitoring.explain import Explanation
+from .monitoring.statistics import Statistics
+from .presence.statements import Member, Roster
 
 __all__ = [
     "ChannelNameError",
@@ -75,14 +71,3 @@ __all__ = [
     "UnknownConnectionError",
     "policies",
 ]
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load Quart, and what of Hypercorn comes with it, once an app is made: pytest's plugin is without."""
-        if name != "Triolet":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .extension import Triolet
-
-        globals()[name] = Triolet
-        return Triolet

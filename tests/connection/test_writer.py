@@ -21,7 +21,7 @@ from triolet.connection.writer import write, write_head
 from triolet.hub import Hub, State
 from triolet.hub.hub import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
-from triolet.server.outlet import LinkOutlet
+from triolet.sockets.outlet import LinkOutlet
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.testing.server import serve
 from triolet.wire.codec import WEBSOCKET

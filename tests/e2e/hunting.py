@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 
 import triolet
-from triolet.simulation import hunt
+from hunt import hunt
 
 __all__ = ["SEEDS", "main"]
 

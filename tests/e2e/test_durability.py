@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from .certificate import make_certificate
-from .clients import CurlStream, HttpxSse, LongPoll, Message, NodeEventSource, NodeWs, Returning, ShortPoll, Websockets
+from .clients import (
+    CurlStream,
+    HttpxSse,
+    LongPoll,
+    Message,
+    NodeEventSource,
+    NodeWs,
+    Returning,
+    ShortPoll,
+    Websockets,
+)
 from .needs import needs
 from .raw import PREFACE, SETTINGS, TEXT, Wire, frame, h2, h2_get, http, upgrade
 from .server import PATIENCE, Server, serving, wait_for

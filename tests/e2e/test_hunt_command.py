@@ -1,20 +1,22 @@
-"""``triolet hunt`` as CI and nights run it, in two processes."""
+"""``python -m hunt`` as CI and nights run it, in two processes."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 SEEDS = 500
 
 
 @pytest.mark.timeout(900)
 def test_500_seeds_break_no_promise() -> None:
     """It takes a minute on two idle cores. What was found is told by the command, shrunk."""
-    command = [sys.executable, "-m", "triolet", "hunt", "--seeds", str(SEEDS), "--processes", "2"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    command = [sys.executable, "-m", "hunt", "--seeds", str(SEEDS), "--processes", "2"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False, cwd=ROOT)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
     assert ended.stdout.startswith(f"{SEEDS} seeds in")
     assert ended.stdout.endswith("found: nothing\n")

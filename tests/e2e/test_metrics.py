@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from triolet import ConfigError
-from triolet.cli.listening import bind_status
+from triolet.workers.addresses import bind_status
 
 from .server import Server, free_port, serving, wait_for
 

@@ -20,6 +20,7 @@ import pytest
 from .hunting import SEEDS
 from .planting import BUGS, Bug, StalePatchError, plant, read_bug
 
+ROOT = Path(__file__).parents[2]
 HUNTING = Path(__file__).with_name("hunting.py")
 HUNT_SECONDS = 500
 
@@ -69,7 +70,7 @@ def hunt_for(path: Path, folder: Path) -> Hunted:
     try:
         plant(bug, folder)
         command = [sys.executable, "-B", str(HUNTING), *bug.finds]
-        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
         done = subprocess.run(
             command, env=environment, cwd=folder, capture_output=True, text=True, timeout=HUNT_SECONDS, check=False
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from triolet.app.open_log import open_log
 from triolet.event import Cursor, Event
-from triolet.log import open_log
 
 PUBLISHER = """
 import os, sys, trio

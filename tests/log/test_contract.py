@@ -10,7 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from triolet.log import MemoryLog
-from triolet.log.sqlite import SqliteLog
+from triolet.sqlite.log import SqliteLog
 from triolet.testing import LOG_CHECKS, LogCheck, LogFactory
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
 from triolet.log import EventLog, MemoryLog, Page
-from triolet.log.base import resume
-from triolet.log.sqlite import SqliteLog
+from triolet.log.contract import resume
+from triolet.sqlite.log import SqliteLog
 from triolet.testing import play
 
 LIMITS = Limits(keep_events=8, keep_bytes=100, keep_seconds=10)

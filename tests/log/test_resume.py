@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triolet.event import Cursor, Gap
-from triolet.log.base import resume
+from triolet.log.contract import resume
 
 OFFSETS = st.integers(0, 12) | st.integers(0, 10**18 - 1)
 CURSORS = st.builds(Cursor, st.sampled_from(["", "now", "then"]), OFFSETS)

@@ -13,7 +13,7 @@ import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet.server.link import Link, SocketLink
+from triolet.sockets.link import Link, SocketLink
 from triolet.testing.faults import stalled
 from triolet.testing.network import KERNEL_BYTES, ClientEnd, Line, MemoryLink, Network, link_pair
 from triolet.testing.server import serve

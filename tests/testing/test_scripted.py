@@ -18,7 +18,7 @@ from triolet.errors import ConfigError, LogAway, LogBroken, LogBusy, LogError, L
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
 from triolet.log import EventLog, MemoryLog
-from triolet.log.sqlite import SqliteLog
+from triolet.sqlite.log import SqliteLog
 from triolet.testing import LOG_CHECKS, LogCheck, LogFactory
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable

@@ -18,7 +18,7 @@ from triolet import clock
 from triolet.clock import wall_time
 from triolet.event import Cursor, Draft, Event
 from triolet.log import EventLog
-from triolet.log.sqlite import SqliteLog
+from triolet.sqlite.log import SqliteLog
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.seed import HOUR, PRIVATE, Played, Seed, Trace, current, play, seeded
 

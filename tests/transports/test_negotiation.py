@@ -15,7 +15,7 @@ from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.testing.clients import POLLS, TRANSPORTS
 from triolet.testing.server import Answer, MemoryServer, serve
-from triolet.transports.base import Ask, AskError, parse_ask
+from triolet.transports.negotiate import Ask, AskError, parse_ask
 
 
 async def ask(server: MemoryServer, transport: str, query: str = "", **headers: str) -> Answer:

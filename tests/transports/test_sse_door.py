@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.closing import FLOOD
-from triolet.server.guard import GuardedServer
+from triolet.http.connection import GuardedServer
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 

@@ -18,7 +18,7 @@ from triolet import Cursor, DataError, Draft, Event, Gap
 from triolet.event import OWN_PREFIX
 from triolet.wire.codec import JSON, SSE, SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 from triolet.wire.messages import Beat, Live, Open, encode_event, gap_fields
-from triolet.wire.poll import poll_body
+from triolet.wire.poll_body import poll_body
 
 
 def event(offset: int = 3, data: Any = None, name: str = "message") -> Event:

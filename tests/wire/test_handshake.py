@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
-from triolet.wire.framing import BadRequest
 from triolet.wire.handshake import Upgrade, accept_response, accept_token, refusal, stream_response, upgrade
+from triolet.wire.http_head import BadRequest
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 GOOD = {

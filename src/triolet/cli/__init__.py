@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import TrioletError
-from . import hunt, serve
+from . import serve
 
 __all__ = ["main"]
 
@@ -17,12 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="triolet", description="Live updates on Trio.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve.add_arguments(commands.add_parser("serve", help="serve an app", description="Serve an app."))
-    hunting = "Play the server, its clients, faults and restarts from seeds, and check every promise."
-    hunt.add_arguments(commands.add_parser("hunt", help="look for bugs by simulation", description=hunting))
     written = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(written)
     try:
-        return hunt.run(options) if options.command == "hunt" else serve.run(options, written)
+        return serve.run(options, written)
     except TrioletError as error:
         print(f"triolet: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
         return 1

@@ -19,11 +19,11 @@ import trio
 from ..errors import ConfigError
 from ..server.status import serve_status_on
 from ..server.worker import Settings, close_listener, raise_descriptor_limit
-from .children import CONTROL_OPTION, starter
-from .control import Control
-from .listening import address, bind, bind_shared, bind_status
-from .process import serve_alone, serve_supervised
-from .supervisor import Place, Supervisor
+from ..workers.addresses import address, bind, bind_shared, bind_status
+from ..workers.child import CONTROL_OPTION, starter
+from ..workers.control import Control
+from ..workers.process import serve_alone, serve_supervised
+from ..workers.supervisor import Place, Supervisor
 
 __all__ = ["add_arguments", "run"]
 

@@ -13,20 +13,20 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
-from ..attendance import Attendance, Session
 from ..budget import Budget
 from ..closing import CRASHED, FLOOD, GONE, LAGGING, NORMAL, RESTARTING, Closing
+from ..counters import Metrics
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Hub, Lag, Policy, State, Step
 from ..limits import Limits
-from ..metrics import Metrics
-from ..roster import Member, presence_channel
-from ..server.outlet import Outlet
+from ..presence.presence import Attendance, Session
+from ..presence.statements import Member, presence_channel
+from ..sockets.outlet import Outlet
+from ..sync.bounded_channel import Inbox
+from ..sync.timer import Alarm
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
-from .alarm import Alarm
-from .inbox import Inbox
 from .snapshot import ConnectionSnapshot, Happening, snapshot
 
 __all__ = ["Connection", "Permission", "Surroundings"]

@@ -11,7 +11,7 @@ from ..closing import BAD_MESSAGE, FLOOD, GONE, PROTOCOL_ERROR, UNSUPPORTED, Clo
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
 from ..wire.frames import Binary, Close, FrameReader, Ping, Text, encode_pong
 from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
-from ..wire.rate import Rate
+from ..wire.rate_limit import Rate
 from .connection import Connection
 
 __all__ = ["FrameHandler", "read"]

@@ -11,11 +11,11 @@ from typing import Any
 import trio
 
 from ..budget import Budget
+from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
-from ..log.base import EventLog, Page
-from ..metrics import Metrics
+from ..log.contract import EventLog, Page
 from ..wire.codec import Codec
 from .follower import Audience, Follower, LiveGroup, Owner, State, Writable
 from .policies import Policy, Step

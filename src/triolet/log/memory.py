@@ -13,7 +13,7 @@ import trio
 from ..clock import wall_time
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from .base import EventLog, Page, resume
+from .contract import EventLog, Page, resume
 from .tail import Tail
 
 __all__ = ["MemoryLog"]

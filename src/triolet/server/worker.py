@@ -25,16 +25,16 @@ from hypercorn.utils import LifespanFailureError
 
 from ..budget import Budget
 from ..clock import wall_time
+from ..counters import Metrics
 from ..errors import ConfigError
+from ..http.connection import GuardedContext, GuardedServer, isolated
 from ..limits import Limits
-from ..metrics import Metrics
+from ..sockets.link import Link, SocketLink, prepare
+from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY, ClientStream
+from ..sockets.tls import TlsStream
 from .admission import BUSY, Admission
-from .door import Door, Upgrades
-from .guard import GuardedContext, GuardedServer, isolated
-from .link import Link, SocketLink, prepare
+from .front import Door, Upgrades
 from .status import serve_status_on
-from .stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY, ClientStream
-from .tls import TlsStream
 
 __all__ = ["Settings", "Worker", "close_listener", "first_of"]
 
@@ -42,7 +42,7 @@ logger = logging.getLogger("triolet.server")
 
 ACCEPTS_AT_ONCE = 2
 """In one turn of the event loop: mostly their requests are there too, and to let one in takes half a millisecond, for
-which live clients wait. (:data:`triolet.server.door.NEWCOMERS` are those whose requests come later.)"""
+which live clients wait. (:data:`triolet.server.front.NEWCOMERS` are those whose requests come later.)"""
 FULL_PAUSE_SECONDS = 0.1
 COMPLAIN_SECONDS = 10
 CLIENTS_PART = 0.7

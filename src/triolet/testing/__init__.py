@@ -9,24 +9,20 @@
 - ``check_log``, ``check_transport``: conformance suites, for a log and a transport of one's own
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .client_poll import LongPollClient, ShortPollClient
-    from .client_sse import SseClient
-    from .client_websocket import FollowClient, WebSocketClient
-    from .clients import POLLS, STREAMS, TRANSPORTS, Client, ClientOptions, Message
-    from .faults import cut, half_open, reordered_accepts, slow_reader, stalled
-    from .http import Answer, EventStream, RefusedError
-    from .logs import LOG_CHECKS, LogCheck, LogFactory, check_log
-    from .network import ClientEnd, Line, Network
-    from .reach import Reach
-    from .reverse_proxy import Proxy, proxy
-    from .scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable
-    from .seed import Played, Seed, Trace, current, play, seeded
-    from .server import MemoryServer, serve
-    from .transports import TRANSPORT_CHECKS, Prepare, TransportCheck, TransportFactory, check_transport
+from .client_poll import LongPollClient, ShortPollClient
+from .client_sse import SseClient
+from .client_websocket import FollowClient, WebSocketClient
+from .clients import POLLS, STREAMS, TRANSPORTS, Client, ClientOptions, Message
+from .faults import cut, half_open, reordered_accepts, slow_reader, stalled
+from .http import Answer, EventStream, RefusedError
+from .logs import LOG_CHECKS, LogCheck, LogFactory, check_log
+from .network import ClientEnd, Line, Network
+from .reach import Reach
+from .reverse_proxy import Proxy, proxy
+from .scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable
+from .seed import Played, Seed, Trace, current, play, seeded
+from .server import MemoryServer, serve
+from .transports import TRANSPORT_CHECKS, Prepare, TransportCheck, TransportFactory, check_transport
 
 __all__ = [
     "LOG_CHECKS",
@@ -79,30 +75,3 @@ __all__ = [
     "stalled",
     "unreadable",
 ]
-
-_HOMES = {
-    "client_poll": ("LongPollClient", "ShortPollClient"),
-    "client_sse": ("SseClient",),
-    "client_websocket": ("FollowClient", "WebSocketClient"),
-    "clients": ("POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message"),
-    "faults": ("cut", "half_open", "reordered_accepts", "slow_reader", "stalled"),
-    "http": ("Answer", "EventStream", "RefusedError"),
-    "logs": ("LOG_CHECKS", "LogCheck", "LogFactory", "check_log"),
-    "network": ("ClientEnd", "Line", "Network"),
-    "reach": ("Reach",),
-    "reverse_proxy": ("Proxy", "proxy"),  # no module may be called as one of the names is
-    "scripted": ("LogFault", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"),
-    "seed": ("Played", "Seed", "Trace", "current", "play", "seeded"),
-    "server": ("MemoryServer", "serve"),
-    "transports": ("TRANSPORT_CHECKS", "Prepare", "TransportCheck", "TransportFactory", "check_transport"),
-}
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load what is asked for: pytest's plugin lives here too, and is not to load a server."""
-        for module, names in _HOMES.items():
-            if name in names:
-                globals()[name] = getattr(import_module(f".{module}", __name__), name)
-                return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ import trio
 from ..errors import NotServingError
 from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.base import EventLog, Page
+from ..log.contract import EventLog, Page
 
 __all__ = ["LOG_CHECKS", "LogCheck", "LogFactory", "check_log"]
 

@@ -11,7 +11,7 @@ import h11
 import trio
 
 from ..budget import Budget
-from ..server.stream import ClientStream
+from ..sockets.stream import ClientStream
 from .network import ClientEnd, MemoryLink
 from .reach import Reach
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import trio
 
+from ..app.open_log import open_log
+from ..app.service import Service
 from ..hub import Hub
-from ..log import EventLog, open_log
+from ..log import EventLog
 from ..server.worker import Settings, Worker
-from ..service import Service
 from .client_websocket import WebSocketClient
 from .http import Answer, EventStream
 from .network import MemoryLink, Network

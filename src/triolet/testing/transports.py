@@ -26,9 +26,9 @@ from quart import abort
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+from ..app.extension import Triolet
 from ..closing import RESTARTING
 from ..event import Cursor, Draft, Event
-from ..extension import Triolet
 from ..limits import Limits
 from ..log import MemoryLog
 from .clients import Client, Message

@@ -10,10 +10,10 @@ from ..closing import RESTARTING
 from ..connection import Surroundings
 from ..errors import LogError
 from ..event import Cursor
-from ..log.base import Page
-from ..roster import Member
-from ..wire.poll import poll_body
-from .base import Ask, Transport
+from ..log.contract import Page
+from ..presence.statements import Member
+from ..wire.poll_body import poll_body
+from .negotiate import Ask, Transport
 
 __all__ = ["Answer", "poll"]
 

@@ -20,10 +20,10 @@ from ..connection import Connection, Permission, Surroundings
 from ..connection.heartbeat import beat
 from ..connection.supervisor import supervise
 from ..connection.writer import write, write_head
-from ..server.outlet import BufferedOutlet, Outlet
+from ..sockets.outlet import BufferedOutlet, Outlet
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import say_bye
-from .base import STREAM_KEY, Scope, aborter, with_outlet
+from .negotiate import STREAM_KEY, Scope, aborter, with_outlet
 
 __all__ = ["HEADERS", "serve_sse", "serve_stream", "way_out"]
 

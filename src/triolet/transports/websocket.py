@@ -17,7 +17,7 @@ from ..connection.writer import write, write_head
 from ..errors import RemoteError
 from ..wire.frames import Close, FrameReader, encode_binary, encode_close, encode_deflated, encode_text
 from ..wire.messages import say_bye
-from .base import with_outlet
+from .negotiate import with_outlet
 
 __all__ = ["SUBPROTOCOL", "Handler", "raw_deflated", "raw_frame", "raw_text", "serve_asgi", "serve_stream"]
 

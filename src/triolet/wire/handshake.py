@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from .deflate import accept_offer
-from .framing import BadRequest
+from .http_head import BadRequest
 
 __all__ = ["Upgrade", "accept_response", "accept_token", "refusal", "stream_response", "upgrade"]
 

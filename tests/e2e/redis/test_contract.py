@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.needs import needs
+from triolet.app.open_log import open_log
 from triolet.errors import LogAway, LogError
 from triolet.event import Draft
-from triolet.log import open_log
-from triolet.log.redis import RedisLog
+from triolet.redis.log import RedisLog
 from triolet.testing import LOG_CHECKS, LogCheck, LogFactory
 
 from .servers import Cluster, RedisServer, SecureServer, Watched

@@ -13,11 +13,11 @@ import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import ResponseError
 
+from hunt.redis_scripts import Data, Scripts
 from tests.e2e.needs import needs
-from triolet.log.redis_address import RedisAddress
-from triolet.log.redis_dial import Dialer
-from triolet.log.redis_scripts import APPEND, LOOK, PROBE, READ, Hint, Script, encode_row, parse_hint
-from triolet.simulation.redis_scripts import Data, Scripts
+from triolet.redis.connect import Dialer
+from triolet.redis.scripts import APPEND, LOOK, PROBE, READ, Hint, Script, encode_row, parse_hint
+from triolet.redis.url import RedisAddress
 
 from .servers import RedisServer
 

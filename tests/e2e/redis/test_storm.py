@@ -16,7 +16,7 @@ from tests.e2e.needs import needs
 from triolet.errors import LogAway, LogError, LogFull, LogUncertain
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
-from triolet.log.redis import RedisLog
+from triolet.redis.log import RedisLog
 
 from .servers import RedisServer
 

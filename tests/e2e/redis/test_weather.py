@@ -14,10 +14,10 @@ from tests.e2e.needs import needs
 from triolet.errors import LogAway, LogBroken, LogError, LogFull, LogUncertain
 from triolet.event import Cursor, Draft, Event, Gap
 from triolet.limits import Limits
-from triolet.log.base import EventLog, Page
-from triolet.log.redis import RedisLog
-from triolet.log.redis_dial import slot_of
-from triolet.log.redis_partition import Partition
+from triolet.log.contract import EventLog, Page
+from triolet.redis.connect import slot_of
+from triolet.redis.log import RedisLog
+from triolet.redis.partition import Partition
 
 from .servers import Cluster, RedisServer, running_watched
 

@@ -1,0 +1,144 @@
+"""The book: what the log held at each moment, from the records of the log alone."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from triolet.event import Cursor
+from triolet.limits import Limits
+
+from .history import Appended, Lost, Record
+
+__all__ = ["Book", "Life"]
+
+
+class Life:
+    """One channel in one life of the log: its events by offset, when each came, and what was kept."""
+
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.events: list[Appended] = []
+        self.at: list[int] = []
+        self._times: list[float] = []
+        self._sizes: list[int] = [0]
+        self.wrong: list[Appended] = []
+
+    def inherit(self, parent: Life, kept: int) -> None:
+        """Go on with what an earlier life had, up to an offset."""
+        for index, event in zip(parent.at[:kept], parent.events[:kept], strict=True):
+            self.add(index, event)
+
+    def add(self, index: int, event: Appended) -> None:
+        """Take an event in; one at a wrong place is remembered as ``wrong``."""
+        if event.cursor.offset != len(self.events) + 1:
+            self.wrong.append(event)
+            return
+        self.events.append(event)
+        self.at.append(index)
+        self._times.append(event.at)
+        self._sizes.append(self._sizes[-1] + event.size)
+
+    def head(self, index: int) -> int:
+        """Offset of the newest event at a place in the history."""
+        return bisect_right(self.at, index)
+
+    def head_at(self, time: float) -> int:
+        """Offset of the newest event at the end of a moment."""
+        return bisect_right(self._times, time)
+
+    def oldest(self, head: int, time: float, limits: Limits, slack: float = 0) -> int:
+        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is. ``slack``:
+        of the bytes there may be so large a share more."""
+        oldest = max(1, head - limits.keep_events + 1)
+        oldest = max(oldest, bisect_right(self._times, time - limits.keep_seconds - 1e-9, hi=head) + 1)
+        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > limits.keep_bytes * (1 + slack):
+            oldest += 1
+        return oldest
+
+
+class Book:
+    """All channels, in all lives of the log."""
+
+    def __init__(self, records: Sequence[Record], limits: Limits, slack: float = 0) -> None:
+        self.limits = limits
+        self._slack = slack
+        self._births: dict[str, Lost] = {}
+        self.epochs: list[str] = []
+        self._begun: list[int] = []
+        self._lives: dict[tuple[str, str], Life] = {}
+        self._records = records
+        self._times = list(accumulate((record.at for record in records), max))
+        for index, record in enumerate(records):
+            if isinstance(record, Lost):
+                self.epochs.append(record.epoch)
+                self._begun.append(index)
+                self._births[record.epoch] = record
+                for channel, kept in record.kept:
+                    self.life(channel, record.epoch).inherit(self.life(channel, record.parent), kept)
+            elif isinstance(record, Appended):
+                self.life(record.channel, record.cursor.epoch).add(index, record)
+
+    def life(self, channel: str, epoch: str) -> Life:
+        """A channel in one life of the log."""
+        return self._lives.setdefault((channel, epoch), Life(epoch))
+
+    def lives(self) -> list[tuple[str, Life]]:
+        """All of them, with their channels' names."""
+        return [(channel, life) for (channel, _), life in self._lives.items()]
+
+    def epoch(self, index: int) -> str:
+        """The life of the log at a place in the history."""
+        return self.epochs[max(0, bisect_right(self._begun, index) - 1)]
+
+    def upto(self, channel: str, before: str, epoch: str) -> int | None:
+        """Up to which offset a life has what an earlier one had; None where it knows nothing of that."""
+        upto = None
+        while epoch != before:
+            birth = self._births.get(epoch)
+            if birth is None or not birth.parent:
+                return None
+            kept = dict(birth.kept).get(channel, 0)
+            upto, epoch = kept if upto is None else min(upto, kept), birth.parent
+        return upto
+
+    def carries(self, channel: str, cursor: Cursor, epoch: str) -> bool:
+        """Whether a cursor stands in another, later life as it did in its own: nothing of it was lost."""
+        upto = self.upto(channel, cursor.epoch, epoch)
+        return upto is not None and cursor.offset <= upto
+
+    def head(self, channel: str, index: int) -> Cursor:
+        """The newest event's cursor at a place in the history."""
+        epoch = self.epoch(index)
+        return Cursor(epoch, self.life(channel, epoch).head(index))
+
+    def event(self, channel: str, cursor: Cursor) -> Appended | None:
+        """The event at a cursor, if there is one."""
+        events = self.life(channel, cursor.epoch).events
+        return events[cursor.offset - 1] if 1 <= cursor.offset <= len(events) else None
+
+    def oldest(self, channel: str, epoch: str, index: int, time: float) -> int:
+        """Offset of the oldest event kept, of what there was at a place in the history, at a time."""
+        life = self.life(channel, epoch)
+        return life.oldest(life.head(index), time, self.limits)
+
+    def oldest_perhaps(self, channel: str, epoch: str, index: int, time: float) -> int:
+        """The same, if the log keeps as much more as it may."""
+        life = self.life(channel, epoch)
+        return life.oldest(life.head(index), time, self.limits, self._slack)
+
+    def time(self, index: int) -> float:
+        """When a record of the history was made."""
+        return self._times[index]
+
+    def before(self, time: float) -> int:
+        """The last place in the history that is earlier than a time; -1 where none is."""
+        low, high = 0, len(self._times)
+        while low < high:
+            middle = (low + high) // 2
+            if self._times[middle] < time:
+                low = middle + 1
+            else:
+                high = middle
+        return low - 1

@@ -1,0 +1,245 @@
+"""What is simulated around Triolet's own code: one log that all servers share, and the app that each of them serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Any
+
+import trio
+from quart import request
+from quart_trio import QuartTrio
+
+from triolet import policies
+from triolet.app.extension import Triolet
+from triolet.connection import Connection
+from triolet.errors import LogError, LogFull, LogUncertain
+from triolet.event import Cursor, Draft, Event
+from triolet.limits import Limits
+from triolet.log.contract import EventLog, Page
+from triolet.log.memory import MemoryLog
+from triolet.log.tail import Tail
+
+from .history import Appended, History, LogWeather, Lost
+from .judge import key_of, name_of
+from .plan import LogTrouble, Plan, RedisTrouble
+
+__all__ = ["SharedLog", "channel_name", "draft_of", "is_sure", "make_app"]
+
+
+def channel_name(number: int) -> str:
+    """The name of a channel of the plan."""
+    return f"c{number}"
+
+
+def draft_of(number: int, size: int, dedupe: str | None = None) -> Draft:
+    """The event that holds a number, some ``size`` bytes large."""
+    return Draft.of([number, "x" * size], name=name_of(number), key=key_of(number), dedupe=dedupe)
+
+
+class Ledger(MemoryLog):
+    """A log in memory which has all that it stores recorded."""
+
+    def __init__(self, limits: Limits, epoch: str, tail: Tail, history: History) -> None:
+        super().__init__(limits, epoch=epoch)
+        self.epoch = epoch
+        self._tail = tail
+        self._history = history
+        self._heads: dict[str, int] = {}
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        events = await super().append(channel, drafts)
+        # Nothing awaits between storing and here: nobody can have heard of these events yet.
+        for event, draft in zip(events, drafts, strict=True):
+            if event.offset > self._heads.get(channel, 0):
+                self._heads[channel] = event.offset
+                self._history.add(
+                    Appended(
+                        self._history.now,
+                        channel,
+                        event.cursor,
+                        event.data[0],
+                        event.key,
+                        draft.dedupe,
+                        len(event.json),
+                    )
+                )
+        return events
+
+    def place(self, channel: str) -> Cursor:
+        """Where a channel's head is."""
+        return Cursor(self.epoch, self._heads.get(channel, 0))
+
+
+class SharedLog:
+    """One log, several servers. It may be slow, fail, and be lost: then it begins again with another epoch.
+
+    Attributes:
+        trouble: what is wrong with it now; "" for nothing.
+    """
+
+    def __init__(self, plan: Plan, history: History) -> None:
+        self._plan = plan
+        self._history = history
+        self._epochs = 0
+        self._troubles = 0
+        self._tail = Tail(plan.log.tail_events)
+        self.trouble = ""
+        self.calm = False
+        self.ledger = self._begin()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open it for all servers."""
+        with self._tail.opened():
+            yield
+
+    def attach(self) -> EventLog:
+        """One server's hold of it."""
+        return AttachedLog(self)
+
+    def place(self, channel: str) -> Cursor:
+        """Where a channel's head is."""
+        return self.ledger.place(channel)
+
+    async def kept(self, channel: str) -> Page:
+        """All that is kept of a channel."""
+        return await self.ledger.read(channel, Cursor("", 0), limit=1 << 30, max_bytes=1 << 40)
+
+    def lose(self) -> None:
+        """All that was stored is gone."""
+        self.ledger = self._begin()
+
+    async def befall(self, step: LogTrouble | RedisTrouble) -> None:
+        """Something is wrong with it for some time, or until something else is."""
+        if step.kind == "begins again":
+            self.lose()
+            return
+        self._troubles += 1
+        mine = self._troubles
+        self._history.add(LogWeather(self._history.now, step.kind, self._history.now + step.seconds))
+        self.trouble = step.kind
+        await trio.sleep(step.seconds)
+        if self._troubles == mine:
+            self.trouble = ""
+
+    def _begin(self) -> Ledger:
+        epoch = chr(ord("a") + self._epochs)
+        self._epochs += 1
+        self._history.add(Lost(self._history.now, epoch))
+        return Ledger(self._plan.limits, epoch, self._tail, self._history)
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Append, as well as it can at the moment."""
+        await self._pass("append", self._plan.log.append_seconds)
+        if self.trouble == "full":
+            raise LogFull("there is no room")
+        if self.trouble == "fails before":
+            raise LogError("the disk is gone")
+        events = await self.ledger.append(channel, drafts)
+        if self.trouble == "fails after":
+            raise LogError("the disk is gone; nobody knows whether it was stored")
+        await self._pass("append", 0)
+        return events
+
+    async def read(self, channel: str, after: Cursor, limit: int, max_bytes: int) -> Page:
+        """Read, as well as it can at the moment."""
+        await self._pass("read", self._plan.log.read_seconds)
+        page = await self.ledger.read(channel, after, limit=limit, max_bytes=max_bytes)
+        await self._pass("read", 0)
+        return page
+
+    async def head(self, channel: str) -> Cursor:
+        """Say where the head is, as well as it can at the moment."""
+        await self._pass("read", self._plan.log.read_seconds)
+        head = await self.ledger.head(channel)
+        await self._pass("read", 0)
+        return head
+
+    @contextmanager
+    def tail(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
+        """Listen; what was appended is heard of late, as in a log that has to be asked."""
+        with self._tail.listen() as batches:
+            yield self._late(batches) if self._plan.log.tail_seconds else batches
+
+    async def _late(self, batches: AsyncIterator[Sequence[Event]]) -> AsyncIterator[Sequence[Event]]:
+        async for events in batches:
+            if not self.calm:
+                await trio.sleep(self._plan.log.tail_seconds)
+            yield events
+
+    async def _pass(self, what: str, seconds: float) -> None:
+        if self.calm:
+            return
+        if self.trouble == f"slow {what}":
+            seconds += 1
+        if seconds:
+            await trio.sleep(seconds)
+        for _ in range(self._plan.log.yields):
+            await trio.lowlevel.checkpoint()
+        if what == "read" and self.trouble == "unreadable":
+            raise LogError("the disk is gone")
+
+
+class AttachedLog(EventLog):
+    """One server's hold of the shared log. Opening it opens nothing: the log outlives every server."""
+
+    def __init__(self, shared: SharedLog) -> None:
+        self._shared = shared
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[AttachedLog]:
+        yield self
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        return await self._shared.append(channel, drafts)
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        return await self._shared.read(channel, after, limit, max_bytes)
+
+    async def head(self, channel: str) -> Cursor:
+        return await self._shared.head(channel)
+
+    def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
+        return self._shared.tail()
+
+
+def is_sure(error: LogError) -> bool:
+    """Whether an error says that nothing was stored."""
+    return not isinstance(error, LogUncertain) and "nobody knows" not in str(error)
+
+
+def make_app(plan: Plan, log: EventLog) -> tuple[QuartTrio, Triolet]:
+    """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, and a
+    way to publish."""
+    app = QuartTrio("simulation")
+    live = Triolet(app, log=log, limits=plan.limits, deflate=plan.deflate)
+
+    async def follow(channel: str) -> str:
+        return channel
+
+    for at in sorted({client.route for client in plan.clients}):
+        rungs = [rung.build() for rung in plan.routes[at]]
+        policy = policies.ladder(*rungs) if rungs else None
+        live.channel(f"/r{at}/<channel>", policy=policy, endpoint=f"r{at}")(follow)
+
+    @live.socket("/talk")
+    async def talk(conn: Connection) -> None:
+        async for message in conn:
+            await conn.send({"echo": message})
+
+    @app.get("/page")
+    async def page() -> str:
+        return "a page"
+
+    @app.post("/publish/<channel>")
+    async def publish(channel: str) -> Any:
+        asked = await request.get_json()
+        drafts = [draft_of(number, asked["size"], dedupe) for number, dedupe in asked["events"]]
+        try:
+            events = await live.publish_many(channel, drafts)
+        except LogError as error:
+            return {"error": str(error), "sure": is_sure(error)}, 503
+        return {"cursors": [str(event.cursor) for event in events], "numbers": [event.data[0] for event in events]}
+
+    return app, live

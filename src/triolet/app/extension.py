@@ -1,0 +1,481 @@
+"""Triolet, the Quart extension: routes, publishing, and the life of log and hub in an app."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from functools import partial, wraps
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import trio
+from quart import Blueprint, Response, abort, current_app
+from quart_trio import QuartTrio
+
+from ..connection import Connection
+from ..connection.snapshot import ConnectionSnapshot
+from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
+from ..event import OWN_PREFIX, Draft, Event, check_channel
+from ..http.app_task import bounded_websockets
+from ..hub import Policy
+from ..limits import Limits
+from ..log import EventLog, MemoryLog
+from ..monitoring.explain import Explanation
+from ..monitoring.statistics import Statistics
+from ..presence.statements import Member, Roster, presence_channel
+from .open_log import open_log
+from .quart_asgi import DECIDES, EXTENSION, Decision, HTTPConnection, LifespanConnection, WebSocketConnection
+from .serve import AppUpgrades
+from .service import Service
+
+__all__ = ["Presence", "Triolet"]
+
+logger = logging.getLogger("triolet")
+
+STATIC = Path(__file__).parents[1] / "static"
+STATIC_URL = "/triolet"
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Triolet:
+    """Live updates for a Quart-Trio app: channels that clients follow, and events published to them.
+
+    ::
+
+        app = QuartTrio(__name__)
+        live = Triolet(app, log="sqlite:///orders.db")
+
+        @live.channel("/orders/<order_id>/events")
+        async def order_events(order_id: str) -> str:
+            return f"orders/{order_id}"
+
+    Args:
+        app: the app, or None where :meth:`init_app` is called later (the factory pattern).
+        log: where events are kept: ``memory:``, ``sqlite:///file.db`` (relative to the working directory),
+            ``sqlite:////absolute/file.db``, ``redis://host:6379/0`` (and what else :func:`triolet.log.open_log`
+            knows), or an :class:`EventLog` of your own.
+        limits: what a client, a channel and the process may take.
+        origins: origins besides the own one whose pages may follow, as a browser writes them
+            (``https://shop.example``). Behind a proxy that ends TLS, list the public origin.
+        deflate: agree on permessage-deflate (RFC 7692) with WebSocket clients that offer it. Each message is
+            deflated by itself, an event once for all. It saves bytes and costs CPU; off is faster.
+        policy: what happens when a client stays behind, where a channel's route names no other: one of
+            :mod:`triolet.policies`. None catches up, however long it takes.
+
+    Without a server (in a script that publishes) it is an async context manager::
+
+        async with Triolet(log="sqlite:///orders.db") as live:
+            await live.publish("orders/A123", {"state": "paid"})
+    """
+
+    def __init__(
+        self,
+        app: QuartTrio | None = None,
+        *,
+        log: str | EventLog = "memory:",
+        limits: Limits | None = None,
+        origins: Collection[str] = (),
+        deflate: bool = False,
+        policy: Policy | None = None,
+    ) -> None:
+        if isinstance(origins, str):
+            raise ConfigError("origins is a list of origins, not one text")
+        self.limits = limits or Limits()
+        self.origins = frozenset(origins)
+        self._deflate = deflate
+        self._policy = policy
+        self._log = log
+        self._routes: list[tuple[str, str, View]] = []  # type: ignore[valid-type]  # any view; the variable is a method's
+        self._services: WeakSet[Service] = WeakSet()
+        self._service: Service | None = None
+        self._scope: Any = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: QuartTrio) -> None:
+        """Serve an app: its routes of ours, its script, and a log and a hub for as long as it is served.
+
+        Raises:
+            ConfigError: the app is no QuartTrio, or has a Triolet already.
+        """
+        if not isinstance(app, QuartTrio):
+            raise ConfigError(f"Triolet runs on Trio: use quart_trio.QuartTrio, not {type(app).__name__}")
+        if EXTENSION in app.extensions:
+            raise ConfigError("this app has a Triolet already")
+        app.asgi_http_class = HTTPConnection
+        app.asgi_lifespan_class = LifespanConnection
+        app.asgi_websocket_class = WebSocketConnection
+        app.websocket_class = bounded_websockets(app.websocket_class)
+        self._service = service = app.extensions[EXTENSION] = self._make_service(app)
+        service.upgrades = AppUpgrades(app, service)
+        self._services.add(service)
+        for rule, endpoint, view in self._routes:
+            app.add_url_rule(rule, endpoint, view, methods=["GET"])
+        app.add_url_rule(f"{STATIC_URL}/<path:filename>", "triolet.static", _send_static, methods=["GET"])
+        app.before_serving(partial(_live, app, service))
+
+    # --- routes
+
+    def channel(
+        self,
+        rule: str,
+        *,
+        policy: Policy | None = None,
+        member: Callable[..., Any] | None = None,
+        blueprint: Blueprint | None = None,
+        endpoint: str | None = None,
+    ) -> Callable[[View], View]:
+        """Serve a channel's events at a URL, over all four transports.
+
+        The view is an ordinary Quart view of a GET request: it may look at the request and session, and refuse
+        with ``abort``. It returns the name of the channel. It is asked once per connection, and once per poll.
+
+        Args:
+            rule: the URL rule, as for ``app.route``.
+            policy: what happens when a client of this route stays behind; None is the app's. Polls have none: they
+                ask for what they want.
+            member: who a client is to the others (see :meth:`presence`): a function of the URL's values as the view is,
+                called after it in the same context, that returns an id, a :class:`Member`, or None for nobody. One that
+                is not ``async`` is called in the event loop.
+            blueprint: register it there and not on the app.
+            endpoint: the endpoint's name, if not the function's.
+        """
+
+        def register(view: View) -> View:
+            @wraps(view)
+            async def decide(*args: Any, **kwargs: Any) -> Any:
+                answer = await current_app.ensure_async(view)(*args, **kwargs)
+                if not isinstance(answer, str):
+                    return answer
+                who = None if member is None else await _who(member(*args, **kwargs))
+                return _decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
+
+            self._route(rule, endpoint or view.__name__, decide, blueprint)
+            return view
+
+        return register
+
+    def socket(
+        self, rule: str, *, raw: bool = False, blueprint: Blueprint | None = None, endpoint: str | None = None
+    ) -> Callable[[View], View]:
+        """Serve a WebSocket on which a client follows many channels by their URLs, and talks with a handler.
+
+        The handler, ``async def handler(conn, **url_values)``, runs in the connection's nursery; when it returns, the
+        connection is closed, and when the client goes, it is cancelled. Without one (do not use the
+        result as a decorator), the URL is a plain endpoint to follow channels on. Who may connect is for
+        ``before_request``.
+
+        Args:
+            rule: the URL rule, as for ``app.route``.
+            raw: text and bytes in and out as they are, instead of JSON messages; nothing can be followed then.
+            blueprint: register it there and not on the app.
+            endpoint: the endpoint's name.
+        """
+        handlers: list[Any] = []
+
+        async def decide(**kwargs: Any) -> Any:
+            app: Any = current_app
+            handler = partial(_call, app._get_current_object(), handlers[0], kwargs) if handlers else None
+            return _decided(Decision(None, handler, raw))
+
+        self._route(rule, endpoint or f"socket {rule}".replace(".", "_"), decide, blueprint)
+
+        def register(handler: View) -> View:
+            handlers[:] = [handler]
+            return handler
+
+        return register
+
+    # --- publishing
+
+    async def publish(
+        self, channel: str, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None
+    ) -> Event:
+        """Append an event to a channel. When this returns it is in the log, and on its way to every follower.
+
+        Args:
+            channel: 1 to 255 bytes of text, and none of Triolet's own (``triolet.…``).
+            data: any JSON value, at most ``limits.event_bytes`` encoded.
+            name: what kind of event it is; what ``EventSource`` calls its type.
+            key: what it is about: of several with one key, the last says all.
+            dedupe: a repeated publish with the same text returns the first event and appends nothing.
+
+        Returns:
+            The event, with its cursor.
+
+        Raises:
+            DataError, ChannelNameError: it cannot be published; the message says why.
+            LogError: it was not stored, and is announced to nobody.
+            LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
+            NotServingError: the app is not being served.
+
+        Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
+
+        Cancellation: it is stored or not; repeat with ``dedupe`` to be sure.
+        """
+        events = await self.publish_many(channel, [Draft.of(data, name=name, key=key, dedupe=dedupe)])
+        return events[0]
+
+    async def publish_many(self, channel: str, items: Sequence[Any]) -> list[Event]:
+        """Append events to a channel in order, all or none, and return them.
+
+        Args:
+            channel: as for :meth:`publish`.
+            items: data, or ``Draft.of(data, name=…, key=…, dedupe=…)``.
+
+        Raises:
+            DataError, ChannelNameError, LogError, NotServingError: as :meth:`publish`.
+        """
+        check_channel(channel)
+        if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
+            raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
+        drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
+        for draft in drafts:
+            if len(draft.json) > self.limits.event_bytes:
+                raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.event_bytes")
+        service = self.service
+        log = service.log
+        await service.hub.room(channel)
+        events = await log.append(channel, drafts)
+        service.metrics.published += len(events)
+        return events
+
+    @property
+    def log(self) -> EventLog:
+        """The present app's log, to read from: ``await live.log.head(channel)``, ``live.log.read(…)``.
+
+        Raises:
+            NotServingError: the app is not being served.
+        """
+        return self.service.log
+
+    # --- presence
+
+    def presence(self, channel: str) -> Presence:
+        """Who follows a channel, in all processes of the same log: those whose route has a ``member``.
+
+        ::
+
+            @live.channel("/orders/<order_id>/events", member=lambda order_id: session["user"])
+            async def order_events(order_id: str) -> str:
+                return f"orders/{order_id}"
+
+            @live.channel("/orders/<order_id>/presence")
+            async def order_presence(order_id: str) -> str:
+                return live.presence(f"orders/{order_id}").channel     # a channel of its own: join and leave
+
+            @app.get("/orders/<order_id>/members")
+            async def members(order_id: str):
+                roster = await live.presence(f"orders/{order_id}").roster()
+                return {"members": roster.members, "cursor": str(roster.cursor)}
+
+        Raises:
+            ChannelNameError: no channel can be called so.
+        """
+        return Presence(self, presence_channel(channel), channel)
+
+    # --- for whoever operates it
+
+    def statistics(self) -> Statistics:
+        """Every number that an operator watches, at this moment and of this process, frozen.
+
+        Cost: a look at each connection, some 10 ms for 50,000 of them.
+
+        Raises:
+            NotServingError, ConfigError: as :attr:`service`.
+        """
+        return self.service.statistics()
+
+    def connections(self) -> tuple[ConnectionSnapshot, ...]:
+        """Where every open connection stands, frozen: for a support page, not for a loop.
+
+        Raises:
+            NotServingError: the app is not being served.
+        """
+        return self.service.connections()
+
+    def explain(self, connection: Connection | int) -> Explanation:
+        """Say why one client is slow, gapped or closed: ``print(live.explain(conn.id))``.
+
+        Args:
+            connection: the handler's connection, or its ``id``. It may have ended: the last
+                ``limits.ended_connections`` are remembered.
+
+        Raises:
+            UnknownConnectionError: no such connection is open or remembered in this process.
+        """
+        return self.service.explain(connection if isinstance(connection, int) else connection.id)
+
+    # --- life
+
+    @property
+    def service(self) -> Service:
+        """The log and hub of the present app; outside of any app's context, of the one that is served.
+
+        Raises:
+            NotServingError: there is no app yet.
+            ConfigError: several are served, and none of them is the present one.
+        """
+        service: Service | None = current_app.extensions.get(EXTENSION) if current_app else None
+        if service is None:
+            served = [service for service in self._services if service.running]
+            if len(served) > 1:
+                raise ConfigError("several apps are served: publish within `async with app.app_context():`")
+            service = served[0] if served else self._service
+        if service is None:
+            raise NotServingError("no app yet: Triolet(app), init_app(app), or async with Triolet(…)")
+        return service
+
+    async def __aenter__(self) -> Triolet:
+        self._scope = self._without_server()
+        await self._scope.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> Any:
+        return await self._scope.__aexit__(*error)
+
+    @asynccontextmanager
+    async def _without_server(self) -> AsyncIterator[None]:
+        if self._service is not None:
+            raise ConfigError("this Triolet has an app: it is open while that is served")
+        self._service = service = self._make_service(None)
+        failed: Exception | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                try:
+                    await nursery.start(service.run)
+                    yield
+                except Exception as error:  # to be raised as what it is, not in the nursery's group
+                    failed = error
+                await service.stop()
+        finally:
+            self._service = None
+        if failed is not None:
+            raise failed
+
+    def _make_service(self, app: QuartTrio | None) -> Service:
+        return Service(
+            app,
+            self._open_log,
+            self.limits,
+            self.origins,
+            deflate=self._deflate,
+            policy=self._policy,
+            in_memory=self._log == "memory:" or isinstance(self._log, MemoryLog),
+        )
+
+    def _open_log(self) -> EventLog:
+        return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log
+
+    def _route(self, rule: str, endpoint: str, view: Any, blueprint: Blueprint | None) -> None:
+        setattr(view, DECIDES, True)
+        if blueprint is not None:
+            blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
+            return
+        self._routes.append((rule, endpoint, view))
+        for service in self._services:
+            service.app.add_url_rule(rule, endpoint, view, methods=["GET"])
+
+
+class Presence:
+    """Who follows a channel. Made by :meth:`Triolet.presence`.
+
+    Attributes:
+        channel: where joins and leaves are told, as events with cursors like any other's.
+    """
+
+    def __init__(self, live: Triolet, told: str, channel: str) -> None:
+        self._live = live
+        self.channel = told
+        self._of = channel
+
+    async def roster(self) -> Roster:
+        """Who is present now, and the cursor in :attr:`channel` after which to hear of changes.
+
+        Raises:
+            LogError: the log cannot be read.
+            NotServingError: the app is not being served.
+        """
+        return await self._live.service.attendance.roster(self._of)
+
+
+def _decided(decision: Decision) -> Response:
+    """An ordinary response, so that whatever looks at responses after a view works; it carries the decision."""
+    response: Any = current_app.response_class(b"", mimetype="application/json")
+    response.timeout = None
+    response.decision = decision
+    return response  # type: ignore[no-any-return]  # Quart's class is the app's own choice
+
+
+def _channel_name(name: str, has_members: bool) -> str:
+    """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
+    try:
+        check_channel(presence_channel(name) if has_members else name)
+    except ChannelNameError:
+        abort(404)
+    return name
+
+
+async def _who(answer: Any) -> Member | None:
+    """What a route's ``member`` has returned, as a member. Raises DataError."""
+    who = await answer if isawaitable(answer) else answer
+    return who if who is None or isinstance(who, Member) else Member(who)
+
+
+async def _call(app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Any) -> None:
+    async with app.app_context():
+        await handler(conn, **kwargs)
+
+
+async def _live(app: QuartTrio, service: Service) -> None:
+    """Open log and hub before the app serves, and close them after all of the app's own ``after_serving`` functions
+    and ``while_serving`` generators, of which Quart-Trio 0.12 ends the functions first and 0.13 the generators."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await service.run(task_status=task_status)
+        finally:  # however the app's life ends: it may have another one
+            registered: list[list[Any]] = [app.after_serving_funcs, app.while_serving_gens]
+            for them, ours in zip(registered, (end, last), strict=True):
+                if ours in them:
+                    them.remove(ours)
+
+    ends = 2
+
+    async def end() -> None:
+        nonlocal ends
+        ends -= 1
+        if not ends:
+            await service.stop()
+
+    last: Any = _Last(end)
+    await app.nursery.start(run)
+    app.after_serving_funcs.append(end)
+    app.while_serving_gens.append(last)
+
+
+class _Last:
+    """As a ``while_serving`` generator, of which Quart asks no more. Trio warns of one that is not gone through."""
+
+    def __init__(self, end: Callable[[], Awaitable[None]]) -> None:
+        self._end = end
+        self._begun = False
+
+    async def __anext__(self) -> None:
+        if not self._begun:
+            self._begun = True
+            return
+        await self._end()
+        raise StopAsyncIteration
+
+
+async def _send_static(filename: str) -> Any:
+    path = STATIC / filename
+    if path.parent != STATIC or path.suffix != ".js" or not path.is_file():
+        return Response(b"", status=404)
+    headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+    return Response(path.read_bytes(), mimetype="text/javascript", headers=headers)

@@ -1,0 +1,243 @@
+"""Hypercorn's connection, guarded: whatever a client does ends at most its own connection, and within a bound.
+
+A chain of small subclasses; nothing is rebound inside Hypercorn's modules. A test pins the version that they were
+written against, and says what to look at in the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Any, Final, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import EventWrapper, WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+from hypercorn.utils import parse_socket_addr
+
+from ..errors import where
+from ..limits import Limits
+from ..sockets.stream import STREAM_KEY, ClientStream
+from .app_task import AppGroup
+from .http1 import GuardedH11
+from .http2 import GuardedH2
+
+__all__ = ["GuardedContext", "GuardedServer", "isolated"]
+
+logger = logging.getLogger("triolet.server")
+
+READ_BYTES: Final = 64 << 10
+WRITE_BYTES: Final = 64 << 10
+"""How much a client must take within ``limits.write_seconds``."""
+
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+
+
+async def isolated(serve: Callable[[], Awaitable[object]], crashed: Callable[[], None]) -> None:
+    """Serve one connection so that its crash is its own: counted, and logged in one line without payload.
+
+    The caller closes the connection, whatever happens here. What is no ``Exception`` (KeyboardInterrupt,
+    SystemExit, a cancellation) passes through.
+    """
+    try:
+        await serve()
+    except* Exception as errors:
+        crashed()
+        logger.error("a connection crashed: %s", where(errors))
+        logger.debug("the connection's error", exc_info=errors)
+
+
+class _End(Enum):
+    """Why a connection ended."""
+
+    PEER = auto()  # the client has ended it
+    LOST = auto()  # it was reset, or takes nothing any more
+    OURS = auto()  # the last answer is out, or nothing was asked for a while
+
+
+class GuardedContext(WorkerContext):
+    """Hypercorn's context of a worker. Setting ``terminated`` ends the connections that wait for a request."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.idle: set[GuardedServer] = set()
+        self.terminated = _Terminated(self.idle)
+
+
+class _Terminated(EventWrapper):
+    def __init__(self, idle: set[GuardedServer]) -> None:
+        super().__init__()
+        self._idle = idle
+
+    async def set(self) -> None:
+        await super().set()
+        for server in list(self._idle):
+            server.end()
+
+
+class GuardedServer(TCPServer):
+    """One connection behind the door: pages, forms, SSE, polls, Quart's own WebSockets, HTTP/2 over TLS.
+
+    Args:
+        app, config, context, state: as Hypercorn's own.
+        stream: the client's stream, TLS with its handshake done. Each ASGI scope's ``state`` has it.
+        limits: the bounds; each protocol's docstring says what it holds.
+        first: bytes of the client that were read before.
+
+    Bounds: once the client is gone the socket is closed at once and the app is told; it is cancelled after
+    ``limits.goodbye_seconds``. A write that makes no progress for ``limits.write_seconds`` ends the connection.
+
+    Cancellation: the connection is reset.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        stream: ClientStream,
+        *,
+        limits: Limits,
+        first: bytes = b"",
+    ) -> None:
+        super().__init__(app, config, context, state, cast(Any, stream))
+        self.stream: Any  # a ClientStream, where Hypercorn expects TLS of Trio's
+        self._limits = limits
+        self._first = first
+        self._guarded: GuardedH11 | GuardedH2
+        self._reading = trio.CancelScope()
+        self._in_head = False
+        self._end: _End | None = None
+
+    async def run(self) -> None:
+        """Serve the connection until it ends, and close it."""
+        async with trio.open_nursery() as nursery:
+            try:
+                self._guarded = self._protocol(nursery)
+                await self._guarded.initiate()
+                await self._read()
+                await self._guarded.handle(Closed())
+                ended_at = trio.current_time()
+                if self._end is _End.OURS:
+                    await self._linger()
+                if self._end is not _End.LOST:
+                    await self.stream.aclose()
+                nursery.cancel_scope.deadline = ended_at + self._limits.goodbye_seconds
+            finally:
+                self._set_idle(False)
+                self.stream.abort()
+
+    def end(self) -> None:
+        """End the connection from our side. What was written still arrives."""
+        self._finish(_End.OURS)
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do what the protocol says."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Closed):
+            self._finish(_End.OURS)
+        elif isinstance(event, Updated):
+            self._set_idle(event.idle)
+
+    def _protocol(self, nursery: trio.Nursery) -> GuardedH11 | GuardedH2:
+        socket = self.stream.socket
+        surroundings = (
+            self.app,
+            self.config,
+            self.context,
+            AppGroup(nursery, self._limits, self._wake, self.stream.outlet.budget),
+            ConnectionState({**self.state, STREAM_KEY: self.stream}),
+            self.stream.secure,
+            parse_socket_addr(socket.family, socket.getpeername()),
+            parse_socket_addr(socket.family, socket.getsockname()),
+            self.protocol_send,
+        )
+        if self.stream.protocol != "h2":
+            return GuardedH11(*surroundings, limits=self._limits)
+        return GuardedH2(*surroundings, limits=self._limits, below=self.stream, lock=self.send_lock)
+
+    def _wake(self) -> None:
+        if self._end is None:
+            self._guarded.wake()
+
+    async def _read(self) -> None:
+        """Read until the connection ends, so that the client's end is seen whatever the app does meanwhile."""
+        data = self._first
+        self._set_idle(not data)  # what was asked already is answered, also by a server that drains
+        with self._reading:
+            while self._end is None:
+                if data:
+                    await self._guarded.handle(RawData(data))
+                await self._guarded.room()
+                self._mind_head()
+                data = await self._receive()
+        if self._end is None:
+            self._end = _End.OURS  # nothing was asked for a while
+
+    async def _receive(self) -> bytes:
+        try:
+            data = bytes(await self.stream.receive_some(READ_BYTES))
+        except _GONE:
+            self._finish(_End.LOST)
+            return b""
+        if not data:
+            self._finish(_End.PEER)
+        return data
+
+    def _mind_head(self) -> None:
+        """A request that has begun has ``limits.header_seconds`` to be asked."""
+        if self._guarded.in_head and not self._in_head:
+            self._reading.deadline = trio.current_time() + self._limits.header_seconds
+        self._in_head = self._guarded.in_head
+
+    def _set_idle(self, idle: bool) -> None:
+        self._reading.deadline = trio.current_time() + self.config.keep_alive_timeout if idle else math.inf
+        if not isinstance(self.context, GuardedContext):
+            return
+        if not idle:
+            self.context.idle.discard(self)
+        elif self.context.terminated.is_set():
+            self.end()
+        else:
+            self.context.idle.add(self)
+
+    def _finish(self, end: _End) -> None:
+        if self._end is None:
+            self._end = end
+            self._reading.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        """Write, or find that the client is lost; then it does nothing, but lets others run."""
+        begun = False
+        try:
+            async with self.send_lock:
+                for start in range(0, len(data), WRITE_BYTES) if self._end is None else ():
+                    begun = True
+                    with trio.fail_after(self._limits.write_seconds):
+                        await self.stream.send_all(data[start : start + WRITE_BYTES])
+        except (trio.TooSlowError, *_GONE):
+            self._finish(_End.LOST)
+        except trio.Cancelled:
+            if not self._survives(len(data), begun):
+                self._finish(_End.LOST)
+            raise
+
+    def _survives(self, size: int, begun: bool) -> bool:
+        """Whether what is written next still makes sense to the client after a write was cancelled."""
+        return (not begun or size <= WRITE_BYTES) and self._guarded.survives_cancelled_writes
+
+    async def _linger(self) -> None:
+        """Let the last answer arrive: a reset, for what was not read of the client's, would overtake it."""
+        with trio.move_on_after(self._limits.goodbye_seconds), suppress(*_GONE):
+            async with self.send_lock:
+                await self.stream.send_eof()
+            while await self.stream.socket.receive_some(READ_BYTES):
+                pass

@@ -1,0 +1,257 @@
+"""Hypercorn's HTTP/1.1, guarded: strict framing, no upgrade but to WebSocket, and nothing that waits for the app.
+
+h11 is given exactly one request at a time: its head when that is whole and checked, then its body as far as there
+is room. What comes behind it waits here, so the socket is read on and the client's end is seen at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import h11
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, EndBody, EndData, Request, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+
+from ..limits import Limits
+from ..wire import http_head as framing
+from ..wire.handshake import upgrade
+from ..wire.http_head import BadRequest, check_head, split_head
+from .app_task import Inbox, send_to_nobody
+from .websocket import GuardedWebSocket
+
+__all__ = ["GuardedH11", "GuardedHTTP", "stream_surroundings"]
+
+AHEAD_BYTES: Final = 64 << 10
+"""Bytes of a client that are read before there is room for them; then its kernel holds it back."""
+
+PIECE_BYTES: Final = 64
+"""What a piece of a body counts at least: each costs memory of its own, however small it is."""
+
+_NO_CONTENT: Final = {b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"}
+
+
+def stream_surroundings(protocol: Any, stream_id: int) -> tuple[Any, ...]:
+    """What Hypercorn's classes of one stream are made with, by either of its protocols."""
+    return (
+        protocol.app,
+        protocol.config,
+        protocol.context,
+        protocol.task_group,
+        protocol.ssl,
+        protocol.client,
+        protocol.server,
+        protocol.stream_send,
+        stream_id,
+    )
+
+
+class GuardedHTTP(HTTPStream):
+    """One request and its response."""
+
+    app_put: Any
+    """An Inbox, as soon as the app runs."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the app has to take something of the body before more is read."""
+        return isinstance(self.app_put, Inbox) and self.app_put.full
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Take in an event of the client's."""
+        if isinstance(event, StreamClosed) and self.app_put is not None and self.state is not ASGIHTTPState.CLOSED:
+            self.app_put.give_up()
+        await super().handle(event)
+
+    async def app_send(self, message: Any) -> None:
+        """Send what the app sends: ASGI's ``send``. To a client that is gone it does nothing, slowly."""
+        if self.closed:
+            await send_to_nobody(message)
+            return
+        try:
+            await super().app_send(message)
+        except h11.LocalProtocolError:
+            if message is not None:
+                raise
+            # The app has ended without an answer, and the client with half a request: none can be given any more.
+            await self.send(StreamClosed(self.stream_id))
+
+
+class GuardedH11(H11Protocol):
+    """HTTP/1.1 on one connection, and the WebSocket that it may become.
+
+    Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
+    method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``AHEAD_BYTES`` beyond.
+    """
+
+    stream: GuardedHTTP | GuardedWebSocket | None
+
+    def __init__(self, *args: Any, limits: Limits) -> None:
+        super().__init__(*args)
+        self._limits = limits
+        self._max_body = limits.body_bytes
+        self._ahead = bytearray()
+        self._body: framing.Body | None = None  # of the request that is read; None: a head is next
+        self._body_max = 0
+        self._weight = 0
+        self._pumping = False
+        self._shrunk = trio.Event()
+
+    @property
+    def survives_cancelled_writes(self) -> bool:
+        """Whether each write stands alone, so that one may be left out whole: WebSocket messages."""
+        return isinstance(self.stream, GuardedWebSocket)
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a request has begun and its head is not there yet."""
+        return bool(self._ahead) and self._body is None and self.stream is None
+
+    async def handle(self, event: Event) -> None:
+        """Take in what came from the socket. It waits for the socket alone, never for the app."""
+        if isinstance(event, RawData):
+            self._ahead += event.data
+            await self._pump()
+        elif isinstance(event, Closed):
+            await self._close_stream()
+
+    async def room(self) -> None:
+        """Wait until so little is held that more may be read."""
+        while len(self._ahead) >= AHEAD_BYTES:
+            with trio.move_on_after(self._limits.stall_seconds) as patience:
+                await self._shrunk.wait()
+            if patience.cancelled_caught and isinstance(self.stream, GuardedWebSocket):
+                await self.stream.probe()
+
+    def wake(self) -> None:
+        """There is room for what waits: the app took something, or its answer is complete."""
+        if not self._pumping:
+            self.task_group.spawn(self._pump)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send what a stream sends."""
+        await super().stream_send(event)
+        if isinstance(event, EndData):  # our close frame is out: the client has not for ever to answer it
+            await self.send(Updated(idle=True))
+
+    async def _pump(self) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while await self._step():
+                pass
+        except BadRequest as error:
+            await self._refuse(error)
+        except h11.LocalProtocolError:  # the client has ended, and h11 takes no answer to it any more
+            await self.send(Closed())
+        finally:
+            self._pumping = False
+            self._shrunk.set()
+            self._shrunk = trio.Event()
+
+    async def _step(self) -> bool:
+        """Use some of the bytes that wait. Returns whether it may be possible again at once."""
+        if isinstance(self.stream, GuardedWebSocket):
+            await self.stream.read(self._ahead)
+            return False
+        if self._body is None:
+            return self.stream is None and await self._read_head()
+        return bool(self._ahead) and not self._body.finished and await self._read_body(self._body)
+
+    async def _read_head(self) -> bool:
+        end = split_head(self._ahead, self._limits.header_bytes)
+        if end is None:
+            return False
+        head = bytes(self._ahead[:end])
+        del self._ahead[:end]
+        length = check_head(head)
+        self._body, self._weight = framing.Body(length), 0
+        self._body_max = self._max_body
+        if head.partition(b" ")[0] in _NO_CONTENT:
+            self._body_max = min(self._max_body, self._limits.message_bytes)
+        self._check_size(self._body)
+        self.connection.receive_data(head)
+        await self._handle_events()
+        return True
+
+    async def _read_body(self, body: framing.Body) -> bool:
+        if self.stream is None:  # it was answered before it ended: the connection closes, nobody wants the rest
+            self._ahead.clear()
+            return False
+        if self.stream.full:
+            return False
+        taken = body.take(self._ahead)
+        self._weight += max(taken, PIECE_BYTES)
+        self._check_size(body)
+        self.connection.receive_data(bytes(self._ahead[:taken]))
+        del self._ahead[:taken]
+        await self._handle_events()
+        return True
+
+    def _check_size(self, body: framing.Body) -> None:
+        if body.size > self._body_max or self._weight > 2 * self._body_max:
+            raise BadRequest(413, "body too large")
+
+    async def _handle_events(self) -> None:
+        content = bytearray()
+        while True:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                raise BadRequest(error.error_status_hint, "request") from None
+            if isinstance(event, h11.Request):
+                await self.send(Updated(idle=False))
+                await self._create_stream(event)
+            elif isinstance(event, h11.Data):
+                content += event.data
+            else:
+                break
+        if self.stream is not None and content:
+            await self.stream.handle(Body(STREAM_ID, bytes(content)))
+        if self.stream is not None and isinstance(event, h11.EndOfMessage):
+            await self.stream.handle(EndBody(STREAM_ID))
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        asked = upgrade(request.headers, method=request.method, http_version=request.http_version)
+        surroundings = stream_surroundings(self, STREAM_ID)
+        if asked is None:
+            self.stream = GuardedHTTP(*surroundings)
+        else:
+            self.stream = GuardedWebSocket(*surroundings, limits=self._limits, on_ready=self.wake)
+            self.connection = H11WSConnection(cast(h11.Connection, self.connection))
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii"),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+        await self.context.mark_request()
+
+    async def _refuse(self, error: BadRequest) -> None:
+        """Answer with the error's status if nothing was answered yet, and end the connection."""
+        self._ahead.clear()
+        await self._close_stream()
+        if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            headers = [(b"content-length", b"0"), (b"connection", b"close"), *error.headers]
+            with suppress(h11.LocalProtocolError):  # an answer of the app's got ahead of ours, in the middle of it
+                await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
+                await self._send_h11_event(h11.EndOfMessage())
+        await self.send(Closed())
+
+    async def _maybe_recycle(self) -> None:
+        await super()._maybe_recycle()
+        if self.connection.our_state is h11.IDLE:
+            self._body = None
+            self.wake()

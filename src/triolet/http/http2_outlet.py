@@ -1,0 +1,207 @@
+"""The outlet of one HTTP/2 stream: DATA frames straight into the connection's own outlet, within the client's windows.
+
+Nothing waits in between: what a window or the kernel has no room for stays with its stream, as it is, so live clients
+of one channel share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+from h2.connection import H2Connection
+from h2.exceptions import ProtocolError
+
+from ..budget import Budget
+from ..sockets.outlet import LinkOutlet, Outlet
+
+__all__ = ["Http2Stream", "StreamOutlet"]
+
+FRAME_BYTES: Final = 16 << 10
+"""The largest frame that every client takes (RFC 9113 section 4.2)."""
+
+
+class Http2Stream:
+    """What an ASGI scope's ``state`` holds of a stream of HTTP/2, where it holds a ClientStream of HTTP/1.
+
+    Args:
+        open_outlet: gives the stream's outlet, always the same.
+        abort: resets the stream, or the connection where the client takes nothing at all.
+    """
+
+    __slots__ = ("_open_outlet", "abort")
+
+    def __init__(self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None]) -> None:
+        self._open_outlet = open_outlet
+        self.abort = abort
+
+    @property
+    def outlet(self) -> StreamOutlet:
+        """The only writer of the stream's content."""
+        return self._open_outlet()
+
+
+class StreamOutlet(Outlet):
+    """Writes a batch as DATA frames, one after the other, while both windows and the kernel have room.
+
+    Args:
+        below: the connection's outlet, which all its streams share.
+        lock: held by whoever has a part of a frame in hand; nothing is written then.
+        reset: resets the stream.
+
+    Bounds: what is left of one batch. In h2 and below it there is never more than one frame.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_below",
+        "_changed",
+        "_gone",
+        "_h2",
+        "_lock",
+        "_progress_at",
+        "_reset",
+        "_rest",
+        "_stream_id",
+    )
+
+    def __init__(
+        self,
+        budget: Budget,
+        connection: H2Connection,
+        stream_id: int,
+        below: LinkOutlet,
+        lock: trio.Lock,
+        reset: Callable[[], None],
+    ) -> None:
+        self._progress_at = 0.0
+        self._h2 = connection
+        self._stream_id = stream_id
+        self._below = below
+        self._lock = lock
+        self._reset = reset
+        self._rest: memoryview | None = None
+        self._answer: bytes | None = None
+        self._gone = False
+        self._changed: trio.Event | None = None
+        super().__init__(budget)
+        self.send = self._send
+
+    @property
+    def empty(self) -> bool:
+        return self._rest is None
+
+    @property
+    def pending(self) -> int:
+        return 0 if self._rest is None else len(self._rest)
+
+    @property
+    def progress_at(self) -> float:
+        """Waiting for the kernel, a stream gets on as long as its connection does."""
+        return self._progress_at if self._below.empty else max(self._progress_at, self._below.progress_at)
+
+    @progress_at.setter
+    def progress_at(self, time: float) -> None:
+        self._progress_at = time
+
+    def keep(self, batch: Any, taken: int) -> None:
+        self._hold(memoryview(batch)[taken:])
+        self.progress_at = trio.current_time()
+        self.on_full()
+
+    async def drained(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._rest is not None:
+            if self._rest and self._window() <= 0:
+                if self._changed is None:
+                    self._changed = trio.Event()
+                await self._changed.wait()
+                continue
+            async with self._lock:
+                await self._below.drained()
+                if self._rest is not None:
+                    self._flush(self._rest)
+
+    async def send_all(self, data: bytes) -> None:
+        """Write and wait until it is taken. Cancelling loses nothing. To a stream that is gone it does nothing."""
+        while not self.write(data):
+            await self.drained()
+        await self.drained()
+
+    def answer(self, data: bytes) -> None:
+        """Write behind what waits, without waiting for it. Of several such the last suffices: they are pongs (RFC 6455
+        section 5.5.3), and a close."""
+        if not self.write(data):
+            self._answer = data
+
+    def window_opened(self) -> None:
+        """The client may have given room."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def fail(self) -> None:
+        self._end()
+        super().fail()
+
+    def abort(self) -> None:
+        self._end()
+        self._reset()
+
+    def _end(self) -> None:
+        self._gone = True
+        self.send = _refuse
+        self._hold(None)
+        self.window_opened()
+
+    def _send(self, batch: Any) -> int:
+        if self._lock.locked() or not self._below.empty:
+            raise BlockingIOError
+        taken = self._put(batch)
+        if taken == len(batch) and not self._below.empty:
+            self.keep(batch, taken)
+        return taken
+
+    def _put(self, batch: Any) -> int:
+        """Write what there is room for. Raises BrokenPipeError where the stream has ended."""
+        connection, stream_id = self._h2, self._stream_id
+        taken, size = 0, len(batch)
+        try:
+            room = min(size, connection.local_flow_control_window(stream_id))
+            while taken < room and self._below.empty:
+                end = min(room, taken + FRAME_BYTES)
+                connection.send_data(stream_id, batch if end - taken == size else memoryview(batch)[taken:end])
+                self._below.write(connection.data_to_send())
+                taken = end
+        except ProtocolError:
+            raise BrokenPipeError("the stream has ended") from None
+        return taken
+
+    def _flush(self, rest: memoryview) -> None:
+        try:
+            taken = self._put(rest)
+        except OSError:
+            self.fail()
+            return
+        if taken or not rest:
+            self.progress_at = trio.current_time()
+        rest = rest[taken:]
+        if not rest and self._answer is not None:
+            rest, self._answer = memoryview(self._answer), None
+        self._hold(None if not rest and self._below.empty else rest)
+
+    def _window(self) -> int:
+        try:
+            return self._h2.local_flow_control_window(self._stream_id)
+        except ProtocolError:
+            return 1  # it has ended, and writing will show that
+
+    def _hold(self, rest: memoryview | None) -> None:
+        before, self._rest = self._rest, rest
+        self.budget.hold((0 if rest is None else len(rest)) - (0 if before is None else len(before)))
+
+
+def _refuse(_: Any) -> int:
+    """What ``send`` does once the stream is gone; nothing refers back to the outlet then."""
+    raise BrokenPipeError("the stream has ended")

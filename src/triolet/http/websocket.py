@@ -1,0 +1,208 @@
+"""Hypercorn's WebSocket, guarded: our frames, no extension, bounds before bytes are taken, closes that tell the truth.
+
+It serves Quart's own WebSocket routes, and Triolet's where there is no raw socket: over HTTP/2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import time
+from typing import Any, Final
+
+import trio
+from hypercorn.protocol.events import Body, Data, EndData, Request, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+
+from ..closing import BAD_MESSAGE, CRASHED, FLOOD, Closing
+from ..errors import RemoteError
+from ..limits import Limits
+from ..wire.frames import (
+    Binary,
+    Close,
+    FrameReader,
+    Ping,
+    Pong,
+    Text,
+    encode_binary,
+    encode_close,
+    encode_ping,
+    encode_pong,
+    encode_text,
+)
+from ..wire.frames import Event as Frame
+from ..wire.handshake import subprotocols
+from ..wire.rate_limit import Rate
+from .app_task import Inbox, send_to_nobody
+
+__all__ = ["GuardedWebSocket"]
+
+_NO_CODE: Final = 1005
+_GONE: Final = 1006
+
+
+class GuardedWebSocket(WSStream):
+    """One WebSocket.
+
+    Bounds: one unfinished message, of ``limits.message_bytes``; what the app has not taken is held to the inbox's
+    bounds, and then nothing more is decoded.
+    """
+
+    app_put: Any
+    """An Inbox, as soon as the app runs."""
+
+    def __init__(self, *args: Any, limits: Limits, on_ready: Callable[[], None]) -> None:
+        super().__init__(*args)
+        self._limits = limits
+        self._on_ready = on_ready
+        self._frames = FrameReader(limits)
+        self._messages = Rate(limits.messages_per_second, 2 * limits.messages_per_second)
+        self._control = Rate(limits.control_per_second, 5 * limits.control_per_second)
+        self._ahead = bytearray()  # what came in events, over HTTP/2; its flow control bounds it
+        self._code = _GONE
+        self._one_at_a_time = trio.Lock()
+        self._watching: trio.CancelScope | None = None
+        self._messages_read = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing can be read now: not accepted yet, or the app has too much to take."""
+        return self.state is ASGIWebsocketState.HANDSHAKE or (isinstance(self.app_put, Inbox) and self.app_put.full)
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Take in an event of the client's."""
+        if self.closed:
+            return
+        if isinstance(event, Request):
+            await super().handle(_plain(event))
+        elif isinstance(event, Body | Data):
+            self._ahead += event.data
+            await self.read(self._ahead)
+        elif isinstance(event, StreamClosed):
+            self.closed = True
+            if self._watching is not None:
+                self._watching.cancel()
+            if self.app_put is not None:
+                self.app_put.give_up()
+                await self.app_put({"type": "websocket.disconnect", "code": self._code})
+
+    async def read(self, ahead: bytearray) -> None:
+        """Decode the bytes, and what was left the last time, for as long as there is room."""
+        async with self._one_at_a_time:
+            if self.full or self.closed:
+                return
+            data = bytes(ahead)
+            ahead.clear()
+            try:
+                for frame in self._frames.feed(data):
+                    await self._take(frame)
+                    if self.full or self.closed:
+                        break
+            except RemoteError as error:
+                await self._fail(error.closing)
+        if self._frames.mid_message and self._watching is None and not self.full and not self.closed:
+            self._watching = trio.CancelScope()
+            self.task_group.spawn(self._watch, self._watching)
+
+    async def read_on(self) -> None:
+        """There is room again for what came in events."""
+        await self.read(self._ahead)
+
+    async def probe(self) -> None:
+        """Nothing is read now, so a client that has gone is only found by writing."""
+        if self.state is ASGIWebsocketState.CONNECTED:
+            await self.send(Data(self.stream_id, encode_ping()))
+
+    async def app_send(self, message: Any) -> None:
+        """Send what the app sends: ASGI's ``send``. To a client that is gone it does nothing, slowly."""
+        if self.closed:
+            await send_to_nobody(message)
+        elif self.state is ASGIWebsocketState.CLOSED and message is not None:
+            await trio.lowlevel.checkpoint()  # a close is out already, ours or the answer to the client's
+        elif self.state is not ASGIWebsocketState.CONNECTED:
+            await super().app_send(message)
+        elif message is None:  # it returned without a word
+            await self._fail(CRASHED)
+        elif message["type"] == "websocket.send":
+            data, text = message.get("bytes"), message.get("text")
+            frame = encode_text(text.encode()) if data is None else encode_binary(bytes(data))
+            await self.send(Data(self.stream_id, frame))
+        elif message["type"] == "websocket.close":
+            self._code = int(message.get("code") or 1000)
+            self.state = ASGIWebsocketState.CLOSED
+            await self.send(Data(self.stream_id, encode_close(self._code, message.get("reason") or "")))
+            await self.send(EndData(self.stream_id))
+        else:
+            await super().app_send(message)
+
+    async def _accept(self, message: Any) -> None:
+        """Accept, after the app's headers were found good: an app that fails here can still be answered for."""
+        status, headers, _ = self.handshake.accept(message.get("subprotocol"), message.get("headers", []))
+        await self.send(Response(self.stream_id, headers, status))
+        self.state = ASGIWebsocketState.CONNECTED
+        await self.config.log.access(self.scope, {"status": status, "headers": []}, time() - self.start_time)
+        self._on_ready()
+
+    async def _take(self, frame: Frame) -> None:
+        if isinstance(frame, Close):
+            await self._answer_close(frame)
+        elif self.state is not ASGIWebsocketState.CONNECTED:
+            pass  # the app has closed: only the client's close is waited for
+        elif isinstance(frame, Ping | Pong):
+            if self._control.take(trio.current_time()):
+                raise RemoteError(FLOOD)
+            if isinstance(frame, Ping):
+                await self.send(Data(self.stream_id, encode_pong(frame.data)))
+        else:
+            await self._deliver(frame)
+
+    async def _deliver(self, frame: Text | Binary) -> None:
+        self._messages_read += 1
+        wait = self._messages.take(trio.current_time())
+        if wait:
+            await trio.sleep(wait)
+        data, text = (frame.data, None) if isinstance(frame, Binary) else (None, frame.data)
+        await self.app_put({"type": "websocket.receive", "bytes": data, "text": text})
+
+    async def _answer_close(self, frame: Close) -> None:
+        if self.state is ASGIWebsocketState.CONNECTED:
+            self.state = ASGIWebsocketState.CLOSED
+            self._code = _NO_CODE if frame.code is None else frame.code
+            await self.send(Data(self.stream_id, encode_close(frame.code)))
+        await self.send(StreamClosed(self.stream_id))
+
+    async def _fail(self, closing: Closing) -> None:
+        """Close from our side, for a reason of ours. The connection is read on for a moment, so that it arrives."""
+        if self.state is ASGIWebsocketState.CONNECTED:
+            self.state = ASGIWebsocketState.CLOSED
+            self._code = closing.code
+            await self.send(Data(self.stream_id, encode_close(closing.code, closing.reason)))
+        await self.send(StreamClosed(self.stream_id))
+
+    async def _watch(self, watching: trio.CancelScope) -> None:
+        """See to it that a message that was begun ends in time."""
+        with watching:
+            while self._frames.mid_message:
+                read = self._messages_read
+                await trio.sleep(self._limits.message_seconds)
+                if self._messages_read == read and self._frames.mid_message and not self.full:
+                    break
+            self._watching = None
+            if self._frames.mid_message:
+                await self._fail(BAD_MESSAGE)
+
+
+def _plain(request: Request) -> Request:
+    """The request without what Hypercorn would stumble over or agree to: extensions, and words that are not ASCII.
+
+    That it is an upgrade was checked before (:func:`triolet.wire.handshake.upgrade`).
+    """
+    dropped = {b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol"}
+    headers = [pair for pair in request.headers if pair[0] not in dropped]
+    offered = subprotocols(value for name, value in request.headers if name == b"sec-websocket-protocol")
+    if offered:
+        headers.append((b"sec-websocket-protocol", ", ".join(offered).encode()))
+    if request.http_version == "1.1":
+        headers += [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
+    return replace(request, headers=headers)

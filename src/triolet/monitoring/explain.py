@@ -1,0 +1,223 @@
+"""Why one client is slow, gapped or closed, in sentences that a developer can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .. import closing as closings
+from ..closing import Closing
+from ..connection.snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
+from ..counters import BY_CLIENT
+from ..hub import Follower, Lag, State, Step
+
+if TYPE_CHECKING:
+    from ..connection.connection import Connection
+
+__all__ = ["Explanation", "explain_ended", "explain_open"]
+
+TOLD = 3
+"""Channels of one connection that are told of one by one."""
+
+LOOK_AHEAD = 3_600.0
+"""Seconds for which a policy is asked what it would say."""
+
+LOOK_FURTHER = 1e6
+"""And events."""
+
+WHY: Final[dict[Closing, str]] = {
+    closings.NORMAL: "The app's handler returned, or closed it.",
+    closings.PROTOCOL_ERROR: "It sent bytes that the WebSocket protocol forbids: look at the client's library.",
+    closings.UNSUPPORTED: "It sent a binary message where only JSON text is spoken.",
+    closings.GONE: "The client went without goodbye: its network, its process, or a proxy in between cut it off.",
+    closings.NOT_UTF8: "It sent a text that is no UTF-8.",
+    closings.BAD_MESSAGE: "It sent a message of no known shape, or one that it did not finish in time.",
+    closings.FLOOD: (
+        "It sent or followed more than the limits allow, or the app's handler left its messages waiting for "
+        "limits.stall_seconds."
+    ),
+    closings.TOO_BIG: "It sent a message over limits.message_bytes.",
+    closings.CRASHED: "An error in the app's handler or in the log ended it: the server's log says where.",
+    closings.RESTARTING: "The server drained.",
+    closings.OVERLOADED: "The server was out of room or memory, and this client was the furthest behind.",
+    closings.SLOW: (
+        "Its kernel took nothing for limits.stall_seconds: the client had stopped reading, or its network did not "
+        "carry. Its cursor is good: it may come back with it."
+    ),
+    closings.SILENT: (
+        "Nothing was heard from it for limits.silence_seconds, not even a pong: its network forgot the connection, or "
+        "its page was frozen."
+    ),
+    closings.LAGGING: "It read, but not fast enough for its policy.",
+    closings.REFUSED: "The app refused it.",
+}
+
+
+HAPPENED: Final = {
+    "fell behind": "it fell behind",
+    "caught up": "it caught up",
+    "gap": "it was told of a gap",
+    "policy": "its policy stepped in",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What there is to say about one connection. ``str()`` gives it as text, one sentence a line.
+
+    Attributes:
+        verdict: ``closed``, ``stalled`` (its kernel takes nothing), ``behind`` or ``up to date``.
+        sentences: what it does, since when it is behind and why, what will happen, and what happened to it.
+        connection: the facts.
+    """
+
+    verdict: str
+    sentences: tuple[str, ...]
+    connection: ConnectionSnapshot
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+
+def explain_open(conn: Connection) -> Explanation:
+    """Explain a connection that is open, and what its policies will do next."""
+    seen = snapshot(conn)
+    behind = _behind(seen)
+    sentences = [f"Connection {seen.id} ({seen.transport}) has been open for {_seconds(seen.open_seconds)}."]
+    sentences += _followed(seen, behind)
+    if seen.pending_bytes:
+        left = max(0.0, conn.limits.stall_seconds - seen.stalled_seconds)
+        sentences += [
+            f"Its kernel took nothing for {_seconds(seen.stalled_seconds)}, and {seen.pending_bytes:,} bytes wait: the "
+            "client does not read, or its network does not carry.",
+            f"If that goes on, it is closed as slow (4408) in {_seconds(left)}.",
+        ]
+    if seen.handler_behind:
+        sentences.append("The app's handler does not take its messages, so nothing more is read from it.")
+    for follower in sorted(conn.followers.values(), key=_furthest)[:TOLD]:
+        sentences += _outlook(follower)
+    sentences += _history(seen, seen.taken_at)
+    verdict = "stalled" if seen.pending_bytes else "behind" if behind else "up to date"
+    return Explanation(verdict, tuple(sentences), seen)
+
+
+def explain_ended(seen: ConnectionSnapshot) -> Explanation:
+    """Explain a connection that has ended, from what was known of it then."""
+    closing = seen.closing or closings.GONE
+    now = trio.current_time()
+    sentences = [
+        f"Connection {seen.id} ({seen.transport}) ended {_seconds(now - seen.taken_at)} ago, after it had been open "
+        f"for {_seconds(seen.open_seconds)}: {closing.code} {closing.reason or BY_CLIENT}.",
+        WHY.get(closing, "The client said goodbye."),
+    ]
+    sentences += [
+        f"In {follower.channel} it was {_far(follower)} behind, for {_seconds(follower.since_seconds)} by then."
+        for follower in _behind(seen)[:TOLD]
+    ]
+    if seen.pending_bytes:
+        sentences.append(
+            f"Its kernel had taken nothing for {_seconds(seen.stalled_seconds)}, while {seen.pending_bytes:,} bytes "
+            "waited."
+        )
+    if seen.handler_behind:
+        sentences.append("The app's handler had not taken its messages.")
+    sentences += _history(seen, now)
+    return Explanation("closed", tuple(sentences), seen)
+
+
+def _behind(seen: ConnectionSnapshot) -> list[FollowerSnapshot]:
+    """Those with something to catch up, the furthest behind first."""
+    behind = [follower for follower in seen.followers if follower.events_behind and follower.state == "behind"]
+    return sorted(behind, key=lambda follower: -follower.events_behind)
+
+
+def _followed(seen: ConnectionSnapshot, behind: list[FollowerSnapshot]) -> Iterator[str]:
+    if not seen.followers:
+        yield "It follows nothing."
+    elif not behind:
+        yield f"It follows {_count(len(seen.followers), 'channel')} and is up to date."
+    for follower in behind[:TOLD]:
+        source = "the log" if follower.from_log else "memory"
+        yield (
+            f"In {follower.channel} it is {_far(follower)} behind, for {_seconds(follower.since_seconds)} now, and is "
+            f"sent what it missed from {source}, from {follower.cursor} on."
+        )
+        if follower.step != Step.CATCH_UP.name.lower():
+            yield f"Its policy says {follower.step}."
+        yield _retention(follower.until_retention_seconds)
+    if len(behind) > TOLD:
+        yield f"It is behind in {len(behind) - TOLD} more of its {len(seen.followers)} channels."
+
+
+def _retention(seconds: float) -> str:
+    if seconds > 0:
+        return f"Retention passes it there in some {_seconds(seconds)}, and then it is told of a gap."
+    return "Retention has passed it there: it is told of a gap where its next events are no longer in memory either."
+
+
+def _history(seen: ConnectionSnapshot, now: float) -> Iterator[str]:
+    for happening in seen.happenings:
+        where = "" if happening.channel is None else f" in {happening.channel}"
+        detail = f": {happening.detail}" if happening.detail else ""
+        yield f"{_seconds(now - happening.at)} ago {HAPPENED[happening.what]}{where}{detail}."
+
+
+def _furthest(follower: Follower) -> int:
+    return -follower.events_behind
+
+
+def _outlook(follower: Follower) -> Iterator[str]:
+    """What the policy of a follower that is behind will say next. It is a pure function, so it can be asked."""
+    policy = follower.policy
+    if policy is None or follower.state is not State.BEHIND:
+        return
+    lag = follower.lag()
+    now = policy(lag)
+
+    def later(seconds: float) -> Lag:
+        stalled = lag.stalled + seconds if lag.pending else 0.0
+        return lag._replace(seconds=lag.seconds + seconds, stalled=stalled)
+
+    def further(events: float) -> Lag:
+        return lag._replace(events=lag.events + int(events))
+
+    seconds = _first(lambda by: policy(later(by)) > now, LOOK_AHEAD, 0.05)
+    if seconds is not None:
+        yield f"If it stays behind, its policy says {_step(policy(later(seconds)))} in {_seconds(seconds)}."
+    events = _first(lambda by: policy(further(by)) > now, LOOK_FURTHER, 0.01)
+    if events is not None:
+        said = _step(policy(further(events)))
+        yield f"If it falls {_count(int(events), 'event')} further behind, its policy says {said}."
+
+
+def _first(holds: Callable[[float], bool], most: float, precision: float) -> float | None:
+    """The smallest number up to ``most`` for which something holds that holds from there on, at most by the precision
+    too large; None where it never does."""
+    if not holds(most):
+        return None
+    low, high = 0.0, most
+    while high - low > precision:
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _step(step: Step) -> str:
+    return step.name.lower().replace("_", " ")
+
+
+def _far(follower: FollowerSnapshot) -> str:
+    return f"{_count(follower.events_behind, 'event')} and {_seconds(follower.seconds_behind)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3_600:.0f} h"

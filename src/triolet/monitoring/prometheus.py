@@ -1,0 +1,152 @@
+"""Statistics as Prometheus metrics. Labels are of closed sets: no channel, no user, no address is ever one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from ..closing import CATALOGUE
+from ..counters import HistogramSnapshot, closing_labels
+from ..hub import Step
+from .statistics import Statistics
+
+__all__ = ["Exporter"]
+
+GAP_REASONS = ("expired", "epoch", "future", "skipped", "conflated")
+"""Of :class:`triolet.Gap`."""
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Exporter(Collector):
+    """Reads statistics when it is asked, and puts them into Prometheus' text format.
+
+    It has a registry of its own, so that it meets no metrics of the app's.
+
+    Args:
+        look: gives the statistics of the moment.
+    """
+
+    def __init__(self, look: Callable[[], Statistics]) -> None:
+        self._look = look
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: so that registering does not look at statistics."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of the moment."""
+        seen = self._look()
+        yield from _connections(seen)
+        yield from _events(seen)
+        yield from _clients_behind(seen)
+        yield from _polls(seen)
+        yield from _process(seen)
+
+    def exposition(self) -> tuple[str, bytes]:
+        """The content type, and the text."""
+        return CONTENT_TYPE, generate_latest(self._registry)
+
+
+def _connections(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _gauges("connections_open", "Connections that are open.", "transport", counts.open)
+    yield _counters("connections_opened", "Connections that were opened.", "transport", counts.opened)
+    yield _counter("connections_returned", "Connections that came with a cursor: back from somewhere.", counts.returned)
+    yield _counter("connections_refused", "Connections answered 503, for want of room or of memory.", counts.refused)
+    closed = CounterMetricFamily(
+        "triolet_connections_closed", "Connections that ended, by close code and reason.", labels=["code", "reason"]
+    )
+    for labels, number in {**dict.fromkeys(map(closing_labels, CATALOGUE), 0), **counts.closed}.items():
+        closed.add_metric(labels, number)
+    yield closed
+    yield _histogram("connection_duration_seconds", "How long connections lasted.", counts.durations)
+    yield _counter("heartbeat_misses", "Connections that ended because they went silent.", counts.heartbeat_misses)
+    yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
+    yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
+    yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
+
+
+def _events(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _counter("events_published", "Events that this process published.", counts.published)
+    ways = {"live": counts.delivered, "replay": counts.replayed, "poll": counts.polled}
+    yield _counters("events_delivered", "Events written to clients, once for each client.", "way", ways)
+    yield _histogram("event_age_written_seconds", "Age of an event when it was written to the live.", counts.written)
+    yield _histogram(
+        "event_age_acknowledged_seconds", "Age of an event when its client acknowledged it.", counts.acknowledged
+    )
+
+
+def _clients_behind(seen: Statistics) -> Iterator[Metric]:
+    counts, slowest = seen.counts, seen.slowest
+    yield _counter("replays", "Followers that came back to events they had missed.", counts.replays)
+    yield _counter("fell_behind", "Times that a client did not take what it was sent.", counts.fell_behind)
+    # From the start, each at 0: a rate knows the first one only of a series that was there before.
+    gaps, steps = dict.fromkeys(GAP_REASONS, 0), {step.name.lower(): 0 for step in Step if step}
+    yield _counters("gaps", "Gaps that clients were told of.", "reason", {**gaps, **counts.gaps})
+    missed = {**gaps, **counts.missed}
+    yield _counters("events_missed", "Events that those gaps left out, where known.", "reason", missed)
+    yield _counters("policy_steps", "Steps that policies took.", "step", {**steps, **counts.steps})
+    yield _gauge("connections_behind", "Connections with something to catch up.", seen.behind)
+    yield _gauge("connections_stalled", "Of these, those whose kernel takes nothing at this moment.", seen.stalled)
+    yield _gauge("slowest_behind_events", "Events that the furthest client has not been sent.", slowest.events_behind)
+    yield _gauge("slowest_behind_seconds", "Age of the oldest event not sent to somebody.", slowest.seconds_behind)
+    yield _gauge(
+        "slowest_until_retention_seconds",
+        "Until retention drops an event that somebody has not been sent; +Inf where nobody is behind.",
+        slowest.until_retention_seconds,
+    )
+
+
+def _polls(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _counters("long_polls", "Long polls that were answered, by what with.", "answer", counts.long_polls)
+    short = {"page": counts.short_polls, "not_modified": counts.not_modified}
+    yield _counters("short_polls", "Short polls that were answered, by what with.", "answer", short)
+
+
+def _process(seen: Statistics) -> Iterator[Metric]:
+    hub, memory = seen.hub, seen.memory
+    yield _gauge("followers", "Positions in channels, and long polls that wait.", hub.followers)
+    yield _gauge("followers_live", "Of these, those that are up to date.", hub.live)
+    yield _gauge("windows", "Channels of which the newest events are in memory.", hub.windows)
+    yield _gauge("memory_held_bytes", "Bytes held for clients.", memory.held)
+    yield _gauge("memory_peak_bytes", "The most that ever were.", memory.peak)
+    yield _gauge("memory_ceiling_bytes", "How many there may be: limits.memory_bytes.", memory.ceiling)
+    yield _gauge("draining", "1 while the server drains.", seen.draining)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"triolet_{name}", text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"triolet_{name}", text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"triolet_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"triolet_{name}", text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family
+
+
+def _histogram(name: str, text: str, seen: HistogramSnapshot) -> Metric:
+    bounds = [*map(str, map(float, seen.bounds)), "+Inf"]
+    buckets = list(zip(bounds, accumulate(seen.counts), strict=True))
+    return HistogramMetricFamily(f"triolet_{name}", text, buckets=buckets, sum_value=seen.sum)

@@ -1,0 +1,274 @@
+"""How a RedisLog appends: what waits goes out together, and takes effect once."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+from coredis.connection import BaseConnection
+from coredis.exceptions import BusyLoadingError, RedisError
+
+from ..errors import LogAway, LogBroken, LogError, LogUncertain, NotServingError
+from ..event import Cursor, Draft, Event
+from ..limits import Limits
+from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, events_of, translate
+from .scripts import APPEND, decode_row, encode_row
+from .url import RedisAddress
+
+__all__ = ["Lane"]
+
+BATCH_DRAFTS: Final = 512
+"""Most drafts in one batch (an append of more has one of its own). Redis answers nobody else meanwhile: some 3 ms."""
+
+BATCH_BYTES: Final = 1 << 20
+"""And the bytes of their data."""
+
+BYTES_PER_SECOND: Final = 4 << 20
+"""At which a busy server takes in what is large: for so much longer than ``limits.answer_seconds`` it is waited for."""
+
+PATIENCE_SECONDS: Final = 0.1
+"""Between two looks whether an append's time is over."""
+
+NOTHING_DONE: Final = (*MOVED, BusyLoadingError)
+"""With what a server refuses a batch before it does anything."""
+
+
+class Lane:
+    """Send what is to be appended to a partition, batch after batch.
+
+    Each batch has a number, under which Redis remembers what became of it: one whose answer was lost, because the
+    connection broke or the server failed, is sent again with the same number before any other, and is stored once.
+
+    An append that waits while the server is away fails after ``limits.away_seconds``, with LogAway if it was never
+    sent, with LogUncertain if it was.
+    """
+
+    def __init__(
+        self, partition: Partition, address: RedisAddress, limits: Limits, clock: Callable[[], float] | None
+    ) -> None:
+        self._partition = partition
+        self._address = address
+        self._limits = limits
+        self._clock = clock
+        self._writer = partition.writer_key(secrets.token_urlsafe(9))
+        self._number = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._unsettled: _Batch | None = None
+        self._work = trio.lowlevel.ParkingLot()
+        self._settled = trio.lowlevel.ParkingLot()
+
+    async def run(self, candidate: str, *, task_status: trio.TaskStatus[LogError | None]) -> None:
+        """Keep the partition connected and send, for ever. See Partition.run."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up)
+            problem = await nursery.start(self._partition.run, candidate, self._send_all)
+            task_status.started(problem)
+            if problem is not None:
+                nursery.cancel_scope.cancel()
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Append to a channel. See RedisLog.append."""
+        mine = _Waiting(channel, drafts, trio.current_time() + self._limits.away_seconds)
+        self._waiting.append(mine)
+        self._work.unpark_all()
+        try:
+            await mine.done.wait()
+        except trio.Cancelled:
+            with suppress(ValueError):  # it is on its way
+                self._waiting.remove(mine)
+            raise
+        if mine.error is not None:
+            raise mine.error
+        return mine.events
+
+    async def sent(self) -> None:
+        """Wait until nothing waits to be sent, or the server is away."""
+        while (self._waiting or self._unsettled) and self._partition.connection is not None:
+            await self._settled.park()
+
+    def end(self) -> None:
+        """Tell all who still wait that nothing will come of it."""
+        for waiting in self._waiting:
+            waiting.fail(NotServingError("the log ended before this was stored"))
+        if self._unsettled is not None:
+            self._unsettled.fail(LogUncertain("the log ended before it was known whether this was stored"))
+        self._waiting.clear()
+        self._unsettled = None
+
+    async def _send_all(self, connection: BaseConnection) -> None:
+        """Send over one connection until it breaks: first the batch whose fate is not known."""
+        while True:
+            batch = self._unsettled = self._unsettled or self._next_batch()
+            if batch is None:
+                self._settled.unpark_all()
+                await self._work.park()
+                continue
+            was_sent = batch.was_sent
+            try:
+                epoch, seq, stamp, results = await self._send(batch, connection)
+            except AWAY:
+                raise
+            except RedisError as error:
+                refusal = translate(error, self._address)
+                # What was sent before may still wait somewhere, and be taken in when the reason to refuse it is gone.
+                batch.fail(
+                    LogUncertain(f"{refusal}; it had been sent before, and may be stored") if was_sent else refusal
+                )
+            else:
+                await self._partition.hear(epoch.decode(), seq)
+                batch.succeed(epoch.decode(), _time_in(stamp), results)
+            self._unsettled = None
+
+    async def _send(self, batch: _Batch, connection: BaseConnection) -> Any:
+        limits = self._limits
+        args: list[Argument] = [
+            draw_epoch(),
+            "" if self._clock is None else repr(self._clock()),
+            self._address.partitions,
+            batch.number,
+            limits.keep_events,
+            limits.keep_seconds,
+            limits.keep_bytes,
+            *self._partition.publishing,
+        ]
+        keys = [self._partition.key, self._writer]
+        for channel, members in batch.channels.items():
+            keys += self._partition.keys(channel)
+            args += [channel, sum([len(member.drafts) for member in members])]
+            for member in members:
+                for draft in member.drafts:
+                    args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
+        was_sent, batch.was_sent = batch.was_sent, True  # from here on, whatever becomes of this task
+        try:
+            seconds = limits.answer_seconds + batch.size / BYTES_PER_SECOND
+            return await self._partition.call(connection, APPEND, keys, *args, seconds=seconds)
+        except NOTHING_DONE:
+            batch.was_sent = was_sent
+            raise
+
+    def _next_batch(self) -> _Batch | None:
+        """Take as many appends as fit into one batch, at least one if there is one."""
+        if not self._waiting:
+            return None
+        self._number += 1
+        batch = _Batch(self._number)
+        drafts = size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            drafts += len(first.drafts)
+            size += first.size
+            if batch.channels and (drafts > BATCH_DRAFTS or size > BATCH_BYTES):
+                break
+            batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
+            batch.size += first.size
+        return batch
+
+    async def _give_up(self) -> None:
+        """Fail the appends whose time is over while the server is away."""
+        while True:
+            if not self._waiting and self._unsettled is None:
+                await self._work.park()
+            await trio.sleep(PATIENCE_SECONDS)
+            if self._partition.connection is None:
+                self._expire(trio.current_time())
+
+    def _expire(self, now: float) -> None:
+        away = f"{self._address} has been away for {self._limits.away_seconds} s"
+        if self._unsettled is not None:
+            sent = self._unsettled.was_sent
+            error = LogUncertain(f"{away}: this may be stored") if sent else LogAway(f"{away}: this is not stored")
+            if not self._unsettled.expire(now, error):
+                self._unsettled = None
+        while self._waiting and self._waiting[0].give_up_at <= now:
+            self._waiting.popleft().fail(LogAway(f"{away}: this is not stored"))
+
+
+class _Waiting:
+    """An append on its way: what is to be stored, and then what became of it."""
+
+    __slots__ = ("channel", "done", "drafts", "error", "events", "give_up_at", "size")
+
+    def __init__(self, channel: str, drafts: Sequence[Draft], give_up_at: float) -> None:
+        self.channel = channel
+        self.drafts = tuple(drafts)
+        self.size = sum([len(draft.json) for draft in drafts])
+        self.give_up_at = give_up_at
+        self.done = trio.Event()
+        self.events: list[Event] = []
+        self.error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.is_set():
+            self.error = error
+            self.done.set()
+
+
+class _Batch:
+    """Appends that go out together, by channel. Sent again, it is the same, also for those who do not wait any more."""
+
+    __slots__ = ("channels", "number", "size", "was_sent")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.size = 0
+        self.channels: dict[str, list[_Waiting]] = {}
+        self.was_sent = False
+
+    def succeed(self, epoch: str, at: float, results: Sequence[Any]) -> None:
+        """Answer the callers.
+
+        Args:
+            at: when it was stored.
+            results: for each channel the first offset; or where a ``dedupe`` was known, for each draft its offset and,
+                where that is an earlier event's, what is stored of it; or what was wrong.
+        """
+        for (channel, members), result in zip(self.channels.items(), results, strict=True):
+            if isinstance(result, bytes):
+                for member in members:
+                    member.fail(LogBroken(f"something else has a key of the channel's: {result.decode()}"))
+                continue
+            events = _placed(epoch, channel, [draft for member in members for draft in member.drafts], at, result)
+            start = 0
+            for member in members:
+                member.events = events[start : start + len(member.drafts)]
+                member.done.set()
+                start += len(member.drafts)
+
+    def fail(self, error: Exception) -> None:
+        """Nothing of it is stored, or nobody knows."""
+        for members in self.channels.values():
+            for member in members:
+                member.fail(error)
+
+    def expire(self, now: float, error: Exception) -> bool:
+        """Fail those whose time is over. Return whether others still wait."""
+        members = [member for members in self.channels.values() for member in members]
+        for member in members:
+            if member.give_up_at <= now:
+                member.fail(error)
+        return not all(member.done.is_set() for member in members)
+
+
+def _time_in(stamp: bytes) -> float:
+    """The time that Redis puts in front of a row: two bytes of MessagePack, and a double."""
+    (at,) = struct.unpack(">xxd", stamp)
+    return float(at)
+
+
+def _placed(epoch: str, channel: str, drafts: Sequence[Draft], at: float, result: Any) -> list[Event]:
+    if isinstance(result, int):
+        return [
+            Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
+            for offset, draft in enumerate(drafts, result)
+        ]
+    return [
+        events_of(epoch, channel, offset, [decode_row(earlier)])[0]
+        if earlier
+        else Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
+        for draft, offset, earlier in zip(drafts, result[::2], result[1::2], strict=True)
+    ]

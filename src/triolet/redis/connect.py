@@ -1,0 +1,175 @@
+"""Finding the server that has a partition now, and connecting to it."""
+
+from __future__ import annotations
+
+import logging
+from binascii import crc_hqx
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import trio
+from anyio.abc import ByteStream
+from coredis.connection import BaseConnection, Location, TCPLocation, UnixDomainSocketLocation
+from coredis.exceptions import ConnectionError as RedisConnectionError
+from coredis.exceptions import RedisError
+
+from .url import RedisAddress
+
+__all__ = ["Dialer", "slot_of"]
+
+logger = logging.getLogger("triolet.log")
+
+SLOTS: Final = 16_384
+
+Node = tuple[str, int]
+"""Host and port."""
+
+
+def slot_of(tag: str) -> int:
+    """The slot of a hash tag in a cluster (https://redis.io/docs/reference/cluster-spec/)."""
+    return crc_hqx(tag.encode(), 0) % SLOTS
+
+
+class Dialer:
+    """Knows the way to the servers.
+
+    Args:
+        address: where they are.
+        seconds: how long connecting, and any one answer, may take.
+        nursery: where connections live; they end with it, and raise nothing into it.
+    """
+
+    def __init__(self, address: RedisAddress, seconds: float, nursery: trio.Nursery) -> None:
+        self._address = address
+        self._seconds = seconds
+        self._nursery = nursery
+        self._nodes = list(address.nodes)
+
+    @asynccontextmanager
+    async def connected(self, slot: int) -> AsyncIterator[BaseConnection]:
+        """Connect to the server that has a slot, for the time of a block.
+
+        Raises:
+            RedisError, OSError, TimeoutError: none can be reached, or it does not let us in.
+        """
+        address = self._address
+        node: Node | None
+        if address.service:
+            node = await self._first(self._nodes, self._ask_a_sentinel)
+        elif address.is_cluster:
+            node = await self._first(self._nodes, partial(self._ask_a_node, slot))
+        else:
+            node = address.nodes[0] if address.nodes else None
+        async with self._open(node, address.db) as connection:
+            yield connection
+
+    async def _first(self, nodes: list[Node], ask: Callable[[Node], Awaitable[Node]]) -> Node:
+        """Ask one after the other; who answered is asked first the next time."""
+        for at, node in enumerate(nodes):
+            try:
+                found = await ask(node)
+            except (RedisError, OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:  # the last two of TLS
+                if at == len(nodes) - 1:
+                    raise
+                logger.debug("%s:%s does not know: %s", *node, error)
+            else:
+                nodes.insert(0, nodes.pop(at))
+                return found
+        raise RedisConnectionError("there is nobody to ask")
+
+    async def _ask_a_sentinel(self, sentinel: Node) -> Node:
+        credentials = {"username": self._address.sentinel_username, "password": self._address.sentinel_password}
+        async with self._open(sentinel, 0, credentials) as connection:
+            found: Any = await connection.create_request(b"SENTINEL GET-MASTER-ADDR-BY-NAME", self._address.service)
+        if not found:
+            raise RedisConnectionError(f"the sentinels know no service {self._address.service!r}")
+        return found[0].decode(), int(found[1])
+
+    async def _ask_a_node(self, slot: int, node: Node) -> Node:
+        async with self._open(node, 0) as connection:
+            ranges: Any = await connection.create_request(b"CLUSTER SLOTS")
+        owner = None
+        for first, last, primary, *_ in ranges:
+            at = ((primary[0] or b"").decode() or node[0], int(primary[1]))  # a node need not say its own address
+            if at not in self._nodes:
+                self._nodes.append(at)
+            if first <= slot <= last:
+                owner = at
+        if owner is None:
+            raise RedisConnectionError(f"nobody in the cluster has the slot {slot}")
+        return owner
+
+    @asynccontextmanager
+    async def _open(
+        self, node: Node | None, db: int, credentials: dict[str, str | None] | None = None
+    ) -> AsyncIterator[BaseConnection]:
+        if credentials is None:
+            credentials = {"username": self._address.username, "password": self._address.password}
+        outcome = _Outcome()
+        connection: _Connection | None = None
+        try:
+            with trio.move_on_after(self._seconds) as scope:
+                connection = await self._make(node, db, credentials)
+                self._nursery.start_soon(_keep, connection, outcome)
+                await outcome.ready.wait()
+            if scope.cancelled_caught:
+                raise TimeoutError(f"no answer in {self._seconds} s")
+            if outcome.error is not None:
+                raise outcome.error
+            assert connection is not None
+            yield connection
+        finally:
+            if connection is not None:
+                connection.invalidate()
+
+    async def _make(self, node: Node | None, db: int, credentials: dict[str, str | None]) -> _Connection:
+        address = self._address
+        location = UnixDomainSocketLocation(address.path) if node is None else TCPLocation(*node)
+        if node is None:
+            stream: ByteStream = await anyio.connect_unix(address.path)
+        elif address.tls is None:
+            stream = await anyio.connect_tcp(*node)
+        else:
+            stream = await anyio.connect_tcp(
+                *node, ssl_context=address.tls, tls_hostname=node[0], tls_standard_compatible=False
+            )
+        return _Connection(stream, location, stream_timeout=self._seconds, db=db, **credentials)
+
+
+class _Connection(BaseConnection):
+    """A connection of coredis' over a stream that is open already: one that is refused has made nothing to close."""
+
+    def __init__(self, stream: ByteStream, location: Location, **options: Any) -> None:
+        super().__init__(location, **options)
+        self._opened = stream
+
+    async def _connect(self) -> ByteStream:
+        return self._opened
+
+    def describe(self) -> str:
+        return f"<connection to {self.location}>"
+
+
+class _Outcome:
+    """What became of a connection's start; it stands in for Trio's ``task_status``."""
+
+    def __init__(self) -> None:
+        self.ready = trio.Event()
+        self.error: Exception | None = None
+
+    def started(self, value: None = None) -> None:
+        self.ready.set()
+
+
+async def _keep(connection: _Connection, outcome: _Outcome) -> None:
+    """Run a connection to its end, whatever it ends with."""
+    try:
+        await connection.run(task_status=outcome)
+    except Exception as error:
+        outcome.error = error
+    if outcome.error is None and not outcome.ready.is_set():
+        outcome.error = RedisConnectionError("the connection ended")
+    outcome.ready.set()

@@ -1,0 +1,208 @@
+"""The log in Redis: shared by many processes on many hosts."""
+
+from __future__ import annotations
+
+from binascii import crc32
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, Final
+
+import trio
+
+from ..errors import LogError, NotServingError
+from ..event import Cursor, Draft, Event, Gap
+from ..limits import Limits
+from ..log.contract import EventLog, Page, resume
+from ..log.tail import Tail
+from .appender import Lane
+from .connect import Dialer
+from .partition import Partition, draw_epoch, events_of
+from .scripts import READ, decode_rows
+from .url import RedisAddress
+
+__all__ = ["RedisLog"]
+
+GOOD: Final = -1
+"""What READ says of a cursor of the present epoch."""
+UNKNOWN: Final = -2
+"""What it says of an epoch that this log has not had, or has forgotten."""
+
+
+class RedisLog(EventLog):
+    """Keep channels in Redis 6.2 or newer, or Valkey: one server, sentinels, or a cluster.
+
+    **What an acknowledgement means**: when ``append`` returns, the server has the event in memory. What it survives is
+    for the server's settings to say:
+
+    - with ``appendfsync everysec`` it survives a crash of Redis; a loss of power may take the last second or two;
+      with ``always`` it survives that too;
+    - without an append-only file, what came since the last snapshot is lost when Redis ends;
+    - when a replica is promoted, what it had not yet received is lost: the time it lags, usually milliseconds.
+      ``min-replicas-to-write`` bounds that, and makes appends fail while it cannot.
+
+    Whatever is lost that way is found: each start of a server and each promotion of a replica begins a new epoch that
+    remembers how far each channel had come. Who had seen no more than that goes on without a word; who had is told a
+    gap (``future``). Redis come back empty is a gap (``epoch``) to everyone.
+
+    Offsets are drawn, retention is held and ``dedupe`` is remembered by scripts in Redis. Appends that wait go out
+    together; a batch whose answer was lost is sent again, and takes effect once. ``tail`` hears of all processes'
+    appends: Redis publishes each, numbered, and what does not fit to what was heard before, or is missing at a look
+    every ``limits.look_seconds``, comes as an empty step, after which the log is asked.
+
+    Args:
+        address: a URL, see RedisAddress.parse, or such an address.
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, as set by whoever appends;
+            ``away_seconds``, ``answer_seconds``, ``look_seconds``.
+        clock: what time it is, in seconds since 1970; None asks Redis, so that all processes agree. Tests give one.
+
+    Bounds: what the limits keep, per channel, and an eighth more, as rows are deleted in groups. A channel of which
+    nothing is kept costs its name and some numbers. Waiting appends hold their drafts.
+    """
+
+    def __init__(
+        self, address: str | RedisAddress, limits: Limits | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._address = RedisAddress.parse(address) if isinstance(address, str) else address
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._tail = Tail()
+        self._is_ending = False
+        self._partitions: list[Partition] = []
+        self._lanes: list[Lane] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[RedisLog]:
+        """Connect for the time of a block. At its end the appends that still wait are sent, for up to
+        ``limits.answer_seconds``; those that cannot be raise NotServingError.
+
+        Raises:
+            LogAway: it cannot be reached (with ``?start=wait`` this waits instead).
+            LogBroken: it has a log of another form.
+            LogError: it does not let us in; the message says why.
+        """
+        failure: BaseException | None = None
+        try:
+            with self._tail.opened():
+                async with trio.open_nursery() as nursery:
+                    try:
+                        failure = await self._start(nursery)
+                        if failure is None:
+                            yield self
+                            await self._finish()
+                    except BaseException as error:
+                        failure = error  # kept out of the nursery, which would wrap it in a group
+                    self._is_ending = True
+                    for lane in self._lanes:
+                        lane.end()
+                    nursery.cancel_scope.cancel()
+        except trio.Cancelled:
+            if failure is None:
+                raise
+        if failure is not None:
+            raise failure
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Store drafts in order, all or none, and return them as events. See EventLog.
+
+        Raises:
+            LogAway: Redis could not be reached for ``limits.away_seconds``; it is surely not stored.
+            LogUncertain: it went away meanwhile, for as long; it may be stored.
+            LogFull: Redis has no memory left.
+            NotServingError: the log is not open, or ended before this was stored.
+        """
+        self._check_serving()
+        if not drafts:
+            await trio.lowlevel.checkpoint()
+            return []
+        return await self._lanes[self._number(channel)].append(channel, drafts)
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        """Return the events after a cursor. See EventLog.
+
+        Raises:
+            LogAway: Redis could not be reached for ``limits.away_seconds``.
+        """
+        answer = await self._read(channel, after, limit, max_bytes)
+        epoch: str = answer[0].decode()
+        head, oldest, upto, position = answer[2:6]
+        at = Cursor(epoch, head)
+        gap: Gap | None
+        if upto in (GOOD, UNKNOWN):
+            position, gap = resume(after, epoch, oldest, head)
+        elif after.offset <= upto:  # an earlier epoch, of which nothing is lost up to there
+            position, gap = resume(Cursor(epoch, after.offset), epoch, oldest, head)
+        else:
+            gap = Gap(after, Cursor(epoch, position), None, "future")
+        return Page(tuple(events_of(epoch, channel, position + 1, decode_rows(answer[6]))), gap, at)
+
+    async def head(self, channel: str) -> Cursor:
+        """Return the cursor of the newest event. See EventLog.
+
+        Raises:
+            LogAway: Redis could not be reached for ``limits.away_seconds``.
+        """
+        epoch, _, head = await self._read(channel, Cursor("", 0), 0, 0)
+        return Cursor(epoch.decode(), head)
+
+    def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
+        """Listen to what any process appends from now on. See EventLog, and Tail for the bounds."""
+        return self._tail.listen()
+
+    @property
+    def stale(self) -> bool:
+        """Whether Redis, or a part of the cluster, is away."""
+        return any(partition.connection is None for partition in self._partitions)
+
+    async def _read(self, channel: str, after: Cursor, limit: int, max_bytes: int) -> Any:
+        self._check_serving()
+        partition = self._partitions[self._number(channel)]
+        limits = self._limits
+        return await partition.ask(
+            READ,
+            [partition.key, partition.keys(channel)[0]],
+            draw_epoch(),
+            "" if self._clock is None else repr(self._clock()),
+            self._address.partitions,
+            limits.keep_events,
+            limits.keep_seconds,
+            channel,
+            after.epoch,
+            after.offset,
+            limit,
+            max_bytes,
+        )
+
+    def _number(self, channel: str) -> int:
+        return crc32(channel.encode()) % self._address.partitions
+
+    def _check_serving(self) -> None:
+        self._tail.check_open()
+        if self._is_ending:
+            raise NotServingError("the log is ending: nothing more is stored or read")
+
+    async def _start(self, nursery: trio.Nursery) -> LogError | None:
+        """Connect to every partition. They are given the same epoch, where they have none."""
+        dialer = self._dialer(nursery)
+        candidate = draw_epoch()
+        self._is_ending = False
+        self._partitions = [
+            Partition(self._address, number, dialer, self._tail, self._limits)
+            for number in range(self._address.partitions)
+        ]
+        self._lanes = [Lane(partition, self._address, self._limits, self._clock) for partition in self._partitions]
+        for lane in self._lanes:
+            problem: LogError | None = await nursery.start(lane.run, candidate)
+            if problem is not None:
+                return problem
+        return None
+
+    def _dialer(self, nursery: trio.Nursery) -> Dialer:
+        """The way to the servers. The simulation knows another."""
+        return Dialer(self._address, self._limits.answer_seconds, nursery)
+
+    async def _finish(self) -> None:
+        """Send what waits, as long as that goes on well."""
+        self._is_ending = True
+        with trio.move_on_after(self._limits.answer_seconds):
+            for lane in self._lanes:
+                await lane.sent()

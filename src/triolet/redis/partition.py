@@ -1,0 +1,336 @@
+"""One partition of a RedisLog: its connection, what is heard over it, and what is asked of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import anyio
+import trio
+from coredis.connection import BaseConnection
+from coredis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+    WrongTypeError,
+)
+from coredis.exceptions import ConnectionError as RedisConnectionError
+
+from ..errors import LogAway, LogBroken, LogError, LogFull
+from ..event import Cursor, Event
+from ..limits import Limits
+from ..log.tail import Tail
+from .connect import Dialer, slot_of
+from .scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint
+from .url import RedisAddress
+
+__all__ = ["AWAY", "MOVED", "Argument", "Partition", "draw_epoch", "events_of", "translate"]
+
+logger = logging.getLogger("triolet.log")
+
+MOVED: Final = (ReadOnlyError, AskError, ClusterDownError, TryAgainError)
+"""What a server answers that is not, or not yet, the one to ask. It has done nothing then."""
+
+AWAY: Final = (
+    RedisConnectionError,
+    *MOVED,
+    OSError,
+    TimeoutError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+)
+"""What shows that the server cannot be reached or asked now."""
+
+DELAYS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds between attempts to connect, the last for all further ones."""
+
+NOT_ALLOWED: Final = ("The user executing the script", "ACL failure in script")
+"""What a server says of a command in a script, up to Redis 7.0 and from 7.2 on."""
+
+HEARING_SECONDS: Final = 0.1
+"""How long a hint that must have been sent may take, before it counts as missed."""
+
+Argument: TypeAlias = "str | bytes | int | float"
+
+
+class Partition:
+    """Keeps one connection to the server that has the partition, over which everything goes: appends, reads, and the
+    hints of what was appended by anyone. When it breaks, all of that begins anew on the next one.
+
+    Hints are numbered. One that is missing, or another epoch, is told to the tail as a loss; so is, at each look, that
+    more hints were sent than were heard.
+
+    Attributes:
+        epoch: the present one, as far as is known here.
+        connection: the one in use; None while the server is away.
+    """
+
+    def __init__(self, address: RedisAddress, number: int, dialer: Dialer, tail: Tail, limits: Limits) -> None:
+        tag = f"{address.prefix}:{number}"
+        self._address = address
+        self._dialer = dialer
+        self._tail = tail
+        self._limits = limits
+        self._slot = slot_of(tag)
+        self._hints = f"{{{tag}}}:hints:{address.db}"
+        self._prefix = f"{{{tag}}}:"
+        self._seq = -1
+        self._heard = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._trouble: Exception | None = None
+        self._away_since = -math.inf
+        self._connected_at = math.inf
+        self.epoch = ""
+        self.connection: BaseConnection | None = None
+        self.key = f"{self._prefix}log"
+
+    def keys(self, channel: str) -> tuple[str, str]:
+        """A channel's stream, and its dedupes."""
+        return f"{self._prefix}events:{channel}", f"{self._prefix}dedupe:{channel}"
+
+    def writer_key(self, writer: str) -> str:
+        """Where a writer's last batch is remembered."""
+        return f"{self._prefix}writer:{writer}"
+
+    @property
+    def publishing(self) -> tuple[str, str]:
+        """The command that gives a hint, and the channel of Redis's to give it on."""
+        return "SPUBLISH" if self._is_sharded(self.connection) else "PUBLISH", self._hints
+
+    async def run(
+        self,
+        candidate: str,
+        serve: Callable[[BaseConnection], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[LogError | None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Stay connected, for ever. Starts with None once that is so for the first time; with an error where it cannot
+        be, or (unless the address says to wait) is not now.
+
+        Args:
+            candidate: the epoch, should there be none yet.
+            serve: runs beside, anew for each connection.
+        """
+        attempt = 0
+        started = trio.Event()
+        while True:
+            self._connected_at = math.inf
+            try:
+                async with self._dialer.connected(self._slot) as connection:
+                    await self._serve(connection, candidate, serve, partial(_say_once, started, task_status))
+            except (RedisError, *AWAY) as error:
+                self._trouble = error
+            self._went_away()
+            if not started.is_set() and not (self._address.wait and isinstance(self._trouble, AWAY)):
+                task_status.started(translate(self._trouble, self._address))
+                return
+            attempt = 0 if self._connected_at < math.inf else attempt + 1
+            await trio.sleep(DELAYS[min(attempt, len(DELAYS) - 1)])
+            candidate = ""
+
+    async def linked(self, give_up_at: float, other: BaseConnection | None = None) -> BaseConnection:
+        """Wait for a connection, if there is none, or only one that is of no use any more.
+
+        Raises:
+            LogAway: it is still away at that time.
+        """
+        while self.connection is None or self.connection is other:
+            with trio.move_on_at(give_up_at) as scope:
+                await self._changed.park()
+            if scope.cancelled_caught:
+                # Also where it is there and does not let us in any more: followers wait for that as well.
+                raise LogAway(str(translate(self._trouble, self._address))) from self._trouble
+        return self.connection
+
+    async def call(
+        self,
+        connection: BaseConnection,
+        script: Script,
+        keys: Sequence[str],
+        *args: Argument,
+        seconds: float | None = None,
+    ) -> Any:
+        """Run a script that may take so long. Raises what coredis does; AWAY makes the connection unusable."""
+        parts = (len(keys), *keys, *args)
+        try:
+            try:
+                return await connection.create_request(b"EVALSHA", script.sha, *parts, timeout=seconds)
+            except NoScriptError:
+                return await connection.create_request(b"EVAL", script.text, *parts, timeout=seconds)
+        except AWAY:
+            connection.invalidate()
+            raise
+
+    async def ask(self, script: Script, keys: Sequence[str], *args: Argument) -> Any:
+        """Run a script that may be run twice and answers epoch, number of hints, and more, waiting up to
+        ``limits.away_seconds`` for a server that is away.
+
+        Raises:
+            LogError: it cannot be done.
+        """
+        give_up_at = trio.current_time() + self._limits.away_seconds
+        failed = None
+        while True:
+            connection = failed = await self.linked(give_up_at, failed)
+            try:
+                answer = await self.call(connection, script, keys, *args)
+            except AWAY:
+                continue
+            except RedisError as error:
+                raise translate(error, self._address) from error
+            if answer[0].decode() != self.epoch and connection is self.connection:
+                self._lose(answer[0].decode(), answer[1])  # nobody is to read of an epoch that the tail has not told
+            return answer
+
+    async def hear(self, epoch: str, seq: int) -> None:
+        """Wait until the hint of a number was heard. Where it was not in time, the tail is told of a loss."""
+        with trio.move_on_after(HEARING_SECONDS):
+            while epoch != self.epoch or self._seq < seq:
+                await self._heard.park()
+        if epoch != self.epoch:
+            self._tail.lose()
+        elif self._seq < seq:
+            self._lose(epoch, seq)
+
+    # --- one connection
+
+    async def _serve(
+        self,
+        connection: BaseConnection,
+        candidate: str,
+        serve: Callable[[BaseConnection], Awaitable[None]],
+        ready: Callable[[], None],
+    ) -> None:
+        async def until_it_breaks(task: Callable[[BaseConnection], Awaitable[None]]) -> None:
+            try:
+                await task(connection)
+            except (RedisError, *AWAY) as error:
+                self._trouble = error
+            nursery.cancel_scope.cancel()
+
+        connection.send_command(b"SSUBSCRIBE" if self._is_sharded(connection) else b"SUBSCRIBE", self._hints)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_it_breaks, self._listen)
+            try:
+                if not self.epoch:
+                    await self._probe(connection)
+                await self._look(connection, candidate)
+            except (RedisError, *AWAY) as error:
+                self._trouble = error
+                nursery.cancel_scope.cancel()
+            else:
+                self._connected_at = trio.current_time()
+                self._came_back(connection)
+                ready()
+                nursery.start_soon(until_it_breaks, serve)
+                nursery.start_soon(until_it_breaks, self._look_again)
+
+    async def _listen(self, connection: BaseConnection) -> None:
+        async with aclosing(connection.push_messages) as pushes:
+            async for push in pushes:
+                message: Any = push
+                if message[0] in (b"message", b"smessage"):
+                    self._take(message[2])
+                elif message[0] in (b"unsubscribe", b"sunsubscribe"):
+                    raise RedisConnectionError("the server has ended the subscription")
+
+    def _take(self, payload: bytes) -> None:
+        """Announce what a hint brings, if it is the next one."""
+        hint = parse_hint(payload)
+        if hint is None:
+            return
+        epoch, seq, channels = hint
+        if epoch == self.epoch and seq <= self._seq:
+            return
+        if epoch != self.epoch or seq != self._seq + 1:
+            self._lose(epoch, seq)
+        self._seq = seq
+        for channel, first, rows in channels:
+            self._tail.announce(events_of(epoch, channel, first, rows))
+        self._heard.unpark_all()
+
+    async def _probe(self, connection: BaseConnection) -> None:
+        """Find out at once whether something is not allowed."""
+        publish = "SPUBLISH" if self._is_sharded(connection) else "PUBLISH"
+        await connection.create_request(b"EVAL", PROBE.text, 1, f"{self._prefix}probe", publish, self._hints)
+
+    async def _look(self, connection: BaseConnection, candidate: str) -> None:
+        epoch, seq = await self.call(connection, LOOK, [self.key], candidate or draw_epoch(), self._address.partitions)
+        if epoch.decode() == self.epoch:
+            await self.hear(self.epoch, seq)
+        else:
+            self._lose(epoch.decode(), seq)
+
+    async def _look_again(self, connection: BaseConnection) -> None:
+        while True:
+            await trio.sleep(self._limits.look_seconds)
+            await self._look(connection, "")
+
+    def _lose(self, epoch: str, seq: int) -> None:
+        """What was appended up to a hint is in the log, and was not heard."""
+        self.epoch, self._seq = epoch, seq
+        self._tail.lose()
+        self._heard.unpark_all()
+
+    def _is_sharded(self, connection: BaseConnection | None) -> bool:
+        version = (connection and connection.server_version) or "0"
+        return self._address.is_cluster and int(version.partition(".")[0]) >= 7
+
+    def _came_back(self, connection: BaseConnection) -> None:
+        if self._away_since != -math.inf:
+            logger.warning("%s is back after %.1f s", self._address, trio.current_time() - self._away_since)
+            self._away_since = -math.inf
+        self.connection = connection
+        self._changed.unpark_all()
+
+    def _went_away(self) -> None:
+        self.connection = None
+        if self._away_since == -math.inf:
+            self._away_since = trio.current_time()
+            logger.warning("%s is away: %s", self._address, self._trouble)
+
+
+def _say_once(started: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+    if not started.is_set():
+        started.set()
+        task_status.started(None)
+
+
+def events_of(epoch: str, channel: str, first: int, rows: Sequence[Row]) -> list[Event]:
+    """Make events of rows, of which the first has this offset."""
+    return [
+        Event(Cursor(epoch, offset), channel, name, json, key, at)
+        for offset, (at, name, json, key) in enumerate(rows, first)
+    ]
+
+
+def draw_epoch() -> str:
+    """A new epoch, should Redis need one."""
+    return secrets.token_urlsafe(6)
+
+
+def translate(error: Exception | None, address: RedisAddress) -> LogError:
+    """Say in our terms what coredis reports, and what to do about it."""
+    said = str(error) or type(error).__name__
+    if error is None or isinstance(error, AWAY):
+        return LogAway(f"{address} cannot be reached: {said}")
+    if isinstance(error, AuthenticationError | AuthorizationError) or any(words in said for words in NOT_ALLOWED):
+        return LogError(f"{address} does not allow it: {said}; the documentation lists the rights that a user needs")
+    if "OOM" in said or "maxmemory" in said:
+        return LogFull(f"{address}: no memory left (maxmemory); nothing was stored")
+    if FORM_DIFFERS in said:
+        return LogBroken(f"{address} has a log of another form: {said}; all processes need the same ?partitions=")
+    if isinstance(error, WrongTypeError):
+        return LogBroken(f"{address}: something else has a key of the log's: {said}; use another ?prefix=")
+    return LogError(f"{address}: {said}")

@@ -1,0 +1,192 @@
+"""The door: reads a connection's first request head, and decides who serves it.
+
+A WebSocket or an event stream on a URL of Triolet's is served straight on its stream; everything else goes to
+Hypercorn, the bytes read so far first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import unquote
+
+import trio
+
+from ..limits import Limits
+from ..sockets.stream import STREAM_KEY, ClientStream
+from ..wire.handshake import Upgrade, refusal, upgrade
+from ..wire.http_head import BadRequest, Framing, Head, read_head, split_head
+
+__all__ = ["Door", "Upgrades"]
+
+Serve: TypeAlias = Callable[[], Awaitable["bytes | None"]]
+"""Serves a connection to its end, or returns what is for Hypercorn to read."""
+
+READ_BYTES = 1 << 16
+_NO_BODY = Framing(0, False)
+
+NEWCOMERS = 2
+"""How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
+and when thousands come back at once the live clients would wait for all of them. (Those whose head is there when they
+are accepted are bounded by how many the worker accepts at once.)"""
+
+
+class Upgrades(Protocol):
+    """Who serves WebSockets and event streams straight on their stream: an app's Triolet."""
+
+    def find(self, scope: dict[str, Any]) -> Any:
+        """The request as the app knows it, if its URL is one of Triolet's own; else None."""
+
+    async def serve_websocket(
+        self, request: Any, upgrade: Upgrade, stream: Any, first: bytes, again: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Serve a WebSocket, until it ends. ``again`` makes the request's scope anew."""
+
+    async def serve_events(self, request: Any, stream: Any, first: bytes) -> bytes | None:
+        """Serve an event stream until it ends; or refuse it, and return ``first`` if the client may ask on."""
+
+
+class Door:
+    """One for a server.
+
+    Args:
+        limits: ``header_bytes`` and ``header_seconds`` bound what is read here.
+        upgrades: looked up for each WebSocket and event stream; None where the app has no Triolet.
+        hypercorn: serves everything else, given the stream and the bytes read so far.
+        root_path: what ASGI calls so.
+        state: what the app's lifespan left for its requests.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        upgrades: Callable[[], Upgrades | None],
+        hypercorn: Callable[[ClientStream, bytes], Awaitable[None]],
+        root_path: str = "",
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._limits = limits
+        self._upgrades = upgrades
+        self._hypercorn = hypercorn
+        self._root_path = root_path
+        self._state = {} if state is None else state
+        self._waiting: set[trio.CancelScope] = set()
+        self._newcomers = trio.Semaphore(NEWCOMERS)
+        self._closed = False
+
+    async def serve(self, stream: ClientStream) -> None:
+        """Serve a connection until it ends. The caller closes it."""
+        # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
+        rest = await (await self._let_in(stream))()
+        if rest is not None:
+            await self._hypercorn(stream, rest)
+
+    async def _let_in(self, stream: ClientStream) -> Serve:
+        """Read the first request's head, and return who serves it."""
+        try:
+            return await self._choose(stream)
+        except BadRequest as error:
+            return partial(self._refuse, stream, error)
+
+    async def _choose(self, stream: ClientStream) -> Serve:
+        data, rest = await self._read_head(stream)
+        if not data:
+            return _nothing
+        if len(self._waiting) >= NEWCOMERS or self._newcomers.value < NEWCOMERS:
+            async with self._newcomers:
+                pass  # it lets others run
+        head = read_head(data)
+        wanted = upgrade(head.headers, method=head.method, http_version=head.http_version)
+        upgrades = self._upgrades() if wanted is not None or _asks_for_events(head) else None
+        request = None if upgrades is None else upgrades.find(self.scope(stream, head))
+        if request is None or upgrades is None:
+            return partial(self._hypercorn, stream, data + rest)
+        if wanted is None:
+            return partial(upgrades.serve_events, request, stream, rest)
+        return partial(upgrades.serve_websocket, request, wanted, stream, rest, _Again(self, stream, data).scope)
+
+    async def _read_head(self, stream: ClientStream) -> tuple[bytes, bytes]:
+        """The request's head and what came behind it; two empty ones where the client was too slow, or went."""
+        # Mostly the request has come by now; an empty line before it is to be ignored (RFC 9112 section 2.2).
+        data = stream.receive_now(READ_BYTES).lstrip(b"\r\n")
+        size = split_head(data, self._limits.header_bytes) if data else None
+        if size is not None:
+            return data[:size], data[size:]
+        patience = self._limits.goodbye_seconds if self._closed else self._limits.header_seconds
+        with trio.move_on_after(patience) as scope:
+            self._waiting.add(scope)
+            try:
+                while chunk := await stream.receive_some(READ_BYTES):
+                    data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
+                    size = split_head(data, self._limits.header_bytes)
+                    if size is not None:
+                        return data[:size], data[size:]
+            finally:
+                self._waiting.discard(scope)
+        return b"", b""
+
+    def close(self) -> None:
+        """End the connections that have not asked for anything yet. Those that come later have less time for it."""
+        self._closed = True
+        for scope in list(self._waiting):
+            scope.cancel()
+
+    def scope(self, stream: ClientStream, head: Head) -> dict[str, Any]:
+        """A request in ASGI's words; an upgrade is the GET request that it is."""
+        path, _, query = head.target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"spec_version": "2.3", "version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "https" if stream.secure else "http",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": self._root_path,
+            "headers": head.headers,
+            "client": _address(stream.socket.getpeername()),
+            "server": _address(stream.socket.getsockname()),
+            "state": {**self._state, STREAM_KEY: stream},
+            "extensions": {},
+        }
+
+    async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
+        """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
+        with trio.move_on_after(self._limits.goodbye_seconds):
+            await stream.send_all(refusal(error.status, error.headers))
+            await stream.send_eof()
+            while await stream.receive_some(READ_BYTES):
+                pass
+
+
+class _Again:
+    """What a connection keeps of its request: the head as it came, a tenth of a scope's size."""
+
+    __slots__ = ("_door", "_head", "_stream")
+
+    def __init__(self, door: Door, stream: ClientStream, head: bytes) -> None:
+        self._door = door
+        self._stream = stream
+        self._head = head
+
+    def scope(self) -> dict[str, Any]:
+        """The request's scope, made anew."""
+        return self._door.scope(self._stream, read_head(self._head))
+
+
+async def _nothing() -> None:
+    """The client asked for nothing."""
+
+
+def _asks_for_events(head: Head) -> bool:
+    """Whether a request asks for an event stream, and for nothing else that would be Hypercorn's to answer."""
+    if head.method != b"GET" or head.http_version != b"1.1" or head.framing != _NO_BODY:
+        return False
+    names = [name for name, value in head.headers if name != b"accept" or b"text/event-stream" in value.lower()]
+    return b"accept" in names and b"expect" not in names and b"upgrade" not in names
+
+
+def _address(name: Any) -> tuple[str, int] | None:
+    return name[:2] if isinstance(name, tuple) else None

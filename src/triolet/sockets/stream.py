@@ -1,0 +1,81 @@
+"""A link and its outlet as a Trio stream: what Hypercorn is given to write through."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import trio
+
+from ..budget import Budget
+from .link import Link
+from .outlet import LinkOutlet
+
+__all__ = ["BUDGET_KEY", "DRAINING_KEY", "LEAVE_KEY", "METRICS_KEY", "STREAM_KEY", "ClientStream"]
+
+STREAM_KEY = "triolet.stream"
+"""Where an ASGI scope's ``state`` holds the stream beneath, on a server of ours."""
+
+
+DRAINING_KEY = "triolet.draining"
+"""Where the ``state`` of an app's lifespan holds the event that the server drains."""
+
+BUDGET_KEY = "triolet.budget"
+"""And where it holds the memory budget of the server's process."""
+
+LEAVE_KEY = "triolet.leave"
+"""And the seconds within which a server that drains is to have asked everybody to leave."""
+
+METRICS_KEY = "triolet.counters"
+"""And the counters of the process."""
+
+
+class ClientStream(trio.abc.HalfCloseableStream):
+    """Everything Hypercorn writes goes through the same outlet as everything that Triolet writes.
+
+    ``send_all`` may be cancelled without harm: what was begun is finished before any later byte.
+    """
+
+    __slots__ = ("_lock", "outlet", "socket")
+
+    secure = False
+    """Whether TLS is spoken on it."""
+
+    def __init__(self, link: Link, budget: Budget) -> None:
+        self.socket = link
+        """Under the name by which Hypercorn asks for addresses."""
+        self.outlet = LinkOutlet(link, budget)
+        self._lock: trio.Lock | None = None
+
+    @property
+    def protocol(self) -> str | None:
+        """What TLS has agreed on: ``"h2"``, ``"http/1.1"``, or nothing."""
+        return None
+
+    async def send_all(self, data: Any) -> None:
+        if self._lock is None:
+            self._lock = trio.Lock()
+        async with self._lock:
+            await self.outlet.send_all(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.outlet.drained()
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """What has come already, if one can say; nothing else is lost."""
+        return self.socket.receive_now(max_bytes)
+
+    def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes]:
+        return self.socket.receive_some(max_bytes or 1 << 16)
+
+    async def send_eof(self) -> None:
+        await self.outlet.drained()
+        self.socket.send_eof()
+
+    async def aclose(self) -> None:
+        self.socket.close()
+        await trio.lowlevel.checkpoint()
+
+    def abort(self) -> None:
+        """Reset the connection at once."""
+        self.outlet.abort()

@@ -1,0 +1,329 @@
+"""The log in one SQLite file: survives a restart, needs no server."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+import trio
+
+from ..clock import wall_time
+from ..errors import LogBusy, LogError, NotServingError, where
+from ..event import Cursor, Draft, Event
+from ..limits import Limits
+from ..log.contract import EventLog, Page
+from ..log.tail import Tail
+from .changes import last_change, read_news
+from .file import mark_clean, prepare, read_head, read_page
+from .thread import Handover, SqliteThread
+from .watch import watching
+from .writer import Append, Writer, Written
+
+__all__ = ["SqliteLog"]
+
+logger = logging.getLogger("triolet.log")
+
+T = TypeVar("T")
+
+GROUP_DRAFTS: Final = 256
+"""Most drafts in one transaction (an append of more has one of its own): beyond, no rate is gained."""
+
+GROUP_BYTES: Final = 4 << 20
+"""And the bytes of their data: about what SQLite lets a WAL grow to (1,000 pages) before it checkpoints."""
+
+READERS: Final = 2
+"""Connections to read with, a thread each: a page that must come from a slow disk does not hold up all."""
+
+REST_SECONDS: Final = 0.005
+"""Between two looks for what other processes have committed, while something is being committed all the time."""
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+"""Where Linux says which life of the machine this is."""
+
+
+class SqliteLog(EventLog):
+    """Keep channels in one SQLite file (with ``-wal`` and ``-shm`` beside it), on a local disk.
+
+    **What an acknowledgement means**: when ``append`` returns, the event is committed.
+
+    - ``synchronous="normal"``: it survives the end and any crash of this process, ``kill -9`` included. A
+      crash of the machine or a loss of power may take the last events along (those since SQLite's last
+      checkpoint). The log notices this at its next opening and begins a new epoch, so that every client is
+      told by a gap; it does so too where it cannot know that nothing was lost.
+    - ``synchronous="full"``: it survives a loss of power as well, as far as the disk keeps its word. Each
+      transaction waits for the disk.
+
+    All appends that wait are committed together, in one transaction, by one task. Epoch, offsets and dedupe
+    keys live as long as the file. Other processes of the same machine may append to the same file: offsets stay without
+    holes, and ``tail`` tells of their events as of this process's, in the order of commits, some milliseconds later.
+
+    Args:
+        path: the file; made if it does not exist, in a folder that does. Relative to the working directory
+            at this moment.
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel (of the bytes,
+            those of the data count, and the newest event stays whatever its size); ``lock_seconds``.
+        clock: what time it is, in seconds since 1970. Tests give one that they can set.
+        synchronous: ``"normal"`` or ``"full"``, see above.
+
+    Bounds: what the limits keep, per channel; rows are deleted a little later than readers stop seeing them.
+    The file does not shrink: freed pages are used again. Waiting appends hold their drafts.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = wall_time,
+        *,
+        synchronous: str = "normal",
+    ) -> None:
+        self._path = str(Path(path).absolute())
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._synchronous = synchronous
+        self._epoch = ""
+        self._tail = Tail()
+        self._is_ending = False
+        self._seen = 0
+        self._announcing = trio.Lock()
+        self._waiting: deque[_Waiting] = deque()
+        self._work = trio.lowlevel.ParkingLot()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqliteLog]:
+        """Open the file for the time of a block. At its end the appends that still wait are committed; those
+        that cannot be raise NotServingError.
+
+        Raises:
+            LogBroken: the file is not a log, or is damaged.
+            LogError: it cannot be opened; the message says why.
+        """
+        failure: BaseException | None = None
+        try:
+            with self._tail.opened():
+                async with self._connected(), trio.open_nursery() as nursery:
+                    nursery.start_soon(self._commit_all)
+                    hearing = trio.CancelScope()
+                    nursery.start_soon(self._hear_others, hearing)
+                    try:
+                        yield self
+                    except BaseException as error:
+                        failure = error  # kept out of the nursery, which would wrap it in a group
+                    self._is_ending = True
+                    self._work.unpark_all()
+                    hearing.cancel()
+        except trio.Cancelled:
+            if failure is None:
+                raise
+        if failure is not None:
+            raise failure
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Store drafts in order, all or none, and return them as events. See EventLog.
+
+        Raises:
+            LogFull: there is no room on the disk.
+            LogBusy: another process held the file for ``limits.lock_seconds`` (for a caller that came while
+                others were already waiting, up to twice that).
+            LogBroken: the file is damaged.
+            NotServingError: the log is not open, or ended before this was stored.
+        """
+        self._check_serving()
+        if not drafts:
+            await trio.lowlevel.checkpoint()
+            return []
+        mine = _Waiting(Append(channel, tuple(drafts)))
+        self._waiting.append(mine)
+        self._work.unpark_all()
+        try:
+            await mine.done.wait()
+        except trio.Cancelled:
+            with suppress(ValueError):  # it is being committed
+                self._waiting.remove(mine)
+            raise
+        if mine.error is not None:
+            raise mine.error
+        return mine.events
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        """Return the events after a cursor. See EventLog."""
+        query = partial(read_page, channel=channel, after=after, limit=limit, max_bytes=max_bytes)
+        return await self._ask(partial(query, epoch=self._epoch, now=self._clock(), limits=self._limits))
+
+    async def head(self, channel: str) -> Cursor:
+        """Return the cursor of the newest event. See EventLog."""
+        return Cursor(self._epoch, await self._ask(partial(read_head, channel=channel)))
+
+    def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
+        """Listen to what this process appends from now on. See EventLog, and Tail for the bounds."""
+        return self._tail.listen()
+
+    def _check_serving(self) -> None:
+        self._tail.check_open()
+        if self._is_ending:
+            raise NotServingError("the log is ending: nothing more is stored or read")
+
+    # --- the committer
+
+    async def _commit_all(self) -> None:
+        """Commit what waits, group by group, until the log ends."""
+        try:
+            while True:
+                if group := self._next_group():
+                    await self._commit(group)
+                elif self._is_ending:
+                    return
+                else:
+                    await self._work.park()
+        finally:
+            for waiting in self._waiting:
+                waiting.fail(NotServingError("the log ended before this was stored"))
+            self._waiting.clear()
+
+    def _next_group(self) -> list[_Waiting]:
+        """Take as many appends as fit into one transaction, at least one if there is one."""
+        group: list[_Waiting] = []
+        drafts = size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            drafts += len(first.append.drafts)
+            size += first.size
+            if group and (drafts > GROUP_DRAFTS or size > GROUP_BYTES):
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        """Store a group, announce it and answer its callers. Where it fails as a whole, each is tried alone."""
+        job = partial(self._writer.write, appends=[each.append for each in group], now=self._clock())
+        try:
+            written = await self._write_thread.run(job, to_its_end=True)
+        except LogBusy as error:
+            for each in group:
+                each.fail(LogBusy(*error.args))
+        except Exception as error:
+            if len(group) == 1:
+                group[0].fail(error)
+                return
+            for each in group:
+                await self._commit([each])
+        except BaseException:
+            for each in group:
+                each.fail(NotServingError("the log ended before this was stored"))
+            raise
+        else:
+            try:
+                await self._announce(written)
+            finally:
+                for each, outcome in zip(group, written.stored, strict=True):
+                    each.succeed(outcome.events)
+
+    # --- the tail, of all processes
+
+    async def _announce(self, written: Written) -> None:
+        """Announce what was committed here, behind what others have committed before."""
+        async with self._announcing:
+            if self._seen < written.first - 1:
+                await self._read_news(written.first - 1)
+            if self._seen < written.last:  # else it was read as news
+                self._seen = written.last
+                self._tail.announce([event for outcome in written.stored for event in outcome.new])
+
+    async def _hear_others(self, scope: trio.CancelScope) -> None:
+        """Announce what others commit."""
+        with scope, watching(self._path) as watch:
+            while True:
+                await self._look()
+                await trio.sleep(REST_SECONDS)
+                if not watch.forget():
+                    await self._look()  # what was written before may have been committed just now
+                    await watch.changed()
+
+    async def _look(self) -> None:
+        async with self._announcing:
+            await self._read_news()
+
+    async def _read_news(self, upto: int | None = None) -> None:
+        """Announce what was committed after what was announced last. Where it cannot be read, listeners are told."""
+        try:
+            while upto is None or self._seen < upto:
+                job = partial(read_news, epoch=self._epoch, seen=self._seen, upto=upto)
+                news = await self._next_reader().run(job)
+                if news is None:
+                    return
+                if news.lost:
+                    self._tail.lose()
+                self._seen = news.seen
+                self._tail.announce(news.events)
+        except NotServingError:
+            pass  # it is the end
+        except LogError as error:
+            logger.error("cannot read what other processes have stored: %s", where(error))
+            self._tail.lose()
+
+    # --- connections
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[None]:
+        """Open one connection to write and some to read."""
+        async with AsyncExitStack() as stack:
+            handover = Handover()
+            trio.lowlevel.add_instrument(handover)
+            stack.callback(trio.lowlevel.remove_instrument, handover)
+            start = partial(SqliteThread.started, self._path, self._limits.lock_seconds, handover)
+            self._write_thread = await stack.enter_async_context(start())
+            boot = _boot_id()
+            job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot)
+            self._epoch = await self._write_thread.run(job)
+            self._seen = await self._write_thread.run(last_change)
+            self._writer = Writer(self._path, self._epoch, boot if self._synchronous == "normal" else "", self._limits)
+            self._is_ending = False
+            self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(READERS)])
+            yield
+            # Left out when cancelled or locked: the mark that stays is only the more careful one.
+            with suppress(LogError):
+                await self._write_thread.run(mark_clean)
+
+    async def _ask(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Run a query in the reader that was asked least recently."""
+        self._check_serving()
+        return await self._next_reader().run(job)
+
+    def _next_reader(self) -> SqliteThread:
+        self._read_threads.rotate()
+        return self._read_threads[0]
+
+
+class _Waiting:
+    """An append on its way: what is to be stored, and then what became of it."""
+
+    __slots__ = ("append", "done", "error", "events", "size")
+
+    def __init__(self, append: Append) -> None:
+        self.append = append
+        self.size = sum([len(draft.json) for draft in append.drafts])
+        self.done = trio.Event()
+        self.events: list[Event] = []
+        self.error: Exception | None = None
+
+    def succeed(self, events: list[Event]) -> None:
+        self.events = events
+        self.done.set()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.done.set()
+
+
+def _boot_id() -> str:
+    """Tell this life of the machine from others; empty where the system does not say."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

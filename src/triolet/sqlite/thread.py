@@ -1,0 +1,148 @@
+"""One connection to a SqliteLog's file, with the worker thread that apsw gives it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import apsw
+import apsw.aio
+import trio
+
+from ..errors import LogBusy, LogError, NotServingError
+from .file import translate
+
+__all__ = ["Handover", "SqliteThread"]
+
+T = TypeVar("T")
+
+LOCK_DELAYS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""Seconds between attempts at a locked file, the last for all further ones. SQLite's own are like these."""
+
+
+HANDOVER_AFTER: Final = 0.002
+"""Seconds of real time that a job may be under way, in a busy loop, before the loop makes room for it."""
+
+HANDOVER_SECONDS: Final = 50e-6
+"""How long it makes room, once in a pass of the scheduler: about what it takes to wake a thread."""
+
+
+class Handover(trio.abc.Instrument):
+    """Let the threads have the GIL while Trio's thread is busy.
+
+    A thread that waits for the GIL asks for it after 5 ms, but begins to count anew each time that it was free
+    for a moment: and a busy Trio lets go of it at every look for I/O, for some microseconds, much less than it
+    takes to wake a thread. So a waiting one can starve; appends were seen to take 2 s and more. While a job is
+    under way and the loop has no idle moment, this leaves one in each pass.
+    """
+
+    def __init__(self) -> None:
+        self._jobs = 0
+        self._since = 0.0
+
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """Say that a job is under way in a thread, for the time of a block."""
+        if not self._jobs:
+            self._since = time.perf_counter()
+        self._jobs += 1
+        try:
+            yield
+        finally:
+            self._jobs -= 1
+            self._since = time.perf_counter()
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Called by Trio in each pass; ``timeout`` is 0 when there is more to do at once."""
+        if self._jobs and not timeout and time.perf_counter() - self._since > HANDOVER_AFTER:
+            time.sleep(HANDOVER_SECONDS)
+
+
+class SqliteThread:
+    """Run functions on a connection, one after the other, while Trio goes on.
+
+    A function gets the connection and uses it as if there were no Trio. Waiting for a locked file happens
+    here, on Trio's clock, and not in the thread: so no thread ever waits for anything but the disk.
+    """
+
+    def __init__(self, connection: apsw.AsyncConnection, path: str, lock_seconds: float, handover: Handover) -> None:
+        self._connection = connection
+        self._path = path
+        self._lock_seconds = lock_seconds
+        self._handover = handover
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, path: str, lock_seconds: float, handover: Handover) -> AsyncIterator[SqliteThread]:
+        """Connect for the time of a block; the thread ends with it.
+
+        Raises:
+            LogError: there is no such folder, or it is not allowed.
+        """
+        if not Path(path).parent.is_dir():
+            raise LogError(f"{path} cannot be opened: make the folder {Path(path).parent} first")
+        # Neither shield can hang: the thread is never made to wait, and what SQLite is at when it is told to
+        # close is interrupted, or one commit. Without them a cancellation would leave a thread behind, and
+        # that thread would keep the process from ending.
+        with trio.CancelScope(shield=True), handover.wanted(), _set(apsw.async_controller, apsw.aio.Trio):
+            try:
+                connection = await apsw.Connection.as_async(path)
+            except apsw.Error as error:
+                raise translate(error, path) from error
+        try:
+            yield cls(connection, path, lock_seconds, handover)
+        finally:
+            with trio.CancelScope(shield=True), handover.wanted():
+                await connection.aclose()
+
+    async def run(self, job: Callable[[apsw.Connection], T], *, to_its_end: bool = False) -> T:
+        """Run a function in the thread, again for as long as it finds the file locked, and return its result.
+
+        Args:
+            to_its_end: do not interrupt it when cancelled (the waits between attempts still are), so that the
+                caller learns what became of it.
+
+        Raises:
+            LogBusy: the file was locked for ``lock_seconds``.
+            LogError: whatever else SQLite reports.
+            NotServingError: the connection is closed.
+
+        Cancellation: what the function did not commit is undone.
+        """
+        give_up_at = trio.current_time() + self._lock_seconds
+        attempt = 0
+        while True:
+            try:
+                return await self._try(job, to_its_end)
+            except apsw.BusyError as error:
+                delay = LOCK_DELAYS[min(attempt, len(LOCK_DELAYS) - 1)]
+                if trio.current_time() + delay > give_up_at:
+                    problem = f"{self._path} was locked by another process for {self._lock_seconds} s"
+                    raise LogBusy(problem) from error
+            except apsw.ConnectionClosedError as error:
+                raise NotServingError("the log has ended") from error
+            except apsw.Error as error:
+                raise translate(error, self._path) from error
+            attempt += 1
+            await trio.sleep(delay)
+
+    async def _try(self, job: Callable[[apsw.Connection], T], to_its_end: bool) -> T:
+        # Without a deadline of apsw's own: it would take Trio's, and raise TooSlowError out of the thread into
+        # a `move_on_after` that expects to be cancelled.
+        with self._handover.wanted(), _set(apsw.aio.deadline, math.inf), trio.CancelScope(shield=to_its_end):
+            result = await self._connection.async_run(job, self._connection)
+        return cast("T", result)
+
+
+@contextmanager
+def _set(variable: ContextVar[Any], value: object) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)

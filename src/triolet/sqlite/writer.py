@@ -1,0 +1,271 @@
+"""How a SqliteLog appends and forgets: one transaction for a group of appends, in the writer's worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from ..event import Cursor, Draft, Event
+from ..limits import Limits
+from .changes import ADD_CHANGES, TRIM_CHANGES
+from .file import events_of, transaction
+from .watch import ring
+
+__all__ = ["Append", "Stored", "Writer", "Written"]
+
+PRUNE_ROWS: Final = 256
+"""Rows that a transaction may delete besides twice those it inserts: so retention always catches up."""
+
+SWEEP_CHANNELS: Final = 16
+"""Channels that a transaction may prune although nothing is appended to them."""
+
+SWEEPS: Final = 64
+"""Looks for channels that nobody appends to and that have grown old, in ``limits.keep_seconds``."""
+
+CHUNKS: Final = (64, 16, 4, 1)
+"""Rows that one INSERT takes: few steps for any number of rows, and few statements to keep prepared."""
+
+_MARK_UNSYNCED: Final = "UPDATE log SET unsynced_boot = ?"
+_FIND: Final = """
+SELECT
+    (SELECT unsynced_boot FROM log),
+    (SELECT ifnull(max(id), 0) FROM channels),
+    (SELECT ifnull(max(number), 0) FROM changes),
+    (
+        SELECT json_group_array(json_array(c.id, c.name, c.head, c.oldest, c.total, c.dropped, c.oldest_at))
+        FROM json_each(?) AS wanted CROSS JOIN channels AS c ON c.name = wanted.value
+    )"""
+_FIND_REPEATED: Final = """
+SELECT json_group_array(
+    json_array(e.channel, e.dedupe, json_array(e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at))
+)
+FROM json_each(?) AS wanted CROSS JOIN events AS e
+ON e.channel = wanted.value ->> 0 AND e.dedupe = wanted.value ->> 1"""
+_FIND_AGED: Final = """
+SELECT json_group_array(json_array(id, name, head, oldest, total, dropped, oldest_at))
+FROM (SELECT * FROM channels WHERE oldest_at < ? ORDER BY oldest_at LIMIT ?)"""
+_FIND_FIRST_KEPT: Final = """
+SELECT offset, at, before FROM events
+WHERE channel = ? AND offset >= ? AND offset < ? AND at >= ? AND (before >= ? OR offset = ?)
+ORDER BY offset LIMIT 1"""
+_FIND_ONE: Final = "SELECT offset, at, before FROM events WHERE channel = ? AND offset = ?"
+_PRUNE: Final = "DELETE FROM events WHERE channel = ? AND offset >= ? AND offset < ?"
+_ADD_EVENTS: Final = {n: f"INSERT INTO events VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * n)}" for n in CHUNKS}
+_SAVE_CHANNELS: Final = {
+    n: f"""
+INSERT INTO channels VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * n)}
+ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, total = excluded.total,
+    dropped = excluded.dropped, oldest_at = excluded.oldest_at"""
+    for n in CHUNKS
+}
+
+
+class Append(NamedTuple):
+    """What one caller wants stored: all of it or none."""
+
+    channel: str
+    drafts: Sequence[Draft]
+
+
+class Stored(NamedTuple):
+    """What became of it: its events, and those of them that are new."""
+
+    events: list[Event]
+    new: list[Event]
+
+
+class Written(NamedTuple):
+    """What became of a group: in order, and which changes it is of those that all processes count."""
+
+    stored: list[Stored]
+    first: int
+    last: int
+
+
+class Writer:
+    """Write transactions of one epoch. Offsets come from the file, never from a counter here.
+
+    Args:
+        path: of the file, whose watchers are told.
+        epoch: the log's.
+        boot: marks the file as not safe from a loss of power; empty where every commit is synced.
+        limits: what is kept.
+    """
+
+    def __init__(self, path: str, epoch: str, boot: str, limits: Limits) -> None:
+        self._path = path
+        self._epoch = epoch
+        self._boot = boot
+        self._limits = limits
+        self._next_sweep = 0.0
+
+    def write(self, db: apsw.Connection, appends: Sequence[Append], now: float) -> Written:
+        """Store all appends in one transaction, and delete what the limits no longer keep."""
+        with transaction(db):
+            batch = _Batch(db, self._epoch, now, appends)
+            if self._boot and batch.unsynced_boot != self._boot:
+                db.execute(_MARK_UNSYNCED, (self._boot,))
+            stored = [batch.place(append) for append in appends]
+            _insert(db, _ADD_EVENTS, batch.rows)
+            changes = batch.changes()
+            if changes:
+                _insert(db, ADD_CHANGES, changes)
+                db.execute(TRIM_CHANGES, (changes[-1][0],))
+            pruning = _Pruning(db, self._limits, now, 2 * len(batch.rows) + PRUNE_ROWS)
+            pruning.prune_large(batch.channels.values())
+            _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
+            if now >= self._next_sweep and pruning.sweep():
+                self._next_sweep = now + self._limits.keep_seconds / SWEEPS
+        if changes:
+            ring(self._path)
+        return Written(stored, batch.last_change + 1, batch.last_change + len(changes))
+
+
+class _Channel(msgspec.Struct, array_like=True):
+    """A row of ``channels``, for the time of one transaction."""
+
+    id: int
+    name: str
+    head: int = 0
+    oldest: int = 1
+    total: int = 0
+    dropped: int = 0
+    oldest_at: float | None = None
+
+
+_row_of = msgspec.structs.astuple
+_encode = msgspec.json.Encoder().encode
+_decode_channels = msgspec.json.Decoder(list[_Channel]).decode
+_decode_repeated = msgspec.json.Decoder(list[tuple[int, str, msgspec.Raw]]).decode
+
+
+class _Batch:
+    """The rows that one transaction inserts, and the channels it touches."""
+
+    def __init__(self, db: apsw.Connection, epoch: str, now: float, appends: Sequence[Append]) -> None:
+        self._epoch = epoch
+        self._now = now
+        self.rows: list[tuple[int, int, int, float, str, str | None, str | None, bytes]] = []
+        names = {append.channel: None for append in appends}
+        ((self.unsynced_boot, last_id, self.last_change, known),) = db.execute(_FIND, (_encode(list(names)).decode(),))
+        self.channels = {channel.name: channel for channel in _decode_channels(known)}
+        for name in names:
+            if name not in self.channels:
+                last_id += 1
+                self.channels[name] = _Channel(last_id, name)
+        self._heads = {channel.id: channel.head for channel in self.channels.values()}
+        self._first = self._find_repeated(db, appends)
+
+    def changes(self) -> list[tuple[int, int, int, int]]:
+        """The rows that tell other processes what was placed."""
+        grown = [channel for channel in self.channels.values() if channel.head > self._heads[channel.id]]
+        return [
+            (number, channel.id, self._heads[channel.id] + 1, channel.head)
+            for number, channel in enumerate(grown, self.last_change + 1)
+        ]
+
+    def _find_repeated(self, db: apsw.Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
+        """Look up those drafts' ``dedupe`` keys that the channels remember."""
+        wanted = [
+            (self.channels[append.channel].id, draft.dedupe)
+            for append in appends
+            for draft in append.drafts
+            if draft.dedupe is not None
+        ]
+        if not wanted:
+            return {}
+        ((found,),) = db.execute(_FIND_REPEATED, (_encode(wanted).decode(),))
+        names = {channel.id: channel.name for channel in self.channels.values()}
+        return {
+            (names[number], dedupe): events_of(self._epoch, names[number], b"[" + bytes(row) + b"]")[0]
+            for number, dedupe, row in _decode_repeated(found)
+        }
+
+    def place(self, append: Append) -> Stored:
+        """Give drafts their offsets; of a repeated ``dedupe``, take the first event."""
+        channel = self.channels[append.channel]
+        stored = Stored([], [])
+        for draft in append.drafts:
+            event = self._first.get((channel.name, draft.dedupe)) if draft.dedupe is not None else None
+            if event is None:
+                event = self._add(channel, draft)
+                stored.new.append(event)
+            stored.events.append(event)
+        return stored
+
+    def _add(self, channel: _Channel, draft: Draft) -> Event:
+        name, key, dedupe, json, now = draft.name, draft.key, draft.dedupe, draft.json, self._now
+        channel.head += 1
+        self.rows.append((channel.id, channel.head, channel.total, now, name, key, dedupe, json))
+        channel.total += len(json)
+        if channel.oldest_at is None:
+            channel.oldest_at = now
+        event = Event(Cursor(self._epoch, channel.head), channel.name, name, json, key, now)
+        if dedupe is not None:
+            self._first[channel.name, dedupe] = event
+        return event
+
+
+class _Pruning:
+    """Delete what the limits do not keep, at most ``budget`` rows in one transaction."""
+
+    def __init__(self, db: apsw.Connection, limits: Limits, now: float, budget: int) -> None:
+        self._db = db
+        self._limits = limits
+        self._too_old = now - limits.keep_seconds
+        self._budget = budget
+
+    def prune_large(self, channels: Iterable[_Channel]) -> None:
+        """Prune channels that hold so much too much that deleting it is worth the statements."""
+        for channel in channels:
+            if self._is_large(channel):
+                self._prune(channel)
+
+    def sweep(self) -> bool:
+        """Prune channels whose oldest event is too old. Return whether these were all."""
+        ((found,),) = self._db.execute(_FIND_AGED, (self._too_old, SWEEP_CHANNELS))
+        aged = _decode_channels(found)
+        for channel in aged:
+            self._prune(channel)
+        _insert(self._db, _SAVE_CHANNELS, [_row_of(channel) for channel in aged])
+        return len(aged) < SWEEP_CHANNELS and self._budget > 0
+
+    def _is_large(self, channel: _Channel) -> bool:
+        limits = self._limits
+        count, size = channel.head - channel.oldest + 1, channel.total - channel.dropped
+        return count > limits.keep_events + min(limits.keep_events // 8 + 16, PRUNE_ROWS) or (
+            count > 1 and size > limits.keep_bytes + limits.keep_bytes // 8
+        )
+
+    def _prune(self, channel: _Channel) -> None:
+        start = channel.oldest
+        end = min(start + max(self._budget, 0), channel.head + 1)
+        kept = self._first_kept(channel, end)
+        if kept is None and end <= channel.head:
+            kept = next(self._db.execute(_FIND_ONE, (channel.id, end)))
+        channel.oldest, channel.oldest_at, channel.dropped = kept or (end, None, channel.total)
+        self._db.execute(_PRUNE, (channel.id, start, channel.oldest))
+        self._budget -= channel.oldest - start
+
+    def _first_kept(self, channel: _Channel, end: int) -> tuple[int, float, int] | None:
+        """Find offset, time and ``before`` of the first row before ``end`` that the limits keep.
+
+        Of the limit in bytes, the newest event is excepted. What is read here is deleted, but for one row.
+        """
+        start = max(channel.oldest, channel.head - int(self._limits.keep_events) + 1)
+        too_much = channel.total - self._limits.keep_bytes
+        bindings = (channel.id, start, end, self._too_old, too_much, channel.head)
+        return next(self._db.execute(_FIND_FIRST_KEPT, bindings), None)
+
+
+def _insert(db: apsw.Connection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows in as few steps as their number allows."""
+    start = 0
+    for chunk in CHUNKS:
+        while len(rows) - start >= chunk:
+            db.execute(statements[chunk], tuple(chain.from_iterable(rows[start : start + chunk])))
+            start += chunk

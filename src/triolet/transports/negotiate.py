@@ -1,0 +1,178 @@
+"""What a request on a channel's URL asks for, and whether it may: the part all four transports share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from enum import Enum
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+import trio
+
+from ..errors import CursorError, TrioletError
+from ..event import Cursor
+from ..limits import Limits
+from ..sockets.outlet import BufferedOutlet, Outlet
+from ..sockets.stream import STREAM_KEY
+
+__all__ = [
+    "STREAM_KEY",
+    "Ask",
+    "AskError",
+    "Headers",
+    "Scope",
+    "Transport",
+    "aborter",
+    "check_origin",
+    "header",
+    "middleware_between",
+    "parse_after",
+    "parse_ask",
+    "with_outlet",
+]
+
+Scope: TypeAlias = "dict[str, Any]"
+Headers: TypeAlias = "list[tuple[bytes, bytes]]"
+
+
+class Transport(Enum):
+    """How events reach a client."""
+
+    WEBSOCKET = "websocket"
+    SSE = "sse"
+    LONG_POLL = "long poll"
+    SHORT_POLL = "short poll"
+
+
+class AskError(TrioletError):
+    """The request is refused: ``status``, and for the client a word that says what was wrong, and a sentence."""
+
+    def __init__(self, status: int, error: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+
+    @property
+    def body(self) -> bytes:
+        return msgspec.json.encode({"error": self.error, "message": str(self)})
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a request asks for: a transport, the cursor to go on from (None: from now), seconds to wait."""
+
+    transport: Transport
+    after: Cursor | None
+    wait: float = 0
+
+
+def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
+    """Negotiate: one URL, four transports.
+
+    ``Accept: text/event-stream`` asks for SSE, ``?wait=`` for a long poll. The cursor is the ``Last-Event-ID``
+    header's (a browser that comes back sends it), else that of ``?after=``.
+
+    Raises:
+        AskError: 400; the cursor or the wait has no known form.
+    """
+    query = _query(scope)
+    after = _after(header(scope, b"last-event-id"), query)
+    if upgrade:
+        return Ask(Transport.WEBSOCKET, after)
+    if _accepts_event_stream(scope):
+        return Ask(Transport.SSE, after)
+    wait = _wait(query["wait"], limits) if "wait" in query else 0
+    if wait:
+        return Ask(Transport.LONG_POLL, after, wait)
+    return Ask(Transport.SHORT_POLL, after)
+
+
+def check_origin(scope: Scope, origins: Collection[str], *, always: bool) -> None:
+    """Refuse a page of another site: the Origin must be our own or a listed one, exactly.
+
+    A request without an Origin does not come from a page. SSE and polls of another origin are checked when a
+    cookie comes with them (``always`` False): without one they carry nobody's rights.
+
+    Raises:
+        AskError: 403.
+    """
+    found = [value for name, value in scope["headers"] if name == b"origin"]
+    if not found or not (always or header(scope, b"cookie")):
+        return
+    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+    own = f"{scheme}://{header(scope, b'host') or ''}"
+    origin = found[0].decode("latin-1")
+    if len(found) > 1 or origin == "null" or (origin != own and origin not in origins):
+        raise AskError(403, "origin", "this page's origin may not follow; list it in Triolet(origins=[…])")
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of a name, as text."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+async def with_outlet(outlet: Outlet, serve: Callable[[], Awaitable[None]]) -> None:
+    """Serve while the outlet runs, where it is one that needs a task of its own."""
+    if not isinstance(outlet, BufferedOutlet):
+        await serve()
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outlet.run)
+        await serve()
+        nursery.cancel_scope.cancel()
+
+
+def aborter(scope: Scope) -> Callable[[], None]:
+    """How to reset a connection that is written to through ASGI: our stream beneath, where there is one.
+
+    On another server's connection nothing can; it ends when that server finds its peer gone.
+    """
+    stream = scope.get("state", {}).get(STREAM_KEY)
+    abort: Callable[[], None] = _cannot_abort if stream is None else stream.abort
+    return abort
+
+
+def _cannot_abort() -> None:
+    """Another server's socket: what is below ends it."""
+
+
+def middleware_between(app: Any) -> bool:
+    """Whether ASGI middleware was put before a Quart app, as ``app.asgi_app = middleware(app.asgi_app)``."""
+    return "asgi_app" in vars(app)
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    """The query's first values. What is not UTF-8 is replaced, and refused later where it matters."""
+    pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return dict(reversed(pairs))
+
+
+def parse_after(scope: Scope) -> Cursor | None:
+    """The cursor that a URL asks to follow after, if it does. Raises CursorError."""
+    text = _query(scope).get("after")
+    return Cursor.parse(text) if text else None
+
+
+def _after(last_event_id: str | None, query: dict[str, str]) -> Cursor | None:
+    text = last_event_id or query.get("after")
+    if not text:
+        return None
+    try:
+        return Cursor.parse(text)
+    except CursorError as error:
+        raise AskError(400, "cursor", str(error)) from None
+
+
+def _wait(text: str, limits: Limits) -> float:
+    if not text:
+        return limits.wait_seconds
+    if len(text) <= 8 and text.replace(".", "", 1).isdecimal() and text.isascii():
+        return min(float(text), limits.wait_seconds)
+    raise AskError(400, "wait", f"wait is a number of seconds, at most {limits.wait_seconds:g}, not {text!r:.40}")
+
+
+def _accepts_event_stream(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/event-stream" in value.lower() for name, value in scope["headers"])

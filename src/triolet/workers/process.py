@@ -1,0 +1,144 @@
+"""A process that serves an app: by itself, or as one of several workers under a supervisor."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from ..errors import ConfigError
+from ..server.worker import Settings, Worker, first_of
+from .addresses import address
+from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, Control
+
+__all__ = ["serve_alone", "serve_supervised"]
+
+logger = logging.getLogger("triolet.server")
+
+COLLECT_AFTER = (5_000, 20, 100)
+"""New objects, less those that went, before the collector looks at the young ones, and how often of that at the
+older ones too (Python: 700, 10, 10). Ten thousand connections are a million objects, looked at in one go."""
+
+
+async def serve_alone(
+    app: Any, settings: Settings, listeners: list[socket.socket], status: Sequence[socket.socket]
+) -> bool:
+    """Serve until SIGTERM or SIGINT. Returns whether the app failed.
+
+    Raises:
+        ConfigError: the app did not start.
+    """
+    worker = Worker(app, settings)
+
+    async def announce() -> None:
+        await worker.started.wait()
+        calm_collector()
+        for listener in status:
+            logger.info("metrics and health on %s", address("http", listener))
+        for listener in listeners:
+            logger.info("serving on %s", address(settings.scheme, listener))
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+
+        async def stop() -> None:
+            await anext(signals)
+
+        await _beside(partial(worker.run, listeners, stop, status=status), announce)
+    logger.info("ended")
+    return worker.failed
+
+
+async def serve_supervised(app: Any, settings: Settings, control: Control) -> bool:
+    """Serve where and as long as a supervisor says; where that is gone, drain and end. Returns whether the app failed.
+
+    SIGTERM and SIGINT mean the same as its orders: who signals a whole group of processes means it once.
+
+    Raises:
+        ConfigError: the app did not start.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # that is for the supervisor
+    supervised = _Supervised(Worker(app, settings), control)
+    children = (supervised.obey, supervised.obey_signals, supervised.say_ready, supervised.say_leaving)
+    await _beside(partial(supervised.worker.run, [], supervised.told_to_stop), *children)
+    return supervised.worker.failed
+
+
+async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Awaitable[None]]) -> None:
+    """Run, and the children for as long as that takes. A ConfigError is raised as what it is, in no group."""
+    try:
+        async with trio.open_nursery() as nursery:
+            for child in children:
+                nursery.start_soon(child)
+            await run()
+            nursery.cancel_scope.cancel()
+    except* ConfigError as errors:
+        raise first_of(errors) from None
+
+
+class _Supervised:
+    """A worker and its orders."""
+
+    def __init__(self, worker: Worker, control: Control) -> None:
+        self.worker = worker
+        self._control = control
+        self._places: dict[int, list[socket.socket]] = {}
+        self._stop = trio.Event()
+        self._now = trio.Event()
+
+    async def told_to_stop(self) -> None:
+        """Wait for the order to stop; once draining, for the order to end at once."""
+        await (self._now if self.worker.draining.is_set() else self._stop).wait()
+
+    async def say_ready(self) -> None:
+        await self.worker.started.wait()
+        calm_collector()
+        self._control.say(READY)
+
+    async def say_leaving(self) -> None:
+        await self.worker.draining.wait()
+        self._control.say(LEAVING)
+
+    async def obey_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            await anext(signals)
+            self._stop.set()
+            await anext(signals)
+            self._now.set()
+
+    async def obey(self) -> None:
+        """Do what the supervisor says. Where it is gone nobody would start this worker again: that is an order to
+        stop."""
+        while (order := await self._control.hear()) is not None:
+            if order.what == ACCEPT:
+                self._places[order.place] = order.listeners
+                for listener in order.listeners:
+                    self.worker.accept_on(listener)
+            elif order.what == RELEASE:
+                for listener in self._places.pop(order.place, ()):
+                    self.worker.release(listener)
+            elif order.what == METRICS:
+                await self._tell_metrics(order.place)
+            else:
+                (self._now if order.what == NOW else self._stop).set()
+        self._stop.set()
+
+    async def _tell_metrics(self, question: int) -> None:
+        found = await self.worker.exposition()
+        self._control.say(METRICS, b"" if found is None else found[1], question)
+
+
+def calm_collector() -> None:
+    """Have Python look for cyclic garbage less often, and no longer among the modules and the app.
+
+    Connections make many objects that live long, and next to no cycles: when thousands come at once, the collector's
+    defaults took a tenth of the time, and the live clients waited.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)

@@ -1,0 +1,346 @@
+"""The supervisor: keeps so many workers serving, starts one again that has ended, and replaces them all when told to.
+
+It holds the listening sockets itself, one of each address for every worker's *place*, and lends them to the worker
+that stands there. So no socket is closed when a worker goes, however it goes: the kernel would reset the connections
+that wait in its queue. While a place is empty a neighbour serves its queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from ..server.worker import close_listener
+from .merge_metrics import merge
+
+__all__ = ["Place", "Supervisor", "WorkerProcess"]
+
+logger = logging.getLogger("triolet.supervisor")
+
+START_SECONDS = 60
+"""From a worker's start to its being ready."""
+STEADY_SECONDS = 30
+"""A worker that has served so long did not end because of what made the one before it end."""
+PAUSES = (0, 1, 2, 4, 8, 16, 32)
+"""Seconds before a place's worker is started again, while none there holds for ``STEADY_SECONDS``. After that many
+attempts the supervisor gives up."""
+MARGIN_SECONDS = 5
+"""After the grace, until workers that are still there are killed: they keep to the grace by themselves."""
+METRICS_SECONDS = 2
+"""For a worker to say its metrics."""
+
+
+class WorkerProcess(Protocol):
+    """The contract of a worker's process, as its supervisor sees it.
+
+    Attributes:
+        pid: the process.
+        number: which of the workers that live now; one that has ended leaves its number to another.
+        decided: set when it is ready, or has ended before it was.
+        left: set when it takes no new clients any more: it drains by itself, or has ended.
+        ended: set when the process is gone, with this exit ``code``.
+    """
+
+    pid: int
+    number: int
+    ready: bool
+    code: int
+    decided: trio.Event
+    left: trio.Event
+    ended: trio.Event
+
+    def accept(self, place: Place) -> None:
+        """Have it accept on a place's sockets too."""
+
+    def release(self, place: Place) -> None:
+        """Have it accept there no longer."""
+
+    def stop(self) -> None:
+        """Have it drain and end."""
+
+    def now(self) -> None:
+        """Have it end at once."""
+
+    def kill(self) -> None:
+        """End it. It has no say in that."""
+
+    async def metrics(self) -> bytes | None:
+        """Ask for its metrics, as text; None where it has none."""
+
+
+class Place:
+    """Where a worker stands: its listening sockets, one for each address, the same for each one that comes here."""
+
+    def __init__(self, number: int, listeners: Sequence[socket.socket]) -> None:
+        self.number = number
+        self.listeners = listeners
+        self.worker: WorkerProcess | None = None
+        self.stand_in: WorkerProcess | None = None
+        self.since = 0.0
+        self.attempts = 0
+        self.filling: trio.CancelScope | None = None
+
+
+class Supervisor:
+    """Runs a worker at each place.
+
+    Args:
+        places: whose listening sockets it closes at its end.
+        start: starts a worker's process, which is given a number.
+        grace: seconds that workers have to end.
+    """
+
+    def __init__(self, places: Sequence[Place], start: Callable[[int], Awaitable[WorkerProcess]], grace: float) -> None:
+        self._places = places
+        self._start_process = start
+        self._grace = grace
+        self._workers: list[WorkerProcess] = []
+        self._numbers: set[int] = set()
+        self._ending = trio.Event()
+        self._changing: trio.CancelScope | None = None
+        self._failed = False
+        self.restarts = 0
+
+    async def run(self, signals: AsyncIterator[int]) -> int:
+        """Serve until SIGTERM or SIGINT, or until it has to give up. SIGHUP replaces all workers.
+
+        Returns the exit code: 0 if all was done as it was told.
+
+        Cancellation: workers notice that nobody is there, and drain.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._obey, signals)
+                nursery.start_soon(self._begin)
+                await self._ending.wait()
+                await self._end()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._close_listeners()
+        return 1 if self._failed else 0
+
+    # --- for the operator's listener
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients should be sent here: some worker serves, and it is not the end."""
+        return not self._ending.is_set() and any(place.worker is not None for place in self._places)
+
+    async def exposition(self) -> tuple[str, bytes] | None:
+        """The metrics of all workers, each with its number as a label, and of the supervisor. A worker that does not
+        answer in time is left out."""
+        told: dict[int, bytes] = {}
+
+        async def ask(worker: WorkerProcess) -> None:
+            with trio.move_on_after(METRICS_SECONDS):
+                if (found := await worker.metrics()) is not None:
+                    told[worker.number] = found
+
+        async with trio.open_nursery() as nursery:
+            for worker in list(self._workers):
+                if worker.ready:
+                    nursery.start_soon(ask, worker)
+        serving = sum(place.worker is not None for place in self._places)
+        own = {"workers": len(self._places), "workers_serving": serving, "worker_restarts_total": self.restarts}
+        return merge(dict(sorted(told.items())), own)
+
+    # --- orders
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self._nursery.start_soon(self._replace_all)
+            elif not self._ending.is_set():
+                self._ending.set()
+            else:
+                for worker in list(self._workers):
+                    worker.now()
+
+    async def _begin(self) -> None:
+        """Fill all places. What is wrong with the app is told by the first worker alone."""
+        workers = await self._start_all()
+        if workers is None:
+            self._give_up("the workers cannot start")
+            return
+        self._stand(workers)
+        logger.info("%d workers serve", len(workers))
+
+    async def _replace_all(self) -> None:
+        """New workers at all places; when they are ready the old ones drain. If one cannot start, the old ones stay."""
+        if self._ending.is_set() or self._changing is not None or not self.ready:
+            logger.error("SIGHUP: not now, workers are being started or ended already")
+            return
+        logger.info("SIGHUP: starting %d new workers", len(self._places))
+        workers = await self._start_all()
+        if workers is not None:
+            self._stand(workers)
+            logger.info("%d new workers serve, the old ones drain", len(workers))
+        elif not self._ending.is_set():
+            logger.error("SIGHUP: the new workers could not start, and the OLD ones serve on")
+
+    def _give_up(self, why: str) -> None:
+        if not self._ending.is_set():
+            logger.critical("giving up: %s", why)
+            self._failed = True
+            self._ending.set()
+
+    async def _end(self) -> None:
+        """Have all workers drain, and see to it that they are gone in time."""
+        scopes = [self._changing, *(place.filling for place in self._places)]
+        for scope in filter(None, scopes):
+            scope.cancel()
+        self._close_listeners()  # so that each worker is the last to hold its own, and can empty the queue
+        for worker in list(self._workers):
+            worker.stop()
+        with trio.move_on_after(self._grace + MARGIN_SECONDS):
+            await self._all_ended()
+        for worker in list(self._workers):
+            logger.error("worker %d (process %d) outstayed its grace, and is killed", worker.number, worker.pid)
+            self._failed = True
+            worker.kill()
+        await self._all_ended()
+        logger.info("ended")
+
+    async def _all_ended(self) -> None:
+        while self._workers:
+            await self._workers[0].ended.wait()
+            await trio.lowlevel.checkpoint()  # so that it is taken off the list
+
+    def _close_listeners(self) -> None:
+        for place in self._places:
+            for listener in place.listeners:
+                close_listener(listener)
+
+    # --- workers
+
+    async def _start_all(self) -> list[WorkerProcess] | None:
+        """A worker for each place, ready, or none at all."""
+        workers: list[WorkerProcess] = []
+
+        async def start() -> None:
+            if (worker := await self._start()) is not None:
+                workers.append(worker)
+
+        try:
+            with trio.CancelScope() as self._changing:
+                await start()
+                if workers:
+                    async with trio.open_nursery() as nursery:
+                        for _ in self._places[1:]:
+                            nursery.start_soon(start)
+                if len(workers) == len(self._places) and not any(worker.left.is_set() for worker in workers):
+                    return workers
+        finally:
+            self._changing = None
+        for worker in workers:
+            worker.stop()
+        return None
+
+    async def _start(self) -> WorkerProcess | None:
+        """Start a worker and wait until it is ready; None where it does not get so far."""
+        number = next(number for number in range(len(self._numbers) + 1) if number not in self._numbers)
+        self._numbers.add(number)
+        try:
+            worker = await self._start_process(number)
+        except OSError as error:  # no more processes, descriptors or memory to be had now
+            self._numbers.discard(number)
+            logger.error("worker %d cannot be started: %s", number, error)
+            return None
+        except BaseException:
+            self._numbers.discard(number)
+            raise
+        self._workers.append(worker)
+        self._nursery.start_soon(self._attend, worker)
+        try:
+            with trio.move_on_after(START_SECONDS):
+                await worker.decided.wait()
+        except trio.Cancelled:
+            worker.stop()
+            raise
+        if not worker.ready:
+            worker.kill()
+        if not worker.ready and not self._ending.is_set():
+            logger.error("worker %d (process %d) did not start", worker.number, worker.pid)
+        return worker if worker.ready else None
+
+    async def _attend(self, worker: WorkerProcess) -> None:
+        """Notice that a worker leaves, and that it has ended."""
+        await worker.left.wait()
+        if not self._ending.is_set():
+            self._bereave(worker)
+        await worker.ended.wait()
+        logger.info("worker %d (process %d) has ended with %d", worker.number, worker.pid, worker.code)
+        self._workers.remove(worker)
+        self._numbers.discard(worker.number)
+        if self._ending.is_set() and worker.code:
+            self._failed = True
+
+    def _stand(self, workers: Sequence[WorkerProcess]) -> None:
+        """Put workers at the places, one each, and let those drain who stood there."""
+        old = [self._fill(place, worker) for place, worker in zip(self._places, workers, strict=True)]
+        for worker in filter(None, old):
+            worker.stop()
+
+    def _fill(self, place: Place, worker: WorkerProcess) -> WorkerProcess | None:
+        """Put a worker at a place, and have it serve the queues that nobody serves. Returns who stood there, and no
+        longer accepts."""
+        if place.filling is not None:
+            place.filling.cancel()
+        old, place.worker, place.since = place.worker, worker, trio.current_time()
+        worker.accept(place)
+        for other in filter(None, (old, place.stand_in)):
+            other.release(place)
+        place.stand_in = None
+        for other_place in self._places:
+            if other_place.worker is None and other_place.stand_in is None:
+                other_place.stand_in = worker
+                worker.accept(other_place)
+        return old
+
+    def _bereave(self, worker: WorkerProcess) -> None:
+        """A worker takes no new clients any more: neighbours serve the queues that it served, and another is started at
+        its own place."""
+        mine = next((place for place in self._places if place.worker is worker), None)
+        if mine is not None:
+            mine.worker = None
+        for place in self._places:
+            if place is mine or place.stand_in is worker:
+                worker.release(place)
+                place.stand_in = self._neighbour(place)
+                if place.stand_in is not None:
+                    place.stand_in.accept(place)
+        if mine is not None:
+            logger.error("worker %d (process %d) is gone, another is started", worker.number, worker.pid)
+            self._nursery.start_soon(self._refill, mine)
+
+    def _neighbour(self, place: Place) -> WorkerProcess | None:
+        """The next worker, round about."""
+        after = [*self._places[place.number + 1 :], *self._places[: place.number]]
+        return next((other.worker for other in after if other.worker is not None), None)
+
+    async def _refill(self, place: Place) -> None:
+        """Start a worker at a place that has none, in the end giving up."""
+        if trio.current_time() - place.since >= STEADY_SECONDS:
+            place.attempts = 0
+        with trio.CancelScope() as place.filling:
+            while place.attempts < len(PAUSES):
+                pause = PAUSES[place.attempts]
+                place.attempts += 1
+                await trio.sleep(pause)
+                self.restarts += 1
+                worker = await self._start()
+                if worker is not None and place.worker is not None:  # SIGHUP was quicker
+                    worker.stop()
+                    return
+                if worker is not None and not worker.left.is_set():
+                    place.filling = None
+                    self._fill(place, worker)
+                    return
+            self._give_up(f"the worker at place {place.number} has ended {len(PAUSES)} times in a row")
+        place.filling = None
