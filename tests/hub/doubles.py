@@ -11,7 +11,7 @@ import trio
 
 from triolet import Cursor, Draft, Event, EventLog, Gap, Limits
 from triolet.budget import Budget
-from triolet.hub import Follower, Hub, Lag, Policy, State, Step
+from triolet.hub import Follower, Hub, Lag, Policy, State, Step, Subscription
 from triolet.log import MemoryLog, Page
 from triolet.wire.codec import WEBSOCKET, Codec
 
@@ -85,7 +85,9 @@ class Client:
         self.follower: Follower
 
     async def follow(self, after: Cursor | None = None, channel: str = CHANNEL) -> Client:
-        self.follower = await self.hub.follow(channel, self.codec, self.sink, after, self, policy=self.policy)
+        self.follower = await self.hub.follow(
+            Subscription(channel, after, policy=self.policy), self.codec, self.sink, self
+        )
         return self
 
     async def read_on(self) -> list[Any]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triolet import Cursor, Limits
-from triolet.hub import Follower, Lag, State, Step, Window
+from triolet.hub import Follower, Lag, State, Step, Subscription, Window
 from triolet.wire.codec import WEBSOCKET
 
 from .doubles import Sink
@@ -25,7 +25,7 @@ class Woken(list[Follower]):
 
 
 def follower(window: Window, woken: Woken | None = None, after: Cursor | None = None) -> Follower:
-    return Follower(window, WEBSOCKET, Sink(), after, Woken() if woken is None else woken)
+    return Follower(window, Subscription(window.channel, after), WEBSOCKET, Sink(), Woken() if woken is None else woken)
 
 
 def begun(offset: int = 0) -> Window:

@@ -18,9 +18,8 @@ from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGILifespan, TrioASGIWebsocketConnection
 from werkzeug.exceptions import HTTPException
 
-from ..connection.connection import Permission
 from ..errors import LogError, where
-from ..hub import Policy
+from ..hub import Policy, Subscription
 from ..presence.statements import Member
 from ..transports.negotiate import (
     AskError,
@@ -167,8 +166,8 @@ async def _serve_http(app: Any, scope: Scope, decision: Decision, headers: Heade
     try:
         if ask.transport is Transport.SSE:
             outlet, codec = way_out(scope, send, service.budget, through_asgi=middleware_between(app))
-            permission = Permission(channel, ask.after, decision.policy, decision.member)
-            await serve_sse(service.surroundings, scope, outlet, codec, permission, headers, send)
+            subscription = Subscription(channel, ask.after, policy=decision.policy, member=decision.member)
+            await serve_sse(service.surroundings, scope, outlet, codec, subscription, headers, send)
             return
         answer = await poll(service.surroundings, channel, ask, header(scope, b"if-none-match"), decision.member)
     except LogError as error:

@@ -9,9 +9,10 @@ from typing import Any
 
 import trio
 
-from ..connection import Connection, Permission
+from ..connection import Connection
 from ..errors import LogError, where
 from ..http.http2_outlet import Http2Stream
+from ..hub import Subscription
 from ..sockets.outlet import BufferedOutlet, Outlet
 from ..sockets.stream import STREAM_KEY, ClientStream
 from ..transports import sse
@@ -161,7 +162,9 @@ class AppUpgrades:
                     takes_messages=decision.handler is not None,
                 )
                 if decision.channel is not None:
-                    await conn.add_follower(decision.channel, ask.after, None, decision.policy, decision.member)
+                    await conn.add_follower(
+                        Subscription(decision.channel, ask.after, policy=decision.policy, member=decision.member)
+                    )
                 elif not decision.raw:
                     conn.greet()
                 return conn, decision
@@ -185,7 +188,9 @@ class AppUpgrades:
                 check_origin(request.scope, service.origins, always=False)
                 ask = parse_ask(request.scope, service.limits)
                 conn = Connection(service.surroundings, outlet, SSE_CHUNKED)
-                await conn.add_follower(decision.channel, ask.after, None, decision.policy, decision.member)
+                await conn.add_follower(
+                    Subscription(decision.channel, ask.after, policy=decision.policy, member=decision.member)
+                )
                 return conn, kept
             except AskError as error:
                 return refusal_of(error, kept)
@@ -209,7 +214,7 @@ class _Follows:
         self._app = app
         self._again = again
 
-    async def __call__(self, url: str) -> Permission | None:
+    async def __call__(self, url: str) -> Subscription | None:
         asked = follow_scope(self._again(), url)
         request = None if asked is None else find(self._app, asked)
         if asked is None or request is None:
@@ -218,7 +223,7 @@ class _Follows:
         decision = await decide(self._app, request)
         if not isinstance(decision, Decision) or decision.channel is None:
             return None
-        return Permission(decision.channel, after, decision.policy, decision.member)
+        return Subscription(decision.channel, after, policy=decision.policy, member=decision.member)
 
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"

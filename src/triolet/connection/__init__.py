@@ -1,5 +1,5 @@
 """One nursery per client: reader, writer and heartbeat, each in its own file."""
 
-from .connection import Connection, Permission, Surroundings
+from .connection import Connection, Surroundings
 
-__all__ = ["Connection", "Permission", "Surroundings"]
+__all__ = ["Connection", "Surroundings"]

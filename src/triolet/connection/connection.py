@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import trio
@@ -18,7 +18,7 @@ from ..closing import CRASHED, FLOOD, GONE, LAGGING, NORMAL, RESTARTING, Closing
 from ..counters import Metrics
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor, check_channel, encode_json
-from ..hub import Follower, Hub, Lag, Policy, State, Step
+from ..hub import Follower, Hub, Lag, Policy, State, Step, Subscription
 from ..limits import Limits
 from ..presence.presence import Attendance, Session
 from ..presence.statements import Member, presence_channel
@@ -29,7 +29,7 @@ from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
 from .snapshot import ConnectionSnapshot, Happening, snapshot
 
-__all__ = ["Connection", "Permission", "Surroundings"]
+__all__ = ["Connection", "Surroundings"]
 
 logger = logging.getLogger("triolet.connection")
 
@@ -39,16 +39,6 @@ HAPPENINGS = 16
 """How many of the last notable things are remembered of a connection. Of most there are none."""
 
 FROM_THE_OLDEST = Cursor("", 0)
-
-
-class Permission(NamedTuple):
-    """What a URL's view has decided: to follow a channel, after a cursor if the URL names one, under a policy, and as
-    whom."""
-
-    channel: str
-    after: Cursor | None
-    policy: Policy | None
-    member: Member | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -120,7 +110,7 @@ class Connection:
         *,
         pings: bool = False,
         raw: Callable[[str | bytes], Any] | None = None,
-        decide: Callable[[str], Awaitable[Permission | None]] | None = None,
+        decide: Callable[[str], Awaitable[Subscription | None]] | None = None,
         takes_messages: bool = False,
     ) -> None:
         self.surroundings = surroundings
@@ -199,7 +189,7 @@ class Connection:
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         who = member if member is None or isinstance(member, Member) else Member(member)
-        await self.add_follower(channel, cursor, policy=policy, member=who)
+        await self.add_follower(Subscription(channel, cursor, policy=policy, member=who))
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. One that was not followed is no error."""
@@ -301,17 +291,12 @@ class Connection:
         if self._outbox is not None:
             self._close_outbox(self._outbox[1])
 
-    async def add_follower(
-        self,
-        channel: str,
-        after: Cursor | None,
-        url: str | None = None,
-        policy: Policy | None = None,
-        member: Member | None = None,
-    ) -> None:
+    async def add_follower(self, subscription: Subscription) -> None:
         """Follow, without asking whether one may. Raises as :meth:`follow`."""
-        policy = policy or self.surroundings.policy
-        follower = await self.hub.follow(channel, self.codec, self.outlet, after, self, url, policy)
+        if subscription.policy is None and self.surroundings.policy is not None:
+            subscription = msgspec.structs.replace(subscription, policy=self.surroundings.policy)
+        channel, after, member = subscription.channel, subscription.after, subscription.member
+        follower = await self.hub.follow(subscription, self.codec, self.outlet, self)
         self.unfollow(channel)
         if self.closing is not None:
             self.hub.leave(follower)
@@ -344,7 +329,7 @@ class Connection:
             return
         after = decided.after if after is None else after
         try:
-            await self.add_follower(decided.channel, after, url, decided.policy, decided.member)
+            await self.add_follower(msgspec.structs.replace(decided, after=after, url=url))
         except ConfigError:
             self.end(FLOOD)
 

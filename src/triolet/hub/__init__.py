@@ -5,6 +5,19 @@ from .follower import Follower, State
 from .hub import Hub, HubStatistics
 from .policies import Lag, Policy, Step
 from .replay import Reading
+from .subscription import Subscription
 from .window import Window
 
-__all__ = ["Follower", "Hub", "HubStatistics", "Lag", "Policy", "Reading", "State", "Step", "Window", "policies"]
+__all__ = [
+    "Follower",
+    "Hub",
+    "HubStatistics",
+    "Lag",
+    "Policy",
+    "Reading",
+    "State",
+    "Step",
+    "Subscription",
+    "Window",
+    "policies",
+]

@@ -10,7 +10,8 @@ import trio
 
 from ..event import Cursor
 from ..wire.codec import Codec
-from .policies import Lag, Policy, Step, holds_publishers
+from .policies import Lag, Step, holds_publishers
+from .subscription import Subscription
 
 if TYPE_CHECKING:
     from .window import Window
@@ -94,21 +95,19 @@ class Follower:
     def __init__(
         self,
         window: Window,
+        subscription: Subscription,
         codec: Codec,
         outlet: Writable,
-        after: Cursor | None,
         owner: Owner,
-        url: str | None = None,
-        policy: Policy | None = None,
     ) -> None:
         self.window = window
         self.codec = codec
         self.outlet = outlet
         self.came_at = window.cursor
-        self.position = self.came_at if after is None else after
+        self.position = self.came_at if subscription.after is None else subscription.after
         self.owner = owner
-        self.url = url
-        self.policy = policy
+        self.url = subscription.url
+        self.policy = subscription.policy
         self.state = State.BEHIND
         self.step = Step.CATCH_UP
         self.behind_since = trio.current_time()

@@ -18,8 +18,9 @@ from ..limits import Limits
 from ..log.contract import EventLog, Page
 from ..wire.codec import Codec
 from .follower import Audience, Follower, LiveGroup, Owner, State, Writable
-from .policies import Policy, Step
+from .policies import Step
 from .replay import Reading, Replay
+from .subscription import Subscription
 from .window import Window
 
 __all__ = ["Hub", "HubStatistics"]
@@ -92,26 +93,17 @@ class Hub:
             for window in self._windows.values():
                 window.shrink()
 
-    async def follow(
-        self,
-        channel: str,
-        codec: Codec,
-        outlet: Writable,
-        after: Cursor | None,
-        owner: Owner,
-        url: str | None = None,
-        policy: Policy | None = None,
-    ) -> Follower:
-        """Make a follower, which is behind at first. ``after`` None means: from now; ``policy`` None: catch up.
+    async def follow(self, subscription: Subscription, codec: Codec, outlet: Writable, owner: Owner) -> Follower:
+        """Make a follower, which is behind at first. No policy means: catch up.
 
         Raises:
             LogError: the log cannot say where the channel's head is.
 
         Cancellation: nothing is left behind.
         """
-        window = await self.window(channel)
+        window = await self.window(subscription.channel)
         self._keep(window)
-        return Follower(window, codec, outlet, after, owner, url, policy)
+        return Follower(window, subscription, codec, outlet, owner)
 
     def leave(self, follower: Follower) -> None:
         """End a follower and, with its channel's last, let go of the window in time."""

@@ -16,10 +16,11 @@ import trio
 
 from ..budget import Budget
 from ..closing import FLOOD, GONE, SLOW, Closing
-from ..connection import Connection, Permission, Surroundings
+from ..connection import Connection, Surroundings
 from ..connection.heartbeat import beat
 from ..connection.supervisor import supervise
 from ..connection.writer import write, write_head
+from ..hub import Subscription
 from ..sockets.outlet import BufferedOutlet, Outlet
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import say_bye
@@ -97,7 +98,7 @@ async def serve_sse(
     scope: Scope,
     outlet: Outlet,
     codec: Codec,
-    permission: Permission,
+    subscription: Subscription,
     headers: list[tuple[bytes, bytes]],
     send: Send,
 ) -> None:
@@ -105,7 +106,7 @@ async def serve_sse(
 
     Args:
         outlet, codec: of :func:`way_out`.
-        permission: to follow a channel.
+        subscription: what the view has decided.
         headers: what the app's response had.
 
     Raises:
@@ -115,7 +116,7 @@ async def serve_sse(
     """
     conn = Connection(surroundings, outlet, codec)
     try:
-        await conn.add_follower(permission.channel, permission.after, None, permission.policy, permission.member)
+        await conn.add_follower(subscription)
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]})
         if scope["method"] != "HEAD":
             await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
