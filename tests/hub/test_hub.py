@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from triolet import Cursor, Draft, LogBusy
 from triolet.hub import Hub, State
-from triolet.hub.hub import WRITES_BETWEEN_CHECKPOINTS
+from triolet.hub.pump import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 

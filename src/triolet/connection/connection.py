@@ -296,7 +296,7 @@ class Connection:
         if subscription.policy is None and self.surroundings.policy is not None:
             subscription = msgspec.structs.replace(subscription, policy=self.surroundings.policy)
         channel, after, member = subscription.channel, subscription.after, subscription.member
-        follower = await self.hub.follow(subscription, self.codec, self.outlet, self)
+        follower = await self.hub.follow(subscription, self)
         self.unfollow(channel)
         if self.closing is not None:
             self.hub.leave(follower)
