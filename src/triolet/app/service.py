@@ -152,7 +152,7 @@ class Service:
                 self._ended,
                 attendance=attendance,
             )
-            nursery.start_soon(surroundings.alarm.run)
+            nursery.start_soon(surroundings.timer.run)
             nursery.start_soon(relieve, surroundings)
             nursery.start_soon(drain, surroundings, self._leave_seconds)
             try:
