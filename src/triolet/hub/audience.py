@@ -52,7 +52,7 @@ class LiveGroup:
 
 
 class Audience:
-    """Who hears one channel. A follower says only which state it is in now; all lists are kept here.
+    """Everybody that hears one channel. A follower says only which state it is in; all lists are kept here.
 
     Attributes:
         window: the channel's newest events.
@@ -83,8 +83,9 @@ class Audience:
             self.live[follower.codec].remove(follower)
         if follower.state is State.LIVE:
             self._group(follower.codec).add(follower)
-        if follower.state is State.BEHIND and holds_publishers(follower.policy):
-            self.watched[follower] = None
+        if follower.state is State.BEHIND:
+            if holds_publishers(follower.policy):
+                self.watched[follower] = None
         elif follower in self.watched:
             del self.watched[follower]
             self._look_again()

@@ -8,7 +8,7 @@
 # 3. To a LIVE follower only the pump writes, to one that is BEHIND only its connection's writer, to ENDED nobody. So
 #    two tasks never write events of one channel to one client.
 # 4. No await between reading a position and being live. What is published in between would reach neither.
-# 5. The lists of the audience follow the states, and nothing else puts a follower into a list or takes it out.
+# 5. The lists of the audience follow the states: of the live and of the watched nothing else puts a follower in or out.
 # 6. All of it is synchronous, so that no cancellation leaves half of it done.
 #
 # A cursor, and not a queue

@@ -1,4 +1,4 @@
-"""The hub: publishing, following and reading, of all channels of one process."""
+"""The hub: publishing to, following and reading all channels of one process."""
 
 # How the rooms of this folder hang together
 # -------------------------------------------
@@ -20,9 +20,9 @@
 # clients times events; the bytes of all windows have one bound, and reaching it loses nothing, as the log has them too.
 #
 # Publishing does not deliver. It appends, and returns when the log has the event; the pump hears of it from the log's
-# tail, as it hears of what other processes append. That there is no shorter way for one's own events is what makes the
-# order the same for everybody, in every process. What a publisher may have to wait for is `room`: a follower whose
-# policy says BLOCK, and no longer than that policy says.
+# tail, as it hears of what other processes append. There is no shorter way for the events of this process, and so the
+# order is the same for all clients of all processes. A publisher may have to wait for `room`: while the policy of a
+# follower says BLOCK, and no longer than that policy allows.
 #
 # Which room does what:
 #
@@ -78,7 +78,7 @@ class HubStatistics:
 
 
 class Hub:
-    """The channels of one process: what is published, who follows, and what they are sent.
+    """All channels of one process: events are published to them, and connections and polls follow them.
 
     Args:
         log: where events come from. It must be open while :meth:`run` runs.
@@ -192,7 +192,7 @@ class Hub:
         self.windows.shrink()
 
     def statistics(self) -> HubStatistics:
-        """Count the windows, and who listens."""
+        """Count the windows and their listeners."""
         audiences = list(self.windows)
         return HubStatistics(
             windows=len(audiences),
