@@ -98,7 +98,7 @@ class Service:
     def surroundings(self) -> Surroundings:
         """What the app's connections share. Raises NotServingError."""
         if self._surroundings is None:
-            raise NotServingError("nobody can follow before the app is served")
+            raise NotServingError("the event log is open while the app is served, or within `async with live:`")
         return self._surroundings
 
     def begin(self, state: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class Service:
                 self._ended,
                 attendance=attendance,
             )
-            nursery.start_soon(surroundings.alarm.run)
+            nursery.start_soon(surroundings.timer.run)
             nursery.start_soon(relieve, surroundings)
             nursery.start_soon(drain, surroundings, self._leave_seconds)
             try:
