@@ -20,6 +20,7 @@ from triolet.budget import Budget
 from triolet.http.app_task import Inbox
 from triolet.http.connection import isolated
 from triolet.limits import Limits
+from triolet.sockets.server_state import stream_of
 from triolet.sockets.stream import ClientStream
 
 from .guarding import demo_app, hosted
@@ -135,7 +136,7 @@ class TestServer:
         found = []
 
         async def app(scope: dict[str, Any], receive: object, send: Any) -> None:
-            found.append(scope["state"]["triolet.stream"])
+            found.append(stream_of(scope))
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 

@@ -14,7 +14,8 @@ from tests.shop import ORDERS, make_shop
 from triolet import Limits
 from triolet.budget import Budget
 from triolet.server.front import Door
-from triolet.sockets.stream import STREAM_KEY, ClientStream
+from triolet.sockets.server_state import stream_of
+from triolet.sockets.stream import ClientStream
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.testing.server import serve
 from triolet.wire.handshake import Upgrade
@@ -88,7 +89,7 @@ async def test_an_upgrade_is_the_get_request_that_it_is(autojump_clock: MockCloc
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/live now", b"/live%20now", b"after=5")
     assert scope["client"] == ("203.0.113.9", 4_711)
     assert (b"host", b"test") in scope["headers"]
-    assert isinstance(scope["state"][STREAM_KEY], ClientStream)
+    assert isinstance(stream_of(scope), ClientStream)
     assert scope["state"]["of"] == "the lifespan"
     assert (upgrade.key, first) == (b"dGhlIHNhbXBsZSBub25jZQ==", b"eager")
 

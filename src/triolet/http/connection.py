@@ -23,7 +23,8 @@ from hypercorn.utils import parse_socket_addr
 
 from ..errors import where
 from ..limits import Limits
-from ..sockets.stream import STREAM_KEY, ClientStream
+from ..sockets.server_state import with_client
+from ..sockets.stream import ClientStream
 from .app_task import AppGroup
 from .http1 import GuardedH11
 from .http2 import GuardedH2
@@ -154,7 +155,7 @@ class GuardedServer(TCPServer):
             self.config,
             self.context,
             AppGroup(nursery, self._limits, self._wake, self.stream.outlet.budget),
-            ConnectionState({**self.state, STREAM_KEY: self.stream}),
+            ConnectionState(with_client(self.state, self.stream)),
             self.stream.secure,
             parse_socket_addr(socket.family, socket.getpeername()),
             parse_socket_addr(socket.family, socket.getsockname()),

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 import trio
 
 from ..limits import Limits
-from ..sockets.stream import STREAM_KEY, ClientStream
+from ..sockets.server_state import with_client
+from ..sockets.stream import ClientStream
 from ..wire.handshake import Upgrade, refusal, upgrade
 from ..wire.http_head import BadRequest, Framing, Head, read_head, split_head
 
@@ -148,7 +149,7 @@ class Door:
             "headers": head.headers,
             "client": _address(stream.socket.getpeername()),
             "server": _address(stream.socket.getsockname()),
-            "state": {**self._state, STREAM_KEY: stream},
+            "state": with_client(self._state, stream),
             "extensions": {},
         }
 

@@ -30,7 +30,8 @@ from ..errors import ConfigError
 from ..http.connection import GuardedContext, GuardedServer, isolated
 from ..limits import Limits
 from ..sockets.link import Link, SocketLink, prepare
-from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY, ClientStream
+from ..sockets.server_state import ServerState, leave_server
+from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from .admission import BUSY, Admission
 from .front import Door, Upgrades
@@ -127,10 +128,8 @@ class Worker:
         Raises:
             ConfigError: the app did not start; the message says what it said.
         """
-        self._state[DRAINING_KEY] = self.draining
-        self._state[BUDGET_KEY] = self.budget
-        self._state[METRICS_KEY] = self.metrics
-        self._state[LEAVE_KEY] = self.settings.grace * CLIENTS_PART * LEAVING_PART
+        leave_seconds = self.settings.grace * CLIENTS_PART * LEAVING_PART
+        leave_server(self._state, ServerState(self.budget, self.metrics, self.draining, leave_seconds))
         lifespan = Lifespan(self._wrapped, self._config, self._state)
         try:
             async with trio.open_nursery() as app_nursery:
