@@ -74,7 +74,7 @@ class _Shared:
         return self
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ServerState(_Shared):
     """What an app and its server share in one process.
 
@@ -91,7 +91,7 @@ class ServerState(_Shared):
     leave_seconds: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ClientState(_Shared):
     """What one request came with.
 
