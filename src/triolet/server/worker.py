@@ -27,7 +27,7 @@ from ..budget import Budget
 from ..clock import wall_time
 from ..counters import Metrics
 from ..errors import ConfigError
-from ..http.connection import GuardedContext, GuardedServer, isolated
+from ..http.connection import GuardedContext, GuardedServer
 from ..limits import Limits
 from ..sockets.link import Link, SocketLink, prepare
 from ..sockets.server_state import ServerState, leave_server
@@ -35,6 +35,7 @@ from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from .admission import BUSY, Admission
 from .front import Door, Upgrades
+from .isolation import isolated
 from .status import serve_status_on
 
 __all__ = ["Settings", "Worker", "close_listener", "first_of"]
