@@ -13,7 +13,7 @@ from tests.peer import CLOSE, PING, PONG, TEXT, UPGRADE, Peer, encode
 from tests.shop import ORDERS, make_shop
 from triolet import Limits
 from triolet.budget import Budget
-from triolet.server.front import Door
+from triolet.server.front import Front
 from triolet.sockets.server_state import stream_of
 from triolet.sockets.stream import ClientStream
 from triolet.testing.network import ClientEnd, link_pair
@@ -30,7 +30,7 @@ class House:
     def __init__(self, *, ours: bool = True, refuses: bool = False, **limits: Any) -> None:
         self.ours = ours
         self.refuses = refuses
-        self.door = Door(Limits(**limits), lambda: self, self.hypercorn, "/root", {"of": "the lifespan"})
+        self.front = Front(Limits(**limits), lambda: self, self.hypercorn, "/root", {"of": "the lifespan"})
         self.pages: list[bytes] = []
         self.streams: list[tuple[dict[str, Any], bytes]] = []
         self.upgrades: list[tuple[dict[str, Any], Upgrade, bytes]] = []
@@ -55,7 +55,7 @@ class House:
         """Let a client in that sends these pieces."""
         client, link = link_pair(peer=("203.0.113.9", 4_711))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.door.serve, ClientStream(link, Budget(1 << 30)))
+            nursery.start_soon(self.front.serve, ClientStream(link, Budget(1 << 30)))
             for piece in pieces:
                 await client.send_all(piece)
                 await trio.sleep(pause)
@@ -131,7 +131,7 @@ async def test_a_refused_client_that_goes_on_sending_is_waited_for_a_moment(auto
     house = House(goodbye_seconds=2)
     client, link = link_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(house.door.serve, ClientStream(link, Budget(1 << 30)))
+        nursery.start_soon(house.front.serve, ClientStream(link, Budget(1 << 30)))
         await client.send_all(b"nonsense\r\n\r\n")
     assert trio.current_time() == pytest.approx(2)
     assert (await client.receive_some()).startswith(b"HTTP/1.1 400 ")
@@ -140,7 +140,7 @@ async def test_a_refused_client_that_goes_on_sending_is_waited_for_a_moment(auto
 async def test_a_client_that_says_nothing_is_not_served(autojump_clock: MockClock) -> None:
     house = House(header_seconds=5)
     client, link = link_pair()
-    await house.door.serve(ClientStream(link, Budget(1 << 30)))
+    await house.front.serve(ClientStream(link, Budget(1 << 30)))
     assert trio.current_time() == pytest.approx(5)
     assert house.pages == []
     client.reset()

@@ -132,7 +132,7 @@ async def test_a_crash_of_ours_is_counted_and_costs_one_connection(
             raise ZeroDivisionError("secret")
 
         with monkeypatch.context() as patch:
-            patch.setattr(server.worker._door, "serve", broken)
+            patch.setattr(server.worker._front, "serve", broken)
             stream = server.connect()
             with pytest.raises(trio.BrokenResourceError):
                 await stream.receive_some()

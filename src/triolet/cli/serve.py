@@ -17,8 +17,10 @@ from typing import Any
 import trio
 
 from ..errors import ConfigError
+from ..server.acceptor import raise_descriptor_limit
+from ..server.listeners import close_listener
+from ..server.settings import Settings
 from ..server.status import serve_status_on
-from ..server.worker import Settings, close_listener, raise_descriptor_limit
 from ..workers.addresses import address, bind, bind_shared, bind_status
 from ..workers.child import CONTROL_OPTION, starter
 from ..workers.control import Control

@@ -6,7 +6,6 @@ request a connection, takes few of them at once, and none of it can hold up the 
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Protocol
 
 import trio
 
+from .acceptor import OUT_OF_DESCRIPTORS
 from .isolation import isolated
 
 __all__ = ["Observed", "serve_status", "serve_status_on"]
@@ -86,7 +86,7 @@ async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
             connected, _ = await listener.accept()
             return trio.SocketStream(connected)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            if error.errno in OUT_OF_DESCRIPTORS:
                 await trio.sleep(PAUSE_SECONDS)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import trio
 
-from ..errors import ConfigError
-from ..server.worker import Settings, Worker, first_of
+from ..errors import ConfigError, first_of
+from ..server.settings import Settings
+from ..server.worker import Worker
 from .addresses import address
 from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, Control
 

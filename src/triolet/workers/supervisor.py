@@ -15,7 +15,7 @@ from typing import Protocol
 
 import trio
 
-from ..server.worker import close_listener
+from ..server.listeners import close_listener
 from .merge_metrics import merge
 
 __all__ = ["Place", "Supervisor", "WorkerProcess"]
