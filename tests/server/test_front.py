@@ -1,4 +1,4 @@
-"""The door: one head read, and who it belongs to."""
+"""The front: one head read, and who it belongs to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPEN = UPGRADE.format(path="/live%20now?after=5").encode()
 
 
 class House:
-    """What is behind a door: it takes note of who came in, and how."""
+    """What is behind a front: it takes note of who came in, and how."""
 
     def __init__(self, *, ours: bool = True, refuses: bool = False, **limits: Any) -> None:
         self.ours = ours

@@ -1,4 +1,4 @@
-"""The whole server in memory: the door, Hypercorn's protocol code, Quart, hub and outlets, on Trio's virtual clock."""
+"""The whole server in memory: the front, Hypercorn's protocol code, Quart, hub and outlets, on Trio's virtual clock."""
 
 from __future__ import annotations
 
