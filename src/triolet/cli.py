@@ -24,8 +24,9 @@ from .server.status import serve_status_on
 from .workers.addresses import address, bind, bind_shared, bind_status
 from .workers.child import CONTROL_OPTION, starter
 from .workers.control import Control
+from .workers.places import Place
 from .workers.process import serve_alone, serve_supervised
-from .workers.supervisor import Place, Supervisor
+from .workers.supervisor import Supervisor
 
 __all__ = ["add_arguments", "load_app", "main", "settings_for"]
 
