@@ -88,3 +88,13 @@ async def test_quarts_own_websocket_is_read_on_behind_a_proxy(autojump_clock: Mo
             assert answer["data"] == f'{{"n": {n}}}'
         assert server.worker.crashes == 0
     assert seen == [("203.0.113.77", "wss", "shop.example")]
+
+
+async def test_the_proxys_own_pages_need_no_listed_origin(autojump_clock: MockClock) -> None:
+    app, live, _ = shop_behind_proxy()
+    page = {**FORWARDED, "Origin": "https://shop.example"}
+    async with serve(app) as server, server.websocket("/watched", headers=page) as client:
+        await client.until("live")
+        await live.publish("watched", 1)
+        await client.expect(data=1)
+        assert (await server.upgrade("/watched", {**FORWARDED, "Origin": "https://elsewhere.example"})).status == 403
