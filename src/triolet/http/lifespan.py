@@ -51,7 +51,7 @@ class AppLifespan:
             self._lifespan.supported = False
 
     async def ended_early(self) -> None:
-        """Wait until the app ends although nobody told it to. One that knows no lifespan never does."""
+        """Wait until the app ends although it was not told to. One that knows no lifespan never does."""
         if not self.supported:
             await trio.sleep_forever()
         await self._lifespan.shutdown.wait()

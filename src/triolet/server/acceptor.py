@@ -66,7 +66,7 @@ class Acceptor:
         self._accepting: trio.Nursery | None = None
 
     async def run(self, stop: Callable[[], Awaitable[None]]) -> None:
-        """Accept until ``stop`` returns. Those who wait in a queue then are let in too, and all listeners closed."""
+        """Accept until ``stop`` returns. Clients that wait in a queue then are let in too, and all listeners closed."""
         self._take_reserve()
         try:
             async with trio.open_nursery() as accepting:
@@ -75,7 +75,7 @@ class Acceptor:
                 self._accepting = accepting
                 await stop()
                 accepting.cancel_scope.cancel()
-            # The kernel resets those that it has told that they are connected, and that nobody has accepted.
+            # The kernel resets the clients that it has told that they are connected, and that no one has accepted.
             for listener in self._listeners:
                 self._accept_waiting(listener)
         finally:
@@ -110,7 +110,7 @@ class Acceptor:
                     break
 
     def _accept_waiting(self, listener: socket.socket) -> None:
-        """Let in those that wait in a queue. Bounds: so many as fit into it."""
+        """Let in the clients that wait in a queue. Bounds: as many as fit into it."""
         with suppress(OSError):  # BlockingIOError: that was all
             for _ in range(self._backlog):
                 self._enter_accepted(*listener.accept())
@@ -129,7 +129,7 @@ class Acceptor:
         self._complain(error)
         self._give_up_reserve()
         self._metrics.refused += 1
-        with suppress(OSError):  # nobody there any more
+        with suppress(OSError):  # the client went
             turn_away(SocketLink(*listener.accept()))
         self._take_reserve()
         await trio.sleep(FULL_PAUSE_SECONDS)

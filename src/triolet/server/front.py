@@ -1,4 +1,4 @@
-"""The front: reads a connection's first request head, and decides who serves it.
+"""The front: reads a connection's first request head, and decides how it is served.
 
 A WebSocket or an event stream on a URL of Triolet's is served straight on its stream; everything else goes to
 Hypercorn, the bytes read so far first.
@@ -30,12 +30,12 @@ _NO_BODY = Framing(0, False)
 
 NEWCOMERS = 2
 """How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
-and when thousands come back at once the live clients would wait for all of them. (Those whose head is there when they
+and when thousands come back at once the live clients would wait for all of them. (Clients whose head is there when they
 are accepted are bounded by how many the worker accepts at once.)"""
 
 
 class Upgrades(Protocol):
-    """Who serves WebSockets and event streams straight on their stream: an app's Triolet."""
+    """What serves WebSockets and event streams straight on their stream: an app's Triolet."""
 
     def find(self, scope: dict[str, Any]) -> Any:
         """The request as the app knows it, if its URL is one of Triolet's own; else None."""
@@ -100,7 +100,7 @@ class Front:
         return not handshake.cancelled_caught
 
     async def _let_in(self, stream: ClientStream) -> Serve:
-        """Read the first request's head, and return who serves it."""
+        """Read the first request's head, and return what serves the connection."""
         try:
             return await self._choose(stream)
         except BadRequest as error:
@@ -144,7 +144,7 @@ class Front:
         return b"", b""
 
     def close(self) -> None:
-        """End the connections that have not asked for anything yet. Those that come later have less time for it."""
+        """End the connections that have not asked for anything yet. Later ones have less time for it."""
         self._closed = True
         for scope in list(self._waiting):
             scope.cancel()

@@ -47,7 +47,7 @@ class Listeners:
         self._open.append(listener)
 
     def release(self, listener: socket.socket) -> None:
-        """Close a lent socket: those who wait in its queue are for others that hold it. One that is closed already, or
+        """Close a lent socket: the clients in its queue are for others that hold it. One that is closed already, or
         was never adopted, is left alone."""
         if listener in self._open:
             self._open.remove(listener)

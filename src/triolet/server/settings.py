@@ -10,9 +10,9 @@ from ..limits import Limits
 __all__ = ["Settings"]
 
 CLIENTS_PART = 0.7
-"""Of the grace: what clients have; the rest is the app's."""
+"""The part of the grace that clients have; the rest is the app's."""
 LEAVING_PART = 0.5
-"""Of what clients have: within it all are asked to leave; the rest is for those that take long to."""
+"""The part of the clients' time within which all are asked to leave; the rest is for slow ones."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class Observed(Protocol):
 async def serve_status_on(listener: socket.socket, observed: Observed) -> None:
     """Answer on a bound socket until cancelled. The caller closes it.
 
-    Bounds: ``AT_ONCE`` connections, each for ``SECONDS``; where there is one more, the oldest is cut off, so that those
-    who only hold a connection cannot keep a scrape waiting.
+    Bounds: ``AT_ONCE`` connections, each for ``SECONDS``; where there is one more, the oldest is cut off, so that
+    clients that only hold a connection cannot keep a scrape waiting.
     """
     accepting = trio.socket.from_stdlib_socket(listener)
     accepting.listen(BACKLOG)
@@ -75,7 +75,7 @@ async def serve_status(stream: trio.abc.Stream, observed: Observed) -> None:
             if head is not None:
                 await stream.send_all(await _answer(head, observed))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # who asked is gone
+        pass  # the client is gone
     finally:
         await trio.aclose_forcefully(stream)
 

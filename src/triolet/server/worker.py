@@ -9,7 +9,7 @@
 #
 # So the front reads the first request head of each connection, strictly and within bounds, and sees what is asked for.
 # A WebSocket or an event stream on a URL of Triolet's is served straight on its stream. Everything else is given to
-# Hypercorn with the bytes that were read, as if nobody had looked. The view is asked in both cases: the front decides
+# Hypercorn with the bytes that were read, as if they had not been. The view is asked in both cases: the front decides
 # how a request is served, never whether it may.
 #
 # The front steps back where it would be in the way: if ASGI middleware stands before the app, that must see every
@@ -18,9 +18,9 @@
 #
 # The life of a worker
 #
-# start    The app's lifespan starts. Nobody can connect before it has: sockets are bound, and do not listen.
+# start    The app's lifespan starts. No client can connect before it has: sockets are bound, and do not listen.
 # serve    Connections come in, each in a task of its own, in isolation: its crash is counted, and ends only itself.
-# drain    Told to stop, or the app has ended by itself: those who wait in the queues are let in and the listeners
+# drain    Told to stop, or the app has ended by itself: the clients in the queues are let in and the listeners
 #          closed; every client is asked to leave, spread over a time so that the others can take them; what was
 #          asked already is answered. After `clients_seconds` the connections are cut.
 # end      The app's lifespan ends, in what is left of the grace. At its end, or at a second order to stop, all is
@@ -108,8 +108,8 @@ class Worker:
         """Serve until ``stop`` returns, then drain and end within ``settings.grace`` seconds.
 
         Args:
-            listeners: bound sockets of this worker's own. When draining begins, those that wait in their queues are let
-                in (to be told when to come back), and they are closed.
+            listeners: bound sockets of this worker's own. When draining begins, the clients in their queues are
+                let in (to be told when to come back), and they are closed.
             stop: returns when the worker shall end, and again when it shall end at once.
             status: bound sockets of the operator's, where metrics and health are told until the very end.
 
@@ -200,7 +200,7 @@ class Worker:
         self._acceptor.adopt(listener)
 
     def release(self, listener: socket.socket) -> None:
-        """Accept on a socket no longer: those that wait in its queue are for others that hold it as well."""
+        """Accept on a socket no longer: the clients in its queue are for others that hold it as well."""
         assert self._acceptor is not None, "the worker does not run"
         self._acceptor.release(listener)
 

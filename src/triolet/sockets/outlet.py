@@ -55,8 +55,8 @@ class Outlet(ABC):
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.on_full: Callable[[], None] = _nobody_cares
-        self.on_gone: Callable[[], None] = _nobody_cares
+        self.on_full: Callable[[], None] = _do_nothing
+        self.on_gone: Callable[[], None] = _do_nothing
         self.progress_at = 0.0
 
     @property
@@ -98,9 +98,9 @@ class Outlet(ABC):
 
     def fail(self) -> None:
         """The peer is gone: tell the owner, once."""
-        on_gone, self.on_gone = self.on_gone, _nobody_cares
+        on_gone, self.on_gone = self.on_gone, _do_nothing
         on_gone()
 
 
-def _nobody_cares() -> None:
-    """Until somebody owns the outlet."""
+def _do_nothing() -> None:
+    """What an outlet without an owner calls."""

@@ -1,4 +1,4 @@
-"""Where workers stand: each place has listening sockets of its own, and no queue is without somebody who serves it."""
+"""Where workers stand: each place has listening sockets of its own, and no queue is left without a worker."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ class Places:
                 close_listener(listener)
 
     def put(self, place: Place, worker: WorkerProcess) -> WorkerProcess | None:
-        """Put a worker at a place, and have it serve the queues that nobody serves. Returns the one that stood there,
-        which no longer accepts there."""
+        """Put a worker at a place, and have it serve the queues that no worker serves. Returns the one that stood
+        there, which no longer accepts there."""
         if place.filling is not None:
             place.filling.cancel()
         old, place.worker, place.since = place.worker, worker, trio.current_time()

@@ -58,7 +58,7 @@ async def serve_alone(
 async def serve_supervised(app: Any, settings: Settings, control: Control) -> bool:
     """Serve where and as long as a supervisor says; where that is gone, drain and end. Returns whether the app failed.
 
-    SIGTERM and SIGINT mean the same as its orders: who signals a whole group of processes means it once.
+    SIGTERM and SIGINT mean the same as its orders: a signal to a whole group of processes is meant once.
 
     Raises:
         ConfigError: the app did not start.
@@ -113,7 +113,7 @@ class _Supervised:
             self._now.set()
 
     async def obey(self) -> None:
-        """Do what the supervisor says. Where it is gone nobody would start this worker again: that is an order to
+        """Do what the supervisor says. Where it is gone, this worker would never be started again: that is an order to
         stop."""
         while (order := await self._control.hear()) is not None:
             if order.what == ACCEPT:

@@ -58,7 +58,7 @@ class Supervisor:
 
         Returns the exit code: 0 if all was done as it was told.
 
-        Cancellation: workers notice that nobody is there, and drain.
+        Cancellation: workers notice that their supervisor is gone, and drain.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -227,7 +227,7 @@ class Supervisor:
             self._failed = True
 
     def _stand(self, workers: Sequence[WorkerProcess]) -> None:
-        """Put workers at the places, one each, and let those drain who stood there."""
+        """Put workers at the places, one each, and let the workers drain that stood there."""
         old = [self._places.put(place, worker) for place, worker in zip(self._places, workers, strict=True)]
         for worker in filter(None, old):
             worker.stop()
