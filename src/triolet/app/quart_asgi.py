@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 from ..errors import LogError, where
 from ..hub import Policy, Subscription
 from ..presence.statements import Member
+from ..sockets.server_state import server_state
 from ..transports.negotiate import (
     AskError,
     Headers,
@@ -203,11 +204,11 @@ class LifespanConnection(TrioASGILifespan):
 
     def __init__(self, app: Any, scope: Any) -> None:
         super().__init__(app, scope)
-        self.state: dict[str, Any] = scope.get("state") or {}
+        self._server = server_state(scope)
 
     async def __call__(self, receive: Any, send: Any) -> None:
         service: Service = self.app.extensions[EXTENSION]
-        service.begin(self.state)
+        service.begin(self._server)
         try:
             await super().__call__(receive, send)
         except Exception:

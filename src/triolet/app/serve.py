@@ -13,8 +13,10 @@ from ..connection import Connection
 from ..errors import LogError, where
 from ..http.http2_outlet import Http2Stream
 from ..hub import Subscription
-from ..sockets.outlet import BufferedOutlet, Outlet
-from ..sockets.stream import STREAM_KEY, ClientStream
+from ..sockets.buffered_outlet import BufferedOutlet
+from ..sockets.outlet import Outlet
+from ..sockets.server_state import stream_of
+from ..sockets.stream import ClientStream
 from ..transports import sse
 from ..transports.negotiate import (
     AskError,
@@ -116,7 +118,7 @@ class AppUpgrades:
                 await send({"type": "websocket.send", kind: message})
 
         await receive()
-        stream = scope.get("state", {}).get(STREAM_KEY)
+        stream = stream_of(scope)
         if isinstance(stream, Http2Stream) and not middleware_between(self._app):
             admitted = await self._admit(request, stream.outlet, WEBSOCKET, raw_frame, lambda: scope, pings=False)
         else:

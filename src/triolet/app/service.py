@@ -6,7 +6,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -25,7 +25,7 @@ from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
 from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Attendance
-from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY
+from ..sockets.server_state import ServerState
 
 if TYPE_CHECKING:
     from .serve import AppUpgrades
@@ -34,7 +34,7 @@ __all__ = ["Service"]
 
 logger = logging.getLogger("triolet")
 
-LEAVE_SECONDS = 5
+LEAVE_SECONDS: Final[float] = 5
 """Within which everybody is asked to leave, where the server does not say."""
 
 
@@ -101,13 +101,15 @@ class Service:
             raise NotServingError("the event log is open while the app is served, or within `async with live:`")
         return self._surroundings
 
-    def begin(self, state: dict[str, Any]) -> None:
-        """The app's life begins, on a server that has left this ``state`` for it."""
-        self.attended = DRAINING_KEY in state
-        self.draining = state[DRAINING_KEY] if self.attended else trio.Event()
-        self._leave_seconds = state.get(LEAVE_KEY, LEAVE_SECONDS)
-        self.budget = state[BUDGET_KEY] if self.attended else Budget(self.limits.memory_bytes)
-        self.metrics = state[METRICS_KEY] if self.attended else Metrics()
+    def begin(self, server: ServerState | None) -> None:
+        """The app's life begins, on a server of ours that has left this for it, or on another."""
+        self.attended = server is not None
+        if server is None:
+            server = ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
+        self.draining = server.draining
+        self._leave_seconds = server.leave_seconds
+        self.budget = server.budget
+        self.metrics = server.counters
         if not self.attended:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 

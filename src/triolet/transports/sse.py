@@ -21,10 +21,12 @@ from ..connection.heartbeat import beat
 from ..connection.supervisor import supervise
 from ..connection.writer import write, write_head
 from ..hub import Subscription
-from ..sockets.outlet import BufferedOutlet, Outlet
+from ..sockets.buffered_outlet import BufferedOutlet
+from ..sockets.outlet import Outlet
+from ..sockets.server_state import stream_of
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import say_bye
-from .negotiate import STREAM_KEY, Scope, aborter, with_outlet
+from .negotiate import Scope, aborter, with_outlet
 
 __all__ = ["HEADERS", "serve_sse", "serve_stream", "way_out"]
 
@@ -146,7 +148,7 @@ async def _say_bye(conn: Connection, closing: Closing) -> None:
 
 def way_out(scope: Scope, send: Send, budget: Budget, *, through_asgi: bool) -> tuple[Outlet, Codec]:
     """The shortest way to the client: its connection, if that is ours and nobody stands between."""
-    stream = scope.get("state", {}).get(STREAM_KEY)
+    stream = stream_of(scope)
     if stream is not None and not through_asgi:
         return stream.outlet, SSE_CHUNKED if scope["http_version"] == "1.1" else SSE
 
