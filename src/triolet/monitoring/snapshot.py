@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import trio
 
 from ..closing import Closing
+from ..connection import Connection
+from ..connection.history import Happening
 from ..hub import Follower, State, Window
 from ..limits import Limits
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 __all__ = ["ConnectionSnapshot", "FollowerSnapshot", "Freshness", "Happening", "Pace", "freshness", "pace", "snapshot"]
 
 SAMPLE = 16
 """Newest events of a window by whose size the size of the others is guessed."""
-
-
-class Happening(NamedTuple):
-    """Something that happened to a connection at a moment of Trio's time: ``fell behind``, ``caught up``, ``gap`` or
-    ``policy``. Which channel it was in, and what there is to say about it."""
-
-    at: float
-    what: str
-    channel: str | None = None
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +139,18 @@ def snapshot(conn: Connection) -> ConnectionSnapshot:
         id=conn.id,
         transport=conn.transport,
         taken_at=now,
-        open_seconds=now - conn.opened_at,
+        open_seconds=now - conn.history.opened_at,
         followers=tuple(_follower(follower, conn) for follower in conn.followers.values()),
         pending_bytes=pending,
         stalled_seconds=now - conn.outlet.progress_at if pending else 0.0,
         handler_behind=conn.inbox is not None and conn.inbox.full,
-        happenings=tuple(conn.history or ()),
+        happenings=conn.history.happenings,
         closing=conn.closing,
     )
 
 
 def _follower(follower: Follower, conn: Connection) -> FollowerSnapshot:
-    now = conn.surroundings.metrics.now()
+    now = conn.context.metrics.now()
     window = follower.window
     fresh = freshness(follower, pace(window, conn.limits, now), conn.limits, now)
     live = follower.state is State.LIVE
