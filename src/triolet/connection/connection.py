@@ -1,33 +1,29 @@
 """One client: what an app's handler is given, and the few things that its tasks share.
 
-The shape, for whoever asks why it is this one
-----------------------------------------------
+Why one nursery. A connection is a reader, a writer, a heartbeat and, on a ``live.socket``, the app's handler, in one
+nursery (supervisor.py), for none of them is of use without the others: when the client is gone the handler must not go
+on computing for it, and when the handler returns nothing is left to read for. Cancelling that nursery is the only way
+in which a connection ends, whatever ends it: silence, a stalled kernel, a policy, the memory ceiling, a server that
+drains. So "why" is kept in one place (ending.py), and no task has to know which others there are. A fifth one, its
+lifetime, is no task: drain.py ends all connections in turns.
 
-A connection is one nursery (supervisor.py) with a reader, a writer, a heartbeat and, on a ``live.socket``, the app's
-handler. They belong into one nursery because none of them is of use without the others: when the client is gone, the
-handler must not go on computing for it; when the handler returns, nothing is left to read for. Cancelling that one
-nursery is the only way a connection ends, whoever ends it: a silent client, a stalled kernel, a policy, the memory
-ceiling, a server that drains. So there is one place where "why" is kept (ending.py), and no task has to know who else
-is there.
+Why live events do not pass the writer. While a client is live, the hub's one pump calls ``send`` of its outlet in a
+flat loop with those of all others, and nearly always the kernel takes the whole batch. Measured for 1,000 clients and
+220 bytes each, that is 1.4 us of CPU a client; through a memory channel and a task of its own for each it is 7. And a
+queue in front of each writer would be memory that a slow client fills. The writer is for what has to wait: a client
+that is behind (new, back or slow: all the same), and what the app says to this client alone. Those messages do go
+through a bounded memory channel of Trio's, so that ``conn.send`` waits where its client is slow (outgoing.py).
 
-An event does not pass through any of these tasks while its client is live. The hub's one pump calls ``send`` of each
-live client's outlet in a flat loop, and nearly always the kernel takes the whole batch: a system call a client, and
-no task is scheduled. "A writer task for every event" was measured beside it: waking a task through a memory channel
-costs more than the system call itself, and a queue in front of each writer is memory that a slow client can fill.
-The writer is for what cannot be done without waiting: a client that is behind (new, back, or slow: it is all the same),
-and what the app says to this client alone. Those messages of the app's do go through a bounded memory channel of
-Trio's, so that ``conn.send`` waits when the client is slow (outgoing.py).
+What the tasks share is cut by noun:
 
-What the tasks share is cut by noun, and each part can be had without the others:
-
-- ``context``: what all connections of the process share; ``registry`` in it: which connections there are
+- ``context``: what all connections of the process share, with the ``registry`` of those that are open
 - ``subscriptions``: the followers, one a channel, and which of them are behind
 - ``outgoing``: what the writer takes next that is no event
 - ``ending``: why it ends, and the nursery to cancel; ``history``: what happened to it
 - ``holding``: its part of the memory budget
 
-The parts point at each other and never back at the connection, so one that has ended is freed at once, without the
-garbage collector: a server that sheds ten thousand clients has their memory back then, and not some seconds later.
+These know each other and not the connection. So one that has ended is freed at once, without the garbage collector: a
+server that gives up ten thousand clients because memory is short must have that memory back now.
 """
 
 from __future__ import annotations

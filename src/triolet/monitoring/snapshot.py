@@ -1,23 +1,18 @@
-"""Where one client stands, frozen: for whoever operates the server, and for :func:`~.explain.explain`."""
+"""Where one client stands, frozen: for an operator of the server, and for ``live.explain``."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import trio
 
 from ..closing import Closing
 from ..connection import Connection
 from ..connection.history import Happening
-from ..hub import Follower, State, Window
-from ..limits import Limits
+from ..hub import Follower, State
+from .lag import channel_rate, follower_lag
 
-__all__ = ["ConnectionSnapshot", "FollowerSnapshot", "Freshness", "Happening", "Pace", "freshness", "pace", "snapshot"]
-
-SAMPLE = 16
-"""Newest events of a window by whose size the size of the others is guessed."""
+__all__ = ["ConnectionSnapshot", "FollowerSnapshot", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ class FollowerSnapshot:
         events_behind: events that were published and not sent to it yet.
         seconds_behind: age of the oldest of them, estimated where that event is no longer in memory.
         until_retention_seconds: when retention drops that event, if all goes on as it does; infinite where nothing
-            is missing. See :func:`pace` for how it is estimated.
+            is missing. It is estimated from the channel's rate.
         since_seconds: for how long it has been behind.
         from_log: whether it has to be read from the log, and not from the newest events in memory.
         step: what its policy says (see :class:`triolet.policies.Step`), in lower case.
@@ -77,60 +72,6 @@ class ConnectionSnapshot:
     closing: Closing | None
 
 
-class Pace(NamedTuple):
-    """How fast a channel moves: events a second, when the oldest event in memory was published (None: none is
-    there), and how many of its events are kept, as far as it looks."""
-
-    per_second: float
-    oldest_at: float | None
-    keep_events: float
-
-
-class Freshness(NamedTuple):
-    """How far a follower is behind: in events, in seconds, and in seconds until retention passes it."""
-
-    events: int
-    seconds: float
-    until_retention: float
-
-
-def pace(window: Window, limits: Limits, now: float) -> Pace:
-    """Estimate how fast a channel moves, from the newest events in memory: their number, by the time since the oldest
-    of them was published (one second at least). Of the bytes that are kept it is thought that the events to come are
-    as large as the newest 16. Constant work."""
-    oldest = window.events(window.first - 1, 1, 1)
-    if not oldest:
-        return Pace(0.0, None, limits.keep_events)
-    newest = window.events(max(window.first - 1, window.head - SAMPLE), SAMPLE, 1 << 62)
-    size = sum(len(event.json) for event in newest) / len(newest)
-    since = max(1.0, now - oldest[0].published_at)
-    return Pace(
-        (window.head - window.first + 1) / since,
-        oldest[0].published_at,
-        min(limits.keep_events, limits.keep_bytes / max(1.0, size)),
-    )
-
-
-def freshness(follower: Follower, pace: Pace, limits: Limits, now: float) -> Freshness:
-    """Tell how far a follower is behind. Exact in events; in seconds while its next event is in memory, and from the
-    channel's pace where that is further back. Retention passes it when so many more events have come that the next
-    one for it is dropped, or when that one has become too old, whichever comes first."""
-    events = follower.events_behind
-    if not events:
-        return Freshness(0, 0.0, math.inf)
-    window = follower.window
-    following = window.head - events + 1
-    if pace.oldest_at is None:
-        seconds = follower.lag().seconds
-    elif following >= window.first:
-        seconds = now - window.events(following - 1, 1, 1)[0].published_at
-    else:
-        seconds = now - pace.oldest_at + (window.first - following) / pace.per_second
-    room = pace.keep_events - events
-    by_count = room / pace.per_second if room > 0 and pace.per_second else (math.inf if room > 0 else 0.0)
-    return Freshness(events, max(0.0, seconds), max(0.0, min(by_count, limits.keep_seconds - seconds)))
-
-
 def snapshot(conn: Connection) -> ConnectionSnapshot:
     """Look at a connection, and at all that it follows."""
     now = trio.current_time()
@@ -152,15 +93,15 @@ def snapshot(conn: Connection) -> ConnectionSnapshot:
 def _follower(follower: Follower, conn: Connection) -> FollowerSnapshot:
     now = conn.context.metrics.now()
     window = follower.window
-    fresh = freshness(follower, pace(window, conn.limits, now), conn.limits, now)
+    lag = follower_lag(follower, channel_rate(window, conn.limits, now), conn.limits, now)
     live = follower.state is State.LIVE
     return FollowerSnapshot(
         channel=follower.channel,
         state="live" if live else "behind",
         cursor=str(follower.position),
-        events_behind=fresh.events,
-        seconds_behind=fresh.seconds,
-        until_retention_seconds=fresh.until_retention,
+        events_behind=lag.events,
+        seconds_behind=lag.seconds,
+        until_retention_seconds=lag.until_retention,
         since_seconds=0.0 if live else trio.current_time() - follower.behind_since,
         from_log=not live and not window.holds(follower.position),
         step=follower.step.name.lower(),

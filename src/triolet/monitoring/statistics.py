@@ -10,7 +10,7 @@ from ..budget import Budget, BudgetStatistics
 from ..connection import Connection, Context
 from ..counters import Counts, Metrics
 from ..hub import Follower, HubStatistics, Window
-from .snapshot import Freshness, freshness, pace
+from .lag import FollowerLag, channel_rate, follower_lag
 
 __all__ = ["Slowest", "Statistics", "gather"]
 
@@ -22,9 +22,9 @@ class Slowest:
     Attributes:
         events_behind: events that were published and not sent yet.
         seconds_behind: age of the oldest of them.
-        until_retention_seconds: when retention drops one that somebody has not been sent; infinite where nobody is
-            behind. It is estimated from how fast the channel went lately (see :func:`~.monitoring.snapshot.pace`).
-        connection: the id of the connection that retention passes first: ``live.explain`` it. None where nobody is
+        until_retention_seconds: when retention drops an event that some client has not been sent; infinite where
+            none is behind. It is estimated from how fast the channel went lately (``monitoring/lag.py``).
+        connection: the id of the connection that retention passes first: ``live.explain`` it. None where none is
             behind.
     """
 
@@ -69,7 +69,12 @@ class Statistics:
 
 
 def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statistics:
-    """Look at everything. ``context`` is None while the app is not served.
+    """Put together what was counted and what is so now.
+
+    Args:
+        metrics: what was counted.
+        budget: the memory budget.
+        context: what the connections share; None while the app is not served.
 
     Cost: a look at every connection, which is some 10 ms for 50,000 of them, and three times that if all are behind.
     """
@@ -96,16 +101,16 @@ def _slowest(context: Context, behind: Iterable[Connection]) -> Slowest:
                 furthest[follower.window] = events, follower, conn.id
     now = context.metrics.now()
     limits = context.limits
-    found: list[tuple[Freshness, int]] = [
-        (freshness(follower, pace(window, limits, now), limits, now), conn_id)
+    found: list[tuple[FollowerLag, int]] = [
+        (follower_lag(follower, channel_rate(window, limits, now), limits, now), conn_id)
         for window, (_, follower, conn_id) in furthest.items()
     ]
     if not found:
         return Slowest()
     first = min(found, key=lambda one: one[0].until_retention)
     return Slowest(
-        events_behind=max(fresh.events for fresh, _ in found),
-        seconds_behind=max(fresh.seconds for fresh, _ in found),
+        events_behind=max(lag.events for lag, _ in found),
+        seconds_behind=max(lag.seconds for lag, _ in found),
         until_retention_seconds=first[0].until_retention,
         connection=first[1],
     )
