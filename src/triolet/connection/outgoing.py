@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -128,12 +129,17 @@ class Outgoing:
         self._wake = None
 
     def close(self) -> None:
-        """Keep what the app has sent, for the last words; :meth:`send` that waits to send more raises."""
+        """Keep what the app sends for the last words; from now on :meth:`send` raises.
+
+        Taking a message out of a full channel lets one in that waits, and its :meth:`send` returns. So all of those are
+        taken too: what was said to be sent is sent, if the client hears any last words.
+        """
         if self._messages is None:
             return
         answers, outbox = self._answers or deque(), self._messages[1]
-        for _ in range(outbox.statistics().current_buffer_used):
-            answers.append(outbox.receive_nowait())
+        with suppress(trio.WouldBlock):
+            while True:
+                answers.append(outbox.receive_nowait())
         outbox.close()
         self._answers, self._messages = answers, None
 
