@@ -150,7 +150,7 @@ class Service:
                 self.metrics,
                 attendance=attendance,
             )
-            nursery.start_soon(context.alarm.run)
+            nursery.start_soon(context.timer.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self._leave_seconds)
             try:

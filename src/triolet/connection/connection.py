@@ -163,8 +163,8 @@ class Connection:
         check_channel(channel if member is None else presence_channel(channel))
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
-        who = member if member is None or isinstance(member, Member) else Member(member)
-        await self.add_follower(Subscription(channel, cursor, policy=policy, member=who))
+        present = member if member is None or isinstance(member, Member) else Member(member)
+        await self.add_follower(Subscription(channel, cursor, policy=policy, member=present))
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. One that was not followed is no error."""
@@ -199,7 +199,7 @@ class Connection:
             raise ConfigError("only a live.socket has messages")
         return await self.inbox.get()
 
-    # --- for whoever lets it in
+    # --- for admission
 
     async def add_follower(self, subscription: Subscription) -> None:
         """Follow what a view has decided. Raises as :meth:`follow`."""
@@ -242,4 +242,4 @@ class Connection:
 
 
 def _nothing() -> None:
-    """The connection has ended: nobody is to be told."""
+    """The connection has ended, and is told nothing more."""

@@ -34,8 +34,8 @@ class Context(msgspec.Struct, frozen=True):
         registry: the connections that are open, and those that ended lately.
         policy: of followers that bring none of their own.
         metrics: the counters of the process.
-        alarm: wakes the heartbeats.
-        attendance: keeps who is present; None where nobody is to be.
+        timer: wakes the heartbeats.
+        attendance: keeps which members are present; None where presence is not kept.
     """
 
     hub: Hub
@@ -47,7 +47,7 @@ class Context(msgspec.Struct, frozen=True):
     registry: Registry[Any, Any] = msgspec.field(default_factory=Registry)
     policy: Policy | None = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
-    alarm: Alarm = msgspec.field(default_factory=Alarm)
+    timer: Alarm = msgspec.field(default_factory=Alarm)
     attendance: Attendance | None = None
 
     def retry(self, closing: Closing) -> int | None:

@@ -44,7 +44,7 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
     said = pinged = False
     while True:
         due = look * step
-        await conn.context.alarm.until(min(due, _silent_at(conn, pings), _stalled_at(conn)))
+        await conn.context.timer.until(min(due, _silent_at(conn, pings), _stalled_at(conn)))
         now = trio.current_time()
         if now >= _silent_at(conn, pings):
             conn.end(SILENT)

@@ -123,7 +123,7 @@ class Outgoing:
             self._wake.set()
 
     async def woken(self) -> None:
-        """Wait until there may be work for the writer, which has found none and has let nobody run since."""
+        """Wait until there may be work for the writer. It has just found none, with no await since."""
         self._wake = trio.Event()
         await self._wake.wait()
         self._wake = None

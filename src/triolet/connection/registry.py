@@ -19,7 +19,7 @@ C = TypeVar("C", bound=Numbered)
 S = TypeVar("S")
 
 REMEMBERED = 256
-"""Connections that have ended and are remembered, where nobody says how many: as ``limits.ended_connections``."""
+"""Connections that have ended and are remembered, by default: as ``limits.ended_connections``."""
 
 
 class Registry(Generic[C, S]):

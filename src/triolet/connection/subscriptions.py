@@ -52,18 +52,18 @@ class Subscriptions:
     """
 
     __slots__ = (
-        "_codec",
         "_conn_id",
         "_context",
         "_decide",
         "_ending",
         "_history",
         "_outgoing",
-        "_outlet",
         "_returned",
         "_sessions",
         "behind",
+        "codec",
         "followers",
+        "outlet",
     )
 
     def __init__(
@@ -79,8 +79,8 @@ class Subscriptions:
     ) -> None:
         self._conn_id = conn_id
         self._context = context
-        self._codec = codec
-        self._outlet = outlet
+        self.codec = codec
+        self.outlet = outlet
         self._outgoing = outgoing
         self._ending = ending
         self._history = history
@@ -105,7 +105,7 @@ class Subscriptions:
         """
         if subscription.policy is None and self._context.policy is not None:
             subscription = msgspec.structs.replace(subscription, policy=self._context.policy)
-        follower = await self._context.hub.follow(subscription, self._codec, self._outlet, self)
+        follower = await self._context.hub.follow(subscription, self.codec, self.outlet, self)
         self.remove(subscription.channel)
         if self._ending.closing is not None:
             self._context.hub.leave(follower)

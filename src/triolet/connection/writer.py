@@ -83,7 +83,7 @@ async def drain(conn: Connection) -> None:
 
 
 async def catch_up(conn: Connection, follower: Follower) -> None:
-    """Take a follower one page further, and live if that was the last. Those who have much to read take turns."""
+    """Take a follower one page further, and live if that was the last. Followers with much to read take turns."""
     if follower.would_be_live(follower.position):
         await advance(conn, follower)
         return

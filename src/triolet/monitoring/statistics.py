@@ -45,7 +45,7 @@ class Statistics:
         behind: connections that have something to catch up.
         stalled: of these, those whose kernel takes nothing at this moment.
         slowest: how far the furthest are behind.
-        draining: whether the server wants everybody to leave.
+        draining: whether the server wants every client to leave.
     """
 
     counts: Counts

@@ -1,7 +1,7 @@
 """The shortest way to one client: straight on its socket, straight on its HTTP/2 stream, or through ASGI's ``send``.
 
-Which it is depends on what is below, and on whether anybody stands between: middleware before the app must see what
-is sent, and on another server's socket we may not write.
+Which it is depends on what is below, and on what stands between: middleware before the app must see what is sent,
+and on another server's socket we may not write.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def event_stream_outlet(scope: Scope, send: Send, budget: Budget, *, through_asg
         scope: of the request.
         send: ASGI's.
         budget: where what waits is counted.
-        through_asgi: whether somebody between must see what is sent.
+        through_asgi: whether middleware between must see what is sent.
 
     Returns:
         The outlet, and the codec that makes what it takes.

@@ -18,7 +18,7 @@ from .negotiate import Ask, TransportKind
 __all__ = ["Answer", "poll"]
 
 LEAVE_SECONDS = 0.5
-"""Over which long polls are answered when the server drains: thousands at once would hold up everybody else."""
+"""Over which long polls are answered when the server drains: thousands at once would hold up all other clients."""
 
 
 class Answer:
