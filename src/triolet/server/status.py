@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from ..http.connection import isolated
+from .isolation import isolated
 
 __all__ = ["Observed", "serve_status", "serve_status_on"]
 

@@ -27,13 +27,14 @@ from ..budget import Budget
 from ..clock import wall_time
 from ..counters import Metrics
 from ..errors import ConfigError
-from ..http.connection import GuardedContext, GuardedServer, isolated
+from ..http.connection import GuardedContext, GuardedServer
 from ..limits import Limits
 from ..sockets.link import Link, SocketLink, prepare
 from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY, ClientStream
 from ..sockets.tls import TlsStream
 from .admission import BUSY, Admission
 from .front import Door, Upgrades
+from .isolation import isolated
 from .status import serve_status_on
 
 __all__ = ["Settings", "Worker", "close_listener", "first_of"]
