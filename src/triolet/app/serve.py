@@ -29,7 +29,8 @@ from ..transports.negotiate import (
 from ..transports.websocket import SUBPROTOCOL, raw_deflated, raw_frame, raw_text, serve_asgi, serve_stream
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED, WEBSOCKET_TEXT, Codec
 from ..wire.frames import FrameReader
-from ..wire.handshake import Upgrade, accept_response, refusal, stream_response
+from ..wire.handshake import Upgrade
+from ..wire.http_answer import accept_response, refusal, stream_response
 from .quart_asgi import UNAVAILABLE, UPGRADE, Decision, Refusal, decide, find, follow_scope, refusal_of
 from .service import Service
 

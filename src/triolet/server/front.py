@@ -15,7 +15,8 @@ import trio
 
 from ..limits import Limits
 from ..sockets.stream import STREAM_KEY, ClientStream
-from ..wire.handshake import Upgrade, refusal, upgrade
+from ..wire.handshake import Upgrade, upgrade
+from ..wire.http_answer import refusal
 from ..wire.http_head import BadRequest, Framing, Head, read_head, split_head
 
 __all__ = ["Door", "Upgrades"]
