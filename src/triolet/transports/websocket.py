@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,12 +13,14 @@ import trio
 from ..closing import GONE, NORMAL, SLOW, TOO_BIG, Closing
 from ..connection import Connection
 from ..connection.heartbeat import beat
-from ..connection.reader import READ_BYTES, FrameHandler, read
+from ..connection.reader import READ_BYTES, MessageHandler, read
 from ..connection.supervisor import supervise
 from ..connection.writer import write, write_head
 from ..errors import RemoteError
-from ..wire.frames import Close, FrameReader, encode_binary, encode_close, encode_deflated, encode_text
+from ..wire.frames import encode_binary, encode_deflated, encode_text
 from ..wire.messages import say_bye
+from ..wire.rate_limit import message_rate
+from ..wire.session import Session, State
 from .negotiate import with_outlet
 
 __all__ = ["SUBPROTOCOL", "Handler", "raw_deflated", "raw_frame", "raw_text", "serve_asgi", "serve_stream"]
@@ -31,7 +35,7 @@ async def serve_stream(
     conn: Connection,
     stream: trio.abc.Stream,
     head: bytes,
-    frames: FrameReader,
+    session: Session,
     first: bytes,
     handler: Handler | None,
 ) -> None:
@@ -40,7 +44,7 @@ async def serve_stream(
     Args:
         conn: the connection, whose outlet writes to that stream.
         head: the answer to the upgrade.
-        frames: reads what comes from it; ``first`` is what came behind the request already.
+        session: reads what comes from it; ``first`` is what came behind the request already.
         handler: the app's, of a ``live.socket``.
 
     Cancellation: the connection is reset.
@@ -49,18 +53,18 @@ async def serve_stream(
     try:
         await write_head(conn, head)
         del head
-        await _serve_to_end(conn, stream, frames, first, handler)
+        await _serve_to_end(conn, stream, session, first, handler)
     finally:
         conn.detach()
         conn.outlet.abort()
 
 
 async def _serve_to_end(
-    conn: Connection, stream: trio.abc.Stream, frames: FrameReader, first: bytes, handler: Handler | None
+    conn: Connection, stream: trio.abc.Stream, session: Session, first: bytes, handler: Handler | None
 ) -> None:
-    closing = await supervise(conn, partial(read, conn, stream, frames, first), *_children(handler))
+    closing = await supervise(conn, partial(read, conn, stream, session, first), *_children(handler))
     if closing not in (GONE, SLOW):
-        await _say_goodbye(conn, closing, stream, frames)
+        await _say_goodbye(conn, closing, stream, session)
 
 
 async def serve_asgi(
@@ -75,7 +79,7 @@ async def serve_asgi(
     """
 
     async def read_messages() -> None:
-        incoming = FrameHandler(conn)
+        incoming, rate = MessageHandler(conn), message_rate(conn.limits)
         try:
             while True:
                 message = await receive()
@@ -87,6 +91,8 @@ async def serve_asgi(
                 data = message.get("bytes") or b"" if data is None else data
                 if len(data) > conn.limits.message_bytes:
                     raise RemoteError(TOO_BIG)
+                if early := rate.take(conn.heard_at):
+                    await trio.sleep(early)
                 await incoming.message(data, len(data))
         except RemoteError as error:
             conn.end(error.closing)
@@ -128,30 +134,25 @@ async def _last_words(conn: Connection, closing: Closing) -> None:
         await conn.outlet.drained()
 
 
-async def _say_goodbye(conn: Connection, closing: Closing, stream: trio.abc.Stream, frames: FrameReader) -> None:
+async def _say_goodbye(conn: Connection, closing: Closing, stream: trio.abc.Stream, session: Session) -> None:
     """Bye and close frame; then the peer's, unless it came first, so that no reset overtakes ours (RFC 6455
     section 7.1.1)."""
     with trio.move_on_after(conn.limits.goodbye_seconds):
         await _last_words(conn, closing)
-        conn.outlet.write(encode_close(closing.code, closing.reason))
+        conn.outlet.write(session.close(closing.code, closing.reason))
         await conn.outlet.drained()
         if isinstance(stream, trio.abc.HalfCloseableStream):
             await stream.send_eof()
-        if not conn.peer_closed:
-            await _peer_closes(stream, frames)
+        await _peer_closes(stream, session)
         await stream.aclose()
 
 
-async def _peer_closes(stream: trio.abc.Stream, frames: FrameReader) -> None:
+async def _peer_closes(stream: trio.abc.Stream, session: Session) -> None:
     """Read until the peer's close frame, or its end. Once it has broken a rule, what it sends is thrown away unread."""
-    readable = True
     try:
-        while data := await stream.receive_some(READ_BYTES):
-            try:
-                if readable and any(isinstance(frame, Close) for frame in frames.feed(bytes(data))):
-                    return
-            except RemoteError:
-                readable = False
+        while session.state is not State.CLOSED and (data := await stream.receive_some(READ_BYTES)):
+            with suppress(RemoteError):
+                deque(session.receive(bytes(data), trio.current_time()), maxlen=0)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # gone: so it has read what it wanted
 
