@@ -23,7 +23,7 @@ from ..limits import Limits
 from ..presence.presence import Attendance, Session
 from ..presence.statements import Member, presence_channel
 from ..sockets.outlet import Outlet
-from ..sync.bounded_channel import Inbox
+from ..sync.bounded_channel import BoundedChannel
 from ..sync.timer import Alarm
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
@@ -129,7 +129,9 @@ class Connection:
         self.heard_at = trio.current_time()
         self.held = 0
         self.attached = True
-        self.inbox = Inbox(surroundings.limits, self.hold) if takes_messages else None
+        self.inbox: BoundedChannel[Any] | None = None
+        if takes_messages:
+            self.inbox = BoundedChannel(self.limits.inbox_messages, self.limits.inbox_bytes, self.hold)
         self.peer_closed = False
         self.said = 0
         self.nursery: trio.Nursery | None = None
@@ -247,7 +249,7 @@ class Connection:
         """The client's next message: its ``data``, or text and bytes on a raw socket."""
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
-        return await self.inbox.get()
+        return await self.inbox.receive()
 
     # --- for the children
 

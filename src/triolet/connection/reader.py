@@ -134,4 +134,4 @@ class MessageHandler:
             if inbox.full:
                 self._conn.surroundings.metrics.slow_handlers += 1
                 raise RemoteError(FLOOD)
-        inbox.put_nowait(message, size)
+        inbox.send_nowait(message, size)
