@@ -8,9 +8,9 @@ import trio
 
 from ..closing import BAD_MESSAGE, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
-from ..wire.frames import Close
+from ..wire.frames import Binary, Close, Text
 from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
-from ..wire.session import Answer, Session, reply_to
+from ..wire.session import Session, reply_to
 from .connection import Connection
 
 __all__ = ["MessageHandler", "read"]
@@ -31,7 +31,8 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
     handler = MessageHandler(conn)
     held = 0
     try:
-        await _handle(conn, handler, session, first, trio.current_time())
+        conn.heard_at = now = trio.current_time()
+        await _handle(conn, handler, session, first, now)
         while conn.closing is None:
             with trio.move_on_at(session.deadline) as scope:
                 data = await source.receive_some(READ_BYTES)
@@ -54,18 +55,17 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
 async def _handle(conn: Connection, handler: MessageHandler, session: Session, data: bytes, now: float) -> None:
     """Take in bytes. Raises RemoteError where they end the connection."""
     for event in session.receive(data, now):
-        if isinstance(event, Answer):
-            if not conn.outlet.write(event.frame):
-                conn.pong(event.frame)
+        if isinstance(event, (Text, Binary)):
+            if session.early:
+                await trio.sleep(session.early)
+                conn.heard_at = trio.current_time()
+            await handler.message(event.data, len(event.data))
+            session.now = conn.heard_at  # later than before where it has waited
         elif isinstance(event, Close):
             conn.peer_closed = True
             raise RemoteError(reply_to(event))
-        else:
-            if session.early:
-                await trio.sleep(session.early)
-            await handler.message(event.data, len(event.data))
-            # It may have waited for the app, and nothing could be heard meanwhile.
-            session.now = conn.heard_at = trio.current_time()
+        elif not conn.outlet.write(event.frame):
+            conn.pong(event.frame)
 
 
 class MessageHandler:
@@ -131,6 +131,7 @@ class MessageHandler:
         if inbox.full:
             with trio.move_on_after(self._conn.limits.stall_seconds):
                 await inbox.room()
+            self._conn.heard_at = trio.current_time()  # nothing could be heard meanwhile
             if inbox.full:
                 self._conn.surroundings.metrics.slow_handlers += 1
                 raise RemoteError(FLOOD)

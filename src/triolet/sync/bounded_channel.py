@@ -148,17 +148,14 @@ class BoundedChannel(Generic[T]):
 
     def release(self, size: int, count: int = 1) -> None:
         """Hold so much less: an item that was taken is used up."""
-        was_full = (self._waiting is not None or self._on_room is not None) and self.full
+        watched = self._waiting is not None or self._on_room is not None
+        was_full = watched and self.full
         self._items -= count
         self._bytes -= size
         if self._hold is not None:
             self._hold(-size)
         if was_full and not self.full:
-            if self._waiting is not None:
-                self._waiting.set()
-                self._waiting = None
-            if self._on_room is not None:
-                self._on_room()
+            self._tell_of_room()
 
     def end(self) -> None:
         """Nothing is put in any more: what is there is taken, and then :meth:`receive` says that it was all."""
@@ -179,3 +176,10 @@ class BoundedChannel(Generic[T]):
         return ChannelStatistics(
             self._items, self._bytes, self._peak_items, self._peak_bytes, self._max_items, self._max_bytes
         )
+
+    def _tell_of_room(self) -> None:
+        if self._waiting is not None:
+            self._waiting.set()
+            self._waiting = None
+        if self._on_room is not None:
+            self._on_room()

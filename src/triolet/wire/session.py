@@ -102,6 +102,7 @@ comes in is read where ``CLOSE_RECEIVED`` is."""
 
 
 _OPEN: Final = State.OPEN  # looked up for every message
+_NEVER: Final = math.inf
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -154,7 +155,7 @@ class Session:
         self.state = _OPEN
         self._readable = True
         self.code = NO_CLOSE
-        self.deadline = math.inf
+        self.deadline = _NEVER
         self.early = 0.0
         self.now = 0.0
 
@@ -207,7 +208,7 @@ class Session:
             for frame in self._frames.feed(data):
                 kind = type(frame)
                 if kind is Text or kind is Binary:
-                    self.deadline = math.inf  # a next message may have begun right behind this one
+                    self.deadline = _NEVER  # a next message may have begun right behind this one
                     if self.state is _OPEN:
                         self.early = self._messages.take(self.now)
                         yield frame  # type: ignore[misc]  # one of the two, by the line above
@@ -224,7 +225,7 @@ class Session:
                 if self._frames.mid_message:
                     self.deadline = min(self.deadline, self.now + self._message_seconds)
                 else:
-                    self.deadline = math.inf
+                    self.deadline = _NEVER
                 return
         except RemoteError:
             self._step(Step.FAILURE)
@@ -240,7 +241,7 @@ class Session:
         self.state = TRANSITIONS[self.state].get(step, self.state)
         self._readable = Step.CLOSE_RECEIVED in TRANSITIONS[self.state]
         if not self._readable:
-            self.deadline = math.inf  # nothing is read any more, so nothing can be finished
+            self.deadline = _NEVER  # nothing is read any more, so nothing can be finished
 
 
 def reply_to(close: Close) -> Closing:
