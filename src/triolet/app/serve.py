@@ -26,8 +26,9 @@ from ..transports.negotiate import (
 from ..transports.outlets import middleware_between, raw_deflated, raw_frame, websocket_outlet
 from ..transports.websocket import SUBPROTOCOL, serve_asgi, serve_stream
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED, Codec
-from ..wire.frames import FrameReader
-from ..wire.handshake import Upgrade, accept_response, refusal, stream_response
+from ..wire.handshake import Upgrade
+from ..wire.http_answer import accept_response, refusal, stream_response
+from ..wire.session import Session
 from .quart_asgi import UNAVAILABLE, UPGRADE, Decision, Refusal, decide, find, follow_scope, refusal_of
 from .service import Service
 
@@ -73,10 +74,10 @@ class AppUpgrades:
         except ValueError:  # a header of the app's that cannot be sent
             conn.detach()
             raise
-        frames = FrameReader(self._service.limits, deflate=deflate is not None)
+        session = Session(self._service.limits, deflate=deflate is not None)
         handler = decision.handler
         del admitted, decision, headers, upgrade
-        await serve_stream(conn, stream, head, frames, first, handler)
+        await serve_stream(conn, stream, head, session, first, handler)
 
     async def serve_events(self, request: Any, stream: ClientStream, first: bytes) -> bytes | None:
         """Decide about an event stream and serve it, straight on its stream, until it ends.
