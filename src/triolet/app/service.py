@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -25,14 +26,15 @@ from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
 from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Attendance
+from ..server.front import Upgrades
 from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY
 
-if TYPE_CHECKING:
-    from .serve import AppUpgrades
-
-__all__ = ["Service"]
+__all__ = ["EXTENSION", "Service", "alone"]
 
 logger = logging.getLogger("triolet")
+
+EXTENSION = "triolet"
+"""Under which name the service stands in a Quart app's ``extensions``."""
 
 LEAVE_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
@@ -43,14 +45,12 @@ class Service:
 
     Attributes:
         app: the app; None outside of one.
-        upgrades: who serves the app's WebSockets.
+        upgrades: serves the app's WebSockets and event streams straight on their streams; None outside of an app.
         attended: whether a server of ours serves the app, and says when it drains.
         in_memory: whether the log is known to this process only.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
         make_log: makes the log, each time the app's life begins. Tests put another there.
     """
-
-    upgrades: AppUpgrades
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Service:
         in_memory: bool = False,
     ) -> None:
         self.app = app
+        self.upgrades: Upgrades | None = None
         self.in_memory = in_memory
         self.limits = limits
         self.origins = origins
@@ -190,3 +191,23 @@ class Service:
     async def stop(self) -> None:
         """End :meth:`run`."""
         self._stopping.set()
+
+
+@asynccontextmanager
+async def alone(service: Service) -> AsyncIterator[None]:
+    """Keep a service's log and hub open for the time of a block, without a server.
+
+    Raises:
+        LogError: the log cannot be opened.
+        Exception: what the block raises, as it is and not in a group.
+    """
+    failed: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            await nursery.start(service.run)
+            yield
+        except Exception as error:  # to be raised as what it is, not in the nursery's group
+            failed = error
+        await service.stop()
+    if failed is not None:
+        raise failed

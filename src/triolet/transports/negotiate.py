@@ -26,7 +26,6 @@ __all__ = [
     "aborter",
     "check_origin",
     "header",
-    "middleware_between",
     "parse_after",
     "parse_ask",
     "with_outlet",
@@ -137,11 +136,6 @@ def aborter(scope: Scope) -> Callable[[], None]:
 
 def _cannot_abort() -> None:
     """Another server's socket: what is below ends it."""
-
-
-def middleware_between(app: Any) -> bool:
-    """Whether ASGI middleware was put before a Quart app, as ``app.asgi_app = middleware(app.asgi_app)``."""
-    return "asgi_app" in vars(app)
 
 
 def _query(scope: Scope) -> dict[str, str]:

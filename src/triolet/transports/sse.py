@@ -14,19 +14,15 @@ from typing import Any
 
 import trio
 
-from ..budget import Budget
 from ..closing import FLOOD, GONE, SLOW, Closing
-from ..connection import Connection, Surroundings
+from ..connection import Connection
 from ..connection.heartbeat import beat
 from ..connection.supervisor import supervise
 from ..connection.writer import write, write_head
-from ..hub import Subscription
-from ..sockets.outlet import BufferedOutlet, Outlet
-from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import say_bye
-from .negotiate import STREAM_KEY, Scope, aborter, with_outlet
+from .negotiate import Scope, with_outlet
 
-__all__ = ["HEADERS", "serve_sse", "serve_stream", "way_out"]
+__all__ = ["HEADERS", "serve_asgi", "serve_stream"]
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -93,37 +89,24 @@ async def _listen(conn: Connection, stream: trio.abc.Stream, heard: int) -> None
         conn.end(GONE)
 
 
-async def serve_sse(
-    surroundings: Surroundings,
-    scope: Scope,
-    outlet: Outlet,
-    codec: Codec,
-    subscription: Subscription,
-    headers: list[tuple[bytes, bytes]],
-    send: Send,
-) -> None:
-    """Answer with an event stream, until the client goes or is given up, or the server drains.
+async def serve_asgi(conn: Connection, scope: Scope, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    """Answer through ASGI with an event stream, until the client goes or is given up, or the server drains.
 
     Args:
-        outlet, codec: of :func:`way_out`.
-        subscription: what the view has decided.
+        conn: the connection, with its follower. It is detached at the end, whatever happens.
+        scope: the request's. HEAD is answered with the head alone.
         headers: what the app's response had.
-
-    Raises:
-        LogError: the log cannot be read; nothing was answered yet.
 
     Cancellation: the connection ends without goodbye. That is how ASGI says that the client is gone.
     """
-    conn = Connection(surroundings, outlet, codec)
     try:
-        await conn.add_follower(subscription)
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]})
         if scope["method"] != "HEAD":
             await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
-            await with_outlet(outlet, partial(_stream, conn))
+            await with_outlet(conn.outlet, partial(_stream, conn))
     finally:
         conn.detach()
-    if conn.closing is None or outlet.empty:
+    if conn.closing is None or conn.outlet.empty:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -142,15 +125,3 @@ async def _say_bye(conn: Connection, closing: Closing) -> None:
     await conn.outlet.drained()
     conn.outlet.write(conn.codec.say(say_bye(closing, conn.retry(closing))))
     await conn.outlet.drained()
-
-
-def way_out(scope: Scope, send: Send, budget: Budget, *, through_asgi: bool) -> tuple[Outlet, Codec]:
-    """The shortest way to the client: its connection, if that is ours and nobody stands between."""
-    stream = scope.get("state", {}).get(STREAM_KEY)
-    if stream is not None and not through_asgi:
-        return stream.outlet, SSE_CHUNKED if scope["http_version"] == "1.1" else SSE
-
-    async def take(batch: bytes) -> None:
-        await send({"type": "http.response.body", "body": batch, "more_body": True})
-
-    return BufferedOutlet(budget, take, aborter(scope)), SSE

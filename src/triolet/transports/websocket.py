@@ -67,9 +67,15 @@ async def serve_asgi(
     conn: Connection,
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
+    accept: Message,
     handler: Handler | None,
 ) -> None:
-    """Serve an accepted WebSocket through another server, which makes the frames and answers pings.
+    """Serve a WebSocket through another server, which makes the frames and answers pings.
+
+    Args:
+        conn: the connection. It is detached at the end, whatever happens.
+        accept: the message of ASGI that opens the WebSocket.
+        handler: the app's, of a ``live.socket``.
 
     Cancellation: the other server closes the connection in its own way.
     """
@@ -105,7 +111,11 @@ async def serve_asgi(
             while (await receive())["type"] != "websocket.disconnect":
                 pass
 
-    await with_outlet(conn.outlet, serve)
+    try:
+        await send(accept)
+        await with_outlet(conn.outlet, serve)
+    finally:
+        conn.detach()
 
 
 def _children(handler: Handler | None) -> tuple[Callable[[Connection], Awaitable[None]], ...]:
