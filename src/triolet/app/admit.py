@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import trio
 
 from ..connection import Connection, Surroundings
-from ..errors import ConnectionEnded, LocalError, LogError, where
+from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..sockets.outlet import Outlet
 from ..transports.negotiate import Ask, AskError, Headers, Scope, Transport, check_origin, parse_after, parse_ask
@@ -87,18 +87,15 @@ class Admitted(NamedTuple):
 async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
     """Let a client in, or say why not.
 
-    Raises:
-        NotServingError: the app is not being served.
-
     Bounds: ``limits.write_seconds``.
 
     Cancellation: nothing is left: no connection, no follower.
     """
     scope, upgrade = arrival.request.scope, arrival.again is not None
-    context = service.surroundings
     kept: Headers = []
     try:
         with trio.fail_after(service.limits.write_seconds):
+            context = service.surroundings
             check_origin(scope, service.origins, always=upgrade)
             decision = await ask_view(service.app, arrival.request)
             if isinstance(decision, Refusal):
@@ -114,14 +111,21 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
 
 def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
     """Return the answer to a request that cannot be served, behind the headers that are kept of the view's."""
-    if isinstance(error, LocalError):
-        logger.error("a %s could not be served: %s", kind, where(error))
+    if not isinstance(error, (AskError, ConnectionEnded)):
+        logger.error(
+            "a %s could not be served: %s", kind, error if isinstance(error, NotServingError) else where(error)
+        )
+    if isinstance(error, LocalError) and not isinstance(error, NotServingError):
         return Refusal(500, kept, b"")
-    if isinstance(error, LogError):
-        logger.error("a %s could not be served: %s", kind, where(error))
-    told = error if isinstance(error, AskError) else AskError(503, "log", "the event log cannot be read now; try again")
+    told = error if isinstance(error, AskError) else _unavailable(error)
     upgrade = [(b"upgrade", b"websocket")] if told.status == 426 else []
     return Refusal(told.status, [*kept, (b"content-type", b"application/json"), *upgrade], told.body)
+
+
+def _unavailable(error: Exception) -> AskError:
+    if isinstance(error, NotServingError):
+        return AskError(503, "serving", "this app is not being served now; try again")
+    return AskError(503, "log", "the event log cannot be read now; try again")
 
 
 def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:

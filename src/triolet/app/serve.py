@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from ..errors import LogError
+from ..errors import LocalError, LogError
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import Headers, Scope, header
@@ -158,7 +158,7 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
         answer = await poll(
             service.surroundings, subscription.channel, admitted.ask, if_none_match, subscription.member
         )
-    except LogError as error:
+    except (LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
     return Answer(answer.status, [*headers, *answer.headers], answer.body)
 

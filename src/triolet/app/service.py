@@ -99,7 +99,7 @@ class Service:
     def surroundings(self) -> Surroundings:
         """What the app's connections share. Raises NotServingError."""
         if self._surroundings is None:
-            raise NotServingError("nobody can follow before the app is served")
+            raise NotServingError("nobody can follow before the app is served; in a test: `async with app.test_app()`")
         return self._surroundings
 
     def begin(self, state: dict[str, Any]) -> None:
