@@ -167,6 +167,12 @@ def test_only_the_http_folder_knows_hypercorn(module: str) -> None:
         assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & {"hypercorn"}
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_app_folder_and_the_testing_kit_know_quart(module: str) -> None:
+    if _unit(module) not in ("app", "testing"):
+        assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & {"quart", "quart_trio"}
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if _unit(name) == "wire"])
 def test_the_wire_needs_no_clock_no_loop_and_no_chance(module: str) -> None:
     assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & PURE

@@ -17,9 +17,10 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
 from tests.stock import serve_stock
-from triolet import Limits, Member
+from triolet import Connection, Limits, Member
 from triolet.log import MemoryLog
 from triolet.testing.clients import TRANSPORTS
+from triolet.testing.http import RefusedError
 from triolet.testing.scripted import ScriptedLog, unreadable
 from triolet.testing.server import Answer, MemoryServer, serve
 
@@ -151,6 +152,31 @@ async def test_what_a_view_raises_that_is_no_exception_is_answered_500_and_no_ot
     async with served(app, road) as server, server.websocket(ORDERS) as other:
         await other.until("live")
         assert (await ask(server, transport, "/foreign")).status == 500
+        await live.publish(ORDER, 1)
+        assert (await other.event())["data"] == 1
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("error", FOREIGN)
+async def test_what_a_followed_view_or_a_handler_raises_ends_that_alone(
+    error: type[BaseException], road: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+
+    @live.channel("/foreign")
+    async def foreign() -> str:
+        raise error
+
+    @live.socket("/handler")
+    async def handler(conn: Connection) -> None:
+        raise error
+
+    async with served(app, road) as server, server.websocket("/live") as other:
+        await other.follow(ORDERS)
+        with pytest.raises(RefusedError):
+            await other.follow("/foreign")
+        async with server.websocket("/handler") as client:
+            await client.ended()
         await live.publish(ORDER, 1)
         assert (await other.event())["data"] == 1
 

@@ -16,7 +16,7 @@ from ..errors import ChannelNameError, ConfigError
 from ..event import check_channel
 from ..hub import Policy
 from ..presence.statements import Member, presence_channel
-from .views import Decision, decided, mark
+from .views import Decision, decided, mark, only_exceptions
 
 __all__ = ["Routes", "channel_view", "socket_endpoint", "socket_view"]
 
@@ -121,8 +121,9 @@ async def _who(answer: Any) -> Member | None:
 async def _call(
     app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Connection
 ) -> None:
-    async with app.app_context():
-        await handler(conn, **kwargs)
+    with only_exceptions():
+        async with app.app_context():
+            await handler(conn, **kwargs)
 
 
 async def _send_static(filename: str, triolet_host: str = "") -> Any:

@@ -56,7 +56,7 @@ class Clients:
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
         way = partial(Way, stream.outlet, codec, raw, pings=True)
         admitted = await admit(self._service, Arrival(request, way, again))
-        del request
+        del request, way
         if isinstance(admitted, Refusal):
             await self._turn_down(stream, refusal(admitted.status, admitted.headers, admitted.body))
             return

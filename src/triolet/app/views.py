@@ -32,8 +32,8 @@ from ..transports.websocket import Handler
 
 __all__ = [
     "Decision",
+    "ForeignError",
     "Refusal",
-    "ViewError",
     "as_get_request",
     "ask_view",
     "decided",
@@ -66,7 +66,7 @@ class Decision(msgspec.Struct, frozen=True):
         raw: whether a socket carries texts and bytes as they are.
         headers: the response's (a renewed session's cookie, say).
         policy: the route's.
-        member: who asks, if the others are to see them.
+        member: what the client is to the others in the channel; None is nobody.
     """
 
     channel: str | None
@@ -85,8 +85,8 @@ class Refusal(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class ViewError(Exception):
-    """A view raised what is no Exception, and neither Trio's nor the interpreter's own. Its cause says what."""
+class ForeignError(Exception):
+    """An app's code raised what is no Exception, and neither Trio's nor the interpreter's own. Its cause is that."""
 
 
 def mark(view: Any) -> Any:
@@ -140,9 +140,7 @@ async def ask_view(app: Any, request: Any) -> Decision | Refusal:
         with only_exceptions():
             response = await app.handle_request(request)
     except Exception as error:  # an app in testing or debug mode raises; its client is refused all the same
-        logger.exception(
-            "a view failed: %s", where(error.__cause__ or error if isinstance(error, ViewError) else error)
-        )
+        logger.exception("a view failed: %s", where(error))
         return Refusal(500, [], b"")
     decision: Decision | None = getattr(response, "decision", None)
     headers = encode_headers(response.headers)
@@ -161,17 +159,17 @@ def only_exceptions() -> Iterator[None]:
     Exception`` between a view and the top it would end the server.
 
     Raises:
-        ViewError: instead of such a one.
+        ForeignError: instead of such a one, and from where that was raised.
     """
     try:
         yield
     except (*_PASSING, Exception):
         raise
-    except BaseExceptionGroup as errors:
-        passing = errors.split(_PASSING)[0]
-        raise (ViewError() if passing is None else passing) from errors
     except BaseException as error:
-        raise ViewError from error
+        passing = error.split(_PASSING)[0] if isinstance(error, BaseExceptionGroup) else None
+        if passing is not None:
+            raise passing from None
+        raise ForeignError(type(error).__name__).with_traceback(error.__traceback__) from error
 
 
 def follow_scope(scope: Scope, url: str) -> Scope | None:
