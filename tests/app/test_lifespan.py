@@ -139,22 +139,6 @@ async def test_quarts_test_client_leaves_without_having_read(autojump_clock: Moc
         assert live.service.hub.statistics().followers == 0
 
 
-async def test_quarts_test_client_reads_an_event_stream(autojump_clock: MockClock) -> None:
-    app, live = make_shop()
-    async with app.test_app() as running:
-        accept = {"accept": "text/event-stream"}
-        async with running.test_client().request(f"{ORDERS}?after=0", headers=accept) as stream:
-            await stream.send_complete()
-            said = b""
-            while b"triolet.live" not in said:
-                said += await stream.receive()
-            await live.publish(ORDER, {"state": "paid"})
-            while b"paid" not in said:
-                said += await stream.receive()
-            await stream.disconnect()
-        assert live.service.hub.statistics().followers == 0
-
-
 async def test_quarts_test_client_polls(autojump_clock: MockClock) -> None:
     app, live = make_shop()
     async with app.test_app() as running:

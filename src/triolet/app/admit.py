@@ -96,7 +96,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
     try:
         with trio.fail_after(service.limits.write_seconds):
             context = service.surroundings
-            check_origin(scope, service.origins, always=upgrade)
+            check_origin(scope, service.options.origins, always=upgrade)
             decision = await ask_view(service.app, arrival.request)
             if isinstance(decision, Refusal):
                 return decision

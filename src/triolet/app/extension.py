@@ -25,7 +25,7 @@ from .presence import Presence
 from .quart_asgi import HTTPConnection, WebSocketConnection
 from .routes import Routes, socket_endpoint, socket_view
 from .serve import Clients
-from .service import EXTENSION, Service, alone
+from .service import EXTENSION, Options, Service, alone
 
 __all__ = ["Triolet"]
 
@@ -344,15 +344,9 @@ class Triolet:
             self._service = None
 
     def _make_service(self, app: QuartTrio | None) -> Service:
-        return Service(
-            app,
-            self._open_log,
-            self.limits,
-            self.origins,
-            deflate=self._deflate,
-            policy=self._policy,
-            in_memory=self._log == "memory:" or isinstance(self._log, MemoryLog),
-        )
+        in_memory = self._log == "memory:" or isinstance(self._log, MemoryLog)
+        options = Options(self.limits, self.origins, self._deflate, self._policy, in_memory)
+        return Service(app, self._open_log, options)
 
     def _open_log(self) -> EventLog:
         return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log

@@ -52,7 +52,7 @@ class Clients:
         self, request: Any, upgrade: Upgrade, stream: ClientStream, first: bytes, again: Callable[[], Scope]
     ) -> None:
         """Admit a WebSocket and serve it, until it ends."""
-        deflate = upgrade.deflate if self._service.deflate else None
+        deflate = upgrade.deflate if self._service.options.deflate else None
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
         way = partial(Way, stream.outlet, codec, raw, pings=True)
         admitted = await admit(self._service, Arrival(request, way, again))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import trio
 
 from ..budget import Budget
@@ -29,7 +30,7 @@ from ..presence.presence import Attendance
 from ..server.front import Upgrades
 from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY
 
-__all__ = ["EXTENSION", "Service", "alone"]
+__all__ = ["EXTENSION", "Options", "Service", "alone"]
 
 logger = logging.getLogger("triolet")
 
@@ -40,6 +41,24 @@ LEAVE_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
 
 
+class Options(msgspec.Struct, frozen=True):
+    """How an app is served, as its Triolet was told.
+
+    Attributes:
+        limits: what a client, a channel and the process may take.
+        origins: whose pages may follow, besides the app's own.
+        deflate: whether permessage-deflate is agreed on.
+        policy: what happens when a client stays behind, where its route says nothing else.
+        in_memory: whether the log is known to this process only.
+    """
+
+    limits: Limits
+    origins: frozenset[str] = frozenset()
+    deflate: bool = False
+    policy: Policy | None = None
+    in_memory: bool = False
+
+
 class Service:
     """One app's log and hub. It stands in ``app.extensions["triolet"]``.
 
@@ -47,41 +66,37 @@ class Service:
         app: the app; None outside of one.
         upgrades: serves the app's WebSockets and event streams straight on their streams; None outside of an app.
         attended: whether a server of ours serves the app, and says when it drains.
-        in_memory: whether the log is known to this process only.
+        options: how.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
         make_log: makes the log, each time the app's life begins. Tests put another there.
     """
 
-    def __init__(
-        self,
-        app: Any,
-        make_log: Callable[[], EventLog],
-        limits: Limits,
-        origins: frozenset[str],
-        *,
-        deflate: bool = False,
-        policy: Policy | None = None,
-        in_memory: bool = False,
-    ) -> None:
+    def __init__(self, app: Any, make_log: Callable[[], EventLog], options: Options) -> None:
         self.app = app
         self.upgrades: Upgrades | None = None
-        self.in_memory = in_memory
-        self.limits = limits
-        self.origins = origins
-        self.deflate = deflate
-        self.policy = policy
+        self.options = options
         self.attended = False
         self.draining = trio.Event()
         self._leave_seconds = LEAVE_SECONDS
         self.random = random.Random()
-        self.budget = Budget(limits.memory_bytes)
+        self.budget = Budget(options.limits.memory_bytes)
         self.metrics = Metrics()
         self._exporter = Exporter(self.statistics)
-        self._ended: deque[ConnectionSnapshot] = deque(maxlen=limits.ended_connections)
+        self._ended: deque[ConnectionSnapshot] = deque(maxlen=options.limits.ended_connections)
         self.make_log = make_log
         self._log: EventLog | None = None
         self._surroundings: Surroundings | None = None
         self._stopping = trio.Event()
+
+    @property
+    def limits(self) -> Limits:
+        """What a client, a channel and the process may take."""
+        return self.options.limits
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the log is known to this process only."""
+        return self.options.in_memory
 
     @property
     def running(self) -> bool:
@@ -148,7 +163,7 @@ class Service:
                 self.random,
                 wall_time,
                 {},
-                self.policy,
+                self.options.policy,
                 self.metrics,
                 self._ended,
                 attendance=attendance,
