@@ -24,7 +24,7 @@ __all__ = ["StockServer", "serve_stock"]
 
 
 class StockServer(MemoryServer):
-    """Reached like a MemoryServer; there is no door, no guard and no worker of ours."""
+    """Reached like a MemoryServer; there is no front, no guard and no worker of ours."""
 
     def __init__(self, app: Any, nursery: trio.Nursery) -> None:
         super().__init__(app, cast(Any, None), Network(), nursery)

@@ -11,8 +11,7 @@ import pytest
 from quart_trio import QuartTrio
 
 from triolet import ConfigError, Limits, Triolet
-from triolet.cli import main
-from triolet.cli.serve import add_arguments, load_app, settings_for
+from triolet.cli import add_arguments, load_app, main, settings_for
 
 
 @pytest.fixture

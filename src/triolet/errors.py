@@ -45,6 +45,7 @@ __all__ = [
     "RemoteError",
     "TrioletError",
     "UnknownConnectionError",
+    "first_of",
     "where",
 ]
 
@@ -145,3 +146,11 @@ def where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
+
+
+def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group, out of all groups that it is in."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

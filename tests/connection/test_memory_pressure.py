@@ -18,7 +18,7 @@ from triolet.budget import Budget
 from triolet.connection import Surroundings
 from triolet.connection.memory_pressure import relieve
 from triolet.log import MemoryLog
-from triolet.sockets.outlet import BufferedOutlet
+from triolet.sockets.buffered_outlet import BufferedOutlet
 from triolet.testing.server import MemoryServer, serve
 from triolet.wire.codec import WEBSOCKET_TEXT
 

@@ -52,7 +52,7 @@ def wait_for(ask: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
 def command() -> list[str]:
     """Return the ``triolet`` command of the interpreter that runs the tests."""
     script = Path(sysconfig.get_path("scripts"), "triolet")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "triolet.cli"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "triolet"]
 
 
 class Server:

@@ -14,8 +14,9 @@ from quart_trio import QuartTrio
 
 from triolet.budget import Budget
 from triolet.http.app_task import bounded_websockets
-from triolet.http.connection import GuardedContext, GuardedServer, isolated
+from triolet.http.connection import GuardedContext, GuardedServer
 from triolet.limits import Limits
+from triolet.server.isolation import isolated
 from triolet.sockets.stream import ClientStream
 from triolet.testing.network import KERNEL_BYTES, ClientEnd, MemoryLink, link_pair
 

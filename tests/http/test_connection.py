@@ -1,16 +1,14 @@
-"""What every guarded connection shares: isolation, the inbox, and the version that all of it was written against."""
+"""What every guarded connection shares: the inbox, and the version that all of it was written against."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 from typing import Any
 
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
 import hypercorn.protocol.ws_stream
 import hypercorn.trio.tcp_server
-import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +16,8 @@ from trio.testing import MockClock
 
 from triolet.budget import Budget
 from triolet.http.app_task import Inbox
-from triolet.http.connection import isolated
 from triolet.limits import Limits
+from triolet.sockets.server_state import stream_of
 from triolet.sockets.stream import ClientStream
 
 from .guarding import demo_app, hosted
@@ -49,41 +47,6 @@ def test_nothing_is_rebound_inside_hypercorn() -> None:
         (hypercorn.protocol.ws_stream, "Handshake"),
     ]:
         assert getattr(module, name).__module__.startswith("hypercorn.")
-
-
-class TestIsolation:
-    async def test_a_crash_is_counted_and_logged_in_one_line_without_payload(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async def serve() -> None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(fail)
-                await trio.sleep_forever()
-
-        async def fail() -> None:
-            raise ValueError("secret\nline")
-
-        crashes: list[None] = []
-        with caplog.at_level(logging.INFO, "triolet"):
-            await isolated(serve, lambda: crashes.append(None))
-        (record,) = caplog.records
-        assert len(crashes) == 1
-        assert "ValueError at test_connection.py:" in record.getMessage()
-        assert "secret" not in record.getMessage()
-
-    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    async def test_what_is_no_crash_passes(self, error: type[BaseException]) -> None:
-        async def serve() -> None:
-            raise error
-
-        with pytest.raises(BaseException) as raised:
-            await isolated(serve, lambda: pytest.fail("counted"))
-        assert raised.errisinstance(error) or raised.group_contains(error)
-
-    async def test_a_cancellation_passes(self) -> None:
-        with trio.move_on_after(0) as scope:
-            await isolated(trio.sleep_forever, lambda: pytest.fail("counted"))
-        assert scope.cancelled_caught
 
 
 class TestInbox:
@@ -135,7 +98,7 @@ class TestServer:
         found = []
 
         async def app(scope: dict[str, Any], receive: object, send: Any) -> None:
-            found.append(scope["state"]["triolet.stream"])
+            found.append(stream_of(scope))
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 

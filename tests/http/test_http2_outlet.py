@@ -23,7 +23,7 @@ from tests.test_ways import Seen, anonymous
 from triolet import Connection, Limits
 from triolet.budget import Budget
 from triolet.http.http2_outlet import StreamOutlet
-from triolet.sockets.outlet import LinkOutlet
+from triolet.sockets.direct_outlet import DirectOutlet
 from triolet.testing.network import KERNEL_BYTES, ClientEnd, link_pair
 from triolet.testing.server import MemoryServer, serve
 
@@ -360,7 +360,7 @@ class TestWebSockets:
 class TestOutlet:
     """The outlet alone, over a connection of h2 that has one open stream."""
 
-    def opened(self, kernel_bytes: int = KERNEL_BYTES) -> tuple[StreamOutlet, LinkOutlet, trio.Lock, ClientEnd]:
+    def opened(self, kernel_bytes: int = KERNEL_BYTES) -> tuple[StreamOutlet, DirectOutlet, trio.Lock, ClientEnd]:
         client = h2.connection.H2Connection()
         client.initiate_connection()
         client.send_headers(1, [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "a")])
@@ -370,7 +370,7 @@ class TestOutlet:
         connection.send_headers(1, [(":status", "200")])
         connection.data_to_send()
         end, link = link_pair(kernel_bytes=kernel_bytes)
-        below, lock = LinkOutlet(link, Budget(1 << 30)), trio.Lock()
+        below, lock = DirectOutlet(link, Budget(1 << 30)), trio.Lock()
         return StreamOutlet(Budget(1 << 30), connection, 1, below, lock, lambda: None), below, lock, end
 
     async def test_nothing_is_written_while_another_writes(self, autojump_clock: MockClock) -> None:

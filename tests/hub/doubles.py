@@ -13,24 +13,26 @@ from triolet import Cursor, Draft, Event, EventLog, Gap, Limits
 from triolet.budget import Budget
 from triolet.hub import Follower, Hub, Lag, Policy, State, Step, Subscription
 from triolet.log import MemoryLog, Page
+from triolet.sockets.outlet import Outlet
 from triolet.wire.codec import WEBSOCKET, Codec
 
 CHANNEL = "orders"
 
 
-class Sink:
+class Sink(Outlet):
     """An outlet over a kernel that takes so many bytes."""
 
     def __init__(self, room: float = math.inf) -> None:
+        super().__init__(Budget(1 << 30))
+        self.send = self._send
         self.room = room
         self.batches: list[Any] = []
         self.taken = b""
         self.rest = b""
         self.gone = False
-        self.progress_at = 0.0
         self.on_write: Callable[[], None] = lambda: None
 
-    def send(self, batch: Any) -> int:
+    def _send(self, batch: Any) -> int:
         if self.gone:
             raise BrokenPipeError
         if self.room <= 0:
@@ -50,20 +52,19 @@ class Sink:
     def pending(self) -> int:
         return len(self.rest)
 
-    def write(self, batch: Any) -> None:
-        """What an outlet does when it is written to; it is empty then."""
-        assert self.empty
-        try:
-            taken = self.send(batch)
-        except BlockingIOError:
-            taken = 0
-        self.keep(batch, taken)
-
     def keep(self, batch: Any, taken: int) -> None:
         self.rest = batch[taken:]
 
+    async def drained(self) -> None:
+        raise AssertionError("the test reads on itself: see drain()")
+
     def fail(self) -> None:
         self.gone = True
+        super().fail()
+
+    def abort(self) -> None:
+        self.gone = True
+        self.rest = b""
 
     def drain(self) -> None:
         """The client has read on, everything."""
@@ -77,7 +78,7 @@ class Client:
 
     def __init__(self, hub: Hub, sink: Sink, codec: Codec = WEBSOCKET, policy: Policy | None = None) -> None:
         self.hub = hub
-        self.sink = sink
+        self.sink = self.outlet = sink
         self.codec = codec
         self.policy = policy
         self.woken = 0
@@ -85,9 +86,7 @@ class Client:
         self.follower: Follower
 
     async def follow(self, after: Cursor | None = None, channel: str = CHANNEL) -> Client:
-        self.follower = await self.hub.follow(
-            Subscription(channel, after, policy=self.policy), self.codec, self.sink, self
-        )
+        self.follower = await self.hub.follow(Subscription(channel, after, policy=self.policy), self)
         return self
 
     async def read_on(self) -> list[Any]:
@@ -98,7 +97,7 @@ class Client:
             reading = await self.hub.read(follower)
             gaps += reading.gaps
             if reading.batch is not None:
-                self.sink.write(reading.batch)
+                assert self.sink.write(reading.batch)
             follower.position = reading.position
             if not self.sink.empty:
                 break

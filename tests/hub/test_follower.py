@@ -1,14 +1,17 @@
-"""Live groups: two flat lists that stay side by side, whoever comes and goes."""
+"""Followers: their states, and the lists of their channel, which follow them whoever comes and goes."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triolet import Cursor, Limits
-from triolet.hub import Follower, Lag, State, Step, Subscription, Window
+from triolet import Cursor, Limits, policies
+from triolet.hub import Follower, Lag, Policy, State, Step, Subscription, Window
+from triolet.hub.audience import Audience
+from triolet.hub.follower import MOVES
 from triolet.wire.codec import WEBSOCKET
 
 from .doubles import Sink
@@ -17,6 +20,12 @@ from .doubles import Sink
 class Woken(list[Follower]):
     """An owner that writes down who fell behind."""
 
+    codec = WEBSOCKET
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outlet = Sink()
+
     def fell_behind(self, follower: Follower) -> None:
         self.append(follower)
 
@@ -24,26 +33,28 @@ class Woken(list[Follower]):
         raise AssertionError("it has no policy")
 
 
-def follower(window: Window, woken: Woken | None = None, after: Cursor | None = None) -> Follower:
-    return Follower(window, Subscription(window.channel, after), WEBSOCKET, Sink(), Woken() if woken is None else woken)
+def follower(
+    audience: Audience, woken: Woken | None = None, after: Cursor | None = None, policy: Policy | None = None
+) -> Follower:
+    return Follower(audience, Subscription("orders", after, policy=policy), Woken() if woken is None else woken)
 
 
-def begun(offset: int = 0) -> Window:
+def begun(offset: int = 0) -> Audience:
     window = Window("orders", Limits(), lambda more: None)
     window.begin(Cursor("e", offset))
-    return window
+    return Audience(window)
 
 
 @given(st.lists(st.integers(0, 9), max_size=80))
 async def test_the_lists_stay_side_by_side_whoever_comes_and_goes(steps: list[int]) -> None:
-    window = begun()
-    people = [follower(window) for _ in range(10)]
+    audience = begun()
+    people = [follower(audience) for _ in range(10)]
     for step in steps:
         if people[step].state is State.LIVE:
             people[step].fall_behind()
         else:
             assert people[step].go_live()
-        group = window.live[WEBSOCKET]
+        group = audience.live[WEBSOCKET]
         live = [person for person in people if person.state is State.LIVE]
         assert set(group.followers) == set(live)
         assert group.sends == [person.outlet.send for person in group.followers]
@@ -55,10 +66,10 @@ async def test_a_follower_from_now_stands_at_the_head() -> None:
 
 
 async def test_only_who_stands_at_the_head_of_the_same_epoch_becomes_live() -> None:
-    window = begun(5)
+    audience = begun(5)
     for after in (Cursor("e", 4), Cursor("e", 6), Cursor("d", 5), Cursor("", 5)):
-        assert not follower(window, after=after).go_live()
-    assert follower(window, after=Cursor("e", 5)).go_live()
+        assert not follower(audience, after=after).go_live()
+    assert follower(audience, after=Cursor("e", 5)).go_live()
 
 
 async def test_who_has_something_left_to_write_does_not_become_live() -> None:
@@ -80,9 +91,41 @@ async def test_falling_behind_is_told_once() -> None:
 
 async def test_who_has_ended_is_told_nothing_more() -> None:
     woken = Woken()
-    window = begun()
-    gone = follower(window, woken)
+    audience = begun()
+    gone = follower(audience, woken)
     gone.go_live()
     gone.end()
     gone.fall_behind()
-    assert (woken, gone.state, window.live[WEBSOCKET].followers) == ([], State.ENDED, [])
+    assert (woken, gone.state, audience.live[WEBSOCKET].followers) == ([], State.ENDED, [])
+
+
+ACTS = {State.LIVE: Follower.go_live, State.BEHIND: Follower.fall_behind, State.ENDED: Follower.end}
+
+
+def brought(state: State) -> tuple[Audience, Follower]:
+    """A follower that may hold publishers up, in a state."""
+    audience = begun()
+    one = follower(audience, policy=policies.block(events=1, seconds=1))
+    if state is not State.BEHIND:
+        ACTS[state](one)
+    assert one.state is state
+    return audience, one
+
+
+@pytest.mark.parametrize("to", State)
+@pytest.mark.parametrize("state", State)
+async def test_a_follower_moves_as_the_table_allows_and_the_lists_follow(state: State, to: State) -> None:
+    audience, one = brought(state)
+    ACTS[to](one)
+    assert one.state is (to if to in MOVES[state] else state)
+    live = [each for group in audience.live.values() for each in group.followers]
+    assert live == [one] * (one.state is State.LIVE)
+    assert list(audience.watched) == [one] * (one.state is State.BEHIND)
+    assert (one.index == -1) is (one.state is not State.LIVE)
+
+
+async def test_who_has_ended_never_becomes_live_again() -> None:
+    _, one = brought(State.ENDED)
+    assert one.would_be_live(one.position)
+    assert not one.go_live()
+    assert not one.end()

@@ -8,9 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from triolet import Cursor, Draft, LogBusy
-from triolet.hub import Hub, State
-from triolet.hub.hub import WRITES_BETWEEN_CHECKPOINTS
+from triolet import Cursor, Draft, Limits, LogBusy, policies
+from triolet.budget import Budget
+from triolet.counters import Metrics
+from triolet.hub import Hub, State, Step
+from triolet.hub.pump import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 
@@ -365,3 +367,41 @@ async def test_another_epoch_sends_the_live_to_the_log_which_tells_the_gap() -> 
         assert (gap.after, gap.to, gap.missed, gap.reason) == (Cursor("e", 2), Cursor("f", 0), None, "epoch")
         assert client.live
         assert client.seen == [1, 2, 1, 2]
+
+
+async def test_a_publish_is_in_the_log_and_counted_before_anybody_is_written_to() -> None:
+    log, metrics = MemoryLog(), Metrics()
+    hub = Hub(log, Limits(), Budget(1 << 30), metrics)
+    async with log.open(), trio.open_nursery() as nursery:
+        await nursery.start(hub.run)
+        (client,) = await live(hub)
+        events = await hub.publish(CHANNEL, [Draft.of(1), Draft.of(2)])
+        assert ([event.offset for event in events], metrics.published) == ([1, 2], 2)
+        assert client.seen == []
+        assert (await log.head(CHANNEL)).offset == 2
+        await blocked()
+        assert client.seen == [1, 2]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_publish_waits_for_a_follower_that_holds_it_up_and_no_longer(autojump_clock: MockClock) -> None:
+    log = MemoryLog()
+    async with running(log) as hub, trio.open_nursery() as nursery:
+        client = await Client(hub, Sink(0), policy=policies.block(events=1, seconds=60)).follow()
+        await client.read_on()
+        for _ in range(3):  # the first waits in its outlet, two are to be read
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            await blocked()
+        published: list[float] = []
+
+        async def fourth() -> None:
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            published.append(trio.current_time())
+
+        nursery.start_soon(fourth)
+        await trio.sleep(7)
+        assert (published, client.steps) == ([], [Step.BLOCK])
+        client.sink.drain()
+        client.follower.advance(Cursor(client.follower.window.epoch, 3))
+        await blocked()
+        assert published == [7]

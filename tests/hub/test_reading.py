@@ -137,7 +137,7 @@ async def test_windows_that_nobody_follows_go_the_longest_unused_first() -> None
             client = await Client(hub, Sink()).follow(channel=channel)
             if channel != "b":
                 hub.leave(client.follower)
-        assert set(hub._windows) == {"b", "c", "d"}
+        assert set(hub.channels) == {"b", "c", "d"}
         assert hub.statistics().followers == 1
 
 

@@ -310,7 +310,7 @@ async def test_windows_are_emptied_past_their_bound_and_nothing_is_lost(windows_
 async def test_a_window_stays_within_its_bound_though_it_is_read_by_another_codec_and_nothing_comes_any_more() -> None:
     log = MemoryLog()
     async with running(log, Limits(windows_bytes=5_000)) as hub:
-        await hub.window(CHANNEL)
+        await hub.windows.open(CHANNEL)
         await publish(log, 10, size=200)
         await blocked()
         for codec in (WEBSOCKET, SSE):
@@ -326,7 +326,7 @@ async def test_windows_alone_never_keep_newcomers_out() -> None:
     async with log.open(), trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         for n in range(50):
-            await hub.window(f"channel {n}")
+            await hub.windows.open(f"channel {n}")
             await publish(log, channel=f"channel {n}", size=3_000)
             await blocked()
             assert not budget.near
@@ -339,7 +339,7 @@ async def test_a_window_that_could_not_be_opened_gives_back_what_it_had_from_the
     log.hold = trio.Event()
     async with running(log) as hub:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(hub.window, CHANNEL)
+            nursery.start_soon(hub.windows.open, CHANNEL)
             await blocked()
             await publish(log, 3, size=1_000)
             await blocked()
@@ -354,10 +354,10 @@ async def test_a_window_that_nobody_follows_is_emptied_before_one_with_followers
         (follower,) = await live(hub)
         await publish(log, 3, size=200)
         await blocked()
-        await hub.window("idle")
+        await hub.windows.open("idle")
         await publish(log, 30, channel="idle", size=200)
         await blocked()
         await publish(log, 6, size=200)
         await blocked()
-        assert (await hub.window("idle")).first == 31
+        assert (await hub.windows.open("idle")).window.first == 31
         assert follower.follower.window.first == 1

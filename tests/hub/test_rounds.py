@@ -96,7 +96,7 @@ async def play(acts: list[Any]) -> list[Person]:
 @given(st.lists(ACTS, max_size=40), st.random_module())
 def test_everybody_is_written_each_event_once_and_in_order(acts: list[Any], seed: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("triolet.hub.hub.WRITES_BETWEEN_CHECKPOINTS", 2)
+        patch.setattr("triolet.hub.pump.WRITES_BETWEEN_CHECKPOINTS", 2)
         for person in trio.run(play, acts):
             for begun, seen in person.lives:
                 assert seen == list(range(begun + 1, begun + 1 + len(seen)))

@@ -96,7 +96,7 @@ async def test_a_connection_that_could_not_be_made_is_not_open(
         raise LogBusy("locked by another")
 
     async with shop() as (server, live):
-        monkeypatch.setattr(live.service.hub, "window", locked)
+        monkeypatch.setattr(live.service.hub.windows, "open", locked)
         assert (await server.upgrade(ORDERS)).status == 503
         assert (await server.get(ORDERS, accept="text/event-stream")).status == 503
         assert live.connections() == ()

@@ -1,4 +1,4 @@
-"""The door: one head read, and who it belongs to."""
+"""The front: one head read, and who it belongs to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tests.peer import CLOSE, PING, PONG, TEXT, UPGRADE, Peer, encode
 from tests.shop import ORDERS, make_shop
 from triolet import Limits
 from triolet.budget import Budget
-from triolet.server.front import Door
-from triolet.sockets.stream import STREAM_KEY, ClientStream
+from triolet.server.front import Front
+from triolet.sockets.server_state import stream_of
+from triolet.sockets.stream import ClientStream
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.testing.server import serve
 from triolet.wire.handshake import Upgrade
@@ -24,12 +25,12 @@ OPEN = UPGRADE.format(path="/live%20now?after=5").encode()
 
 
 class House:
-    """What is behind a door: it takes note of who came in, and how."""
+    """What is behind a front: it takes note of who came in, and how."""
 
     def __init__(self, *, ours: bool = True, refuses: bool = False, **limits: Any) -> None:
         self.ours = ours
         self.refuses = refuses
-        self.door = Door(Limits(**limits), lambda: self, self.hypercorn, "/root", {"of": "the lifespan"})
+        self.front = Front(Limits(**limits), lambda: self, self.hypercorn, "/root", {"of": "the lifespan"})
         self.pages: list[bytes] = []
         self.streams: list[tuple[dict[str, Any], bytes]] = []
         self.upgrades: list[tuple[dict[str, Any], Upgrade, bytes]] = []
@@ -54,7 +55,7 @@ class House:
         """Let a client in that sends these pieces."""
         client, link = link_pair(peer=("203.0.113.9", 4_711))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.door.serve, ClientStream(link, Budget(1 << 30)))
+            nursery.start_soon(self.front.serve, ClientStream(link, Budget(1 << 30)))
             for piece in pieces:
                 await client.send_all(piece)
                 await trio.sleep(pause)
@@ -88,7 +89,7 @@ async def test_an_upgrade_is_the_get_request_that_it_is(autojump_clock: MockCloc
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/live now", b"/live%20now", b"after=5")
     assert scope["client"] == ("203.0.113.9", 4_711)
     assert (b"host", b"test") in scope["headers"]
-    assert isinstance(scope["state"][STREAM_KEY], ClientStream)
+    assert isinstance(stream_of(scope), ClientStream)
     assert scope["state"]["of"] == "the lifespan"
     assert (upgrade.key, first) == (b"dGhlIHNhbXBsZSBub25jZQ==", b"eager")
 
@@ -130,7 +131,7 @@ async def test_a_refused_client_that_goes_on_sending_is_waited_for_a_moment(auto
     house = House(goodbye_seconds=2)
     client, link = link_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(house.door.serve, ClientStream(link, Budget(1 << 30)))
+        nursery.start_soon(house.front.serve, ClientStream(link, Budget(1 << 30)))
         await client.send_all(b"nonsense\r\n\r\n")
     assert trio.current_time() == pytest.approx(2)
     assert (await client.receive_some()).startswith(b"HTTP/1.1 400 ")
@@ -139,7 +140,7 @@ async def test_a_refused_client_that_goes_on_sending_is_waited_for_a_moment(auto
 async def test_a_client_that_says_nothing_is_not_served(autojump_clock: MockClock) -> None:
     house = House(header_seconds=5)
     client, link = link_pair()
-    await house.door.serve(ClientStream(link, Budget(1 << 30)))
+    await house.front.serve(ClientStream(link, Budget(1 << 30)))
     assert trio.current_time() == pytest.approx(5)
     assert house.pages == []
     client.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from trio.testing import MockClock
 from tests.peer import PING, PONG, TEXT, UPGRADE, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Triolet
+from triolet.server.isolation import isolated
 from triolet.testing.server import serve
 
 GET = "GET {path} HTTP/1.1\r\nHost: test\r\n{more}\r\n"
@@ -130,7 +132,7 @@ async def test_a_crash_of_ours_is_counted_and_costs_one_connection(
             raise ZeroDivisionError("secret")
 
         with monkeypatch.context() as patch:
-            patch.setattr(server.worker._door, "serve", broken)
+            patch.setattr(server.worker._front, "serve", broken)
             stream = server.connect()
             with pytest.raises(trio.BrokenResourceError):
                 await stream.receive_some()
@@ -141,3 +143,38 @@ async def test_a_crash_of_ours_is_counted_and_costs_one_connection(
         assert await bystander.frame() == (TEXT, b"still here")
         await bystander.send(PING, b"?")
         assert await bystander.frame() == (PONG, b"?")
+
+
+class TestIsolation:
+    async def test_a_crash_is_counted_and_logged_in_one_line_without_payload(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def serve() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+                await trio.sleep_forever()
+
+        async def fail() -> None:
+            raise ValueError("secret\nline")
+
+        crashes: list[None] = []
+        with caplog.at_level(logging.INFO, "triolet"):
+            await isolated(serve, lambda: crashes.append(None))
+        (record,) = caplog.records
+        assert len(crashes) == 1
+        assert "ValueError at test_isolation.py:" in record.getMessage()
+        assert "secret" not in record.getMessage()
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    async def test_what_is_no_crash_passes(self, error: type[BaseException]) -> None:
+        async def serve() -> None:
+            raise error
+
+        with pytest.raises(BaseException) as raised:
+            await isolated(serve, lambda: pytest.fail("counted"))
+        assert raised.errisinstance(error) or raised.group_contains(error)
+
+    async def test_a_cancellation_passes(self) -> None:
+        with trio.move_on_after(0) as scope:
+            await isolated(trio.sleep_forever, lambda: pytest.fail("counted"))
+        assert scope.cancelled_caught

@@ -9,8 +9,9 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.shop import ORDERS, make_shop
+from triolet.server.settings import Settings
 from triolet.server.status import HEAD_BYTES, SECONDS, Observed, serve_status
-from triolet.server.worker import Settings, Worker
+from triolet.server.worker import Worker
 from triolet.testing.server import serve
 
 

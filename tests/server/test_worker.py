@@ -13,8 +13,8 @@ from tests.peer import UPGRADE, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import ConfigError, Limits
 from triolet.budget import Budget
+from triolet.server.acceptor import turn_away
 from triolet.server.admission import Admission
-from triolet.server.worker import turn_away
 from triolet.testing.network import link_pair
 from triolet.testing.server import MemoryServer, serve
 

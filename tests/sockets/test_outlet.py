@@ -9,7 +9,9 @@ import pytest
 import trio
 
 from triolet.budget import Budget
-from triolet.sockets.outlet import BufferedOutlet, LinkOutlet, Outlet
+from triolet.sockets.buffered_outlet import BufferedOutlet
+from triolet.sockets.direct_outlet import DirectOutlet
+from triolet.sockets.outlet import Outlet
 from triolet.sockets.stream import ClientStream
 from triolet.testing.network import ClientEnd, MemoryLink, link_pair
 
@@ -21,7 +23,7 @@ Way = Callable[[], AbstractAsyncContextManager[tuple[Outlet, ClientEnd]]]
 @asynccontextmanager
 async def straight() -> AsyncIterator[tuple[Outlet, ClientEnd]]:
     client, link = link_pair(kernel_bytes=KERNEL)
-    yield LinkOutlet(link, Budget(1 << 30)), client
+    yield DirectOutlet(link, Budget(1 << 30)), client
 
 
 @asynccontextmanager
@@ -191,9 +193,9 @@ async def test_an_outlet_whose_link_was_aborted_takes_everything_to_nowhere(way:
 # --- straight into the kernel
 
 
-def link_outlet() -> tuple[LinkOutlet, ClientEnd, MemoryLink]:
+def link_outlet() -> tuple[DirectOutlet, ClientEnd, MemoryLink]:
     client, link = link_pair(kernel_bytes=KERNEL)
-    return LinkOutlet(link, Budget(1 << 30)), client, link
+    return DirectOutlet(link, Budget(1 << 30)), client, link
 
 
 async def test_what_send_all_began_is_finished_before_what_is_written_later(

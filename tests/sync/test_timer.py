@@ -1,4 +1,4 @@
-"""The alarm: many sleeps, each to its own time, behind one deadline."""
+"""The timer: many sleeps, each to its own time, behind one deadline."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import random
 import trio
 from trio.testing import MockClock
 
-from triolet.sync.timer import Alarm
+from triolet.sync.timer import Timer
 
 
 async def test_everybody_wakes_at_the_own_time(autojump_clock: MockClock) -> None:
-    alarm, draw = Alarm(), random.Random(7)
+    timer, draw = Timer(), random.Random(7)
     woken: list[float] = []
 
     async def sleeper() -> None:
         for _ in range(5):
             when = trio.current_time() + draw.choice([0, 0.5, 3, draw.random() * 100])
-            await alarm.until(when)
+            await timer.until(when)
             woken.append(trio.current_time() - when)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
+        nursery.start_soon(timer.run)
         async with trio.open_nursery() as sleepers:
             for _ in range(200):
                 sleepers.start_soon(sleeper)
@@ -32,40 +32,71 @@ async def test_everybody_wakes_at_the_own_time(autojump_clock: MockClock) -> Non
 
 
 async def test_a_time_that_is_past_is_now(autojump_clock: MockClock) -> None:
-    alarm = Alarm()
+    timer = Timer()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
+        nursery.start_soon(timer.run)
         await trio.sleep(5)
-        await alarm.until(3)
+        await timer.until(3)
         assert trio.current_time() == 5
         nursery.cancel_scope.cancel()
 
 
 async def test_one_who_is_cancelled_wakes_at_once_and_nobody_else(autojump_clock: MockClock) -> None:
-    alarm = Alarm()
+    timer = Timer()
     woken: list[str] = []
 
     async def sleeper(name: str, when: float) -> None:
         with trio.move_on_after(5):
-            await alarm.until(when)
+            await timer.until(when)
         woken.append(f"{name} {trio.current_time():g}")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
+        nursery.start_soon(timer.run)
         async with trio.open_nursery() as sleepers:
             sleepers.start_soon(sleeper, "late", 10)
             sleepers.start_soon(sleeper, "early", 4)
-        await alarm.until(11)
+        await timer.until(11)
         assert woken == ["early 4", "late 5"]
         nursery.cancel_scope.cancel()
 
 
 async def test_a_later_sleeper_may_be_due_earlier(autojump_clock: MockClock) -> None:
-    alarm = Alarm()
+    timer = Timer()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
-        nursery.start_soon(alarm.until, 100)
+        nursery.start_soon(timer.run)
+        nursery.start_soon(timer.until, 100)
         await trio.testing.wait_all_tasks_blocked()
-        await alarm.until(1)
+        await timer.until(1)
         assert trio.current_time() == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_who_is_cancelled_leaves_those_of_the_same_time_asleep(autojump_clock: MockClock) -> None:
+    timer = Timer()
+    woken: list[tuple[int, float]] = []
+
+    async def sleeper(number: int) -> None:
+        with trio.move_on_after(5 if number == 1 else 99):
+            await timer.until(10)
+        woken.append((number, trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timer.run)
+        async with trio.open_nursery() as sleepers:
+            for number in range(3):
+                sleepers.start_soon(sleeper, number)
+        assert sorted(woken) == [(0, 10), (1, 5), (2, 10)]
+        await timer.until(10)  # its slot is gone, and the next one is due at once
+        assert trio.current_time() == 10
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_slot_that_all_have_left_wakes_nobody_and_is_forgotten_in_time(autojump_clock: MockClock) -> None:
+    timer = Timer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timer.run)
+        with trio.move_on_after(1):
+            await timer.until(10)
+        await timer.until(11)
+        assert (timer._slots, timer._times) == ({}, [])
         nursery.cancel_scope.cancel()

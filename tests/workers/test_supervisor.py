@@ -11,7 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet.workers.supervisor import MARGIN_SECONDS, PAUSES, START_SECONDS, STEADY_SECONDS, Place, Supervisor
+from triolet.workers.places import Place
+from triolet.workers.supervisor import MARGIN_SECONDS, PAUSES, START_SECONDS, STEADY_SECONDS, Supervisor
 
 
 class Process:

@@ -232,12 +232,7 @@ class Triolet:
         for draft in drafts:
             if len(draft.json) > self.limits.event_bytes:
                 raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.event_bytes")
-        service = self.service
-        log = service.log
-        await service.hub.room(channel)
-        events = await log.append(channel, drafts)
-        service.metrics.published += len(events)
-        return events
+        return await self.service.hub.publish(channel, drafts)
 
     @property
     def log(self) -> EventLog:

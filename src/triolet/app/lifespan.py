@@ -11,6 +11,7 @@ import trio
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGILifespan
 
+from ..sockets.server_state import server_state
 from .service import EXTENSION, Service
 from .views import is_marked
 
@@ -24,11 +25,11 @@ class LifespanConnection(TrioASGILifespan):
 
     def __init__(self, app: Any, scope: Any) -> None:
         super().__init__(app, scope)
-        self.state: dict[str, Any] = scope.get("state") or {}
+        self._server = server_state(scope)
 
     async def __call__(self, receive: Any, send: Any) -> None:
         service: Service = self.app.extensions[EXTENSION]
-        service.begin(self.state)
+        service.begin(self._server)
         _warn_of_unasked_guards(self.app)
         try:
             await super().__call__(receive, send)

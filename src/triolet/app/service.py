@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -28,16 +28,16 @@ from ..monitoring.prometheus import Exporter
 from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Attendance
 from ..server.front import Upgrades
-from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY
+from ..sockets.server_state import ServerState
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
 
 logger = logging.getLogger("triolet")
 
-EXTENSION = "triolet"
+EXTENSION: Final = "triolet"
 """Under which name the service stands in a Quart app's ``extensions``."""
 
-LEAVE_SECONDS = 5
+LEAVE_SECONDS: Final[float] = 5
 """Within which everybody is asked to leave, where the server does not say."""
 
 
@@ -117,13 +117,15 @@ class Service:
             raise NotServingError("nobody can follow before the app is served; in a test: `async with app.test_app()`")
         return self._surroundings
 
-    def begin(self, state: dict[str, Any]) -> None:
-        """The app's life begins, on a server that has left this ``state`` for it."""
-        self.attended = DRAINING_KEY in state
-        self.draining = state[DRAINING_KEY] if self.attended else trio.Event()
-        self._leave_seconds = state.get(LEAVE_KEY, LEAVE_SECONDS)
-        self.budget = state[BUDGET_KEY] if self.attended else Budget(self.limits.memory_bytes)
-        self.metrics = state[METRICS_KEY] if self.attended else Metrics()
+    def begin(self, server: ServerState | None) -> None:
+        """The app's life begins, on a server of ours that has left this for it, or on another."""
+        self.attended = server is not None
+        if server is None:
+            server = ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
+        self.draining = server.draining
+        self._leave_seconds = server.leave_seconds
+        self.budget = server.budget
+        self.metrics = server.counters
         if not self.attended:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 
@@ -168,7 +170,7 @@ class Service:
                 self._ended,
                 attendance=attendance,
             )
-            nursery.start_soon(surroundings.alarm.run)
+            nursery.start_soon(surroundings.timer.run)
             nursery.start_soon(relieve, surroundings)
             nursery.start_soon(drain, surroundings, self._leave_seconds)
             try:

@@ -24,7 +24,7 @@ from ..presence.presence import Attendance, Session
 from ..presence.statements import Member, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import Inbox
-from ..sync.timer import Alarm
+from ..sync.timer import Timer
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
 from .snapshot import ConnectionSnapshot, Happening, snapshot
@@ -46,7 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     ``now`` is the wall clock, in seconds since 1970; ``random`` draws when clients come back; ``draining``
     is set when the server wants everybody to leave. ``connections`` are those that are open, by their ids;
-    ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended; ``alarm``
+    ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended; ``timer``
     wakes the heartbeats; ``attendance`` knows who is present.
     """
 
@@ -60,7 +60,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     ended: deque[ConnectionSnapshot] = msgspec.field(default_factory=partial(deque, maxlen=256))
-    alarm: Alarm = msgspec.field(default_factory=Alarm)
+    timer: Timer = msgspec.field(default_factory=Timer)
     attendance: Attendance | None = None
 
 
@@ -296,7 +296,7 @@ class Connection:
         if subscription.policy is None and self.surroundings.policy is not None:
             subscription = msgspec.structs.replace(subscription, policy=self.surroundings.policy)
         channel, after, member = subscription.channel, subscription.after, subscription.member
-        follower = await self.hub.follow(subscription, self.codec, self.outlet, self)
+        follower = await self.hub.follow(subscription, self)
         self.unfollow(channel)
         if self.closing is not None:
             self.hub.leave(follower)

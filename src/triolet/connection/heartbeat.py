@@ -38,7 +38,7 @@ async def beat(conn: Connection) -> None:
     said = pinged = False
     while True:
         due = look * step
-        await conn.surroundings.alarm.until(min(due, _silent_at(conn), _stalled_at(conn)))
+        await conn.surroundings.timer.until(min(due, _silent_at(conn), _stalled_at(conn)))
         now = trio.current_time()
         if now >= _silent_at(conn):
             conn.end(SILENT)

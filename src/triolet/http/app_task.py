@@ -17,13 +17,11 @@ import trio
 from ..budget import Budget
 from ..errors import where
 from ..limits import Limits
+from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
 
-__all__ = ["INBOX_KEY", "AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
+__all__ = ["AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
 
 logger = logging.getLogger("triolet.server")
-
-INBOX_KEY: Final = "triolet.inbox"
-"""Where an ASGI scope's ``state`` holds the inbox of that one run of the app."""
 
 NOBODY_SECONDS: Final = 0.05
 
@@ -150,7 +148,7 @@ class AppGroup:
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Send) -> Inbox:
         """Run the app for one request; returns where to put its messages."""
         inbox = Inbox(self._limits, self._on_room, self._budget)
-        scope["state"][INBOX_KEY] = inbox
+        leave_inbox(scope["state"], inbox)
         self._nursery.start_soon(self._run, inbox, app, scope, send)
         return inbox
 
@@ -190,7 +188,7 @@ def bounded_websockets(websocket_class: type[Any]) -> type[Any]:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._inbox: Inbox | None = self.scope.get("state", {}).get(INBOX_KEY)
+            self._inbox: UnreadMessages | None = inbox_of(self.scope)
             if self._inbox is not None:
                 self._inbox.tracked = True
 

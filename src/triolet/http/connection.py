@@ -6,9 +6,7 @@ written against, and says what to look at in the next one.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, cast
@@ -21,36 +19,20 @@ from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from ..errors import where
 from ..limits import Limits
-from ..sockets.stream import STREAM_KEY, ClientStream
+from ..sockets.server_state import with_client
+from ..sockets.stream import ClientStream
 from .app_task import AppGroup
 from .http1 import GuardedH11
 from .http2 import GuardedH2
 
-__all__ = ["GuardedContext", "GuardedServer", "isolated"]
-
-logger = logging.getLogger("triolet.server")
+__all__ = ["GuardedContext", "GuardedServer"]
 
 READ_BYTES: Final = 64 << 10
 WRITE_BYTES: Final = 64 << 10
 """How much a client must take within ``limits.write_seconds``."""
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
-
-
-async def isolated(serve: Callable[[], Awaitable[object]], crashed: Callable[[], None]) -> None:
-    """Serve one connection so that its crash is its own: counted, and logged in one line without payload.
-
-    The caller closes the connection, whatever happens here. What is no ``Exception`` (KeyboardInterrupt,
-    SystemExit, a cancellation) passes through.
-    """
-    try:
-        await serve()
-    except* Exception as errors:
-        crashed()
-        logger.error("a connection crashed: %s", where(errors))
-        logger.debug("the connection's error", exc_info=errors)
 
 
 class _End(Enum):
@@ -154,7 +136,7 @@ class GuardedServer(TCPServer):
             self.config,
             self.context,
             AppGroup(nursery, self._limits, self._wake, self.stream.outlet.budget),
-            ConnectionState({**self.state, STREAM_KEY: self.stream}),
+            ConnectionState(with_client(self.state, self.stream)),
             self.stream.secure,
             parse_socket_addr(socket.family, socket.getpeername()),
             parse_socket_addr(socket.family, socket.getsockname()),

@@ -25,7 +25,8 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
 from ..limits import Limits
-from ..sockets.stream import STREAM_KEY, ClientStream
+from ..sockets.server_state import with_client
+from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
 from ..wire.rate_limit import Rate
 from .http1 import PIECE_BYTES, GuardedHTTP, stream_surroundings
@@ -189,7 +190,7 @@ class GuardedH2(H2Protocol):
                 http_version="2",
                 method=method.decode("ascii").upper(),
                 raw_path=pseudo[b":path"],
-                state=ConnectionState({**self.connection_state, STREAM_KEY: self._stream_of(stream_id)}),
+                state=ConnectionState(with_client(self.connection_state, self._stream_of(stream_id))),
             )
         )
         self.keep_alive_requests += 1

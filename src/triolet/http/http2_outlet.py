@@ -14,7 +14,8 @@ from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
 from ..budget import Budget
-from ..sockets.outlet import LinkOutlet, Outlet
+from ..sockets.direct_outlet import DirectOutlet
+from ..sockets.outlet import Outlet
 
 __all__ = ["Http2Stream", "StreamOutlet"]
 
@@ -71,7 +72,7 @@ class StreamOutlet(Outlet):
         budget: Budget,
         connection: H2Connection,
         stream_id: int,
-        below: LinkOutlet,
+        below: DirectOutlet,
         lock: trio.Lock,
         reset: Callable[[], None],
     ) -> None:

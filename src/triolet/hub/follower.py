@@ -1,58 +1,55 @@
-"""One client's position in one channel, and the flat lists of those who are live."""
+"""One client's position in one channel, and its states."""
+
+# House rules:
+#
+# 1. A follower is in one state. `_become` is the only place that changes it, and only as MOVES allows.
+# 2. `position` says up to where everything was given to the outlet, or told as a gap: no more, no less. Whoever writes
+#    to the client moves it.
+# 3. To a LIVE follower only the pump writes, to one that is BEHIND only its connection's writer, to ENDED nobody. So
+#    two tasks never write events of one channel to one client.
+# 4. No await between reading a position and being live. What is published in between would reach neither.
+# 5. The lists of the audience follow the states: of the live and of the watched nothing else puts a follower in or out.
+# 6. All of it is synchronous, so that no cancellation leaves half of it done.
+#
+# A cursor, and not a queue
+# -------------------------
+# The usual shape for this is a queue of messages for each client: what is published is put into all of them, and a task
+# for each client takes from its own. A queue must be bounded, and whatever happens at its bound is wrong for somebody:
+# to wait stops everybody for the slowest, to drop loses events without a word, to close throws away what the client had
+# nearly read. And a thousand slow clients hold a thousand queues of the same events.
+#
+# The events are in the log anyway, and the newest in the window. So a follower is only a place in them: a cursor. A
+# client that is slow costs the rest of one batch in its outlet, however far behind it is. One that comes back after a
+# night is the same case as one whose kernel was full for a moment: it is BEHIND, from another cursor. There is no bound
+# to meet, and what to do about a client that stays behind is a question for its policy, which is asked with numbers
+# before anything is left out, and whose answer the client is told.
+#
+#                   the outlet is full, or there is a hole
+#            LIVE ------------------------------------------> BEHIND   <- begins here
+#             |   <------------------------------------------   |
+#             |      all is read up to `flushed`, and the       |
+#             |      outlet is empty                            |
+#             +--------------------> ENDED <--------------------+
+#
+# A follower may have read further than `flushed`: it read from the window what came while a round was being written. It
+# cannot be live then, for the next round would write the same again. It waits as one of the `early` until the next
+# round begins, and then looks whether it stands at `flushed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import trio
 
 from ..event import Cursor
+from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
-from .policies import Lag, Step, holds_publishers
+from .policies import Lag, Policy, Step
 from .subscription import Subscription
+from .window import Window
 
-if TYPE_CHECKING:
-    from .window import Window
-
-__all__ = ["Audience", "Follower", "LiveGroup", "Owner", "State", "Writable"]
-
-
-class Writable(Protocol):
-    """What the hub needs of an outlet."""
-
-    @property
-    def send(self) -> Callable[[Any], int]:
-        """Take a batch, as ``socket.send`` does: how much was taken, BlockingIOError or another OSError."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits to be taken."""
-
-    @property
-    def pending(self) -> int:
-        """Bytes that wait to be taken."""
-
-    @property
-    def progress_at(self) -> float:
-        """Trio's time when something was last taken of what waits."""
-
-    def keep(self, batch: Any, taken: int) -> None:
-        """Remember what ``send`` did not take of a batch."""
-
-    def fail(self) -> None:
-        """The peer is gone."""
-
-
-class Owner(Protocol):
-    """Whose follower it is: a connection."""
-
-    def fell_behind(self, follower: Follower) -> None:
-        """There is work for the writer."""
-
-    def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
-        """The policy says something new about a follower."""
+__all__ = ["MOVES", "Follower", "Owner", "Place", "State"]
 
 
 class State(Enum):
@@ -63,51 +60,95 @@ class State(Enum):
     ENDED = "ended"
 
 
+MOVES: Final[dict[State, tuple[State, ...]]] = {
+    State.BEHIND: (State.LIVE, State.ENDED),
+    State.LIVE: (State.BEHIND, State.ENDED),
+    State.ENDED: (),
+}
+"""From each state, the states that may come next."""
+
+
+class Owner(Protocol):
+    """The connection that a follower belongs to."""
+
+    @property
+    def codec(self) -> Codec:
+        """What its events look like on the wire."""
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where they are written."""
+
+    def fell_behind(self, follower: Follower) -> None:
+        """There is work for the writer."""
+
+    def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
+        """The policy says something new about a follower."""
+
+
+class Place(Protocol):
+    """The channel that a follower is in: its events, and the lists that are kept of its followers."""
+
+    @property
+    def window(self) -> Window:
+        """The channel's newest events."""
+
+    def moved(self, follower: Follower, before: State | None) -> None:
+        """A follower has another state now; None before it was there."""
+
+    def advanced(self, follower: Follower) -> None:
+        """A follower that is behind was sent something."""
+
+    def wait_for_round(self, follower: Follower) -> None:
+        """A follower is to be told when the next round begins."""
+
+
 class Follower:
     """One client's position in one channel.
 
     While it is live the pump writes to it; while it is behind its connection's writer does, from
     ``position``. Its owner is told when there is work for the writer, and what the policy says.
 
-    ``opened`` and ``announced``: whether the client has been told where the stream begins, and that it is up to date;
-    ``told``: that publishers wait for it. ``logged`` has a bit for each step that was logged.
+    Attributes:
+        place: the channel it is in.
+        owner: the connection it belongs to.
+        url: the URL that was followed; None where it was none.
+        policy: what happens when it stays behind; None is to catch up.
+        position: up to where the client was sent everything, or told of a gap.
+        came_at: the channel's head when it came.
+        behind_since: Trio's time when it was last live, or came.
+        step: what the policy said last.
+        opened: whether the client has been told where the stream begins.
+        announced: whether it has been told that it is up to date.
+        told: whether it has been told that publishers wait for it.
+        logged: a bit for each step that was logged.
+        index: its place in the list of the live; -1 where it is not live.
     """
 
     __slots__ = (
         "announced",
         "behind_since",
         "came_at",
-        "codec",
         "index",
         "logged",
         "opened",
-        "outlet",
         "owner",
+        "place",
         "policy",
         "position",
         "state",
         "step",
         "told",
         "url",
-        "window",
     )
 
-    def __init__(
-        self,
-        window: Window,
-        subscription: Subscription,
-        codec: Codec,
-        outlet: Writable,
-        owner: Owner,
-    ) -> None:
-        self.window = window
-        self.codec = codec
-        self.outlet = outlet
-        self.came_at = window.cursor
-        self.position = self.came_at if subscription.after is None else subscription.after
+    def __init__(self, place: Place, subscription: Subscription, owner: Owner) -> None:
+        self.place = place
         self.owner = owner
         self.url = subscription.url
-        self.policy = subscription.policy
+        self.policy: Policy | None = subscription.policy
+        self.came_at = place.window.cursor
+        self.position = self.came_at if subscription.after is None else subscription.after
         self.state = State.BEHIND
         self.step = Step.CATCH_UP
         self.behind_since = trio.current_time()
@@ -116,15 +157,32 @@ class Follower:
         self.told = False
         self.logged = 0
         self.index = -1
-        self._watch()
+        place.moved(self, None)
+
+    @property
+    def window(self) -> Window:
+        """The channel's newest events."""
+        return self.place.window
 
     @property
     def channel(self) -> str:
-        return self.window.channel
+        """The channel's name."""
+        return self.place.window.channel
+
+    @property
+    def codec(self) -> Codec:
+        """What its events look like on the wire."""
+        return self.owner.codec
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where they are written."""
+        return self.owner.outlet
 
     def would_be_live(self, position: Cursor) -> bool:
         """Whether nothing more is to be read at a position."""
-        return position.offset == self.window.flushed and position.epoch == self.window.epoch
+        window = self.place.window
+        return position.offset == window.flushed and position.epoch == window.epoch
 
     def go_live(self) -> bool:
         """Become live if caught up. No await lies between the check and its effect, so nothing falls between.
@@ -133,66 +191,53 @@ class Follower:
         """
         if not self.would_be_live(self.position) or not self.outlet.empty:
             return False
-        group = self.window.live.get(self.codec)
-        if group is None:
-            group = self.window.live[self.codec] = LiveGroup()
-        group.add(self)
-        self.state = State.LIVE
+        if not self._become(State.LIVE):
+            return False
         self.step = Step.CATCH_UP
         self.told = False
-        self.window.unwatch(self)
         return True
 
     def fall_behind(self) -> None:
         """Stop being live: the outlet is full. The writer goes on from ``position``."""
-        if self.state is State.LIVE:
-            self.window.live[self.codec].remove(self)
-            self.state = State.BEHIND
+        if self._become(State.BEHIND):
             self.announced = False
             self.behind_since = trio.current_time()
-            self._watch()
             self.owner.fell_behind(self)
+
+    def end(self) -> bool:
+        """Follow no longer. Returns whether it did until now. Synchronous, so nothing can cancel it."""
+        return self._become(State.ENDED)
 
     def advance(self, position: Cursor) -> None:
         """It was sent everything up to here."""
         self.position = position
-        if self in self.window.watched:
-            self.window.look_again()
+        self.place.advanced(self)
 
     def wait_for_round(self) -> None:
         """Be told when the next round begins: this follower has read further than the present one."""
-        self.window.early.append(self)
-
-    def end(self) -> None:
-        """Follow no longer. Synchronous, so nothing can cancel it."""
-        if self.state is State.LIVE:
-            self.window.live[self.codec].remove(self)
-        self.state = State.ENDED
-        self.window.unwatch(self)
+        self.place.wait_for_round(self)
 
     @property
     def events_behind(self) -> int:
         """Events of the channel that it was not sent yet. Where it stands in another life of the log: all."""
-        known = self.position.epoch in ("", self.window.epoch)
-        return max(0, self.window.head - (self.position.offset if known else 0))
+        window = self.place.window
+        known = self.position.epoch in ("", window.epoch)
+        return max(0, window.head - (self.position.offset if known else 0))
 
     def lag(self) -> Lag:
         """How far it is behind."""
         now = trio.current_time()
-        events, pending = self.events_behind, self.outlet.pending
-        known = self.position.epoch in ("", self.window.epoch)
-        came_at = self.came_at.offset if self.came_at.epoch == self.window.epoch else 0
+        window, outlet = self.place.window, self.outlet
+        events, pending = self.events_behind, outlet.pending
+        known = self.position.epoch in ("", window.epoch)
+        came_at = self.came_at.offset if self.came_at.epoch == window.epoch else 0
         return Lag(
             events,
             max(0, came_at - (self.position.offset if known else 0)),
             0.0 if self.state is State.LIVE else now - self.behind_since,
-            now - self.outlet.progress_at if pending else 0.0,
+            now - outlet.progress_at if pending else 0.0,
             pending,
         )
-
-    def _watch(self) -> None:
-        if holds_publishers(self.policy):
-            self.window.watched[self] = None
 
     def judge(self) -> Step:
         """Ask the policy what to do now, and tell the owner where that is something new."""
@@ -205,36 +250,10 @@ class Follower:
             self.owner.stepped(self, step, lag)
         return step
 
-
-Audience: TypeAlias = "tuple[list[Follower], list[Callable[[Any], int]], int]"
-
-
-class LiveGroup:
-    """The live followers of one window and codec, and beside them their outlets' ``send``: two flat lists, so
-    that a round is one loop of calls into the kernel. ``version`` changes whenever somebody leaves."""
-
-    __slots__ = ("followers", "sends", "version")
-
-    def __init__(self) -> None:
-        self.followers: list[Follower] = []
-        self.sends: list[Callable[[Any], int]] = []
-        self.version = 0
-
-    def add(self, follower: Follower) -> None:
-        follower.index = len(self.followers)
-        self.followers.append(follower)
-        self.sends.append(follower.outlet.send)
-
-    def audience(self) -> Audience:
-        """Who is live now, and the group's version with them."""
-        return self.followers[:], self.sends[:], self.version
-
-    def remove(self, follower: Follower) -> None:
-        """Put the last one into its place: constant work, whoever leaves."""
-        index = follower.index
-        last, send = self.followers.pop(), self.sends.pop()
-        if last is not follower:
-            last.index = index
-            self.followers[index], self.sends[index] = last, send
-        follower.index = -1
-        self.version += 1
+    def _become(self, state: State) -> bool:
+        """Change the state, and have the channel's lists follow. False where no such move is in the table."""
+        if state not in MOVES[self.state]:
+            return False
+        before, self.state = self.state, state
+        self.place.moved(self, before)
+        return True

@@ -85,7 +85,7 @@ def catch_up() -> Policy:
 
 
 def latest(*, events: int) -> Policy:
-    """Send only the newest event of each key to who is more than so many events behind, also after being away.
+    """Send a client that is more than so many events behind only the newest event of each key, also after being away.
 
     For state that replaces itself: prices, positions, progress. An event without a key is never left out.
     """
@@ -103,9 +103,9 @@ def skip(*, events: int) -> Policy:
 
 
 def disconnect(*, events: int | None = None, seconds: float | None = None) -> Policy:
-    """Say bye to who is more than so many events, or for longer than so many seconds, behind.
+    """Say bye to a client that is more than so many events, or for longer than so many seconds, behind.
 
-    Of the events, those count that came while it was connected: who comes back after a night is no slow client.
+    Of the events, those count that came while it was connected: a client that comes back after a night is not slow.
 
     Raises:
         ConfigError: neither is given.
@@ -123,7 +123,7 @@ def disconnect(*, events: int | None = None, seconds: float | None = None) -> Po
 
 
 def block(*, events: int, seconds: float) -> Policy:
-    """Have publishers wait while a client is more than so many events behind; who has then been behind for so many
+    """Have publishers wait while a client is more than so many events behind; one that has then been behind for so many
     seconds is given up, so no publisher waits longer.
 
     For few, trusted followers that must see everything. It holds publishers of the same process.

@@ -1,5 +1,5 @@
 """Catching up, fairly: turns, so that a herd that comes back costs the live clients next to nothing, and pages that
-all who stand at the same place share."""
+all followers at the same place share."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Replay:
-    """The budget of those who catch up.
+    """Turns and pages of the followers that catch up.
 
-    There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those who
+    There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those that
     need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served.
 
     Bounds: ``limits.replay_bytes`` of pages, kept while anybody catches up.
@@ -81,7 +81,7 @@ class Replay:
         Raises:
             LogError: the log cannot be read.
 
-        Cancellation: nothing is lost; who waits for the same page makes it.
+        Cancellation: nothing is lost; another that waits for the same page makes it.
         """
         while (known := self._known(place)) is None and place in self._making:
             await self._making[place].wait()

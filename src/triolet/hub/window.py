@@ -5,50 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import trio
-
 from ..event import Cursor, Event
 from ..limits import Limits
 from ..wire.codec import Codec, size_of
-from .follower import Follower, LiveGroup
 
 __all__ = ["Window"]
 
 _BATCHES_KEPT = 8
+"""Joined batches of one window. A round needs one for each codec; clients that are behind stand at a few places."""
 
 
 class Window:
-    """What the hub knows of one channel: its newest events, how far they were written, and who is live.
+    """The newest events of one channel, without a hole, and what they look like on the wire.
 
-    ``head`` is the newest offset known here; ``flushed`` the one up to which rounds have begun to be
-    written, and with it the position of every live follower. Events ``first`` to ``head`` are held, without
-    a hole. ``watched`` are the followers that are behind and may hold publishers up. Bounds: ``limits.window_events``
-    and ``limits.window_bytes``, but always the newest event; the hub bounds the bytes of all windows.
+    It knows events and codecs, and nobody that reads them.
+
+    Attributes:
+        epoch: the life of the log that its events belong to.
+        head: the newest offset known here. Events ``first`` to ``head`` are held.
+        flushed: the offset up to which rounds have begun to be written, and with it the position of every live
+            follower. It is behind ``head`` while events wait for their round.
 
     Args:
         hold: is told how many bytes more (or less) are held here, in every form.
+
+    Bounds: ``limits.window_events`` and ``limits.window_bytes``, but always the newest event. The bytes of all windows
+    together are bounded by :class:`~.windows.Windows`.
     """
 
     __slots__ = (
         "_batches",
         "_bytes",
-        "_changed",
         "_events",
         "_held",
         "_hold",
         "_limits",
         "_parts",
         "channel",
-        "early",
         "epoch",
         "flushed",
-        "followers",
         "head",
-        "live",
-        "ready",
-        "room",
-        "rounds",
-        "watched",
     )
 
     def __init__(self, channel: str, limits: Limits, hold: Callable[[int], None]) -> None:
@@ -56,13 +52,6 @@ class Window:
         self.epoch = ""
         self.head = -1
         self.flushed = -1
-        self.live: dict[Codec, LiveGroup] = {}
-        self.early: list[Follower] = []
-        self.followers = 0
-        self.rounds = 0
-        self.ready: trio.Event | None = None
-        self.watched: dict[Follower, None] = {}
-        self.room: trio.Event | None = None
         self._limits = limits
         self._hold = hold
         self._held = 0
@@ -70,7 +59,6 @@ class Window:
         self._bytes = 0
         self._parts: dict[Codec, dict[int, Any]] = {}
         self._batches: dict[tuple[Codec, int, int], Any] = {}
-        self._changed: trio.Event | None = None
 
     @property
     def first(self) -> int:
@@ -79,6 +67,7 @@ class Window:
 
     @property
     def cursor(self) -> Cursor:
+        """The newest event's cursor."""
         return Cursor(self.epoch, self.head)
 
     def begin(self, head: Cursor) -> None:
@@ -91,7 +80,7 @@ class Window:
         """Take an event from the tail.
 
         One that is known already is passed over. One after a hole (the tail was overrun), or of another
-        epoch, starts the window again: live followers, who are not at its beginning then, read from the log.
+        epoch, starts the window again: live followers, which are not at its beginning then, read from the log.
         """
         epoch, offset = event.cursor.epoch, event.cursor.offset
         if epoch != self.epoch:
@@ -116,7 +105,7 @@ class Window:
         return after.epoch in ("", self.epoch) and self.first - 1 <= after.offset <= self.head
 
     def batch(self, codec: Codec, after: int, upto: int) -> Any:
-        """Join the events after one offset up to another; made once for all who stand at the same place."""
+        """Join the events after one offset up to another; made once for all that stand at the same place."""
         at = (codec, after, upto)
         batch = self._batches.get(at)
         if batch is None:
@@ -137,47 +126,15 @@ class Window:
             page.append(self._events[at])
         return page
 
-    async def changed(self) -> None:
-        """Wait until the next round. Cancelling loses nothing."""
-        if self._changed is None:
-            self._changed = trio.Event()
-        await self._changed.wait()
-
-    def announce(self) -> None:
-        """A round begins: wake whoever waits for it."""
-        self.rounds += 1
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
-
     def rest(self) -> None:
         """Nobody follows now: keep the events, and forget what they look like on the wire."""
         self._parts.clear()
         self._batches.clear()
         self._holds(self._bytes - self._held)
-        self.live.clear()
 
     def shrink(self) -> None:
-        """Hold no events: who needs them reads the log."""
+        """Hold no events: whoever needs them reads the log."""
         self._forget()
-
-    def unwatch(self, follower: Follower) -> None:
-        """A follower is behind no longer."""
-        if follower in self.watched:
-            del self.watched[follower]
-            self.look_again()
-
-    def look_again(self) -> None:
-        """A watched follower has got on: who waits to publish is to look again."""
-        if self.room is not None:
-            self.room.set()
-            self.room = None
-
-    async def make_room(self) -> None:
-        """Wait until a watched follower has got on. Cancelling loses nothing."""
-        if self.room is None:
-            self.room = trio.Event()
-        await self.room.wait()
 
     def published_at(self, cursor: Cursor) -> float | None:
         """When an event was published, in seconds since 1970; None where it is not held here."""

@@ -1,4 +1,4 @@
-"""Admission: who is let in, decided before a byte of theirs is read, from what is cheap to know."""
+"""Admission: which connections are let in, decided before a byte of them is read, from what is cheap to know."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 
 
 class Admission:
     """Counts connections, in all and by address, against ``limits.connections`` and ``connections_per_address``, and
-    lets nobody in while the memory budget is nearly spent."""
+    lets no client in while the memory budget is nearly spent."""
 
     def __init__(self, limits: Limits, budget: Budget) -> None:
         self._limits = limits

@@ -1,4 +1,4 @@
-"""The door: reads a connection's first request head, and decides who serves it.
+"""The front: reads a connection's first request head, and decides how it is served.
 
 A WebSocket or an event stream on a URL of Triolet's is served straight on its stream; everything else goes to
 Hypercorn, the bytes read so far first.
@@ -14,11 +14,13 @@ from urllib.parse import unquote
 import trio
 
 from ..limits import Limits
-from ..sockets.stream import STREAM_KEY, ClientStream
+from ..sockets.server_state import with_client
+from ..sockets.stream import ClientStream
+from ..sockets.tls import TlsStream
 from ..wire.handshake import Upgrade, refusal, upgrade
 from ..wire.http_head import BadRequest, Framing, Head, read_head, split_head
 
-__all__ = ["Door", "Upgrades"]
+__all__ = ["Front", "Upgrades"]
 
 Serve: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Serves a connection to its end, or returns what is for Hypercorn to read."""
@@ -28,12 +30,12 @@ _NO_BODY = Framing(0, False)
 
 NEWCOMERS = 2
 """How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
-and when thousands come back at once the live clients would wait for all of them. (Those whose head is there when they
+and when thousands come back at once the live clients would wait for all of them. (Clients whose head is there when they
 are accepted are bounded by how many the worker accepts at once.)"""
 
 
 class Upgrades(Protocol):
-    """Who serves WebSockets and event streams straight on their stream: an app's Triolet."""
+    """What serves WebSockets and event streams straight on their stream: an app's Triolet."""
 
     def find(self, scope: dict[str, Any]) -> Any:
         """The request as the app knows it, if its URL is one of Triolet's own; else None."""
@@ -47,11 +49,11 @@ class Upgrades(Protocol):
         """Serve an event stream until it ends; or refuse it, and return ``first`` if the client may ask on."""
 
 
-class Door:
-    """One for a server.
+class Front:
+    """What every connection of a worker comes to first.
 
     Args:
-        limits: ``header_bytes`` and ``header_seconds`` bound what is read here.
+        limits: ``header_bytes`` and ``header_seconds`` bound what is read here, and a TLS handshake.
         upgrades: looked up for each WebSocket and event stream; None where the app has no Triolet.
         hypercorn: serves everything else, given the stream and the bytes read so far.
         root_path: what ASGI calls so.
@@ -76,14 +78,29 @@ class Door:
         self._closed = False
 
     async def serve(self, stream: ClientStream) -> None:
-        """Serve a connection until it ends. The caller closes it."""
+        """Serve a connection until it ends. The caller closes it.
+
+        Raises:
+            BrokenResourceError: the client went.
+        """
+        if isinstance(stream, TlsStream) and not await self._agreed(stream):
+            return
+        if stream.protocol == "h2":
+            await self._hypercorn(stream, b"")
+            return
         # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
         rest = await (await self._let_in(stream))()
         if rest is not None:
             await self._hypercorn(stream, rest)
 
+    async def _agreed(self, stream: TlsStream) -> bool:
+        """Agree on how to speak; False where that took too long."""
+        with trio.move_on_after(self._limits.header_seconds) as handshake:
+            await stream.handshake()
+        return not handshake.cancelled_caught
+
     async def _let_in(self, stream: ClientStream) -> Serve:
-        """Read the first request's head, and return who serves it."""
+        """Read the first request's head, and return what serves the connection."""
         try:
             return await self._choose(stream)
         except BadRequest as error:
@@ -127,7 +144,7 @@ class Door:
         return b"", b""
 
     def close(self) -> None:
-        """End the connections that have not asked for anything yet. Those that come later have less time for it."""
+        """End the connections that have not asked for anything yet. Later ones have less time for it."""
         self._closed = True
         for scope in list(self._waiting):
             scope.cancel()
@@ -148,7 +165,7 @@ class Door:
             "headers": head.headers,
             "client": _address(stream.socket.getpeername()),
             "server": _address(stream.socket.getsockname()),
-            "state": {**self._state, STREAM_KEY: stream},
+            "state": with_client(self._state, stream),
             "extensions": {},
         }
 
@@ -164,16 +181,16 @@ class Door:
 class _Again:
     """What a connection keeps of its request: the head as it came, a tenth of a scope's size."""
 
-    __slots__ = ("_door", "_head", "_stream")
+    __slots__ = ("_front", "_head", "_stream")
 
-    def __init__(self, door: Door, stream: ClientStream, head: bytes) -> None:
-        self._door = door
+    def __init__(self, front: Front, stream: ClientStream, head: bytes) -> None:
+        self._front = front
         self._stream = stream
         self._head = head
 
     def scope(self) -> dict[str, Any]:
         """The request's scope, made anew."""
-        return self._door.scope(self._stream, read_head(self._head))
+        return self._front.scope(self._stream, read_head(self._head))
 
 
 async def _nothing() -> None:

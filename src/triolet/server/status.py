@@ -6,7 +6,6 @@ request a connection, takes few of them at once, and none of it can hold up the 
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 from functools import partial
@@ -14,7 +13,8 @@ from typing import Protocol
 
 import trio
 
-from ..http.connection import isolated
+from .acceptor import OUT_OF_DESCRIPTORS
+from .isolation import isolated
 
 __all__ = ["Observed", "serve_status", "serve_status_on"]
 
@@ -48,8 +48,8 @@ class Observed(Protocol):
 async def serve_status_on(listener: socket.socket, observed: Observed) -> None:
     """Answer on a bound socket until cancelled. The caller closes it.
 
-    Bounds: ``AT_ONCE`` connections, each for ``SECONDS``; where there is one more, the oldest is cut off, so that those
-    who only hold a connection cannot keep a scrape waiting.
+    Bounds: ``AT_ONCE`` connections, each for ``SECONDS``; where there is one more, the oldest is cut off, so that
+    clients that only hold a connection cannot keep a scrape waiting.
     """
     accepting = trio.socket.from_stdlib_socket(listener)
     accepting.listen(BACKLOG)
@@ -75,7 +75,7 @@ async def serve_status(stream: trio.abc.Stream, observed: Observed) -> None:
             if head is not None:
                 await stream.send_all(await _answer(head, observed))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # who asked is gone
+        pass  # the client is gone
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -86,7 +86,7 @@ async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
             connected, _ = await listener.accept()
             return trio.SocketStream(connected)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            if error.errno in OUT_OF_DESCRIPTORS:
                 await trio.sleep(PAUSE_SECONDS)
 
 

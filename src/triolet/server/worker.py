@@ -1,74 +1,64 @@
 """One worker: accepts connections, serves each in isolation, and drains when it is told to."""
 
+# Why a front before Hypercorn
+#
+# Hypercorn speaks HTTP well, and every page, form and poll goes through it. But it puts several layers between a socket
+# and the app: a stream, a protocol object, a task for the app, and channels between them. A client that follows a
+# channel has no use for any of them. It says nothing more in HTTP, and what it is sent are the same bytes for all. It
+# needs a socket, an outlet and a cursor, so that is what it should cost.
+#
+# So the front reads the first request head of each connection, strictly and within bounds, and sees what is asked for.
+# A WebSocket or an event stream on a URL of Triolet's is served straight on its stream. Everything else is given to
+# Hypercorn with the bytes that were read, as if they had not been. The view is asked in both cases: the front decides
+# how a request is served, never whether it may.
+#
+# The front steps back where it would be in the way: if ASGI middleware stands before the app, that must see every
+# request; over HTTP/2 many requests share a connection, and only Hypercorn and h2 can keep them apart. There the
+# transports write through an outlet that knows of it, and all else stays the same.
+#
+# The life of a worker
+#
+# start    The app's lifespan starts. No client can connect before it has: sockets are bound, and do not listen.
+# serve    Connections come in, each in a task of its own, in isolation: its crash is counted, and ends only itself.
+# drain    Told to stop, or the app has ended by itself: the clients in the queues are let in and the listeners
+#          closed; every client is asked to leave, spread over a time so that the others can take them; what was
+#          asked already is answered. After `clients_seconds` the connections are cut.
+# end      The app's lifespan ends, in what is left of the grace. At its end, or at a second order to stop, all is
+#          cancelled.
+
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import random
-import resource
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from email.utils import formatdate
 from functools import partial
 from typing import Any
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.lifespan import Lifespan
-from hypercorn.typing import ConnectionState
-from hypercorn.utils import LifespanFailureError
 
 from ..budget import Budget
-from ..clock import wall_time
 from ..counters import Metrics
 from ..errors import ConfigError
-from ..http.connection import GuardedContext, GuardedServer, isolated
-from ..limits import Limits
-from ..sockets.link import Link, SocketLink, prepare
-from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY, ClientStream
+from ..http.app_host import AppHost
+from ..http.lifespan import AppLifespan
+from ..sockets.link import Link
+from ..sockets.server_state import ServerState, leave_server
+from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
-from .admission import BUSY, Admission
-from .front import Door, Upgrades
+from .acceptor import Acceptor, turn_away
+from .admission import Admission
+from .front import Front, Upgrades
+from .isolation import isolated
+from .listeners import Listeners, close_listener
+from .settings import Settings
 from .status import serve_status_on
 
-__all__ = ["Settings", "Worker", "close_listener", "first_of"]
+__all__ = ["Worker"]
 
 logger = logging.getLogger("triolet.server")
 
-ACCEPTS_AT_ONCE = 2
-"""In one turn of the event loop: mostly their requests are there too, and to let one in takes half a millisecond, for
-which live clients wait. (:data:`triolet.server.front.NEWCOMERS` are those whose requests come later.)"""
-FULL_PAUSE_SECONDS = 0.1
-COMPLAIN_SECONDS = 10
-CLIENTS_PART = 0.7
-"""Of the grace: what clients have; the rest is the app's."""
-LEAVING_PART = 0.5
-"""Of what clients have: within it all are asked to leave; the rest is for those that take long to."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a worker serves.
-
-    ``grace`` is how many seconds clients have from the signal to the end; ``tls`` a context, if TLS is spoken
-    here, whose ALPN decides about HTTP/2.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    grace: float = 10
-    tls: ssl.SSLContext | None = None
-    http2: bool = False
-    root_path: str = ""
-
-    @property
-    def scheme(self) -> str:
-        """Of the URLs that clients come with."""
-        return "http" if self.tls is None else "https"
+Stop = Callable[[], Awaitable[None]]
+"""Returns when a worker is to stop, and when called again, once it is to stop at once."""
 
 
 class Worker:
@@ -85,6 +75,7 @@ class Worker:
         started: set when the app has started, and the worker listens.
         draining: set when it drains.
         failed: whether the app ended by itself, so that the process should end with an error.
+        crashes: connections that ended with an error which no transport has caught.
     """
 
     def __init__(self, app: Any, settings: Settings) -> None:
@@ -93,25 +84,23 @@ class Worker:
         self.budget = Budget(settings.limits.memory_bytes)
         self.metrics = Metrics()
         self.admission = Admission(settings.limits, self.budget)
-        self.crashes = 0
-        self._config = hypercorn_config(settings)
-        self._context = GuardedContext()
-        self._state: dict[str, Any] = {}
-        self._wrapped = ASGIWrapper(app)
-        self._door = Door(settings.limits, self._upgrades, self._hypercorn, settings.root_path, self._state)
-        self._reserve = -1
-        self._complain_at = 0.0
-        self.failed = False
         self.started = trio.Event()
         self.draining = trio.Event()
+        self.failed = False
+        self.crashes = 0
+        state: dict[str, Any] = {}  # what the lifespan leaves for requests
+        leave_server(state, ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds))
+        self._host = AppHost(app, settings.limits, settings.root_path, state)
+        self._front = Front(settings.limits, self._upgrades, self._host.serve, settings.root_path, state)
+        self._acceptor: Acceptor | None = None
         self._connections: trio.Nursery | None = None
-        self._accepting: trio.Nursery | None = None
-        self._listeners: list[socket.socket] = []
+
+    # --- its life
 
     async def run(
         self,
         listeners: list[socket.socket],
-        stop: Callable[[], Awaitable[None]],
+        stop: Stop,
         *,
         status: Sequence[socket.socket] = (),
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -119,38 +108,34 @@ class Worker:
         """Serve until ``stop`` returns, then drain and end within ``settings.grace`` seconds.
 
         Args:
-            listeners: bound sockets of this worker's own. When draining begins, who waits in their queues is let in (to
-                be told when to come back), and they are closed.
+            listeners: bound sockets of this worker's own. When draining begins, the clients in their queues are
+                let in (to be told when to come back), and they are closed.
             stop: returns when the worker shall end, and again when it shall end at once.
             status: bound sockets of the operator's, where metrics and health are told until the very end.
 
         Raises:
             ConfigError: the app did not start; the message says what it said.
         """
-        self._state[DRAINING_KEY] = self.draining
-        self._state[BUDGET_KEY] = self.budget
-        self._state[METRICS_KEY] = self.metrics
-        self._state[LEAVE_KEY] = self.settings.grace * CLIENTS_PART * LEAVING_PART
-        lifespan = Lifespan(self._wrapped, self._config, self._state)
+        ours = Listeners(listeners, self.settings.limits)
+        self._acceptor = Acceptor(ours, self.admission, self.metrics, self.enter, self.settings.limits)
+        lifespan = self._host.lifespan()
         try:
             async with trio.open_nursery() as app_nursery:
                 for listener in status:
                     app_nursery.start_soon(serve_status_on, listener, self)
-                await app_nursery.start(lifespan.handle_lifespan)
+                await app_nursery.start(lifespan.run)
                 if await self._start(lifespan, stop):
-                    for listener in listeners:
-                        listener.listen(self.settings.limits.backlog)
+                    ours.listen()
                     self.started.set()
                     task_status.started()
-                    await self._live(listeners, stop, lifespan, app_nursery)
+                    await self._serve(self._acceptor, stop, lifespan, app_nursery)
                 app_nursery.cancel_scope.cancel()
-        except* LifespanFailureError as failures:
-            raise ConfigError(f"the app did not start or end: {first_of(failures)}") from None
         finally:
-            for listener in [*listeners, *status]:
+            ours.close()
+            for listener in status:
                 close_listener(listener)
 
-    async def _start(self, lifespan: Lifespan, stop: Callable[[], Awaitable[None]]) -> bool:
+    async def _start(self, lifespan: AppLifespan, stop: Stop) -> bool:
         """Start the app. Returns False where the worker was told to stop before it had started."""
         started = False
         async with trio.open_nursery() as starting:
@@ -160,46 +145,64 @@ class Worker:
                 starting.cancel_scope.cancel()
 
             starting.start_soon(give_up)
-            with suppress(trio.ClosedResourceError):  # it is not there any more to be told
-                await lifespan.wait_for_startup()
-            if lifespan.shutdown.is_set():  # it has returned, as some do that know no lifespan
-                lifespan.supported = False
+            await lifespan.start()
             started = True
             starting.cancel_scope.cancel()
         if started and not lifespan.supported and self._upgrades() is not None:
             raise ConfigError("the app did not start: a background task of it crashed")
         return started
 
-    async def _live(
-        self,
-        listeners: list[socket.socket],
-        stop: Callable[[], Awaitable[None]],
-        lifespan: Lifespan,
-        app_nursery: trio.Nursery,
-    ) -> None:
+    async def _serve(self, acceptor: Acceptor, stop: Stop, lifespan: AppLifespan, app_nursery: trio.Nursery) -> None:
+        """Serve until the worker drains, and then until the last connection has ended, and the app."""
         with trio.CancelScope() as ending:
             async with trio.open_nursery() as connections:
                 self._connections = connections
-                await self._accept_until(listeners, partial(self._stop_or_crash, stop, lifespan))
+                await acceptor.run(partial(self._stop_or_crash, stop, lifespan))
                 app_nursery.start_soon(self._cut_short, stop, ending)
                 await self._drain(connections, ending)
-            await lifespan.wait_for_shutdown()
+            await lifespan.finish()
+
+    async def _stop_or_crash(self, stop: Stop, lifespan: AppLifespan) -> None:
+        """Wait to be told to stop, or for the app to end by itself: a background task of it crashed, or its log."""
+        async with trio.open_nursery() as either:
+
+            async def ended() -> None:
+                await lifespan.ended_early()
+                logger.error("the app has ended by itself: a background task of it crashed")
+                self.failed = True
+                either.cancel_scope.cancel()
+
+            either.start_soon(ended)
+            await stop()
+            either.cancel_scope.cancel()
+
+    async def _drain(self, connections: trio.Nursery, ending: trio.CancelScope) -> None:
+        """Ask all clients to leave. The app's own end needs a part of the grace as well."""
+        logger.info("draining %d connections", self.admission.connections)
+        now = trio.current_time()
+        ending.deadline = now + self.settings.grace
+        connections.cancel_scope.deadline = now + self.settings.clients_seconds
+        self.draining.set()
+        self._front.close()
+        await self._host.drain()
+
+    async def _cut_short(self, stop: Stop, ending: trio.CancelScope) -> None:
+        """Told to stop again: end at once."""
+        await stop()
+        ending.cancel()
+
+    # --- connections
 
     def accept_on(self, listener: socket.socket) -> None:
         """Accept on a bound socket too, which others may hold as well, until :meth:`release` or draining begins; it is
         closed then, here. Once the worker drains, it is closed at once."""
-        if self._accepting is None:
-            listener.close()
-            return
-        listener.listen(self.settings.limits.backlog)
-        self._begin_to_accept(self._accepting, listener)
+        assert self._acceptor is not None, "the worker does not run"
+        self._acceptor.adopt(listener)
 
     def release(self, listener: socket.socket) -> None:
-        """Accept on a socket no longer: who waits in its queue is for those who hold it as well."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-            trio.lowlevel.notify_closing(listener)
-            listener.close()
+        """Accept on a socket no longer: the clients in its queue are for others that hold it as well."""
+        assert self._acceptor is not None, "the worker does not run"
+        self._acceptor.release(listener)
 
     def enter(self, link: Link, address: str = "") -> None:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
@@ -222,134 +225,17 @@ class Worker:
             stream.abort()
             self.admission.leave(address)
 
-    async def _stop_or_crash(self, stop: Callable[[], Awaitable[None]], lifespan: Lifespan) -> None:
-        """Wait to be told to stop, or for the app to end by itself: a background task of it crashed, or its log."""
-        async with trio.open_nursery() as either:
-
-            async def ended() -> None:
-                if not lifespan.supported:
-                    return  # an app that knows no lifespan cannot end it
-                await lifespan.shutdown.wait()
-                logger.error("the app has ended by itself: a background task of it crashed")
-                self.failed = True
-                either.cancel_scope.cancel()
-
-            either.start_soon(ended)
-            await stop()
-            either.cancel_scope.cancel()
-
-    async def _accept_until(self, listeners: list[socket.socket], stop: Callable[[], Awaitable[None]]) -> None:
-        self._reserve = os.open(os.devnull, os.O_RDONLY)
-        try:
-            async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    self._begin_to_accept(accepting, listener)
-                self._accepting = accepting
-                await stop()
-                accepting.cancel_scope.cancel()
-            # The kernel resets whom it has told that they are connected, and whom nobody has accepted.
-            for listener in self._listeners:
-                self._accept_waiting(listener)
-        finally:
-            self._accepting = None
-            self._give_up_reserve()
-            for listener in self._listeners:
-                close_listener(listener, owned=listener in listeners)
-            self._listeners.clear()
-
-    def _begin_to_accept(self, accepting: trio.Nursery, listener: socket.socket) -> None:
-        prepare(listener, self.settings.limits.silence_seconds)
-        self._listeners.append(listener)
-        accepting.start_soon(self._accept, listener)
-
-    def _accept_waiting(self, listener: socket.socket) -> None:
-        """Let in who waits in a queue. Bounds: so many as fit into it."""
-        with suppress(OSError):  # BlockingIOError: that was all
-            for _ in range(self.settings.limits.backlog):
-                self._enter_accepted(*listener.accept())
-
-    async def _drain(self, connections: trio.Nursery, ending: trio.CancelScope) -> None:
-        """Ask everybody to leave. The app's own end needs a part of the grace as well."""
-        logger.info("draining %d connections", self.admission.connections)
-        now = trio.current_time()
-        ending.deadline = now + self.settings.grace
-        connections.cancel_scope.deadline = now + self.settings.grace * CLIENTS_PART
-        self.draining.set()
-        self._door.close()
-        await self._context.terminated.set()
-
-    async def _cut_short(self, stop: Callable[[], Awaitable[None]], ending: trio.CancelScope) -> None:
-        """Told to stop again: end at once."""
-        await stop()
-        ending.cancel()
-
-    async def _accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled, or the socket is closed."""
-        while listener.fileno() >= 0:
-            with suppress(trio.ClosedResourceError):
-                await trio.lowlevel.wait_readable(listener)
-            for _ in range(ACCEPTS_AT_ONCE):
-                try:
-                    self._enter_accepted(*listener.accept())
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    await self._accept_failed(listener, error)
-                    break
-
-    def _enter_accepted(self, connected: socket.socket, peer: Any) -> None:
-        self.enter(SocketLink(connected, peer), str(peer[0]) if isinstance(peer, tuple) else "")
-
-    async def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
-        """Out of descriptors: give up the one in reserve to answer 503, and take it back."""
-        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-            return  # that one client is gone already (accept(2): treat like EAGAIN)
-        now = trio.current_time()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_SECONDS
-            logger.error("cannot accept with %d connections: %s", self.admission.connections, os.strerror(error.errno))
-        self._give_up_reserve()
-        self.metrics.refused += 1
-        with suppress(OSError):  # nobody there any more
-            turn_away(SocketLink(*listener.accept()))
-        with suppress(OSError):  # then there is none until the next time
-            self._reserve = os.open(os.devnull, os.O_RDONLY)
-        await trio.sleep(FULL_PAUSE_SECONDS)
-
-    def _give_up_reserve(self) -> None:
-        if self._reserve >= 0:
-            os.close(self._reserve)
-        self._reserve = -1
-
     async def _serve_stream(self, stream: ClientStream) -> None:
         try:
-            if isinstance(stream, TlsStream):
-                await self._serve_tls(stream)
-            else:
-                await self._door.serve(stream)
+            await self._front.serve(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client went
+            return  # the client went
 
-    async def _serve_tls(self, stream: TlsStream) -> None:
-        with trio.move_on_after(self.settings.limits.header_seconds) as handshake:
-            await stream.handshake()
-        if handshake.cancelled_caught:
-            return
-        if stream.protocol == "h2":
-            await self._hypercorn(stream, b"")
-        else:
-            await self._door.serve(stream)
+    def _crashed(self) -> None:
+        self.crashes += 1
+        self.metrics.crashes += 1
 
-    async def _hypercorn(self, stream: ClientStream, first: bytes) -> None:
-        await GuardedServer(
-            self._wrapped,
-            self._config,
-            self._context,
-            ConnectionState(self._state.copy()),
-            stream,
-            limits=self.settings.limits,
-            first=first,
-        ).run()
+    # --- what there is to see
 
     @property
     def ready(self) -> bool:
@@ -361,65 +247,6 @@ class Worker:
         service = getattr(self.app, "extensions", {}).get("triolet")
         return None if service is None else service.exposition()
 
-    def _crashed(self) -> None:
-        self.crashes += 1
-        self.metrics.crashes += 1
-
     def _upgrades(self) -> Upgrades | None:
         service = getattr(self.app, "extensions", {}).get("triolet")
         return None if service is None else service.upgrades
-
-
-class _DatedConfig(Config):
-    """Tells the hour by our clock, which tests decide."""
-
-    include_date_header = False
-
-    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
-        return [(b"date", formatdate(wall_time(), usegmt=True).encode()), *super().response_headers(protocol)]
-
-
-def hypercorn_config(settings: Settings) -> Config:
-    """What Hypercorn's protocol code is told."""
-    config = _DatedConfig()
-    config.include_server_header = False
-    config.h11_max_incomplete_size = settings.limits.header_bytes
-    config.keep_alive_timeout = settings.limits.header_seconds
-    config.websocket_max_message_size = settings.limits.message_bytes
-    config.root_path = settings.root_path
-    config.accesslog = None
-    config.errorlog = logger
-    return config
-
-
-def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a group."""
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def close_listener(listener: socket.socket, *, owned: bool = True) -> None:
-    """Close a listening socket, and take a Unix socket's name away if it is owned. Closing it again does nothing."""
-    if listener.fileno() < 0:
-        return
-    name = listener.getsockname() if owned and listener.family == socket.AF_UNIX else None
-    listener.close()
-    if name:
-        with suppress(OSError):
-            os.unlink(name)
-
-
-def turn_away(link: Link) -> None:
-    """Answer 503 with what the kernel takes at once, and close."""
-    with suppress(OSError):  # it went by itself
-        link.send(BUSY % random.randint(2, 20))
-    link.close()
-
-
-def raise_descriptor_limit() -> int:
-    """Raise ``RLIMIT_NOFILE`` to its hard limit. Returns it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard

@@ -1,21 +1,36 @@
-"""The bounded, non-blocking, abortable write side of a connection. Whatever is written to a client goes through
-its one outlet, so frames never interleave and a slow client costs one batch, never a queue.
-"""
+"""The contract of a connection's write side: bounded, non-blocking, abortable."""
+
+# Why one outlet
+#
+# Everything that a client is sent (events, heartbeats, pongs, answers of the app, the close frame, and what Hypercorn
+# writes) goes through the one outlet of its connection. So frames never interleave, and there is one place that knows
+# whether this client takes what it is given.
+#
+# Bounded. The usual server gives every client a queue, and a slow client then costs what the queue holds, times the
+# number of slow clients. Events need no queue: the log has them already, and a follower knows its cursor. So an
+# outlet holds the rest of one batch at most. Until that is taken it takes no more; the client falls behind in the
+# log, and is given what it missed (or is told of a gap) when it reads on.
+#
+# Non-blocking. The hub hands one encoded batch to thousands of live clients in one loop. It must not wait in there,
+# for any of them, so `send` behaves as `socket.send` on a non-blocking socket does: it takes what fits now. To wait
+# (`drained`) is the business of a task of that connection's own, and only while the client is behind.
+#
+# Abortable. A client that has stopped reading cannot be said goodbye to: whatever is written waits behind what it does
+# not read. `abort` resets the connection and throws away what waits, here and in the kernel, without waiting.
+#
+# Whether a client is slow is judged elsewhere, from `progress_at` and `pending`. An outlet must be honest about both:
+# `progress_at` moves only when the client's side has really taken something, and every byte that waits is counted in
+# the budget of the process until it is sent or thrown away, whichever way the connection ends.
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import trio
-
 from ..budget import Budget
-from ..wire.codec import size_of
-from .link import Link
 
-__all__ = ["BufferedOutlet", "LinkOutlet", "Outlet"]
+__all__ = ["Outlet"]
 
 
 class Outlet(ABC):
@@ -40,8 +55,8 @@ class Outlet(ABC):
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.on_full: Callable[[], None] = _nobody_cares
-        self.on_gone: Callable[[], None] = _nobody_cares
+        self.on_full: Callable[[], None] = _do_nothing
+        self.on_gone: Callable[[], None] = _do_nothing
         self.progress_at = 0.0
 
     @property
@@ -83,202 +98,9 @@ class Outlet(ABC):
 
     def fail(self) -> None:
         """The peer is gone: tell the owner, once."""
-        on_gone, self.on_gone = self.on_gone, _nobody_cares
+        on_gone, self.on_gone = self.on_gone, _do_nothing
         on_gone()
 
 
-class LinkOutlet(Outlet):
-    """Straight into the kernel. What it does not take of one batch is remembered and sent by whoever waits
-    in :meth:`drained`, before any later byte."""
-
-    __slots__ = ("_gone", "_link", "_lock", "_rest")
-
-    def __init__(self, link: Link, budget: Budget) -> None:
-        super().__init__(budget)
-        self.send = link.send
-        self._link = link
-        self._rest: memoryview | None = None
-        self._lock: trio.Lock | None = None
-        self._gone = False
-
-    @property
-    def empty(self) -> bool:
-        return self._rest is None
-
-    @property
-    def pending(self) -> int:
-        return 0 if self._rest is None else len(self._rest)
-
-    def keep(self, batch: Any, taken: int) -> None:
-        self._hold(memoryview(batch)[taken:])
-        self.progress_at = trio.current_time()
-        self.on_full()
-
-    async def drained(self) -> None:
-        if self._rest is None:
-            await trio.lowlevel.checkpoint()
-            return
-        if self._lock is None:
-            self._lock = trio.Lock()
-        async with self._lock:
-            while self._rest is not None and not self._gone:
-                try:
-                    await self._link.wait_writable()
-                    if self._rest is not None:  # else it was aborted, or found gone, while we were being woken
-                        self._hold(self._flushed(self._rest))
-                except (OSError, trio.ClosedResourceError):
-                    self.fail()
-
-    async def send_all(self, data: bytes) -> None:
-        """Write and wait until it is taken. Cancelling loses nothing: what was begun stays first in line.
-
-        Raises:
-            BrokenResourceError: the peer is gone.
-        """
-        while not self.write(data):
-            await self.drained()
-        await self.drained()
-        if self._gone:
-            raise trio.BrokenResourceError("the peer is gone")
-
-    def fail(self) -> None:
-        self._gone = True
-        self._hold(None)
-        super().fail()
-
-    def abort(self) -> None:
-        self._hold(None)
-        self._gone = True
-        self._link.abort()
-
-    def _hold(self, rest: memoryview | None) -> None:
-        before, self._rest = self._rest, rest
-        self.budget.hold((0 if rest is None else len(rest)) - (0 if before is None else len(before)))
-
-    def _flushed(self, rest: memoryview) -> memoryview | None:
-        """Send, and return what is left."""
-        try:
-            taken = self._link.send(rest)
-        except BlockingIOError:
-            return rest
-        self.progress_at = trio.current_time()
-        return rest[taken:] if taken < len(rest) else None
-
-
-class BufferedOutlet(Outlet):
-    """The same contract where we do not write ourselves: behind ASGI middleware, or on another server.
-
-    Batches wait in a buffer, which :meth:`run` empties through ``take`` one by one.
-
-    Args:
-        budget: where what waits is counted.
-        take: sends one batch and waits until it is taken.
-        abort: resets the connection, or does the nearest to it that is possible.
-        bound: bytes that may wait; a batch is taken whole while fewer do.
-    """
-
-    __slots__ = ("_abort", "_batches", "_bound", "_changed", "_gone", "_pending", "_take")
-
-    buffers = True
-
-    def __init__(
-        self,
-        budget: Budget,
-        take: Callable[[Any], Awaitable[None]],
-        abort: Callable[[], None],
-        bound: int = 64 << 10,
-    ) -> None:
-        super().__init__(budget)
-        self._take = take
-        self._abort = abort
-        self._bound = bound
-        self._batches: deque[Any] = deque()
-        self._pending = 0
-        self._gone = False
-        self._changed = trio.Event()
-        self.send = self._send
-
-    @property
-    def empty(self) -> bool:
-        return self._pending < self._bound
-
-    @property
-    def pending(self) -> int:
-        return self._pending
-
-    def keep(self, batch: Any, taken: int) -> None:
-        self._put(batch)
-        self.on_full()
-
-    async def drained(self) -> None:
-        await trio.lowlevel.checkpoint()
-        while self._pending and not self._gone:
-            await self._changed.wait()
-
-    def fail(self) -> None:
-        self._end()
-        super().fail()
-
-    def abort(self) -> None:
-        self._end()
-        self._abort()
-
-    def _end(self) -> None:
-        self._gone = True
-        self._wait(-self._pending)
-        self._batches.clear()
-        self._wake()
-
-    async def run(self) -> None:
-        """Empty the buffer for as long as the connection lives.
-
-        Cancellation: what was being taken may be cut short, so the connection is of no use any more.
-        """
-        try:
-            while not self._gone:
-                await self._take_next()
-        finally:
-            self._end()
-
-    async def _take_next(self) -> None:
-        while not self._batches:
-            await self._changed.wait()
-        batch = self._batches[0]
-        try:
-            await self._take(batch)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            self.fail()
-        if not self._gone:
-            self._batches.popleft()
-            self._wait(-size_of(batch))
-            self.progress_at = trio.current_time()
-            self._wake()
-
-    def _send(self, batch: Any) -> int:
-        if self._gone:
-            raise BrokenPipeError("the peer is gone")
-        if self._pending >= self._bound:
-            raise BlockingIOError
-        self._put(batch)
-        if self._pending >= self._bound:
-            self.on_full()
-        return len(batch)
-
-    def _put(self, batch: Any) -> None:
-        if not self._batches:
-            self.progress_at = trio.current_time()
-        self._batches.append(batch)
-        self._wait(size_of(batch))
-        self._wake()
-
-    def _wait(self, more: int) -> None:
-        self._pending += more
-        self.budget.hold(more)
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-
-def _nobody_cares() -> None:
-    """Until somebody owns the outlet."""
+def _do_nothing() -> None:
+    """What an outlet without an owner calls."""

@@ -8,26 +8,10 @@ from typing import Any
 import trio
 
 from ..budget import Budget
+from .direct_outlet import DirectOutlet
 from .link import Link
-from .outlet import LinkOutlet
 
-__all__ = ["BUDGET_KEY", "DRAINING_KEY", "LEAVE_KEY", "METRICS_KEY", "STREAM_KEY", "ClientStream"]
-
-STREAM_KEY = "triolet.stream"
-"""Where an ASGI scope's ``state`` holds the stream beneath, on a server of ours."""
-
-
-DRAINING_KEY = "triolet.draining"
-"""Where the ``state`` of an app's lifespan holds the event that the server drains."""
-
-BUDGET_KEY = "triolet.budget"
-"""And where it holds the memory budget of the server's process."""
-
-LEAVE_KEY = "triolet.leave"
-"""And the seconds within which a server that drains is to have asked everybody to leave."""
-
-METRICS_KEY = "triolet.counters"
-"""And the counters of the process."""
+__all__ = ["ClientStream"]
 
 
 class ClientStream(trio.abc.HalfCloseableStream):
@@ -44,7 +28,7 @@ class ClientStream(trio.abc.HalfCloseableStream):
     def __init__(self, link: Link, budget: Budget) -> None:
         self.socket = link
         """Under the name by which Hypercorn asks for addresses."""
-        self.outlet = LinkOutlet(link, budget)
+        self.outlet = DirectOutlet(link, budget)
         self._lock: trio.Lock | None = None
 
     @property

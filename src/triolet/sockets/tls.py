@@ -13,8 +13,8 @@ from typing import Any, Final
 import trio
 
 from ..budget import Budget
+from .direct_outlet import DirectOutlet
 from .link import Link
-from .outlet import LinkOutlet
 from .stream import ClientStream
 
 __all__ = ["TlsOutlet", "TlsStream"]
@@ -29,7 +29,7 @@ CONTROL_BYTES: Final = 16 << 10
 _NOTHING: Final = memoryview(b"")
 
 
-class TlsOutlet(LinkOutlet):
+class TlsOutlet(DirectOutlet):
     """Encrypts a batch record by record, while the kernel takes them.
 
     What the kernel left of a record waits here, encrypted, and before the rest of its batch, which waits as it is:

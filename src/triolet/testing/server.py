@@ -1,4 +1,4 @@
-"""The whole server in memory: the door, Hypercorn's protocol code, Quart, hub and outlets, on Trio's virtual clock."""
+"""The whole server in memory: the front, Hypercorn's protocol code, Quart, hub and outlets, on Trio's virtual clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ..app.open_log import open_log
 from ..app.service import Service
 from ..hub import Hub
 from ..log import EventLog
-from ..server.worker import Settings, Worker
+from ..server.settings import Settings
+from ..server.worker import Worker
 from .client_websocket import WebSocketClient
 from .http import Answer, EventStream
 from .network import MemoryLink, Network
@@ -73,7 +74,7 @@ async def serve(
             without, what it always does.
         network: what clients are connected through; without, one of its own, on which bytes take no time. Several
             servers may share one.
-        settings: of :class:`triolet.server.worker.Settings`; the limits are those of the app's Triolet.
+        settings: of :class:`triolet.server.settings.Settings`; the limits are those of the app's Triolet.
 
     Raises:
         TypeError: this is no ASGI app, for example the function that makes one.

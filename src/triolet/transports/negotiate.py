@@ -13,11 +13,11 @@ import trio
 from ..errors import CursorError, TrioletError
 from ..event import Cursor
 from ..limits import Limits
-from ..sockets.outlet import BufferedOutlet, Outlet
-from ..sockets.stream import STREAM_KEY
+from ..sockets.buffered_outlet import BufferedOutlet
+from ..sockets.outlet import Outlet
+from ..sockets.server_state import stream_of
 
 __all__ = [
-    "STREAM_KEY",
     "Ask",
     "AskError",
     "Headers",
@@ -129,7 +129,7 @@ def aborter(scope: Scope) -> Callable[[], None]:
 
     On another server's connection nothing can; it ends when that server finds its peer gone.
     """
-    stream = scope.get("state", {}).get(STREAM_KEY)
+    stream = stream_of(scope)
     abort: Callable[[], None] = _cannot_abort if stream is None else stream.abort
     return abort
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from ..budget import Budget
 from ..http.http2_outlet import Http2Stream
-from ..sockets.outlet import BufferedOutlet, Outlet
+from ..sockets.buffered_outlet import BufferedOutlet
+from ..sockets.outlet import Outlet
+from ..sockets.server_state import stream_of
 from ..wire.codec import SSE, SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT, Codec
-from .negotiate import STREAM_KEY, Scope, aborter
+from .negotiate import Scope, aborter
 from .websocket import raw_frame, raw_text
 
 __all__ = ["event_stream_outlet", "middleware_between", "websocket_outlet"]
@@ -19,7 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 def event_stream_outlet(scope: Scope, send: Send, budget: Budget, *, through_asgi: bool) -> tuple[Outlet, Codec]:
     """Return the outlet of an event stream whose head goes out through ASGI, and the codec that suits it."""
-    stream = scope.get("state", {}).get(STREAM_KEY)
+    stream = stream_of(scope)
     if stream is not None and not through_asgi:
         return stream.outlet, SSE_CHUNKED if scope["http_version"] == "1.1" else SSE
 
@@ -33,7 +35,7 @@ def websocket_outlet(
     scope: Scope, send: Send, budget: Budget, *, through_asgi: bool
 ) -> tuple[Outlet, Codec, Callable[[Any], Any]]:
     """Return the outlet of a WebSocket that was opened through ASGI, its codec, and what frames a raw message."""
-    stream = scope.get("state", {}).get(STREAM_KEY)
+    stream = stream_of(scope)
     if isinstance(stream, Http2Stream) and not through_asgi:
         return stream.outlet, WEBSOCKET, raw_frame
 

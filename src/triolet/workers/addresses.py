@@ -32,7 +32,7 @@ def bind(text: str) -> socket.socket:
 
 
 def bind_shared(text: str, count: int) -> list[socket.socket]:
-    """Bind so many sockets to one address, among which the kernel shares out who connects (SO_REUSEPORT), by a hash of
+    """Bind so many sockets to one address, among which the kernel shares out connections (SO_REUSEPORT), by a hash of
     addresses and ports. A Unix socket knows no such thing: there it is one socket, so many times.
 
     Raises:
@@ -41,7 +41,7 @@ def bind_shared(text: str, count: int) -> list[socket.socket]:
     first = bind(text)
     if first.family == socket.AF_UNIX:
         return [first, *(first.dup() for _ in range(count - 1))]
-    # It was bound without sharing, which says that nobody else is there; now for those that share.
+    # It was bound without sharing, which shows that the address is free; now the sockets that share it.
     name = first.getsockname()
     first.close()
     try:
@@ -53,7 +53,7 @@ def bind_shared(text: str, count: int) -> list[socket.socket]:
 def bind_status(text: str) -> socket.socket:
     """Bind the operator's listener: as :func:`bind`, and a port alone is one of 127.0.0.1.
 
-    What it tells is not for everybody, so another address than the loopback's is warned of.
+    Metrics are not for the public, so an address that is not the loopback's is warned of.
 
     Raises:
         ConfigError: no such address, or it is taken.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, STOP, Control
-from .supervisor import Place
+from .places import Place
 
 __all__ = ["CONTROL_OPTION", "Child", "starter"]
 
@@ -18,7 +18,7 @@ CONTROL_OPTION = "--control"
 
 
 class Child:
-    """A worker's process. See :class:`.supervisor.WorkerProcess`.
+    """A worker's process. See :class:`.places.WorkerProcess`.
 
     It imports the app anew: what a rolling restart is for. It has a session of its own, so that Ctrl-C in a terminal
     reaches the supervisor alone.

@@ -12,8 +12,9 @@ from typing import Any
 
 import trio
 
-from ..errors import ConfigError
-from ..server.worker import Settings, Worker, first_of
+from ..errors import ConfigError, first_of
+from ..server.settings import Settings
+from ..server.worker import Worker
 from .addresses import address
 from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, Control
 
@@ -57,7 +58,7 @@ async def serve_alone(
 async def serve_supervised(app: Any, settings: Settings, control: Control) -> bool:
     """Serve where and as long as a supervisor says; where that is gone, drain and end. Returns whether the app failed.
 
-    SIGTERM and SIGINT mean the same as its orders: who signals a whole group of processes means it once.
+    SIGTERM and SIGINT mean the same as its orders: a signal to a whole group of processes is meant once.
 
     Raises:
         ConfigError: the app did not start.
@@ -112,7 +113,7 @@ class _Supervised:
             self._now.set()
 
     async def obey(self) -> None:
-        """Do what the supervisor says. Where it is gone nobody would start this worker again: that is an order to
+        """Do what the supervisor says. Where it is gone, this worker would never be started again: that is an order to
         stop."""
         while (order := await self._control.hear()) is not None:
             if order.what == ACCEPT:

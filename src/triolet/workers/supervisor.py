@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
 
 import trio
 
-from ..server.worker import close_listener
 from .merge_metrics import merge
+from .places import Place, Places, WorkerProcess
 
-__all__ = ["Place", "Supervisor", "WorkerProcess"]
+__all__ = ["Supervisor"]
 
 logger = logging.getLogger("triolet.supervisor")
 
@@ -35,57 +33,6 @@ METRICS_SECONDS = 2
 """For a worker to say its metrics."""
 
 
-class WorkerProcess(Protocol):
-    """The contract of a worker's process, as its supervisor sees it.
-
-    Attributes:
-        pid: the process.
-        number: which of the workers that live now; one that has ended leaves its number to another.
-        decided: set when it is ready, or has ended before it was.
-        left: set when it takes no new clients any more: it drains by itself, or has ended.
-        ended: set when the process is gone, with this exit ``code``.
-    """
-
-    pid: int
-    number: int
-    ready: bool
-    code: int
-    decided: trio.Event
-    left: trio.Event
-    ended: trio.Event
-
-    def accept(self, place: Place) -> None:
-        """Have it accept on a place's sockets too."""
-
-    def release(self, place: Place) -> None:
-        """Have it accept there no longer."""
-
-    def stop(self) -> None:
-        """Have it drain and end."""
-
-    def now(self) -> None:
-        """Have it end at once."""
-
-    def kill(self) -> None:
-        """End it. It has no say in that."""
-
-    async def metrics(self) -> bytes | None:
-        """Ask for its metrics, as text; None where it has none."""
-
-
-class Place:
-    """Where a worker stands: its listening sockets, one for each address, the same for each one that comes here."""
-
-    def __init__(self, number: int, listeners: Sequence[socket.socket]) -> None:
-        self.number = number
-        self.listeners = listeners
-        self.worker: WorkerProcess | None = None
-        self.stand_in: WorkerProcess | None = None
-        self.since = 0.0
-        self.attempts = 0
-        self.filling: trio.CancelScope | None = None
-
-
 class Supervisor:
     """Runs a worker at each place.
 
@@ -96,7 +43,7 @@ class Supervisor:
     """
 
     def __init__(self, places: Sequence[Place], start: Callable[[int], Awaitable[WorkerProcess]], grace: float) -> None:
-        self._places = places
+        self._places = Places(places)
         self._start_process = start
         self._grace = grace
         self._workers: list[WorkerProcess] = []
@@ -111,7 +58,7 @@ class Supervisor:
 
         Returns the exit code: 0 if all was done as it was told.
 
-        Cancellation: workers notice that nobody is there, and drain.
+        Cancellation: workers notice that their supervisor is gone, and drain.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -122,7 +69,7 @@ class Supervisor:
                 await self._end()
                 nursery.cancel_scope.cancel()
         finally:
-            self._close_listeners()
+            self._places.close()
         return 1 if self._failed else 0
 
     # --- for the operator's listener
@@ -130,7 +77,7 @@ class Supervisor:
     @property
     def ready(self) -> bool:
         """Whether clients should be sent here: some worker serves, and it is not the end."""
-        return not self._ending.is_set() and any(place.worker is not None for place in self._places)
+        return not self._ending.is_set() and self._places.serving > 0
 
     async def exposition(self) -> tuple[str, bytes] | None:
         """The metrics of all workers, each with its number as a label, and of the supervisor. A worker that does not
@@ -146,8 +93,11 @@ class Supervisor:
             for worker in list(self._workers):
                 if worker.ready:
                     nursery.start_soon(ask, worker)
-        serving = sum(place.worker is not None for place in self._places)
-        own = {"workers": len(self._places), "workers_serving": serving, "worker_restarts_total": self.restarts}
+        own = {
+            "workers": len(self._places),
+            "workers_serving": self._places.serving,
+            "worker_restarts_total": self.restarts,
+        }
         return merge(dict(sorted(told.items())), own)
 
     # --- orders
@@ -192,10 +142,10 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Have all workers drain, and see to it that they are gone in time."""
-        scopes = [self._changing, *(place.filling for place in self._places)]
-        for scope in filter(None, scopes):
-            scope.cancel()
-        self._close_listeners()  # so that each worker is the last to hold its own, and can empty the queue
+        if self._changing is not None:
+            self._changing.cancel()
+        self._places.stop_filling()
+        self._places.close()  # so that each worker is the last to hold its own, and can empty the queue
         for worker in list(self._workers):
             worker.stop()
         with trio.move_on_after(self._grace + MARGIN_SECONDS):
@@ -212,11 +162,6 @@ class Supervisor:
             await self._workers[0].ended.wait()
             await trio.lowlevel.checkpoint()  # so that it is taken off the list
 
-    def _close_listeners(self) -> None:
-        for place in self._places:
-            for listener in place.listeners:
-                close_listener(listener)
-
     # --- workers
 
     async def _start_all(self) -> list[WorkerProcess] | None:
@@ -232,7 +177,7 @@ class Supervisor:
                 await start()
                 if workers:
                     async with trio.open_nursery() as nursery:
-                        for _ in self._places[1:]:
+                        for _ in range(len(self._places) - 1):
                             nursery.start_soon(start)
                 if len(workers) == len(self._places) and not any(worker.left.is_set() for worker in workers):
                     return workers
@@ -273,7 +218,7 @@ class Supervisor:
         """Notice that a worker leaves, and that it has ended."""
         await worker.left.wait()
         if not self._ending.is_set():
-            self._bereave(worker)
+            self._replace(worker)
         await worker.ended.wait()
         logger.info("worker %d (process %d) has ended with %d", worker.number, worker.pid, worker.code)
         self._workers.remove(worker)
@@ -282,47 +227,17 @@ class Supervisor:
             self._failed = True
 
     def _stand(self, workers: Sequence[WorkerProcess]) -> None:
-        """Put workers at the places, one each, and let those drain who stood there."""
-        old = [self._fill(place, worker) for place, worker in zip(self._places, workers, strict=True)]
+        """Put workers at the places, one each, and let the workers drain that stood there."""
+        old = [self._places.put(place, worker) for place, worker in zip(self._places, workers, strict=True)]
         for worker in filter(None, old):
             worker.stop()
 
-    def _fill(self, place: Place, worker: WorkerProcess) -> WorkerProcess | None:
-        """Put a worker at a place, and have it serve the queues that nobody serves. Returns who stood there, and no
-        longer accepts."""
-        if place.filling is not None:
-            place.filling.cancel()
-        old, place.worker, place.since = place.worker, worker, trio.current_time()
-        worker.accept(place)
-        for other in filter(None, (old, place.stand_in)):
-            other.release(place)
-        place.stand_in = None
-        for other_place in self._places:
-            if other_place.worker is None and other_place.stand_in is None:
-                other_place.stand_in = worker
-                worker.accept(other_place)
-        return old
-
-    def _bereave(self, worker: WorkerProcess) -> None:
-        """A worker takes no new clients any more: neighbours serve the queues that it served, and another is started at
-        its own place."""
-        mine = next((place for place in self._places if place.worker is worker), None)
-        if mine is not None:
-            mine.worker = None
-        for place in self._places:
-            if place is mine or place.stand_in is worker:
-                worker.release(place)
-                place.stand_in = self._neighbour(place)
-                if place.stand_in is not None:
-                    place.stand_in.accept(place)
-        if mine is not None:
+    def _replace(self, worker: WorkerProcess) -> None:
+        """A worker leaves: another is started at its place."""
+        place = self._places.withdraw(worker)
+        if place is not None:
             logger.error("worker %d (process %d) is gone, another is started", worker.number, worker.pid)
-            self._nursery.start_soon(self._refill, mine)
-
-    def _neighbour(self, place: Place) -> WorkerProcess | None:
-        """The next worker, round about."""
-        after = [*self._places[place.number + 1 :], *self._places[: place.number]]
-        return next((other.worker for other in after if other.worker is not None), None)
+            self._nursery.start_soon(self._refill, place)
 
     async def _refill(self, place: Place) -> None:
         """Start a worker at a place that has none, in the end giving up."""
@@ -340,7 +255,7 @@ class Supervisor:
                     return
                 if worker is not None and not worker.left.is_set():
                     place.filling = None
-                    self._fill(place, worker)
+                    self._places.put(place, worker)
                     return
             self._give_up(f"the worker at place {place.number} has ended {len(PAUSES)} times in a row")
         place.filling = None

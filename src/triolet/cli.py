@@ -1,4 +1,4 @@
-"""``triolet serve``: one app, on one worker or on several."""
+"""The command ``triolet``: ``triolet serve`` serves one app, on one worker or on several."""
 
 from __future__ import annotations
 
@@ -16,21 +16,38 @@ from typing import Any
 
 import trio
 
-from ..errors import ConfigError
-from ..server.status import serve_status_on
-from ..server.worker import Settings, close_listener, raise_descriptor_limit
-from ..workers.addresses import address, bind, bind_shared, bind_status
-from ..workers.child import CONTROL_OPTION, starter
-from ..workers.control import Control
-from ..workers.process import serve_alone, serve_supervised
-from ..workers.supervisor import Place, Supervisor
+from .errors import ConfigError, TrioletError
+from .server.acceptor import raise_descriptor_limit
+from .server.listeners import close_listener
+from .server.settings import Settings
+from .server.status import serve_status_on
+from .workers.addresses import address, bind, bind_shared, bind_status
+from .workers.child import CONTROL_OPTION, starter
+from .workers.control import Control
+from .workers.places import Place
+from .workers.process import serve_alone, serve_supervised
+from .workers.supervisor import Supervisor
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "load_app", "main", "settings_for"]
 
 logger = logging.getLogger("triolet.server")
 
 BIND = "127.0.0.1:8000"
 MOST_WORKERS = 256
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Returns the exit code: 0, or 1 where something cannot work, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser(prog="triolet", description="Live updates on Trio.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_arguments(commands.add_parser("serve", help="serve an app", description="Serve an app."))
+    written = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(written)
+    try:
+        return serve(options, written)
+    except TrioletError as error:
+        print(f"triolet: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
+        return 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root-path", default="", help="the path below which requests come in, as ASGI's root_path")
 
 
-def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+def serve(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code.
 
     Args:

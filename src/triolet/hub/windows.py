@@ -1,0 +1,139 @@
+"""Which channels are in memory: found, opened at the log's head, kept while somebody listens, and bounded in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import trio
+
+from ..budget import Budget
+from ..limits import Limits
+from ..log.contract import EventLog
+from .audience import Audience
+from .window import Window
+
+__all__ = ["Windows"]
+
+
+class Windows:
+    """The channels that somebody follows or polls, or did lately, by name.
+
+    Args:
+        log: is asked where a channel's head is.
+        limits: ``window_events`` and ``window_bytes`` bound each window, ``idle_windows`` those without a listener.
+        budget: where the bytes held here are counted.
+
+    Bounds: ``limits.windows_bytes``, or a quarter of the memory ceiling where that is less: windows alone are not to
+    keep anybody out. What is over it goes, because the log has it too.
+    """
+
+    def __init__(self, log: EventLog, limits: Limits, budget: Budget) -> None:
+        self._log = log
+        self._limits = limits
+        self._budget = budget
+        self._bound = min(limits.windows_bytes, budget.ceiling // 4)
+        self._audiences: dict[str, Audience] = {}
+        self._opening: dict[str, trio.Event] = {}
+        self._idle: dict[str, None] = {}
+        self.held = 0
+        """Bytes that the windows hold, in every form."""
+
+    def __iter__(self) -> Iterator[Audience]:
+        return iter(self._audiences.values())
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels in memory."""
+        return tuple(self._audiences)
+
+    def find(self, channel: str) -> Audience | None:
+        """The audience of a channel, also of one that is being opened; None where its events are of no interest."""
+        return self._audiences.get(channel)
+
+    def opened(self) -> list[Audience]:
+        """All but those that are being opened: of these the log is asked already."""
+        return [audience for channel, audience in self._audiences.items() if channel not in self._opening]
+
+    async def open(self, channel: str) -> Audience:
+        """The audience of a channel, with its window opened at the log's head if it is not in memory.
+
+        It may go again at the next checkpoint, unless :meth:`keep` is called first.
+
+        Raises:
+            LogError: the log cannot say where the channel's head is.
+
+        Cancellation: nothing is left behind; another task that waits for the same channel asks the log itself.
+        """
+        audience = self._audiences.get(channel)
+        while audience is None or channel in self._opening:
+            if audience is None:
+                await self._open(channel)
+            else:
+                await self._opening[channel].wait()
+            audience = self._audiences.get(channel)
+        return audience
+
+    def keep(self, channel: str) -> None:
+        """One more listener: a channel that was opened stays until it is released."""
+        self._audiences[channel].listeners += 1
+        self._idle.pop(channel, None)
+
+    def release(self, channel: str) -> None:
+        """One listener less. Windows without one stay for a while, for clients that poll; the longest unused go
+        first."""
+        audience = self._audiences[channel]
+        audience.listeners -= 1
+        if audience.listeners == 0:
+            audience.rest()
+            self._idle[channel] = None
+            if len(self._idle) > self._limits.idle_windows:
+                self._drop(next(iter(self._idle)))
+
+    def keep_within_bound(self) -> None:
+        """Events may have come, or been encoded for one more codec or place."""
+        if self.held > self._bound:
+            self.shrink()
+
+    def shrink(self) -> None:
+        """Empty windows down to half the bound: those without a listener, and then the longest unused."""
+        for channel in list(self._idle):
+            self._drop(channel)
+            if self.held * 2 <= self._bound:
+                return
+        for channel, audience in list(self._audiences.items()):
+            if audience.window.flushed < audience.window.head:
+                continue  # its round is about to be written
+            audience.window.shrink()
+            self._audiences[channel] = self._audiences.pop(channel)
+            if self.held * 2 <= self._bound:
+                return
+
+    def empty(self) -> None:
+        """Give back all bytes: nothing comes from the tail any more."""
+        for audience in self._audiences.values():
+            audience.window.shrink()
+
+    async def _open(self, channel: str) -> None:
+        """The window takes events from the tail while the log is asked for the head, so none falls between."""
+        window = Window(channel, self._limits, self._hold)
+        self._audiences[channel] = Audience(window)
+        self._opening[channel] = trio.Event()
+        try:
+            head = await self._log.head(channel)
+            if window.head < 0:
+                window.begin(head)
+            self._idle[channel] = None
+        except BaseException:
+            del self._audiences[channel]
+            window.shrink()  # it may hold what came from the tail meanwhile
+            raise
+        finally:
+            self._opening.pop(channel).set()
+
+    def _drop(self, channel: str) -> None:
+        del self._idle[channel]
+        self._audiences.pop(channel).window.shrink()
+
+    def _hold(self, more: int) -> None:
+        self.held += more
+        self._budget.hold(more)

@@ -1,0 +1,72 @@
+"""The bound sockets that a worker listens on: its own, and those that are lent to it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import trio
+
+from ..limits import Limits
+from ..sockets.link import prepare
+
+__all__ = ["Listeners", "close_listener"]
+
+
+class Listeners:
+    """Listening sockets, each closed exactly once.
+
+    A lent socket may be held by other processes as well: its queue, and a Unix socket's name, stay when it is closed
+    here.
+
+    Args:
+        own: bound sockets of this worker's own.
+        limits: ``backlog`` clients may wait in each one's queue; one that acknowledges nothing for ``silence_seconds``
+            is given up by the kernel.
+    """
+
+    def __init__(self, own: Iterable[socket.socket], limits: Limits) -> None:
+        self._own = list(own)
+        self._limits = limits
+        self._open: list[socket.socket] = []
+
+    def __iter__(self) -> Iterator[socket.socket]:
+        return iter(tuple(self._open))
+
+    def listen(self) -> None:
+        """Listen on the worker's own."""
+        for listener in self._own:
+            self.adopt(listener)
+
+    def adopt(self, listener: socket.socket) -> None:
+        """Listen on a bound socket too."""
+        prepare(listener, self._limits.silence_seconds)  # first: what connects from now on inherits it
+        listener.listen(self._limits.backlog)
+        self._open.append(listener)
+
+    def release(self, listener: socket.socket) -> None:
+        """Close a lent socket: the clients in its queue are for others that hold it. One that is closed already, or
+        was never adopted, is left alone."""
+        if listener in self._open:
+            self._open.remove(listener)
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
+
+    def close(self) -> None:
+        """Close all, also those of the worker's own that it has never listened on."""
+        for listener in {*self._open, *self._own}:
+            close_listener(listener, owned=listener in self._own)
+        self._open.clear()
+
+
+def close_listener(listener: socket.socket, *, owned: bool = True) -> None:
+    """Close a listening socket, and take a Unix socket's name away if it is owned. Closing it again does nothing."""
+    if listener.fileno() < 0:
+        return
+    name = listener.getsockname() if owned and listener.family == socket.AF_UNIX else None
+    listener.close()
+    if name:
+        with suppress(OSError):
+            os.unlink(name)

@@ -1,0 +1,45 @@
+"""How a worker serves."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+from ..limits import Limits
+
+__all__ = ["Settings"]
+
+CLIENTS_PART = 0.7
+"""The part of the grace that clients have; the rest is the app's."""
+LEAVING_PART = 0.5
+"""The part of the clients' time within which all are asked to leave; the rest is for slow ones."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker serves.
+
+    ``grace`` is how many seconds clients have from the signal to the end; ``tls`` a context, if TLS is spoken
+    here, whose ALPN decides about HTTP/2.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    grace: float = 10
+    tls: ssl.SSLContext | None = None
+    http2: bool = False
+    root_path: str = ""
+
+    @property
+    def scheme(self) -> str:
+        """Of the URLs that clients come with."""
+        return "http" if self.tls is None else "https"
+
+    @property
+    def clients_seconds(self) -> float:
+        """What clients have of the grace, until their connections are cut."""
+        return self.grace * CLIENTS_PART
+
+    @property
+    def leave_seconds(self) -> float:
+        """Within which every client is to have been asked to leave."""
+        return self.clients_seconds * LEAVING_PART

@@ -1,0 +1,130 @@
+"""The outlet for connections that somebody else writes to: another server, or ASGI middleware."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from ..budget import Budget
+from ..wire.codec import size_of
+from .outlet import Outlet
+
+__all__ = ["BufferedOutlet"]
+
+
+class BufferedOutlet(Outlet):
+    """The same contract where we do not write ourselves: behind ASGI middleware, or on another server.
+
+    Batches wait in a buffer, which :meth:`run` empties through ``take`` one by one.
+
+    Args:
+        budget: where what waits is counted.
+        take: sends one batch and waits until it is taken.
+        abort: resets the connection, or does the nearest to it that is possible.
+        bound: bytes that may wait; a batch is taken whole while fewer do.
+    """
+
+    __slots__ = ("_abort", "_batches", "_bound", "_changed", "_gone", "_pending", "_take")
+
+    buffers = True
+
+    def __init__(
+        self,
+        budget: Budget,
+        take: Callable[[Any], Awaitable[None]],
+        abort: Callable[[], None],
+        bound: int = 64 << 10,
+    ) -> None:
+        super().__init__(budget)
+        self._take = take
+        self._abort = abort
+        self._bound = bound
+        self._batches: deque[Any] = deque()
+        self._pending = 0
+        self._gone = False
+        self._changed = trio.Event()
+        self.send = self._send
+
+    @property
+    def empty(self) -> bool:
+        return self._pending < self._bound
+
+    @property
+    def pending(self) -> int:
+        return self._pending
+
+    def keep(self, batch: Any, taken: int) -> None:
+        self._put(batch)
+        self.on_full()
+
+    async def drained(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._pending and not self._gone:
+            await self._changed.wait()
+
+    def fail(self) -> None:
+        self._end()
+        super().fail()
+
+    def abort(self) -> None:
+        self._end()
+        self._abort()
+
+    def _end(self) -> None:
+        self._gone = True
+        self._wait(-self._pending)
+        self._batches.clear()
+        self._wake()
+
+    async def run(self) -> None:
+        """Empty the buffer for as long as the connection lives.
+
+        Cancellation: what was being taken may be cut short, so the connection is of no use any more.
+        """
+        try:
+            while not self._gone:
+                await self._take_next()
+        finally:
+            self._end()
+
+    async def _take_next(self) -> None:
+        while not self._batches:
+            await self._changed.wait()
+        batch = self._batches[0]
+        try:
+            await self._take(batch)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.fail()
+        if not self._gone:
+            self._batches.popleft()
+            self._wait(-size_of(batch))
+            self.progress_at = trio.current_time()
+            self._wake()
+
+    def _send(self, batch: Any) -> int:
+        if self._gone:
+            raise BrokenPipeError("the peer is gone")
+        if self._pending >= self._bound:
+            raise BlockingIOError
+        self._put(batch)
+        if self._pending >= self._bound:
+            self.on_full()
+        return len(batch)
+
+    def _put(self, batch: Any) -> None:
+        if not self._batches:
+            self.progress_at = trio.current_time()
+        self._batches.append(batch)
+        self._wait(size_of(batch))
+        self._wake()
+
+    def _wait(self, more: int) -> None:
+        self._pending += more
+        self.budget.hold(more)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
