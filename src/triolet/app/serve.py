@@ -115,7 +115,7 @@ class Clients:
 async def serve_websocket(service: Service, request: Any, receive: Receive, send: Send) -> None:
     """Admit a WebSocket and serve it through ASGI: behind middleware, over HTTP/2, or on another server."""
     scope: Scope = request.scope
-    way = Way(*websocket_outlet(scope, send, service.budget, through_asgi=middleware_between(service.app)))
+    way = Way(*websocket_outlet(scope, send, service.server.budget, through_asgi=middleware_between(service.app)))
     admitted = await admit(service, Arrival(request, lambda: way, lambda: scope))
     if isinstance(admitted, Refusal):
         await _refuse_websocket(admitted, scope, send)
@@ -133,7 +133,7 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
 
     def way() -> Way:
         through_asgi = middleware_between(service.app)
-        return Way(*event_stream_outlet(scope, send, service.budget, through_asgi=through_asgi))
+        return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=through_asgi))
 
     answer: Answer | Refusal
     admitted = await admit(service, Arrival(request, way))

@@ -65,8 +65,8 @@ class Service:
     Attributes:
         app: the app; None outside of one.
         upgrades: serves the app's WebSockets and event streams straight on their streams; None outside of an app.
-        attended: whether a server of ours serves the app, and says when it drains.
-        options: how.
+        options: how it is served.
+        server: what it shares with its server: one of ours, or one in place of that.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
         make_log: makes the log, each time the app's life begins. Tests put another there.
     """
@@ -75,12 +75,8 @@ class Service:
         self.app = app
         self.upgrades: Upgrades | None = None
         self.options = options
-        self.attended = False
-        self.draining = trio.Event()
-        self._leave_seconds = LEAVE_SECONDS
+        self.server = self._other_server()
         self.random = random.Random()
-        self.budget = Budget(options.limits.memory_bytes)
-        self.metrics = Metrics()
         self._exporter = Exporter(self.statistics)
         self._ended: deque[ConnectionSnapshot] = deque(maxlen=options.limits.ended_connections)
         self.make_log = make_log
@@ -119,15 +115,12 @@ class Service:
 
     def begin(self, server: ServerState | None) -> None:
         """The app's life begins, on a server of ours that has left this for it, or on another."""
-        self.attended = server is not None
+        self.server = server or self._other_server()
         if server is None:
-            server = ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
-        self.draining = server.draining
-        self._leave_seconds = server.leave_seconds
-        self.budget = server.budget
-        self.metrics = server.counters
-        if not self.attended:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
+
+    def _other_server(self) -> ServerState:
+        return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
 
     @property
     def attendance(self) -> Attendance:
@@ -153,26 +146,26 @@ class Service:
         self._stopping = trio.Event()
         log = self.make_log()
         async with log.open(), trio.open_nursery() as nursery:
-            hub = Hub(log, self.limits, self.budget, self.metrics)
+            hub = Hub(log, self.limits, self.server.budget, self.server.counters)
             await nursery.start(hub.run)
             self._log = log
             attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
             self._surroundings = surroundings = Surroundings(
                 hub,
                 self.limits,
-                self.budget,
-                self.draining,
+                self.server.budget,
+                self.server.draining,
                 self.random,
                 wall_time,
                 {},
                 self.options.policy,
-                self.metrics,
+                self.server.counters,
                 self._ended,
                 attendance=attendance,
             )
             nursery.start_soon(surroundings.timer.run)
             nursery.start_soon(relieve, surroundings)
-            nursery.start_soon(drain, surroundings, self._leave_seconds)
+            nursery.start_soon(drain, surroundings, self.server.leave_seconds)
             try:
                 task_status.started()
                 await self._stopping.wait()
@@ -186,7 +179,7 @@ class Service:
 
     def statistics(self) -> Statistics:
         """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
-        return gather(self.metrics, self.budget, self._surroundings)
+        return gather(self.server.counters, self.server.budget, self._surroundings)
 
     def exposition(self) -> tuple[str, bytes]:
         """The same for Prometheus: content type and text."""
