@@ -112,7 +112,6 @@ MAX_FUNCTION = 60
 MAX_METHODS = 20
 MAX_ATTRIBUTES = 14
 STILL_WIDE = {
-    "triolet.connection.connection.Connection",
     "triolet.counters.Metrics",
     "triolet.http.http2.GuardedH2",
     "triolet.presence.presence.Attendance",

@@ -31,11 +31,11 @@ from typing import Any, NamedTuple
 
 import trio
 
-from ..connection import Connection, Surroundings
+from ..connection import Connection, Context
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..sockets.outlet import Outlet
-from ..transports.negotiate import Ask, AskError, Headers, Scope, Transport, check_origin, parse_after, parse_ask
+from ..transports.negotiate import Ask, AskError, Headers, Scope, TransportKind, check_origin, parse_after, parse_ask
 from ..wire.codec import Codec
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope
@@ -51,7 +51,6 @@ class Way(NamedTuple):
     outlet: Outlet
     codec: Codec
     raw: Callable[[Any], Any] | None = None
-    pings: bool = False
 
 
 class Arrival(NamedTuple):
@@ -95,7 +94,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
     kept: Headers = []
     try:
         with trio.fail_after(service.limits.write_seconds):
-            context = service.surroundings
+            context = service.context
             check_origin(scope, service.options.origins, always=upgrade)
             decision = await ask_view(service.app, arrival.request)
             if isinstance(decision, Refusal):
@@ -131,13 +130,13 @@ def _unavailable(error: Exception) -> AskError:
 def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
     if decision.channel is not None:
         return Subscription(decision.channel, ask.after, policy=decision.policy, member=decision.member)
-    if ask.transport is not Transport.WEBSOCKET:
+    if ask.transport is not TransportKind.WEBSOCKET:
         raise AskError(426, "upgrade", "this URL speaks WebSocket only")
     return None
 
 
 async def _connect(
-    context: Surroundings,
+    context: Context,
     app: Any,
     arrival: Arrival,
     ask: Ask,
@@ -145,14 +144,13 @@ async def _connect(
     subscription: Subscription | None,
 ) -> Connection | None:
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
-    if ask.transport in (Transport.LONG_POLL, Transport.SHORT_POLL):
+    if ask.transport in (TransportKind.LONG_POLL, TransportKind.SHORT_POLL):
         return None
     way = arrival.way()
     conn = Connection(
         context,
         way.outlet,
         way.codec,
-        pings=way.pings,
         raw=way.raw if decision.raw else None,
         decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again),
         takes_messages=decision.handler is not None,

@@ -10,7 +10,6 @@ from quart import Blueprint, current_app
 from quart_trio import QuartTrio
 
 from ..connection import Connection
-from ..connection.snapshot import ConnectionSnapshot
 from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
 from ..event import OWN_PREFIX, Draft, Event, check_channel
 from ..http.app_task import bounded_websockets
@@ -18,6 +17,7 @@ from ..hub import Policy
 from ..limits import Limits
 from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
+from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from .lifespan import LifespanConnection, live_with
 from .open_log import open_log

@@ -16,9 +16,9 @@ from ..errors import LocalError, LogError
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import Headers, Scope, header
-from ..transports.outlets import event_stream_outlet, middleware_between, websocket_outlet
+from ..transports.outlets import event_stream_outlet, middleware_between, raw_deflated, raw_frame, websocket_outlet
 from ..transports.polling import Answer, poll
-from ..transports.websocket import SUBPROTOCOL, raw_deflated, raw_frame
+from ..transports.websocket import SUBPROTOCOL
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
 from ..wire.frames import FrameReader
 from ..wire.handshake import Upgrade, accept_response, refusal, stream_response
@@ -54,7 +54,7 @@ class Clients:
         """Admit a WebSocket and serve it, until it ends."""
         deflate = upgrade.deflate if self._service.options.deflate else None
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
-        way = partial(Way, stream.outlet, codec, raw, pings=True)
+        way = partial(Way, stream.outlet, codec, raw)
         admitted = await admit(self._service, Arrival(request, way, again))
         del request, way
         if isinstance(admitted, Refusal):
@@ -79,7 +79,7 @@ class Clients:
         Returns ``first`` where it was refused on a connection that the client may go on using.
         """
         admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED)))
-        date = (b"date", formatdate(self._service.surroundings.now(), usegmt=True).encode())
+        date = (b"date", formatdate(self._service.context.now(), usegmt=True).encode())
         if isinstance(admitted, Refusal):
             return await self._refuse(stream, request, admitted, date, first)
         conn, headers = admitted.conn, admitted.decision.headers
@@ -155,9 +155,7 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
     subscription, headers = admitted.subscription, admitted.decision.headers
     assert subscription is not None, "a poll asks for a channel"
     try:
-        answer = await poll(
-            service.surroundings, subscription.channel, admitted.ask, if_none_match, subscription.member
-        )
+        answer = await poll(service.context, subscription.channel, admitted.ask, if_none_match, subscription.member)
     except (LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
     return Answer(answer.status, [*headers, *answer.headers], answer.body)
