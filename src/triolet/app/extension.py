@@ -25,7 +25,8 @@ from ..limits import Limits
 from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
 from ..monitoring.statistics import Statistics
-from ..presence.statements import Member, Roster, presence_channel
+from ..presence.members import Member, Roster
+from ..presence.statements import check_size, presence_channel
 from .open_log import open_log
 from .quart_asgi import DECIDES, EXTENSION, Decision, HTTPConnection, LifespanConnection, WebSocketConnection
 from .serve import AppUpgrades
@@ -151,7 +152,7 @@ class Triolet:
                 answer = await current_app.ensure_async(view)(*args, **kwargs)
                 if not isinstance(answer, str):
                     return answer
-                who = None if member is None else await _who(member(*args, **kwargs))
+                who = None if member is None else await _who(member(*args, **kwargs), self.limits)
                 return _decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
 
             self._route(rule, endpoint or view.__name__, decide, blueprint)
@@ -400,7 +401,7 @@ class Presence:
             LogError: the log cannot be read.
             NotServingError: the app is not being served.
         """
-        return await self._live.service.attendance.roster(self._of)
+        return await self._live.service.presence.roster(self._of)
 
 
 def _decided(decision: Decision) -> Response:
@@ -420,10 +421,10 @@ def _channel_name(name: str, has_members: bool) -> str:
     return name
 
 
-async def _who(answer: Any) -> Member | None:
-    """What a route's ``member`` has returned, as a member. Raises DataError."""
+async def _who(answer: Any, limits: Limits) -> Member | None:
+    """What a route's ``member`` has returned, as a member that can join. Raises DataError."""
     who = await answer if isawaitable(answer) else answer
-    return who if who is None or isinstance(who, Member) else Member(who)
+    return None if who is None else check_size(who if isinstance(who, Member) else Member(who), limits)
 
 
 async def _call(app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Any) -> None:

@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..errors import LogError, where
 from ..hub import Policy, Subscription
-from ..presence.statements import Member
+from ..presence.members import Member
 from ..transports.negotiate import (
     AskError,
     Headers,

@@ -24,7 +24,7 @@ from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
 from ..monitoring.statistics import Statistics, gather
-from ..presence.presence import Attendance
+from ..presence.presence import Presence
 from ..sockets.stream import BUDGET_KEY, DRAINING_KEY, LEAVE_KEY, METRICS_KEY
 
 if TYPE_CHECKING:
@@ -112,11 +112,11 @@ class Service:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 
     @property
-    def attendance(self) -> Attendance:
+    def presence(self) -> Presence:
         """Who is present. Raises NotServingError."""
-        attendance = self.surroundings.attendance
-        assert attendance is not None, "every service has one"
-        return attendance
+        presence = self.surroundings.presence
+        assert presence is not None, "every service has one"
+        return presence
 
     @property
     def hub(self) -> Hub:
@@ -138,7 +138,7 @@ class Service:
             hub = Hub(log, self.limits, self.budget, self.metrics)
             await nursery.start(hub.run)
             self._log = log
-            attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
+            presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=self.metrics)
             self._surroundings = surroundings = Surroundings(
                 hub,
                 self.limits,
@@ -150,7 +150,7 @@ class Service:
                 self.policy,
                 self.metrics,
                 self._ended,
-                attendance=attendance,
+                presence=presence,
             )
             nursery.start_soon(surroundings.alarm.run)
             nursery.start_soon(relieve, surroundings)
@@ -158,7 +158,7 @@ class Service:
             try:
                 task_status.started()
                 await self._stopping.wait()
-                await attendance.finish(self.limits.goodbye_seconds)
+                await presence.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(surroundings)
                 self._log = self._surroundings = None

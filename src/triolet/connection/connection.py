@@ -20,8 +20,10 @@ from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Hub, Lag, Policy, State, Step, Subscription
 from ..limits import Limits
-from ..presence.presence import Attendance, Session
-from ..presence.statements import Member, presence_channel
+from ..presence.members import Member
+from ..presence.presence import Presence
+from ..presence.sessions import Session
+from ..presence.statements import check_size, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import Inbox
 from ..sync.timer import Alarm
@@ -47,7 +49,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     ``now`` is the wall clock, in seconds since 1970; ``random`` draws when clients come back; ``draining``
     is set when the server wants everybody to leave. ``connections`` are those that are open, by their ids;
     ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended; ``alarm``
-    wakes the heartbeats; ``attendance`` knows who is present.
+    wakes the heartbeats; ``presence`` knows who is present.
     """
 
     hub: Hub
@@ -61,7 +63,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     ended: deque[ConnectionSnapshot] = msgspec.field(default_factory=partial(deque, maxlen=256))
     alarm: Alarm = msgspec.field(default_factory=Alarm)
-    attendance: Attendance | None = None
+    presence: Presence | None = None
 
 
 class Connection:
@@ -189,6 +191,8 @@ class Connection:
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         who = member if member is None or isinstance(member, Member) else Member(member)
+        if who is not None:
+            check_size(who, self.limits)
         await self.add_follower(Subscription(channel, cursor, policy=policy, member=who))
 
     def unfollow(self, channel: str) -> None:
@@ -199,8 +203,8 @@ class Connection:
             self.behind.pop(follower, None)
             self.hub.leave(follower)
         if self.sessions is not None and (session := self.sessions.pop(channel, None)) is not None:
-            assert self.surroundings.attendance is not None
-            self.surroundings.attendance.leave(session)
+            assert self.surroundings.presence is not None
+            self.surroundings.presence.leave(session)
 
     async def send(self, data: Any) -> None:
         """Send a message of the app's own: any JSON value, or text or bytes on a raw socket.
@@ -304,14 +308,24 @@ class Connection:
         if len(self.followers) >= self.limits.follows:
             self.hub.leave(follower)
             raise ConfigError(f"this connection follows {len(self.followers)} channels: limits.follows")
+        if member is not None:
+            try:
+                self._join(channel, member)
+            except BaseException:  # before anybody knows of the follower: nobody would ever end it
+                self.hub.leave(follower)
+                raise
         self.followers[channel] = follower
         self.fell_behind(follower)
-        if member is not None and self.surroundings.attendance is not None:
-            self.sessions = {} if self.sessions is None else self.sessions
-            self.sessions[channel] = self.surroundings.attendance.join(channel, member)
         if after is not None and after != FROM_THE_OLDEST and not self.returned:
             self.returned = True
             self.surroundings.metrics.returned += 1
+
+    def _join(self, channel: str, member: Member) -> None:
+        """Have the client present in a channel, until it follows it no longer."""
+        if self.surroundings.presence is not None:
+            session = self.surroundings.presence.join(channel, member)
+            self.sessions = {} if self.sessions is None else self.sessions
+            self.sessions[channel] = session
 
     async def follow_url(self, url: str, after: Cursor | None) -> None:
         """Follow by URL: the Quart view behind it decides, as for a request of its own.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..budget import Budget, BudgetStatistics
 from ..connection import Connection, Surroundings
 from ..connection.snapshot import Freshness, freshness, pace
 from ..counters import Counts, Metrics
 from ..hub import Follower, HubStatistics, Window
+from ..presence.presence import PresenceStatistics
 
 __all__ = ["Slowest", "Statistics", "gather"]
 
@@ -46,6 +47,7 @@ class Statistics:
         stalled: of these, those whose kernel takes nothing at this moment.
         slowest: how far the furthest are behind.
         draining: whether the server wants everybody to leave.
+        presence: sessions of members, and the processes that hold them.
     """
 
     counts: Counts
@@ -55,6 +57,7 @@ class Statistics:
     stalled: int
     slowest: Slowest
     draining: bool
+    presence: PresenceStatistics = field(default_factory=PresenceStatistics)
 
     @property
     def connections(self) -> int:
@@ -83,7 +86,14 @@ def gather(metrics: Metrics, budget: Budget, surroundings: Surroundings | None) 
         stalled=sum(1 for conn in behind if conn.outlet.pending),
         slowest=Slowest() if surroundings is None else _slowest(surroundings, behind),
         draining=surroundings is not None and surroundings.draining.is_set(),
+        presence=_presence(surroundings),
     )
+
+
+def _presence(surroundings: Surroundings | None) -> PresenceStatistics:
+    if surroundings is None or surroundings.presence is None:
+        return PresenceStatistics()
+    return surroundings.presence.statistics()
 
 
 def _slowest(surroundings: Surroundings, behind: Iterable[Connection]) -> Slowest:
