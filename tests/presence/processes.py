@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from triolet import Cursor, Draft, Event, Limits, LogError
 from triolet.counters import Metrics
+from triolet.log.contract import Page
 from triolet.log.memory import MemoryLog
 from triolet.presence.presence import Presence
 from triolet.presence.statements import presence_channel
@@ -21,9 +22,14 @@ ROOM = "rooms/1"
 
 
 class Log(MemoryLog):
-    """In memory, and away at times."""
+    """In memory, away at times, and counting how often it is read."""
 
     away = False
+    reads = 0
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        self.reads += 1
+        return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
 
     async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
         if self.away:
