@@ -11,8 +11,9 @@ from trio.testing import MockClock
 from tests.presence.processes import LIMITS, ROOM, Log, cluster, here
 from triolet import Cursor, Draft, Event, Limits, Member
 from triolet.counters import Metrics
+from triolet.log.contract import Page
 from triolet.presence import record
-from triolet.presence.leases import Leases
+from triolet.presence.leases import PROCESSES, Leases
 from triolet.presence.record import Records, apply
 from triolet.presence.statements import Statement, presence_channel
 
@@ -113,3 +114,29 @@ async def test_two_that_ask_at_once_read_a_channel_once(autojump_clock: MockCloc
                 nursery.start_soon(records.sweep, ROOM)
     assert records.by_process() == {"one": 9}
     assert log.reads == 9 + 4, "nine pages of one, and a look by each of the others"
+
+
+class Dying(Log):
+    """A log during whose reading a process says goodbye."""
+
+    leases: Leases
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        page = await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+        self.leases.deaths += 1
+        return page
+
+
+async def test_a_process_that_dies_while_the_record_is_read_is_looked_for_again(autojump_clock: MockClock) -> None:
+    log = Dying(LIMITS)
+    log.leases = leases = Leases("own", log, LIMITS, Metrics(), lambda: None)
+    records = Records(log, LIMITS, leases)
+    leases.listen_anew()
+    async with log.open():
+        for _ in range(5):
+            (event,) = await log.append(PROCESSES, [Draft.of({"process": "own"}, name="alive")])
+            leases.hear(event)
+            await trio.sleep(5)
+        assert leases.judges
+        await records.sweep(ROOM)
+        assert not records.is_swept(ROOM)
