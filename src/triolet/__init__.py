@@ -39,7 +39,7 @@ from .log import EventLog
 from .monitoring.explain import Explanation
 from .monitoring.snapshot import ConnectionSnapshot
 from .monitoring.statistics import Statistics
-from .presence.statements import Member, Roster
+from .presence.members import Member, Roster
 
 __all__ = [
     "ChannelNameError",
