@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import trio
 from wsproto import ConnectionType, WSConnection
@@ -14,9 +14,7 @@ from wsproto.connection import ConnectionState
 
 from .clients import Client, Message, with_after
 from .http import Answer, RefusedError
-
-if TYPE_CHECKING:
-    from .network import ClientEnd
+from .network import ClientEnd
 
 __all__ = ["FollowClient", "WebSocketClient"]
 

@@ -6,16 +6,14 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
 
 import trio
 
+from .entrance import Entrance
 from .http import PATIENCE_SECONDS
 from .network import ClientEnd, Line, Network
 from .transcript import Message, Transcript, differences, tell
-
-if TYPE_CHECKING:
-    from .reach import Reach
 
 __all__ = ["HANDSHAKE_SECONDS", "POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message", "with_after"]
 
@@ -81,7 +79,7 @@ class Client(ABC):
 
     transport: ClassVar[str] = "?"
 
-    def __init__(self, reach: Reach, path: str, **options: Unpack[ClientOptions]) -> None:
+    def __init__(self, reach: Entrance, path: str, **options: Unpack[ClientOptions]) -> None:
         after = options.get("after")
         self.reach = reach
         self.path = path
