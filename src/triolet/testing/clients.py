@@ -13,6 +13,7 @@ import trio
 from .entrance import Entrance
 from .http import PATIENCE_SECONDS
 from .network import ClientEnd, Line, Network
+from .strict import Order
 from .transcript import Message, Transcript, differences, tell
 
 __all__ = ["HANDSHAKE_SECONDS", "POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message", "with_after"]
@@ -99,6 +100,7 @@ class Client(ABC):
         self._failure: Exception | None = None
         self._told = False
         self._scope = trio.CancelScope()
+        self._order = Order()
 
     # --- what a transport implements
 
@@ -132,6 +134,11 @@ class Client(ABC):
         self.transcript.heard(trio.current_time(), message)
         self._waiting.append(message)
         self._wake()
+
+    def receive(self, message: Message) -> None:
+        """Hear a message as it came over the wire. Raises MalformedError where the protocol lets it not come now."""
+        self._order.take(message)
+        self.hear(message)
 
     def keep_cursor(self, message: Message) -> None:
         """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come."""
@@ -317,6 +324,7 @@ class Client(ABC):
 
     async def _open(self) -> None:
         self.closed = None
+        self._order = Order()
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await self.connect()
