@@ -22,6 +22,7 @@ from .strict import MalformedError
 __all__ = ["FollowClient", "WebSocketClient"]
 
 NO_CLOSE_FRAME = 1006
+LOCAL_CLOSING = ConnectionState.LOCAL_CLOSING
 
 
 class WebSocketClient(Client):
@@ -193,7 +194,10 @@ class WebSocketClient(Client):
                 self._events.extend(self._wire.events())
             except (RemoteProtocolError, LocalProtocolError) as error:  # the second: bytes behind the close frame
                 raise MalformedError(f"no WebSocket: {error}") from None
-        return self._events.popleft()
+        event = self._events.popleft()
+        if isinstance(event, ws.CloseConnection) and self._wire.state in (ConnectionState.OPEN, LOCAL_CLOSING):
+            raise MalformedError(f"no WebSocket: {event.reason}")  # wsproto makes it of what it cannot read
+        return event
 
 
 class FollowClient(WebSocketClient):
