@@ -21,6 +21,7 @@ STOREYS = {
     "closing": 1,
     "errors": 1,
     "limits": 1,
+    "value": 1,
     "event": 1,
     "clock": 1,
     "budget": 1,

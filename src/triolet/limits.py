@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from typing import Final
 
 from .errors import ConfigError
 
 __all__ = ["Limits"]
+
+MOST_INTEGER: Final = 2**53
+"""Largest limit that is counted: what SQLite, Redis and JSON hold exactly."""
+
+MOST: Final = {
+    "backlog": 2**31 - 1,
+    "header_bytes": 2**31 - 1,
+    "body_bytes": 2**31 - 1,
+    "message_depth": 200,
+}
+"""Of those that are less: what listen(2) and HTTP/2's settings take, and how deep Python's decoders go."""
+
+MOST_SECONDS: Final = 1e9
+"""Longest time, 31 years, and highest rate."""
+
+ENDLESS: Final = ("keep_seconds",)
+"""What may also be ``math.inf``: events that are never too old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,30 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-                raise ConfigError(f"limits.{field.name} must be a number above 0, not {value!r}")
+            _check_number(field.name, field.type, getattr(self, field.name))
+        for name in _HELD_AT_ONCE:
+            if getattr(self, name) > self.memory_bytes:
+                raise ConfigError(f"limits.{name}={getattr(self, name)} can never be held: memory_bytes is less")
+        if self.silence_seconds <= self.beat_seconds:
+            raise ConfigError(
+                f"limits.silence_seconds={self.silence_seconds} must be more than beat_seconds={self.beat_seconds}: "
+                "a client that has nothing to say is heard once a beat"
+            )
+
+
+_HELD_AT_ONCE: Final = ("page_bytes", "window_bytes")
+"""What one client, or one channel, may need at a time: where the whole memory is less, it would be refused for ever."""
+
+
+def _check_number(name: str, kind: object, value: object) -> None:
+    """Refuse what would fail only when it is used: a float where items are counted, and what no system call takes."""
+    if kind == "int":
+        most = MOST.get(name, MOST_INTEGER)
+        if type(value) is not int or not 1 <= value <= most:
+            raise ConfigError(f"limits.{name} must be a whole number from 1 to {most}, not {value!r:.60}")
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in ENDLESS and value == math.inf:
+        return
+    if not is_number or not 0 < value <= MOST_SECONDS:  # type: ignore[operator]  # it is a number
+        raise ConfigError(f"limits.{name} must be a number above 0 and at most {MOST_SECONDS:g}, not {value!r:.60}")

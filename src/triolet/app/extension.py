@@ -26,6 +26,7 @@ from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
 from ..monitoring.statistics import Statistics
 from ..presence.statements import Member, Roster, presence_channel
+from ..sync.home import Home
 from .open_log import open_log
 from .quart_asgi import DECIDES, EXTENSION, Decision, HTTPConnection, LifespanConnection, WebSocketConnection
 from .serve import AppUpgrades
@@ -93,6 +94,7 @@ class Triolet:
         self._services: WeakSet[Service] = WeakSet()
         self._service: Service | None = None
         self._scope: Any = None
+        self._home: Home | None = None
         if app is not None:
             self.init_app(app)
 
@@ -212,6 +214,7 @@ class Triolet:
             LogError: it was not stored, and is announced to nobody.
             LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
             NotServingError: the app is not being served.
+            WrongThreadError: called from another thread or event loop than the app's; nothing was published.
 
         Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
 
@@ -230,6 +233,8 @@ class Triolet:
         Raises:
             DataError, ChannelNameError, LogError, NotServingError: as :meth:`publish`.
         """
+        service = self.service
+        service.check_home("Triolet.publish")
         check_channel(channel)
         if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
             raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
@@ -237,7 +242,6 @@ class Triolet:
         for draft in drafts:
             if len(draft.json) > self.limits.event_bytes:
                 raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.event_bytes")
-        service = self.service
         log = service.log
         await service.hub.room(channel)
         events = await log.append(channel, drafts)
@@ -331,11 +335,14 @@ class Triolet:
         return service
 
     async def __aenter__(self) -> Triolet:
-        self._scope = self._without_server()
-        await self._scope.__aenter__()
+        home, scope = Home(), self._without_server()
+        await scope.__aenter__()
+        self._home, self._scope = home, scope  # not before: another may be inside
         return self
 
     async def __aexit__(self, *error: Any) -> Any:
+        assert self._home is not None
+        self._home.check("Triolet.__aexit__")
         return await self._scope.__aexit__(*error)
 
     @asynccontextmanager
@@ -400,7 +407,9 @@ class Presence:
             LogError: the log cannot be read.
             NotServingError: the app is not being served.
         """
-        return await self._live.service.attendance.roster(self._of)
+        service = self._live.service
+        service.check_home("Presence.roster")
+        return await service.attendance.roster(self._of)
 
 
 def _decided(decision: Decision) -> Response:

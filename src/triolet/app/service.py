@@ -118,6 +118,11 @@ class Service:
         assert attendance is not None, "every service has one"
         return attendance
 
+    def check_home(self, what: str) -> None:
+        """Go on only in the run that serves. Raises WrongThreadError."""
+        if self._surroundings is not None:
+            self._surroundings.home.check(what)
+
     @property
     def hub(self) -> Hub:
         """The hub. Raises NotServingError."""

@@ -24,6 +24,7 @@ from ..presence.presence import Attendance, Session
 from ..presence.statements import Member, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import Inbox
+from ..sync.home import Home
 from ..sync.timer import Alarm
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused
@@ -47,7 +48,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     ``now`` is the wall clock, in seconds since 1970; ``random`` draws when clients come back; ``draining``
     is set when the server wants everybody to leave. ``connections`` are those that are open, by their ids;
     ``policy`` is that of followers without one of their own; ``ended`` are the last connections that ended; ``alarm``
-    wakes the heartbeats; ``attendance`` knows who is present.
+    wakes the heartbeats; ``attendance`` knows who is present; ``home`` is the run in which all of this lives.
     """
 
     hub: Hub
@@ -62,6 +63,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     ended: deque[ConnectionSnapshot] = msgspec.field(default_factory=partial(deque, maxlen=256))
     alarm: Alarm = msgspec.field(default_factory=Alarm)
     attendance: Attendance | None = None
+    home: Home = msgspec.field(default_factory=Home)
 
 
 class Connection:
@@ -185,6 +187,7 @@ class Connection:
             ConnectionEnded: the client is gone.
             LogError: the log cannot be read.
         """
+        self.surroundings.home.check("Connection.follow")
         check_channel(channel if member is None else presence_channel(channel))
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
@@ -214,6 +217,7 @@ class Connection:
 
         Cancellation: the message is sent whole or not at all.
         """
+        self.surroundings.home.check("Connection.send")
         batch = self.raw(data) if self.raw is not None else self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
         if self.closing is not None:
             await trio.lowlevel.checkpoint()  # a handler that goes on sending must not starve the others
@@ -237,6 +241,7 @@ class Connection:
 
     async def close(self) -> None:
         """End the connection, after what was sent. The handler is cancelled here."""
+        self.surroundings.home.check("Connection.close")
         self.end(NORMAL)
         await trio.lowlevel.checkpoint()
 
@@ -247,6 +252,7 @@ class Connection:
         """The client's next message: its ``data``, or text and bytes on a raw socket."""
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
+        self.surroundings.home.check("a message of a Connection")
         return await self.inbox.get()
 
     # --- for the children

@@ -54,7 +54,7 @@ AWKWARD_JSON: Final = (
     b"null",
     b'"\\u0000 \\" \\\\ \\ud83d\\ude00"',
     '"Å \u2028 \U0001f600 \x7f"'.encode(),
-    b'{ "a" : 1.0 , "b" : [ 1e400, 12345678901234567890 ] }',
+    b'{ "a" : 1.0 , "b" : [ 1e308, 12345678901234567890123 ] }',
     b'"' + b"x" * (1 << 20) + b'"',
 )
 """JSON that comes back changed from whoever decodes it on the way."""
