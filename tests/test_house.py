@@ -24,6 +24,7 @@ STOREYS = {
     "value": 1,
     "event": 1,
     "clock": 1,
+    "home": 1,
     "budget": 1,
     "counters": 1,
     "sync": 2,

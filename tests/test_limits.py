@@ -49,10 +49,12 @@ def test_seconds_may_be_whole_or_not() -> None:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"page_bytes": 2 << 20, "memory_bytes": 1 << 20, "window_bytes": 1}, "page_bytes"),
+        ({"page_bytes": 2 << 20, "memory_bytes": 1 << 20}, "page_bytes"),
+        ({"page_bytes": 1 << 30}, "page_bytes"),
         ({"window_bytes": 1 << 30}, "window_bytes"),
-        ({"beat_seconds": 60}, "silence_seconds"),
-        ({"silence_seconds": 20}, "silence_seconds"),
+        ({"windows_bytes": 1 << 30}, "windows_bytes"),
+        ({"replay_bytes": 1 << 30}, "replay_bytes"),
+        ({"inbox_bytes": 1 << 30}, "inbox_bytes"),
     ],
 )
 def test_limits_that_cannot_work_together_are_refused(values: dict[str, Any], named: str) -> None:

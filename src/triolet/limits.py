@@ -154,18 +154,12 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check_number(field.name, field.type, getattr(self, field.name))
-        for name in _HELD_AT_ONCE:
-            if getattr(self, name) > self.memory_bytes:
-                raise ConfigError(f"limits.{name}={getattr(self, name)} can never be held: memory_bytes is less")
-        if self.silence_seconds <= self.beat_seconds:
-            raise ConfigError(
-                f"limits.silence_seconds={self.silence_seconds} must be more than beat_seconds={self.beat_seconds}: "
-                "a client that has nothing to say is heard once a beat"
-            )
+            if field.name in _HELD and field.default < getattr(self, field.name) > self.memory_bytes:
+                raise ConfigError(f"limits.{field.name} can never be held: it is more than limits.memory_bytes")
 
 
-_HELD_AT_ONCE: Final = ("page_bytes", "window_bytes")
-"""What one client, or one channel, may need at a time: where the whole memory is less, it would be refused for ever."""
+_HELD: Final = ("page_bytes", "window_bytes", "windows_bytes", "replay_bytes", "inbox_bytes")
+"""What may be held at a time: raised above the whole memory, it would end the clients that it is meant for."""
 
 
 def _check_number(name: str, kind: object, value: object) -> None:

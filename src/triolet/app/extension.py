@@ -19,6 +19,7 @@ from ..connection import Connection
 from ..connection.snapshot import ConnectionSnapshot
 from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
 from ..event import OWN_PREFIX, Draft, Event, check_channel
+from ..home import Home
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
 from ..limits import Limits
@@ -26,7 +27,6 @@ from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
 from ..monitoring.statistics import Statistics
 from ..presence.statements import Member, Roster, presence_channel
-from ..sync.home import Home
 from .open_log import open_log
 from .quart_asgi import DECIDES, EXTENSION, Decision, HTTPConnection, LifespanConnection, WebSocketConnection
 from .serve import AppUpgrades

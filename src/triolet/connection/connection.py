@@ -18,13 +18,13 @@ from ..closing import CRASHED, FLOOD, GONE, LAGGING, NORMAL, RESTARTING, Closing
 from ..counters import Metrics
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor, check_channel, encode_json
+from ..home import Home
 from ..hub import Follower, Hub, Lag, Policy, State, Step, Subscription
 from ..limits import Limits
 from ..presence.presence import Attendance, Session
 from ..presence.statements import Member, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import Inbox
-from ..sync.home import Home
 from ..sync.timer import Alarm
 from ..wire.codec import SSE, SSE_CHUNKED, Codec, size_of
 from ..wire.messages import AppMessage, Open, Refused

@@ -12,7 +12,7 @@ import trio
 
 from ..errors import ConfigError, NotServingError
 from ..event import Event
-from ..sync.home import Home
+from ..home import Home
 
 __all__ = ["Tail", "TailStatistics"]
 

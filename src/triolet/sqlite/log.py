@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -19,8 +20,9 @@ from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import EventLog, Page
 from ..log.tail import Tail
-from .changes import last_change, read_news
-from .file import mark_clean, prepare, read_head, read_page
+from .changes import read_news
+from .file import begin_again, mark_clean, prepare, read_head, read_page
+from .life import FileReplaced, LifeFile, LifeOver, check_same_file
 from .thread import Handover, SqliteThread
 from .watch import watching
 from .writer import Append, Writer, Written
@@ -59,6 +61,10 @@ class SqliteLog(EventLog):
     - ``synchronous="full"``: it survives a loss of power as well, as far as the disk keeps its word. Each
       transaction waits for the disk.
 
+    A file that was put back from a backup, copied or overwritten begins a new epoch, at rest and under a running log.
+    One that is removed or replaced while it is open raises LogBroken from then on. What is known of it stands in a file
+    beside it, ``-life``: see life.py.
+
     All appends that wait are committed together, in one transaction, by one task. Epoch, offsets and dedupe
     keys live as long as the file. Other processes of the same machine may append to the same file: offsets stay without
     holes, and ``tail`` tells of their events as of this process's, in the order of commits, some milliseconds later.
@@ -90,6 +96,7 @@ class SqliteLog(EventLog):
         self._epoch = ""
         self._tail = Tail()
         self._is_ending = False
+        self._is_lost = False
         self._seen = 0
         self._announcing = trio.Lock()
         self._waiting: deque[_Waiting] = deque()
@@ -154,15 +161,20 @@ class SqliteLog(EventLog):
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
         query = partial(read_page, channel=channel, after=after, limit=limit, max_bytes=max_bytes)
-        return await self._ask(partial(query, epoch=self._epoch, now=self._clock(), limits=self._limits))
+        return await self._ask(partial(query, now=self._clock(), limits=self._limits))
 
     async def head(self, channel: str) -> Cursor:
         """Return the cursor of the newest event. See EventLog."""
-        return Cursor(self._epoch, await self._ask(partial(read_head, channel=channel)))
+        return await self._ask(partial(_head_of, channel=channel))
 
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what this process appends from now on. See EventLog, and Tail for the bounds."""
         return self._tail.listen()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the file was removed or replaced, so that what is in its place is not told."""
+        return self._is_lost
 
     def _check_serving(self) -> None:
         self._tail.check_open()
@@ -201,9 +213,8 @@ class SqliteLog(EventLog):
 
     async def _commit(self, group: list[_Waiting]) -> None:
         """Store a group, announce it and answer its callers. Where it fails as a whole, each is tried alone."""
-        job = partial(self._writer.write, appends=[each.append for each in group], now=self._clock())
         try:
-            written = await self._write_thread.run(job, to_its_end=True)
+            written = await self._write([each.append for each in group])
         except LogBusy as error:
             for each in group:
                 each.fail(LogBusy(*error.args))
@@ -223,6 +234,29 @@ class SqliteLog(EventLog):
             finally:
                 for each, outcome in zip(group, written.stored, strict=True):
                     each.succeed(outcome.events)
+
+    async def _write(self, appends: list[Append]) -> Written:
+        while True:
+            job = partial(self._writer.write, appends=appends, now=self._clock(), seen=self._seen)
+            try:
+                return await self._write_thread.run(job, to_its_end=True)
+            except FileReplaced:
+                self._is_lost = True
+                raise
+            except LifeOver:
+                await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        """Go on in the epoch that the file is in now. Whoever listens is told that something was lost."""
+        async with self._announcing:
+            job = partial(begin_again, life=self._life, known=(self._epoch, self._seen))
+            epoch, number = await self._write_thread.run(job, to_its_end=True)
+            if epoch == self._epoch:
+                return  # another task was here first
+            logger.warning("%s was put back or replaced: epoch %s goes on as %s", self._path, self._epoch, epoch)
+            self._epoch = self._writer.epoch = epoch
+            self._seen = number
+            self._tail.lose()
 
     # --- the tail, of all processes
 
@@ -246,15 +280,24 @@ class SqliteLog(EventLog):
                     await watch.changed()
 
     async def _look(self) -> None:
-        async with self._announcing:
-            await self._read_news()
+        try:
+            async with self._announcing:
+                await self._read_news()
+            return
+        except LifeOver:
+            pass
+        try:
+            await self._begin_again()
+        except LogError as error:
+            self._cannot_hear(error)
 
     async def _read_news(self, upto: int | None = None) -> None:
         """Announce what was committed after what was announced last. Where it cannot be read, listeners are told."""
         try:
             while upto is None or self._seen < upto:
-                job = partial(read_news, epoch=self._epoch, seen=self._seen, upto=upto)
-                news = await self._next_reader().run(job)
+                query = partial(read_news, epoch=self._epoch, seen=self._seen, upto=upto)
+                news = await self._next_reader().run(partial(_in_place, self._path, self._opened, query))
+                self._is_lost = False
                 if news is None:
                     return
                 if news.lost:
@@ -264,8 +307,12 @@ class SqliteLog(EventLog):
         except NotServingError:
             pass  # it is the end
         except LogError as error:
-            logger.error("cannot read what other processes have stored: %s", where(error))
-            self._tail.lose()
+            self._cannot_hear(error)
+
+    def _cannot_hear(self, error: LogError) -> None:
+        logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
+        self._is_lost = isinstance(error, FileReplaced)
+        self._tail.lose()
 
     # --- connections
 
@@ -279,21 +326,45 @@ class SqliteLog(EventLog):
             start = partial(SqliteThread.started, self._path, self._limits.lock_seconds, handover)
             self._write_thread = await stack.enter_async_context(start())
             boot = _boot_id()
-            job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot)
-            self._epoch = await self._write_thread.run(job)
-            self._seen = await self._write_thread.run(last_change)
-            self._writer = Writer(self._path, self._epoch, boot if self._synchronous == "normal" else "", self._limits)
+            self._life = life = LifeFile(self._path)
+            stack.callback(life.close)
+            opened = os.stat(self._path)
+            self._opened = opened.st_dev, opened.st_ino
+            job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot, life=life)
+            self._epoch, self._seen = await self._write_thread.run(job)
+            marked = boot if self._synchronous == "normal" else ""
+            self._writer = Writer(self._path, self._epoch, marked, self._limits, life, self._opened)
             self._is_ending = False
             self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(READERS)])
+            stack.push_async_callback(self._spare_another_files_wal)
             yield
             # Left out when cancelled or locked: the mark that stays is only the more careful one.
-            with suppress(LogError):
-                await self._write_thread.run(mark_clean)
+            with suppress(LogError, LifeOver):
+                check_same_file(self._path, self._opened)
+                known = self._epoch, self._seen
+                await self._write_thread.run(partial(mark_clean, life=self._life, known=known))
 
-    async def _ask(self, job: Callable[[apsw.Connection], T]) -> T:
+    async def _spare_another_files_wal(self) -> None:
+        """Closing the last connection deletes the WAL by its name: by now that may be another file's."""
+        try:
+            check_same_file(self._path, self._opened)
+        except FileReplaced:
+            with trio.CancelScope(shield=True):  # nothing that waits: it sets a flag
+                for thread in (self._write_thread, *self._read_threads):
+                    await thread.run(_leave_the_wal)
+
+    async def _ask(self, query: Callable[..., T]) -> T:
         """Run a query in the reader that was asked least recently."""
-        self._check_serving()
-        return await self._next_reader().run(job)
+        while True:
+            self._check_serving()
+            job = partial(_in_place, self._path, self._opened, partial(query, known=(self._epoch, self._seen)))
+            try:
+                return await self._next_reader().run(job)
+            except FileReplaced:
+                self._is_lost = True
+                raise
+            except LifeOver:
+                await self._begin_again()
 
     def _next_reader(self) -> SqliteThread:
         self._read_threads.rotate()
@@ -319,6 +390,20 @@ class _Waiting:
     def fail(self, error: Exception) -> None:
         self.error = error
         self.done.set()
+
+
+def _in_place(path: str, opened: tuple[int, int], query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
+    """Run a query, if the file is still the one that others open."""
+    check_same_file(path, opened)
+    return query(db)
+
+
+def _head_of(db: apsw.Connection, channel: str, known: tuple[str, int]) -> Cursor:
+    return Cursor(known[0], read_head(db, channel, known))
+
+
+def _leave_the_wal(db: apsw.Connection) -> None:
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def _boot_id() -> str:

@@ -428,3 +428,143 @@ async def test_one_server_of_a_cluster_that_hangs_keeps_only_its_own_channels_wa
         assert stored
         assert uncertain
         await until(log, stale=False)
+
+
+# --- keys that others have changed
+
+
+def dump(server: RedisServer) -> list[str]:
+    """All keys, as commands that put them back."""
+    keys = server.ask("KEYS", "*").splitlines()
+    script = "local a = redis.call('DUMP', KEYS[1]) return redis.call('SET', 'dump:' .. KEYS[1], a)"
+    for key in keys:
+        server.ask("EVAL", script, "1", key)
+    return keys
+
+
+def put_back(server: RedisServer, keys: Sequence[str]) -> None:
+    script = "return redis.call('RESTORE', KEYS[1], 0, redis.call('GET', 'dump:' .. KEYS[1]), 'REPLACE')"
+    for key in keys:
+        server.ask("EVAL", script, "1", key)
+
+
+KINDS = {"all": "", "without the mark": ":mark", "without the hash": ":log", "without the stream": ":events:a"}
+
+
+@pytest.mark.parametrize("left_out", KINDS)
+@pytest.mark.parametrize("while_it_runs", [True, False])
+async def test_keys_put_back_are_told_as_a_gap(left_out: str, while_it_runs: bool, server: RedisServer) -> None:
+    async def go_on(log: RedisLog, before: Cursor) -> None:
+        await put(log, "new")
+        got = await page(log, before)
+        kept = {"without the stream": 10, "without the hash": 10}.get(left_out, 5)
+        if kept == 10 and left_out == "without the stream":
+            assert [event.data for event in got.events] == ["new"]
+        else:
+            assert got.gap is None or got.gap.after == before
+            assert got.gap is not None or [event.offset for event in got.events] == [11]
+        everything = await page(log)
+        assert everything.events[-1].data == "new"
+        after_five = await page(log, Cursor("", 5))
+        offsets = [event.offset for event in after_five.events]
+        if offsets[0] != 6:
+            assert after_five.gap == Gap(
+                Cursor(everything.head.epoch, 5), Cursor(everything.head.epoch, 10), 5, "expired"
+            )
+
+    async with RedisLog(server.url, LIMITS).open() as log:
+        for number in range(1, 6):
+            await put(log, number)
+        keys = [key for key in dump(server) if not (KINDS[left_out] and key.endswith(KINDS[left_out]))]
+        for number in range(6, 11):
+            (event,) = await put(log, number)
+        if while_it_runs:
+            with log.tail() as tail:
+                put_back(server, keys)
+                if left_out != "without the hash":
+                    assert await hear(tail) == ()  # at the latest at the next look
+                await go_on(log, event.cursor)
+    if not while_it_runs:
+        put_back(server, keys)
+        async with RedisLog(server.url, LIMITS).open() as log:
+            if left_out != "all":  # all of it, with nobody there who knows more: docs/redis
+                await go_on(log, event.cursor)
+
+
+async def test_what_somebody_deletes_is_a_gap_of_just_that(server: RedisServer) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        for number in range(1, 11):
+            (event,) = await put(log, number)
+        epoch = event.cursor.epoch
+        server.ask("XDEL", "{triolet:0}:events:a", "4-0", "5-0", "10-0")
+        assert await values(log) == [1, 2, 3]
+        got = await page(log, Cursor(epoch, 3))
+        assert got.gap == Gap(Cursor(epoch, 3), Cursor(epoch, 5), 2, "expired")
+        assert [event.offset for event in got.events] == [6, 7, 8, 9]
+        assert (await page(log, Cursor(epoch, 9))).gap == Gap(Cursor(epoch, 9), Cursor(epoch, 10), 1, "expired")
+        assert (await put(log, 11))[0].offset == 11
+        assert (await page(log, Cursor(epoch, 9))).events[0].offset == 11
+
+
+@pytest.mark.parametrize("entry", ["11-1", "*", "10-5", "11-0"])
+async def test_what_a_stranger_adds_is_no_event_and_the_channel_says_so(entry: str, server: RedisServer) -> None:
+    """And the other channel of the same batch is stored, and acknowledged."""
+    async with RedisLog(server.url, LIMITS).open() as log:
+        await put(log, *range(1, 11))
+        server.ask("XADD", "{triolet:0}:events:a", entry, "strange", "thing")
+        assert await values(log) == list(range(1, 11))
+        results: dict[str, object] = {}
+
+        async def append(channel: str) -> None:
+            try:
+                results[channel] = (await put(log, "x", channel=channel))[0].offset
+            except LogError as error:
+                results[channel] = type(error)
+
+        async with trio.open_nursery() as nursery:
+            for channel in ("b", "a", "c"):
+                nursery.start_soon(append, channel)
+        assert results == {"a": LogBroken, "b": 1, "c": 1}
+        assert await values(log, channel="b") == await values(log, channel="c") == ["x"]
+        last = server.ask("XREVRANGE", "{triolet:0}:events:a", "+", "-", "COUNT", "1").split()[0]
+        server.ask("XDEL", "{triolet:0}:events:a", last)
+        if entry in ("*", "11-1", "11-0"):
+            with pytest.raises(LogBroken):
+                await put(log, "x")
+            server.ask("XSETID", "{triolet:0}:events:a", "10-0")
+        assert (await put(log, "x"))[0].offset == 11
+
+
+@pytest.mark.parametrize("kind", ["events", "dedupe"])
+async def test_a_batch_of_which_a_channel_is_broken_is_stored_but_for_that(kind: str, server: RedisServer) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        server.ask("SET", f"{{triolet:0}}:{kind}:a", "mine")
+        for dedupe in (None, "once"):
+            results: dict[str, object] = {}
+
+            async def append(channel: str, dedupe: str | None, results: dict[str, object]) -> None:
+                try:
+                    results[channel] = (await log.append(channel, [Draft.of(1, dedupe=dedupe)]))[0].json
+                except LogError as error:
+                    results[channel] = type(error)
+
+            async with trio.open_nursery() as nursery:
+                for channel in ("b", "a", "c"):
+                    nursery.start_soon(append, channel, dedupe, results)
+            assert results == {"a": LogBroken, "b": b"1", "c": b"1"}
+        assert len(await values(log, channel="b")) == len(await values(log, channel="c")) == 2
+
+
+async def test_a_redis_that_cannot_write_to_its_disk_is_full(server: RedisServer) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        await put(log, 1)
+        server.ask("CONFIG", "SET", "save", "1 1")
+        (server.folder / "temp").touch()
+        server.ask("CONFIG", "SET", "dbfilename", "x" * 250)  # with what Redis appends, longer than a name may be
+        server.ask("BGSAVE", check=False)
+        with trio.fail_after(30):
+            while "rdb_last_bgsave_status:err" not in server.ask("INFO", "persistence"):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        with pytest.raises(LogFull, match="cannot write to its disk"):
+            await put(log, 2)
+        assert await values(log) == [1]

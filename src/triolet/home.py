@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from ..errors import WrongThreadError
+from .errors import WrongThreadError
 
 __all__ = ["Home"]
 
