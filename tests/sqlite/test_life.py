@@ -1,6 +1,8 @@
 """The file of a log that was put back, copied, replaced or written over: its life is known outside of it too."""
 
-from __future__ import annotations  # ruff: noqa: ASYNC240  # nothing runs beside what is done to the files
+# ruff: noqa: ASYNC240  # nothing runs beside what is done to the files
+
+from __future__ import annotations
 
 import os
 import shutil

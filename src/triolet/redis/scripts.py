@@ -10,17 +10,17 @@ cluster there is one partition). With the tag ``{triolet:0}`` it consists of
 - ``{triolet:0}:events:CHANNEL``, a stream. The entry ``42-0`` is the event 42: ``e`` is the MessagePack of time, name,
   data and key, ``s`` the size of its data, ``u`` what it was deduped by;
 - ``{triolet:0}:dedupe:CHANNEL``, a hash from what was deduped by to the offset;
-- ``{triolet:0}:log:mark``, the epoch and how many hints were sent, again: where the hash was put back from a dump, it has
-  come less far than this says;
+- ``{triolet:0}:log:mark``, the epoch and how many hints were sent, again: a hash that was put back from a dump has come
+  less far than this says;
 - ``{triolet:0}:writer:ID``, what became of a writer's last batch, for an hour.
 
 Channels and epochs stand in one key: Redis cannot lose one and keep the other.
 
-**Epochs.** (See also the mark: a hash that has come less far than that, or than a process that is connected knows, begins
-a term too.) A server's replication id changes whenever its data may have: at each of its starts, and when a replica is
+**Epochs.** A server's replication id changes whenever its data may have: at each of its starts, and when a replica is
 promoted. A script that finds another id than the one written down begins a term: a new epoch. The channels'
 ``upto`` tell how far each had come before, so that a cursor of an earlier epoch is good up to there, and beyond it
-shows that its client has seen what was lost.
+shows that its client has seen what was lost. A hash that has come less far than its mark, or than a process that is
+connected knows, was put back, and begins a term too.
 """
 
 from __future__ import annotations
