@@ -149,7 +149,7 @@ def _wrong_with(page: Page, channel: str, after: Cursor) -> str:
     if gap is None and after == Cursor("", 0):  # from the oldest that is kept, if any
         start = page.events[0].cursor.offset - 1 if page.events else head
     if start > head:
-        return f"the head is {page.head}, and no gap says so"
+        return f"the head is {page.head}, without a gap that says so"
     if not page.events:
         return "" if start == head else f"no events, though the head is {page.head}"
     for offset, event in enumerate(page.events, start + 1):

@@ -70,9 +70,9 @@ SELECT
 FROM log"""
 _READ: Final = """
 SELECT
-    log.epoch,
+    (SELECT epoch FROM log),
     (SELECT ifnull(max(number), 0) FROM changes),
-    ifnull(c.head, 0),
+    c.head,
     ifnull(
         (
             SELECT offset FROM events
@@ -80,7 +80,7 @@ SELECT
             AND at >= :too_old AND (before >= c.total - :keep_bytes OR offset = c.head)
             ORDER BY offset LIMIT 1
         ),
-        ifnull(c.head, 0) + 1
+        c.head + 1
     ),
     (
         SELECT json_group_array(json_array(e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at))
@@ -89,7 +89,7 @@ SELECT
         AND e.channel = c.id AND e.offset >= first.offset AND e.offset < first.offset + :limit
         AND (e.before + length(e.json) <= first.before + :max_bytes OR e.offset = first.offset)
     )
-FROM log LEFT JOIN channels AS c ON c.name = :name"""
+FROM channels AS c WHERE c.name = :name"""
 _MARK_CLEAN: Final = "UPDATE log SET unsynced_boot = '' WHERE unsynced_boot != ''"
 
 _decode_rows = msgspec.json.Decoder(list[tuple[int, str, str, str | None, float]]).decode
@@ -190,7 +190,7 @@ def transaction(db: apsw.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
 
 def read_head(db: apsw.Connection, channel: str, known: tuple[str, int]) -> int:
     """Return the offset of the newest event ever appended. Raises LifeOver."""
-    ((epoch, number, head),) = db.execute(_FIND_HEAD, (channel,))
+    epoch, number, head = next(db.execute(_FIND_HEAD, (channel,)))
     check_life((epoch, number), known)
     return int(head)
 
@@ -228,7 +228,8 @@ def read_page(
         "too_old": now - limits.keep_seconds,
     }
     while True:
-        ((found, number, head, oldest, page),) = db.execute(_READ, bindings | {"position": position})
+        rows = db.execute(_READ, bindings | {"position": position})
+        found, number, head, oldest, page = next(rows, None) or (*where_now(db), 0, 1, "[]")
         check_life((found, number), known)
         wanted, gap = resume(after, epoch, oldest, head)
         if wanted == position:

@@ -357,14 +357,17 @@ class SqliteLog(EventLog):
         """Run a query in the reader that was asked least recently."""
         while True:
             self._check_serving()
-            job = partial(_in_place, self._path, self._opened, partial(query, known=(self._epoch, self._seen)))
+            job = partial(query, known=(self._epoch, self._seen))
+            looks = self._is_lost  # the watcher has said so, or an append
+            if looks:
+                job = partial(_in_place, self._path, self._opened, job)
             try:
-                return await self._next_reader().run(job)
-            except FileReplaced:
-                self._is_lost = True
-                raise
+                found = await self._next_reader().run(job)
             except LifeOver:
                 await self._begin_again()
+            else:
+                self._is_lost = self._is_lost and not looks
+                return found
 
     def _next_reader(self) -> SqliteThread:
         self._read_threads.rotate()

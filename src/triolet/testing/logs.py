@@ -25,10 +25,10 @@ from typing import Final
 
 import trio
 
-from ..errors import NotServingError
+from ..errors import LogBroken, NotServingError
 from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Page
+from ..log.contract import EventLog, Page, checked
 
 __all__ = ["LOG_CHECKS", "LogCheck", "LogFactory", "check_log"]
 
@@ -95,7 +95,11 @@ class _Subject:
         return await self.log.append(channel, [Draft.of(value) for value in values])
 
     async def page(self, channel: str, after: Cursor = OLDEST, limit: int = 1 << 20) -> Page:
-        return await self.log.read(channel, after, limit=limit, max_bytes=ALL)
+        page = await self.log.read(channel, after, limit=limit, max_bytes=ALL)
+        try:
+            return checked(page, channel, after)
+        except LogBroken as error:
+            raise AssertionError(f"a page is what the hub believes: {error}") from error
 
     async def all(self, channel: str) -> list[Event]:
         return list((await self.page(channel)).events)
@@ -449,6 +453,22 @@ async def _check_open_only(factory: LogFactory) -> None:
     await _check_refuses(log, "open no more")
 
 
+async def _check_opened_again(factory: LogFactory) -> None:
+    log = factory(Limits(), _Clock())
+    async with log.open():
+        events = await log.append("a", [Draft.of(1), Draft.of(2)])
+    seen = events[-1].cursor
+    async with log.open():
+        head = await log.head("a")
+        if head.epoch == seen.epoch:
+            _same(head, seen, "a log that goes on in its epoch has kept everything")
+            page = await log.read("a", OLDEST, limit=10, max_bytes=ALL)
+            _same(list(page.events), events, "and it is read as it was appended")
+        page = await log.read("a", seen, limit=10, max_bytes=ALL)
+        told = None if page.gap is None else page.gap.reason
+        _same(told, None if head.epoch == seen.epoch else "epoch", "one that has begun another says so by a gap: epoch")
+
+
 async def _check_refuses(log: EventLog, when: str) -> None:
     async def listen() -> None:
         with log.tail():
@@ -485,5 +505,6 @@ LOG_CHECKS: Final[tuple[LogCheck, ...]] = (
     _check_cancelled_appends,
     _check_cancelled_reads,
     _check_open_only,
+    _check_opened_again,
 )
 """One check for each promise, in the order in which a new log is best made to keep them."""
