@@ -20,7 +20,7 @@ def test_every_limit_is_one_or_the_other() -> None:
 
 
 @pytest.mark.parametrize("name", INTEGERS)
-@pytest.mark.parametrize("value", [1e4, 1.0, 0, -1, True, None, "5", math.nan, math.inf, 10**30, b"1", [1]], ids=repr)
+@pytest.mark.parametrize("value", [1e4, 1.0, 0, -1, True, None, "5", math.nan, math.inf, 10**40, b"1", [1]], ids=repr)
 def test_what_is_counted_is_a_whole_number(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"limits\.{name} "):
         Limits(**{name: value})

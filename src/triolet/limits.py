@@ -18,8 +18,10 @@ MOST: Final = {
     "header_bytes": 2**31 - 1,
     "body_bytes": 2**31 - 1,
     "message_depth": 200,
+    "message_bytes": 2**80,
 }
-"""Of those that are less: what listen(2) and HTTP/2's settings take, and how deep Python's decoders go."""
+"""Of those that differ: what listen(2) and HTTP/2's settings take, how deep Python's decoders go, and more than any
+length that a frame can have, for no limit."""
 
 MOST_SECONDS: Final = 1e9
 """Longest time, 31 years, and highest rate."""
