@@ -18,7 +18,7 @@ from triolet.event import Cursor, Event
 PUBLISHER = """
 import os, sys, trio
 from triolet.event import Draft
-from triolet.log import open_log
+from triolet.app.open_log import open_log
 
 async def publish(log, number):
     turn = 0

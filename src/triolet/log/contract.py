@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -12,6 +13,9 @@ from ..errors import LogBroken
 from ..event import Cursor, Draft, Event, Gap
 
 __all__ = ["EventLog", "Page", "checked", "read_checked", "resume", "tail_ended"]
+
+
+logger = logging.getLogger("triolet.log")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -118,7 +122,12 @@ async def read_checked(log: EventLog, channel: str, after: Cursor, *, limit: int
 
     Cancellation: nothing is lost.
     """
-    return checked(await log.read(channel, after, limit=limit, max_bytes=max_bytes), channel, after)
+    page = await log.read(channel, after, limit=limit, max_bytes=max_bytes)
+    try:
+        return checked(page, channel, after)
+    except LogBroken as error:
+        logger.error("%s: %s", type(log).__name__, error)
+        raise
 
 
 def checked(page: Page, channel: str, after: Cursor) -> Page:
