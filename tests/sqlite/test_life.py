@@ -15,11 +15,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.peer import peer
+from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.errors import LogBroken, LogError
 from triolet.event import Cursor, Draft, Event
 from triolet.log import Page
 from triolet.sqlite.log import SqliteLog
+from triolet.testing.server import serve
 
 OLDEST = Cursor("", 0)
 PATIENT = Limits(lock_seconds=1e9)
@@ -320,3 +323,20 @@ async def test_where_nothing_can_be_written_beside_it_each_start_begins_a_new_li
         assert (await one.head("c")) == (await two.head("c"))
         assert (await one.head("c")).epoch != before
     assert "the next start begins a new epoch" in caplog.text
+
+
+async def test_a_live_client_is_told_of_a_backup_restored_under_it(path: Path, autojump_clock: MockClock) -> None:
+    app, live = make_shop(log=f"sqlite:///{path}")
+    async with serve(app) as server, peer(server, ORDERS) as client:
+        await client.until("live")
+        for number in range(1, 6):
+            await live.publish(ORDER, number)
+        backup(path, path.with_name("copy.db"))
+        for number in range(6, 11):
+            await live.publish(ORDER, number)
+        seen = [await client.until("event") for _ in range(10)][-1]["id"]
+        restored(path, path.with_name("copy.db"))
+        gap = await client.until("gap")
+        assert (gap["from"], gap["reason"]) == (seen, "epoch")
+        await live.publish(ORDER, "new")
+        assert [(await client.until("event"))["data"] for _ in range(6)] == [1, 2, 3, 4, 5, "new"]
