@@ -159,11 +159,14 @@ class Scripts:
         for kind in (self.data.streams, self.data.dedupes, self.data.writers):
             kind.pop(key, None)
 
-    def _open(self, call: _Call, candidate: str, partitions: int, *, reads: bool = False) -> Part:
+    def _open(
+        self, call: _Call, candidate: str, partitions: int, known: Sequence[Any] = ("", 0), *, reads: bool = False
+    ) -> Part:
         part = self.data.part
         if part is not None and part.partitions != partitions:
             raise ResponseError(f"TRIOLET form 1, {part.partitions} partitions")
-        if part is None or part.replid != self.replid:
+        went_back = part is not None and part.epoch == str(known[0]) and part.seq < int(known[1])
+        if part is None or part.replid != self.replid or went_back:
             call.write(frees=reads)
             part = self.data.part = part or Part(partitions)
             parent = part.epochs[-1] if part.epochs else ""
@@ -178,7 +181,7 @@ class Scripts:
     # --- LOOK and PROBE
 
     def _look(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        part = self._open(call, str(args[0]), int(args[1]), reads=True)
+        part = self._open(call, str(args[0]), int(args[1]), args[2:4], reads=True)
         return [part.epoch.encode(), part.seq]
 
     def _probe(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -188,7 +191,7 @@ class Scripts:
     # --- APPEND
 
     def _append(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        part = self._open(call, str(args[0]), int(args[2]))
+        part = self._open(call, str(args[0]), int(args[2]), args[9:11])
         number, writer = int(args[3]), keys[1]
         before = self.data.writers.get(writer)
         if before is not None and before[0] == number:
@@ -198,7 +201,7 @@ class Scripts:
         now = call.time_of(str(args[1]))
         results: list[Any] = []
         news: list[tuple[str, int, list[bytes]]] = []
-        at = 9
+        at = 11
         for place in range(2, len(keys), 2):
             name, count = str(args[at]), int(args[at + 1])
             drafts = [args[at + 2 + 3 * i : at + 5 + 3 * i] for i in range(count)]
@@ -249,7 +252,7 @@ class Scripts:
                 if size > max_bytes and blobs:
                     break
                 blobs.append(entry.blob)
-        return [part.epoch.encode(), part.seq, head, oldest, upto, position, _array(blobs)]
+        return [part.epoch.encode(), part.seq, head, oldest, upto, position, _array(blobs), position]
 
 
 class _Adding:

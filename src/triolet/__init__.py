@@ -31,6 +31,7 @@ from .errors import (
     NotServingError,
     TrioletError,
     UnknownConnectionError,
+    WrongThreadError,
 )
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
@@ -69,5 +70,6 @@ __all__ = [
     "Triolet",
     "TrioletError",
     "UnknownConnectionError",
+    "WrongThreadError",
     "policies",
 ]
