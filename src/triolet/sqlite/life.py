@@ -28,7 +28,7 @@ import msgspec
 
 from ..errors import LogBroken
 
-__all__ = ["FileReplaced", "Identity", "LifeFile", "LifeOver", "check_life", "check_same_file", "identity_of"]
+__all__ = ["FileReplaced", "Identity", "LifeFile", "LifeOver", "check_life", "identity_of"]
 
 logger = logging.getLogger("triolet.log")
 
@@ -71,13 +71,22 @@ class LifeFile:
 
     Args:
         path: of the log.
+
+    Attributes:
+        is_lost: whether the file was found to be removed or replaced.
     """
 
     def __init__(self, path: str) -> None:
+        self._opened = 0, 0
+        self.is_lost = False
         self._log = path
         self._path = f"{path}-life"
         self._descriptor = -1
         self._has_warned = False
+
+    def opened(self) -> None:
+        """The log has just been opened: from now on it is this file and no other. Raises LogError."""
+        self.check_in_place(is_first=True)
 
     @property
     def exists(self) -> bool:
@@ -122,6 +131,23 @@ class LifeFile:
             return
         self.renew(epoch, number)  # somebody has removed it
 
+    def check_in_place(self, *, is_first: bool = False) -> None:
+        """See that the log's path still leads to the file that was opened there.
+
+        Raises:
+            FileReplaced: it was removed, or another was put in its place.
+        """
+        try:
+            now = os.stat(self._log)
+        except OSError:
+            now = None
+        if is_first and now is not None:
+            self._opened = now.st_dev, now.st_ino
+        self.is_lost = now is None or (now.st_dev, now.st_ino) != self._opened
+        if self.is_lost:
+            done = "removed" if now is None else "replaced"
+            raise FileReplaced(f"{self._log} was {done} while it was in use: nothing more is stored or read; restart")
+
     def close(self) -> None:
         """Let go of it."""
         if self._descriptor >= 0:
@@ -156,23 +182,6 @@ def check_life(found: tuple[str, int], known: tuple[str, int]) -> None:
     """See that a file has the epoch that is known, and has come as far at least. Raises LifeOver."""
     if found[0] != known[0] or found[1] < known[1]:
         raise LifeOver
-
-
-def check_same_file(path: str, opened: tuple[int, int]) -> None:
-    """See that a path still leads to the file that was opened there.
-
-    Args:
-        opened: device and inode.
-
-    Raises:
-        FileReplaced: it was removed, or another was put in its place.
-    """
-    try:
-        now = os.stat(path)
-    except OSError:
-        raise FileReplaced(f"{path} was removed while it was in use: nothing more is stored or read; restart") from None
-    if (now.st_dev, now.st_ino) != opened:
-        raise FileReplaced(f"{path} was replaced while it was in use: nothing more is stored or read; restart")
 
 
 def _birth_of(file: str | int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -22,7 +21,7 @@ from ..log.contract import EventLog, Page
 from ..log.tail import Tail
 from .changes import read_news
 from .file import begin_again, mark_clean, prepare, read_head, read_page
-from .life import FileReplaced, LifeFile, LifeOver, check_same_file
+from .life import FileReplaced, LifeFile, LifeOver
 from .thread import Handover, SqliteThread
 from .watch import watching
 from .writer import Append, Writer, Written
@@ -93,14 +92,12 @@ class SqliteLog(EventLog):
         self._limits = limits or Limits()
         self._clock = clock
         self._synchronous = synchronous
-        self._epoch = ""
         self._tail = Tail()
         self._is_ending = False
-        self._is_lost = False
         self._seen = 0
         self._announcing = trio.Lock()
-        self._waiting: deque[_Waiting] = deque()
-        self._work = trio.lowlevel.ParkingLot()
+        self._life = LifeFile(self._path)
+        self._appends = _Appends()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqliteLog]:
@@ -123,7 +120,7 @@ class SqliteLog(EventLog):
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
                     self._is_ending = True
-                    self._work.unpark_all()
+                    self._appends.wake()
                     hearing.cancel()
         except trio.Cancelled:
             if failure is None:
@@ -146,13 +143,11 @@ class SqliteLog(EventLog):
             await trio.lowlevel.checkpoint()
             return []
         mine = _Waiting(Append(channel, tuple(drafts)))
-        self._waiting.append(mine)
-        self._work.unpark_all()
+        self._appends.put(mine)
         try:
             await mine.done.wait()
         except trio.Cancelled:
-            with suppress(ValueError):  # it is being committed
-                self._waiting.remove(mine)
+            self._appends.withdraw(mine)
             raise
         if mine.error is not None:
             raise mine.error
@@ -174,7 +169,7 @@ class SqliteLog(EventLog):
     @property
     def stale(self) -> bool:
         """Whether the file was removed or replaced, so that what is in its place is not told."""
-        return self._is_lost
+        return self._life.is_lost
 
     def _check_serving(self) -> None:
         self._tail.check_open()
@@ -187,29 +182,14 @@ class SqliteLog(EventLog):
         """Commit what waits, group by group, until the log ends."""
         try:
             while True:
-                if group := self._next_group():
+                if group := self._appends.next_group():
                     await self._commit(group)
                 elif self._is_ending:
                     return
                 else:
-                    await self._work.park()
+                    await self._appends.woken()
         finally:
-            for waiting in self._waiting:
-                waiting.fail(NotServingError("the log ended before this was stored"))
-            self._waiting.clear()
-
-    def _next_group(self) -> list[_Waiting]:
-        """Take as many appends as fit into one transaction, at least one if there is one."""
-        group: list[_Waiting] = []
-        drafts = size = 0
-        while self._waiting:
-            first = self._waiting[0]
-            drafts += len(first.append.drafts)
-            size += first.size
-            if group and (drafts > GROUP_DRAFTS or size > GROUP_BYTES):
-                break
-            group.append(self._waiting.popleft())
-        return group
+            self._appends.fail_all(NotServingError("the log ended before this was stored"))
 
     async def _commit(self, group: list[_Waiting]) -> None:
         """Store a group, announce it and answer its callers. Where it fails as a whole, each is tried alone."""
@@ -240,21 +220,18 @@ class SqliteLog(EventLog):
             job = partial(self._writer.write, appends=appends, now=self._clock(), seen=self._seen)
             try:
                 return await self._write_thread.run(job, to_its_end=True)
-            except FileReplaced:
-                self._is_lost = True
-                raise
             except LifeOver:
                 await self._begin_again()
 
     async def _begin_again(self) -> None:
         """Go on in the epoch that the file is in now. Whoever listens is told that something was lost."""
         async with self._announcing:
-            job = partial(begin_again, life=self._life, known=(self._epoch, self._seen))
+            job = partial(begin_again, life=self._life, known=(self._writer.epoch, self._seen))
             epoch, number = await self._write_thread.run(job, to_its_end=True)
-            if epoch == self._epoch:
+            if epoch == self._writer.epoch:
                 return  # another task was here first
-            logger.warning("%s was put back or replaced: epoch %s goes on as %s", self._path, self._epoch, epoch)
-            self._epoch = self._writer.epoch = epoch
+            logger.warning("%s was put back or replaced: epoch %s goes on as %s", self._path, self._writer.epoch, epoch)
+            self._writer.epoch = epoch
             self._seen = number
             self._tail.lose()
 
@@ -295,9 +272,8 @@ class SqliteLog(EventLog):
         """Announce what was committed after what was announced last. Where it cannot be read, listeners are told."""
         try:
             while upto is None or self._seen < upto:
-                query = partial(read_news, epoch=self._epoch, seen=self._seen, upto=upto)
-                news = await self._next_reader().run(partial(_in_place, self._path, self._opened, query))
-                self._is_lost = False
+                query = partial(read_news, epoch=self._writer.epoch, seen=self._seen, upto=upto)
+                news = await self._next_reader().run(partial(_in_place, self._life, query))
                 if news is None:
                     return
                 if news.lost:
@@ -311,7 +287,6 @@ class SqliteLog(EventLog):
 
     def _cannot_hear(self, error: LogError) -> None:
         logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
-        self._is_lost = isinstance(error, FileReplaced)
         self._tail.lose()
 
     # --- connections
@@ -326,48 +301,34 @@ class SqliteLog(EventLog):
             start = partial(SqliteThread.started, self._path, self._limits.lock_seconds, handover)
             self._write_thread = await stack.enter_async_context(start())
             boot = _boot_id()
-            self._life = life = LifeFile(self._path)
+            life = self._life
             stack.callback(life.close)
-            opened = os.stat(self._path)
-            self._opened = opened.st_dev, opened.st_ino
+            life.opened()
             job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot, life=life)
-            self._epoch, self._seen = await self._write_thread.run(job)
+            epoch, self._seen = await self._write_thread.run(job)
             marked = boot if self._synchronous == "normal" else ""
-            self._writer = Writer(self._path, self._epoch, marked, self._limits, life, self._opened)
+            self._writer = Writer(self._path, epoch, marked, self._limits, life)
             self._is_ending = False
             self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(READERS)])
-            stack.push_async_callback(self._spare_another_files_wal)
+            stack.push_async_callback(_spare_another_files_wal, life, [self._write_thread, *self._read_threads])
             yield
             # Left out when cancelled or locked: the mark that stays is only the more careful one.
             with suppress(LogError, LifeOver):
-                check_same_file(self._path, self._opened)
-                known = self._epoch, self._seen
-                await self._write_thread.run(partial(mark_clean, life=self._life, known=known))
-
-    async def _spare_another_files_wal(self) -> None:
-        """Closing the last connection deletes the WAL by its name: by now that may be another file's."""
-        try:
-            check_same_file(self._path, self._opened)
-        except FileReplaced:
-            with trio.CancelScope(shield=True):  # nothing that waits: it sets a flag
-                for thread in (self._write_thread, *self._read_threads):
-                    await thread.run(_leave_the_wal)
+                life.check_in_place()
+                known = self._writer.epoch, self._seen
+                await self._write_thread.run(partial(mark_clean, life=life, known=known))
 
     async def _ask(self, query: Callable[..., T]) -> T:
         """Run a query in the reader that was asked least recently."""
         while True:
             self._check_serving()
-            job = partial(query, known=(self._epoch, self._seen))
-            looks = self._is_lost  # the watcher has said so, or an append
-            if looks:
-                job = partial(_in_place, self._path, self._opened, job)
+            job = partial(query, known=(self._writer.epoch, self._seen))
+            if self._life.is_lost:  # the watcher has said so, or an append: else reading need not look
+                job = partial(_in_place, self._life, job)
             try:
-                found = await self._next_reader().run(job)
+                return await self._next_reader().run(job)
             except LifeOver:
                 await self._begin_again()
-            else:
-                self._is_lost = self._is_lost and not looks
-                return found
 
     def _next_reader(self) -> SqliteThread:
         self._read_threads.rotate()
@@ -395,9 +356,9 @@ class _Waiting:
         self.done.set()
 
 
-def _in_place(path: str, opened: tuple[int, int], query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
+def _in_place(life: LifeFile, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
     """Run a query, if the file is still the one that others open."""
-    check_same_file(path, opened)
+    life.check_in_place()
     return query(db)
 
 
@@ -405,8 +366,60 @@ def _head_of(db: apsw.Connection, channel: str, known: tuple[str, int]) -> Curso
     return Cursor(known[0], read_head(db, channel, known))
 
 
+async def _spare_another_files_wal(life: LifeFile, threads: Sequence[SqliteThread]) -> None:
+    """Closing the last connection deletes the WAL by its name: by now that may be another file's."""
+    try:
+        life.check_in_place()
+    except FileReplaced:
+        with trio.CancelScope(shield=True):  # nothing that waits: it sets a flag
+            for thread in threads:
+                await thread.run(_leave_the_wal)
+
+
 def _leave_the_wal(db: apsw.Connection) -> None:
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+
+class _Appends:
+    """Those that wait to be committed, in order."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Waiting] = deque()
+        self._work = trio.lowlevel.ParkingLot()
+
+    def put(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        self.wake()
+
+    def withdraw(self, waiting: _Waiting) -> None:
+        """Its caller was cancelled. One that is being committed is no longer here."""
+        with suppress(ValueError):
+            self._waiting.remove(waiting)
+
+    def wake(self) -> None:
+        self._work.unpark_all()
+
+    async def woken(self) -> None:
+        """Wait until there may be something to do. Cancelling loses nothing."""
+        await self._work.park()
+
+    def next_group(self) -> list[_Waiting]:
+        """Take as many appends as fit into one transaction, at least one if there is one."""
+        group: list[_Waiting] = []
+        drafts = size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            drafts += len(first.append.drafts)
+            size += first.size
+            if group and (drafts > GROUP_DRAFTS or size > GROUP_BYTES):
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def fail_all(self, error: Exception) -> None:
+        for waiting in self._waiting:
+            waiting.fail(error)
+        self._waiting.clear()
 
 
 def _boot_id() -> str:

@@ -13,7 +13,7 @@ from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from .changes import ADD_CHANGES, TRIM_CHANGES
 from .file import events_of, transaction
-from .life import LifeFile, check_life, check_same_file
+from .life import LifeFile, check_life
 from .watch import ring
 
 __all__ = ["Append", "Stored", "Writer", "Written"]
@@ -97,16 +97,12 @@ class Writer:
         boot: marks the file as not safe from a loss of power; empty where every commit is synced.
         limits: what is kept.
         life: is told how far the file has come.
-        opened: device and inode of the file.
     """
 
-    def __init__(
-        self, path: str, epoch: str, boot: str, limits: Limits, life: LifeFile, opened: tuple[int, int]
-    ) -> None:
+    def __init__(self, path: str, epoch: str, boot: str, limits: Limits, life: LifeFile) -> None:
         self._path = path
         self.epoch = epoch
         self._life = life
-        self._opened = opened
         self._boot = boot
         self._limits = limits
         self._next_sweep = 0.0
@@ -137,7 +133,7 @@ class Writer:
             _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
             if now >= self._next_sweep and pruning.sweep():
                 self._next_sweep = now + self._limits.keep_seconds / SWEEPS
-        check_same_file(self._path, self._opened)
+        self._life.check_in_place()
         if changes:
             self._life.mark(self.epoch, changes[-1][0])
             ring(self._path)
