@@ -23,6 +23,7 @@ STOREYS = {
     "closing": 1,
     "errors": 1,
     "limits": 1,
+    "value": 1,
     "event": 1,
     "clock": 1,
     "budget": 1,
@@ -105,7 +106,7 @@ ROOT_FILES = {
 MAX_ROOT = 12
 
 MIN_ROOM = 3
-STILL_SMALL = {"sync"}
+STILL_SMALL: set[str] = set()
 """Rooms with fewer files, until what belongs to them has come in. Keep it at what is true; at the end it is empty."""
 
 MAX_FILE = 500
