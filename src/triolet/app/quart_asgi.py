@@ -8,9 +8,10 @@ import quart.wrappers
 import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
-from .serve import serve_http, serve_websocket
+from ..transports.origins import is_preflight
+from .serve import answer_preflight, serve_http, serve_websocket
 from .service import EXTENSION
-from .views import as_get_request, decides, find, only_exceptions
+from .views import as_get_request, decides, find, is_ours, only_exceptions, rooted
 
 __all__ = ["HTTPConnection", "WebSocketConnection"]
 
@@ -19,6 +20,9 @@ _ClientDisconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnect
 
 class HTTPConnection(TrioASGIHTTPConnection):
     """Quart's connection, but for URLs of Triolet's: event streams and polls behind other requests, or elsewhere."""
+
+    def __init__(self, app: Any, scope: Any) -> None:
+        super().__init__(app, rooted(app, scope))
 
     async def __call__(self, receive: Any, send: Any) -> None:
         try:
@@ -32,12 +36,21 @@ class HTTPConnection(TrioASGIHTTPConnection):
             await serve_http(self.app.extensions[EXTENSION], request, send)
             nursery.cancel_scope.cancel()
             return
+        asked = is_preflight(request.scope) and is_ours(self.app, request)
+        preflight = self.app.extensions[EXTENSION].origins.preflight(request.scope) if asked else None
+        if preflight is not None:
+            await answer_preflight(preflight, send)
+            nursery.cancel_scope.cancel()
+            return
         with only_exceptions():
             await super().handle_request(nursery, request, send)
 
 
 class WebSocketConnection(TrioASGIWebsocketConnection):
     """Quart's WebSocket connection, but for URLs of Triolet's: behind another server or middleware, or over HTTP/2."""
+
+    def __init__(self, app: Any, scope: Any) -> None:
+        super().__init__(app, rooted(app, scope))
 
     async def __call__(self, receive: Any, send: Any) -> None:
         request = find(self.app, as_get_request(self.scope))

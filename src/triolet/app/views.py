@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 import trio
@@ -22,13 +22,13 @@ from quart import Response as QuartResponse
 from quart import current_app
 from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from ..errors import where
 from ..hub import Policy
 from ..presence.members import Member
 from ..transports.negotiate import Headers, Scope
-from ..transports.websocket import Handler
+from ..transports.websocket import SUBPROTOCOL, Handler
 
 __all__ = [
     "Decision",
@@ -41,14 +41,19 @@ __all__ = [
     "find",
     "follow_scope",
     "is_marked",
+    "is_ours",
     "mark",
     "only_exceptions",
+    "rooted",
 ]
 
 logger = logging.getLogger("triolet")
 
 DECIDES = "decides_for_triolet"
 """The attribute that marks a view as a channel's or a socket's."""
+
+SCRIPT = "triolet.static"
+"""The endpoint of the browser's script."""
 
 URL_BYTES = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
@@ -64,6 +69,7 @@ class Decision(msgspec.Struct, frozen=True):
         channel: what may be followed; None is a socket, which follows what its client asks for.
         handler: the app's, of a socket.
         raw: whether a socket carries texts and bytes as they are.
+        subprotocols: those that a WebSocket can agree on.
         headers: the response's (a renewed session's cookie, say).
         policy: the route's.
         member: what the client is to the others in the channel; None is nobody.
@@ -72,6 +78,7 @@ class Decision(msgspec.Struct, frozen=True):
     channel: str | None
     handler: Handler | None = None
     raw: bool = False
+    subprotocols: tuple[str, ...] = (SUBPROTOCOL,)
     headers: Headers = []
     policy: Policy | None = None
     member: Member | None = None
@@ -124,11 +131,22 @@ def decides(app: Any, request: Any) -> bool:
     """
     if request.method not in ("GET", "HEAD"):
         return False
+    endpoint = _endpoint(app, request)
+    return endpoint is not None and is_marked(app.view_functions.get(endpoint))
+
+
+def is_ours(app: Any, request: Any) -> bool:
+    """Whether a GET of a request's URL would be Triolet's to answer: a channel's, a socket's, the script's."""
+    endpoint = _endpoint(app, request, "GET")
+    return endpoint is not None and (endpoint == SCRIPT or is_marked(app.view_functions.get(endpoint)))
+
+
+def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
     try:
-        rule, _ = app.create_url_adapter(request).match(return_rule=True)
+        rule, _ = app.create_url_adapter(request).match(method=method, return_rule=True)
     except HTTPException:
-        return False
-    return is_marked(app.view_functions.get(rule.endpoint))
+        return None
+    return rule.endpoint  # type: ignore[no-any-return]
 
 
 async def ask_view(app: Any, request: Any) -> Decision | Refusal:
@@ -178,6 +196,39 @@ def follow_scope(scope: Scope, url: str) -> Scope | None:
         return None
     path, _, query = url.partition("?")
     return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+
+
+def rooted(app: Any, scope: Any) -> Any:
+    """Return a scope whose path includes its ``root_path``, as ASGI says and Quart reads it, however it came.
+
+    A proxy may pass on the path below which an app lives, or take it off; so may ASGI middleware that mounts an app. A
+    path that begins with ``root_path`` includes it, unless the app has no such page, but has one of the whole path.
+    """
+    given = scope.get("root_path") or ""
+    root = "/" + given.strip("/")
+    if root == "/":
+        return scope if not given else {**scope, "root_path": ""}
+    path = scope["path"]
+    below = path.removeprefix(root) if path.startswith(f"{root}/") else ""
+    if below and (_has(app, scope, below) or not _has(app, scope, path)):
+        return scope if root == given else {**scope, "root_path": root}
+    if path == root and not _has(app, scope, path):
+        return {**scope, "root_path": root}
+    raw = quote(root).encode() + (scope.get("raw_path") or quote(path).encode())
+    return {**scope, "root_path": root, "path": root + path, "raw_path": raw}
+
+
+def _has(app: Any, scope: Any, path: str) -> bool:
+    """Whether an app has a page at a path, for any method."""
+    asked = {**as_get_request(scope), "method": "GET", "path": path, "root_path": ""}
+    request = TrioASGIHTTPConnection(app, asked)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    try:
+        app.create_url_adapter(request).match()
+    except NotFound:
+        return False
+    except HTTPException:
+        pass  # it is there, for others, or elsewhere
+    return True
 
 
 def as_get_request(scope: Any) -> Scope:
