@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -390,3 +391,16 @@ def _waits(call: ast.Call) -> bool:
     """Whether this is ``trio.sleep`` of more than nothing (``trio.sleep(0)`` is a checkpoint)."""
     zero = len(call.args) == 1 and isinstance(call.args[0], ast.Constant) and not call.args[0].value
     return ast.unparse(call.func) == "trio.sleep" and not zero
+
+
+def test_the_storeys_are_the_same_in_the_papers() -> None:
+    """CONTRIBUTING.md and the head of the package tell a reader what the table above tells the machine."""
+    rooms = {name: storey for name, storey in STOREYS.items() if name not in ("triolet", "__main__")}
+    for paper in (ROOT / "CONTRIBUTING.md", PACKAGE / "__init__.py"):
+        told: dict[str, int] = {}
+        for line in paper.read_text(encoding="utf-8").splitlines():
+            row = re.fullmatch(r"#?  +([a-z].*[a-z/])  +([1-9])", line)
+            if row is not None:
+                names = re.findall(r"[a-z]+", row[1].replace("the face", ""))
+                told |= dict.fromkeys(names, int(row[2]))
+        assert told == rooms, paper.name
