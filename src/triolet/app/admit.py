@@ -38,7 +38,7 @@ from ..sockets.outlet import Outlet
 from ..transports.negotiate import Ask, AskError, Headers, Scope, TransportKind, parse_after, parse_ask
 from ..wire.codec import Codec
 from .service import Service
-from .views import Decision, Refusal, ask_view, find, follow_scope, rooted
+from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
 
 __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 
@@ -178,7 +178,7 @@ class Follows:
     async def __call__(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
         asked = follow_scope(self._again(), url)
-        request = None if asked is None else find(self._app, rooted(self._app, asked))
+        request = None if asked is None else find(self._app, with_root_path(self._app, asked))
         if asked is None or request is None:
             return None  # another view's answer is not read: it may have no end
         after = parse_after(asked)

@@ -11,7 +11,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from ..transports.origins import is_preflight
 from .serve import answer_preflight, serve_http, serve_websocket
 from .service import EXTENSION
-from .views import as_get_request, decides, find, is_ours, only_exceptions, rooted
+from .views import as_get_request, decides, find, is_ours, only_exceptions, with_root_path
 
 __all__ = ["HTTPConnection", "WebSocketConnection"]
 
@@ -22,7 +22,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
     """Quart's connection, but for URLs of Triolet's: event streams and polls behind other requests, or elsewhere."""
 
     def __init__(self, app: Any, scope: Any) -> None:
-        super().__init__(app, rooted(app, scope))
+        super().__init__(app, with_root_path(app, scope))
 
     async def __call__(self, receive: Any, send: Any) -> None:
         try:
@@ -50,7 +50,7 @@ class WebSocketConnection(TrioASGIWebsocketConnection):
     """Quart's WebSocket connection, but for URLs of Triolet's: behind another server or middleware, or over HTTP/2."""
 
     def __init__(self, app: Any, scope: Any) -> None:
-        super().__init__(app, rooted(app, scope))
+        super().__init__(app, with_root_path(app, scope))
 
     async def __call__(self, receive: Any, send: Any) -> None:
         request = find(self.app, as_get_request(self.scope))

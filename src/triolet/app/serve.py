@@ -24,7 +24,7 @@ from ..wire.http_answer import accept_response, refusal, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
 from .service import Service
-from .views import Decision, Refusal, find, rooted
+from .views import Decision, Refusal, find, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "serve_http", "serve_websocket"]
 
@@ -48,7 +48,7 @@ class Clients:
         app = self._service.app
         if not self._service.running or middleware_between(app):
             return None
-        return find(app, rooted(app, scope))
+        return find(app, with_root_path(app, scope))
 
     async def serve_websocket(
         self, request: Any, upgrade: Upgrade, stream: ClientStream, first: bytes, again: Callable[[], Scope]

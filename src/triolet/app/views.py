@@ -44,7 +44,7 @@ __all__ = [
     "is_ours",
     "mark",
     "only_exceptions",
-    "rooted",
+    "with_root_path",
 ]
 
 logger = logging.getLogger("triolet")
@@ -198,7 +198,7 @@ def follow_scope(scope: Scope, url: str) -> Scope | None:
     return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
 
 
-def rooted(app: Any, scope: Any) -> Any:
+def with_root_path(app: Any, scope: Any) -> Any:
     """Return a scope whose path includes its ``root_path``, as ASGI says and Quart reads it, however it came.
 
     A proxy may pass on the path below which an app lives, or take it off; so may ASGI middleware that mounts an app. A
