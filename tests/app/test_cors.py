@@ -228,3 +228,30 @@ async def test_any_page_opens_a_websocket_without_its_visitors_cookies_where_tha
     async with served(app, "direct") as server:
         assert (await server.upgrade("/live", {"origin": "http://else.example"})).status == 101
         assert (await server.upgrade("/live", {"origin": "http://else.example", "cookie": "a=b"})).status == 403
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize(
+    ("path", "to"), [("/board", "/board/"), ("/board//", "/board/"), ("/orders//A/events", "/orders/A/events")]
+)
+async def test_a_listed_page_is_redirected_to_what_it_follows(
+    path: str, to: str, road: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(origins=[LISTED])
+
+    @live.channel("/board/")
+    async def board() -> str:
+        return "board"
+
+    @app.get("/shelf/")
+    async def shelf() -> str:
+        return "the app's"
+
+    async with served(app, road) as server:
+        for headers in ({}, {"accept": "text/event-stream"}):
+            answer = await server.request("GET", path, {"origin": LISTED, **headers})
+            assert (answer.status, answer.headers["location"]) == (308, f"http://test{to}")
+            check_allowed(answer)
+        assert (await server.request("OPTIONS", path, PREFLIGHT)).status == 204
+        assert tells(await server.get(path, origin="http://evil.example")) == {}
+        assert tells(await server.get("/shelf", origin=LISTED)) == {}

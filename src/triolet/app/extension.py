@@ -238,7 +238,7 @@ class Triolet:
         Raises:
             DataError, ChannelNameError, LogError, NotServingError: as :meth:`publish`.
         """
-        check_channel(channel)
+        channel = check_channel(channel)
         if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
             raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
         drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]

@@ -9,9 +9,9 @@ import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
 from ..transports.origins import is_preflight
-from .serve import answer_preflight, serve_http, serve_websocket
-from .service import EXTENSION
-from .views import as_get_request, decides, find, is_ours, only_exceptions, with_root_path
+from .serve import answer_preflight, readable, serve_http, serve_websocket
+from .service import EXTENSION, Service
+from .views import as_get_request, decides, find, is_ours, only_exceptions, redirects_to_ours, with_root_path
 
 __all__ = ["HTTPConnection", "WebSocketConnection"]
 
@@ -32,16 +32,19 @@ class HTTPConnection(TrioASGIHTTPConnection):
 
     async def handle_request(self, nursery: trio.Nursery, request: Any, send: Any) -> None:  # type: ignore[override]  # as Quart-Trio's
         """Answer a request; what else of the connection runs in the nursery ends then."""
+        service: Service = self.app.extensions[EXTENSION]
         if decides(self.app, request):
-            await serve_http(self.app.extensions[EXTENSION], request, send)
+            await serve_http(service, request, send)
             nursery.cancel_scope.cancel()
             return
-        asked = is_preflight(request.scope) and is_ours(self.app, request)
-        preflight = self.app.extensions[EXTENSION].origins.preflight(request.scope) if asked else None
-        if preflight is not None:
-            await answer_preflight(preflight, send)
-            nursery.cancel_scope.cancel()
-            return
+        if is_preflight(request.scope) and (is_ours(self.app, request) or redirects_to_ours(self.app, request)):
+            allowed = service.origins.preflight(request.scope)
+            if allowed is not None:
+                await answer_preflight(allowed, send)
+                nursery.cancel_scope.cancel()
+                return
+        if service.origins.lets_read(request.scope) and redirects_to_ours(self.app, request):
+            send = readable(service, request, send)
         with only_exceptions():
             await super().handle_request(nursery, request, send)
 

@@ -126,10 +126,11 @@ def socket_endpoint(rule: str, options: dict[str, Any]) -> str:
 def _channel_name(name: str, has_members: bool) -> str:
     """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
     try:
-        check_channel(presence_channel(name) if has_members else name)
+        if has_members:
+            presence_channel(name)
+        return check_channel(name)
     except ChannelNameError:
         abort(404)
-    return name
 
 
 async def _who(answer: Any, limits: Limits) -> Member | None:

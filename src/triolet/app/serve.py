@@ -26,7 +26,7 @@ from .admit import Admitted, Arrival, Way, admit, refused
 from .service import Service
 from .views import Decision, Refusal, find, with_root_path
 
-__all__ = ["Clients", "answer_poll", "answer_preflight", "serve_http", "serve_websocket"]
+__all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_http", "serve_websocket"]
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"
 
@@ -171,6 +171,17 @@ async def answer_preflight(headers: Headers, send: Send) -> None:
     """Tell a browser that a page of a listed origin may ask. No view is asked: a preflight brings no cookie."""
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+def readable(service: Service, request: Any, send: Send) -> Send:
+    """Return an ASGI ``send`` with which Quart answers so that a page of a listed origin can read it."""
+
+    async def send_readable(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": service.origins.answer(request.scope, [*message["headers"]])}
+        await send(message)
+
+    return send_readable
 
 
 def _subprotocol(offered: Iterable[str], decision: Decision) -> str | None:

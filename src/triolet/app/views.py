@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 import trio
 from quart import Response as QuartResponse
-from quart import current_app
+from quart import current_app, request
 from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import RequestRedirect
 
 from ..errors import where
 from ..hub import Policy
@@ -44,6 +45,7 @@ __all__ = [
     "is_ours",
     "mark",
     "only_exceptions",
+    "redirects_to_ours",
     "with_root_path",
 ]
 
@@ -51,6 +53,9 @@ logger = logging.getLogger("triolet")
 
 DECIDES = "decides_for_triolet"
 """The attribute that marks a view as a channel's or a socket's."""
+
+DECIDED = "triolet_said_yes"
+"""The attribute that marks a request of which a view has decided that it may follow."""
 
 SCRIPT = "triolet.static"
 """The endpoint of the browser's script."""
@@ -109,6 +114,7 @@ def is_marked(view: Any) -> bool:
 
 def decided(decision: Decision) -> Any:
     """Return an ordinary response, so that whatever looks at responses after a view works; it carries the decision."""
+    setattr(request._get_current_object(), DECIDED, True)  # type: ignore[attr-defined]  # as werkzeug's proxies have it
     response: Any = current_app.response_class(b"", mimetype="application/json")
     response.decision = decision
     return response
@@ -149,6 +155,20 @@ def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
     return rule.endpoint  # type: ignore[no-any-return]
 
 
+def redirects_to_ours(app: Any, request: Any) -> bool:
+    """Whether Quart redirects a GET of a request's URL (to add a slash, say) to one that Triolet answers."""
+    adapter = app.create_url_adapter(request)
+    try:
+        adapter.match(method="GET")
+    except RequestRedirect as redirect:
+        path = unquote(urlsplit(redirect.new_url).path).removeprefix(request.root_path)
+        with suppress(HTTPException):
+            return is_marked(app.view_functions.get(adapter.match(path, method="GET")[0]))
+    except HTTPException:
+        pass
+    return False
+
+
 async def ask_view(app: Any, request: Any) -> Decision | Refusal:
     """Ask the Quart view behind a request that was found, in a context of its own, which is gone when this returns.
 
@@ -162,11 +182,29 @@ async def ask_view(app: Any, request: Any) -> Decision | Refusal:
         return Refusal(500, [], b"")
     decision: Decision | None = getattr(response, "decision", None)
     headers = encode_headers(response.headers)
+    if decision is None and getattr(request, DECIDED, False) and response.status_code < 300:
+        logger.error("a view said yes, and something after it (after_request?) put another response in its place")
+        return Refusal(500, [], b"")
     if decision is None:
-        body = await response.get_data(as_text=False) if isinstance(response, QuartResponse) else response.get_data()
-        return Refusal(response.status_code, headers, body)
+        return Refusal(response.status_code, headers, await _body(response))
     kept = [(name, value) for name, value in headers if name not in _OWN_HEADERS]
     return msgspec.structs.replace(decision, headers=kept)
+
+
+async def _body(response: Any) -> bytes:
+    """A response's body; none where it cannot be read, as then its status still says the most.
+
+    Quart's own ``Response``, where it was given nothing or a generator, reads from it by asyncio, which is not there.
+    """
+    if response.status_code in (204, 304):
+        return b""
+    try:
+        with only_exceptions():
+            data = response.get_data()
+            return bytes(await data if isinstance(response, QuartResponse) else data)
+    except Exception as error:
+        logger.error("the body of a view's response is left out, it cannot be read: %s", where(error))
+        return b""
 
 
 @contextmanager

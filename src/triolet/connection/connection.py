@@ -169,7 +169,9 @@ class Connection:
             ConnectionEnded: the client is gone.
             LogError: the log cannot be read.
         """
-        check_channel(channel if member is None else presence_channel(channel))
+        if member is not None:
+            presence_channel(channel)
+        channel = check_channel(channel)
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)

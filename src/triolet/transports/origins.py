@@ -120,6 +120,10 @@ class Origins:
             headers = [(name, value) for name, value in headers if name.lower() not in said]
         return _varying([*headers, *ours])
 
+    def lets_read(self, scope: Scope) -> bool:
+        """Whether the page of a request may read its answer although it is of another origin."""
+        return bool(self._allowed(scope))
+
     def preflight(self, scope: Scope) -> Headers | None:
         """Return the headers that answer a preflight; None if the page may not ask: the app may let it."""
         allowed = self._allowed(scope)
