@@ -115,9 +115,11 @@ class Scripts:
         """Run a script, by its sha or its text. Raises ResponseError where it answers an error."""
         return self._runs[script](keys, args)
 
-    def _open(self, candidate: str) -> Data:
+    def _open(self, candidate: str, known: Sequence[Any] = ("", 0)) -> Data:
+        """``known`` is what the asker knows: an epoch, and how many hints there were in it at least."""
         data = self.data
-        if data.replid != self.replid or not data.epochs:
+        went_back = bool(data.epochs) and data.epoch == str(known[0]) and data.seq < int(known[1])
+        if data.replid != self.replid or not data.epochs or went_back:
             parent = data.epochs[-1] if data.epochs else ""
             data.epochs.append(candidate)
             data.replid = self.replid
@@ -128,7 +130,7 @@ class Scripts:
         return data
 
     def _look(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        data = self._open(str(args[0]))
+        data = self._open(str(args[0]), args[2:4])
         return [data.epoch.encode(), data.seq]
 
     def _probe(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -136,7 +138,7 @@ class Scripts:
         return 1
 
     def _append(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        data = self._open(str(args[0]))
+        data = self._open(str(args[0]), args[9:11])
         number, writer = int(args[3]), keys[1]
         before = data.writers.get(writer)
         if before is not None and before[0] == number:
@@ -146,7 +148,7 @@ class Scripts:
         now = float(args[1]) if args[1] else math.floor(self._clock() * 1_000_000) / 1_000_000
         results: list[Any] = []
         news: list[bytes] = []
-        at = 9
+        at = 11
         while at < len(args):
             name, count = str(args[at]), int(args[at + 1])
             drafts = [args[at + 2 + 3 * i : at + 5 + 3 * i] for i in range(count)]
@@ -200,7 +202,7 @@ class Scripts:
             if size > max_bytes and blobs:
                 break
             blobs.append(entry.blob)
-        return [data.epoch.encode(), data.seq, head, 1, upto, position, _array(blobs)]
+        return [data.epoch.encode(), data.seq, head, 1, upto, position, _array(blobs), position]
 
 
 def _good_upto(data: Data, channel: Channel, epoch: str) -> int:

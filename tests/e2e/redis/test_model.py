@@ -113,6 +113,10 @@ class Calls:
     def candidate(self) -> str:
         return f"epoch{self.chance.randrange(10**9)}"
 
+    def known(self) -> tuple[str, int]:
+        """What a process knows that asks: mostly less than there is, at times more, as after keys were put back."""
+        return self.chance.choice([("", 0), ("", 99), (self.both.epochs[-1], self.chance.choice([0, 0, 0, 9]))])
+
     async def append(self) -> None:
         chance = self.chance
         self.now += chance.choice([0, 0, 1, 7, 30])
@@ -128,7 +132,7 @@ class Calls:
             keep_seconds,
             keep_bytes,
         ]
-        args += ["PUBLISH", HINTS]
+        args += ["PUBLISH", HINTS, *self.known()]
         keys = [LOG, f"{{model:0}}:writer:{writer}"]
         for channel in chance.sample(CHANNELS, chance.choice([1, 1, 2])):
             drafts = chance.choice([1, 1, 2, 5])
@@ -151,7 +155,7 @@ class Calls:
         )
 
     async def look(self) -> None:
-        await self.both.call(LOOK, [LOG], self.candidate(), 1)
+        await self.both.call(LOOK, [LOG], self.candidate(), 1, *self.known())
 
     async def probe(self) -> None:
         await self.both.call(PROBE, ["{model:0}:probe"], "PUBLISH", HINTS)
