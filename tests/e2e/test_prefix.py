@@ -1,4 +1,4 @@
-"""An app below a path of nginx's, which passes that path on or takes it off: found, and followed by URLs of both forms."""
+"""An app below a path of nginx's, which passes it on or takes it off: found, and followed by URLs of both forms."""
 
 from __future__ import annotations
 
