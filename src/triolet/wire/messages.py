@@ -44,7 +44,7 @@ encode_message = _encoder.encode
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type"):
-    """What the server says besides events."""
+    """The messages of the server other than events."""
 
 
 class Open(Message, tag="open", frozen=True, omit_defaults=True):
@@ -56,7 +56,7 @@ class Open(Message, tag="open", frozen=True, omit_defaults=True):
 
 
 class Live(Message, tag="live", frozen=True):
-    """The client is up to date: what comes now comes as it happens."""
+    """The client is up to date: from now on events come as they are published."""
 
     channel: str
     cursor: str
@@ -73,7 +73,7 @@ class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
 
 
 class LagMessage(Message, tag="lag", frozen=True):
-    """The client is so many events behind, and what follows from it: ``block``, publishers wait for it."""
+    """The client is ``behind`` so many events, and its policy says ``step``: with ``block``, publishers wait for it."""
 
     channel: str
     behind: int
@@ -81,9 +81,12 @@ class LagMessage(Message, tag="lag", frozen=True):
 
 
 class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
-    """The server lives: its clock in ms since 1970, and how far this client has been sent each channel.
+    """The heartbeat.
 
-    ``stale``: the server cannot reach its log now, so there may be events that it does not know of.
+    Attributes:
+        time: the server's clock, in ms since 1970.
+        cursors: up to where this client was sent each channel.
+        stale: whether the server cannot reach its log now, so that there may be events that it does not know of.
     """
 
     time: int
@@ -92,7 +95,7 @@ class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
 
 
 class Bye(Message, tag="bye", frozen=True):
-    """The end of the stream, and after how many ms to come back (None: not by yourself)."""
+    """The end of the stream. ``retry`` says after how many ms to come back; None: not by itself."""
 
     code: int
     reason: str
@@ -100,13 +103,13 @@ class Bye(Message, tag="bye", frozen=True):
 
 
 class Refused(Message, tag="refused", frozen=True):
-    """A follow was refused. The same for a channel that is forbidden and one that is not there."""
+    """A follow was refused. It says the same of a channel that is forbidden and of one that does not exist."""
 
     url: str
 
 
 class AppMessage(Message, tag="message", frozen=True):
-    """The app's own ``conn.send``. ``data`` is JSON already."""
+    """A message of the app's own, from ``conn.send``. ``data`` is JSON already."""
 
     data: msgspec.Raw
 
@@ -135,17 +138,17 @@ def encode_event(event: Event) -> bytes:
 
 
 def gap_fields(channel: str, gap: Gap) -> GapMessage:
-    """Put a gap into words."""
+    """Return the message that tells a client of a gap."""
     return GapMessage(channel, str(gap.after), str(gap.to), gap.missed, gap.reason)
 
 
 def say_bye(closing: Closing, retry: int | None) -> Bye:
-    """Say goodbye for a closing, with the client's own time to come back."""
+    """Return the goodbye for a closing, with the client's own time to come back, in ms."""
     return Bye(closing.code, closing.reason, retry)
 
 
 class ClientMessage(msgspec.Struct, frozen=True, tag_field="type"):
-    """What a client says up a WebSocket."""
+    """The messages of a client on a WebSocket."""
 
 
 class Follow(ClientMessage, tag="follow", frozen=True):
@@ -155,7 +158,11 @@ class Follow(ClientMessage, tag="follow", frozen=True):
     after: str | int | None = None
 
     def cursor(self) -> Cursor | None:
-        """The cursor to go on from. Raises CursorError."""
+        """Return the cursor to go on from; None is "from now".
+
+        Raises:
+            CursorError: the client's fault; ``after`` is no cursor.
+        """
         return None if self.after is None else Cursor.parse(str(self.after))
 
 
@@ -166,7 +173,7 @@ class Unfollow(ClientMessage, tag="unfollow", frozen=True):
 
 
 class Ack(ClientMessage, tag="ack", frozen=True):
-    """The client has applied everything up to a cursor. Nothing depends on it; it shows how fresh clients are."""
+    """The client has applied all events up to a cursor. Only a histogram of their age depends on it."""
 
     channel: str
     cursor: str
@@ -182,15 +189,21 @@ _client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-"""One deeper, or one (255 is -1 as a signed byte) less deep."""
+"""Turns an opening bracket into 1 and a closing one into 255, which as a signed byte is -1."""
 
 
 def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
     """Read a client's message.
 
+    Args:
+        text: the message. Its size is bounded by the caller.
+        depth: how deep arrays and objects may be nested.
+
     Raises:
-        RemoteError: it is no JSON of a known shape, or nested deeper than ``depth``.
+        RemoteError: the client's fault; it is no JSON of a known shape, or nested deeper than ``depth``.
     """
+    # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
+    # is left out of the error, for it may quote what the client sent.
     try:
         said: Follow | Unfollow | Incoming | Ack = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
@@ -206,7 +219,7 @@ def _nesting_exceeds(raw: bytes, depth: int) -> bool:
     Only for what is JSON: in a text whose strings do not end, looking for their ends would take time in the square
     of its length.
     """
-    if raw.count(b"[") + raw.count(b"{") <= depth:
+    if raw.count(b"[") + raw.count(b"{") <= depth:  # nearly every message: two counts in C
         return False
     steps = array("b", _STRING.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS))
     return max(accumulate(steps), default=0) > depth
