@@ -25,7 +25,7 @@ class Upgrade(NamedTuple):
     subprotocols: tuple[str, ...]
     """Subprotocols in the order of the client's preference. What is no token of ASCII is left out."""
     deflate: bytes | None = None
-    """The ``Sec-WebSocket-Extensions`` that agrees on permessage-deflate; None if no offer of the client can be kept."""
+    """The ``Sec-WebSocket-Extensions`` that agrees on permessage-deflate; None if no offer can be kept."""
 
 
 def upgrade(headers: Sequence[tuple[bytes, bytes]], *, method: bytes, http_version: bytes) -> Upgrade | None:
