@@ -141,8 +141,8 @@ class TlsOutlet(DirectOutlet):
 class TlsStream(ClientStream):
     """A client's stream through TLS, the server's side.
 
-    It may end without ``close_notify`` (as is usual with HTTPS), and that is an end like any other: HTTP and WebSocket say by
-    themselves where a message ends. A write may be cancelled without harm, as on any :class:`ClientStream`.
+    It may end without ``close_notify`` (as is usual with HTTPS), and that is an end like any other: HTTP and WebSocket
+    say by themselves where a message ends. A write may be cancelled without harm, as on any :class:`ClientStream`.
 
     Args:
         link: the client's socket.

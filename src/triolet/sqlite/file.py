@@ -1,4 +1,4 @@
-"""The file of a SqliteLog: its tables, opening it, reading from it. Runs in a connection's worker thread.
+"""The file of a SqliteLog: its tables, how it is opened and read. All of it runs in a connection's worker thread.
 
 One row of ``channels`` says what a channel is: ``head`` (offset of the newest event ever), ``oldest`` (of the
 oldest row still there), ``total`` and ``dropped`` (bytes of data ever appended, and of those before
@@ -63,6 +63,9 @@ CREATE UNIQUE INDEX events_by_dedupe ON events(channel, dedupe) WHERE dedupe IS 
 """
 
 _FIND_HEAD: Final = "SELECT head FROM channels WHERE name = ?"
+# The second column is the oldest event that the limits keep; rows before it may not have been deleted yet. The third is
+# the page, if there is an event right behind the position; its bound in bytes needs no sum, because each row knows the
+# bytes before it.
 _READ: Final = """
 SELECT
     c.head,
@@ -89,11 +92,21 @@ _decode_rows = msgspec.json.Decoder(list[tuple[int, str, str, str | None, float]
 
 
 def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str) -> str:
-    """Make a log of an empty file, and return the epoch.
+    """Make a log of an empty file, or open the one that is there, and return its epoch.
 
     A machine that lost power may have taken acknowledged events along, where ``synchronous`` is normal. The
     next events would get the offsets of the lost ones, and a client that had seen those would miss them
     without a word. So a log that was being written when another boot ended begins a new epoch.
+
+    Args:
+        db: the connection.
+        path: the file's path, for messages.
+        synchronous: ``normal`` or ``full``.
+        boot: names this life of the machine; empty if the system does not say.
+
+    Raises:
+        LogBroken: the store's fault; the file is not a log, or one of another version.
+        LogError: the store's fault; the file system does not support SQLite's WAL.
     """
     _check_form(db, path)
     if db.pragma("journal_mode", "wal") != "wal":
@@ -106,7 +119,7 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str) -> str:
             db.execute(_TABLES)
             db.execute("INSERT INTO log VALUES (?, '')", (_new_epoch(),))
             db.pragma("application_id", APPLICATION_ID)
-        if form != FORM:
+        if form != FORM:  # a new file, or one of form 1
             db.execute(CHANGES_TABLE)
             db.pragma("user_version", FORM)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
@@ -117,9 +130,10 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str) -> str:
 
 
 def _check_form(db: apsw.Connection, path: str) -> None:
-    """Refuse a file that is not ours before anything in it is changed."""
+    """Refuse a file that is not a log of this version, before anything in it is changed."""
     mark, form = db.pragma("application_id"), db.pragma("user_version")
     ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema")
+    # An empty file is taken as ours: it has neither a mark nor a form nor a table.
     if (mark or form or tables) and mark != APPLICATION_ID:
         raise LogBroken(f"{path} is a database of something else, not a log; choose another file")
     if form not in (0, 1, FORM):
@@ -127,7 +141,7 @@ def _check_form(db: apsw.Connection, path: str) -> None:
 
 
 def mark_clean(db: apsw.Connection) -> None:
-    """Say that no acknowledged event can be lost any more, whatever becomes of the machine.
+    """Mark the file as clean: no acknowledged event can be lost any more, whatever becomes of the machine.
 
     Nothing must be synced before it: SQLite recovers a WAL up to some point, so where this mark is left, all
     that was written before it is left too.
@@ -174,8 +188,18 @@ def read_page(
 ) -> Page:
     """Read what EventLog.read returns, all of it from one state of the file.
 
-    One statement looks up the head, the oldest event kept, and the page after a position. Where it shows that
-    the page must begin elsewhere, it is asked again.
+    One statement looks up the head, the oldest event kept, and the page after a position. If it shows that the page
+    must begin elsewhere, it is asked again.
+
+    Args:
+        db: the connection.
+        channel: the channel's name.
+        after: the client's cursor.
+        limit: most events.
+        max_bytes: most bytes of their data, but one event at least.
+        epoch: the log's epoch.
+        now: the time by which events are too old, in seconds since 1970.
+        limits: retention.
     """
     position = after.offset if after.epoch in ("", epoch) else 0
     bindings: dict[str, Any] = {
@@ -190,14 +214,16 @@ def read_page(
         rows = db.execute(_READ, bindings | {"position": position})
         head, oldest, page = next(rows, (0, 1, "[]"))
         wanted, gap = resume(after, epoch, oldest, head)
+        # One statement sees one state of the file. A second one may see the next state, in which retention has gone on;
+        # so its answer is looked at in the same way, until both agree.
         if wanted == position:
             return Page(events_of(epoch, channel, page), gap, Cursor(epoch, head))
         position = wanted
 
 
 def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:
-    """Make events of a JSON array of ``[offset, name, json, key, at]``, in the order of their offsets."""
-    # SQLite promises no order inside of an array; it costs more to ask it for one.
+    """Return the events of a JSON array of ``[offset, name, json, key, at]``, in the order of their offsets."""
+    # SQLite promises no order within such an array, and to ask it for one costs more than to sort here.
     return tuple(
         [
             Event(Cursor(epoch, offset), channel, name, json.encode(), key, at)
@@ -207,7 +233,7 @@ def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:
 
 
 def translate(error: apsw.Error, path: str) -> LogError:
-    """Say in our terms what SQLite reports, and what to do about it."""
+    """Return the LogError for what SQLite reports, with a message that says what to do about it."""
     code = getattr(error, "extendedresult", 0)
     if isinstance(error, apsw.FullError) or code == apsw.SQLITE_IOERR_SHMSIZE:
         return LogFull(f"{path}: no room left on the disk; nothing was stored")

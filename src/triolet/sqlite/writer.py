@@ -65,21 +65,21 @@ ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, t
 
 
 class Append(NamedTuple):
-    """What one caller wants stored: all of it or none."""
+    """The drafts of one call of ``append``: all of them are stored, or none."""
 
     channel: str
     drafts: Sequence[Draft]
 
 
 class Stored(NamedTuple):
-    """What became of it: its events, and those of them that are new."""
+    """What became of an append: one event for each draft, and those of them that are new."""
 
     events: list[Event]
     new: list[Event]
 
 
 class Written(NamedTuple):
-    """What became of a group: in order, and which changes it is of those that all processes count."""
+    """What became of a group of appends, in order, and the numbers of its first and last change."""
 
     stored: list[Stored]
     first: int
@@ -87,13 +87,14 @@ class Written(NamedTuple):
 
 
 class Writer:
-    """Write transactions of one epoch. Offsets come from the file, never from a counter here.
+    """Writes the transactions of one epoch. Offsets come from the file, never from a counter here: another process may
+    append to it as well.
 
     Args:
-        path: of the file, whose watchers are told.
-        epoch: the log's.
+        path: the file's path; processes that watch it are told.
+        epoch: the log's epoch.
         boot: marks the file as not safe from a loss of power; empty where every commit is synced.
-        limits: what is kept.
+        limits: retention.
     """
 
     def __init__(self, path: str, epoch: str, boot: str, limits: Limits) -> None:
@@ -104,9 +105,16 @@ class Writer:
         self._next_sweep = 0.0
 
     def write(self, db: apsw.Connection, appends: Sequence[Append], now: float) -> Written:
-        """Store all appends in one transaction, and delete what the limits no longer keep."""
+        """Store all appends in one transaction, and delete what the limits no longer keep.
+
+        Args:
+            db: the connection.
+            appends: the group.
+            now: when the events are published, in seconds since 1970.
+        """
         with transaction(db):
             batch = _Batch(db, self._epoch, now, appends)
+            # In the same transaction as the events: should the power fail now, the mark is there if they are.
             if self._boot and batch.unsynced_boot != self._boot:
                 db.execute(_MARK_UNSYNCED, (self._boot,))
             stored = [batch.place(append) for append in appends]
@@ -120,7 +128,7 @@ class Writer:
             _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
             if now >= self._next_sweep and pruning.sweep():
                 self._next_sweep = now + self._limits.keep_seconds / SWEEPS
-        if changes:
+        if changes:  # behind the commit: another process that looks when it hears the bell must see it
             ring(self._path)
         return Written(stored, batch.last_change + 1, batch.last_change + len(changes))
 
@@ -150,6 +158,7 @@ class _Batch:
         self._epoch = epoch
         self._now = now
         self.rows: list[tuple[int, int, int, float, str, str | None, str | None, bytes]] = []
+        # All that the transaction has to know is asked in one statement: a step lets go of the GIL (see file.py).
         names = {append.channel: None for append in appends}
         ((self.unsynced_boot, last_id, self.last_change, known),) = db.execute(_FIND, (_encode(list(names)).decode(),))
         self.channels = {channel.name: channel for channel in _decode_channels(known)}
@@ -161,7 +170,7 @@ class _Batch:
         self._first = self._find_repeated(db, appends)
 
     def changes(self) -> list[tuple[int, int, int, int]]:
-        """The rows that tell other processes what was placed."""
+        """Return the rows that tell other processes what was appended."""
         grown = [channel for channel in self.channels.values() if channel.head > self._heads[channel.id]]
         return [
             (number, channel.id, self._heads[channel.id] + 1, channel.head)
@@ -169,7 +178,7 @@ class _Batch:
         ]
 
     def _find_repeated(self, db: apsw.Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
-        """Look up those drafts' ``dedupe`` keys that the channels remember."""
+        """Return the events that the channels remember for the drafts' ``dedupe`` keys, by channel and key."""
         wanted = [
             (self.channels[append.channel].id, draft.dedupe)
             for append in appends
@@ -186,7 +195,7 @@ class _Batch:
         }
 
     def place(self, append: Append) -> Stored:
-        """Give drafts their offsets; of a repeated ``dedupe``, take the first event."""
+        """Give drafts their offsets. For a repeated ``dedupe``, take the first event."""
         channel = self.channels[append.channel]
         stored = Stored([], [])
         for draft in append.drafts:
@@ -205,13 +214,13 @@ class _Batch:
         if channel.oldest_at is None:
             channel.oldest_at = now
         event = Event(Cursor(self._epoch, channel.head), channel.name, name, json, key, now)
-        if dedupe is not None:
+        if dedupe is not None:  # a repeat may stand in this same group
             self._first[channel.name, dedupe] = event
         return event
 
 
 class _Pruning:
-    """Delete what the limits do not keep, at most ``budget`` rows in one transaction."""
+    """Deletes what the limits do not keep, at most ``budget`` rows in one transaction."""
 
     def __init__(self, db: apsw.Connection, limits: Limits, now: float, budget: int) -> None:
         self._db = db
@@ -220,13 +229,13 @@ class _Pruning:
         self._budget = budget
 
     def prune_large(self, channels: Iterable[_Channel]) -> None:
-        """Prune channels that hold so much too much that deleting it is worth the statements."""
+        """Prune the channels that hold enough too much that deleting it is worth the statements."""
         for channel in channels:
             if self._is_large(channel):
                 self._prune(channel)
 
     def sweep(self) -> bool:
-        """Prune channels whose oldest event is too old. Return whether these were all."""
+        """Prune channels that have an event that is too old, and return whether these were all."""
         ((found,),) = self._db.execute(_FIND_AGED, (self._too_old, SWEEP_CHANNELS))
         aged = _decode_channels(found)
         for channel in aged:
@@ -254,7 +263,8 @@ class _Pruning:
     def _first_kept(self, channel: _Channel, end: int) -> tuple[int, float, int] | None:
         """Find offset, time and ``before`` of the first row before ``end`` that the limits keep.
 
-        Of the limit in bytes, the newest event is excepted. What is read here is deleted, but for one row.
+        The newest event is kept whatever its size. All rows that are read here are deleted, but one: so to look costs
+        no more than to delete.
         """
         start = max(channel.oldest, channel.head - int(self._limits.keep_events) + 1)
         too_much = channel.total - self._limits.keep_bytes
