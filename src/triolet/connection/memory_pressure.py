@@ -67,7 +67,7 @@ def furthest_behind(connections: Iterable[Connection], wanted: int) -> list[Conn
 
 
 def held(conn: Connection) -> int:
-    """All bytes that are held for one client."""
+    """Return all bytes that are held for one client."""
     return conn.holding.bytes + conn.outlet.pending
 
 

@@ -147,7 +147,7 @@ class Pump:
                 logger.error("the log was asked for what the tail has lost, and failed: %s", where(error))
                 await trio.sleep(RETRY_SECONDS)
 
-    # --- to whom it is written
+    # --- writing it to the live followers
 
     async def _round(self, audience: Audience, published_at: float) -> None:
         """Write what is new in a window to all live followers.

@@ -73,7 +73,7 @@ def follower_lag(follower: Follower, rate: ChannelRate, limits: Limits, now: flo
     channel's rate. Retention passes it when so many more events have come that its next one is dropped, or when that
     one has become too old, whichever comes first.
     """
-    # The log is not asked: this is done for many followers at once, by an operator who may look every few seconds.
+    # The log is not asked: this is done for many followers at once, and metrics may be looked at every few seconds.
     events = follower.events_behind
     if not events:
         return FollowerLag(0, 0.0, math.inf)

@@ -65,7 +65,7 @@ class Statistics:
 
     @property
     def long_poll_timeout_ratio(self) -> float:
-        """The part of the long polls that were answered without an event, because their time was over; 0 before any."""
+        """Part of the long polls that were answered without an event because their time was over; 0 before any."""
         answered: Mapping[str, int] = self.counts.long_polls
         return answered["timeout"] / max(1, sum(answered.values()))
 

@@ -190,6 +190,7 @@ class Lane:
             size += first.size
             if batch.channels and (drafts > BATCH_DRAFTS or size > BATCH_BYTES):
                 break
+            # By channel, so that the script looks each of them up once. The order within a channel stays.
             batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
             batch.size += first.size
         return batch
@@ -200,6 +201,7 @@ class Lane:
             if not self._waiting and self._unsettled is None:
                 await self._work.park()
             await trio.sleep(PATIENCE_SECONDS)
+            # Not while there is a connection: what is sent over one has a deadline of its own, that of the answer.
             if self._partition.connection is None:
                 self._expire(trio.current_time())
 
@@ -210,6 +212,7 @@ class Lane:
             error = LogUncertain(f"{away}: this may be stored") if sent else LogAway(f"{away}: this is not stored")
             if not self._unsettled.expire(now, error):
                 self._unsettled = None
+        # They wait in the order in which they came, and each for as long: so the first are over first.
         while self._waiting and self._waiting[0].give_up_at <= now:
             self._waiting.popleft().fail(LogAway(f"{away}: this is not stored"))
 

@@ -93,6 +93,7 @@ class RedisLog(EventLog):
                             await self._finish()
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
+                    # First the callers are told, for they wait in tasks of their own, which nothing here cancels.
                     self._is_ending = True
                     for lane in self._lanes:
                         lane.end()

@@ -264,7 +264,7 @@ class Partition:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_it_breaks, self._listen)
             try:
-                if not self.epoch:
+                if not self.epoch:  # once: opening the log is the time to find out
                     await self._probe(connection)
                 await self._look(connection, candidate)
             except (RedisError, *AWAY) as error:
@@ -284,6 +284,7 @@ class Partition:
                 if message[0] in (b"message", b"smessage"):
                     self._take(message[2])
                 elif message[0] in (b"unsubscribe", b"sunsubscribe"):
+                    # As a cluster does when the slot moves to another node: hints would come no more, without an error.
                     raise RedisConnectionError("the server has ended the subscription")
 
     def _take(self, payload: bytes) -> None:
@@ -320,6 +321,7 @@ class Partition:
 
     def _lose(self, epoch: str, seq: int) -> None:
         """Tell the tail of a loss: what was appended up to a hint is in the log, and was not heard."""
+        # The numbers are set before the tail is told: a listener asks the log at once, and what comes next must fit.
         self.epoch, self._seq = epoch, seq
         self._tail.lose()
         self._heard.unpark_all()
@@ -337,7 +339,7 @@ class Partition:
 
     def _went_away(self) -> None:
         self.connection = None
-        if self._away_since == -math.inf:
+        if self._away_since == -math.inf:  # one line in the log, and not one for each attempt
             self._away_since = trio.current_time()
             logger.warning("%s is away: %s", self._address, self._trouble)
 

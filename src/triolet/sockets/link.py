@@ -35,10 +35,10 @@ class Link(Protocol):
     another OSError if the peer is gone."""
 
     def getpeername(self) -> Any:
-        """The client's address, as ``socket.getpeername`` gives it."""
+        """Return the client's address, as ``socket.getpeername`` gives it."""
 
     def getsockname(self) -> Any:
-        """The server's address, as ``socket.getsockname`` gives it."""
+        """Return the server's address, as ``socket.getsockname`` gives it."""
 
     async def wait_writable(self) -> None:
         """Wait until ``send`` will take something. One task at a time may wait.

@@ -66,7 +66,7 @@ class Control:
         return cls(ours), theirs
 
     def say(self, what: bytes, text: bytes = b"", place: int = 0, listeners: Sequence[socket.socket] = ()) -> None:
-        """Send a message. It is lost if the other side does not read, or has ended; the end is heard by :meth:`hear`."""
+        """Send a message. It is lost if the other side does not read, or has ended; :meth:`hear` hears that end."""
         # Never waits: a worker that does not read must not hold up its supervisor, which has others to see to.
         with suppress(OSError):
             descriptors = [listener.fileno() for listener in listeners]
