@@ -32,7 +32,8 @@ class Budget:
     Attributes:
         held: bytes that are held now.
         peak: the most that ever were.
-        on_over: called, from wherever the bytes came, when they are more than the ceiling. It must only set a flag.
+        on_over: called when more bytes are held than the ceiling, in the midst of the call that held them. It must not
+            wait, and should only set a flag.
     """
 
     __slots__ = ("ceiling", "held", "on_over", "peak")

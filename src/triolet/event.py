@@ -141,7 +141,7 @@ class Gap(msgspec.Struct, frozen=True):
     Attributes:
         after: the cursor that the client had. On the wire it is called ``from``.
         to: the cursor that its stream goes on from: the next event it gets is the one after this.
-        missed: how many events lie between them; None where nobody can know.
+        missed: how many events lie between them; None where that cannot be known.
         reason: one of the following. ``expired``: retention dropped them. ``epoch``: the log was lost and begun again.
             ``future``: the cursor lies past the end of the log, because its end was lost or the cursor was made up.
             ``skipped``: a policy jumped over them. ``conflated``: a policy left out ``missed`` events of those up to

@@ -16,20 +16,20 @@ __all__ = ["beat"]
 
 LOOKS = 40
 """Moments in half of ``limits.beat_seconds`` at which heartbeats look: every quarter of a second. One for each
-connection would cost more in passes of the scheduler than all the beats."""
+connection would cost more in passes of the scheduler than all the heartbeats."""
 
 
 async def beat(conn: Connection, *, pings: bool = False) -> None:
     """Send heartbeats until the connection ends, so that its client hears something every ``limits.beat_seconds``.
 
     It looks twice in that time, at one of :data:`LOOKS` moments that was drawn: clients that connected together, or
-    heard the same event, do not all beat together, and those that do share one wake-up of the process. A client that
-    was sent something since the last look needs no beat now, but the next time. A beat carries how far the client was
-    sent each channel, so one that saw no event for an hour still comes back to the right place. A WebSocket is pinged
-    besides, whatever it was sent: its answer shows that it is there.
+    heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the process.
+    A client that was sent something since the last look needs no heartbeat now, but the next time. It says how far the
+    client was sent each channel, so one that saw no event for an hour still comes back to the right place. A WebSocket
+    is pinged besides, whatever it was sent: its answer shows that it is there.
 
-    Where the outlet is full a beat is left out: the writer watches that client. One whose outlet buffers is watched
-    here: it may wait for long before it is full.
+    If the outlet is full the heartbeat is left out: the writer watches that client. A client whose outlet buffers is
+    watched here: it may wait for long before it is full.
 
     Args:
         conn: the connection.
@@ -43,13 +43,13 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
     # those that share one together.
     step = conn.limits.beat_seconds / (2 * LOOKS)
     look = int(conn.history.opened_at / step) + 1 + conn.context.random.randrange(2 * LOOKS)
-    sent: int | None = None  # as it was at the last look; the first beat is never left out
+    sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
     while True:
         due = look * step
         await conn.context.timer.until(min(due, _silent_at(conn, pings), _stalled_at(conn)))
         # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
-        # have gone on. Nobody has to wake it for that.
+        # have gone on. Neither has to wake this task for that.
         now = trio.current_time()
         if now >= _silent_at(conn, pings):
             conn.end(SILENT)

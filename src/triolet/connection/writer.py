@@ -114,7 +114,7 @@ async def advance(conn: Connection, follower: Follower) -> None:
     """
     try:
         reading = await conn.context.hub.read(follower)
-    except LogAway:  # the client is told in beats, and goes on from its cursor when the log is back
+    except LogAway:  # the client is told in heartbeats, and goes on from its cursor when the log is back
         await trio.sleep(AWAY_SECONDS)
         return
     except LogError:

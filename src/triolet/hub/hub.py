@@ -126,7 +126,7 @@ class Hub:
 
         Raises:
             LogError: the store's fault; nothing was stored.
-            LogUncertain: the store went away; nobody knows. A repeat with the same ``dedupe`` is safe.
+            LogUncertain: the store went away; the events may be stored. A repeat with the same ``dedupe`` is safe.
 
         Cancellation: all were stored and announced, or none; which of them is not known.
         """
@@ -207,7 +207,7 @@ class Hub:
 
     @property
     def stale(self) -> bool:
-        """Whether the log is away, so that there may be events that nobody here knows of."""
+        """Whether the log is unavailable, so that there may be events that are not known in this process."""
         return self._log.stale
 
     @property

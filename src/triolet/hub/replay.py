@@ -45,7 +45,7 @@ class Replay:
     There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those that
     need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served.
 
-    Bounds: ``limits.replay_bytes`` of pages, kept while anybody catches up.
+    Bounds: ``limits.replay_bytes`` of pages, kept while any follower catches up.
 
     Args:
         hold: is told how many bytes more (or less) are held here.

@@ -59,7 +59,7 @@ class EventLog(ABC):
 
         Raises:
             LogError: the store's fault; nothing was stored, and nothing will be announced.
-            LogUncertain: the store went away; nobody knows. A repeat with the same ``dedupe`` is safe.
+            LogUncertain: the store went away; the events may be stored. A repeat with the same ``dedupe`` is safe.
 
         Cancellation: all were stored and announced, or none; which of the two is not known.
         """

@@ -26,8 +26,8 @@ SWEEP_CHANNELS: Final = 64
 """Most channels looked at in one step of the sweep, so that a step stays well under a millisecond."""
 
 SWEEPS: Final = 8
-"""Passes of the sweep over all channels in ``limits.keep_seconds``: what nobody reads or appends to outlives
-its age by at most this part of it, as long as anything is appended anywhere."""
+"""Passes of the sweep over all channels in ``limits.keep_seconds``: events of a channel that is neither read nor
+appended to outlive their age by at most this part of it, as long as anything is appended anywhere."""
 
 
 class MemoryLog(EventLog):

@@ -23,7 +23,8 @@ from .url import RedisAddress
 __all__ = ["Lane"]
 
 BATCH_DRAFTS: Final = 512
-"""Most drafts in one batch (an append of more has one of its own). Redis answers nobody else meanwhile: some 3 ms."""
+"""Most drafts in one batch (an append of more has one of its own). Redis answers no other client meanwhile: some 3 ms.
+"""
 
 BATCH_BYTES: Final = 1 << 20
 """Most bytes of their data."""
@@ -274,7 +275,7 @@ class _Batch:
                 start += len(member.drafts)
 
     def fail(self, error: Exception) -> None:
-        """Fail all its appends: nothing of it is stored, or nobody knows."""
+        """Fail all its appends: nothing of it is stored, or it is not known."""
         for members in self.channels.values():
             for member in members:
                 member.fail(error)

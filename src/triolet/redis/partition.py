@@ -227,7 +227,7 @@ class Partition:
             except RedisError as error:
                 raise translate(error, self._address) from error
             if answer[0].decode() != self.epoch and connection is self.connection:
-                self._lose(answer[0].decode(), answer[1])  # nobody is to read of an epoch that the tail has not told
+                self._lose(answer[0].decode(), answer[1])  # no reader may see an epoch before the tail has told of it
             return answer
 
     async def hear(self, epoch: str, seq: int) -> None:
@@ -321,7 +321,6 @@ class Partition:
 
     def _lose(self, epoch: str, seq: int) -> None:
         """Tell the tail of a loss: what was appended up to a hint is in the log, and was not heard."""
-        # The numbers are set before the tail is told: a listener asks the log at once, and what comes next must fit.
         self.epoch, self._seq = epoch, seq
         self._tail.lose()
         self._heard.unpark_all()

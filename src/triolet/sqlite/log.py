@@ -297,7 +297,7 @@ class SqliteLog(EventLog):
             boot = _boot_id()
             job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot)
             self._epoch = await self._write_thread.run(job)
-            # Before anybody can listen: the tail tells of what is committed from now on, and of nothing before.
+            # Before there are listeners: the tail tells of what is committed from now on, and of nothing before.
             self._seen = await self._write_thread.run(last_change)
             self._writer = Writer(self._path, self._epoch, boot if self._synchronous == "normal" else "", self._limits)
             self._is_ending = False

@@ -24,7 +24,7 @@ SWEEP_CHANNELS: Final = 16
 """Channels that a transaction may prune although nothing is appended to them."""
 
 SWEEPS: Final = 64
-"""Looks for channels that nobody appends to and that have grown old, in ``limits.keep_seconds``."""
+"""Looks, in ``limits.keep_seconds``, for channels that have grown old without being appended to."""
 
 CHUNKS: Final = (64, 16, 4, 1)
 """Rows that one INSERT takes: few steps for any number of rows, and few statements to keep prepared."""
