@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["Budget", "BudgetStatistics"]
 
 NEAR = 0.9
-"""The part of the ceiling from which on nobody new is let in."""
+"""Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,19 @@ class BudgetStatistics:
 
 
 class Budget:
-    """Counts bytes that are held for clients. Whoever holds some says so here, and again when they are gone.
+    """Counts bytes that are held for clients. Each part that holds some says so here, and again when they are gone.
 
-    It never fails: what a kernel left of a batch is there, whatever the ceiling. When more is held past it,
-    :attr:`on_over` is called, and who is furthest behind is given up until it holds again.
+    It never fails: what a kernel left of a batch is there, whatever the ceiling. When more is held than that,
+    :attr:`on_over` is called, and the clients furthest behind are given up until it is less again (load shedding).
 
     Args:
-        ceiling: bytes.
+        ceiling: bytes that may be held.
+
+    Attributes:
+        held: bytes that are held now.
+        peak: the most that ever were.
+        on_over: called when more bytes are held than the ceiling, in the midst of the call that held them. It must not
+            wait, and should only set a flag.
     """
 
     __slots__ = ("ceiling", "held", "on_over", "peak")
@@ -39,7 +45,7 @@ class Budget:
         self.on_over: Callable[[], None] = _nobody_watches
 
     def hold(self, more: int) -> None:
-        """Hold so many bytes more; less, where it is below 0."""
+        """Count ``more`` bytes as held; fewer if it is below 0."""
         self.held += more
         if self.held > self.peak:
             self.peak = self.held
@@ -48,23 +54,23 @@ class Budget:
 
     @property
     def near_bytes(self) -> int:
-        """From how many bytes on nobody new is let in."""
+        """Bytes from which on no new client is let in."""
         return int(self.ceiling * NEAR)
 
     @property
     def near(self) -> bool:
-        """Whether the ceiling is so near that nobody new is let in."""
+        """Whether so much is held that no new client is let in."""
         return self.held >= self.near_bytes
 
     @property
     def over(self) -> bool:
-        """Whether more is held than may be."""
+        """Whether more is held than the ceiling."""
         return self.held > self.ceiling
 
     def statistics(self) -> BudgetStatistics:
-        """What is held now."""
+        """Return what is held now, frozen."""
         return BudgetStatistics(self.held, self.peak, self.ceiling)
 
 
 def _nobody_watches() -> None:
-    """Until somebody does."""
+    """Do nothing: the app is not served yet, so nothing sheds load."""

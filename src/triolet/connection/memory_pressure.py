@@ -1,4 +1,4 @@
-"""Load shedding: past the memory ceiling the clients furthest behind are given up, until well below it again."""
+"""Load shedding: above the memory ceiling the clients furthest behind are given up, until well below it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ logger = logging.getLogger("triolet.connection")
 
 
 async def relieve(context: Context) -> None:
-    """Watch the memory budget while the app is served. A client that is given up comes back from its cursor."""
+    """Shed load while the app is served, whenever the memory budget is exceeded. A client that is given up comes back
+    from its cursor.
+
+    Cancellation: nothing is lost; the budget is not watched any more.
+    """
+    # A task of its own, and not done in `Budget.hold`, which is called in the midst of other work (of a round, say).
     budget = context.budget
     over = trio.Event()
 
@@ -27,7 +32,7 @@ async def relieve(context: Context) -> None:
     budget.on_over = wake
     while True:
         await over.wait()
-        over = trio.Event()
+        over = trio.Event()  # before the sleep below: bytes that are held meanwhile set it again
         given_up = shed(context)
         if given_up or budget.near:
             logger.warning(
@@ -39,9 +44,9 @@ async def relieve(context: Context) -> None:
 
 
 def shed(context: Context) -> int:
-    """Empty the windows, then give up connections, until less is held than keeps new clients out. Returns how many."""
+    """Empty the windows, then give up connections, until new clients could be let in again. Return how many."""
     budget = context.budget
-    context.hub.shrink()
+    context.hub.shrink()  # first, because it costs no client anything: the log has those events too
     given_up = 0
     for conn in furthest_behind(context.registry.open.values(), budget.held - budget.near_bytes):
         if not budget.near:
@@ -62,15 +67,15 @@ def furthest_behind(connections: Iterable[Connection], wanted: int) -> list[Conn
 
 
 def held(conn: Connection) -> int:
-    """All bytes that are held for one client."""
+    """Return all bytes that are held for one client."""
     return conn.holding.bytes + conn.outlet.pending
 
 
 def give_up(conn: Connection) -> None:
-    """End a connection and have its bytes back at once. A client that takes nothing can be told nothing."""
+    """End a connection, and have its bytes back at once. A client that takes nothing can be told nothing."""
     conn.end(OVERLOADED)
     conn.holding.give_back()
-    if conn.outlet.pending:
+    if conn.outlet.pending:  # else there is room for a goodbye, which tells the client when to come back
         conn.outlet.abort()
 
 
