@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from ..budget import Budget
+from ..budget import Account, Budget
 from ..errors import where
 from ..limits import Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
@@ -41,7 +41,8 @@ class Inbox:
     told again and again; and a message counts until whoever took it has used it up.
 
     Bounds: whoever puts stops when it is :attr:`full`, so it holds ``limits.inbox_bytes`` and
-    ``limits.inbox_messages``, and one message more.
+    ``limits.inbox_messages``, and one message more. What was taken of a request's body is counted until the app has
+    returned, since most apps gather it.
 
     Attributes:
         scope: what the app runs in.
@@ -49,10 +50,23 @@ class Inbox:
             until then they count as if they still waited here.
     """
 
-    __slots__ = ("_channel", "_closed", "_ended", "_goodbye_seconds", "_on_room", "_taken", "scope", "tracked")
+    __slots__ = (
+        "_body",
+        "_channel",
+        "_closed",
+        "_ended",
+        "_goodbye_seconds",
+        "_hold",
+        "_on_room",
+        "_taken",
+        "scope",
+        "tracked",
+    )
 
-    def __init__(self, limits: Limits, on_room: Callable[[], None], budget: Budget) -> None:
+    def __init__(self, limits: Limits, on_room: Callable[[], None], budget: Budget | Account) -> None:
         self._channel = BoundedChannel[Message](limits.inbox_messages, limits.inbox_bytes, budget.hold, on_room)
+        self._hold = budget.hold
+        self._body = 0
         self._on_room = on_room
         self._goodbye_seconds = limits.goodbye_seconds
         self._taken: deque[int] = deque()  # sizes of the messages that were taken and are not used up, oldest first
@@ -75,8 +89,7 @@ class Inbox:
             self._ended = message
             self._channel.end()
         elif kind in _CONTENT:
-            size = len(message.get("body") or message.get("bytes") or message.get("text") or b"")
-            self._channel.send_nowait(message, size)
+            self._channel.send_nowait(message, _size(message))
         else:
             self._channel.send_nowait(message, 0, 0)
 
@@ -94,6 +107,9 @@ class Inbox:
         if count and self.tracked and message["type"] == "websocket.receive":
             self._taken.append(size)
         else:
+            if size and message["type"] == "http.request":
+                self._body += size
+                self._hold(size)
             self._channel.release(size, count)
         return message
 
@@ -107,6 +123,8 @@ class Inbox:
         was_full, self._closed = self.full, True
         while self._taken:
             self.used_up()
+        self._hold(-self._body)
+        self._body = 0
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 self._channel.receive_nowait()
@@ -121,10 +139,13 @@ class AppGroup:
         nursery: the connection's.
         limits: bounds of the inboxes.
         on_room: called when an inbox that was full has room again.
-        budget: where what waits is counted.
+        budget: where what waits is counted: unread messages of the client's, and what the app sends, from there on
+            until it is taken.
     """
 
-    def __init__(self, nursery: trio.Nursery, limits: Limits, on_room: Callable[[], None], budget: Budget) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, limits: Limits, on_room: Callable[[], None], budget: Budget | Account
+    ) -> None:
         self._budget = budget
         self._nursery = nursery
         self._limits = limits
@@ -137,20 +158,39 @@ class AppGroup:
         self._nursery.start_soon(self._run, inbox, app, scope, send)
         return inbox
 
+    def hold(self, more: int) -> None:
+        """Count so many bytes more, or less, that the connection holds."""
+        self._budget.hold(more)
+
     def spawn(self, func: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task of the connection's own."""
         self._nursery.start_soon(func, *args)
 
     async def _run(self, inbox: Inbox, app: Any, scope: Any, send: Send) -> None:
+        async def send_counted(message: Message) -> None:
+            """A message counts from here on, since it is the app's own from which what waits is made."""
+            size = _size(message)
+            hold(size)
+            try:
+                await send(message)
+            finally:
+                hold(-size)
+
+        hold = self._budget.hold
         with inbox.scope:
             try:
-                await app(scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+                await app(scope, inbox.receive, send_counted, trio.to_thread.run_sync, trio.from_thread.run)
             except* Exception as errors:
                 logger.error("the app failed on a %s request: %s", scope["type"], where(errors))
                 logger.debug("the app's error", exc_info=errors)
             finally:
                 inbox.close()
                 await send(None)
+
+
+def _size(message: Message) -> int:
+    """The bytes (characters, of a text) that a message carries."""
+    return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
 
 
 async def send_to_nobody(message: Message) -> None:
