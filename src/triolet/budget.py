@@ -102,15 +102,22 @@ class Account:
 
     Attributes:
         bytes: how much is held now.
+        given_up: whether the connection is ending, and holds what it holds for a moment only.
     """
 
-    __slots__ = ("_budget", "_give_up", "_open", "bytes")
+    __slots__ = ("_budget", "_end", "_open", "bytes", "given_up")
 
     def __init__(self, budget: Budget, give_up: Callable[[], None]) -> None:
         self._budget = budget
-        self._give_up = give_up
+        self._end = give_up
         self._open = True
         self.bytes = 0
+        self.given_up = False
+
+    @property
+    def ceiling(self) -> int:
+        """The budget's."""
+        return self._budget.ceiling
 
     def hold(self, more: int) -> None:
         """Hold so many bytes more, or less where it is below 0. After :meth:`close` nothing is counted any more."""
@@ -124,9 +131,9 @@ class Account:
         self._open = False
 
     def give_up(self) -> None:
-        """End the connection, and have its bytes back at once."""
-        self.close()
-        self._give_up()
+        """End the connection. Its bytes count until its tasks have let go of them, which many take a while to do."""
+        self.given_up = True
+        self._end()
 
 
 def _nobody_watches() -> None:

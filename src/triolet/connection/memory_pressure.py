@@ -55,15 +55,18 @@ def shed(context: Context) -> int:
     budget = context.budget
     over = budget.over
     context.hub.shrink()
-    unread = sorted((account for account in budget.accounts if account.bytes > 0), key=_bytes)
-    wanted = budget.held - budget.near_bytes - sum(map(_bytes, unread))
-    behind = furthest_behind(context.registry.open.values(), wanted)[::-1] if over else []
-    if not behind and wanted > 0:
+    going = sum(account.bytes for account in budget.accounts if account.given_up)
+    unread = sorted((account for account in budget.accounts if account.bytes > 0 and not account.given_up), key=_bytes)
+    wanted = budget.held - going - budget.near_bytes
+    behind = furthest_behind(context.registry.open.values(), wanted - sum(map(_bytes, unread)))[::-1] if over else []
+    if not behind and wanted > sum(map(_bytes, unread)):
         return 0  # it would not help
     given_up = 0
-    while budget.near and (unread or behind):
+    while budget.held - going >= budget.near_bytes and (unread or behind):
         if not behind or (unread and unread[-1].bytes >= held(behind[-1])):
-            unread.pop().give_up()
+            account = unread.pop()
+            going += account.bytes
+            account.give_up()
         else:
             give_up(behind.pop())
         given_up += 1
