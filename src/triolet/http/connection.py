@@ -39,7 +39,7 @@ written against, and says what to look at in the next one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any, Final, cast
@@ -189,7 +189,7 @@ class GuardedServer(TCPServer):
     async def protocol_send(self, event: Event) -> None:
         """Do what the protocol says."""
         if isinstance(event, RawData):
-            await self._write(event.data)
+            await self._write(lambda: event.data)
         elif isinstance(event, Closed):
             self._finish(_End.OURS)
         elif isinstance(event, Updated):
@@ -213,7 +213,12 @@ class GuardedServer(TCPServer):
                 *surroundings, limits=self._limits, budget=self.stream.outlet.budget, write_now=self._write_now
             )
         return GuardedH2(
-            *surroundings, limits=self._limits, below=self.stream, lock=self.send_lock, write_now=self._write_now
+            *surroundings,
+            limits=self._limits,
+            below=self.stream,
+            lock=self.send_lock,
+            write=self._write,
+            write_now=self._write_now,
         )
 
     def _wake(self) -> None:
@@ -283,13 +288,19 @@ class GuardedServer(TCPServer):
         if patience.cancelled_caught:
             self._finish(_End.LOST)
 
-    async def _write(self, data: bytes) -> None:
-        """Write, or find that the client is lost; then it does nothing, but lets others run."""
-        begun, waiting = False, len(data)
-        self._account.hold(waiting)
+    async def _write(self, make: Callable[[], bytes]) -> None:
+        """Write, or find that the client is lost; then it does nothing, but lets others run.
+
+        Args:
+            make: gives what is to be written, when it is its turn.
+        """
+        begun, size, waiting = False, 0, 0
         try:
             async with self.send_lock:
-                for start in range(0, len(data), WRITE_BYTES) if self._end is None else ():
+                data = make()
+                size = waiting = len(data)
+                self._account.hold(waiting)
+                for start in range(0, size, WRITE_BYTES) if self._end is None else ():
                     begun, piece = True, data[start : start + WRITE_BYTES]
                     self._account.hold(-len(piece))  # what is left of it the outlet counts
                     waiting -= len(piece)
@@ -298,7 +309,7 @@ class GuardedServer(TCPServer):
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:
-            if not self._survives(len(data), begun):
+            if not self._survives(size, begun):
                 self._finish(_End.LOST)
             raise
         finally:

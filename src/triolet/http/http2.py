@@ -7,7 +7,7 @@ more than a window beyond it. The connection's window is wide enough that one su
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -76,6 +76,7 @@ class GuardedH2(H2Protocol):
     Args:
         below: the client's stream.
         lock: held by who writes to it, from the first byte of a frame to its last.
+        write: writes what it is given a function for, called when it is its turn. By default as Hypercorn does.
         write_now: writes without waiting where nothing waits; by default straight into the outlet of ``below``.
 
     Bounds: ``limits.header_bytes`` of a request's headers; ``limits.body_bytes`` of all bodies at once; of each stream
@@ -95,9 +96,11 @@ class GuardedH2(H2Protocol):
         limits: Limits,
         below: ClientStream,
         lock: trio.Lock,
+        write: Callable[[Callable[[], bytes]], Awaitable[None]] | None = None,
         write_now: Callable[[bytes], bool] | None = None,
     ) -> None:
         super().__init__(*args)
+        self._write = self._write_as_hypercorn if write is None else write
         self._write_now = below.outlet.write if write_now is None else write_now
         self._below = below
         self._lock = lock
@@ -112,6 +115,7 @@ class GuardedH2(H2Protocol):
         self._spending = Spending()
         self._resets = Rate(RESETS_PER_SECOND, RESETS_AT_ONCE)
         self._flushing = False
+        self._unsent = bytearray()
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
 
@@ -217,7 +221,7 @@ class GuardedH2(H2Protocol):
             self.connection.send_headers(event.stream_id, headers)
         below = self._below.outlet
         if below.empty and not self._lock.locked():
-            self._write_now(self.connection.data_to_send())
+            self._write_now(self._take())
         elif not self._flushing:
             self._flushing = True
             self.task_group.spawn(self._flush_later)
@@ -330,7 +334,9 @@ class GuardedH2(H2Protocol):
             below = self._below.outlet
             give_up = partial(self._give_up, stream_id, self._limits.stall_seconds)
             earn = self._spending.earn
-            outlet = StreamOutlet(below.budget, self.connection, stream_id, below, self._lock, give_up, earn)
+            outlet = StreamOutlet(
+                below.budget, self.connection, stream_id, below, self._lock, give_up, earn, self._take
+            )
             if stream_id in self.streams:
                 self._outlets[stream_id] = outlet
             else:
@@ -373,8 +379,21 @@ class GuardedH2(H2Protocol):
         before it after ``limits.stall_seconds``, and the connection's own task, which has no shield, aborts the socket
         when it is cancelled.
         """
+        self._unsent += self.connection.data_to_send()
+        if not self._unsent:
+            return
         with trio.CancelScope(shield=trio.lowlevel.current_task() is not self._own_task):
-            await super()._flush()
+            await self._write(self._take)
+
+    def _take(self) -> bytes:
+        """What h2 has made, in its order. Nobody takes it before it is his turn to write: a stream's content is written
+        by others, and must not get ahead of its head."""
+        data = bytes(self._unsent) + self.connection.data_to_send()
+        self._unsent.clear()
+        return data
+
+    async def _write_as_hypercorn(self, make: Callable[[], bytes]) -> None:
+        await self.send(RawData(make()))
 
 
 def _changes_windows(event: h2.events.Event) -> bool:

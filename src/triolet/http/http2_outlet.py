@@ -51,6 +51,7 @@ class StreamOutlet(Outlet):
         lock: held by whoever has a part of a frame in hand; nothing is written then.
         reset: resets the stream.
         sent: is told of each frame: its size, and whether it ends a batch.
+        take: gives what is to be written, of h2's and of what others have left before it.
 
     Bounds: what is left of one batch. In h2 and below it there is never more than one frame.
     """
@@ -67,6 +68,7 @@ class StreamOutlet(Outlet):
         "_rest",
         "_sent",
         "_stream_id",
+        "_take",
     )
 
     def __init__(
@@ -78,6 +80,7 @@ class StreamOutlet(Outlet):
         lock: trio.Lock,
         reset: Callable[[], None],
         sent: Callable[[int, bool], None] | None = None,
+        take: Callable[[], bytes] | None = None,
     ) -> None:
         self._progress_at = 0.0
         self._h2 = connection
@@ -86,6 +89,7 @@ class StreamOutlet(Outlet):
         self._lock = lock
         self._reset = reset
         self._sent = sent
+        self._take = connection.data_to_send if take is None else take
         self._rest: memoryview | None = None
         self._answer: bytes | None = None
         self._gone = False
@@ -182,7 +186,7 @@ class StreamOutlet(Outlet):
             while taken < room and self._below.empty:
                 end = min(room, taken + FRAME_BYTES)
                 connection.send_data(stream_id, batch if end - taken == size else memoryview(batch)[taken:end])
-                self._below.write(connection.data_to_send())
+                self._below.write(self._take())
                 if self._sent is not None:
                     self._sent(end - taken, end == size)
                 taken = end
