@@ -151,8 +151,9 @@ class Limits:
     handshakes_per_address: int = 2_000
     """TLS handshakes of one address that are not done. Lower it where no proxy stands in front."""
     memory_bytes: int = 512 << 20
-    """Ceiling of what is held for clients: windows, half-sent batches, messages on their way (Centrifugo: 1 MiB a
-    client). From nine tenths of it on nobody new is let in; past it the furthest behind are given up."""
+    """Ceiling of what is held for clients: windows, half-sent batches, messages on their way, requests and their
+    answers (Centrifugo: 1 MiB a client). From nine tenths of it on nobody new is let in, and the largest unread
+    answers go; past it the furthest behind are given up."""
     ended_connections: int = 256
     """Connections that have ended and that ``live.explain`` still knows."""
     backlog: int = 2_048
