@@ -1,4 +1,9 @@
-"""Load shedding: above the memory ceiling the clients furthest behind are given up, until well below it again."""
+"""Load shedding: past the memory ceiling clients are given up, until well below it again.
+
+There are two kinds. Connections that follow are known here, and the furthest behind goes first. Connections with
+answers that are not read, or requests that are not complete, have an account in the budget, and the largest goes first.
+Of the first of both kinds it is the one that holds more.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from collections.abc import Iterable
 
 import trio
 
+from ..budget import Account
 from ..closing import OVERLOADED
 from .connection import Connection
 from .context import Context
@@ -32,11 +38,13 @@ async def relieve(context: Context) -> None:
     budget.on_over = wake
     while True:
         await over.wait()
-        over = trio.Event()  # before the sleep below: bytes that are held meanwhile set it again
+        over = trio.Event()
+        was_over = budget.over
         given_up = shed(context)
-        if given_up or budget.near:
+        if given_up or (was_over and budget.near):
             logger.warning(
-                "more than limits.memory_bytes was held (%d MiB): %d connections were given up",
+                "%s limits.memory_bytes was held (%d MiB): %d connections were given up",
+                "more than" if was_over else "nearly all of",
                 budget.ceiling >> 20,
                 given_up,
             )
@@ -44,16 +52,34 @@ async def relieve(context: Context) -> None:
 
 
 def shed(context: Context) -> int:
-    """Empty the windows, then give up connections, until new clients could be let in again. Return how many."""
+    """Empty the windows, then give up connections, until less is held than keeps new clients out. Returns how many.
+
+    Followers have to go only past the ceiling. Below it, where new clients stand before closed doors, it is for those
+    that hold answers to make room: who does not read is not served by keeping others out.
+    """
     budget = context.budget
-    context.hub.shrink()  # first, because it costs no client anything: the log has those events too
+    over = budget.over
+    context.hub.shrink()
+    going = sum(account.bytes for account in budget.accounts if account.given_up)
+    unread = sorted((account for account in budget.accounts if account.bytes > 0 and not account.given_up), key=_bytes)
+    wanted = budget.held - going - budget.near_bytes
+    behind = furthest_behind(context.registry.open.values(), wanted - sum(map(_bytes, unread)))[::-1] if over else []
+    if not behind and wanted > sum(map(_bytes, unread)):
+        return 0  # it would not help
     given_up = 0
-    for conn in furthest_behind(context.registry.open.values(), budget.held - budget.near_bytes):
-        if not budget.near:
-            break
-        give_up(conn)
+    while budget.held - going >= budget.near_bytes and (unread or behind):
+        if not behind or (unread and unread[-1].bytes >= held(behind[-1])):
+            account = unread.pop()
+            going += account.bytes
+            account.give_up()
+        else:
+            give_up(behind.pop())
         given_up += 1
     return given_up
+
+
+def _bytes(account: Account) -> int:
+    return account.bytes
 
 
 def furthest_behind(connections: Iterable[Connection], wanted: int) -> list[Connection]:

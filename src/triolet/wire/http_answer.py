@@ -12,7 +12,7 @@ from typing import Final
 
 from .handshake import accept_token
 
-__all__ = ["accept_response", "refusal", "stream_response"]
+__all__ = ["accept_response", "reason", "refusal", "stream_response"]
 
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -66,12 +66,17 @@ def refusal(status: int, headers: Headers = (), body: bytes = b"", *, close: boo
     return _head(status, kept) + body
 
 
-def _head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def reason(status: int) -> str:
+    """Return the phrase behind a status; one that has no name has none. It may always be missing (RFC 9112 section 4),
+    but some clients fail then."""
     try:
-        phrase = HTTPStatus(status).phrase
+        return HTTPStatus(status).phrase
     except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode() + _fields(headers)
+        return ""
+
+
+def _head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    return f"HTTP/1.1 {status} {reason(status)}\r\n".encode() + _fields(headers)
 
 
 def _fields(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
