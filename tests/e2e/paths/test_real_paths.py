@@ -1,0 +1,115 @@
+"""The table over real paths: TLS, HTTP/2, nginx and haproxy as documented, and plain Hypercorn.
+
+All dialogues of a path are held at the same time with one server, each on a channel of its own; those that are about
+the process are held alone, and that about its end is the last. A test tells what became of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.e2e.needs import needs
+from tests.e2e.paths.servers import NEEDS, REAL, Standing, standing
+from tests.e2e.paths.sockets import SocketReach
+from tests.paths.ground import Ground
+from tests.paths.promises import DIALOGUES
+from tests.paths.table import Cell, cells
+from triolet.testing.reach import Reach
+
+ALONE = ("budget", "goodbye")
+PATIENCE_SECONDS = 40
+TOO_MANY = {"nginx": 280, "haproxy": 290, "hypercorn": 280}
+"""Where more is between, or the server does not keep its kernel small."""
+
+Outcomes = dict[Cell, BaseException | None]
+
+
+class RealGround(Ground):
+    """A real path, whose server all cells share."""
+
+    alone = False
+
+    def __init__(self, cell: Cell, reach: Reach, stop: Callable[[], None]) -> None:
+        super().__init__(cell, reach)
+        self.too_many = TOO_MANY.get(cell.path, 60)
+        self._stop = stop
+
+    async def stop(self) -> None:
+        self._stop()
+        await trio.lowlevel.checkpoint()
+
+
+async def hold(cell: Cell, stands: Standing, stop: Callable[[], None], outcomes: Outcomes) -> None:
+    """Hold one dialogue, and keep what became of it."""
+    try:
+        async with trio.open_nursery() as nursery:
+            ground = RealGround(cell, SocketReach(stands.address, stands.protocol, nursery), stop)
+            with trio.fail_after(PATIENCE_SECONDS):
+                await DIALOGUES[cell.promise](ground)
+            nursery.cancel_scope.cancel()
+        outcomes[cell] = None
+    except BaseException as error:
+        outcomes[cell] = error
+
+
+async def hold_all(wanted: list[Cell], stands: Standing, outcomes: Outcomes) -> None:
+    """Hold the dialogues of a path."""
+    asked: list[Cell] = []
+    last = [cell for cell in wanted if cell.promise == "goodbye"]
+
+    def stop(cell: Cell) -> None:
+        asked.append(cell)
+        if len(asked) == len(last):
+            os.kill(stands.server.pid, signal.SIGTERM)
+
+    async with trio.open_nursery() as nursery:
+        for cell in wanted:
+            if cell.promise not in ALONE:
+                nursery.start_soon(hold, cell, stands, bool, outcomes)
+    for cell in wanted:
+        if cell.promise == "budget":
+            await hold(cell, stands, bool, outcomes)
+    async with trio.open_nursery() as nursery:
+        for cell in last:
+            nursery.start_soon(hold, cell, stands, lambda cell=cell: stop(cell), outcomes)
+
+
+@pytest.fixture(scope="module")
+def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcomes]:
+    """Gives what became of a path's dialogues, all that were asked for; they are held when the first is asked."""
+    known: dict[str, Outcomes] = {}
+
+    def hold_path(path: str) -> Outcomes:
+        if path not in known:
+            asked = [item.callspec.params["cell"] for item in request.session.items if _is_ours(item, request.path)]
+            known[path] = outcomes = {}
+            with standing(path, tmp_path_factory.mktemp(path)) as stands:
+                trio.run(hold_all, [cell for cell in asked if cell.path == path], stands, outcomes)
+                told = any(cell.promise == "goodbye" for cell in outcomes)
+                code = stands.server.wait() if told else stands.server.terminate()
+                assert code == 0, f"exit code {code}:\n{stands.server.log[-4_000:]}"
+        return known[path]
+
+    return hold_path
+
+
+def _is_ours(item: pytest.Item, path: Path) -> bool:
+    return item.path == path and isinstance(item, pytest.Function) and "cell" in item.callspec.params
+
+
+def _parameter(cell: Cell) -> object:
+    marks = [needs(NEEDS[cell.path])] if cell.path in NEEDS else []
+    return pytest.param(cell, marks=marks, id="-".join(cell))
+
+
+@pytest.mark.parametrize("cell", [_parameter(cell) for cell in cells(*REAL)])
+def test_a_promise_is_kept(cell: Cell, held: Callable[[str], Outcomes]) -> None:
+    error = held(cell.path)[cell]
+    if error is not None:
+        raise error
