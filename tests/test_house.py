@@ -113,12 +113,8 @@ MAX_METHODS = 20
 MAX_ATTRIBUTES = 14
 STILL_WIDE = {
     "triolet.app.service.Service",
-    "triolet.connection.connection.Connection",
     "triolet.counters.Metrics",
     "triolet.http.http2.GuardedH2",
-    "triolet.hub.follower.Follower",
-    "triolet.hub.hub.Hub",
-    "triolet.hub.window.Window",
     "triolet.presence.presence.Attendance",
     "triolet.redis.partition.Partition",
     "triolet.testing.clients.Client",

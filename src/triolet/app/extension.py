@@ -16,7 +16,6 @@ from quart import Blueprint, Response, abort, current_app
 from quart_trio import QuartTrio
 
 from ..connection import Connection
-from ..connection.snapshot import ConnectionSnapshot
 from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
 from ..event import OWN_PREFIX, Draft, Event, check_channel
 from ..http.app_task import bounded_websockets
@@ -24,6 +23,7 @@ from ..hub import Policy
 from ..limits import Limits
 from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
+from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from ..presence.statements import Member, Roster, presence_channel
 from .open_log import open_log

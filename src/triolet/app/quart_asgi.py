@@ -18,6 +18,7 @@ from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGILifespan, TrioASGIWebsocketConnection
 from werkzeug.exceptions import HTTPException
 
+from ..connection import Connection
 from ..errors import LogError, where
 from ..hub import Policy, Subscription
 from ..presence.statements import Member
@@ -26,14 +27,14 @@ from ..transports.negotiate import (
     AskError,
     Headers,
     Scope,
-    Transport,
+    TransportKind,
     check_origin,
     header,
-    middleware_between,
     parse_ask,
 )
+from ..transports.outlets import event_stream_outlet, middleware_between
 from ..transports.polling import poll
-from ..transports.sse import serve_sse, way_out
+from ..transports.sse import serve_asgi as serve_event_stream
 from ..transports.websocket import Handler
 
 if TYPE_CHECKING:
@@ -163,14 +164,20 @@ async def _serve_http(app: Any, scope: Scope, decision: Decision, headers: Heade
     if channel is None:
         raise UPGRADE
     check_origin(scope, service.origins, always=False)
-    ask = parse_ask(scope, service.surroundings.limits)
+    ask = parse_ask(scope, service.context.limits)
     try:
-        if ask.transport is Transport.SSE:
-            outlet, codec = way_out(scope, send, service.budget, through_asgi=middleware_between(app))
-            subscription = Subscription(channel, ask.after, policy=decision.policy, member=decision.member)
-            await serve_sse(service.surroundings, scope, outlet, codec, subscription, headers, send)
+        if ask.transport is TransportKind.SSE:
+            outlet, codec = event_stream_outlet(scope, send, service.budget, through_asgi=middleware_between(app))
+            conn = Connection(service.context, outlet, codec)
+            try:
+                await conn.add_follower(
+                    Subscription(channel, ask.after, policy=decision.policy, member=decision.member)
+                )
+                await serve_event_stream(conn, scope, headers, send)
+            finally:
+                conn.detach()
             return
-        answer = await poll(service.surroundings, channel, ask, header(scope, b"if-none-match"), decision.member)
+        answer = await poll(service.context, channel, ask, header(scope, b"if-none-match"), decision.member)
     except LogError as error:
         logger.error("a poll or stream could not be served: %s", where(error))
         raise UNAVAILABLE from None

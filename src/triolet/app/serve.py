@@ -11,25 +11,21 @@ import trio
 
 from ..connection import Connection
 from ..errors import LogError, where
-from ..http.http2_outlet import Http2Stream
 from ..hub import Subscription
-from ..sockets.buffered_outlet import BufferedOutlet
 from ..sockets.outlet import Outlet
-from ..sockets.server_state import stream_of
 from ..sockets.stream import ClientStream
 from ..transports import sse
 from ..transports.negotiate import (
     AskError,
     Headers,
     Scope,
-    aborter,
     check_origin,
-    middleware_between,
     parse_after,
     parse_ask,
 )
-from ..transports.websocket import SUBPROTOCOL, raw_deflated, raw_frame, raw_text, serve_asgi, serve_stream
-from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED, WEBSOCKET_TEXT, Codec
+from ..transports.outlets import middleware_between, raw_deflated, raw_frame, websocket_outlet
+from ..transports.websocket import SUBPROTOCOL, serve_asgi, serve_stream
+from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED, Codec
 from ..wire.frames import FrameReader
 from ..wire.handshake import Upgrade, accept_response, refusal, stream_response
 from .quart_asgi import UNAVAILABLE, UPGRADE, Decision, Refusal, decide, find, follow_scope, refusal_of
@@ -65,7 +61,7 @@ class AppUpgrades:
         outlet = stream.outlet
         deflate = upgrade.deflate if self._service.deflate else None
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
-        admitted = await self._admit(request, outlet, codec, raw, again, pings=True)
+        admitted = await self._admit(request, outlet, codec, raw, again)
         del request
         if isinstance(admitted, Refusal):
             await self._turn_down(stream, refusal(admitted.status, admitted.headers, admitted.body))
@@ -88,7 +84,7 @@ class AppUpgrades:
         Returns ``first`` where it was refused on a connection that the client may go on using.
         """
         admitted = await self._admit_events(request, stream.outlet)
-        date = (b"date", formatdate(self._service.surroundings.now(), usegmt=True).encode())
+        date = (b"date", formatdate(self._service.context.now(), usegmt=True).encode())
         if isinstance(admitted, Refusal):
             close = "close" in request.headers.get("Connection", "").lower()
             answer = refusal(admitted.status, [*admitted.headers, date], admitted.body, close=close)
@@ -112,28 +108,17 @@ class AppUpgrades:
         """Serve a WebSocket through ASGI: behind middleware, over HTTP/2, or on another server."""
         scope: Scope = request.scope
 
-        async def take(batch: tuple[str | bytes, ...]) -> None:
-            for message in batch:
-                kind = "text" if isinstance(message, str) else "bytes"
-                await send({"type": "websocket.send", kind: message})
-
         await receive()
-        stream = stream_of(scope)
-        if isinstance(stream, Http2Stream) and not middleware_between(self._app):
-            admitted = await self._admit(request, stream.outlet, WEBSOCKET, raw_frame, lambda: scope, pings=False)
-        else:
-            outlet = BufferedOutlet(self._service.budget, take, aborter(scope))
-            admitted = await self._admit(request, outlet, WEBSOCKET_TEXT, raw_text, lambda: scope, pings=False)
+        between = middleware_between(self._app)
+        outlet, codec, raw = websocket_outlet(scope, send, self._service.budget, through_asgi=between)
+        admitted = await self._admit(request, outlet, codec, raw, lambda: scope)
         if isinstance(admitted, Refusal):
             await _refuse(admitted, scope, send)
             return
         conn, decision = admitted
         subprotocol = _subprotocol(scope.get("subprotocols", ()), decision)
-        try:
-            await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": decision.headers})
-            await serve_asgi(conn, receive, send, decision.handler)
-        finally:
-            conn.detach()
+        accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": decision.headers}
+        await serve_asgi(conn, receive, send, accept, decision.handler)
 
     async def _admit(
         self,
@@ -142,8 +127,6 @@ class AppUpgrades:
         codec: Codec,
         raw: Callable[[Any], Any],
         again: Callable[[], Scope],
-        *,
-        pings: bool,
     ) -> tuple[Connection, Decision] | Refusal:
         """Ask the view, and make the connection. Nobody watches the client meanwhile, so it has a deadline."""
         service, scope = self._service, request.scope
@@ -155,10 +138,9 @@ class AppUpgrades:
                 if isinstance(decision, Refusal):
                     return decision
                 conn = Connection(
-                    service.surroundings,
+                    service.context,
                     outlet,
                     codec,
-                    pings=pings,
                     raw=raw if decision.raw else None,
                     decide=None if decision.raw else _Follows(self._app, again),
                     takes_messages=decision.handler is not None,
@@ -189,7 +171,7 @@ class AppUpgrades:
                     raise UPGRADE
                 check_origin(request.scope, service.origins, always=False)
                 ask = parse_ask(request.scope, service.limits)
-                conn = Connection(service.surroundings, outlet, SSE_CHUNKED)
+                conn = Connection(service.context, outlet, SSE_CHUNKED)
                 await conn.add_follower(
                     Subscription(decision.channel, ask.after, policy=decision.policy, member=decision.member)
                 )

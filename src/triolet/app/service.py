@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +11,9 @@ import trio
 
 from ..budget import Budget
 from ..clock import wall_time
-from ..connection import Surroundings
+from ..connection import Connection, Context, Registry
 from ..connection.drain import drain, end_all
 from ..connection.memory_pressure import relieve
-from ..connection.snapshot import ConnectionSnapshot, snapshot
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
@@ -23,6 +21,7 @@ from ..limits import Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
+from ..monitoring.snapshot import ConnectionSnapshot, snapshot
 from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Attendance
 from ..sockets.server_state import ServerState
@@ -76,10 +75,10 @@ class Service:
         self.budget = Budget(limits.memory_bytes)
         self.metrics = Metrics()
         self._exporter = Exporter(self.statistics)
-        self._ended: deque[ConnectionSnapshot] = deque(maxlen=limits.ended_connections)
+        self._registry: Registry[Connection, ConnectionSnapshot] = Registry(snapshot, limits.ended_connections)
         self.make_log = make_log
         self._log: EventLog | None = None
-        self._surroundings: Surroundings | None = None
+        self._context: Context | None = None
         self._stopping = trio.Event()
 
     @property
@@ -95,11 +94,11 @@ class Service:
         return self._log
 
     @property
-    def surroundings(self) -> Surroundings:
+    def context(self) -> Context:
         """What the app's connections share. Raises NotServingError."""
-        if self._surroundings is None:
+        if self._context is None:
             raise NotServingError("the event log is open while the app is served, or within `async with live:`")
-        return self._surroundings
+        return self._context
 
     def begin(self, server: ServerState | None) -> None:
         """The app's life begins, on a server of ours that has left this for it, or on another."""
@@ -116,14 +115,14 @@ class Service:
     @property
     def attendance(self) -> Attendance:
         """Who is present. Raises NotServingError."""
-        attendance = self.surroundings.attendance
+        attendance = self.context.attendance
         assert attendance is not None, "every service has one"
         return attendance
 
     @property
     def hub(self) -> Hub:
         """The hub. Raises NotServingError."""
-        return self.surroundings.hub
+        return self.context.hub
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep log and hub open until :meth:`stop`. It may be run again when it has ended.
@@ -141,36 +140,35 @@ class Service:
             await nursery.start(hub.run)
             self._log = log
             attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
-            self._surroundings = surroundings = Surroundings(
+            self._context = context = Context(
                 hub,
                 self.limits,
                 self.budget,
                 self.draining,
                 self.random,
                 wall_time,
-                {},
+                self._registry,
                 self.policy,
                 self.metrics,
-                self._ended,
                 attendance=attendance,
             )
-            nursery.start_soon(surroundings.timer.run)
-            nursery.start_soon(relieve, surroundings)
-            nursery.start_soon(drain, surroundings, self._leave_seconds)
+            nursery.start_soon(context.timer.run)
+            nursery.start_soon(relieve, context)
+            nursery.start_soon(drain, context, self._leave_seconds)
             try:
                 task_status.started()
                 await self._stopping.wait()
                 await attendance.finish(self.limits.goodbye_seconds)
             finally:
-                end_all(surroundings)
-                self._log = self._surroundings = None
+                end_all(context)
+                self._log = self._context = None
                 nursery.cancel_scope.cancel()
 
     # --- for whoever operates it
 
     def statistics(self) -> Statistics:
         """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
-        return gather(self.metrics, self.budget, self._surroundings)
+        return gather(self.metrics, self.budget, self._context)
 
     def exposition(self) -> tuple[str, bytes]:
         """The same for Prometheus: content type and text."""
@@ -178,13 +176,13 @@ class Service:
 
     def connections(self) -> tuple[ConnectionSnapshot, ...]:
         """Every open connection, at this moment. Raises NotServingError."""
-        return tuple(snapshot(conn) for conn in self.surroundings.connections.values())
+        return tuple(snapshot(conn) for conn in self.context.registry.open.values())
 
     def explain(self, conn_id: int) -> Explanation:
         """Why a connection is slow, gapped or closed. Raises UnknownConnectionError."""
-        if self._surroundings is not None and conn_id in self._surroundings.connections:
-            return explain_open(self._surroundings.connections[conn_id])
-        for ended in reversed(self._ended):
+        if conn_id in self._registry.open:
+            return explain_open(self._registry.open[conn_id])
+        for ended in reversed(self._registry.ended):
             if ended.id == conn_id:
                 return explain_ended(ended)
         raise UnknownConnectionError(conn_id, self.limits.ended_connections)

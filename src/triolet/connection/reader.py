@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from ..closing import BAD_MESSAGE, FLOOD, GONE, PROTOCOL_ERROR, UNSUPPORTED, Closing
+from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, PROTOCOL_ERROR, UNSUPPORTED, Closing
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
 from ..wire.frames import Binary, Close, FrameReader, Ping, Text, encode_pong
 from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
@@ -102,7 +102,7 @@ class FrameHandler:
             elif isinstance(said, Unfollow):
                 conn.unfollow(said.channel)
             elif isinstance(said, Ack):
-                conn.acknowledge(said.channel, said.cursor)
+                conn.subscriptions.acknowledge(said.channel, said.cursor)
             else:
                 self._follow(said)
 
@@ -111,7 +111,7 @@ class FrameHandler:
         if self._control.take(trio.current_time()):
             raise RemoteError(FLOOD)
         if isinstance(frame, Ping) and not conn.outlet.write(encode_pong(frame.data)):
-            conn.pong(encode_pong(frame.data))
+            conn.outgoing.pong(encode_pong(frame.data))
 
     def _follow(self, said: Follow) -> None:
         """The Quart view may take its time, so it is asked in a task of its own: so many at once as may follow."""
@@ -136,12 +136,12 @@ class FrameHandler:
         """Follow, once the log can be asked: while it is away, what the client follows already stays as it is."""
         while True:
             try:
-                await self._conn.follow_url(url, after)
+                await self._conn.subscriptions.follow_url(url, after)
                 return
             except LogAway:
                 await trio.sleep(AWAY_SECONDS)
             except LogError:
-                self._conn.log_failed()
+                self._conn.end(CRASHED)
                 return
 
     async def _deliver(self, message: Any, size: int) -> None:
@@ -152,7 +152,7 @@ class FrameHandler:
             with trio.move_on_after(self._conn.limits.stall_seconds):
                 await inbox.room()
             if inbox.full:
-                self._conn.surroundings.metrics.slow_handlers += 1
+                self._conn.context.metrics.slow_handlers += 1
                 raise RemoteError(FLOOD)
         inbox.put_nowait(message, size)
 
