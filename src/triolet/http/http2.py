@@ -31,6 +31,7 @@ from ..wire.http_head import is_host
 from ..wire.rate_limit import Rate
 from .http1 import PIECE_BYTES, GuardedHTTP, stream_surroundings
 from .http2_outlet import Http2Stream, StreamOutlet
+from .keepalive import Keepalive
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH2"]
@@ -45,6 +46,9 @@ FRAMES_PER_SECOND: Final = 33
 FRAMES_AT_ONCE: Final = 1_000
 RESETS_AT_ONCE: Final = 200
 """Frames that cost us more than the client, on average and at once (nghttp2: 33 and 1,000)."""
+
+PING: Final = b"triolet?"
+"""What a ping of ours says, in the eight bytes that it has."""
 
 _COSTLY: Final = (
     h2.events.PingReceived,
@@ -71,7 +75,8 @@ class GuardedH2(H2Protocol):
         lock: held by who writes to it, from the first byte of a frame to its last.
 
     Bounds: ``limits.header_bytes`` of a request's headers; ``limits.body_bytes`` of all bodies at once; of each stream
-    what its inbox holds and one window; 33 frames a second that are neither requests nor content.
+    what its inbox holds and one window; 33 frames a second that are neither requests nor content. While a stream is
+    open a client that is silent for ``limits.silence_seconds``, and answers no ping, is reset.
     """
 
     streams: dict[int, Any]
@@ -90,6 +95,7 @@ class GuardedH2(H2Protocol):
         self._unacknowledged: dict[int, int] = {}
         self._frames = Rate(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
         self._resets = Rate(FRAMES_PER_SECOND, RESETS_AT_ONCE)
+        self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client)
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
 
@@ -99,11 +105,14 @@ class GuardedH2(H2Protocol):
         await super().initiate()
         self.connection.increment_flow_control_window(CONNECTION_WINDOW)
         await self._flush()
+        self.task_group.spawn(self._keep)
 
     async def handle(self, event: Event) -> None:
         """Take in what came from the socket. It waits for the socket alone, never for the app."""
+        self._keepalive.heard()
         await super().handle(event)
         if isinstance(event, Closed):
+            self._keepalive.stop()
             for buffer in self.stream_buffers.values():
                 await buffer.close()  # whoever waits for a window is let go
 
@@ -159,6 +168,17 @@ class GuardedH2(H2Protocol):
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
         await super()._handle_events(others)
+
+    async def _keep(self) -> None:
+        """See to it that a client that has frozen goes, whatever its streams are: an event stream hears nothing, so it
+        has no other way to be found gone."""
+        if await self._keepalive.run():
+            self._below.abort()
+
+    async def _ping(self) -> None:
+        with suppress(h2.exceptions.ProtocolError):  # the connection is ending
+            self.connection.ping(PING)
+        await self._flush()
 
     def _is_too_much(self, event: h2.events.Event) -> bool:
         if isinstance(event, h2.events.StreamReset):
