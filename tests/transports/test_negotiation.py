@@ -37,7 +37,12 @@ async def ask(server: MemoryServer, transport: str, query: str = "", **headers: 
         (None, "", 200, "application/json", 0),
         ("*/*", "", 200, "application/json", 0),
         ("application/json", "", 200, "application/json", 0),
-        ("text/html, text/event-streams", "", 200, "text/event-stream", 0),
+        ("text/html, text/event-stream", "", 200, "text/event-stream", 0),
+        ("text/html, text/event-streams", "", 200, "application/json", 0),
+        ("text/event-stream;q=0", "", 200, "application/json", 0),
+        ("application/json, text/event-stream ; Q=0.000", "", 200, "application/json", 0),
+        ("text/event-stream;q=0.001", "", 200, "text/event-stream", 0),
+        ("*/*, text/event-stream;charset=utf-8;q=1", "", 200, "text/event-stream", 0),
         ("text/event-stream", "", 200, "text/event-stream", 0),
         ("TEXT/Event-Stream;q=0.5, */*", "", 200, "text/event-stream", 0),
         ("text/event-stream", "wait=10", 200, "text/event-stream", 0),
@@ -112,13 +117,17 @@ async def test_what_is_no_cursor_is_a_bad_request_that_says_what_one_looks_like(
         assert len(answer.body) < 400
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_last_event_id_that_is_no_cursor_is_a_bad_request_too(
-    transport: str, autojump_clock: MockClock
+@pytest.mark.parametrize("last", ["a b", "msg-17/3", "9" * 5_000, "0x1F", "a.b.c", "-1", "é"])
+@pytest.mark.parametrize("transport", ["sse", "long poll", "short poll"])
+async def test_a_last_event_id_of_another_server_is_answered_with_a_gap(
+    transport: str, last: str, autojump_clock: MockClock
 ) -> None:
-    app, _ = make_shop()
+    app, live = make_shop()
     async with serve(app) as server:
-        assert (await ask(server, transport, last_event_id="a b")).status == 400
+        await live.publish(ORDER, "kept")
+        async with server.client(transport, ORDERS, headers={"last-event-id": last}) as client:
+            await client.expect("gap", reason="epoch", missed=None)
+            await client.expect(data="kept")
 
 
 @pytest.mark.parametrize("wait", ["x", "-1", "1e3", "nan", "inf", "1,5", "9" * 100, "1.2.3", ".", "٣"])

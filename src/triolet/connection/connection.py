@@ -42,7 +42,7 @@ from ..hub import Follower, Policy, Subscription
 from ..limits import Limits
 from ..presence.statements import Member, presence_channel
 from ..sockets.outlet import Outlet
-from ..sync.bounded_channel import Inbox
+from ..sync.bounded_channel import BoundedChannel
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import AppMessage, Open
 from .context import Context
@@ -105,7 +105,10 @@ class Connection:
         self.subscriptions = Subscriptions(
             self.id, context, codec, outlet, self.outgoing, self.ending, self.history, decide
         )
-        self.inbox = Inbox(context.limits, self.holding.hold) if takes_messages else None
+        self.inbox: BoundedChannel[Any] | None = None
+        if takes_messages:
+            bounds = context.limits.inbox_messages, context.limits.inbox_bytes
+            self.inbox = BoundedChannel(*bounds, self.holding.hold)
         self.heard_at = trio.current_time()
         self.peer_closed = False
         outlet.on_full = self.subscriptions.stall
@@ -197,7 +200,7 @@ class Connection:
         """The client's next message: its ``data``, or text and bytes on a raw socket."""
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
-        return await self.inbox.get()
+        return await self.inbox.receive()
 
     # --- for admission
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,10 +12,11 @@ import trio
 
 from ..closing import GONE, NORMAL, SILENT, TOO_BIG, Closing
 from ..connection import Connection
-from ..connection.reader import READ_BYTES, FrameHandler, read
+from ..connection.reader import READ_BYTES, MessageHandler, read
 from ..connection.writer import write_head
 from ..errors import RemoteError
-from ..wire.frames import Close, FrameReader, encode_close
+from ..wire.rate_limit import message_rate
+from ..wire.session import Session, State
 from .contract import Child, Transport, bye, serve
 from .outlets import Receive, Send
 
@@ -29,7 +32,7 @@ async def serve_stream(
     conn: Connection,
     stream: trio.abc.Stream,
     head: bytes,
-    frames: FrameReader,
+    session: Session,
     first: bytes,
     handler: Handler | None,
 ) -> None:
@@ -39,13 +42,13 @@ async def serve_stream(
         conn: the connection, whose outlet writes to that stream.
         stream: the client's.
         head: the answer to the upgrade.
-        frames: reads what comes from it.
+        session: reads what comes from it.
         first: what came behind the request already.
         handler: the app's, of a ``live.socket``.
 
     Cancellation: the connection is reset.
     """
-    await serve(conn, StreamedWebSocket(handler, stream, head, frames, first))
+    await serve(conn, StreamedWebSocket(handler, stream, head, session, first))
 
 
 async def serve_asgi(conn: Connection, receive: Receive, send: Send, accept: Any, handler: Handler | None) -> None:
@@ -88,18 +91,18 @@ class WebSocket(Transport):
 class StreamedWebSocket(WebSocket):
     """Frames of our own, straight on the client's stream."""
 
-    __slots__ = ("_first", "_frames", "_head", "_stream")
+    __slots__ = ("_first", "_head", "_session", "_stream")
 
     pings = True
     owns_socket = True
 
     def __init__(
-        self, handler: Handler | None, stream: trio.abc.Stream, head: bytes, frames: FrameReader, first: bytes
+        self, handler: Handler | None, stream: trio.abc.Stream, head: bytes, session: Session, first: bytes
     ) -> None:
         super().__init__(handler)
         self._stream = stream
         self._head = head
-        self._frames = frames
+        self._session = session
         self._first = first
 
     async def open(self, conn: Connection) -> None:
@@ -108,18 +111,17 @@ class StreamedWebSocket(WebSocket):
 
     async def read(self, conn: Connection) -> None:
         first, self._first = self._first, b""
-        await read(conn, self._stream, self._frames, first)
+        await read(conn, self._stream, self._session, first)
 
     async def goodbye(self, conn: Connection, closing: Closing) -> None:
         """Bye and close frame; then the peer's, unless it came first, so that no reset overtakes ours (RFC 6455
         section 7.1.1)."""
         await self.last_words(conn, closing)
-        conn.outlet.write(encode_close(closing.code, closing.reason))
+        conn.outlet.write(self._session.close(closing.code, closing.reason))
         await conn.outlet.drained()
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
-        if not conn.peer_closed:
-            await _peer_closes(self._stream, self._frames)
+        await _peer_closes(self._stream, self._session)
         await self._stream.aclose()
 
 
@@ -139,7 +141,7 @@ class AsgiWebSocket(WebSocket):
         await self._send(accept)
 
     async def read(self, conn: Connection) -> None:
-        incoming = FrameHandler(conn)
+        incoming, rate = MessageHandler(conn), message_rate(conn.limits)
         try:
             while True:
                 message = await self._receive()
@@ -152,6 +154,8 @@ class AsgiWebSocket(WebSocket):
                 data = message.get("bytes") or b"" if data is None else data
                 if len(data) > conn.limits.message_bytes:
                     raise RemoteError(TOO_BIG)
+                if early := rate.take(conn.heard_at):
+                    await trio.sleep(early)
                 await incoming.message(data, len(data))
         except RemoteError as error:
             conn.end(error.closing)
@@ -171,15 +175,11 @@ async def _handle(handler: Handler, conn: Connection) -> None:
     conn.end(NORMAL)
 
 
-async def _peer_closes(stream: trio.abc.Stream, frames: FrameReader) -> None:
+async def _peer_closes(stream: trio.abc.Stream, session: Session) -> None:
     """Read until the peer's close frame, or its end. Once it has broken a rule, what it sends is thrown away unread."""
-    readable = True
     try:
-        while data := await stream.receive_some(READ_BYTES):
-            try:
-                if readable and any(isinstance(frame, Close) for frame in frames.feed(bytes(data))):
-                    return
-            except RemoteError:
-                readable = False
+        while session.state is not State.CLOSED and (data := await stream.receive_some(READ_BYTES)):
+            with suppress(RemoteError):
+                deque(session.receive(bytes(data), trio.current_time()), maxlen=0)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # gone: so it has read what it wanted
