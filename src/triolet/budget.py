@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 __all__ = ["Budget", "BudgetStatistics"]
@@ -45,6 +46,15 @@ class Budget:
             self.peak = self.held
         if more > 0 and self.held > self.ceiling:  # giving back is no reason to look for more
             self.on_over()
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold so many bytes for the time of a block: an answer, from when it is made until all of it was taken."""
+        self.hold(size)
+        try:
+            yield
+        finally:
+            self.hold(-size)
 
     @property
     def near_bytes(self) -> int:

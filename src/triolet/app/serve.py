@@ -145,7 +145,8 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
         return
     else:
         answer = await answer_poll(service, admitted, header(scope, b"if-none-match"))
-    await _send_answer(send, scope, answer.status, answer.headers, answer.body)
+    with service.server.budget.holding(len(answer.body)):
+        await _send_answer(send, scope, answer.status, answer.headers, answer.body)
 
 
 async def answer_poll(service: Service, admitted: Admitted, if_none_match: str | None) -> Answer | Refusal:

@@ -7,12 +7,13 @@ is room. What comes behind it waits here, so the socket is read on and the clien
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import h11
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, EndData, Request, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, EndData, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
@@ -133,10 +134,23 @@ class GuardedH11(H11Protocol):
             self.task_group.spawn(self._pump)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send what a stream sends."""
+        """Send what a stream sends.
+
+        An answer behind which the connection closes says so (RFC 9112 section 9.6): a proxy that keeps connections
+        would give another client's request to one that is closing.
+        """
+        if isinstance(event, Response) and event.status_code >= 200 and self._closes_behind_it:
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
         if isinstance(event, EndData):  # our close frame is out: the client has not for ever to answer it
             await self.send(Updated(idle=True))
+
+    @property
+    def _closes_behind_it(self) -> bool:
+        """Whether no other request will be read behind the answer that begins now: it refuses an upgrade, the server
+        drains, or the request is answered before it has ended."""
+        unread = self._body is not None and not self._body.finished
+        return isinstance(self.stream, GuardedWebSocket) or self.context.terminated.is_set() or unread
 
     async def _pump(self) -> None:
         if self._pumping:

@@ -193,6 +193,9 @@ class GuardedH2(H2Protocol):
         if not _is_plain(pseudo) or not all(map(is_host, hosts)):
             await self._refuse(stream_id, 400)
             return
+        if self._below.outlet.budget.near:  # as at the door, where a connection is let in: this one has let in many
+            await self._refuse(stream_id, 503)
+            return
         surroundings = stream_surroundings(self, stream_id)
         stream: GuardedHTTP | GuardedWebSocket
         if method == b"CONNECT":

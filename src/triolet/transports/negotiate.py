@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
@@ -21,7 +21,9 @@ __all__ = [
     "Scope",
     "TransportKind",
     "check_origin",
+    "check_path",
     "header",
+    "names_text",
     "parse_after",
     "parse_ask",
 ]
@@ -103,6 +105,24 @@ def check_origin(scope: Scope, origins: Collection[str], *, always: bool) -> Non
     origin = found[0].decode("latin-1")
     if len(found) > 1 or origin == "null" or (origin != own and origin not in origins):
         raise AskError(403, "origin", "this page's origin may not follow; list it in Triolet(origins=[…])")
+
+
+def names_text(scope: Scope) -> bool:
+    """Tell whether a URL's path is UTF-8 once it is decoded. ASGI's ``path`` has one and the same character for all
+    that is not, so two such paths would be one channel."""
+    if "\ufffd" not in scope["path"]:
+        return True
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"%ff").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def check_path(scope: Scope) -> None:
+    """Refuse a path that is no text. Raises AskError: 400."""
+    if not names_text(scope):
+        raise AskError(400, "path", "this URL's path is not UTF-8")
 
 
 def header(scope: Scope, name: bytes) -> str | None:

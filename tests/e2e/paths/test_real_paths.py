@@ -60,24 +60,24 @@ async def hold(cell: Cell, stands: Standing, stop: Callable[[], None], outcomes:
 
 async def hold_all(wanted: list[Cell], stands: Standing, outcomes: Outcomes) -> None:
     """Hold the dialogues of a path."""
-    asked: list[Cell] = []
+    asked: list[object] = []
     last = [cell for cell in wanted if cell.promise == "goodbye"]
 
-    def stop(cell: Cell) -> None:
-        asked.append(cell)
+    def stop() -> None:
+        asked.append(asked)
         if len(asked) == len(last):
             os.kill(stands.server.pid, signal.SIGTERM)
 
     async with trio.open_nursery() as nursery:
         for cell in wanted:
             if cell.promise not in ALONE:
-                nursery.start_soon(hold, cell, stands, bool, outcomes)
+                nursery.start_soon(hold, cell, stands, stop, outcomes)
     for cell in wanted:
         if cell.promise == "budget":
-            await hold(cell, stands, bool, outcomes)
+            await hold(cell, stands, stop, outcomes)
     async with trio.open_nursery() as nursery:
         for cell in last:
-            nursery.start_soon(hold, cell, stands, lambda cell=cell: stop(cell), outcomes)
+            nursery.start_soon(hold, cell, stands, stop, outcomes)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,9 @@ def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     def hold_path(path: str) -> Outcomes:
         if path not in known:
-            asked = [item.callspec.params["cell"] for item in request.session.items if _is_ours(item, request.path)]
-            known[path] = outcomes = {}
+            outcomes: Outcomes = {}
+            known[path] = outcomes
+            asked = [cell for item in request.session.items if (cell := _cell_of(item, request.path)) is not None]
             with standing(path, tmp_path_factory.mktemp(path)) as stands:
                 trio.run(hold_all, [cell for cell in asked if cell.path == path], stands, outcomes)
                 told = any(cell.promise == "goodbye" for cell in outcomes)
@@ -99,8 +100,12 @@ def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return hold_path
 
 
-def _is_ours(item: pytest.Item, path: Path) -> bool:
-    return item.path == path and isinstance(item, pytest.Function) and "cell" in item.callspec.params
+def _cell_of(item: pytest.Item, path: Path) -> Cell | None:
+    """The cell that a test of this file is about."""
+    if item.path != path or not isinstance(item, pytest.Function):
+        return None
+    cell: Cell = item.callspec.params["cell"]
+    return cell
 
 
 def _parameter(cell: Cell) -> object:
