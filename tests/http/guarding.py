@@ -29,8 +29,8 @@ class Tls(ClientStream):
 
     secure = True
 
-    def __init__(self, link: MemoryLink, alpn: str) -> None:
-        super().__init__(link, Budget(1 << 30))
+    def __init__(self, link: MemoryLink, budget: Budget, alpn: str) -> None:
+        super().__init__(link, budget)
         self._alpn = alpn
 
     @property
@@ -46,7 +46,7 @@ class Host:
         running: connections whose task has not ended.
     """
 
-    def __init__(self, app: Any, limits: Limits, nursery: trio.Nursery) -> None:
+    def __init__(self, app: Any, limits: Limits, nursery: trio.Nursery, budget: Budget) -> None:
         self.app = ASGIWrapper(app)
         self.config = host_config()
         self.context = GuardedContext()
@@ -55,12 +55,13 @@ class Host:
         self.links: list[MemoryLink] = []
         self._limits = limits
         self._nursery = nursery
+        self._budget = budget
 
     def connect(self, alpn: str = "", kernel_bytes: int = KERNEL_BYTES) -> ClientEnd:
         """Open a connection; ``alpn`` is what TLS would have agreed on."""
         client, link = link_pair(kernel_bytes=kernel_bytes)
         self.links.append(link)
-        stream = Tls(link, alpn) if alpn else ClientStream(link, Budget(1 << 30))
+        stream = Tls(link, self._budget, alpn) if alpn else ClientStream(link, self._budget)
         self._nursery.start_soon(self._serve, stream)
         return client
 
@@ -97,10 +98,10 @@ class Host:
 
 
 @asynccontextmanager
-async def hosted(app: Any = None, limits: Limits | None = None) -> AsyncIterator[Host]:
+async def hosted(app: Any = None, limits: Limits | None = None, budget: Budget | None = None) -> AsyncIterator[Host]:
     """Serve an app for the time of an ``async with`` block; without one, ``demo_app()``."""
     async with trio.open_nursery() as nursery:
-        yield Host(app or demo_app(), limits or Limits(), nursery)
+        yield Host(app or demo_app(), limits or Limits(), nursery, budget or Budget(1 << 30))
         nursery.cancel_scope.cancel()
 
 

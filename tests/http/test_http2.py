@@ -221,6 +221,23 @@ class TestStreams:
             await host.check()
 
 
+class TestBudget:
+    async def test_near_its_ceiling_no_request_is_taken_on_a_connection_that_was_let_in(
+        self, autojump_clock: MockClock
+    ) -> None:
+        budget = Budget(1_000)
+        async with hosted(budget=budget) as host, client_of(host) as client:
+            await client.send(1, GET)
+            await client.listen()
+            budget.hold(900)
+            await client.send(3, GET)
+            await client.listen()
+            budget.hold(-900)
+            await client.send(5, GET)
+            await client.listen()
+            assert [client.status(stream) for stream in (1, 3, 5)] == [200, 503, 200]
+
+
 class TestFloods:
     @pytest.mark.parametrize(
         "flood",

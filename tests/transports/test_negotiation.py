@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.testing.clients import POLLS, TRANSPORTS
+from triolet.testing.http import RefusedError
 from triolet.testing.server import Answer, MemoryServer, serve
 from triolet.transports.negotiate import Ask, AskError, parse_ask
 
@@ -128,6 +129,30 @@ async def test_a_last_event_id_of_another_server_is_answered_with_a_gap(
         async with server.client(transport, ORDERS, headers={"last-event-id": last}) as client:
             await client.expect("gap", reason="epoch", missed=None)
             await client.expect(data="kept")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_path_that_is_no_utf8_is_a_bad_request_and_no_channel(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+    async with serve(app) as server:
+        await live.publish("orders/\ufffd", "of the order that is called U+FFFD")
+        for order in ("%ff", "%fe", "a%c3", "%ed%a0%80"):
+            with pytest.raises(RefusedError) as refused:
+                async with server.client(transport, f"/orders/{order}/events", after=0):
+                    pass
+            assert refused.value.status == 400
+        async with server.client(transport, "/orders/%EF%BF%BD/events", after=0) as client:
+            await client.expect(data="of the order that is called U+FFFD")
+
+
+async def test_a_path_that_is_no_utf8_is_not_followed(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, server.websocket("/live") as socket:
+        for order in ("%ff", "%fe"):
+            with pytest.raises(RefusedError):
+                await socket.follow(f"/orders/{order}/events")
 
 
 @pytest.mark.parametrize("wait", ["x", "-1", "1e3", "nan", "inf", "1,5", "9" * 100, "1.2.3", ".", "٣"])

@@ -4,8 +4,8 @@ Four transports come here on three roads: straight on their socket, through ASGI
 on a WebSocket that is open already. What they ask is the same question, so it is asked in one place and one order:
 
 1. **origin**: may this page ask at all? A page of another site comes with its visitor's cookies. It is refused before
-   the view is asked (and so is a URL that is no text), because a view may do something (write a session, count a visit, look into a database), and what
-   it does for a page that may not ask is done in the visitor's name.
+   the view is asked (and so is a URL that is no text), because a view may do something (write a session, count a
+   visit, look into a database), and what it does for a page that may not ask is done in the visitor's name.
 2. **the view's decision**: the app's own code, in its own context, says which channel it is, or refuses. Next, so that
    a client that may not follow, or asks for what is not there, hears that and nothing else; and because its headers
    (a session that was renewed, a CORS header) stand on every later answer, a refusal too.

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -104,8 +105,8 @@ def _cell_of(item: pytest.Item, path: Path) -> Cell | None:
     """The cell that a test of this file is about."""
     if item.path != path or not isinstance(item, pytest.Function):
         return None
-    cell: Cell = item.callspec.params["cell"]
-    return cell
+    cell: Any = item.callspec.params["cell"]
+    return cell if isinstance(cell, Cell) else None
 
 
 def _parameter(cell: Cell) -> object:
