@@ -396,7 +396,7 @@ class TestOutlet:
     async def test_a_stream_that_has_ended_is_gone(self, autojump_clock: MockClock) -> None:
         outlet, _, _, _ = self.opened()
         gone = trio.Event()
-        outlet.on_gone = gone.set
+        outlet.on_gone = lambda _: gone.set()
         outlet.fail()
         assert gone.is_set()
         with pytest.raises(OSError, match="ended"):

@@ -73,7 +73,7 @@ def over(server: MemoryServer, wrap: Callable[[ClientEnd], Any]) -> None:
 
 
 @asynccontextmanager
-async def in_memory(cell: Cell) -> AsyncIterator[Ground]:
+async def in_memory(cell: Cell) -> AsyncIterator[MemoryGround]:
     """Serve the app so that a cell's clients reach it by the cell's path."""
     app = make_app()
     if cell.path == "hypercorn":

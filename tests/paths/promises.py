@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 import trio
+from wsproto import events as ws
+from wsproto.utilities import LocalProtocolError
 
 from tests.paths.ground import SLACK_SECONDS, Ground, freeze
 from triolet.testing.client_websocket import WebSocketClient
@@ -19,6 +21,9 @@ Dialogue = Callable[[Ground], Awaitable[None]]
 SMALL: Final = 4_000
 """Bytes of a kernel that is soon full."""
 BIG_BYTES: Final = 40_000
+
+CLOSED: Final = (trio.BrokenResourceError, LocalProtocolError)
+"""What a client finds that goes on sending after it was told that it may not."""
 
 
 async def hear(client: Client, *data: Any) -> None:
@@ -248,6 +253,22 @@ async def message_bytes(ground: Ground) -> None:
         assert (await client.ended())[0] == 1009
 
 
+async def message_fragments(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        with suppress(*CLOSED):
+            for _ in range(2 * ground.limits.message_fragments):
+                await client._send(ws.TextMessage(" ", message_finished=False))
+        assert (await client.ended())[0] == 1008
+
+
+async def control_per_second(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        with suppress(*CLOSED):
+            for _ in range(20 * int(ground.limits.control_per_second)):
+                await client._send(ws.Ping())
+        assert (await client.ended())[0] == 1008
+
+
 async def message_depth(ground: Ground) -> None:
     async with _socket(ground, "/talk") as client:
         deep: Any = 1
@@ -304,7 +325,9 @@ DIALOGUES: Final[dict[str, Dialogue]] = {
         isolation,
         goodbye,
         message_bytes,
+        message_fragments,
         message_depth,
+        control_per_second,
         follows,
         header_bytes,
         body_bytes,

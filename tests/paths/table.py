@@ -40,7 +40,9 @@ PROMISES: Final = {
     "goodbye": "A server that ends tells each client when to come back, at a time of its own; waiting polls are "
     "answered.",
     "message_bytes": "A message larger than ``message_bytes`` is not taken: close code 1009.",
+    "message_fragments": "Nor one in more than ``message_fragments`` pieces: 1008.",
     "message_depth": "Nor JSON that is nested deeper than ``message_depth``: 1008.",
+    "control_per_second": "Nor more pings than ``control_per_second``: 1008.",
     "follows": "Nor more than so many follows: 1008.",
     "header_bytes": "A request with more than ``header_bytes`` of headers is refused before the app sees it.",
     "body_bytes": "A body larger than ``body_bytes`` is answered with 413.",
@@ -60,7 +62,6 @@ POLLS: Final = "a poll holds no connection: between two polls nothing is there"
 ASKS_AGAIN: Final = "it asks again when its last answer told it to, and finds another process"
 ONLY_SOCKETS: Final = "only a WebSocket carries messages of a client"
 OF_REQUESTS: Final = "a request's, whatever its answer: tried once a path, as a short poll"
-BY_NOBODY: Final = "no byte that could be sent would be answered"
 
 NOT_MEANT: Final = {
     ("beats", "short poll"): "it is answered at once",
@@ -71,7 +72,7 @@ NOT_MEANT: Final = {
     ("goodbye", "short poll"): ASKS_AGAIN,
     **{
         (promise, transport): ONLY_SOCKETS
-        for promise in ("message_bytes", "message_depth", "follows")
+        for promise in ("message_bytes", "message_fragments", "message_depth", "control_per_second", "follows")
         for transport in TRANSPORTS[1:]
     },
     **{("body_bytes", transport): OF_REQUESTS for transport in TRANSPORTS[:3]},
@@ -84,6 +85,7 @@ A_STREAM_IS_ONE_WAY: Final = (
 )
 NO_PINGS: Final = "Hypercorn's own WebSockets are pinged by nobody, and ASGI knows no pings"
 NO_WORD: Final = "Hypercorn tells the app that it ends when all its connections have ended, and resets them before"
+OWN_FRAMES: Final = "Hypercorn reads the frames: the app sees whole messages, and no pings"
 OWN_HEADS: Final = "Hypercorn has a bound of its own, ``h11_max_incomplete_size``, for a head that comes in pieces"
 OWN_BODIES: Final = "Quart's own ``MAX_CONTENT_LENGTH`` holds, 16 MiB if nothing is said"
 
@@ -93,6 +95,8 @@ NOT_GIVEN: Final = {
         for path in ("http1", "tls", "middleware", "nginx", "haproxy", "hypercorn")
     },
     Cell("silence", "websocket", "hypercorn"): NO_PINGS,
+    Cell("message_fragments", "websocket", "hypercorn"): OWN_FRAMES,
+    Cell("control_per_second", "websocket", "hypercorn"): OWN_FRAMES,
     **{Cell("header_bytes", transport, "hypercorn"): OWN_HEADS for transport in TRANSPORTS},
     Cell("body_bytes", "short poll", "hypercorn"): OWN_BODIES,
     Cell("goodbye", "websocket", "hypercorn"): NO_WORD,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from tests.paths.ground import freeze
 from tests.paths.memory import IN_MEMORY, in_memory
 from tests.paths.promises import DIALOGUES
 from tests.paths.table import NOT_GIVEN, NOT_MEANT, PATHS, PROMISES, TRANSPORTS, Cell, cells
@@ -14,6 +16,16 @@ from tests.paths.table import NOT_GIVEN, NOT_MEANT, PATHS, PROMISES, TRANSPORTS,
 async def test_a_promise_is_kept(cell: Cell, autojump_clock: MockClock) -> None:
     async with in_memory(cell) as ground:
         await DIALOGUES[cell.promise](ground)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in cells(*IN_MEMORY) if cell.promise == "silence"], ids="-".join)
+async def test_a_client_that_has_frozen_is_counted_as_silent(cell: Cell, autojump_clock: MockClock) -> None:
+    async with in_memory(cell) as ground, ground.client() as client:
+        await client.until("live")
+        freeze(client)
+        await trio.sleep(10)
+        live = ground.reach.app.extensions["triolet"]
+        assert live.statistics().counts.heartbeat_misses == 1
 
 
 def test_the_table_names_what_there_is() -> None:

@@ -244,5 +244,5 @@ class Connection:
         self.outgoing.close()
 
 
-def _nothing() -> None:
+def _nothing(*_: Closing) -> None:
     """The connection has ended, and is told nothing more."""

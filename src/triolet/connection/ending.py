@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from ..closing import GONE, Closing
+from ..closing import Closing
 
 __all__ = ["Ending"]
 
@@ -36,6 +36,6 @@ class Ending:
             if self.nursery is not None:
                 self.nursery.cancel_scope.cancel()
 
-    def gone(self) -> None:
+    def gone(self, closing: Closing) -> None:
         """The outlet found that the peer is gone."""
-        self.end(GONE)
+        self.end(closing)

@@ -24,6 +24,7 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
+from ..closing import SILENT
 from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
@@ -173,6 +174,8 @@ class GuardedH2(H2Protocol):
         """See to it that a client that has frozen goes, whatever its streams are: an event stream hears nothing, so it
         has no other way to be found gone."""
         if await self._keepalive.run():
+            for outlet in list(self._outlets.values()):
+                outlet.tell(SILENT)
             self._below.abort()
 
     async def _ping(self) -> None:
