@@ -60,10 +60,8 @@ def _write_promises() -> None:
     for promise, sentence in table.PROMISES.items():
         meant = [transport for transport in table.TRANSPORTS if (promise, transport) not in table.NOT_MEANT]
         told = "all" if len(meant) == len(table.TRANSPORTS) else ", ".join(meant)
-        if promise == "body_bytes":
-            told = "requests"
-        rows.append((sentence, told))
-    _write_table("promises", ("promised", "of"), rows)
+        rows.append((promise, sentence, "requests" if promise == "body_bytes" else told))
+    _write_table("promises", ("name", "what is promised", "of"), rows)
 
 
 def _write_not_given() -> None:
@@ -77,8 +75,9 @@ def _write_not_given() -> None:
         transports = list(dict.fromkeys(cell.transport for cell in cells))
         where = "; ".join(table.PATHS[path] for path in paths)
         who = "all" if len(transports) == len(table.TRANSPORTS) else ", ".join(transports)
-        rows.append((f"``{promise}``" if promise.endswith("s") and "_" in promise else promise, who, where, f"{why}."))
-    _write_table("not-given", ("not kept", "of", "over", "because"), rows)
+        who = "requests" if promise == "body_bytes" else who
+        rows.append((promise, who, where, f"{why}."))
+    _write_table("not-given", ("name", "of", "over", "because"), rows)
 
 
 def _write_table(name: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -15,8 +15,8 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from trio.testing import MockClock
 
+from tests.paths.stock import serve_stock
 from tests.shop import ORDER, ORDERS, make_shop
-from tests.stock import serve_stock
 from triolet import Connection, Limits, Member
 from triolet.log import MemoryLog
 from triolet.testing.clients import TRANSPORTS

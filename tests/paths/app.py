@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import Any
@@ -40,6 +41,8 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
             abort(403)
         if cell == "crash":
             raise ZeroDivisionError("a bug of the app's")
+        if cell == "cancelled":
+            raise asyncio.CancelledError  # of a library that was written for asyncio; it is no Exception
         return f"cells/{cell}"
 
     @live.socket("/talk")
@@ -51,6 +54,11 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
     async def crash(conn: Connection) -> None:
         async for _ in conn:
             raise ZeroDivisionError("a bug of the app's")
+
+    @live.socket("/cancelled")
+    async def cancelled(conn: Connection) -> None:
+        async for _ in conn:
+            raise asyncio.CancelledError
 
     @app.post("/cells/<cell>")
     async def publish(cell: str) -> dict[str, Any]:

@@ -8,18 +8,19 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 import trio
+from quart_trio import QuartTrio
 
 from tests.paths.app import make_app
 from tests.paths.ground import Ground
 from tests.paths.http2 import Http2End
+from tests.paths.stock import serve_stock
 from tests.paths.table import Cell
-from tests.stock import serve_stock
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 
-__all__ = ["IN_MEMORY", "MemoryGround", "TlsEnd", "anonymous", "in_memory", "over"]
+__all__ = ["IN_MEMORY", "MemoryGround", "Seen", "TlsEnd", "anonymous", "in_memory", "served"]
 
-IN_MEMORY: Final = ("http1", "tls", "http2", "middleware", "hypercorn")
+IN_MEMORY: Final = ("http1", "tls", "http2", "middleware", "http2 middleware", "hypercorn")
 
 
 class MemoryGround(Ground):
@@ -66,30 +67,36 @@ def anonymous(side: Any, *protocols: str) -> ssl.SSLContext:
     return context
 
 
-def over(server: MemoryServer, wrap: Callable[[ClientEnd], Any]) -> None:
-    """Let all that connects to a server from now on go through this."""
-    connect = server.connect
-    server.connect = lambda **options: cast(ClientEnd, wrap(connect(**options)))  # type: ignore[method-assign]
+@asynccontextmanager
+async def served(app: QuartTrio, path: str, **settings: Any) -> AsyncIterator[MemoryServer]:
+    """Serve an app on a server of ours so that its clients reach it by a path; ``settings`` are the worker's."""
+    if "middleware" in path:
+        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]  # how middleware is put in
+    if path == "tls" or "http2" in path:
+        settings["tls"] = anonymous(ssl.PROTOCOL_TLS_SERVER, "http/1.1" if path == "tls" else "h2")
+    async with serve(app, **settings) as server:
+        if path == "tls":
+            _let_through(server, TlsEnd)
+        elif "http2" in path:
+            _let_through(server, lambda end: Http2End(TlsEnd(end, "h2")))
+        yield server
+        if "middleware" in path:
+            assert cast(Any, app.asgi_app).requests >= 1
 
 
 @asynccontextmanager
 async def in_memory(cell: Cell) -> AsyncIterator[MemoryGround]:
-    """Serve the app so that a cell's clients reach it by the cell's path."""
+    """Serve the table's app so that a cell's clients reach it by the cell's path."""
     app = make_app()
     if cell.path == "hypercorn":
         async with serve_stock(app) as stock:
             yield MemoryGround(cell, stock)
         return
-    settings: dict[str, Any] = {}
-    if cell.path == "middleware":
-        app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]  # how middleware is put in
-    if cell.path in ("tls", "http2"):
-        settings["tls"] = anonymous(ssl.PROTOCOL_TLS_SERVER, "h2" if cell.path == "http2" else "http/1.1")
-    async with serve(app, **settings) as server:
-        if cell.path == "tls":
-            over(server, TlsEnd)
-        elif cell.path == "http2":
-            over(server, lambda end: Http2End(TlsEnd(end, "h2")))
+    async with served(app, cell.path) as server:
         yield MemoryGround(cell, server)
-        if cell.path == "middleware":
-            assert cast(Any, app.asgi_app).requests >= 1
+
+
+def _let_through(server: MemoryServer, wrap: Callable[[ClientEnd], Any]) -> None:
+    """Let all that connects to a server from now on go through this."""
+    connect = server.connect
+    server.connect = lambda **options: cast(ClientEnd, wrap(connect(**options)))  # type: ignore[method-assign]

@@ -193,10 +193,10 @@ async def refusal(ground: Ground) -> None:
 async def isolation(ground: Ground) -> None:
     async with ground.client() as well:
         await well.until("live")
-        for _ in range(3):
-            assert (await ground.ask("/cells/crash/events")).status == 500
+        for bug in ("crash", "cancelled", "crash"):
+            assert (await ground.ask(f"/cells/{bug}/events")).status == 500
             if ground.cell.transport == "websocket":
-                async with _socket(ground, "/crash") as client:
+                async with _socket(ground, f"/{bug}") as client:
                     await client.say(type="message", data=1)
                     assert (await client.ended())[0] == 1011
         await ground.publish("the others go on")

@@ -19,6 +19,7 @@ PATHS: Final = {
     "tls": "``triolet serve``, HTTP/1.1 over TLS",
     "http2": "``triolet serve``, HTTP/2",
     "middleware": "``triolet serve``, ASGI middleware before the app",
+    "http2 middleware": "``triolet serve``, HTTP/2, ASGI middleware before the app",
     "nginx": "behind nginx",
     "haproxy": "behind haproxy",
     "hypercorn": "``hypercorn -k trio``",

@@ -11,6 +11,12 @@ from tests.paths.memory import IN_MEMORY, in_memory
 from tests.paths.promises import DIALOGUES
 from tests.paths.table import NOT_GIVEN, NOT_MEANT, PATHS, PROMISES, TRANSPORTS, Cell, cells
 
+COUNTED = [
+    cell
+    for cell in cells(*IN_MEMORY)
+    if cell.promise == "silence" and cell[1:] != ("sse", "http2 middleware")  # ASGI says that it is gone, and not why
+]
+
 
 @pytest.mark.parametrize("cell", cells(*IN_MEMORY), ids="-".join)
 async def test_a_promise_is_kept(cell: Cell, autojump_clock: MockClock) -> None:
@@ -18,7 +24,7 @@ async def test_a_promise_is_kept(cell: Cell, autojump_clock: MockClock) -> None:
         await DIALOGUES[cell.promise](ground)
 
 
-@pytest.mark.parametrize("cell", [cell for cell in cells(*IN_MEMORY) if cell.promise == "silence"], ids="-".join)
+@pytest.mark.parametrize("cell", COUNTED, ids="-".join)
 async def test_a_client_that_has_frozen_is_counted_as_silent(cell: Cell, autojump_clock: MockClock) -> None:
     async with in_memory(cell) as ground, ground.client() as client:
         await client.until("live")
