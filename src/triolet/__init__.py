@@ -14,6 +14,18 @@ What a user types is here:
 - the errors, each a ``TrioletError``
 """
 
+# The rooms, from the bottom up. A file imports from its own room or from a lower storey.
+#
+#   closing, errors, limits, event, clock, budget, counters    1
+#   sync/  wire/                                               2
+#   log/  sockets/                                             3
+#   sqlite/  redis/  presence/                                 4
+#   hub/  http/                                                5
+#   connection/  server/                                       6
+#   transports/  monitoring/  workers/                         7
+#   app/                                                       8
+#   cli  testing/  the face                                    9
+
 from .app.extension import Triolet
 from .connection import Connection
 from .errors import (
@@ -39,7 +51,7 @@ from .log import EventLog
 from .monitoring.explain import Explanation
 from .monitoring.snapshot import ConnectionSnapshot
 from .monitoring.statistics import Statistics
-from .presence.statements import Member, Roster
+from .presence.members import Member, Roster
 
 __all__ = [
     "ChannelNameError",

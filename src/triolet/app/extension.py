@@ -80,7 +80,7 @@ class Triolet:
         self._deflate = deflate
         self._policy = policy
         self._log = log
-        self._routes = Routes()
+        self._routes = Routes(self.limits)
         self._services: WeakSet[Service] = WeakSet()
         self._service: Service | None = None
         self._alone: Any = None
@@ -266,7 +266,7 @@ class Triolet:
         Raises:
             ChannelNameError: no channel can be called so.
         """
-        return Presence(channel, lambda: self.service.attendance)
+        return Presence(channel, lambda: self.service.presence)
 
     # --- for whoever operates it
 

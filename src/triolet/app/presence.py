@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..presence.presence import Attendance
-from ..presence.statements import Roster, presence_channel
+from ..presence import presence
+from ..presence.members import Roster
+from ..presence.statements import presence_channel
 
 __all__ = ["Presence"]
 
@@ -17,10 +18,10 @@ class Presence:
         channel: where joins and leaves are told, as events with cursors like any other's.
     """
 
-    def __init__(self, channel: str, attendance: Callable[[], Attendance]) -> None:
+    def __init__(self, channel: str, kept: Callable[[], presence.Presence]) -> None:
         self.channel = presence_channel(channel)
         self._of = channel
-        self._attendance = attendance
+        self._kept = kept
 
     async def roster(self) -> Roster:
         """Return who is present now, and the cursor in :attr:`channel` after which to hear of changes.
@@ -29,4 +30,4 @@ class Presence:
             LogError: the log cannot be read.
             NotServingError: the app is not being served.
         """
-        return await self._attendance().roster(self._of)
+        return await self._kept().roster(self._of)

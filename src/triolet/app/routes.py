@@ -15,7 +15,9 @@ from ..connection import Connection
 from ..errors import ChannelNameError, ConfigError
 from ..event import check_channel
 from ..hub import Policy
-from ..presence.statements import Member, presence_channel
+from ..limits import Limits
+from ..presence.members import Member
+from ..presence.statements import check_size, presence_channel
 from .views import Decision, decided, mark, only_exceptions
 
 __all__ = ["Routes", "channel_view", "socket_endpoint", "socket_view"]
@@ -32,14 +34,15 @@ class Routes:
     Bounds: one entry a route.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._rules: list[Callable[[QuartTrio], None]] = []
         self._apps: list[QuartTrio] = []
         self._views: dict[tuple[View, Policy | None, View | None], View] = {}
 
     def channel(self, view: View, policy: Policy | None, member: View | None) -> View:
         """Return the deciding view of a channel's, always the same: a view may stand at several rules, as in Quart."""
-        return self._views.setdefault((view, policy, member), channel_view(view, policy, member))
+        return self._views.setdefault((view, policy, member), channel_view(view, policy, member, self._limits))
 
     def add(self, rule: str, endpoint: str, view: View, blueprint: Blueprint | None, options: dict[str, Any]) -> None:
         """Add a rule to a blueprint, or to all apps, those that come later too.
@@ -72,7 +75,7 @@ class Routes:
         app.add_url_rule(rule, "triolet.static", _send_static, methods=["GET"], **everywhere)
 
 
-def channel_view(view: View, policy: Policy | None, member: View | None) -> View:
+def channel_view(view: View, policy: Policy | None, member: View | None, limits: Limits) -> View:
     """Return a Quart view that asks one of the app's which channel it is, and answers with the decision."""
 
     @wraps(view)
@@ -80,7 +83,7 @@ def channel_view(view: View, policy: Policy | None, member: View | None) -> View
         answer = await current_app.ensure_async(view)(*args, **kwargs)
         if not isinstance(answer, str):
             return answer
-        who = None if member is None else await _who(member(*args, **kwargs))
+        who = None if member is None else await _who(member(*args, **kwargs), limits)
         return decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
 
     return mark(decide)  # type: ignore[no-any-return]
@@ -112,10 +115,10 @@ def _channel_name(name: str, has_members: bool) -> str:
     return name
 
 
-async def _who(answer: Any) -> Member | None:
-    """What a route's ``member`` has returned, as a member. Raises DataError."""
+async def _who(answer: Any, limits: Limits) -> Member | None:
+    """What a route's ``member`` has returned, as a member that can join. Raises DataError."""
     who = await answer if isawaitable(answer) else answer
-    return who if who is None or isinstance(who, Member) else Member(who)
+    return None if who is None else check_size(who if isinstance(who, Member) else Member(who), limits)
 
 
 async def _call(

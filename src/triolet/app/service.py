@@ -25,7 +25,7 @@ from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
 from ..monitoring.snapshot import ConnectionSnapshot, snapshot
 from ..monitoring.statistics import Statistics, gather
-from ..presence.presence import Attendance
+from ..presence.presence import Presence
 from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 
@@ -122,11 +122,11 @@ class Service:
         return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
 
     @property
-    def attendance(self) -> Attendance:
+    def presence(self) -> Presence:
         """Who is present. Raises NotServingError."""
-        attendance = self.context.attendance
-        assert attendance is not None, "every service has one"
-        return attendance
+        presence = self.context.presence
+        assert presence is not None, "every service has one"
+        return presence
 
     @property
     def hub(self) -> Hub:
@@ -148,7 +148,8 @@ class Service:
             hub = Hub(log, self.limits, self.server.budget, self.server.counters)
             await nursery.start(hub.run)
             self._log = log
-            attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
+            counters = self.server.counters
+            presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
             self._context = context = Context(
                 hub,
                 self.limits,
@@ -159,7 +160,7 @@ class Service:
                 self._registry,
                 self.options.policy,
                 self.server.counters,
-                attendance=attendance,
+                presence=presence,
             )
             nursery.start_soon(context.timer.run)
             nursery.start_soon(relieve, context)
@@ -167,7 +168,7 @@ class Service:
             try:
                 task_status.started()
                 await self._stopping.wait()
-                await attendance.finish(self.limits.goodbye_seconds)
+                await presence.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
                 self._log = self._context = None

@@ -26,7 +26,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..errors import where
 from ..hub import Policy
-from ..presence.statements import Member
+from ..presence.members import Member
 from ..transports.negotiate import Headers, Scope
 from ..transports.websocket import Handler
 

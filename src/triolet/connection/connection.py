@@ -40,7 +40,8 @@ from ..errors import ConfigError
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription
 from ..limits import Limits
-from ..presence.statements import Member, presence_channel
+from ..presence.members import Member
+from ..presence.statements import check_size, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import BoundedChannel
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
@@ -167,6 +168,8 @@ class Connection:
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)
+        if present is not None:
+            check_size(present, self.limits)
         await self.add_follower(Subscription(channel, cursor, policy=policy, member=present))
 
     def unfollow(self, channel: str) -> None:

@@ -14,7 +14,7 @@ from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
 from ..limits import Limits
-from ..presence.presence import Attendance
+from ..presence.presence import Presence
 from ..sync.timer import Timer
 from .registry import Registry
 
@@ -35,7 +35,7 @@ class Context(msgspec.Struct, frozen=True):
         policy: of followers that bring none of their own.
         metrics: the counters of the process.
         timer: wakes the heartbeats.
-        attendance: keeps which members are present; None where presence is not kept.
+        presence: keeps which members are present; None where presence is not kept.
     """
 
     hub: Hub
@@ -48,7 +48,7 @@ class Context(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timer: Timer = msgspec.field(default_factory=Timer)
-    attendance: Attendance | None = None
+    presence: Presence | None = None
 
     def retry(self, closing: Closing) -> int | None:
         """Draw when a client that ends for this reason comes back, in milliseconds; None: not by itself."""

@@ -12,7 +12,7 @@ from ..closing import FLOOD, LAGGING
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor
 from ..hub import Follower, Lag, State, Step, Subscription
-from ..presence.presence import Session
+from ..presence.sessions import Session
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
 from ..wire.messages import Refused
@@ -113,9 +113,13 @@ class Subscriptions:
         if len(self.followers) >= self._context.limits.follows:
             self._context.hub.leave(follower)
             raise ConfigError(f"this connection follows {len(self.followers)} channels: limits.follows")
+        try:
+            self._join(subscription)
+        except BaseException:  # before the follower is known here: nothing else would ever end it
+            self._context.hub.leave(follower)
+            raise
         self.followers[subscription.channel] = follower
         self.fell_behind(follower)
-        self._join(subscription)
         if subscription.after not in (None, FROM_THE_OLDEST) and not self._returned:
             self._returned = True
             self._context.metrics.returned += 1
@@ -150,8 +154,8 @@ class Subscriptions:
             self.behind.pop(follower, None)
             self._context.hub.leave(follower)
         if self._sessions is not None and (session := self._sessions.pop(channel, None)) is not None:
-            assert self._context.attendance is not None
-            self._context.attendance.leave(session)
+            assert self._context.presence is not None
+            self._context.presence.leave(session)
 
     def remove_all(self) -> None:
         """Follow nothing any more. Synchronous, so nothing can cancel it."""
@@ -202,8 +206,8 @@ class Subscriptions:
 
     def _join(self, subscription: Subscription) -> None:
         """Be present in the channel, where the client follows it as a member."""
-        if subscription.member is None or self._context.attendance is None:
+        if subscription.member is None or self._context.presence is None:
             return
         if self._sessions is None:
             self._sessions = {}
-        self._sessions[subscription.channel] = self._context.attendance.join(subscription.channel, subscription.member)
+        self._sessions[subscription.channel] = self._context.presence.join(subscription.channel, subscription.member)

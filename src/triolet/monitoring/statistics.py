@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..budget import Budget, BudgetStatistics
 from ..connection import Connection, Context
 from ..counters import Counts, Metrics
 from ..hub import Follower, HubStatistics, Window
+from ..presence.presence import PresenceStatistics
 from .lag import FollowerLag, channel_rate, follower_lag
 
 __all__ = ["Slowest", "Statistics", "gather"]
@@ -46,6 +47,7 @@ class Statistics:
         stalled: of these, those whose kernel takes nothing at this moment.
         slowest: how far the furthest are behind.
         draining: whether the server wants every client to leave.
+        presence: sessions of members, and the processes that hold them.
     """
 
     counts: Counts
@@ -55,6 +57,7 @@ class Statistics:
     stalled: int
     slowest: Slowest
     draining: bool
+    presence: PresenceStatistics = field(default_factory=PresenceStatistics)
 
     @property
     def connections(self) -> int:
@@ -88,6 +91,7 @@ def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statist
         stalled=sum(1 for conn in behind if conn.outlet.pending),
         slowest=Slowest() if context is None else _slowest(context, behind),
         draining=context is not None and context.draining.is_set(),
+        presence=PresenceStatistics() if context is None or context.presence is None else context.presence.statistics(),
     )
 
 

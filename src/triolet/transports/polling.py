@@ -11,7 +11,7 @@ from ..connection import Context
 from ..errors import LogError
 from ..event import Cursor
 from ..log.contract import Page
-from ..presence.statements import Member
+from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, TransportKind
 
@@ -45,8 +45,8 @@ async def poll(
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
-    attendance = None if member is None else context.attendance
-    with nullcontext() if attendance is None or member is None else attendance.polls(channel, member):
+    presence = None if member is None else context.presence
+    with nullcontext() if presence is None or member is None else presence.polls(channel, member):
         page = await _page(context, channel, ask)
     metrics = context.metrics
     metrics.polled += len(page.events)
