@@ -1,4 +1,4 @@
-"""The nginx configuration that the documentation gives, in front of a real server: what the table of paths leaves open."""
+"""The documented nginx configuration in front of a real server: what the table of paths leaves open."""
 
 from __future__ import annotations
 

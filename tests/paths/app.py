@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from typing import Any
@@ -30,6 +29,10 @@ LIMITS = Limits(
 """Small enough for all of it to be seen within seconds of real time."""
 
 
+class ForeignCancelled(BaseException):
+    """What a library raises that was written for another event loop: no Exception, and none of Trio's."""
+
+
 def make_app(limits: Limits = LIMITS) -> QuartTrio:
     """Make it, not yet served."""
     app = QuartTrio("paths")
@@ -42,7 +45,7 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
         if cell == "crash":
             raise ZeroDivisionError("a bug of the app's")
         if cell == "cancelled":
-            raise asyncio.CancelledError  # of a library that was written for asyncio; it is no Exception
+            raise ForeignCancelled
         return f"cells/{cell}"
 
     @live.socket("/talk")
@@ -58,7 +61,7 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
     @live.socket("/cancelled")
     async def cancelled(conn: Connection) -> None:
         async for _ in conn:
-            raise asyncio.CancelledError
+            raise ForeignCancelled
 
     @app.post("/cells/<cell>")
     async def publish(cell: str) -> dict[str, Any]:

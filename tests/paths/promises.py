@@ -152,7 +152,8 @@ async def _budget_of_polls(ground: Ground, before: int) -> None:
         await end.send_all(asked)
     await trio.sleep(0.5)
     held = await ground.held() - before - limits.window_bytes
-    least, most = count * (limits.page_bytes // 2), count * (2 * limits.page_bytes)
+    # Of each answer: the page, what is copied of it on its way, and what was written and not taken.
+    least, most = count * (limits.page_bytes // 2), count * (3 * limits.page_bytes)
     if not ground.alone:
         least = -most  # a kernel or a proxy has taken some, and other cells' windows may be let go meanwhile
     for end in ends:
