@@ -251,7 +251,7 @@ async def message_bytes(ground: Ground) -> None:
         await client.say(type="message", data="x" * (ground.limits.message_bytes // 2))
         assert (await client.until("message"))["data"]["echo"][:2] == "xx"
         await client.say(type="message", data="x" * ground.limits.message_bytes)
-        assert (await client.ended())[0] == 1009
+        assert (await client.ended())[0] == 1009, client.dialogue()
 
 
 async def message_fragments(ground: Ground) -> None:
@@ -259,7 +259,7 @@ async def message_fragments(ground: Ground) -> None:
         with suppress(*CLOSED):
             for _ in range(2 * ground.limits.message_fragments):
                 await client._send(ws.TextMessage(" ", message_finished=False))
-        assert (await client.ended())[0] == 1008
+        assert (await client.ended())[0] == 1008, client.dialogue()
 
 
 async def control_per_second(ground: Ground) -> None:
@@ -267,7 +267,7 @@ async def control_per_second(ground: Ground) -> None:
         with suppress(*CLOSED):
             for _ in range(20 * int(ground.limits.control_per_second)):
                 await client._send(ws.Ping())
-        assert (await client.ended())[0] == 1008
+        assert (await client.ended())[0] == 1008, client.dialogue()
 
 
 async def message_depth(ground: Ground) -> None:
@@ -276,7 +276,7 @@ async def message_depth(ground: Ground) -> None:
         for _ in range(ground.limits.message_depth):
             deep = [deep]
         await client.say(type="message", data=deep)
-        assert (await client.ended())[0] == 1008
+        assert (await client.ended())[0] == 1008, client.dialogue()
 
 
 async def follows(ground: Ground) -> None:

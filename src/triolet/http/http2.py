@@ -131,6 +131,9 @@ class GuardedH2(H2Protocol):
             for start in range(0, len(event.data), WRITE_BYTES):
                 await self.stream_send(Body(event.stream_id, event.data[start : start + WRITE_BYTES]))
             return
+        if isinstance(event, StreamClosed) and self._has_last_words(event.stream_id):
+            self.task_group.spawn(self._close_later, event)
+            return
         waits = isinstance(event, _CONTENT)
         with trio.move_on_after(self._limits.write_seconds if waits else float("inf")) as patience:
             await self._send(event)
@@ -141,6 +144,20 @@ class GuardedH2(H2Protocol):
             await trio.lowlevel.checkpoint()
         if isinstance(event, StreamClosed):
             self._bodies.pop(event.stream_id, None)
+
+    def _has_last_words(self, stream_id: int) -> bool:
+        outlet = self._outlets.get(stream_id)
+        return outlet is not None and not outlet.empty
+
+    async def _close_later(self, event: StreamClosed) -> None:
+        """Close a stream whose client does not take its last words now: a close frame says why it ends. The task that
+        reads does not wait for that."""
+        outlet = self._outlets.get(event.stream_id)
+        if outlet is not None:
+            with trio.move_on_after(self._limits.goodbye_seconds):
+                await outlet.drained()
+            outlet.fail()
+        await self.stream_send(event)
 
     async def _send(self, event: StreamEvent) -> None:
         """Send content through the stream's outlet, and all else as Hypercorn does, whose own buffer holds nobody back:
