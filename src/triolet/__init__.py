@@ -16,7 +16,7 @@ What a user types is here:
 
 # The rooms, from the bottom up. A file imports from its own room or from a lower storey.
 #
-#   closing, errors, limits, event, clock, budget, counters    1
+#   closing, errors, limits, value, event, clock, budget, counters  1
 #   sync/  wire/                                               2
 #   log/  sockets/                                             3
 #   sqlite/  redis/  presence/                                 4
@@ -43,6 +43,7 @@ from .errors import (
     NotServingError,
     TrioletError,
     UnknownConnectionError,
+    WrongThreadError,
 )
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
@@ -81,5 +82,6 @@ __all__ = [
     "Triolet",
     "TrioletError",
     "UnknownConnectionError",
+    "WrongThreadError",
     "policies",
 ]
