@@ -13,9 +13,8 @@ from triolet import Connection, Limits, Triolet
 
 LIMITS = Limits(
     beat_seconds=1,
-    silence_seconds=3,
-    stall_seconds=2,
-    goodbye_seconds=1,
+    silence_seconds=4,
+    stall_seconds=3,
     wait_seconds=2,
     poll_seconds=0.2,
     write_seconds=4,

@@ -1,7 +1,8 @@
 """The table over real paths: TLS, HTTP/2, nginx and haproxy as documented, and plain Hypercorn.
 
-All dialogues of a path are held at the same time with one server, each on a channel of its own; those that are about
-the process are held alone, and that about its end is the last. A test tells what became of its own.
+All dialogues of a path are held with one server, each on a channel of its own: first the light ones, all at the same
+time; then those of many megabytes, beside which a machine that is busy is too slow for the others; each of those about
+memory alone; and in the end that about the end. A test tells what became of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from tests.paths.promises import DIALOGUES
 from tests.paths.table import Cell, cells
 from triolet.testing.reach import Reach
 
-ALONE = ("budget", "goodbye")
 PATIENCE_SECONDS = 40
 TOO_MANY = {"nginx": 280, "haproxy": 290, "hypercorn": 280}
 """Where more is between, or the server does not keep its kernel small."""
@@ -69,16 +69,13 @@ async def hold_all(wanted: list[Cell], stands: Standing, outcomes: Outcomes) -> 
         if len(asked) == len(last):
             os.kill(stands.server.pid, signal.SIGTERM)
 
-    async with trio.open_nursery() as nursery:
-        for cell in wanted:
-            if cell.promise not in ALONE:
+    of_memory = [cell for cell in wanted if cell.promise == "budget"]
+    heavy = [cell for cell in wanted if cell.promise == "stall"]
+    light = [cell for cell in wanted if cell not in of_memory + heavy + last]
+    for together in (light, heavy, *([cell] for cell in of_memory), last):
+        async with trio.open_nursery() as nursery:
+            for cell in together:
                 nursery.start_soon(hold, cell, stands, stop, outcomes)
-    for cell in wanted:
-        if cell.promise == "budget":
-            await hold(cell, stands, stop, outcomes)
-    async with trio.open_nursery() as nursery:
-        for cell in last:
-            nursery.start_soon(hold, cell, stands, stop, outcomes)
 
 
 @pytest.fixture(scope="module")
