@@ -29,13 +29,14 @@ class Ground(ABC):
         limits: the app's.
         alone: whether nobody else is served, and nothing but the client's small kernel lies between, so that what is
             held can be told to the byte.
-        too_many: events of 40 kB, more than the kernels and a proxy hold between the server and a client that does not
-            read.
+        too_many: events of ``big_bytes``, more than the kernels and a proxy hold between the server and a client that
+            does not read.
     """
 
     limits = LIMITS
     alone = True
     too_many = 60
+    big_bytes = 40_000
 
     def __init__(self, cell: Cell, reach: Reach) -> None:
         self.cell = cell

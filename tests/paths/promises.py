@@ -19,7 +19,6 @@ Dialogue = Callable[[Ground], Awaitable[None]]
 
 SMALL: Final = 4_000
 """Bytes of a kernel that is soon full."""
-BIG_BYTES: Final = 40_000
 
 
 async def hear(client: Client, *data: Any) -> None:
@@ -107,7 +106,7 @@ async def stall(ground: Ground) -> None:
     async with ground.client(after=0) as well, ground.client(kernel_bytes=SMALL) as slow:
         await slow.until("live")
         freeze(slow)
-        await ground.publish_big(ground.too_many, BIG_BYTES)
+        await ground.publish_big(ground.too_many, ground.big_bytes)
         await hear_big(well, ground.too_many)
 
         async def gone() -> bool:
@@ -129,18 +128,18 @@ async def budget(ground: Ground) -> None:
     async with ground.client(kernel_bytes=SMALL) as slow:
         await slow.until("live")
         freeze(slow)
-        await ground.publish_big(ground.too_many, BIG_BYTES)
+        await ground.publish_big(ground.too_many, ground.big_bytes)
         held = await ground.held() - before
         most = limits.window_bytes + 2 * limits.page_bytes + (128 << 10) + shared
         assert held <= most, f"{held} bytes are held for one client"
         assert held > 0 or not ground.alone, "what is held is not counted"
-    await _given_back(ground, before + limits.window_bytes + BIG_BYTES + shared)
+    await _given_back(ground, before + limits.window_bytes + ground.big_bytes + shared)
 
 
 async def _budget_of_polls(ground: Ground, before: int) -> None:
     """Answers that nobody reads: each is a page, and is held until its client reads on or is given up."""
     limits, count = ground.limits, 20
-    await ground.publish_big(10, BIG_BYTES)
+    await ground.publish_big(10, ground.big_bytes)
     ends = [ground.reach.connect(kernel_bytes=SMALL) for _ in range(count)]
     wait = "&wait=60" if ground.cell.transport == "long poll" else ""
     asked = f"GET {ground.url}?after=0{wait} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
@@ -155,7 +154,9 @@ async def _budget_of_polls(ground: Ground, before: int) -> None:
     for end in ends:
         end.reset()
     assert least <= held <= most, f"{held} bytes are counted of {count} answers of {limits.page_bytes} bytes"
-    await _given_back(ground, before + limits.window_bytes + BIG_BYTES + (0 if ground.alone else limits.replay_bytes))
+    await _given_back(
+        ground, before + limits.window_bytes + ground.big_bytes + (0 if ground.alone else limits.replay_bytes)
+    )
 
 
 async def _given_back(ground: Ground, most: int) -> None:
