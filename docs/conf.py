@@ -15,7 +15,10 @@ from triolet.closing import CATALOGUE, GONE
 from triolet.limits import Limits
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from words import in_words  # it stands beside the pages
+
+from tests.paths import table  # it stands beside the docs, and not in what is installed
 
 project = "Triolet"
 author = "The Triolet authors"
@@ -61,6 +64,31 @@ def _write_limits() -> None:
     _write_table("limits", ("bound", "default", "what it bounds"), rows)
 
 
+def _write_promises() -> None:
+    rows = []
+    for promise, sentence in table.PROMISES.items():
+        meant = [transport for transport in table.TRANSPORTS if (promise, transport) not in table.NOT_MEANT]
+        told = "all" if len(meant) == len(table.TRANSPORTS) else ", ".join(meant)
+        rows.append((promise, sentence, "requests" if promise == "body_bytes" else told))
+    _write_table("promises", ("name", "what is promised", "of"), rows)
+
+
+def _write_not_given() -> None:
+    """One row for each promise and reason: where it is not kept, by path and transport."""
+    found: dict[tuple[str, str], list[table.Cell]] = {}
+    for cell, why in table.NOT_GIVEN.items():
+        found.setdefault((cell.promise, why), []).append(cell)
+    rows = []
+    for (promise, why), cells in found.items():
+        paths = list(dict.fromkeys(cell.path for cell in cells))
+        transports = list(dict.fromkeys(cell.transport for cell in cells))
+        where = "; ".join(table.PATHS[path] for path in paths)
+        who = "all" if len(transports) == len(table.TRANSPORTS) else ", ".join(transports)
+        who = "requests" if promise == "body_bytes" else who
+        rows.append((promise, who, where, f"{why}."))
+    _write_table("not-given", ("name", "of", "over", "because"), rows)
+
+
 def _write_table(name: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (head, *rows):
@@ -73,6 +101,8 @@ def _write_tables(_app: Sphinx) -> None:
     """Draw tables from the code, so that no page can differ from it."""
     _write_closings()
     _write_limits()
+    _write_promises()
+    _write_not_given()
 
 
 def _hide_colons(_app: Sphinx, what: str, *rest: Any) -> None:

@@ -51,6 +51,15 @@ class Budget:
         if more > 0 and self.held > self.ceiling:  # giving back is no reason to look for more
             self.on_over()
 
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold so many bytes for the time of a block: an answer, from when it is made until all of it was taken."""
+        self.hold(size)
+        try:
+            yield
+        finally:
+            self.hold(-size)
+
     @property
     def near_bytes(self) -> int:
         """Bytes from which on no new client is let in."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from quart_trio import QuartTrio
 
-from tests.stock import serve_stock
+from tests.paths.stock import serve_stock
 from triolet.testing.server import Answer, MemoryServer, serve
 
 __all__ = ["ROADS", "ask", "served"]

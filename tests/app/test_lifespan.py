@@ -10,8 +10,8 @@ from quart import Blueprint, abort
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+from tests.paths.stock import serve_stock
 from tests.shop import ORDER, ORDERS, make_shop
-from tests.stock import serve_stock
 from triolet import Triolet
 from triolet.testing.server import serve
 

@@ -11,7 +11,7 @@ from quart import request, url_for, websocket
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from tests.stock import serve_stock
+from tests.paths.stock import serve_stock
 from triolet import Triolet
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.http import RefusedError

@@ -280,7 +280,7 @@ def test_a_stream_says_that_nobody_may_keep_or_buffer_it(server: Server, channel
     )
     assert status == 200
     assert headers["content-type"].startswith("text/event-stream")
-    assert headers["cache-control"] == "no-store"
+    assert headers["cache-control"] == "no-store, no-transform"
     assert headers["x-accel-buffering"] == "no"
     assert "content-encoding" not in headers
     assert body.lstrip().startswith((b"retry:", b"b\r\nretry:"))

@@ -10,6 +10,7 @@ from triolet.limits import Limits
 from triolet.testing.network import ClientEnd
 
 from .guarding import Send, hosted, read_all, read_until, send_until_full
+from .test_websocket import request as upgrade_request
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -246,6 +247,33 @@ class TestEndings:
             assert trio.current_time() < 1
             assert (await read_all(busy)).endswith(b"slow")
             assert host.context.idle == set()
+
+    @pytest.mark.parametrize(("path", "code"), [(b"/nowhere", 404), (b"/", 400)])
+    async def test_a_refused_upgrade_says_that_the_connection_closes(
+        self, path: bytes, code: int, autojump_clock: MockClock
+    ) -> None:
+        async with hosted() as host:
+            before = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+            answer = await host.ask(before + upgrade_request(path))
+            first, _, second = answer.partition(b"HTTP/1.1 %d" % code)
+            assert b"connection: close" not in first.lower()
+            assert second.lower().count(b"connection: close") == 1
+
+    async def test_the_last_answer_of_a_server_that_drains_says_so(self, autojump_clock: MockClock) -> None:
+        async with hosted() as host:
+            client = host.connect()
+            await client.send_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            await trio.sleep(1)
+            await host.context.terminated.set()
+            answer = await read_all(client)
+            assert status(answer) == 200
+            assert b"connection: close" in answer.lower()
+
+    async def test_an_answer_to_half_a_body_says_so(self, autojump_clock: MockClock) -> None:
+        async with hosted() as host:
+            answer = await host.ask(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+            assert status(answer) in (404, 405)
+            assert answer.lower().count(b"connection: close") == 1
 
     async def test_a_client_that_does_not_read_is_given_up(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(write_seconds=30)) as host:

@@ -341,6 +341,20 @@ class TestWebSockets:
             assert client.body(1) == closing(code, reason)
             assert (client.body(3), client.goaway()) == (b"0", None)
 
+    async def test_a_flood_is_told_so_although_its_client_does_not_read_now(self, autojump_clock: MockClock) -> None:
+        async with hosted() as host:
+            client = Client(host.connect("h2", kernel_bytes=4_000))
+            await client.send(1, connect_to(), end=False)
+            await client.listen()
+            for _ in range(60):
+                client.h2.send_data(1, frame(0x89, bytes(125)))
+                await client.flush()
+            await trio.sleep(1)
+            await client.listen()
+            assert client.body(1).endswith(closing(1008, b"too much at once"))
+            assert client.goaway() is None
+            await client.stream.aclose()
+
     async def test_what_a_deaf_route_leaves_is_held_back_and_others_go_on(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(inbox_bytes=100_000)) as host, client_of(host) as client:
             await client.send(1, connect_to("/deaf"), end=False)

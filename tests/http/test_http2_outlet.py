@@ -17,9 +17,9 @@ from h2.settings import SettingCodes
 from quart import Response
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.paths.memory import Seen, anonymous
 from tests.peer import CLOSE, PING, PONG, TEXT, encode
 from tests.shop import ORDER, ORDERS, make_shop
-from tests.test_ways import Seen, anonymous
 from triolet import Connection, Limits
 from triolet.budget import Budget
 from triolet.http.http2_outlet import StreamOutlet
@@ -396,7 +396,7 @@ class TestOutlet:
     async def test_a_stream_that_has_ended_is_gone(self, autojump_clock: MockClock) -> None:
         outlet, _, _, _ = self.opened()
         gone = trio.Event()
-        outlet.on_gone = gone.set
+        outlet.on_gone = lambda _: gone.set()
         outlet.fail()
         assert gone.is_set()
         with pytest.raises(OSError, match="ended"):

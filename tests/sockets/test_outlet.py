@@ -61,7 +61,7 @@ class Calls:
     def _full(self) -> None:
         self.full += 1
 
-    def _gone(self) -> None:
+    def _gone(self, _: object) -> None:
         self.gone += 1
 
 

@@ -208,7 +208,7 @@ class TestSending:
     ) -> None:
         async with paired(certified) as pair:
             gone = trio.Event()
-            pair.server.outlet.on_gone = gone.set
+            pair.server.outlet.on_gone = lambda _: gone.set()
             pair.below.reset()
             assert pair.server.outlet.write(b"hello?")
             assert gone.is_set()

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.testing.clients import POLLS, TRANSPORTS
+from triolet.testing.http import RefusedError
 from triolet.testing.server import Answer, MemoryServer, serve
 from triolet.transports.negotiate import Ask, AskError, parse_ask
 
@@ -37,7 +38,12 @@ async def ask(server: MemoryServer, transport: str, query: str = "", **headers: 
         (None, "", 200, "application/json", 0),
         ("*/*", "", 200, "application/json", 0),
         ("application/json", "", 200, "application/json", 0),
-        ("text/html, text/event-streams", "", 200, "text/event-stream", 0),
+        ("text/html, text/event-stream", "", 200, "text/event-stream", 0),
+        ("text/html, text/event-streams", "", 200, "application/json", 0),
+        ("text/event-stream;q=0", "", 200, "application/json", 0),
+        ("application/json, text/event-stream ; Q=0.000", "", 200, "application/json", 0),
+        ("text/event-stream;q=0.001", "", 200, "text/event-stream", 0),
+        ("*/*, text/event-stream;charset=utf-8;q=1", "", 200, "text/event-stream", 0),
         ("text/event-stream", "", 200, "text/event-stream", 0),
         ("TEXT/Event-Stream;q=0.5, */*", "", 200, "text/event-stream", 0),
         ("text/event-stream", "wait=10", 200, "text/event-stream", 0),
@@ -112,13 +118,41 @@ async def test_what_is_no_cursor_is_a_bad_request_that_says_what_one_looks_like(
         assert len(answer.body) < 400
 
 
+@pytest.mark.parametrize("last", ["a b", "msg-17/3", "9" * 5_000, "0x1F", "a.b.c", "-1", "é"])
+@pytest.mark.parametrize("transport", ["sse", "long poll", "short poll"])
+async def test_a_last_event_id_of_another_server_is_answered_with_a_gap(
+    transport: str, last: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+    async with serve(app) as server:
+        await live.publish(ORDER, "kept")
+        async with server.client(transport, ORDERS, headers={"last-event-id": last}) as client:
+            await client.expect("gap", reason="epoch", missed=None)
+            await client.expect(data="kept")
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_last_event_id_that_is_no_cursor_is_a_bad_request_too(
+async def test_a_path_that_is_no_utf8_is_a_bad_request_and_no_channel(
     transport: str, autojump_clock: MockClock
 ) -> None:
-    app, _ = make_shop()
+    app, live = make_shop()
     async with serve(app) as server:
-        assert (await ask(server, transport, last_event_id="a b")).status == 400
+        await live.publish("orders/\ufffd", "of the order that is called U+FFFD")
+        for order in ("%ff", "%fe", "a%c3", "%ed%a0%80"):
+            with pytest.raises(RefusedError) as refused:
+                async with server.client(transport, f"/orders/{order}/events", after=0):
+                    pass
+            assert refused.value.status == 400
+        async with server.client(transport, "/orders/%EF%BF%BD/events", after=0) as client:
+            await client.expect(data="of the order that is called U+FFFD")
+
+
+async def test_a_path_that_is_no_utf8_is_not_followed(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, server.websocket("/live") as socket:
+        for order in ("%ff", "%fe"):
+            with pytest.raises(RefusedError):
+                await socket.follow(f"/orders/{order}/events")
 
 
 @pytest.mark.parametrize("wait", ["x", "-1", "1e3", "nan", "inf", "1,5", "9" * 100, "1.2.3", ".", "٣"])

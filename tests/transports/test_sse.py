@@ -46,7 +46,7 @@ async def test_a_stream_may_be_neither_kept_nor_buffered(autojump_clock: MockClo
     async with serve(app) as server, server.events(ORDERS) as stream:
         headers = stream.headers
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
+        assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store, no-transform", "no")
         assert "content-encoding" not in headers
         assert "content-length" not in headers
 

@@ -4,8 +4,8 @@ Four transports come here on three roads: straight on their socket, through ASGI
 on a WebSocket that is open already. What they ask is the same question, so it is asked in one place and one order:
 
 1. **origin**: may this page ask at all? A page of another site comes with its visitor's cookies. It is refused before
-   the view is asked, because a view may do something (write a session, count a visit, look into a database), and what
-   it does for a page that may not ask is done in the visitor's name.
+   the view is asked (and so is a URL that is no text), because a view may do something (write a session, count a
+   visit, look into a database), and what it does for a page that may not ask is done in the visitor's name.
 2. **the view's decision**: the app's own code, in its own context, says which channel it is, or refuses. Next, so that
    a client that may not follow, or asks for what is not there, hears that and nothing else; and because its headers
    (a session that was renewed, a CORS header) stand on every later answer, a refusal too.
@@ -35,7 +35,17 @@ from ..connection import Connection, Context
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..sockets.outlet import Outlet
-from ..transports.negotiate import Ask, AskError, Headers, Scope, TransportKind, parse_after, parse_ask
+from ..transports.negotiate import (
+    Ask,
+    AskError,
+    Headers,
+    Scope,
+    TransportKind,
+    check_path,
+    names_text,
+    parse_after,
+    parse_ask,
+)
 from ..wire.codec import Codec
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
@@ -96,6 +106,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
         with trio.fail_after(service.limits.write_seconds):
             context = service.context
             service.origins.check(scope, always=upgrade)
+            check_path(scope)
             decision = await ask_view(service.app, arrival.request)
             if isinstance(decision, Refusal):
                 return decision
@@ -179,7 +190,7 @@ class Follows:
         """Return what may be followed there; None is a no. Raises CursorError."""
         asked = follow_scope(self._again(), url)
         request = None if asked is None else find(self._app, with_root_path(self._app, asked))
-        if asked is None or request is None:
+        if asked is None or request is None or not names_text(asked):
             return None  # another view's answer is not read: it may have no end
         after = parse_after(asked)
         decision = await ask_view(self._app, request)

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from ..errors import LocalError, LogError
+from ..sockets.server_state import stream_of
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import AskError, Headers, Scope, header
@@ -150,7 +151,10 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
         return
     else:
         answer = await answer_poll(service, admitted, header(scope, b"if-none-match"))
-    await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+    # On a server of ours it counts while it waits for its client; elsewhere that is not seen.
+    uncounted = len(answer.body) if stream_of(scope) is None else 0
+    with service.server.budget.holding(uncounted):
+        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
 async def answer_poll(service: Service, admitted: Admitted, if_none_match: str | None) -> Answer | Refusal:

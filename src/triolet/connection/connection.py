@@ -276,5 +276,5 @@ class Connection:
         self.outgoing.close()
 
 
-def _nothing() -> None:
+def _nothing(*_: Closing) -> None:
     """Ignore what the outlet tells: the connection has ended."""

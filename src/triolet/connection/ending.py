@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from ..closing import GONE, Closing
+from ..closing import Closing
 
 __all__ = ["Ending"]
 
@@ -38,6 +38,6 @@ class Ending:
             if self.nursery is not None:
                 self.nursery.cancel_scope.cancel()
 
-    def gone(self) -> None:
-        """End the connection because its outlet found that the peer is gone."""
-        self.end(GONE)
+    def gone(self, closing: Closing) -> None:
+        """End the connection because its outlet found that the peer is gone, and how."""
+        self.end(closing)

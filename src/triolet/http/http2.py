@@ -35,6 +35,7 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
+from ..closing import SILENT
 from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
@@ -44,6 +45,7 @@ from .busy import busy
 from .http1 import PIECE_BYTES, WRITE_BYTES, GuardedHTTP, pieces, stream_surroundings
 from .http2_frames import STREAMS_AT_ONCE, Frames, Spending, TooMuchError, is_content
 from .http2_outlet import Http2Stream, StreamOutlet
+from .keepalive import Keepalive
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH2"]
@@ -60,6 +62,9 @@ RESETS_AT_ONCE: Final = 200
 
 TABLE_BYTES: Final = 4 << 10
 """Headers of ours that are remembered for a client. It may ask for any number (RFC 7541 section 4.2)."""
+
+PING: Final = b"triolet?"
+"""What a ping of ours says, in the eight bytes that it has."""
 
 _CONTENT: Final = (Body, Data, EndBody, EndData, Trailers)
 """Events that wait for the client."""
@@ -81,7 +86,8 @@ class GuardedH2(H2Protocol):
 
     Bounds: ``limits.header_bytes`` of a request's headers; ``limits.body_bytes`` of all bodies at once; of each stream
     what its inbox holds and one window; what :class:`~.http2_frames.Frames` keeps of frames that are not whole; 33
-    frames a second that are neither requests nor content. After every few frames others have their turn.
+    frames a second that are neither requests nor content. After every few frames others have their turn. While a stream
+    is open a client that is silent for ``limits.silence_seconds``, and answers no ping, is reset.
     """
 
     streams: dict[int, Any]
@@ -116,6 +122,7 @@ class GuardedH2(H2Protocol):
         self._resets = Rate(RESETS_PER_SECOND, RESETS_AT_ONCE)
         self._flushing = False
         self._unsent = bytearray()
+        self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client)
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
 
@@ -125,9 +132,11 @@ class GuardedH2(H2Protocol):
         await super().initiate()
         self.connection.increment_flow_control_window(CONNECTION_WINDOW)
         await self._flush()
+        self.task_group.spawn(self._keep)
 
     async def handle(self, event: Event) -> None:
         """Take in what came from the socket. It waits for the socket alone, never for the app."""
+        self._keepalive.heard()
         if isinstance(event, RawData):
             try:
                 await self._take_in(event.data)
@@ -141,6 +150,7 @@ class GuardedH2(H2Protocol):
             return
         await super().handle(event)
         if isinstance(event, Closed):
+            self._keepalive.stop()
             for buffer in self.stream_buffers.values():
                 await buffer.close()  # whoever waits for a window is let go
 
@@ -188,6 +198,9 @@ class GuardedH2(H2Protocol):
             for piece in pieces(event):
                 await self.stream_send(piece)
             return
+        if isinstance(event, StreamClosed) and self._has_last_words(event.stream_id):
+            self.task_group.spawn(self._close_later, event)
+            return
         waits = isinstance(event, _CONTENT)
         with trio.move_on_after(self._limits.write_seconds if waits else float("inf")) as patience:
             await self._send(event)
@@ -198,6 +211,22 @@ class GuardedH2(H2Protocol):
             await trio.lowlevel.checkpoint()
         if isinstance(event, StreamClosed):
             self._bodies.pop(event.stream_id, None)
+
+    def _has_last_words(self, stream_id: int) -> bool:
+        outlet = self._outlets.get(stream_id)
+        return outlet is not None and not outlet.empty
+
+    async def _close_later(self, event: StreamClosed) -> None:
+        """Close a stream whose client does not take its last words now: a close frame says why it ends. The task that
+        reads does not wait for that."""
+        outlet = self._outlets.get(event.stream_id)
+        if outlet is not None:
+            try:
+                with trio.move_on_after(self._limits.goodbye_seconds):
+                    await outlet.drained()
+            finally:
+                outlet.fail()  # what it holds is given back, however this ends
+        await self.stream_send(event)
 
     async def _send(self, event: StreamEvent) -> None:
         """Send content through the stream's outlet, and all else as Hypercorn does, whose own buffer holds nobody back:
@@ -242,6 +271,19 @@ class GuardedH2(H2Protocol):
         if self.connection.encoder.header_table_size > TABLE_BYTES:
             self.connection.encoder.header_table_size = TABLE_BYTES
         await super()._handle_events(others)
+
+    async def _keep(self) -> None:
+        """See to it that a client that has frozen goes, whatever its streams are: an event stream hears nothing, so it
+        has no other way to be found gone."""
+        if await self._keepalive.run():
+            for outlet in list(self._outlets.values()):
+                outlet.tell(SILENT)
+            self._below.abort()
+
+    async def _ping(self) -> None:
+        with suppress(h2.exceptions.ProtocolError):  # the connection is ending
+            self.connection.ping(PING)
+        await self._flush()
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         pseudo = {name: value for name, value in request.headers if name.startswith(b":")}

@@ -16,7 +16,7 @@ from hypercorn.protocol.events import Body, Data, EndData, Request, Response, St
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 
-from ..closing import CRASHED, Closing
+from ..closing import CRASHED, SILENT, Closing
 from ..errors import RemoteError
 from ..limits import Limits
 from ..wire.frames import Binary, Close, Text, encode_binary, encode_ping, encode_text
@@ -24,6 +24,7 @@ from ..wire.handshake import subprotocols
 from ..wire.session import Answer, Session
 from ..wire.session import Event as SessionEvent
 from .app_task import Inbox, send_to_nobody
+from .keepalive import Keepalive
 
 __all__ = ["GuardedWebSocket"]
 
@@ -32,7 +33,8 @@ class GuardedWebSocket(WSStream):
     """One WebSocket.
 
     Bounds: one unfinished message, of ``limits.message_bytes``; what the app has not taken is held to the inbox's
-    bounds, and then nothing more is decoded.
+    bounds, and then nothing more is decoded. It is pinged, and ends once nothing was heard of its client for
+    ``limits.silence_seconds``.
     """
 
     app_put: Any
@@ -48,6 +50,7 @@ class GuardedWebSocket(WSStream):
         self._held = 0
         self._one_at_a_time = trio.Lock()
         self._watching: trio.CancelScope | None = None
+        self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client)
 
     @property
     def full(self) -> bool:
@@ -68,6 +71,7 @@ class GuardedWebSocket(WSStream):
             self.closed = True
             self._session.end()
             self._hold(0)
+            self._keepalive.stop()
             if self._watching is not None:
                 self._watching.cancel()
             if self.app_put is not None:
@@ -76,6 +80,8 @@ class GuardedWebSocket(WSStream):
 
     async def read(self, ahead: bytearray) -> None:
         """Decode the bytes, and what was left the last time, for as long as there is room."""
+        if ahead:
+            self._keepalive.heard()
         async with self._one_at_a_time:
             if self.full or self.closed:
                 return
@@ -105,7 +111,7 @@ class GuardedWebSocket(WSStream):
         await self.read(self._ahead)
 
     async def probe(self) -> None:
-        """Nothing is read now, so a client that has gone is only found by writing."""
+        """Ping the client: one that has frozen answers nothing, and one that has gone is found by writing."""
         if self.state is ASGIWebsocketState.CONNECTED:
             await self.send(Data(self.stream_id, encode_ping()))
 
@@ -136,6 +142,12 @@ class GuardedWebSocket(WSStream):
         self.state = ASGIWebsocketState.CONNECTED
         await self.config.log.access(self.scope, {"status": status, "headers": []}, time() - self.start_time)
         self._on_ready()
+        self.task_group.spawn(self._keep)
+
+    async def _keep(self) -> None:
+        """See to it that a client that has frozen goes. It may be a member of something."""
+        if await self._keepalive.run() and self.state is ASGIWebsocketState.CONNECTED:
+            await self._fail(SILENT)
 
     async def _take(self, event: SessionEvent) -> None:
         if isinstance(event, Close):

@@ -20,7 +20,7 @@ from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from ..wire.handshake import Upgrade, upgrade
 from ..wire.http_answer import refusal
-from ..wire.http_head import BadRequest, Framing, Head, read_head, split_head
+from ..wire.http_head import BadRequest, Framing, Head, accepts, read_head, split_head
 
 __all__ = ["Front", "Upgrades"]
 
@@ -213,8 +213,8 @@ def _asks_for_events(head: Head) -> bool:
     """Whether a request asks for an event stream, and for nothing else that would be Hypercorn's to answer."""
     if head.method != b"GET" or head.http_version != b"1.1" or head.framing != _NO_BODY:
         return False
-    names = [name for name, value in head.headers if name != b"accept" or b"text/event-stream" in value.lower()]
-    return b"accept" in names and b"expect" not in names and b"upgrade" not in names
+    names = [name for name, _ in head.headers]
+    return b"expect" not in names and b"upgrade" not in names and accepts(head.headers, b"text/event-stream")
 
 
 def _address(name: Any) -> tuple[str, int] | None:

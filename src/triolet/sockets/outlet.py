@@ -29,6 +29,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..budget import Budget
+from ..closing import GONE, Closing
 
 __all__ = ["Outlet"]
 
@@ -42,7 +43,7 @@ class Outlet(ABC):
     Attributes:
         send: takes a batch as ``socket.send`` does. The pump calls it for live clients, whose outlets are empty.
         on_full: called when a batch was not taken whole: from now until it is drained the outlet takes no more.
-        on_gone: called once, when the peer turns out to be gone.
+        on_gone: called once, when the peer turns out to be gone: with ``GONE``, or ``SILENT`` where that is how.
         progress_at: Trio's time when something was last taken.
         buffers: whether what was taken may wait here for long, and ``run`` has to run.
     """
@@ -57,7 +58,7 @@ class Outlet(ABC):
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.on_full: Callable[[], None] = _do_nothing
-        self.on_gone: Callable[[], None] = _do_nothing
+        self.on_gone: Callable[[Closing], None] = _do_nothing
         self.progress_at = 0.0
 
     @property
@@ -102,10 +103,14 @@ class Outlet(ABC):
         return True
 
     def fail(self) -> None:
-        """Tell the owner, once, that the peer is gone."""
-        on_gone, self.on_gone = self.on_gone, _do_nothing  # before the call, which may come back here
-        on_gone()
+        """The peer is gone: tell the owner, once."""
+        self.tell(GONE)
+
+    def tell(self, closing: Closing) -> None:
+        """Tell the owner how the peer went, unless it was told before."""
+        on_gone, self.on_gone = self.on_gone, _do_nothing
+        on_gone(closing)
 
 
-def _do_nothing() -> None:
-    """Do nothing: the outlet has no owner, or has told it already."""
+def _do_nothing(*_: Closing) -> None:
+    """What an outlet without an owner calls."""

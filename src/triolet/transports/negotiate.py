@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
 from ..errors import CursorError, TrioletError
 from ..event import Cursor
 from ..limits import Limits
+from ..wire.http_head import accepts
 
 __all__ = [
     "Ask",
@@ -18,10 +19,15 @@ __all__ = [
     "Headers",
     "Scope",
     "TransportKind",
+    "check_path",
     "header",
+    "names_text",
     "parse_after",
     "parse_ask",
 ]
+
+ANOTHER_SERVERS: Final = Cursor("of-another-server", 0)
+"""What a ``Last-Event-ID`` stands for that no Triolet gave: a place in the life of another log."""
 
 Scope: TypeAlias = "dict[str, Any]"
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
@@ -61,7 +67,9 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
     """Negotiate: one URL, four transports.
 
     ``Accept: text/event-stream`` asks for SSE, ``?wait=`` for a long poll. The cursor is the ``Last-Event-ID``
-    header's (a browser that comes back sends it), else that of ``?after=``.
+    header's (a browser that comes back sends it), else that of ``?after=``. A header that is no cursor is the id of
+    another server, which was at this URL before: it is answered with a gap (``epoch``), as if the log had been begun
+    again, since an EventSource that gets a 400 gives up for good.
 
     Raises:
         AskError: 400; the cursor or the wait has no known form.
@@ -70,12 +78,30 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
     after = _after(header(scope, b"last-event-id"), query)
     if upgrade:
         return Ask(TransportKind.WEBSOCKET, after)
-    if _accepts_event_stream(scope):
+    if accepts(scope["headers"], b"text/event-stream"):
         return Ask(TransportKind.SSE, after)
     wait = _wait(query["wait"], limits) if "wait" in query else 0
     if wait:
         return Ask(TransportKind.LONG_POLL, after, wait)
     return Ask(TransportKind.SHORT_POLL, after)
+
+
+def names_text(scope: Scope) -> bool:
+    """Tell whether a URL's path is UTF-8 once it is decoded. ASGI's ``path`` has one and the same character for all
+    that is not, so two such paths would be one channel."""
+    if "\ufffd" not in scope["path"]:
+        return True
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"%ff").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def check_path(scope: Scope) -> None:
+    """Refuse a path that is no text. Raises AskError: 400."""
+    if not names_text(scope):
+        raise AskError(400, "path", "this URL's path is not UTF-8")
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -105,6 +131,8 @@ def _after(last_event_id: str | None, query: dict[str, str]) -> Cursor | None:
     try:
         return Cursor.parse(text)
     except CursorError as error:
+        if last_event_id:
+            return ANOTHER_SERVERS
         raise AskError(400, "cursor", str(error)) from None
 
 
@@ -114,7 +142,3 @@ def _wait(text: str, limits: Limits) -> float:
     if len(text) <= 8 and text.replace(".", "", 1).isdecimal() and text.isascii():
         return min(float(text), limits.wait_seconds)
     raise AskError(400, "wait", f"wait is a number of seconds, at most {limits.wait_seconds:g}, not {text!r:.40}")
-
-
-def _accepts_event_stream(scope: Scope) -> bool:
-    return any(name == b"accept" and b"text/event-stream" in value.lower() for name, value in scope["headers"])

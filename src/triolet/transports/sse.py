@@ -22,11 +22,12 @@ __all__ = ["HEADERS", "serve_asgi", "serve_stream"]
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
     (b"vary", b"accept, last-event-id"),
 ]
-"""No cache may keep the stream, nginx must not buffer it."""
+"""No cache may keep the stream, no proxy may compress it (RFC 9111 section 5.2.2.6: it would wait for more until it has
+a block to deflate), nginx must not buffer it."""
 
 RETRY_MS = 1_000
 """When a browser comes back that was told nothing better: the first line of each stream."""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ..closing import GONE, NORMAL, TOO_BIG, Closing
+from ..closing import GONE, NORMAL, SILENT, TOO_BIG, Closing
 from ..connection import Connection
 from ..connection.reader import READ_BYTES, MessageHandler, read
 from ..connection.writer import write_head
@@ -147,7 +147,8 @@ class AsgiWebSocket(WebSocket):
                 message = await self._receive()
                 if message["type"] == "websocket.disconnect":
                     conn.peer_closed = True
-                    raise RemoteError(GONE)
+                    # The server below pings, where it is ours, and says so when nothing was answered.
+                    raise RemoteError(SILENT if message.get("code") == SILENT.code else GONE)
                 conn.heard_at = trio.current_time()
                 data = message.get("text")
                 data = message.get("bytes") or b"" if data is None else data

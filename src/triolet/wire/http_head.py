@@ -8,13 +8,13 @@ whatever could be read in two ways is refused here, and h11 only ever sees what 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ..closing import PROTOCOL_ERROR
 from ..errors import RemoteError
 
-__all__ = ["BadRequest", "Body", "Framing", "Head", "check_head", "is_host", "read_head", "split_head"]
+__all__ = ["BadRequest", "Body", "Framing", "Head", "accepts", "check_head", "is_host", "read_head", "split_head"]
 
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rb"(%s) ([!-~]+) HTTP/(1\.[01])" % _TOKEN)
@@ -26,6 +26,7 @@ _HOST: Final = re.compile(rb"(?:([-A-Za-z0-9._~!$&'()*+,;=%]*)|\[[0-9A-Fa-f:.]+\
 # As many digits as fit in 64 bits, and nothing else: `int` would also take a sign, underscores and other scripts.
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_REFUSED: Final = re.compile(rb"(?:^|;)q=0(?:\.0{0,3})?(?:;|$)")
 _MAX_CHUNK_LINE: Final = 256
 
 
@@ -127,6 +128,21 @@ def read_head(head: bytes) -> Head:
             hosts.append(value.lower())
     _check_target(method, target, hosts, version)
     return Head(method, target, version, headers, _framing(lengths, codings, version))
+
+
+def accepts(headers: Iterable[tuple[bytes, bytes]], media_type: bytes) -> bool:
+    """Tell whether a request names a media type as one that it takes (RFC 9110 section 12.5.1): with ``q=0`` it does
+    not. A wildcard names nothing.
+
+    Args:
+        headers: of the request, names in lower case.
+        media_type: in lower case.
+    """
+    values = (value for name, value in headers if name == b"accept")
+    ranges = (part.lower().replace(b" ", b"").replace(b"\t", b"") for value in values for part in value.split(b","))
+    return any(
+        kind == media_type and not _REFUSED.search(rest) for kind, _, rest in (part.partition(b";") for part in ranges)
+    )
 
 
 def _check_target(method: bytes, target: bytes, hosts: list[bytes], version: bytes) -> None:

@@ -1,0 +1,337 @@
+"""The promises as dialogues: each is held by every transport that it is meant for, over every path of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import trio
+from wsproto import events as ws
+
+from tests.paths.ground import SLACK_SECONDS, Ground, freeze
+from triolet.testing.client_websocket import WebSocketClient
+from triolet.testing.clients import Client
+
+__all__ = ["DIALOGUES"]
+
+Dialogue = Callable[[Ground], Awaitable[None]]
+
+SMALL: Final = 4_000
+"""Bytes of a kernel that is soon full."""
+
+
+async def hear(client: Client, *data: Any) -> None:
+    """Take messages until the last of these came; they are all the events there were."""
+    while [event["data"] for event in client.events][-1:] != [data[-1]]:
+        assert (await client.next(within=10)) is not None, client.dialogue()
+    assert [event["data"] for event in client.events] == list(data), client.dialogue()
+
+
+async def hear_big(client: Client, count: int) -> None:
+    """The same for numbered events."""
+    while [event["data"][0] for event in client.events][-1:] != [count - 1]:
+        assert (await client.next(within=20)) is not None, client.dialogue()[-2_000:]
+    assert [event["data"][0] for event in client.events] == list(range(count))
+
+
+async def order(ground: Ground) -> None:
+    first, *_ = await ground.publish(0, 1, 2)
+    async with ground.client(after=first) as client:
+        await ground.publish(3)
+        await hear(client, 1, 2, 3)
+        client.cut()
+        await ground.publish(4, 5)
+        await client.reconnect()
+        await ground.publish(6)
+        await hear(client, 1, 2, 3, 4, 5, 6)
+        offsets = [int(event["id"].rpartition(".")[2]) for event in client.events]
+        assert offsets == list(range(2, 8)), client.dialogue()
+
+
+async def gaps(ground: Ground) -> None:
+    keep = ground.limits.keep_events
+    first, *_ = await ground.publish(*range(keep))
+    *_, last = await ground.publish(*range(keep, keep + 50))
+    epoch, _, end = last.rpartition(".")
+    for after, why, missed in (
+        (first, "expired", 49),
+        ("zzzzzzzz.5", "epoch", None),
+        (f"{epoch}.{end}9", "future", None),
+    ):
+        async with ground.client(after=after) as client:
+            await client.expect("gap", reason=why, **({} if missed is None else {"missed": missed}))
+            if why == "expired":
+                await hear(client, *range(50, keep + 50))
+
+
+async def beats(ground: Ground) -> None:
+    if ground.cell.transport == "long poll":
+        await _long_poll_ends(ground)
+        return
+    async with ground.client() as client:
+        await client.until("beat", within=ground.limits.beat_seconds + SLACK_SECONDS)
+        for _ in range(3):
+            beat = await client.until("beat", within=ground.limits.beat_seconds + SLACK_SECONDS)
+            assert list(beat["cursors"]) == [f"cells/{ground.channel}"]
+
+
+async def _long_poll_ends(ground: Ground) -> None:
+    (cursor,) = await ground.publish(1)
+    began = trio.current_time()
+    answer = await ground.ask(f"{ground.url}?after={cursor}&wait=60")
+    took = trio.current_time() - began
+    assert (answer.status, answer.json["events"]) == (200, [])
+    assert ground.limits.wait_seconds - 0.1 < took < ground.limits.wait_seconds + SLACK_SECONDS
+
+
+async def silence(ground: Ground) -> None:
+    async with ground.client(member="quiet") as quiet, ground.client(member="frozen") as frozen:
+        await quiet.until("live")
+        await frozen.until("live")
+        assert await ground.look() == {"members": ["frozen", "quiet"], "followers": 2}
+        freeze(frozen)
+
+        async def gone() -> bool:
+            return await ground.look() == {"members": ["quiet"], "followers": 1}
+
+        patience = ground.limits.silence_seconds + ground.limits.beat_seconds
+        await ground.wait_for("a client that has frozen is gone", gone, patience)
+        await trio.sleep(ground.limits.beat_seconds)  # it would have been gone by now: neither has said a word
+        await ground.publish("still there")
+        await quiet.until("event", within=5)
+
+
+async def stall(ground: Ground) -> None:
+    async with ground.client(after=0) as well, ground.client(kernel_bytes=SMALL) as slow:
+        await slow.until("live")
+        freeze(slow)
+        await ground.publish_big(ground.too_many, ground.big_bytes)
+        await hear_big(well, ground.too_many)
+
+        async def gone() -> bool:
+            followers: int = (await ground.look())["followers"]
+            return followers == 1
+
+        await ground.wait_for("one who takes nothing is followed no longer", gone, 2 * ground.limits.stall_seconds)
+        await ground.publish("the others go on")
+        await well.until("event")
+
+
+async def budget(ground: Ground) -> None:
+    limits = ground.limits
+    before = await ground.held()
+    shared = 0 if ground.alone else limits.replay_bytes  # and the windows of other cells, which are fewer
+    if ground.cell.transport in ("long poll", "short poll"):
+        await _budget_of_polls(ground, before)
+        return
+    async with ground.client(kernel_bytes=SMALL) as slow:
+        await slow.until("live")
+        freeze(slow)
+        await ground.publish_big(ground.too_many, ground.big_bytes)
+        held = await ground.held() - before
+        # Behind middleware a page counts twice: in our outlet, and on its way through the server below.
+        pages = 3 if "middleware" in ground.cell.path else 2
+        most = limits.window_bytes + pages * limits.page_bytes + (128 << 10) + shared
+        assert held <= most, f"{held} bytes are held for one client"
+        assert held > 0 or not ground.alone, "what is held is not counted"
+    await _given_back(ground, before + limits.window_bytes + ground.big_bytes + shared)
+
+
+async def _budget_of_polls(ground: Ground, before: int) -> None:
+    """Answers that nobody reads: each is a page, and is held until its client reads on or is given up."""
+    limits, count = ground.limits, 20
+    await ground.publish_big(10, ground.big_bytes)
+    ends = [ground.reach.connect(kernel_bytes=SMALL) for _ in range(count)]
+    wait = "&wait=60" if ground.cell.transport == "long poll" else ""
+    asked = f"GET {ground.url}?after=0{wait} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+    for end in ends:
+        await end.send_all(asked)
+    await trio.sleep(0.5)
+    held = await ground.held() - before - limits.window_bytes
+    # Of each answer: the page, what is copied of it on its way, and what was written and not taken.
+    least, most = count * (limits.page_bytes // 2), count * (3 * limits.page_bytes)
+    if not ground.alone:
+        least = -most  # a kernel or a proxy has taken some, and other cells' windows may be let go meanwhile
+    for end in ends:
+        end.reset()
+    assert least <= held <= most, f"{held} bytes are counted of {count} answers of {limits.page_bytes} bytes"
+    await _given_back(
+        ground, before + limits.window_bytes + ground.big_bytes + (0 if ground.alone else limits.replay_bytes)
+    )
+
+
+async def _given_back(ground: Ground, most: int) -> None:
+    async def back() -> bool:
+        return await ground.held() <= most
+
+    await ground.wait_for("what was held is given back", back, ground.limits.write_seconds + 2)
+
+
+async def leaving(ground: Ground) -> None:
+    async with ground.client(member="stays"):
+        for n in range(3):
+            async with ground.client(member=f"goes-{n}") as client:
+                await client.until("live")
+        await ground.publish(1)
+
+        async def gone() -> bool:
+            followers: int = (await ground.look())["followers"]
+            return followers <= 1
+
+        await ground.wait_for("nothing is left of who went", gone, 6)
+
+
+async def refusal(ground: Ground) -> None:
+    assert (await ground.ask("/cells/forbidden/events")).status == 403
+    foreign = await ground.ask(origin="http://evil.example", cookie="a=b")
+    assert (foreign.status, foreign.json["error"]) == (403, "origin")
+    wrong = await ground.ask(f"{ground.url}?after=a.b.c")
+    assert (wrong.status, wrong.json["error"]) == (400, "cursor")
+
+
+async def isolation(ground: Ground) -> None:
+    async with ground.client() as well:
+        await well.until("live")
+        for bug in ("crash", "cancelled", "crash"):
+            assert (await ground.ask(f"/cells/{bug}/events")).status == 500
+            if ground.cell.transport == "websocket":
+                async with _socket(ground, f"/{bug}") as client:
+                    await client.say(type="message", data=1)
+                    assert (await client.ended())[0] == 1011
+        await ground.publish("the others go on")
+        await hear(well, "the others go on")
+
+
+async def goodbye(ground: Ground) -> None:
+    times = []
+    (cursor,) = await ground.publish(1)
+    if ground.cell.transport == "long poll":
+        times = await _long_polls_are_answered(ground, cursor)
+    else:
+        async with ground.client(after=cursor) as one, ground.client(after=cursor) as other:
+            await one.until("live")
+            await other.until("live")
+            await ground.stop()
+            for client in (one, other):
+                times.append((await client.until("bye", within=5))["retry"])
+                while await client.next(within=5) is not None:
+                    pass
+                if isinstance(client, WebSocketClient):
+                    assert client.code == 1012
+    assert all(0 < time <= 5_000 for time in times), times
+    assert len(set(times)) > 1, times
+
+
+async def _long_polls_are_answered(ground: Ground, cursor: str) -> list[int]:
+    times = []
+
+    async def poll() -> None:
+        answer = await ground.ask(f"{ground.url}?after={cursor}&wait=60")
+        assert answer.status == 200, answer
+        times.append(answer.json["retry"])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(poll)
+        await trio.sleep(ground.limits.wait_seconds / 4)
+        began = trio.current_time()
+        await ground.stop()
+    assert trio.current_time() - began < ground.limits.wait_seconds / 2
+    return times
+
+
+async def _send_at_once(client: WebSocketClient, events: list[ws.Event]) -> None:
+    """Send frames in one piece: what the server says to the first is read when all are out."""
+    await client.stream.send_all(b"".join(client._wire.send(event) for event in events))
+
+
+def _socket(ground: Ground, path: str) -> WebSocketClient:
+    return ground.reach.websocket(path)
+
+
+async def message_bytes(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        await client.say(type="message", data="x" * (ground.limits.message_bytes // 2))
+        assert (await client.until("message"))["data"]["echo"][:2] == "xx"
+        await client.say(type="message", data="x" * ground.limits.message_bytes)
+        assert (await client.ended())[0] == 1009, client.dialogue()
+
+
+async def message_fragments(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        piece = ws.TextMessage(" ", message_finished=False)
+        await _send_at_once(client, [piece] * (ground.limits.message_fragments + 1))
+        assert (await client.ended())[0] == 1008, client.dialogue()
+
+
+async def control_per_second(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        await _send_at_once(client, [ws.Ping()] * int(5 * ground.limits.control_per_second + 2))
+        assert (await client.ended())[0] == 1008, client.dialogue()
+
+
+async def message_depth(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        deep: Any = 1
+        for _ in range(ground.limits.message_depth):
+            deep = [deep]
+        await client.say(type="message", data=deep)
+        assert (await client.ended())[0] == 1008, client.dialogue()
+
+
+async def follows(ground: Ground) -> None:
+    async with _socket(ground, "/talk") as client:
+        for n in range(ground.limits.follows):
+            assert (await client.follow(f"/cells/{ground.channel}-{n}/events"))["type"] == "open"
+        with suppress(AssertionError):  # the connection ends
+            await client.follow(f"/cells/{ground.channel}-more/events")
+        assert client.code == 1008, client.dialogue()
+
+
+async def header_bytes(ground: Ground) -> None:
+    most = ground.limits.header_bytes
+    assert (await ground.ask("/cells/forbidden/events", **_pads(most - 2_000))).status == 403
+    for size in (most, 8 * most):
+        try:
+            status = (await ground.ask(**_pads(size))).status
+        except trio.BrokenResourceError:
+            continue  # it was not read to its end
+        assert status in (400, 431), status
+
+
+def _pads(size: int) -> dict[str, str]:
+    """Headers of so many bytes; no line is longer than the 8 KiB that proxies take."""
+    return {f"x-pad-{n}": "x" * min(4_000, size - n) for n in range(0, size, 4_000)}
+
+
+async def body_bytes(ground: Ground) -> None:
+    most = ground.limits.body_bytes
+    answer = await ground.reach.post("/body", bytes(most // 2))
+    assert answer.json == {"bytes": most // 2}
+    answer = await ground.reach.post("/body", bytes(most + (64 << 10)))
+    assert answer.status == 413
+
+
+DIALOGUES: Final[dict[str, Dialogue]] = {
+    dialogue.__name__: cast("Dialogue", dialogue)
+    for dialogue in (
+        order,
+        gaps,
+        beats,
+        silence,
+        stall,
+        budget,
+        leaving,
+        refusal,
+        isolation,
+        goodbye,
+        message_bytes,
+        message_fragments,
+        message_depth,
+        control_per_second,
+        follows,
+        header_bytes,
+        body_bytes,
+    )
+}
