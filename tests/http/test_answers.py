@@ -22,7 +22,7 @@ PHRASES = {
     403: "Forbidden",
     404: "Not Found",
     409: "Conflict",
-    413: "Request Entity Too Large",
+    413: "Content Too Large",
     418: "I'm a Teapot",
     429: "Too Many Requests",
     500: "Internal Server Error",

@@ -66,9 +66,20 @@ def refusal(status: int, headers: Headers = (), body: bytes = b"", *, close: boo
     return _head(status, kept) + body
 
 
+RENAMED: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""Phrases of RFC 9110 section 15.5 for which Pythons before 3.13 have those of its forerunner."""
+
+
 def reason(status: int) -> str:
     """Return the phrase behind a status; one that has no name has none. It may always be missing (RFC 9112 section 4),
     but some clients fail then."""
+    if status in RENAMED:
+        return RENAMED[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:
