@@ -90,7 +90,6 @@ ROOT_FILES = {
     "__init__",
     "__main__",
     "budget",
-    "cli",
     "clock",
     "closing",
     "counters",

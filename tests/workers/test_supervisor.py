@@ -27,6 +27,8 @@ class Process:
         self.serves: set[int] = set()
         self.orders: list[str] = []
         self.stubborn = False
+        self.unanswered = 0
+        self.answers = True
 
     def become_ready(self) -> None:
         self.ready = True
@@ -47,6 +49,9 @@ class Process:
 
     def release(self, place: Place) -> None:
         self.serves.discard(place.number)
+
+    def beat(self) -> None:
+        self.unanswered = 0 if self.answers else self.unanswered + 1
 
     def stop(self) -> None:
         self.orders.append("stop")

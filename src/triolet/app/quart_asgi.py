@@ -13,14 +13,16 @@ from urllib.parse import unquote
 
 import msgspec
 import quart.wrappers
+import trio
 from quart import Response as QuartResponse
 from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGILifespan, TrioASGIWebsocketConnection
 from werkzeug.exceptions import HTTPException
 
-from ..errors import LogError, where
+from ..errors import LogError, TrioletError, innermost, str_of, where
 from ..hub import Policy, Subscription
 from ..presence.statements import Member
+from ..server.forwarded import rooted
 from ..sockets.server_state import server_state
 from ..transports.negotiate import (
     AskError,
@@ -54,6 +56,7 @@ __all__ = [
 logger = logging.getLogger("triolet")
 
 EXTENSION = "triolet"
+ASYNCIO = "this app runs on Trio, and the server on asyncio: use `triolet serve module:app`, or `hypercorn -k trio`"
 DECIDES = "decides_for_triolet"
 """The attribute that marks a view as a channel's or a socket's."""
 
@@ -132,7 +135,9 @@ def follow_scope(scope: Scope, url: str) -> Scope | None:
     if not url.startswith("/") or len(url) > 2_048 or not url.isascii() or not url.isprintable():
         return None
     path, _, query = url.partition("?")
-    return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+    asked = {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+    rooted(asked)
+    return asked
 
 
 class HTTPConnection(TrioASGIHTTPConnection):
@@ -207,14 +212,49 @@ class LifespanConnection(TrioASGILifespan):
         self._server = server_state(scope)
 
     async def __call__(self, receive: Any, send: Any) -> None:
+        if not trio.lowlevel.in_trio_run():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": ASYNCIO})
+            return
         service: Service = self.app.extensions[EXTENSION]
         service.begin(self._server)
+        start = _Start(send)
+        self.app.logger.addFilter(start)
         try:
-            await super().__call__(receive, send)
+            await super().__call__(receive, start.send)
         except Exception:
-            # Hypercorn would go on without the app's background tasks, and not say why.
-            logger.exception("the app's own tasks crashed")
+            if not (start.failed or (start.over and service.attended)):  # else the server says why
+                # Hypercorn would go on without the app's background tasks, and not say why.
+                logger.exception("the app's own tasks crashed")
             raise
+        finally:
+            self.app.logger.removeFilter(start)
+
+
+class _Start(logging.Filter):
+    """Hears how an app's start ends, so that it is told once: an error of the app's own with its traceback, which Quart
+    logs, and one that Triolet has raised as the sentence that it is.
+    """
+
+    def __init__(self, send: Any) -> None:
+        super().__init__()
+        self._send = send
+        self.over = False
+        self._error: BaseException | None = None
+        self.failed = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.over or not record.exc_info or record.exc_info[1] is None:
+            return True
+        self._error = innermost(record.exc_info[1])
+        return not isinstance(self._error, TrioletError)
+
+    async def send(self, message: Any) -> None:
+        self.failed = message["type"] == "lifespan.startup.failed"
+        if self.failed and self._error is not None:
+            message = {**message, "message": str_of(self._error) or type(self._error).__name__}
+        self.over = True
+        await self._send(message)
 
 
 def as_get_request(scope: Any) -> Scope:

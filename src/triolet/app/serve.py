@@ -15,7 +15,7 @@ from ..http.http2_outlet import Http2Stream
 from ..hub import Subscription
 from ..sockets.buffered_outlet import BufferedOutlet
 from ..sockets.outlet import Outlet
-from ..sockets.server_state import stream_of
+from ..sockets.server_state import note_status, stream_of
 from ..sockets.stream import ClientStream
 from ..transports import sse
 from ..transports.negotiate import (
@@ -66,6 +66,7 @@ class AppUpgrades:
         deflate = upgrade.deflate if self._service.deflate else None
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
         admitted = await self._admit(request, outlet, codec, raw, again, pings=True)
+        note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 101)
         del request
         if isinstance(admitted, Refusal):
             await self._turn_down(stream, refusal(admitted.status, admitted.headers, admitted.body))
@@ -88,6 +89,7 @@ class AppUpgrades:
         Returns ``first`` where it was refused on a connection that the client may go on using.
         """
         admitted = await self._admit_events(request, stream.outlet)
+        note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 200)
         date = (b"date", formatdate(self._service.surroundings.now(), usegmt=True).encode())
         if isinstance(admitted, Refusal):
             close = "close" in request.headers.get("Connection", "").lower()

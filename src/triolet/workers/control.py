@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-__all__ = ["ACCEPT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
+__all__ = ["ACCEPT", "BEAT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
 
 ACCEPT: Final = b"accept"
 """Accept on these sockets too, which are those of a place."""
@@ -23,6 +23,8 @@ STOP: Final = b"stop"
 """Drain, and end."""
 NOW: Final = b"now"
 """End at once, once draining."""
+BEAT: Final = b"beat"
+"""Down: are you there? Up: yes. A worker whose event loop does not turn does not answer."""
 METRICS: Final = b"metrics"
 """Down: say them. Up: these they are. For a place stands which question it is: not all are answered."""
 READY: Final = b"ready"
