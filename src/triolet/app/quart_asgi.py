@@ -19,7 +19,7 @@ from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGILifespan, TrioASGIWebsocketConnection
 from werkzeug.exceptions import HTTPException
 
-from ..errors import LogError, TrioletError, innermost, str_of, where
+from ..errors import ConfigError, LogError, TrioletError, innermost, str_of, where
 from ..hub import Policy, Subscription
 from ..presence.statements import Member
 from ..server.forwarded import rooted
@@ -144,6 +144,8 @@ class HTTPConnection(TrioASGIHTTPConnection):
     """Quart's connection, with an answer of its own for a view that decided for a channel."""
 
     async def __call__(self, receive: Any, send: Any) -> None:
+        if not trio.lowlevel.in_trio_run():
+            raise ConfigError(ASYNCIO)
         try:
             await super().__call__(receive, send)
         except* _ClientDisconnected:

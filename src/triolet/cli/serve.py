@@ -23,6 +23,7 @@ from ..server.status import serve_status_on
 from ..workers.addresses import Access, address, bind_all, bind_shared, bind_status, passed_sockets
 from ..workers.child import starter
 from ..workers.control import Control
+from ..workers.last_resort import LastResort
 from ..workers.logs import configure, speak_again
 from ..workers.places import Place
 from ..workers.process import serve_alone, serve_supervised
@@ -58,11 +59,12 @@ def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signal
     notifier = Notifier.of(os.environ, os.getpid())
     if several:
         return trio.run(_supervise, options, arguments, addresses, signals, notifier)
+    last_resort = _last_resort(options, signals)
     app, settings = _app_and_settings(options, signals)
     listeners = bind_all(addresses, _access(options))
     try:
         status = [] if options.metrics is None else [bind_status(options.metrics)]
-        return int(trio.run(serve_alone, app, settings, listeners, status, signals, notifier))
+        return int(trio.run(serve_alone, app, settings, listeners, status, signals, last_resort, notifier))
     finally:
         for listener in listeners:
             close_listener(listener)
@@ -90,8 +92,16 @@ def _serve_supervised(options: argparse.Namespace, signals: Signals) -> int:
     os.set_inheritable(options.control, False)  # the line is this process's, not that of what the app starts
     signals.ignore(signal.SIGHUP)  # that is for the supervisor
     control = Control(socket.socket(fileno=options.control))
+    last_resort = _last_resort(options, signals)
     app, settings = _app_and_settings(options, signals)
-    return int(trio.run(serve_supervised, app, settings, control, signals))
+    return int(trio.run(serve_supervised, app, settings, control, signals, last_resort))
+
+
+def _last_resort(options: argparse.Namespace, signals: Signals) -> LastResort:
+    """What bounds the time from the first signal on, also while the app is imported."""
+    last_resort = LastResort(options.grace)
+    signals.on_signal = last_resort.ordered
+    return last_resort
 
 
 def _access(options: argparse.Namespace) -> Access:

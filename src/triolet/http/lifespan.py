@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
@@ -41,7 +41,7 @@ class AppLifespan:
 
     def __init__(self, app: AppWrapper, config: Config, state: dict[str, Any]) -> None:
         self._app = app
-        self._lifespan = _Lifespan(self._call, config, state)
+        self._lifespan = _Lifespan(cast(Any, self._call), config, state)
 
     @property
     def supported(self) -> bool:

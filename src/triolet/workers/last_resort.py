@@ -31,16 +31,25 @@ class LastResort:
     the grace, and no task of the loop could help it.
 
     Args:
-        clean_up: what must be done all the same, such as taking away the names of Unix sockets. It does not wait.
+        grace: seconds from the first order to end.
+
+    Attributes:
+        clean_up: what must be done all the same, such as taking away the names of Unix sockets. It must not wait.
     """
 
-    def __init__(self, clean_up: Callable[[], None]) -> None:
-        self._clean_up = clean_up
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self.clean_up: Callable[[], None] = _nothing
         self._deadlines: SimpleQueue[float] = SimpleQueue()
         threading.Thread(target=self._wait, name="triolet-last-resort", daemon=True).start()
 
-    def within(self, seconds: float) -> None:
-        """End the process in so many seconds; the earliest deadline counts. It may be called in a signal's handler."""
+    def ordered(self, count: int) -> None:
+        """An order to end came. The first one has the grace, and a second one means now. It may be called in a signal's
+        handler."""
+        self._within(self._grace + MARGIN_SECONDS if count == 1 else NOW_SECONDS)
+
+    def _within(self, seconds: float) -> None:
+        """End the process in so many seconds; the earliest deadline counts."""
         self._deadlines.put(time.monotonic() + seconds)
 
     def _wait(self) -> None:
@@ -52,13 +61,17 @@ class LastResort:
 
     def _end(self) -> None:
         try:
-            self._clean_up()
+            self.clean_up()
             # The log may be what does not move: another thread writes, and is not waited for long.
             last_words = threading.Thread(target=_say, daemon=True)
             last_words.start()
             last_words.join(WORDS_SECONDS)
         finally:
             os._exit(1)
+
+
+def _nothing() -> None:
+    """There is nothing to clean up."""
 
 
 def _say() -> None:

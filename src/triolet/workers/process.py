@@ -18,7 +18,7 @@ from ..server.settings import Settings
 from ..server.worker import Worker
 from .addresses import address
 from .control import ACCEPT, BEAT, LEAVING, METRICS, NOW, READY, RELEASE, Control
-from .last_resort import MARGIN_SECONDS, NOW_SECONDS, LastResort
+from .last_resort import LastResort
 from .logs import speak_again
 from .signals import Signals
 from .systemd import Notifier
@@ -38,6 +38,7 @@ async def serve_alone(
     listeners: list[socket.socket],
     status: Sequence[socket.socket],
     signals: Signals,
+    last_resort: LastResort,
     notifier: Notifier,
 ) -> bool:
     """Serve until a signal comes. Returns whether the app failed.
@@ -49,8 +50,7 @@ async def serve_alone(
         ConfigError: the app did not start.
     """
     worker = Worker(app, settings)
-    last_resort = LastResort(partial(_take_names_away, listeners))
-    signals.on_signal = partial(_bound, last_resort, settings.grace)
+    last_resort.clean_up = partial(_take_names_away, listeners)
 
     async def announce() -> None:
         await worker.started.wait()
@@ -63,7 +63,7 @@ async def serve_alone(
         notifier.ready()
         await worker.draining.wait()
         notifier.stopping()
-        last_resort.within(settings.grace + MARGIN_SECONDS)
+        last_resort.ordered(1)
 
     async def stop() -> None:
         if await anext(signals) == signal.SIGHUP:
@@ -74,7 +74,9 @@ async def serve_alone(
     return worker.failed
 
 
-async def serve_supervised(app: Any, settings: Settings, control: Control, signals: Signals) -> bool:
+async def serve_supervised(
+    app: Any, settings: Settings, control: Control, signals: Signals, last_resort: LastResort
+) -> bool:
     """Serve where and as long as a supervisor says; where that is gone, drain and end. Returns whether the app failed.
 
     SIGTERM and SIGINT mean the same as its orders: a signal to a whole group of processes is meant once.
@@ -82,26 +84,15 @@ async def serve_supervised(app: Any, settings: Settings, control: Control, signa
     Raises:
         ConfigError: the app did not start.
     """
-    last_resort = LastResort(_nothing)
-    signals.on_signal = partial(_bound, last_resort, settings.grace)
-    supervised = _Supervised(Worker(app, settings), control, signals, signals.on_signal)
+    supervised = _Supervised(Worker(app, settings), control, signals, last_resort.ordered)
     children = (supervised.obey, supervised.obey_signals, supervised.say_ready, supervised.say_leaving)
     await _beside(partial(supervised.worker.run, [], supervised.told_to_stop), *children)
     return supervised.worker.failed
 
 
-def _bound(last_resort: LastResort, grace: float, count: int) -> None:
-    """The first order to end has the grace, the second means now."""
-    last_resort.within(grace + MARGIN_SECONDS if count == 1 else NOW_SECONDS)
-
-
 def _take_names_away(listeners: Sequence[socket.socket]) -> None:
     for listener in listeners:
         take_name_away(listener)
-
-
-def _nothing() -> None:
-    """The names of the sockets are the supervisor's."""
 
 
 async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Awaitable[None]]) -> None:

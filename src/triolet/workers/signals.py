@@ -76,11 +76,11 @@ class Signals:
     def _come(self, number: int, frame: FrameType | None) -> None:
         self._came.append(number)
         self._count += 1
+        self.on_signal(self._count)
         if self._at_once:
             if self._count > 1:
                 os._exit(1)
             raise EndedEarly
-        self.on_signal(self._count)
         if self._token is not None:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
