@@ -12,12 +12,13 @@ SETUP := PYTHON="$(PYTHON)" scripts/setup
 SECONDS ?= 3600
 FIRST ?= $(shell date +%Y%m%d)0000000
 
-.PHONY: help demo ticker test hunt autobahn lint docs bench clean
+.PHONY: help demo ticker check test hunt autobahn lint docs bench clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
 	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
-	@echo 'make test    ruff, mypy and pytest (ARGS="-k cursor" chooses tests)'
+	@echo 'make check   ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
+	@echo 'make test    ruff, mypy and all of pytest (ARGS="-k cursor" chooses tests)'
 	@echo 'make hunt    the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
@@ -33,6 +34,10 @@ ticker:
 	@$(SETUP) venv $(VENV) examples
 	cd examples/ticker && exec "$(BIN)/triolet" serve app:app --bind $(BIND)
 
+check:
+	@$(SETUP) venv $(VENV) dev
+	@PYTHON="$(BIN)/python" scripts/check
+
 test: lint
 	@$(SETUP) tools
 	$(if $(ARGS),$(RUN) pytest $(ARGS),PYTHON="$(BIN)/python" scripts/test)
@@ -47,11 +52,7 @@ autobahn:
 
 lint:
 	@$(SETUP) venv $(VENV) dev
-	$(RUN) ruff check .
-	$(RUN) ruff format --check .
-	$(RUN) mypy
-	@for example in examples/*/; do MYPYPATH=$$example $(RUN) mypy $$example || exit; done
-	@MYPYPATH=docs/testing $(RUN) mypy docs/testing/*.py
+	@PYTHON="$(BIN)/python" scripts/lint
 
 docs:
 	@$(SETUP) venv $(VENV) docs

@@ -28,7 +28,7 @@ class StockServer(MemoryServer):
 
     def __init__(self, app: Any, nursery: trio.Nursery) -> None:
         super().__init__(app, cast(Any, None), Network(), nursery)
-        self.hub = app.extensions["triolet"].surroundings.hub
+        self.hub = app.extensions["triolet"].context.hub
         self._wrapped = ASGIWrapper(app)
         self._config = Config()
         self._context = WorkerContext(None)

@@ -54,7 +54,7 @@ async def stop() -> dict[str, int]:
 
 @app.get("/bench/state")
 async def state() -> dict[str, int]:
-    live_now = live.service.surroundings.hub.statistics().live
+    live_now = live.service.context.hub.statistics().live
     return {"published": published, "running": running, "live": live_now}
 
 

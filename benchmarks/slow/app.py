@@ -51,7 +51,7 @@ async def publish() -> None:
 async def state() -> dict[str, Any]:
     """What is held in all, and of each connection: its number, how many events it is behind, what waits for it."""
     return {
-        "held": live.service.budget.held,
+        "held": live.service.server.budget.held,
         "connections": [
             (seen.id, sum(follower.events_behind for follower in seen.followers), seen.pending_bytes)
             for seen in live.connections()

@@ -16,7 +16,6 @@ What a user types is here:
 
 from .app.extension import Triolet
 from .connection import Connection
-from .connection.snapshot import ConnectionSnapshot
 from .errors import (
     ChannelNameError,
     ConfigError,
@@ -38,8 +37,9 @@ from .hub import policies
 from .limits import Limits
 from .log import EventLog
 from .monitoring.explain import Explanation
+from .monitoring.snapshot import ConnectionSnapshot
 from .monitoring.statistics import Statistics
-from .presence.statements import Member, Roster
+from .presence.members import Member, Roster
 
 __all__ = [
     "ChannelNameError",

@@ -105,6 +105,8 @@ class Counts:
         written: age of the oldest event of each round when the round had been written, in seconds; once for each
             follower it was written to.
         acknowledged: age of an event when its client acknowledged it, in seconds.
+        restatements: joins that were written again for a session that was there already.
+        processes_lost: processes that were heard, and then for a whole lease not any more.
     """
 
     open: Mapping[str, int]
@@ -130,6 +132,8 @@ class Counts:
     polled: int
     written: HistogramSnapshot
     acknowledged: HistogramSnapshot
+    restatements: int = 0
+    processes_lost: int = 0
 
     @property
     def heartbeat_misses(self) -> int:
@@ -169,6 +173,8 @@ class Metrics:
         self.polled = 0
         self.written = Histogram(AGE_BUCKETS)
         self.acknowledged = Histogram(AGE_BUCKETS)
+        self.restatements = 0
+        self.processes_lost = 0
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""

@@ -15,7 +15,7 @@ from tests.peer import TEXT, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Limits
 from triolet.budget import Budget
-from triolet.connection import Surroundings
+from triolet.connection import Context
 from triolet.connection.memory_pressure import relieve
 from triolet.log import MemoryLog
 from triolet.sockets.buffered_outlet import BufferedOutlet
@@ -157,7 +157,7 @@ async def test_past_the_ceiling_the_furthest_behind_are_given_up_and_the_others_
         await live.publish_many("orders/third", batch)
         await trio.sleep(1)
         assert server.connections == 3
-        left = {c for conn in app.extensions["triolet"].surroundings.connections.values() for c in conn.followers}
+        left = {c for conn in app.extensions["triolet"].context.registry.open.values() for c in conn.followers}
         assert left == {"orders/near", "orders/third", ORDER}
         assert not server.worker.budget.near
         await live.publish(ORDER, {"n": 7})
@@ -205,14 +205,14 @@ async def test_what_waits_in_a_buffer_is_had_back_at_once_too(autojump_clock: Mo
         await trio.sleep_forever()
 
     async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
-        surroundings = Surroundings(hub, Limits(), budget, trio.Event(), random.Random(0), lambda: 0.0, {})
+        context = Context(hub, Limits(), budget, trio.Event(), random.Random(0), lambda: 0.0)
         for name in ("less", "more"):
             outlet = BufferedOutlet(budget, take, partial(aborted.append, name))
-            conn = Connection(surroundings, outlet, WEBSOCKET_TEXT)
-            surroundings.connections[conn.id] = conn
+            conn = Connection(context, outlet, WEBSOCKET_TEXT)
+            context.registry.open[conn.id] = conn
             outlet.write(("x" * (4_000 if name == "less" else 5_000),))
             assert outlet.empty  # more would be taken
-        nursery.start_soon(relieve, surroundings)
+        nursery.start_soon(relieve, context)
         await trio.testing.wait_all_tasks_blocked()
         budget.hold(2_000)
         await trio.sleep(1)

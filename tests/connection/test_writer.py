@@ -16,7 +16,7 @@ from tests.shop import make_shop
 from triolet import Connection, Cursor, Limits, policies
 from triolet.budget import Budget
 from triolet.closing import SLOW
-from triolet.connection import Surroundings
+from triolet.connection import Context
 from triolet.connection.writer import write, write_head
 from triolet.hub import Hub, State, Subscription
 from triolet.hub.pump import WRITES_BETWEEN_CHECKPOINTS
@@ -27,15 +27,15 @@ from triolet.testing.server import serve
 from triolet.wire.codec import WEBSOCKET
 
 
-def surroundings(hub: Hub, limits: Limits | None = None) -> Surroundings:
-    return Surroundings(hub, limits or Limits(), Budget(1 << 30), trio.Event(), random.Random(0), lambda: 0.0, {})
+def context(hub: Hub, limits: Limits | None = None) -> Context:
+    return Context(hub, limits or Limits(), Budget(1 << 30), trio.Event(), random.Random(0), lambda: 0.0)
 
 
 @asynccontextmanager
 async def writing(hub: Hub, limits: Limits | None = None) -> AsyncIterator[tuple[Connection, ClientEnd]]:
     """A connection of which nothing but the writer runs."""
     client, link = link_pair()
-    conn = Connection(surroundings(hub, limits), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
+    conn = Connection(context(hub, limits), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
     async with trio.open_nursery() as nursery:
         conn.begin(nursery)
         nursery.start_soon(write, conn)
@@ -135,7 +135,7 @@ async def test_a_handler_and_its_channels_share_a_slow_client_whole_frame_by_who
 async def test_a_head_waits_for_what_was_written_before_it(autojump_clock: MockClock) -> None:
     client, link = link_pair(kernel_bytes=10)
     async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
-        conn = Connection(surroundings(hub), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
+        conn = Connection(context(hub), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
         await conn.add_follower(Subscription(CHANNEL))
         assert conn.outlet.write(b"a ticket of TLS's")
         nursery.start_soon(write_head, conn, b"HEAD")
@@ -151,7 +151,7 @@ async def test_a_head_waits_for_what_was_written_before_it(autojump_clock: MockC
 async def test_a_head_is_not_written_to_a_client_that_takes_nothing(autojump_clock: MockClock) -> None:
     _, link = link_pair(kernel_bytes=10)
     async with running(MemoryLog()) as hub:
-        conn = Connection(surroundings(hub), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
+        conn = Connection(context(hub), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
         assert conn.outlet.write(b"a ticket of TLS's")
         await write_head(conn, b"HEAD")
         assert (conn.closing, trio.current_time()) == (SLOW, 10)

@@ -55,7 +55,7 @@ async def watch() -> None:
 
 def look() -> None:
     """Note of every connection that ended with something pending how long its kernel had taken nothing."""
-    connections = live.service.surroundings.connections
+    connections = live.service.context.registry.open
     for number in pending_since.keys() - connections.keys():
         gone_after.append(trio.current_time() - pending_since.pop(number))
     for number, conn in connections.items():
@@ -69,16 +69,16 @@ def look() -> None:
 async def state() -> dict[str, Any]:
     """Who is connected, who is live, what waits for whom, as of one moment."""
     look()
-    surroundings = live.service.surroundings
-    connections = list(surroundings.connections.values())
-    hub = surroundings.hub.statistics()
+    context = live.service.context
+    connections = list(context.registry.open.values())
+    hub = context.hub.statistics()
     followers = [follower for conn in connections for follower in conn.followers.values()]
     return {
         "connections": len(connections),
         "followers": hub.followers,
         "live": hub.live,
         "pending": [conn.outlet.pending for conn in connections if conn.outlet.pending],
-        "held": surroundings.budget.held,
+        "held": context.budget.held,
         "behind": max((follower.events_behind for follower in followers), default=0),
         "publishing": publishing,
         "gone_after": gone_after,

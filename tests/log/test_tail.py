@@ -104,6 +104,47 @@ async def test_a_waiting_listener_is_told_of_a_loss_at_once() -> None:
     assert heard == [()]
 
 
+async def test_what_a_listener_was_woken_with_is_dropped_by_a_loss_before_its_task_runs() -> None:
+    tail = Tail()
+    heard: list[list[int]] = []
+
+    async def listen() -> None:
+        with tail.listen() as listener:
+            for _ in range(2):
+                heard.append(_offsets(await anext(listener)))
+
+    with tail.opened():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.testing.wait_all_tasks_blocked()
+            tail.announce(_events(1))
+            tail.lose()
+            tail.announce(_events(2))
+    assert heard == [[], [2]]
+    assert tail.statistics().dropped == 1
+
+
+async def test_a_woken_listener_that_is_overrun_before_its_task_runs_is_told() -> None:
+    tail = Tail(max_events=2)
+    heard: list[list[int]] = []
+
+    async def listen() -> None:
+        with tail.listen() as listener:
+            for _ in range(2):
+                heard.append(_offsets(await anext(listener)))
+
+    with tail.opened():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.testing.wait_all_tasks_blocked()
+            for offset in range(1, 5):
+                tail.announce(_events(offset))
+            assert tail.statistics().waiting == 2
+    assert heard[0] == []
+    assert heard[1][-1] == 4
+    assert tail.statistics().dropped + len(heard[1]) == 4
+
+
 async def test_a_listener_hears_the_rest_and_then_the_end() -> None:
     tail = Tail()
     with tail.opened():

@@ -422,5 +422,5 @@ async def test_an_idle_connection_remembers_nothing(autojump_clock: MockClock) -
         await client.until("live")
         await live.publish(ORDER, 1)
         await client.event()
-        (conn,) = live.service.surroundings.connections.values()
-        assert conn.history is None
+        (conn,) = live.service.context.registry.open.values()
+        assert not conn.history.eventful

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from triolet import Cursor, Limits, Member, Triolet
 from triolet.errors import ChannelNameError, DataError
-from triolet.presence.presence import LINGER_SECONDS
+from triolet.presence.sessions import LINGER_SECONDS
 from triolet.testing.server import MemoryServer, WebSocketClient, serve
 
 ROOM = "/rooms/1/events"

@@ -1,22 +1,15 @@
-"""Triolet, the Quart extension: routes, publishing, and the life of log and hub in an app."""
+"""Triolet, the Quart extension: what an app calls."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
-from functools import partial, wraps
-from inspect import isawaitable
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-import trio
-from quart import Blueprint, Response, abort, current_app
+from quart import Blueprint, current_app
 from quart_trio import QuartTrio
 
 from ..connection import Connection
-from ..connection.snapshot import ConnectionSnapshot
 from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
 from ..event import OWN_PREFIX, Draft, Event, check_channel
 from ..http.app_task import bounded_websockets
@@ -24,19 +17,17 @@ from ..hub import Policy
 from ..limits import Limits
 from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
+from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
-from ..presence.statements import Member, Roster, presence_channel
+from .lifespan import LifespanConnection, live_with
 from .open_log import open_log
-from .quart_asgi import DECIDES, EXTENSION, Decision, HTTPConnection, LifespanConnection, WebSocketConnection
-from .serve import AppUpgrades
-from .service import Service
+from .presence import Presence
+from .quart_asgi import HTTPConnection, WebSocketConnection
+from .routes import Routes, socket_endpoint, socket_view
+from .serve import Clients
+from .service import EXTENSION, Options, Service, alone
 
-__all__ = ["Presence", "Triolet"]
-
-logger = logging.getLogger("triolet")
-
-STATIC = Path(__file__).parents[1] / "static"
-STATIC_URL = "/triolet"
+__all__ = ["Triolet"]
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -89,10 +80,10 @@ class Triolet:
         self._deflate = deflate
         self._policy = policy
         self._log = log
-        self._routes: list[tuple[str, str, View]] = []  # type: ignore[valid-type]  # any view; the variable is a method's
+        self._routes = Routes(self.limits)
         self._services: WeakSet[Service] = WeakSet()
         self._service: Service | None = None
-        self._scope: Any = None
+        self._alone: Any = None
         if app is not None:
             self.init_app(app)
 
@@ -111,12 +102,10 @@ class Triolet:
         app.asgi_websocket_class = WebSocketConnection
         app.websocket_class = bounded_websockets(app.websocket_class)
         self._service = service = app.extensions[EXTENSION] = self._make_service(app)
-        service.upgrades = AppUpgrades(app, service)
+        service.upgrades = Clients(service)
         self._services.add(service)
-        for rule, endpoint, view in self._routes:
-            app.add_url_rule(rule, endpoint, view, methods=["GET"])
-        app.add_url_rule(f"{STATIC_URL}/<path:filename>", "triolet.static", _send_static, methods=["GET"])
-        app.before_serving(partial(_live, app, service))
+        self._routes.give_to(app)
+        live_with(app, service)
 
     # --- routes
 
@@ -128,6 +117,7 @@ class Triolet:
         member: Callable[..., Any] | None = None,
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
+        **options: Any,
     ) -> Callable[[View], View]:
         """Serve a channel's events at a URL, over all four transports.
 
@@ -143,24 +133,29 @@ class Triolet:
                 is not ``async`` is called in the event loop.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
+            options: what else ``app.route`` takes, as there: ``host``, ``subdomain``, ``defaults``,
+                ``strict_slashes``, ``merge_slashes``, ``provide_automatic_options``.
+
+        Raises:
+            ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport.
         """
 
         def register(view: View) -> View:
-            @wraps(view)
-            async def decide(*args: Any, **kwargs: Any) -> Any:
-                answer = await current_app.ensure_async(view)(*args, **kwargs)
-                if not isinstance(answer, str):
-                    return answer
-                who = None if member is None else await _who(member(*args, **kwargs))
-                return _decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
-
-            self._route(rule, endpoint or view.__name__, decide, blueprint)
+            self._routes.add(
+                rule, endpoint or view.__name__, self._routes.channel(view, policy, member), blueprint, options
+            )
             return view
 
         return register
 
     def socket(
-        self, rule: str, *, raw: bool = False, blueprint: Blueprint | None = None, endpoint: str | None = None
+        self,
+        rule: str,
+        *,
+        raw: bool = False,
+        blueprint: Blueprint | None = None,
+        endpoint: str | None = None,
+        **options: Any,
     ) -> Callable[[View], View]:
         """Serve a WebSocket on which a client follows many channels by their URLs, and talks with a handler.
 
@@ -174,15 +169,15 @@ class Triolet:
             raw: text and bytes in and out as they are, instead of JSON messages; nothing can be followed then.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name.
+            options: as for :meth:`channel`.
+
+        Raises:
+            ConfigError: as :meth:`channel`.
         """
         handlers: list[Any] = []
-
-        async def decide(**kwargs: Any) -> Any:
-            app: Any = current_app
-            handler = partial(_call, app._get_current_object(), handlers[0], kwargs) if handlers else None
-            return _decided(Decision(None, handler, raw))
-
-        self._route(rule, endpoint or f"socket {rule}".replace(".", "_"), decide, blueprint)
+        self._routes.add(
+            rule, endpoint or socket_endpoint(rule, options), socket_view(handlers, raw), blueprint, options
+        )
 
         def register(handler: View) -> View:
             handlers[:] = [handler]
@@ -271,7 +266,7 @@ class Triolet:
         Raises:
             ChannelNameError: no channel can be called so.
         """
-        return Presence(self, presence_channel(channel), channel)
+        return Presence(channel, lambda: self.service.presence)
 
     # --- for whoever operates it
 
@@ -326,151 +321,27 @@ class Triolet:
         return service
 
     async def __aenter__(self) -> Triolet:
-        self._scope = self._without_server()
-        await self._scope.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: Any) -> Any:
-        return await self._scope.__aexit__(*error)
-
-    @asynccontextmanager
-    async def _without_server(self) -> AsyncIterator[None]:
         if self._service is not None:
             raise ConfigError("this Triolet has an app: it is open while that is served")
         self._service = service = self._make_service(None)
-        failed: Exception | None = None
+        self._alone = alone(service)
         try:
-            async with trio.open_nursery() as nursery:
-                try:
-                    await nursery.start(service.run)
-                    yield
-                except Exception as error:  # to be raised as what it is, not in the nursery's group
-                    failed = error
-                await service.stop()
+            await self._alone.__aenter__()
+        except BaseException:
+            self._service = None
+            raise
+        return self
+
+    async def __aexit__(self, *error: Any) -> Any:
+        try:
+            return await self._alone.__aexit__(*error)
         finally:
             self._service = None
-        if failed is not None:
-            raise failed
 
     def _make_service(self, app: QuartTrio | None) -> Service:
-        return Service(
-            app,
-            self._open_log,
-            self.limits,
-            self.origins,
-            deflate=self._deflate,
-            policy=self._policy,
-            in_memory=self._log == "memory:" or isinstance(self._log, MemoryLog),
-        )
+        in_memory = self._log == "memory:" or isinstance(self._log, MemoryLog)
+        options = Options(self.limits, self.origins, self._deflate, self._policy, in_memory)
+        return Service(app, self._open_log, options)
 
     def _open_log(self) -> EventLog:
         return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log
-
-    def _route(self, rule: str, endpoint: str, view: Any, blueprint: Blueprint | None) -> None:
-        setattr(view, DECIDES, True)
-        if blueprint is not None:
-            blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
-            return
-        self._routes.append((rule, endpoint, view))
-        for service in self._services:
-            service.app.add_url_rule(rule, endpoint, view, methods=["GET"])
-
-
-class Presence:
-    """Who follows a channel. Made by :meth:`Triolet.presence`.
-
-    Attributes:
-        channel: where joins and leaves are told, as events with cursors like any other's.
-    """
-
-    def __init__(self, live: Triolet, told: str, channel: str) -> None:
-        self._live = live
-        self.channel = told
-        self._of = channel
-
-    async def roster(self) -> Roster:
-        """Who is present now, and the cursor in :attr:`channel` after which to hear of changes.
-
-        Raises:
-            LogError: the log cannot be read.
-            NotServingError: the app is not being served.
-        """
-        return await self._live.service.attendance.roster(self._of)
-
-
-def _decided(decision: Decision) -> Response:
-    """An ordinary response, so that whatever looks at responses after a view works; it carries the decision."""
-    response: Any = current_app.response_class(b"", mimetype="application/json")
-    response.timeout = None
-    response.decision = decision
-    return response  # type: ignore[no-any-return]  # Quart's class is the app's own choice
-
-
-def _channel_name(name: str, has_members: bool) -> str:
-    """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
-    try:
-        check_channel(presence_channel(name) if has_members else name)
-    except ChannelNameError:
-        abort(404)
-    return name
-
-
-async def _who(answer: Any) -> Member | None:
-    """What a route's ``member`` has returned, as a member. Raises DataError."""
-    who = await answer if isawaitable(answer) else answer
-    return who if who is None or isinstance(who, Member) else Member(who)
-
-
-async def _call(app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Any) -> None:
-    async with app.app_context():
-        await handler(conn, **kwargs)
-
-
-async def _live(app: QuartTrio, service: Service) -> None:
-    """Open log and hub before the app serves, and close them after all of the app's own ``after_serving`` functions
-    and ``while_serving`` generators, of which Quart-Trio 0.12 ends the functions first and 0.13 the generators."""
-
-    async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        try:
-            await service.run(task_status=task_status)
-        finally:  # however the app's life ends: it may have another one
-            registered: list[list[Any]] = [app.after_serving_funcs, app.while_serving_gens]
-            for them, ours in zip(registered, (end, last), strict=True):
-                if ours in them:
-                    them.remove(ours)
-
-    ends = 2
-
-    async def end() -> None:
-        nonlocal ends
-        ends -= 1
-        if not ends:
-            await service.stop()
-
-    last: Any = _Last(end)
-    await app.nursery.start(run)
-    app.after_serving_funcs.append(end)
-    app.while_serving_gens.append(last)
-
-
-class _Last:
-    """As a ``while_serving`` generator, of which Quart asks no more. Trio warns of one that is not gone through."""
-
-    def __init__(self, end: Callable[[], Awaitable[None]]) -> None:
-        self._end = end
-        self._begun = False
-
-    async def __anext__(self) -> None:
-        if not self._begun:
-            self._begun = True
-            return
-        await self._end()
-        raise StopAsyncIteration
-
-
-async def _send_static(filename: str) -> Any:
-    path = STATIC / filename
-    if path.parent != STATIC or path.suffix != ".js" or not path.is_file():
-        return Response(b"", status=404)
-    headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-    return Response(path.read_bytes(), mimetype="text/javascript", headers=headers)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
+import msgspec
 import trio
 
 from ..budget import Budget
 from ..clock import wall_time
-from ..connection import Surroundings
+from ..connection import Connection, Context, Registry
 from ..connection.drain import drain, end_all
 from ..connection.memory_pressure import relieve
-from ..connection.snapshot import ConnectionSnapshot, snapshot
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
@@ -23,19 +23,39 @@ from ..limits import Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
+from ..monitoring.snapshot import ConnectionSnapshot, snapshot
 from ..monitoring.statistics import Statistics, gather
-from ..presence.presence import Attendance
+from ..presence.presence import Presence
+from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 
-if TYPE_CHECKING:
-    from .serve import AppUpgrades
-
-__all__ = ["Service"]
+__all__ = ["EXTENSION", "Options", "Service", "alone"]
 
 logger = logging.getLogger("triolet")
 
+EXTENSION: Final = "triolet"
+"""Under which name the service stands in a Quart app's ``extensions``."""
+
 LEAVE_SECONDS: Final[float] = 5
 """Within which everybody is asked to leave, where the server does not say."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How an app is served, as its Triolet was told.
+
+    Attributes:
+        limits: what a client, a channel and the process may take.
+        origins: whose pages may follow, besides the app's own.
+        deflate: whether permessage-deflate is agreed on.
+        policy: what happens when a client stays behind, where its route says nothing else.
+        in_memory: whether the log is known to this process only.
+    """
+
+    limits: Limits
+    origins: frozenset[str] = frozenset()
+    deflate: bool = False
+    policy: Policy | None = None
+    in_memory: bool = False
 
 
 class Service:
@@ -43,44 +63,35 @@ class Service:
 
     Attributes:
         app: the app; None outside of one.
-        upgrades: who serves the app's WebSockets.
-        attended: whether a server of ours serves the app, and says when it drains.
-        in_memory: whether the log is known to this process only.
+        upgrades: serves the app's WebSockets and event streams straight on their streams; None outside of an app.
+        options: how it is served.
+        server: what it shares with its server: one of ours, or one in place of that.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
         make_log: makes the log, each time the app's life begins. Tests put another there.
     """
 
-    upgrades: AppUpgrades
-
-    def __init__(
-        self,
-        app: Any,
-        make_log: Callable[[], EventLog],
-        limits: Limits,
-        origins: frozenset[str],
-        *,
-        deflate: bool = False,
-        policy: Policy | None = None,
-        in_memory: bool = False,
-    ) -> None:
+    def __init__(self, app: Any, make_log: Callable[[], EventLog], options: Options) -> None:
         self.app = app
-        self.in_memory = in_memory
-        self.limits = limits
-        self.origins = origins
-        self.deflate = deflate
-        self.policy = policy
-        self.attended = False
-        self.draining = trio.Event()
-        self._leave_seconds = LEAVE_SECONDS
+        self.upgrades: Upgrades | None = None
+        self.options = options
+        self.server = self._other_server()
         self.random = random.Random()
-        self.budget = Budget(limits.memory_bytes)
-        self.metrics = Metrics()
         self._exporter = Exporter(self.statistics)
-        self._ended: deque[ConnectionSnapshot] = deque(maxlen=limits.ended_connections)
+        self._registry: Registry[Connection, ConnectionSnapshot] = Registry(snapshot, options.limits.ended_connections)
         self.make_log = make_log
         self._log: EventLog | None = None
-        self._surroundings: Surroundings | None = None
+        self._context: Context | None = None
         self._stopping = trio.Event()
+
+    @property
+    def limits(self) -> Limits:
+        """What a client, a channel and the process may take."""
+        return self.options.limits
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the log is known to this process only."""
+        return self.options.in_memory
 
     @property
     def running(self) -> bool:
@@ -95,35 +106,32 @@ class Service:
         return self._log
 
     @property
-    def surroundings(self) -> Surroundings:
+    def context(self) -> Context:
         """What the app's connections share. Raises NotServingError."""
-        if self._surroundings is None:
-            raise NotServingError("the event log is open while the app is served, or within `async with live:`")
-        return self._surroundings
+        if self._context is None:
+            raise NotServingError("nobody can follow before the app is served; in a test: `async with app.test_app()`")
+        return self._context
 
     def begin(self, server: ServerState | None) -> None:
         """The app's life begins, on a server of ours that has left this for it, or on another."""
-        self.attended = server is not None
+        self.server = server or self._other_server()
         if server is None:
-            server = ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
-        self.draining = server.draining
-        self._leave_seconds = server.leave_seconds
-        self.budget = server.budget
-        self.metrics = server.counters
-        if not self.attended:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 
+    def _other_server(self) -> ServerState:
+        return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
+
     @property
-    def attendance(self) -> Attendance:
+    def presence(self) -> Presence:
         """Who is present. Raises NotServingError."""
-        attendance = self.surroundings.attendance
-        assert attendance is not None, "every service has one"
-        return attendance
+        presence = self.context.presence
+        assert presence is not None, "every service has one"
+        return presence
 
     @property
     def hub(self) -> Hub:
         """The hub. Raises NotServingError."""
-        return self.surroundings.hub
+        return self.context.hub
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep log and hub open until :meth:`stop`. It may be run again when it has ended.
@@ -137,40 +145,40 @@ class Service:
         self._stopping = trio.Event()
         log = self.make_log()
         async with log.open(), trio.open_nursery() as nursery:
-            hub = Hub(log, self.limits, self.budget, self.metrics)
+            hub = Hub(log, self.limits, self.server.budget, self.server.counters)
             await nursery.start(hub.run)
             self._log = log
-            attendance = Attendance(log, self.limits, nursery, lambda: hub.channels)
-            self._surroundings = surroundings = Surroundings(
+            counters = self.server.counters
+            presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
+            self._context = context = Context(
                 hub,
                 self.limits,
-                self.budget,
-                self.draining,
+                self.server.budget,
+                self.server.draining,
                 self.random,
                 wall_time,
-                {},
-                self.policy,
-                self.metrics,
-                self._ended,
-                attendance=attendance,
+                self._registry,
+                self.options.policy,
+                self.server.counters,
+                presence=presence,
             )
-            nursery.start_soon(surroundings.timer.run)
-            nursery.start_soon(relieve, surroundings)
-            nursery.start_soon(drain, surroundings, self._leave_seconds)
+            nursery.start_soon(context.timer.run)
+            nursery.start_soon(relieve, context)
+            nursery.start_soon(drain, context, self.server.leave_seconds)
             try:
                 task_status.started()
                 await self._stopping.wait()
-                await attendance.finish(self.limits.goodbye_seconds)
+                await presence.finish(self.limits.goodbye_seconds)
             finally:
-                end_all(surroundings)
-                self._log = self._surroundings = None
+                end_all(context)
+                self._log = self._context = None
                 nursery.cancel_scope.cancel()
 
     # --- for whoever operates it
 
     def statistics(self) -> Statistics:
         """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
-        return gather(self.metrics, self.budget, self._surroundings)
+        return gather(self.server.counters, self.server.budget, self._context)
 
     def exposition(self) -> tuple[str, bytes]:
         """The same for Prometheus: content type and text."""
@@ -178,13 +186,13 @@ class Service:
 
     def connections(self) -> tuple[ConnectionSnapshot, ...]:
         """Every open connection, at this moment. Raises NotServingError."""
-        return tuple(snapshot(conn) for conn in self.surroundings.connections.values())
+        return tuple(snapshot(conn) for conn in self.context.registry.open.values())
 
     def explain(self, conn_id: int) -> Explanation:
         """Why a connection is slow, gapped or closed. Raises UnknownConnectionError."""
-        if self._surroundings is not None and conn_id in self._surroundings.connections:
-            return explain_open(self._surroundings.connections[conn_id])
-        for ended in reversed(self._ended):
+        if conn_id in self._registry.open:
+            return explain_open(self._registry.open[conn_id])
+        for ended in reversed(self._registry.ended):
             if ended.id == conn_id:
                 return explain_ended(ended)
         raise UnknownConnectionError(conn_id, self.limits.ended_connections)
@@ -192,3 +200,23 @@ class Service:
     async def stop(self) -> None:
         """End :meth:`run`."""
         self._stopping.set()
+
+
+@asynccontextmanager
+async def alone(service: Service) -> AsyncIterator[None]:
+    """Keep a service's log and hub open for the time of a block, without a server.
+
+    Raises:
+        LogError: the log cannot be opened.
+        Exception: what the block raises, as it is and not in a group.
+    """
+    failed: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            await nursery.start(service.run)
+            yield
+        except Exception as error:  # to be raised as what it is, not in the nursery's group
+            failed = error
+        await service.stop()
+    if failed is not None:
+        raise failed

@@ -1,5 +1,7 @@
 """One nursery per client: reader, writer and heartbeat, each in its own file."""
 
-from .connection import Connection, Surroundings
+from .connection import Connection
+from .context import Context
+from .registry import Registry
 
-__all__ = ["Connection", "Surroundings"]
+__all__ = ["Connection", "Context", "Registry"]

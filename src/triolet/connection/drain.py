@@ -1,11 +1,12 @@
-"""Lifetime: ends connections that may not go on, because the server drains or the app has ended."""
+"""Ends the connections that may not go on, because the server drains or the app has ended: graceful shutdown."""
 
 from __future__ import annotations
 
 import trio
 
 from ..closing import RESTARTING
-from .connection import Surroundings
+from .connection import Connection
+from .context import Context
 
 __all__ = ["drain", "end_all"]
 
@@ -13,17 +14,18 @@ AT_ONCE = 32
 """Connections that are ended in one turn. What their goodbyes cost is some 10 ms, for which the others wait."""
 
 
-async def drain(surroundings: Surroundings, seconds: float) -> None:
-    """Wait for the server to drain, and end all connections then, in turns: who has not had its turn is served on.
+async def drain(context: Context, seconds: float) -> None:
+    """Wait for the server to drain, then end all connections in turns. Until its turn each is served as before.
 
     Those that begin later end by themselves.
 
     Args:
+        context: whose connections.
         seconds: within which all are to be ended; sooner where ``limits.leaves_per_second`` allow.
     """
-    await surroundings.draining.wait()
-    leaving = list(surroundings.connections.values())
-    pace = max(surroundings.limits.leaves_per_second, len(leaving) / seconds)
+    await context.draining.wait()
+    leaving: list[Connection] = list(context.registry.open.values())
+    pace = max(context.limits.leaves_per_second, len(leaving) / seconds)
     begun = trio.current_time()
     for first in range(0, len(leaving), AT_ONCE):
         await trio.sleep_until(begun + first / pace)
@@ -31,7 +33,7 @@ async def drain(surroundings: Surroundings, seconds: float) -> None:
             conn.end(RESTARTING)
 
 
-def end_all(surroundings: Surroundings) -> None:
+def end_all(context: Context) -> None:
     """End all connections; each is told when to come back."""
-    for conn in list(surroundings.connections.values()):
+    for conn in list(context.registry.open.values()):
         conn.end(RESTARTING)

@@ -19,7 +19,7 @@ LOOKS = 40
 connection would cost more in passes of the scheduler than all the beats."""
 
 
-async def beat(conn: Connection) -> None:
+async def beat(conn: Connection, *, pings: bool = False) -> None:
     """Beat until the connection ends, so that its client hears something every ``limits.beat_seconds`` at least.
 
     It looks twice in that time, at one of :data:`LOOKS` moments that was drawn: clients that connected together, or
@@ -30,31 +30,42 @@ async def beat(conn: Connection) -> None:
 
     Where the outlet is full a beat is left out: the writer watches that client. One whose outlet buffers is watched
     here: it may wait for long before it is full.
+
+    Args:
+        conn: the connection.
+        pings: whether it is pinged, as a WebSocket whose frames we make; then one that answers nothing is silent.
+
+    Cancellation: nothing is lost.
     """
-    conn.heard_at = trio.current_time()  # who was let in late, for the log was away, could say nothing before
+    conn.heard_at = trio.current_time()  # one that was let in late, for the log was away, could say nothing before
     step = conn.limits.beat_seconds / (2 * LOOKS)
-    look = int(conn.opened_at / step) + 1 + conn.surroundings.random.randrange(2 * LOOKS)
+    look = int(conn.history.opened_at / step) + 1 + conn.context.random.randrange(2 * LOOKS)
     sent: int | None = None  # as it was at the last look; the first beat is never left out
     said = pinged = False
     while True:
         due = look * step
-        await conn.surroundings.timer.until(min(due, _silent_at(conn), _stalled_at(conn)))
+        await conn.context.timer.until(min(due, _silent_at(conn, pings), _stalled_at(conn)))
         now = trio.current_time()
-        if now >= _silent_at(conn):
+        if now >= _silent_at(conn, pings):
             conn.end(SILENT)
         elif conn.outlet.pending and now >= _stalled_at(conn):
             conn.end(SLOW)
         elif now >= due:
             look += LOOKS
-            said = sent in (None, conn.sent) and not said
-            sent = conn.sent
-            pinged = conn.pings and (said or not pinged)
+            said = sent in (None, _sent(conn)) and not said
+            sent = _sent(conn)
+            pinged = pings and (said or not pinged)
             _write(conn, said, pinged)
 
 
-def _silent_at(conn: Connection) -> float:
+def _sent(conn: Connection) -> int:
+    """A number that changes when something other than beats is sent."""
+    return conn.outgoing.said + conn.subscriptions.offsets
+
+
+def _silent_at(conn: Connection, pings: bool) -> float:
     """When the client is gone, if nothing more is heard. One that is not pinged has nothing to say."""
-    return conn.heard_at + conn.limits.silence_seconds if conn.pings else math.inf
+    return conn.heard_at + conn.limits.silence_seconds if pings else math.inf
 
 
 def _stalled_at(conn: Connection) -> float:
@@ -70,7 +81,7 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     batches: list[Any] = []
     if said and conn.raw is None:
         cursors = {channel: str(f.position) for channel, f in conn.followers.items() if f.opened}
-        batches.append(conn.codec.say(Beat(int(conn.surroundings.now() * 1000), cursors, conn.hub.stale)))
+        batches.append(conn.codec.say(Beat(int(conn.context.now() * 1000), cursors, conn.context.hub.stale)))
     if pinged:
         batches.append(encode_ping())
     if batches:

@@ -1,4 +1,4 @@
-"""Overload: past the memory ceiling the furthest behind are given up, until what is held is well below it again."""
+"""Load shedding: past the memory ceiling the clients furthest behind are given up, until well below it again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Iterable
 import trio
 
 from ..closing import OVERLOADED
-from .connection import Connection, Surroundings
+from .connection import Connection
+from .context import Context
 
 __all__ = ["furthest_behind", "relieve"]
 
 logger = logging.getLogger("triolet.connection")
 
 
-async def relieve(surroundings: Surroundings) -> None:
-    """Watch the memory budget, as long as the app is served. Who is given up comes back from its cursor."""
-    budget = surroundings.budget
+async def relieve(context: Context) -> None:
+    """Watch the memory budget while the app is served. A client that is given up comes back from its cursor."""
+    budget = context.budget
     over = trio.Event()
 
     def wake() -> None:
@@ -27,39 +28,52 @@ async def relieve(surroundings: Surroundings) -> None:
     while True:
         await over.wait()
         over = trio.Event()
-        surroundings.hub.shrink()
-        given_up = 0
-        for conn in furthest_behind(surroundings.connections.values(), budget.held - budget.near_bytes):
-            if not budget.near:
-                break
-            give_up(conn)
-            given_up += 1
+        given_up = shed(context)
         if given_up or budget.near:
             logger.warning(
                 "more than limits.memory_bytes was held (%d MiB): %d connections were given up",
                 budget.ceiling >> 20,
                 given_up,
             )
-        await trio.sleep(surroundings.limits.policy_seconds if budget.near else 0)
+        await trio.sleep(context.limits.policy_seconds if budget.near else 0)
+
+
+def shed(context: Context) -> int:
+    """Empty the windows, then give up connections, until less is held than keeps new clients out. Returns how many."""
+    budget = context.budget
+    context.hub.shrink()
+    given_up = 0
+    for conn in furthest_behind(context.registry.open.values(), budget.held - budget.near_bytes):
+        if not budget.near:
+            break
+        give_up(conn)
+        given_up += 1
+    return given_up
 
 
 def furthest_behind(connections: Iterable[Connection], wanted: int) -> list[Connection]:
-    """Those who hold anything, the furthest behind first; of equals, who holds most. Nobody, where all of them together
-    hold less than is wanted: it is something else that holds so much, and giving them up would not help."""
+    """Sort the connections that hold anything: the furthest behind first, and of equals the one that holds most.
 
-    def rank(conn: Connection) -> tuple[int, int]:
-        events = max((follower.events_behind for follower in conn.followers.values()), default=0)
-        return events, conn.held + conn.outlet.pending
+    Empty if closing all of them would not free enough: then it is something else that holds so much, and giving them
+    up would not help.
+    """
+    holding = [conn for conn in connections if held(conn)]
+    return sorted(holding, key=_rank, reverse=True) if sum(map(held, holding)) >= wanted else []
 
-    holding = [conn for conn in connections if conn.held or conn.outlet.pending]
-    if sum(conn.held + conn.outlet.pending for conn in holding) < wanted:
-        return []
-    return sorted(holding, key=rank, reverse=True)
+
+def held(conn: Connection) -> int:
+    """All bytes that are held for one client."""
+    return conn.holding.bytes + conn.outlet.pending
 
 
 def give_up(conn: Connection) -> None:
-    """End a connection and have its bytes back at once. One that takes nothing can be told nothing."""
+    """End a connection and have its bytes back at once. A client that takes nothing can be told nothing."""
     conn.end(OVERLOADED)
-    conn.hold(-conn.held)
+    conn.holding.give_back()
     if conn.outlet.pending:
         conn.outlet.abort()
+
+
+def _rank(conn: Connection) -> tuple[int, int]:
+    events = max((follower.events_behind for follower in conn.followers.values()), default=0)
+    return events, held(conn)

@@ -1,4 +1,26 @@
-"""Supervisor: one nursery per connection. When one of its tasks ends it, all end."""
+"""Supervisor: one nursery per connection. When one of its tasks ends it, all end.
+
+Why the reader runs in the nursery's own body and the others are started in it: the body is a task already, and a task
+costs memory for every idle client. Which of the tasks it is makes no difference, for each of them ends all.
+
+How a connection ends, and in which order
+-----------------------------------------
+
+1. Whatever ends it says why (``conn.end``) and cancels the nursery. All tasks of the connection are over when the
+   ``async with`` below is left, so nothing else writes to this client any more.
+2. The bookkeeping comes first, and it is synchronous (``conn.detach``): out of the hub's flat lists, out of the
+   registry, out of presence, out of the memory budget. No cancellation can come in between, so there is no way to
+   end half: not by a crash, not by a second reason, not by a server that stops in this moment. Were it the other way
+   round, the pump could write an event behind the goodbye, and a connection whose goodbye was cancelled would stay in
+   the lists for ever.
+3. Then the goodbye, which is the transport's (``transports/contract.py``): it waits for its client, so it has a
+   deadline, ``limits.goodbye_seconds``. A client that is gone or takes nothing is told nothing.
+4. Last, in a ``finally``, the forceful close: a client that has not taken its goodbye is reset. Nothing is shielded:
+   what has to happen whatever comes is synchronous, and what waits may be cancelled.
+
+An exception ends this one connection and is logged. It goes no further: a bug that one client's message finds must not
+end the others.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +61,7 @@ async def supervise(
     except* Exception as crash:
         logger.error("a connection crashed: %s", where(crash))
         logger.debug("the connection's error", exc_info=crash)
-        conn.surroundings.metrics.crashes += 1
+        conn.context.metrics.crashes += 1
         conn.end(CRASHED)
     finally:
         conn.detach()

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from ..closing import SLOW
+from ..closing import CRASHED, SLOW
 from ..errors import LogAway, LogError
 from ..hub import Follower, Reading, State, Step
 from ..wire.messages import LagMessage, Live, Open, gap_fields
@@ -33,15 +33,15 @@ async def write(conn: Connection) -> None:
     in_a_row = 0
     while conn.closing is None:
         await drain(conn)
-        batch = conn.next_outgoing() if in_a_row < MESSAGES_IN_A_ROW or not conn.behind else None
+        batch = conn.outgoing.take() if in_a_row < MESSAGES_IN_A_ROW or not conn.subscriptions.behind else None
         if batch is not None:
             conn.outlet.write(batch)
             in_a_row += 1
-        elif conn.behind:
+        elif conn.subscriptions.behind:
             in_a_row = 0
-            await catch_up(conn, next(iter(conn.behind)))
+            await catch_up(conn, next(iter(conn.subscriptions.behind)))
         else:
-            await conn.woken()
+            await conn.outgoing.woken()
 
 
 async def write_head(conn: Connection, head: bytes) -> None:
@@ -52,13 +52,13 @@ async def write_head(conn: Connection, head: bytes) -> None:
         if not conn.outlet.empty:
             conn.end(SLOW)
             return
-    follower = next(iter(conn.behind), None)
+    follower = next(iter(conn.subscriptions.behind), None)
     if (
         follower is not None
         and follower.would_be_live(follower.position)
         and follower.window.holds(follower.position)  # or reading would wait for the log
     ):
-        reading = await conn.hub.read(follower)
+        reading = await conn.context.hub.read(follower)
         if say(conn, follower, reading, head):
             settle(conn, follower, reading)
     else:
@@ -74,7 +74,7 @@ async def drain(conn: Connection) -> None:
         wake_at = outlet.progress_at + conn.limits.stall_seconds
         if now >= wake_at:
             conn.end(SLOW)
-        for follower in conn.behind:
+        for follower in conn.subscriptions.behind:
             if follower.policy is not None:
                 follower.judge()
                 wake_at = min(wake_at, now + conn.limits.policy_seconds)
@@ -83,11 +83,11 @@ async def drain(conn: Connection) -> None:
 
 
 async def catch_up(conn: Connection, follower: Follower) -> None:
-    """Take a follower one page further, and live if that was the last. Those who have much to read take turns."""
+    """Take a follower one page further, and live if that was the last. Followers with much to read take turns."""
     if follower.would_be_live(follower.position):
         await advance(conn, follower)
         return
-    replay = conn.hub.replay
+    replay = conn.context.hub.replay
     async with replay.turn(near=follower.window.holds(follower.position)):
         await advance(conn, follower)
         with trio.move_on_after(conn.limits.replay_turn_seconds):
@@ -97,15 +97,15 @@ async def catch_up(conn: Connection, follower: Follower) -> None:
 async def advance(conn: Connection, follower: Follower) -> None:
     """Read on for a follower, write what there is, and decide what comes next."""
     try:
-        reading = await conn.hub.read(follower)
+        reading = await conn.context.hub.read(follower)
     except LogAway:  # the client is told in beats, and goes on from its cursor when the log is back
         await trio.sleep(AWAY_SECONDS)
         return
     except LogError:
-        conn.log_failed()
+        conn.end(CRASHED)
         return
     if follower.state is not State.BEHIND:
-        conn.behind.pop(follower, None)
+        conn.subscriptions.behind.pop(follower, None)
         return
     if say(conn, follower, reading):
         settle(conn, follower, reading)
@@ -137,12 +137,12 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
 
 def count(conn: Connection, follower: Follower, reading: Reading) -> None:
     """Count what was written for an operator, and remember a gap."""
-    metrics = conn.surroundings.metrics
+    metrics = conn.context.metrics
     begins = reading.start.offset
     for gap in reading.gaps:
         metrics.gap_told(gap)
         missed = "nobody knows how many" if gap.missed is None else gap.missed
-        conn.note("gap", follower.channel, f"{gap.reason}, {gap.after} to {gap.to}, {missed} events missed")
+        conn.history.note("gap", follower.channel, f"{gap.reason}, {gap.after} to {gap.to}, {missed} events missed")
         begins = begins + (gap.missed or 0) if gap.reason == "conflated" else gap.to.offset
     if reading.batch is not None:
         metrics.replayed += reading.position.offset - begins
@@ -151,12 +151,12 @@ def count(conn: Connection, follower: Follower, reading: Reading) -> None:
 
 def settle(conn: Connection, follower: Follower, reading: Reading) -> None:
     """Decide what comes next for a follower. No await lies between reading its position and being live."""
-    del conn.behind[follower]
+    del conn.subscriptions.behind[follower]
     if follower.go_live():
-        if conn.history is not None:
-            conn.note("caught up", follower.channel)
+        if conn.history.eventful:
+            conn.history.note("caught up", follower.channel)
         return
     if reading.batch is None and not reading.gaps and conn.outlet.empty:
         follower.wait_for_round()
     else:
-        conn.behind[follower] = None  # at the end, so that a connection's followers take turns
+        conn.subscriptions.behind[follower] = None  # at the end, so that a connection's followers take turns

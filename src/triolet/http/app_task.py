@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -18,12 +19,16 @@ from ..budget import Budget
 from ..errors import where
 from ..limits import Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
+from ..sync.bounded_channel import BoundedChannel
 
 __all__ = ["AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
 
 logger = logging.getLogger("triolet.server")
 
 NOBODY_SECONDS: Final = 0.05
+
+_CONTENT: Final = frozenset({"websocket.receive", "http.request"})
+_DISCONNECTS: Final = frozenset({"websocket.disconnect", "http.disconnect"})
 
 Message = Any
 Send = Callable[[Message], Awaitable[None]]
@@ -32,40 +37,25 @@ Send = Callable[[Message], Awaitable[None]]
 class Inbox:
     """A client's messages that the app has not taken yet, in front of one run of the app.
 
+    It is a :class:`~triolet.sync.bounded_channel.BoundedChannel` with ASGI's manners: the disconnect is its end, and is
+    told again and again; and a message counts until whoever took it has used it up.
+
     Bounds: whoever puts stops when it is :attr:`full`, so it holds ``limits.inbox_bytes`` and
     ``limits.inbox_messages``, and one message more.
 
     Attributes:
+        scope: what the app runs in.
         tracked: whether who takes messages also says when they are used up (see :func:`bounded_websockets`);
             until then they count as if they still waited here.
     """
 
-    __slots__ = (
-        "_arrived",
-        "_budget",
-        "_bytes",
-        "_closed",
-        "_ended",
-        "_goodbye_seconds",
-        "_max_bytes",
-        "_max_messages",
-        "_messages",
-        "_on_room",
-        "_sizes",
-        "scope",
-        "tracked",
-    )
+    __slots__ = ("_channel", "_closed", "_ended", "_goodbye_seconds", "_on_room", "_taken", "scope", "tracked")
 
     def __init__(self, limits: Limits, on_room: Callable[[], None], budget: Budget) -> None:
-        self._budget = budget
-        self._max_bytes = limits.inbox_bytes
-        self._max_messages = limits.inbox_messages
-        self._goodbye_seconds = limits.goodbye_seconds
+        self._channel = BoundedChannel[Message](limits.inbox_messages, limits.inbox_bytes, budget.hold, on_room)
         self._on_room = on_room
-        self._messages: deque[Message] = deque()
-        self._sizes: deque[int] = deque()  # of the client's messages, oldest first, until they are used up
-        self._bytes = 0
-        self._arrived = trio.Event()
+        self._goodbye_seconds = limits.goodbye_seconds
+        self._taken: deque[int] = deque()  # sizes of the messages that were taken and are not used up, oldest first
         self._ended: Message = None
         self._closed = False
         self.tracked = False
@@ -74,18 +64,21 @@ class Inbox:
     @property
     def full(self) -> bool:
         """Whether the next message has to wait outside."""
-        return self._bytes >= self._max_bytes or len(self._sizes) >= self._max_messages
+        return self._channel.full
 
     async def __call__(self, message: Message) -> None:
         """Put a message in, as Hypercorn's streams do. It never waits."""
-        if self._closed:
+        if self._closed or self._ended is not None:
             return
-        if message["type"] in ("websocket.receive", "http.request"):
+        kind = message["type"]
+        if kind in _DISCONNECTS:
+            self._ended = message
+            self._channel.end()
+        elif kind in _CONTENT:
             size = len(message.get("body") or message.get("bytes") or message.get("text") or b"")
-            self._sizes.append(size)
-            self._hold(size)
-        self._messages.append(message)
-        self._arrived.set()
+            self._channel.send_nowait(message, size)
+        else:
+            self._channel.send_nowait(message, 0, 0)
 
     def give_up(self) -> None:
         """The client is gone: the app has ``limits.goodbye_seconds`` to end, and is cancelled then."""
@@ -93,40 +86,32 @@ class Inbox:
 
     async def receive(self) -> Message:
         """Take the next message: ASGI's ``receive``. After the disconnect it returns that again."""
-        await trio.lowlevel.checkpoint()
-        while not self._messages and self._ended is None:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        if not self._messages:
+        try:
+            message, size, count = await self._channel.take()
+        except trio.EndOfChannel:
+            await trio.lowlevel.checkpoint()
             return self._ended
-        message = self._messages.popleft()
-        kind = message["type"]
-        if kind in ("websocket.disconnect", "http.disconnect"):
-            self._ended = message
-        elif kind == "http.request" or (kind == "websocket.receive" and not self.tracked):
-            self.used_up()
+        if count and self.tracked and message["type"] == "websocket.receive":
+            self._taken.append(size)
+        else:
+            self._channel.release(size, count)
         return message
 
     def used_up(self) -> None:
         """Whoever took the oldest message is done with it."""
-        if not self._sizes:
-            return
-        was_full = self.full
-        self._hold(-self._sizes.popleft())
-        if was_full and not self.full:
-            self._on_room()
-
-    def _hold(self, more: int) -> None:
-        self._bytes += more
-        self._budget.hold(more)
+        if self._taken:
+            self._channel.release(self._taken.popleft())
 
     def close(self) -> None:
         """The app has returned: nothing is kept for it any more."""
-        self._closed = True
-        self._messages.clear()
-        self._sizes.clear()
-        self._hold(-self._bytes)
-        self._on_room()
+        was_full, self._closed = self.full, True
+        while self._taken:
+            self.used_up()
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self._channel.receive_nowait()
+        if not was_full:  # or the channel has said so
+            self._on_room()
 
 
 class AppGroup:

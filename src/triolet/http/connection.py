@@ -4,6 +4,38 @@ A chain of small subclasses; nothing is rebound inside Hypercorn's modules. A te
 written against, and says what to look at in the next one.
 """
 
+# Why Hypercorn, and why guarded.
+#
+# Triolet's own WebSockets, event streams and polls are served straight on their sockets. Everything else that an
+# app has (its pages, forms, Quart's WebSockets, HTTP/2) needs a whole HTTP server with ASGI, and Hypercorn is the
+# one that runs on Trio natively. Writing another would be a project of its own; so its protocol code is kept, and
+# what surrounds it is ours.
+#
+# What surrounds it had to be, because of what a single anonymous client can do to the stock server (0.18,
+# measured). An error in one connection reaches the nursery of all and stops the process. Sends wait under a shield
+# without a deadline. A full channel to the app stops the reading, so the client's end is never seen, and the
+# connection stays for ever. What is read is bounded in messages, not in bytes: one client could park hundreds of
+# megabytes. None of that can be configured away.
+#
+# The shape that follows from it, and holds for all files of this folder:
+#
+# 1. The task that reads never waits for the app. What the app has not taken waits in an inbox that never blocks who
+#    puts; past its bounds nothing more is decoded, and then nothing more is read (HTTP/1.1) or acknowledged
+#    (HTTP/2). The socket is watched all the while, so the end of a client is seen at once, whatever its app does.
+# 2. Every write has a deadline, and no shield is without one. A write that was cut short ends the connection,
+#    unless what follows still makes sense: where each message stands alone, one may be left out whole.
+# 3. What is wrong is found before Hypercorn's parser sees it. A head is checked as a whole, and h11 is given one
+#    request at a time; frames are read by our own session. So a rule is one of ours, with a test, and not a guess
+#    at another's.
+# 4. The end has one order. The app is told; the last answer gets its time to arrive; the socket is closed; and who
+#    is left of the app is cancelled after `goodbye_seconds`. `abort` in a `finally` is the end of the ends.
+#
+# Why subclasses, and not a fork or a patch. A fork would be ours to mend for ever. Rebinding names inside
+# Hypercorn's modules would change it for others in the process, and break without a word at its next release. A
+# subclass says which methods it stands on, and a test lists them beside the pinned version: that is what to read
+# again when the version moves. Isolation (a crash of one connection is its own) is not here but with those who
+# accept: server/isolation.py.
+
 from __future__ import annotations
 
 import math

@@ -5,41 +5,27 @@ It serves Quart's own WebSocket routes, and Triolet's where there is no raw sock
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from time import time
-from typing import Any, Final
+from typing import Any
 
 import trio
 from hypercorn.protocol.events import Body, Data, EndData, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 
-from ..closing import BAD_MESSAGE, CRASHED, FLOOD, Closing
+from ..closing import CRASHED, Closing
 from ..errors import RemoteError
 from ..limits import Limits
-from ..wire.frames import (
-    Binary,
-    Close,
-    FrameReader,
-    Ping,
-    Pong,
-    Text,
-    encode_binary,
-    encode_close,
-    encode_ping,
-    encode_pong,
-    encode_text,
-)
-from ..wire.frames import Event as Frame
+from ..wire.frames import Binary, Close, Text, encode_binary, encode_ping, encode_text
 from ..wire.handshake import subprotocols
-from ..wire.rate_limit import Rate
+from ..wire.session import Answer, Session
+from ..wire.session import Event as SessionEvent
 from .app_task import Inbox, send_to_nobody
 
 __all__ = ["GuardedWebSocket"]
-
-_NO_CODE: Final = 1005
-_GONE: Final = 1006
 
 
 class GuardedWebSocket(WSStream):
@@ -54,16 +40,11 @@ class GuardedWebSocket(WSStream):
 
     def __init__(self, *args: Any, limits: Limits, on_ready: Callable[[], None]) -> None:
         super().__init__(*args)
-        self._limits = limits
         self._on_ready = on_ready
-        self._frames = FrameReader(limits)
-        self._messages = Rate(limits.messages_per_second, 2 * limits.messages_per_second)
-        self._control = Rate(limits.control_per_second, 5 * limits.control_per_second)
+        self._session = Session(limits)
         self._ahead = bytearray()  # what came in events, over HTTP/2; its flow control bounds it
-        self._code = _GONE
         self._one_at_a_time = trio.Lock()
         self._watching: trio.CancelScope | None = None
-        self._messages_read = 0
 
     @property
     def full(self) -> bool:
@@ -81,11 +62,12 @@ class GuardedWebSocket(WSStream):
             await self.read(self._ahead)
         elif isinstance(event, StreamClosed):
             self.closed = True
+            self._session.end()
             if self._watching is not None:
                 self._watching.cancel()
             if self.app_put is not None:
                 self.app_put.give_up()
-                await self.app_put({"type": "websocket.disconnect", "code": self._code})
+                await self.app_put({"type": "websocket.disconnect", "code": self._session.code})
 
     async def read(self, ahead: bytearray) -> None:
         """Decode the bytes, and what was left the last time, for as long as there is room."""
@@ -95,13 +77,14 @@ class GuardedWebSocket(WSStream):
             data = bytes(ahead)
             ahead.clear()
             try:
-                for frame in self._frames.feed(data):
-                    await self._take(frame)
+                for event in self._session.receive(data, trio.current_time()):
+                    await self._take(event)
+                    self._session.now = trio.current_time()
                     if self.full or self.closed:
                         break
             except RemoteError as error:
                 await self._fail(error.closing)
-        if self._frames.mid_message and self._watching is None and not self.full and not self.closed:
+        if self._session.deadline < math.inf and self._watching is None and not self.full and not self.closed:
             self._watching = trio.CancelScope()
             self.task_group.spawn(self._watch, self._watching)
 
@@ -129,9 +112,7 @@ class GuardedWebSocket(WSStream):
             frame = encode_text(text.encode()) if data is None else encode_binary(bytes(data))
             await self.send(Data(self.stream_id, frame))
         elif message["type"] == "websocket.close":
-            self._code = int(message.get("code") or 1000)
-            self.state = ASGIWebsocketState.CLOSED
-            await self.send(Data(self.stream_id, encode_close(self._code, message.get("reason") or "")))
+            await self._close(int(message.get("code") or 1000), message.get("reason") or "")
             await self.send(EndData(self.stream_id))
         else:
             await super().app_send(message)
@@ -144,53 +125,44 @@ class GuardedWebSocket(WSStream):
         await self.config.log.access(self.scope, {"status": status, "headers": []}, time() - self.start_time)
         self._on_ready()
 
-    async def _take(self, frame: Frame) -> None:
-        if isinstance(frame, Close):
-            await self._answer_close(frame)
+    async def _take(self, event: SessionEvent) -> None:
+        if isinstance(event, Close):
+            await self._close(event.code)
+            await self.send(StreamClosed(self.stream_id))
         elif self.state is not ASGIWebsocketState.CONNECTED:
-            pass  # the app has closed: only the client's close is waited for
-        elif isinstance(frame, Ping | Pong):
-            if self._control.take(trio.current_time()):
-                raise RemoteError(FLOOD)
-            if isinstance(frame, Ping):
-                await self.send(Data(self.stream_id, encode_pong(frame.data)))
+            pass  # the app has refused it: what an eager client sent is nobody's
+        elif isinstance(event, Answer):
+            await self.send(Data(self.stream_id, event.frame))
         else:
-            await self._deliver(frame)
+            await self._deliver(event)
 
-    async def _deliver(self, frame: Text | Binary) -> None:
-        self._messages_read += 1
-        wait = self._messages.take(trio.current_time())
-        if wait:
-            await trio.sleep(wait)
-        data, text = (frame.data, None) if isinstance(frame, Binary) else (None, frame.data)
+    async def _deliver(self, message: Text | Binary) -> None:
+        if self._session.early:
+            await trio.sleep(self._session.early)
+        data, text = (message.data, None) if isinstance(message, Binary) else (None, message.data)
         await self.app_put({"type": "websocket.receive", "bytes": data, "text": text})
 
-    async def _answer_close(self, frame: Close) -> None:
+    async def _close(self, code: int | None, reason: str = "") -> None:
+        """Send our close frame, if one is owed: there is none before the app has accepted."""
         if self.state is ASGIWebsocketState.CONNECTED:
             self.state = ASGIWebsocketState.CLOSED
-            self._code = _NO_CODE if frame.code is None else frame.code
-            await self.send(Data(self.stream_id, encode_close(frame.code)))
-        await self.send(StreamClosed(self.stream_id))
+            await self.send(Data(self.stream_id, self._session.close(code, reason)))
 
     async def _fail(self, closing: Closing) -> None:
         """Close from our side, for a reason of ours. The connection is read on for a moment, so that it arrives."""
-        if self.state is ASGIWebsocketState.CONNECTED:
-            self.state = ASGIWebsocketState.CLOSED
-            self._code = closing.code
-            await self.send(Data(self.stream_id, encode_close(closing.code, closing.reason)))
+        await self._close(closing.code, closing.reason)
         await self.send(StreamClosed(self.stream_id))
 
     async def _watch(self, watching: trio.CancelScope) -> None:
         """See to it that a message that was begun ends in time."""
         with watching:
-            while self._frames.mid_message:
-                read = self._messages_read
-                await trio.sleep(self._limits.message_seconds)
-                if self._messages_read == read and self._frames.mid_message and not self.full:
+            while (deadline := self._session.deadline) < math.inf:
+                await trio.sleep_until(deadline)
+                if self._session.deadline == deadline:
                     break
             self._watching = None
-            if self._frames.mid_message:
-                await self._fail(BAD_MESSAGE)
+            if self._session.deadline < math.inf:
+                await self._fail(self._session.late().closing)
 
 
 def _plain(request: Request) -> Request:

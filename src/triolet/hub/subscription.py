@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..event import Cursor
-from ..presence.statements import Member
+from ..presence.members import Member
 from .policies import Policy
 
 __all__ = ["Subscription"]

@@ -1,8 +1,7 @@
-"""Who listens to a log: the bounded half of ``EventLog.tail`` that every log of ours shares."""
+"""The listeners of a log: the bounded half of ``EventLog.tail`` that every log of ours shares."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import trio
 
 from ..errors import ConfigError, NotServingError
 from ..event import Event
+from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
 
 __all__ = ["Tail", "TailStatistics"]
 
@@ -78,7 +78,7 @@ class Tail:
         if events and self._listeners:
             size = sum([len(event.json) for event in events])
             for listener in self._listeners:
-                self._dropped += listener.put(events, size)
+                listener.put(events, size)
 
     def lose(self) -> None:
         """Tell every listener that something was lost, by an empty step before what comes next.
@@ -86,7 +86,7 @@ class Tail:
         What waits is dropped: it may be of an earlier epoch, and whoever is told asks the log anyway.
         """
         for listener in self._listeners:
-            self._dropped += listener.lose()
+            listener.lose()
 
     @contextmanager
     def listen(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
@@ -102,78 +102,82 @@ class Tail:
             yield listener
         finally:
             self._listeners.remove(listener)
+            self._dropped += listener.dropped
 
     def statistics(self) -> TailStatistics:
         """Count what waits, the most that ever waited, and what was dropped."""
+        held = [listener.statistics() for listener in self._listeners]
         return TailStatistics(
-            listeners=len(self._listeners),
-            waiting=sum(listener.waiting for listener in self._listeners),
-            peak=max((listener.peak for listener in self._listeners), default=0),
-            dropped=self._dropped,
+            listeners=len(held),
+            waiting=sum(channel.items for channel in held),
+            peak=max((channel.peak_items for channel in held), default=0),
+            dropped=self._dropped + sum(listener.dropped for listener in self._listeners),
         )
 
 
 class _Listener(AsyncIterator[Sequence[Event]]):
-    """One listener's batches, oldest first, and the task that waits for more."""
+    """One listener's batches, oldest first. What is lost is dropped here, and told by an empty step.
 
-    __slots__ = ("_batches", "_bytes", "_ended", "_lost", "_max_bytes", "_max_events", "_waiter", "peak", "waiting")
+    A batch that a waiting listener was woken with counts as waiting until its task runs: a loss in between is told
+    too, and the batch is dropped with the rest.
+    """
+
+    __slots__ = ("_channel", "_has_ended", "_is_lost", "dropped")
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._batches: deque[tuple[Sequence[Event], int]] = deque()
-        self._bytes = 0
-        self._waiter = trio.lowlevel.ParkingLot()
-        self._ended = False
-        self._lost = False
-        self.waiting = 0
-        self.peak = 0
+        self._channel = BoundedChannel[Sequence[Event]](max_events, max_bytes)
+        self._is_lost = False
+        self._has_ended = False
+        self.dropped = 0
 
-    def put(self, events: Sequence[Event], size: int) -> int:
-        """Add a batch; return how many events were dropped for it."""
-        self._batches.append((events, size))
-        self._bytes += size
-        self.waiting += len(events)
-        dropped = 0
-        while (self.waiting > self._max_events or self._bytes > self._max_bytes) and len(self._batches) > 1:
-            oldest, oldest_size = self._batches.popleft()
-            self._bytes -= oldest_size
-            self.waiting -= len(oldest)
-            dropped += len(oldest)
-            self._lost = True
-        if self.waiting > self.peak:
-            self.peak = self.waiting
-        self._waiter.unpark_all()
-        return dropped
+    def statistics(self) -> ChannelStatistics:
+        """Count what waits, in events."""
+        return self._channel.statistics()
 
-    def lose(self) -> int:
-        """Drop everything; return how many events that were."""
-        dropped = self.waiting
-        self._batches.clear()
-        self._bytes = self.waiting = 0
-        self._lost = True
-        self._waiter.unpark_all()
-        return dropped
+    def put(self, events: Sequence[Event], size: int) -> None:
+        """Add a batch, and drop for it what is oldest past the bounds. The batch itself always stays."""
+        if self._has_ended:
+            return
+        count = len(events)
+        while not self._channel.fits(size, count) and self._channel.queued:
+            self._drop(self._channel.receive_nowait())
+        self._channel.send_nowait(events, size, count)
+
+    def lose(self) -> None:
+        """Drop everything, and have the next step tell so."""
+        self._is_lost = True
+        while self._channel.queued:
+            self._drop(self._channel.receive_nowait())
+        if self._channel.awaited:
+            self._channel.send_nowait((), 0, 0)
 
     def end(self) -> None:
-        self._ended = True
-        self._waiter.unpark_all()
+        """Nothing more comes: the log is closed."""
+        self._has_ended = True
+        self._channel.end()
 
     async def __anext__(self) -> Sequence[Event]:
         """Wait for events and take all. Cancellation: nothing is lost, they stay for the next step."""
-        if self._batches or self._lost or self._ended:
+        if self._is_lost:
             await trio.lowlevel.checkpoint()
-        while not (self._batches or self._lost):
-            if self._ended:
-                raise StopAsyncIteration
-            await self._waiter.park()
-        if self._lost:
-            self._lost = False
-            return ()
-        if len(self._batches) == 1:
-            taken = self._batches[0][0]
-        else:
-            taken = [event for events, _ in self._batches for event in events]
-        self._batches.clear()
-        self._bytes = self.waiting = 0
+            return self._tell()
+        try:
+            taken = await self._channel.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        if self._is_lost:  # since it was woken
+            self._drop(taken)
+            return self._tell()
+        if self._channel.queued:
+            taken = list(taken)
+            while self._channel.queued:
+                taken += self._channel.receive_nowait()
         return taken
+
+    def _drop(self, events: Sequence[Event]) -> None:
+        self.dropped += len(events)
+        self._is_lost = True
+
+    def _tell(self) -> Sequence[Event]:
+        self._is_lost = False
+        return ()

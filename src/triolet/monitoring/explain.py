@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
 from .. import closing as closings
 from ..closing import Closing
-from ..connection.snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
+from ..connection import Connection
 from ..counters import BY_CLIENT
 from ..hub import Follower, Lag, State, Step
-
-if TYPE_CHECKING:
-    from ..connection.connection import Connection
+from .snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 
 __all__ = ["Explanation", "explain_ended", "explain_open"]
 

@@ -48,6 +48,7 @@ class Exporter(Collector):
         yield from _events(seen)
         yield from _clients_behind(seen)
         yield from _polls(seen)
+        yield from _presence(seen)
         yield from _process(seen)
 
     def exposition(self) -> tuple[str, bytes]:
@@ -111,6 +112,17 @@ def _polls(seen: Statistics) -> Iterator[Metric]:
     yield _counters("long_polls", "Long polls that were answered, by what with.", "answer", counts.long_polls)
     short = {"page": counts.short_polls, "not_modified": counts.not_modified}
     yield _counters("short_polls", "Short polls that were answered, by what with.", "answer", short)
+
+
+def _presence(seen: Statistics) -> Iterator[Metric]:
+    presence, counts = seen.presence, seen.counts
+    elsewhere = sum(presence.known.values()) - presence.known.get(presence.process, 0)
+    yield _gauge("presence_sessions", "Sessions of members in this process.", presence.sessions)
+    # One number, and no label with the processes' names: those are drawn anew with each life.
+    yield _gauge("presence_sessions_elsewhere", "Sessions of other processes that are known here.", elsewhere)
+    yield _gauge("presence_leases", "Processes that hold a lease, this one among them.", presence.leases)
+    yield _counter("presence_restatements", "Joins written again for sessions that were there.", counts.restatements)
+    yield _counter("presence_processes_lost", "Processes that fell silent for a lease.", counts.processes_lost)
 
 
 def _process(seen: Statistics) -> Iterator[Metric]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..budget import Budget, BudgetStatistics
-from ..connection import Connection, Surroundings
-from ..connection.snapshot import Freshness, freshness, pace
+from ..connection import Connection, Context
 from ..counters import Counts, Metrics
 from ..hub import Follower, HubStatistics, Window
+from ..presence.presence import PresenceStatistics
+from .lag import FollowerLag, channel_rate, follower_lag
 
 __all__ = ["Slowest", "Statistics", "gather"]
 
@@ -22,9 +23,9 @@ class Slowest:
     Attributes:
         events_behind: events that were published and not sent yet.
         seconds_behind: age of the oldest of them.
-        until_retention_seconds: when retention drops one that somebody has not been sent; infinite where nobody is
-            behind. It is estimated from how fast the channel went lately (see :func:`~.connection.snapshot.pace`).
-        connection: the id of the connection that retention passes first: ``live.explain`` it. None where nobody is
+        until_retention_seconds: when retention drops an event that some client has not been sent; infinite where
+            none is behind. It is estimated from how fast the channel went lately (``monitoring/lag.py``).
+        connection: the id of the connection that retention passes first: ``live.explain`` it. None where none is
             behind.
     """
 
@@ -45,7 +46,8 @@ class Statistics:
         behind: connections that have something to catch up.
         stalled: of these, those whose kernel takes nothing at this moment.
         slowest: how far the furthest are behind.
-        draining: whether the server wants everybody to leave.
+        draining: whether the server wants every client to leave.
+        presence: sessions of members, and the processes that hold them.
     """
 
     counts: Counts
@@ -55,6 +57,7 @@ class Statistics:
     stalled: int
     slowest: Slowest
     draining: bool
+    presence: PresenceStatistics = field(default_factory=PresenceStatistics)
 
     @property
     def connections(self) -> int:
@@ -68,44 +71,50 @@ class Statistics:
         return answered["timeout"] / max(1, sum(answered.values()))
 
 
-def gather(metrics: Metrics, budget: Budget, surroundings: Surroundings | None) -> Statistics:
-    """Look at everything. ``surroundings`` is None while the app is not served.
+def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statistics:
+    """Put together what was counted and what is so now.
+
+    Args:
+        metrics: what was counted.
+        budget: the memory budget.
+        context: what the connections share; None while the app is not served.
 
     Cost: a look at every connection, which is some 10 ms for 50,000 of them, and three times that if all are behind.
     """
-    connections = () if surroundings is None else surroundings.connections.values()
-    behind = [conn for conn in connections if conn.behind]
+    connections = () if context is None else context.registry.open.values()
+    behind = [conn for conn in connections if conn.subscriptions.behind]
     return Statistics(
         counts=metrics.snapshot(),
-        hub=HubStatistics(0, 0, 0, 0, 0) if surroundings is None else surroundings.hub.statistics(),
+        hub=HubStatistics(0, 0, 0, 0, 0) if context is None else context.hub.statistics(),
         memory=budget.statistics(),
         behind=len(behind),
         stalled=sum(1 for conn in behind if conn.outlet.pending),
-        slowest=Slowest() if surroundings is None else _slowest(surroundings, behind),
-        draining=surroundings is not None and surroundings.draining.is_set(),
+        slowest=Slowest() if context is None else _slowest(context, behind),
+        draining=context is not None and context.draining.is_set(),
+        presence=PresenceStatistics() if context is None or context.presence is None else context.presence.statistics(),
     )
 
 
-def _slowest(surroundings: Surroundings, behind: Iterable[Connection]) -> Slowest:
+def _slowest(context: Context, behind: Iterable[Connection]) -> Slowest:
     """Find how far the furthest are behind: constant work for each follower that is, and for each of their channels."""
     furthest: dict[Window, tuple[int, Follower, int]] = {}
     for conn in behind:
-        for follower in conn.behind:
+        for follower in conn.subscriptions.behind:
             events = follower.events_behind
             if events > furthest.get(follower.window, (0,))[0]:
                 furthest[follower.window] = events, follower, conn.id
-    now = surroundings.metrics.now()
-    limits = surroundings.limits
-    found: list[tuple[Freshness, int]] = [
-        (freshness(follower, pace(window, limits, now), limits, now), conn_id)
+    now = context.metrics.now()
+    limits = context.limits
+    found: list[tuple[FollowerLag, int]] = [
+        (follower_lag(follower, channel_rate(window, limits, now), limits, now), conn_id)
         for window, (_, follower, conn_id) in furthest.items()
     ]
     if not found:
         return Slowest()
     first = min(found, key=lambda one: one[0].until_retention)
     return Slowest(
-        events_behind=max(fresh.events for fresh, _ in found),
-        seconds_behind=max(fresh.seconds for fresh, _ in found),
+        events_behind=max(lag.events for lag, _ in found),
+        seconds_behind=max(lag.seconds for lag, _ in found),
         until_retention_seconds=first[0].until_retention,
         connection=first[1],
     )

@@ -1,31 +1,29 @@
-"""Who is present in a channel, as the events of its presence say: what they look like, and what follows from them.
+"""Joins and leaves as events: what they say, how they are written, and how they are read.
 
-Presence is a channel like any other. A session joins and leaves; a *join* may be repeated, so that retention does not
-take away who is still there, and each statement of a session is left once.
+They are on the wire and in the log, where processes of several versions read them: fields may be added to them, and no
+more than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ..errors import DataError
-from ..event import MAX_NAME, Cursor, Draft, Event, check_channel, encode_json
+from ..event import Draft, Event, check_channel, encode_json
+from ..limits import Limits
+from .members import Member
 
 __all__ = [
     "JOIN",
     "LEAVE",
-    "Member",
-    "Present",
-    "Roster",
+    "PREFIX",
     "Statement",
-    "apply",
+    "check_size",
     "presence_channel",
     "process_of",
     "read",
-    "read_lease",
 ]
 
 PREFIX: Final = "triolet.presence/"
@@ -34,56 +32,11 @@ PREFIX: Final = "triolet.presence/"
 JOIN: Final = "join"
 LEAVE: Final = "leave"
 
+LONGEST_SESSION: Final = 32
+"""Characters of a session's name: 12 of its process, a dot, and a count of at most 19 digits."""
 
-class Member(msgspec.Struct, frozen=True):
-    """Who a client is to the others in a channel: the app's word for it, and any JSON value they may see.
-
-    Raises:
-        DataError: the id is no text of 1 to 128 characters, or the info is no JSON value.
-    """
-
-    id: str
-    info: Any = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not 1 <= len(self.id) <= MAX_NAME:
-            raise DataError(f"a member's id is text of 1 to {MAX_NAME} characters, not {self.id!r:.60}")
-        encode_json([self.id, self.info])
-
-
-class Present(msgspec.Struct, frozen=True):
-    """One connection of a member: a member with two tabs open has two.
-
-    Attributes:
-        member: the member's id.
-        info: what the app says of it.
-        session: the connection, by a name that no other ever has.
-        since: when its join was published, in seconds since 1970.
-    """
-
-    member: str
-    info: Any
-    session: str
-    since: float
-
-
-class Roster(msgspec.Struct, frozen=True):
-    """Who was present at one moment.
-
-    Attributes:
-        channel: where joins and leaves are told.
-        cursor: the moment: who follows that channel after it hears of all that changed since.
-        sessions: by when they came.
-    """
-
-    channel: str
-    cursor: Cursor
-    sessions: tuple[Present, ...]
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """Each member once, by when it came first."""
-        return tuple(dict.fromkeys(session.member for session in self.sessions))
+MOST_STATED: Final = 10**9
+"""How often a session is stated, at the very most: once in a third of a lease, for centuries."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -96,7 +49,7 @@ class Statement(msgspec.Struct, frozen=True):
     reason: str | None = None
 
     def joins(self) -> Draft:
-        """The event that says so. It is stored once, however often it is appended."""
+        """The event that says that the session is there. It is stored once, however often it is appended."""
         said = {"member": self.member, "session": self.session, "stated": self.stated, "info": self.info}
         return Draft.of(said, name=JOIN, key=self.session, dedupe=f"join {self.session} {self.stated}")
 
@@ -106,8 +59,18 @@ class Statement(msgspec.Struct, frozen=True):
         return Draft.of(said, name=LEAVE, key=self.session, dedupe=f"leave {self.session} {self.stated}")
 
 
-class _Lease(msgspec.Struct, frozen=True):
-    process: str
+def check_size(member: Member, limits: Limits) -> Member:
+    """Return the member if its join fits in an event, however long its session's name becomes and however often it is
+    stated. To be asked before anything is held for the client: what cannot be written must not be followed either.
+
+    Raises:
+        DataError: the join, as JSON, is more than ``limits.event_bytes``.
+    """
+    info = msgspec.Raw(encode_json(member.info))
+    size = len(Statement(member.id, "x" * LONGEST_SESSION, MOST_STATED, info).joins().json)
+    if size > limits.event_bytes:
+        raise DataError(f"{size} bytes of JSON, to say that a member is present, are more than limits.event_bytes")
+    return member
 
 
 def presence_channel(channel: str) -> str:
@@ -120,20 +83,6 @@ def process_of(session: str) -> str:
     return session.rpartition(".")[0]
 
 
-def apply(present: dict[str, tuple[Statement, float]], events: Sequence[Event]) -> None:
-    """Bring a record of sessions, each with its last statement and when it came, up to date. What is no statement of
-    ours is passed over."""
-    for event in events:
-        statement = read(event)
-        if statement is None:
-            continue
-        known = present.get(statement.session)
-        if event.name == JOIN:
-            present[statement.session] = statement, event.published_at if known is None else known[1]
-        elif known is not None and known[0].stated <= statement.stated:
-            del present[statement.session]
-
-
 def read(event: Event) -> Statement | None:
     """What a join or leave says; None where it is neither."""
     if event.name not in (JOIN, LEAVE):
@@ -142,11 +91,5 @@ def read(event: Event) -> Statement | None:
         return msgspec.json.decode(event.json, type=Statement)
     except msgspec.DecodeError:  # the app published into this channel itself
         return None
-
-
-def read_lease(event: Event) -> str | None:
-    """The process of which a renewal speaks; None where it is none."""
-    try:
-        return msgspec.json.decode(event.json, type=_Lease).process
-    except msgspec.DecodeError:
+    except RecursionError:  # by another Python, which takes values that are nested deeper: one value, not the room
         return None

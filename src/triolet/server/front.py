@@ -17,7 +17,8 @@ from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
-from ..wire.handshake import Upgrade, refusal, upgrade
+from ..wire.handshake import Upgrade, upgrade
+from ..wire.http_answer import refusal
 from ..wire.http_head import BadRequest, Framing, Head, read_head, split_head
 from .access_log import AccessLog, Line
 from .forwarded import Forwarded, rooted

@@ -37,7 +37,10 @@ __all__ = ["Played", "Seed", "Trace", "current", "play", "seeded"]
 
 T = TypeVar("T")
 
-PRIVATE: Final = {"_core._run": ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING"), "_threads": ("start_thread_soon",)}
+PRIVATE: Final[dict[str, tuple[str, ...]]] = {
+    "_core._run": ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING"),
+    "_threads": ("start_thread_soon",),
+}
 """The private names of Trio that determinism needs: its shuffling generator, the switch that makes it sort before it
 shuffles, and where ``to_thread`` gets a thread. tests/testing/test_seed.py holds what they must do."""
 

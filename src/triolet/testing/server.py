@@ -98,7 +98,7 @@ async def serve(
             server = MemoryServer(app, worker, network, nursery)
             await nursery.start(_run, server)
             if service is not None:
-                server.hub = service.surroundings.hub
+                server.hub = service.context.hub
             try:
                 yield server
                 await _check_all_leave(server)

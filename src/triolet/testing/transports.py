@@ -11,6 +11,10 @@ or one check a test, for a report that names what broke::
     async def test_my_transport(check: TransportCheck, autojump_clock: MockClock) -> None:
         await check(my_factory, add_my_routes)
 
+It knows a transport from outside only, by what its client hears. The contract on the server's side is
+``triolet.transports.contract.Transport``: how a connection opens, listens, beats and says goodbye; polls have none. A
+transport that keeps that contract is served as Triolet's own are, and this suite says whether it keeps its promises.
+
 It takes hours of virtual time, and none without a virtual clock. A broken promise is an AssertionError that says what
 was promised; where a client did not hear what it should, with the dialogue.
 """

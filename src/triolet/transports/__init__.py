@@ -1,1 +1,1 @@
-"""One file a transport: how it opens, streams and says goodbye. What they share is in ``base``."""
+"""One file a transport: how it opens, streams and says goodbye. What a transport is stands in ``contract``."""

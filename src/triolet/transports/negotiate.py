@@ -1,43 +1,36 @@
-"""What a request on a channel's URL asks for, and whether it may: the part all four transports share."""
+"""What a request on a channel's URL asks for, and whether its page may: the part all four transports share."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from enum import Enum
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
-import trio
 
 from ..errors import CursorError, TrioletError
 from ..event import Cursor
 from ..limits import Limits
-from ..sockets.buffered_outlet import BufferedOutlet
-from ..sockets.outlet import Outlet
-from ..sockets.server_state import stream_of
 
 __all__ = [
     "Ask",
     "AskError",
     "Headers",
     "Scope",
-    "Transport",
-    "aborter",
+    "TransportKind",
     "check_origin",
     "header",
-    "middleware_between",
     "parse_after",
     "parse_ask",
-    "with_outlet",
 ]
 
 Scope: TypeAlias = "dict[str, Any]"
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
 
 
-class Transport(Enum):
-    """How events reach a client."""
+class TransportKind(Enum):
+    """Which transport a request asks for."""
 
     WEBSOCKET = "websocket"
     SSE = "sse"
@@ -61,7 +54,7 @@ class AskError(TrioletError):
 class Ask(msgspec.Struct, frozen=True):
     """What a request asks for: a transport, the cursor to go on from (None: from now), seconds to wait."""
 
-    transport: Transport
+    transport: TransportKind
     after: Cursor | None
     wait: float = 0
 
@@ -78,13 +71,13 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
     query = _query(scope)
     after = _after(header(scope, b"last-event-id"), query)
     if upgrade:
-        return Ask(Transport.WEBSOCKET, after)
+        return Ask(TransportKind.WEBSOCKET, after)
     if _accepts_event_stream(scope):
-        return Ask(Transport.SSE, after)
+        return Ask(TransportKind.SSE, after)
     wait = _wait(query["wait"], limits) if "wait" in query else 0
     if wait:
-        return Ask(Transport.LONG_POLL, after, wait)
-    return Ask(Transport.SHORT_POLL, after)
+        return Ask(TransportKind.LONG_POLL, after, wait)
+    return Ask(TransportKind.SHORT_POLL, after)
 
 
 def check_origin(scope: Scope, origins: Collection[str], *, always: bool) -> None:
@@ -112,36 +105,6 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return str(value.decode("latin-1"))
     return None
-
-
-async def with_outlet(outlet: Outlet, serve: Callable[[], Awaitable[None]]) -> None:
-    """Serve while the outlet runs, where it is one that needs a task of its own."""
-    if not isinstance(outlet, BufferedOutlet):
-        await serve()
-        return
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(outlet.run)
-        await serve()
-        nursery.cancel_scope.cancel()
-
-
-def aborter(scope: Scope) -> Callable[[], None]:
-    """How to reset a connection that is written to through ASGI: our stream beneath, where there is one.
-
-    On another server's connection nothing can; it ends when that server finds its peer gone.
-    """
-    stream = stream_of(scope)
-    abort: Callable[[], None] = _cannot_abort if stream is None else stream.abort
-    return abort
-
-
-def _cannot_abort() -> None:
-    """Another server's socket: what is below ends it."""
-
-
-def middleware_between(app: Any) -> bool:
-    """Whether ASGI middleware was put before a Quart app, as ``app.asgi_app = middleware(app.asgi_app)``."""
-    return "asgi_app" in vars(app)
 
 
 def _query(scope: Scope) -> dict[str, str]:

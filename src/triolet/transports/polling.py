@@ -7,18 +7,18 @@ from contextlib import nullcontext
 import trio
 
 from ..closing import RESTARTING
-from ..connection import Surroundings
+from ..connection import Context
 from ..errors import LogError
 from ..event import Cursor
 from ..log.contract import Page
-from ..presence.statements import Member
+from ..presence.members import Member
 from ..wire.poll_body import poll_body
-from .negotiate import Ask, Transport
+from .negotiate import Ask, TransportKind
 
 __all__ = ["Answer", "poll"]
 
 LEAVE_SECONDS = 0.5
-"""Over which long polls are answered when the server drains: thousands at once would hold up everybody else."""
+"""Over which long polls are answered when the server drains: thousands at once would hold up all other clients."""
 
 
 class Answer:
@@ -33,7 +33,7 @@ class Answer:
 
 
 async def poll(
-    surroundings: Surroundings, channel: str, ask: Ask, if_none_match: str | None, member: Member | None = None
+    context: Context, channel: str, ask: Ask, if_none_match: str | None, member: Member | None = None
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
@@ -45,43 +45,43 @@ async def poll(
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
-    attendance = None if member is None else surroundings.attendance
-    with nullcontext() if attendance is None or member is None else attendance.polls(channel, member):
-        page = await _page(surroundings, channel, ask)
-    metrics = surroundings.metrics
+    presence = None if member is None else context.presence
+    with nullcontext() if presence is None or member is None else presence.polls(channel, member):
+        page = await _page(context, channel, ask)
+    metrics = context.metrics
     metrics.polled += len(page.events)
     if page.gap is not None:
         metrics.gap_told(page.gap)
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
     cursor = page.events[-1].cursor if page.events else page.head
     live = cursor == page.head
-    stale = surroundings.hub.stale
+    stale = context.hub.stale
     etag = f'"{ask.after}-{cursor}{"-stale" if stale else ""}"'
     headers = [(b"cache-control", b"no-cache"), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
-    if ask.transport is Transport.SHORT_POLL and if_none_match is not None and etag in if_none_match:
+    if ask.transport is TransportKind.SHORT_POLL and if_none_match is not None and etag in if_none_match:
         metrics.not_modified += 1
         return Answer(304, headers, b"")
-    if ask.transport is Transport.SHORT_POLL:
+    if ask.transport is TransportKind.SHORT_POLL:
         metrics.short_polls += 1
-    retry = _retry(surroundings, ask, live)
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(surroundings.now() * 1000), stale)
+    retry = _retry(context, ask, live)
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(context.now() * 1000), stale)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
 
 
-async def _page(surroundings: Surroundings, channel: str, ask: Ask) -> Page:
-    if ask.transport is Transport.LONG_POLL:
-        return await _wait_for_page(surroundings, channel, ask)
-    return await surroundings.hub.page(channel, ask.after)
+async def _page(context: Context, channel: str, ask: Ask) -> Page:
+    if ask.transport is TransportKind.LONG_POLL:
+        return await _wait_for_page(context, channel, ask)
+    return await context.hub.page(channel, ask.after)
 
 
-async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> Page:
+async def _wait_for_page(context: Context, channel: str, ask: Ask) -> Page:
     after: Cursor | None = ask.after
     if after is None:
-        after = (await surroundings.hub.page(channel, None)).head
+        after = (await context.hub.page(channel, None)).head
 
     async def answer_when_draining() -> None:
-        await surroundings.draining.wait()
-        await trio.sleep(surroundings.random.uniform(0, LEAVE_SECONDS))
+        await context.draining.wait()
+        await trio.sleep(context.random.uniform(0, LEAVE_SECONDS))
         waiting.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -89,9 +89,9 @@ async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> 
         page: Page | LogError
         try:
             with trio.CancelScope() as waiting:
-                page = await surroundings.hub.page(channel, after, ask.wait)
+                page = await context.hub.page(channel, after, ask.wait)
             if waiting.cancelled_caught:
-                page = await surroundings.hub.page(channel, after)
+                page = await context.hub.page(channel, after)
         except LogError as error:  # to be raised as what it is, not in the nursery's group
             page = error
         nursery.cancel_scope.cancel()
@@ -99,15 +99,15 @@ async def _wait_for_page(surroundings: Surroundings, channel: str, ask: Ask) -> 
         raise page
     news = page.events or page.gap is not None
     answer = "events" if news else "draining" if waiting.cancelled_caught else "timeout"
-    surroundings.metrics.long_polls[answer] += 1
+    context.metrics.long_polls[answer] += 1
     return page
 
 
-def _retry(surroundings: Surroundings, ask: Ask, live: bool) -> int:
+def _retry(context: Context, ask: Ask, live: bool) -> int:
     """When to ask again, in ms: at once where there is more or the next poll waits; drawn where we drain."""
-    if surroundings.draining.is_set():
+    if context.draining.is_set():
         assert RESTARTING.retry is not None
-        return surroundings.random.randint(*RESTARTING.retry)
-    if not live or ask.transport is Transport.LONG_POLL:
+        return context.random.randint(*RESTARTING.retry)
+    if not live or ask.transport is TransportKind.LONG_POLL:
         return 0
-    return int(surroundings.limits.poll_seconds * 1000)
+    return int(context.limits.poll_seconds * 1000)

@@ -7,30 +7,18 @@ state between two of them), or as DATA frames of HTTP/2; elsewhere through ASGI'
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
-from typing import Any
 
 import trio
 
-from ..budget import Budget
-from ..closing import FLOOD, GONE, SLOW, Closing
-from ..connection import Connection, Surroundings
-from ..connection.heartbeat import beat
-from ..connection.supervisor import supervise
-from ..connection.writer import write, write_head
-from ..hub import Subscription
-from ..sockets.buffered_outlet import BufferedOutlet
-from ..sockets.outlet import Outlet
-from ..sockets.server_state import stream_of
-from ..wire.codec import SSE, SSE_CHUNKED, Codec
-from ..wire.messages import say_bye
-from .negotiate import Scope, aborter, with_outlet
+from ..closing import FLOOD, GONE, Closing
+from ..connection import Connection
+from ..connection.writer import write_head
+from .contract import Transport, bye, serve
+from .negotiate import Headers, Scope
+from .outlets import Send
 
-__all__ = ["HEADERS", "serve_sse", "serve_stream", "way_out"]
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+__all__ = ["HEADERS", "serve_asgi", "serve_stream"]
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -41,8 +29,11 @@ HEADERS = [
 """No cache may keep the stream, nginx must not buffer it."""
 
 RETRY_MS = 1_000
+"""When a browser comes back that was told nothing better: the first line of each stream."""
+RETRY_LINE = b"retry: %d\n\n" % RETRY_MS
 LAST_CHUNK = b"0\r\n\r\n"
 READ_BYTES = 1 << 16
+"""Read at once of what a client sends behind its request."""
 HEARD_BYTES = 1 << 16
 """What a client may send behind its request, before it is given up. All of it is thrown away."""
 
@@ -52,107 +43,98 @@ async def serve_stream(conn: Connection, stream: trio.abc.Stream, head: bytes, f
 
     Args:
         conn: the connection, whose outlet writes to that stream.
+        stream: the client's.
         head: of the response.
         first: what came behind the request already.
 
     Cancellation: the connection is reset.
     """
-    try:
-        await write_head(conn, head + conn.codec.join([b"retry: %d\n\n" % RETRY_MS]))
-        await _serve_to_end(conn, stream, len(first))
-    finally:
-        conn.detach()
-        conn.outlet.abort()
+    await serve(conn, StreamedEvents(stream, head, len(first)))
 
 
-async def _serve_to_end(conn: Connection, stream: trio.abc.Stream, heard: int) -> None:
-    closing = await supervise(conn, partial(_listen, conn, stream, heard), write, beat)
-    if closing in (GONE, SLOW):
-        return
-    with trio.move_on_after(conn.limits.goodbye_seconds):
-        await _say_bye(conn, closing)
-        conn.outlet.write(LAST_CHUNK)
-        await conn.outlet.drained()
-        if isinstance(stream, trio.abc.HalfCloseableStream):
-            await stream.send_eof()
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while await stream.receive_some(READ_BYTES):  # a reset, for what was not read, would overtake the bye
-                pass
-        await stream.aclose()
-
-
-async def _listen(conn: Connection, stream: trio.abc.Stream, heard: int) -> None:
-    """Notice the client's end. A request behind an event stream is not answered: the connection ends with it."""
-    try:
-        while heard <= HEARD_BYTES:
-            data = await stream.receive_some(READ_BYTES)
-            if not data:
-                conn.end(GONE)
-                return
-            heard += len(data)
-        conn.end(FLOOD)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        conn.end(GONE)
-
-
-async def serve_sse(
-    surroundings: Surroundings,
-    scope: Scope,
-    outlet: Outlet,
-    codec: Codec,
-    subscription: Subscription,
-    headers: list[tuple[bytes, bytes]],
-    send: Send,
-) -> None:
-    """Answer with an event stream, until the client goes or is given up, or the server drains.
+async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Send) -> None:
+    """Answer with an event stream through ASGI, until the client goes or is given up, or the server drains.
 
     Args:
-        outlet, codec: of :func:`way_out`.
-        subscription: what the view has decided.
+        conn: the connection, on the outlet of :func:`~.outlets.event_stream_outlet`, with its follower.
+        scope: of the request.
         headers: what the app's response had.
-
-    Raises:
-        LogError: the log cannot be read; nothing was answered yet.
+        send: ASGI's.
 
     Cancellation: the connection ends without goodbye. That is how ASGI says that the client is gone.
     """
-    conn = Connection(surroundings, outlet, codec)
-    try:
-        await conn.add_follower(subscription)
-        await send({"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]})
-        if scope["method"] != "HEAD":
-            await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
-            await with_outlet(outlet, partial(_stream, conn))
-    finally:
-        conn.detach()
-    if conn.closing is None or outlet.empty:
+    transport = AsgiEvents(headers, send)
+    if scope["method"] == "HEAD":
+        try:
+            await transport.answer()
+        finally:
+            conn.detach()
+    else:
+        await serve(conn, transport)
+    if conn.outlet.empty:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _stream(conn: Connection) -> None:
-    closing = await supervise(conn, trio.sleep_forever, write, beat)
-    if closing in (GONE, SLOW):
-        conn.outlet.abort()
-        return
-    with trio.move_on_after(conn.limits.goodbye_seconds) as goodbye:
-        await _say_bye(conn, closing)
-    if goodbye.cancelled_caught:
-        conn.outlet.abort()
+class StreamedEvents(Transport):
+    """Events straight on the client's stream, as chunks of a response that was its only one."""
+
+    __slots__ = ("_head", "_heard", "_stream")
+
+    owns_socket = True
+
+    def __init__(self, stream: trio.abc.Stream, head: bytes, heard: int) -> None:
+        self._stream = stream
+        self._head = head
+        self._heard = heard
+
+    async def open(self, conn: Connection) -> None:
+        head, self._head = self._head, b""  # a stream may last for days
+        await write_head(conn, head + conn.codec.join([RETRY_LINE]))
+
+    async def read(self, conn: Connection) -> None:
+        """Notice the client's end. A request behind an event stream is not answered: the connection ends with it."""
+        try:
+            while self._heard <= HEARD_BYTES:
+                data = await self._stream.receive_some(READ_BYTES)
+                if not data:
+                    conn.end(GONE)
+                    return
+                self._heard += len(data)
+            conn.end(FLOOD)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            conn.end(GONE)
+
+    async def goodbye(self, conn: Connection, closing: Closing) -> None:
+        await bye(conn, closing)
+        conn.outlet.write(LAST_CHUNK)
+        await conn.outlet.drained()
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self._stream.receive_some(READ_BYTES):
+                pass  # a reset, for what was not read, would overtake the bye
+        await self._stream.aclose()
 
 
-async def _say_bye(conn: Connection, closing: Closing) -> None:
-    await conn.outlet.drained()
-    conn.outlet.write(conn.codec.say(say_bye(closing, conn.retry(closing))))
-    await conn.outlet.drained()
+class AsgiEvents(Transport):
+    """Events behind a head that went out through ASGI. The server cancels the response when its client is gone."""
 
+    __slots__ = ("_headers", "_send")
 
-def way_out(scope: Scope, send: Send, budget: Budget, *, through_asgi: bool) -> tuple[Outlet, Codec]:
-    """The shortest way to the client: its connection, if that is ours and nobody stands between."""
-    stream = stream_of(scope)
-    if stream is not None and not through_asgi:
-        return stream.outlet, SSE_CHUNKED if scope["http_version"] == "1.1" else SSE
+    def __init__(self, headers: Headers, send: Send) -> None:
+        self._headers = headers
+        self._send = send
 
-    async def take(batch: bytes) -> None:
-        await send({"type": "http.response.body", "body": batch, "more_body": True})
+    async def answer(self) -> None:
+        """Say the head of the response."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*self._headers, *HEADERS]})
 
-    return BufferedOutlet(budget, take, aborter(scope)), SSE
+    async def open(self, conn: Connection) -> None:
+        await self.answer()
+        await self._send({"type": "http.response.body", "body": RETRY_LINE, "more_body": True})
+
+    async def read(self, conn: Connection) -> None:
+        await trio.sleep_forever()
+
+    async def goodbye(self, conn: Connection, closing: Closing) -> None:
+        await bye(conn, closing)

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
-from ..closing import GONE, NORMAL, SLOW, TOO_BIG, Closing
+from ..closing import GONE, NORMAL, TOO_BIG, Closing
 from ..connection import Connection
-from ..connection.heartbeat import beat
-from ..connection.reader import READ_BYTES, FrameHandler, read
-from ..connection.supervisor import supervise
-from ..connection.writer import write, write_head
+from ..connection.reader import READ_BYTES, MessageHandler, read
+from ..connection.writer import write_head
 from ..errors import RemoteError
-from ..wire.frames import Close, FrameReader, encode_binary, encode_close, encode_deflated, encode_text
-from ..wire.messages import say_bye
-from .negotiate import with_outlet
+from ..wire.rate_limit import message_rate
+from ..wire.session import Session, State
+from .contract import Child, Transport, bye, serve
+from .outlets import Receive, Send
 
-__all__ = ["SUBPROTOCOL", "Handler", "raw_deflated", "raw_frame", "raw_text", "serve_asgi", "serve_stream"]
+__all__ = ["SUBPROTOCOL", "Handler", "serve_asgi", "serve_stream"]
 
 SUBPROTOCOL = "triolet.1"
 
-Handler = Callable[[Connection], Awaitable[None]]
-Message = dict[str, Any]
+Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""The app's own, of a ``live.socket``."""
 
 
 async def serve_stream(
     conn: Connection,
     stream: trio.abc.Stream,
     head: bytes,
-    frames: FrameReader,
+    session: Session,
     first: bytes,
     handler: Handler | None,
 ) -> None:
@@ -39,46 +40,111 @@ async def serve_stream(
 
     Args:
         conn: the connection, whose outlet writes to that stream.
+        stream: the client's.
         head: the answer to the upgrade.
-        frames: reads what comes from it; ``first`` is what came behind the request already.
+        session: reads what comes from it.
+        first: what came behind the request already.
         handler: the app's, of a ``live.socket``.
 
     Cancellation: the connection is reset.
     """
-
-    try:
-        await write_head(conn, head)
-        del head
-        await _serve_to_end(conn, stream, frames, first, handler)
-    finally:
-        conn.detach()
-        conn.outlet.abort()
+    await serve(conn, StreamedWebSocket(handler, stream, head, session, first))
 
 
-async def _serve_to_end(
-    conn: Connection, stream: trio.abc.Stream, frames: FrameReader, first: bytes, handler: Handler | None
-) -> None:
-    closing = await supervise(conn, partial(read, conn, stream, frames, first), *_children(handler))
-    if closing not in (GONE, SLOW):
-        await _say_goodbye(conn, closing, stream, frames)
+async def serve_asgi(conn: Connection, receive: Receive, send: Send, accept: Any, handler: Handler | None) -> None:
+    """Serve a WebSocket through another server, which makes the frames and answers pings.
 
-
-async def serve_asgi(
-    conn: Connection,
-    receive: Callable[[], Awaitable[Message]],
-    send: Callable[[Message], Awaitable[None]],
-    handler: Handler | None,
-) -> None:
-    """Serve an accepted WebSocket through another server, which makes the frames and answers pings.
+    Args:
+        conn: the connection, on the outlet of :func:`~.outlets.websocket_outlet`.
+        receive: ASGI's.
+        send: ASGI's.
+        accept: the message that accepts the WebSocket, of type ``websocket.accept``.
+        handler: the app's, of a ``live.socket``.
 
     Cancellation: the other server closes the connection in its own way.
     """
+    await serve(conn, AsgiWebSocket(handler, receive, send, accept))
 
-    async def read_messages() -> None:
-        incoming = FrameHandler(conn)
+
+class WebSocket(Transport):
+    """What both ways have in common: the app's handler, and the last words."""
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: Handler | None) -> None:
+        self._handler = handler
+
+    def children(self) -> tuple[Child, ...]:
+        children = super().children()
+        return children if self._handler is None else (*children, partial(_handle, self._handler))
+
+    async def last_words(self, conn: Connection, closing: Closing) -> None:
+        """Say what the app has sent already, and the bye."""
+        await conn.outlet.drained()
+        while (batch := conn.outgoing.take()) is not None:
+            conn.outlet.write(batch)
+            await conn.outlet.drained()
+        if conn.raw is None and not conn.peer_closed:
+            await bye(conn, closing)
+
+
+class StreamedWebSocket(WebSocket):
+    """Frames of our own, straight on the client's stream."""
+
+    __slots__ = ("_first", "_head", "_session", "_stream")
+
+    pings = True
+    owns_socket = True
+
+    def __init__(
+        self, handler: Handler | None, stream: trio.abc.Stream, head: bytes, session: Session, first: bytes
+    ) -> None:
+        super().__init__(handler)
+        self._stream = stream
+        self._head = head
+        self._session = session
+        self._first = first
+
+    async def open(self, conn: Connection) -> None:
+        head, self._head = self._head, b""  # a WebSocket may last for days
+        await write_head(conn, head)
+
+    async def read(self, conn: Connection) -> None:
+        first, self._first = self._first, b""
+        await read(conn, self._stream, self._session, first)
+
+    async def goodbye(self, conn: Connection, closing: Closing) -> None:
+        """Bye and close frame; then the peer's, unless it came first, so that no reset overtakes ours (RFC 6455
+        section 7.1.1)."""
+        await self.last_words(conn, closing)
+        conn.outlet.write(self._session.close(closing.code, closing.reason))
+        await conn.outlet.drained()
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+        await _peer_closes(self._stream, self._session)
+        await self._stream.aclose()
+
+
+class AsgiWebSocket(WebSocket):
+    """Messages through ASGI; the server below makes and reads the frames."""
+
+    __slots__ = ("_accept", "_receive", "_send")
+
+    def __init__(self, handler: Handler | None, receive: Receive, send: Send, accept: Any) -> None:
+        super().__init__(handler)
+        self._receive = receive
+        self._send = send
+        self._accept = accept
+
+    async def open(self, conn: Connection) -> None:
+        accept, self._accept = self._accept, None
+        await self._send(accept)
+
+    async def read(self, conn: Connection) -> None:
+        incoming, rate = MessageHandler(conn), message_rate(conn.limits)
         try:
             while True:
-                message = await receive()
+                message = await self._receive()
                 if message["type"] == "websocket.disconnect":
                     conn.peer_closed = True
                     raise RemoteError(GONE)
@@ -87,29 +153,20 @@ async def serve_asgi(
                 data = message.get("bytes") or b"" if data is None else data
                 if len(data) > conn.limits.message_bytes:
                     raise RemoteError(TOO_BIG)
+                if early := rate.take(conn.heard_at):
+                    await trio.sleep(early)
                 await incoming.message(data, len(data))
         except RemoteError as error:
             conn.end(error.closing)
 
-    async def serve() -> None:
-        closing = await supervise(conn, read_messages, *_children(handler))
+    async def goodbye(self, conn: Connection, closing: Closing) -> None:
         if conn.peer_closed:
             return
-        if closing in (GONE, SLOW):
-            conn.outlet.abort()
-            return
-        with trio.move_on_after(conn.limits.goodbye_seconds):
-            await _last_words(conn, closing)
-            await send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
-            # Hypercorn keeps socket and tasks where what came in is left unread.
-            while (await receive())["type"] != "websocket.disconnect":
-                pass
-
-    await with_outlet(conn.outlet, serve)
-
-
-def _children(handler: Handler | None) -> tuple[Callable[[Connection], Awaitable[None]], ...]:
-    return (write, beat) if handler is None else (write, beat, partial(_handle, handler))
+        await self.last_words(conn, closing)
+        await self._send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
+        # Hypercorn keeps socket and tasks where what came in is left unread.
+        while (await self._receive())["type"] != "websocket.disconnect":
+            pass
 
 
 async def _handle(handler: Handler, conn: Connection) -> None:
@@ -117,57 +174,11 @@ async def _handle(handler: Handler, conn: Connection) -> None:
     conn.end(NORMAL)
 
 
-async def _last_words(conn: Connection, closing: Closing) -> None:
-    """What the app has sent already, and the bye."""
-    await conn.outlet.drained()
-    while (batch := conn.next_outgoing()) is not None:
-        conn.outlet.write(batch)
-        await conn.outlet.drained()
-    if conn.raw is None and not conn.peer_closed:
-        conn.outlet.write(conn.codec.say(say_bye(closing, conn.retry(closing))))
-        await conn.outlet.drained()
-
-
-async def _say_goodbye(conn: Connection, closing: Closing, stream: trio.abc.Stream, frames: FrameReader) -> None:
-    """Bye and close frame; then the peer's, unless it came first, so that no reset overtakes ours (RFC 6455
-    section 7.1.1)."""
-    with trio.move_on_after(conn.limits.goodbye_seconds):
-        await _last_words(conn, closing)
-        conn.outlet.write(encode_close(closing.code, closing.reason))
-        await conn.outlet.drained()
-        if isinstance(stream, trio.abc.HalfCloseableStream):
-            await stream.send_eof()
-        if not conn.peer_closed:
-            await _peer_closes(stream, frames)
-        await stream.aclose()
-
-
-async def _peer_closes(stream: trio.abc.Stream, frames: FrameReader) -> None:
+async def _peer_closes(stream: trio.abc.Stream, session: Session) -> None:
     """Read until the peer's close frame, or its end. Once it has broken a rule, what it sends is thrown away unread."""
-    readable = True
     try:
-        while data := await stream.receive_some(READ_BYTES):
-            try:
-                if readable and any(isinstance(frame, Close) for frame in frames.feed(bytes(data))):
-                    return
-            except RemoteError:
-                readable = False
+        while session.state is not State.CLOSED and (data := await stream.receive_some(READ_BYTES)):
+            with suppress(RemoteError):
+                deque(session.receive(bytes(data), trio.current_time()), maxlen=0)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # gone: so it has read what it wanted
-
-
-def raw_frame(message: str | bytes) -> bytes:
-    """A message of a raw socket as a frame."""
-    return encode_text(message.encode()) if isinstance(message, str) else encode_binary(bytes(message))
-
-
-def raw_deflated(message: str | bytes) -> bytes:
-    """The same for a client that agreed on permessage-deflate."""
-    if isinstance(message, str):
-        return encode_deflated(message.encode())
-    return encode_deflated(bytes(message), binary=True)
-
-
-def raw_text(message: str | bytes) -> tuple[str | bytes]:
-    """A message of a raw socket where another server makes the frame."""
-    return (message,)

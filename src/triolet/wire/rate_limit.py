@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Rate"]
+from ..limits import Limits
+
+__all__ = ["Rate", "control_rate", "message_rate"]
 
 
 class Rate:
@@ -20,6 +22,21 @@ class Rate:
         self._due = 0.0
 
     def take(self, now: float) -> float:
-        """Take one. Returns how many seconds too early that was, for who wants to wait them: 0 where it was in time."""
-        self._due = max(self._due, now) + self._interval
-        return max(0.0, self._due - now - self._slack)
+        """Take one.
+
+        Returns: how many seconds too early that was, for a caller that wants to wait them; 0 where it was in time.
+        """
+        due = self._due
+        self._due = due = (due if due > now else now) + self._interval
+        early = due - now - self._slack
+        return early if early > 0 else 0.0
+
+
+def message_rate(limits: Limits) -> Rate:
+    """Return the rate of one client's messages: ``limits.messages_per_second``, bursts of twice as many."""
+    return Rate(limits.messages_per_second, 2 * limits.messages_per_second)
+
+
+def control_rate(limits: Limits) -> Rate:
+    """Return the rate of one client's pings and pongs: ``limits.control_per_second``, bursts of five times as many."""
+    return Rate(limits.control_per_second, 5 * limits.control_per_second)

@@ -4,84 +4,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import Cursor, Draft, Event, Limits, LogError, Member
+from tests.presence.processes import ROOM, cluster, here
+from triolet import Cursor, Draft, Event, Limits, Member
 from triolet.errors import ChannelNameError, DataError
-from triolet.log.memory import MemoryLog
-from triolet.presence.presence import DRAFTS, PROCESSES, Attendance, Session
-from triolet.presence.statements import Statement, apply, presence_channel
-
-LIMITS = Limits(lease_seconds=15)
-ROOM = "rooms/1"
-
-
-class Log(MemoryLog):
-    """In memory, and away at times."""
-
-    away = False
-
-    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        if self.away:
-            raise LogError("away")
-        return await super().append(channel, drafts)
-
-
-class Cluster:
-    """Processes that share a log; all of them look at the rooms."""
-
-    def __init__(self, log: Log, limits: Limits, nursery: trio.Nursery) -> None:
-        self.log = log
-        self._limits = limits
-        self._nursery = nursery
-        self._lives: dict[Attendance, trio.CancelScope] = {}
-
-    async def start(self, name: str, *, watches: Sequence[str] = (ROOM,)) -> Attendance:
-        """A process begins."""
-        watched = [presence_channel(channel) for channel in watches]
-
-        async def live(task_status: trio.TaskStatus[Attendance]) -> None:
-            async with trio.open_nursery() as nursery:
-                made = Attendance(self.log, self._limits, nursery, lambda: watched, name)
-                self._lives[made] = nursery.cancel_scope
-                task_status.started(made)
-                await made.roster(ROOM)
-                await trio.sleep_forever()
-
-        made: Attendance = await self._nursery.start(live)
-        await wait_all_tasks_blocked()
-        return made
-
-    async def kill(self, process: Attendance) -> None:
-        """A process dies."""
-        self._lives.pop(process).cancel()
-        await wait_all_tasks_blocked()
-
-    async def events(self, channel: str = ROOM) -> list[Event]:
-        """What presence has told so far."""
-        page = await self.log.read(presence_channel(channel), Cursor("", 0), limit=100_000, max_bytes=1 << 30)
-        return list(page.events)
-
-    async def told(self, channel: str = ROOM) -> list[tuple[str, str]]:
-        return [(event.name, event.data["member"]) for event in await self.events(channel)]
-
-
-@asynccontextmanager
-async def cluster(limits: Limits = LIMITS) -> AsyncIterator[Cluster]:
-    log = Log(limits, trio.current_time, "E")
-    async with log.open(), trio.open_nursery() as nursery:
-        yield Cluster(log, limits, nursery)
-        nursery.cancel_scope.cancel()
-
-
-async def here(process: Attendance, channel: str = ROOM) -> list[str]:
-    return list((await process.roster(channel)).members)
+from triolet.presence.leases import PROCESSES
+from triolet.presence.presence import Presence
+from triolet.presence.record import DRAFTS, apply
+from triolet.presence.sessions import Session
+from triolet.presence.statements import Statement, presence_channel
 
 
 async def test_each_process_knows_the_members_of_all(autojump_clock: MockClock) -> None:
@@ -321,7 +257,7 @@ async def test_whatever_happens_the_roster_is_who_is_there_and_nobody_leaves_twi
 ) -> None:
     draw = random.Random(seed)
     async with cluster(Limits(lease_seconds=6)) as it:
-        alive: dict[Attendance, list[Session]] = {}
+        alive: dict[Presence, list[Session]] = {}
         for step in range(120):
             if not alive or (draw.random() < 0.05 and len(alive) < 4):
                 alive[await it.start(f"process{step}")] = []

@@ -1,0 +1,138 @@
+"""``@live.channel`` and ``@live.socket``: their rules in an app or a blueprint, and the views that decide there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any
+
+from quart import Blueprint, Response, abort, current_app
+from quart_trio import QuartTrio
+
+from ..connection import Connection
+from ..errors import ChannelNameError, ConfigError
+from ..event import check_channel
+from ..hub import Policy
+from ..limits import Limits
+from ..presence.members import Member
+from ..presence.statements import check_size, presence_channel
+from .views import Decision, decided, mark, only_exceptions
+
+__all__ = ["Routes", "channel_view", "socket_endpoint", "socket_view"]
+
+STATIC = Path(__file__).parents[1] / "static"
+STATIC_URL = "/triolet"
+
+View = Callable[..., Any]
+
+
+class Routes:
+    """The routes of one Triolet: kept, since its apps may come later, and given to each of them.
+
+    Bounds: one entry a route.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._rules: list[Callable[[QuartTrio], None]] = []
+        self._apps: list[QuartTrio] = []
+        self._views: dict[tuple[View, Policy | None, View | None], View] = {}
+
+    def channel(self, view: View, policy: Policy | None, member: View | None) -> View:
+        """Return the deciding view of a channel's, always the same: a view may stand at several rules, as in Quart."""
+        return self._views.setdefault((view, policy, member), channel_view(view, policy, member, self._limits))
+
+    def add(self, rule: str, endpoint: str, view: View, blueprint: Blueprint | None, options: dict[str, Any]) -> None:
+        """Add a rule to a blueprint, or to all apps, those that come later too.
+
+        Raises:
+            ConfigError: an option that no rule of Triolet's can have.
+        """
+        if not options.keys().isdisjoint(("methods", "websocket")):
+            raise ConfigError(
+                "a channel or socket is asked with GET, whatever the transport: no methods=, no websocket="
+            )
+        if blueprint is not None:
+            blueprint.add_url_rule(rule, endpoint, view, methods=["GET"], **options)
+            return
+
+        def register(app: QuartTrio) -> None:
+            app.add_url_rule(rule, endpoint, view, methods=["GET"], **options)
+
+        self._rules.append(register)
+        for app in self._apps:
+            register(app)
+
+    def give_to(self, app: QuartTrio) -> None:
+        """Register all rules in an app, and that of the browser's script."""
+        self._apps.append(app)
+        for register in self._rules:
+            register(app)
+        everywhere: dict[str, Any] = {"host": "<triolet_host>"} if app.url_map.host_matching else {}
+        rule = f"{STATIC_URL}/<path:filename>"
+        app.add_url_rule(rule, "triolet.static", _send_static, methods=["GET"], **everywhere)
+
+
+def channel_view(view: View, policy: Policy | None, member: View | None, limits: Limits) -> View:
+    """Return a Quart view that asks one of the app's which channel it is, and answers with the decision."""
+
+    @wraps(view)
+    async def decide(*args: Any, **kwargs: Any) -> Any:
+        answer = await current_app.ensure_async(view)(*args, **kwargs)
+        if not isinstance(answer, str):
+            return answer
+        who = None if member is None else await _who(member(*args, **kwargs), limits)
+        return decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
+
+    return mark(decide)  # type: ignore[no-any-return]
+
+
+def socket_view(handlers: list[Any], raw: bool) -> View:
+    """Return a Quart view that decides for a socket, with the app's handler if there is one by then."""
+
+    async def decide(**kwargs: Any) -> Any:
+        app: Any = current_app
+        handler = partial(_call, app._get_current_object(), handlers[0], kwargs) if handlers else None
+        return decided(Decision(None, handler, raw))
+
+    return mark(decide)  # type: ignore[no-any-return]
+
+
+def socket_endpoint(rule: str, options: dict[str, Any]) -> str:
+    """Return the name of a socket's endpoint, where it was given none: a rule may stand at several hosts."""
+    where = [str(options[name]) for name in ("host", "subdomain") if options.get(name) is not None]
+    return " ".join(["socket", rule, *where]).replace(".", "_")
+
+
+def _channel_name(name: str, has_members: bool) -> str:
+    """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
+    try:
+        check_channel(presence_channel(name) if has_members else name)
+    except ChannelNameError:
+        abort(404)
+    return name
+
+
+async def _who(answer: Any, limits: Limits) -> Member | None:
+    """What a route's ``member`` has returned, as a member that can join. Raises DataError."""
+    who = await answer if isawaitable(answer) else answer
+    return None if who is None else check_size(who if isinstance(who, Member) else Member(who), limits)
+
+
+async def _call(
+    app: QuartTrio, handler: Callable[..., Awaitable[None]], kwargs: dict[str, Any], conn: Connection
+) -> None:
+    with only_exceptions():
+        async with app.app_context():
+            await handler(conn, **kwargs)
+
+
+async def _send_static(filename: str, triolet_host: str = "") -> Any:
+    # Looked for among those that are there: what a client writes is never a path (of 300 characters it cannot be one).
+    path = {path.name: path for path in STATIC.glob("*.js")}.get(filename)
+    if path is None:
+        return Response(b"", status=404)
+    headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+    return Response(path.read_bytes(), mimetype="text/javascript", headers=headers)

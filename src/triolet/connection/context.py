@@ -1,0 +1,55 @@
+"""What all connections of a process share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import trio
+
+from ..budget import Budget
+from ..closing import Closing
+from ..counters import Metrics
+from ..hub import Hub, Policy
+from ..limits import Limits
+from ..presence.presence import Presence
+from ..sync.timer import Timer
+from .registry import Registry
+
+__all__ = ["Context"]
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What all connections of a process share.
+
+    Attributes:
+        hub: gives events to followers.
+        limits: the app's bounds and timeouts.
+        budget: counts the bytes that are held for clients.
+        draining: is set when the server wants every client to leave.
+        random: draws when clients come back, and when they hear their first beat. Tests seed it.
+        now: the wall clock, in seconds since 1970.
+        registry: the connections that are open, and those that ended lately.
+        policy: of followers that bring none of their own.
+        metrics: the counters of the process.
+        timer: wakes the heartbeats.
+        presence: keeps which members are present; None where presence is not kept.
+    """
+
+    hub: Hub
+    limits: Limits
+    budget: Budget
+    draining: trio.Event
+    random: random.Random
+    now: Callable[[], float]
+    registry: Registry[Any, Any] = msgspec.field(default_factory=Registry)
+    policy: Policy | None = None
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    timer: Timer = msgspec.field(default_factory=Timer)
+    presence: Presence | None = None
+
+    def retry(self, closing: Closing) -> int | None:
+        """Draw when a client that ends for this reason comes back, in milliseconds; None: not by itself."""
+        return None if closing.retry is None else self.random.randint(*closing.retry)

@@ -1,0 +1,55 @@
+"""What happened to one connection, for ``live.explain``."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import trio
+
+__all__ = ["Happening", "History"]
+
+HAPPENINGS: Final = 16
+"""How many of the last notable things are remembered of a connection. Of most connections there are none."""
+
+
+class Happening(NamedTuple):
+    """Something that happened to a connection at a moment of Trio's time: ``fell behind``, ``caught up``, ``gap`` or
+    ``policy``. Which channel it was in, and what there is to say about it."""
+
+    at: float
+    what: str
+    channel: str | None = None
+    detail: str = ""
+
+
+class History:
+    """When a connection was opened, and the last notable things that happened to it.
+
+    Bounds: the last 16 happenings; nothing is allocated before the first.
+
+    Attributes:
+        opened_at: Trio's time when the connection was made.
+    """
+
+    __slots__ = ("_happenings", "opened_at")
+
+    def __init__(self) -> None:
+        self.opened_at = trio.current_time()
+        self._happenings: list[Happening] | None = None
+
+    @property
+    def happenings(self) -> tuple[Happening, ...]:
+        """What happened, the oldest first."""
+        return tuple(self._happenings or ())
+
+    @property
+    def eventful(self) -> bool:
+        """Whether anything notable has happened yet."""
+        return self._happenings is not None
+
+    def note(self, what: str, channel: str | None = None, detail: str = "") -> None:
+        """Remember that something notable happens now."""
+        if self._happenings is None:
+            self._happenings = []
+        self._happenings.append(Happening(trio.current_time(), what, channel, detail))
+        del self._happenings[:-HAPPENINGS]

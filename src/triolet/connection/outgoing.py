@@ -1,0 +1,160 @@
+"""What a client is told besides events: the pong, answers and the app's own messages, for the writer to take."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from ..closing import FLOOD, GONE
+from ..errors import ConnectionEnded
+from ..limits import Limits
+from ..sockets.outlet import Outlet
+from ..wire.codec import Codec, size_of
+from ..wire.messages import Message
+from .ending import Ending
+from .holding import Holding
+
+__all__ = ["Outgoing"]
+
+
+class Outgoing:
+    """Keeps what waits for the writer, and wakes it.
+
+    A message of the app's goes straight to the outlet while nothing waits before it, which is nearly always. Only
+    behind a slow client does it pass a bounded memory channel of Trio's; that is made when it is needed, and let go
+    when it is empty.
+
+    Bounds: one pong; ``limits.follows`` answers, for a client that asks and does not read is given up;
+    ``limits.outbox_messages`` messages of the app's, and then :meth:`send` waits.
+
+    Attributes:
+        said: how many things other than events and beats were given to the client, or wait for it.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_codec",
+        "_ending",
+        "_holding",
+        "_limits",
+        "_messages",
+        "_outlet",
+        "_pong",
+        "_wake",
+        "said",
+    )
+
+    def __init__(self, limits: Limits, codec: Codec, outlet: Outlet, ending: Ending, holding: Holding) -> None:
+        self._limits = limits
+        self._codec = codec
+        self._outlet = outlet
+        self._ending = ending
+        self._holding = holding
+        self._pong: Any = None
+        self._answers: deque[Any] | None = None  # an empty deque takes 760 bytes, of every idle connection
+        self._messages: tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]] | None = None
+        self._wake: trio.Event | None = None
+        self.said = 0
+
+    def pong(self, frame: bytes) -> None:
+        """Answer a ping as soon as the outlet has room; of several the last suffices (RFC 6455 section 5.5.3)."""
+        self._pong = frame
+        self.wake()
+
+    def answer(self, message: Message) -> None:
+        """Have the writer say something as soon as it can. A client that asks and does not read is given up."""
+        if self._answers is None:
+            self._answers = deque()
+        if len(self._answers) > self._limits.follows:
+            self._ending.end(FLOOD)
+            return
+        self.said += 1
+        batch = self._codec.say(message)
+        self._holding.hold(size_of(batch))
+        self._answers.append(batch)
+        self.wake()
+
+    async def send(self, batch: Any) -> None:
+        """Send a message of the app's, or wait while ``limits.outbox_messages`` wait for a slow client.
+
+        Raises:
+            ConnectionEnded: the client is gone.
+
+        Cancellation: the message is sent whole or not at all.
+        """
+        if self._ending.closing is not None:
+            await trio.lowlevel.checkpoint()  # a handler that goes on sending must not starve the others
+            raise ConnectionEnded(self._ending.closing)
+        self.said += 1
+        if self._messages is None and not self._answers and self._outlet.write(batch):
+            await trio.lowlevel.checkpoint()
+            return
+        if self._messages is None:
+            self._messages = trio.open_memory_channel(self._limits.outbox_messages)
+        self.wake()
+        self._holding.hold(size_of(batch))
+        try:
+            await self._messages[0].send(batch)
+        except trio.BrokenResourceError:
+            raise ConnectionEnded(self._ending.closing or GONE) from None
+        except trio.Cancelled:
+            self._holding.hold(-size_of(batch))
+            raise
+        self.wake()
+
+    def take(self) -> Any:
+        """Take what the client is to be told next: the pong, then the answers, then the app's messages; or None."""
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            return pong
+        batch = self._next_answer() if self._answers else None
+        if batch is None and self._messages is not None:
+            batch = self._next_message()
+        if batch is not None:
+            self._holding.hold(-size_of(batch))
+        return batch
+
+    def wake(self) -> None:
+        """Wake the writer: there may be work for it."""
+        if self._wake is not None:
+            self._wake.set()
+
+    async def woken(self) -> None:
+        """Wait until there may be work for the writer. It has just found none, with no await since."""
+        self._wake = trio.Event()
+        await self._wake.wait()
+        self._wake = None
+
+    def close(self) -> None:
+        """Keep what the app sends for the last words; from now on :meth:`send` raises.
+
+        Taking a message out of a full channel lets one in that waits, and its :meth:`send` returns. So all of those are
+        taken too: what was said to be sent is sent, if the client hears any last words.
+        """
+        if self._messages is None:
+            return
+        answers, outbox = self._answers or deque(), self._messages[1]
+        with suppress(trio.WouldBlock):
+            while True:
+                answers.append(outbox.receive_nowait())
+        outbox.close()
+        self._answers, self._messages = answers, None
+
+    def _next_answer(self) -> Any:
+        assert self._answers is not None
+        batch = self._answers.popleft()
+        if not self._answers:
+            self._answers = None
+        return batch
+
+    def _next_message(self) -> Any:
+        """The app's next message. When there is none, the next one goes straight to the outlet again."""
+        assert self._messages is not None
+        try:
+            return self._messages[1].receive_nowait()
+        except trio.WouldBlock:
+            self._messages = None
+            return None

@@ -1,0 +1,58 @@
+"""The connections of one process: those that are open, and what was last seen of those that ended lately."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Registry"]
+
+
+class Numbered(Protocol):
+    """What the registry needs of a connection: its number."""
+
+    id: int
+
+
+C = TypeVar("C", bound=Numbered)
+S = TypeVar("S")
+
+REMEMBERED = 256
+"""Connections that have ended and are remembered, by default: as ``limits.ended_connections``."""
+
+
+class Registry(Generic[C, S]):
+    """Knows every open connection by its id, and the last snapshots of those that ended.
+
+    It knows neither what a connection is nor what is seen of it: connections are above it, and snapshots above those.
+
+    Args:
+        look: takes the last snapshot of a connection that ends; None: nothing is remembered of them.
+        remember: how many of those snapshots are kept.
+
+    Bounds: ``limits.connections`` open ones, which admission sees to; ``remember`` snapshots.
+
+    Attributes:
+        open: the connections that are open, by their ids, the oldest first.
+        ended: what was last seen of those that ended, the latest last.
+    """
+
+    __slots__ = ("_look", "ended", "open")
+
+    def __init__(self, look: Callable[[C], S] | None = None, remember: int = REMEMBERED) -> None:
+        self._look = look
+        self.open: dict[int, C] = {}
+        self.ended: deque[S] = deque(maxlen=remember)
+
+    def add(self, conn: C) -> None:
+        """A connection is open from now on."""
+        self.open[conn.id] = conn
+
+    def remove(self, conn: C) -> bool:
+        """A connection has ended: remember what there is to see of it now. Returns False where it was not open."""
+        if self.open.pop(conn.id, None) is None:
+            return False
+        if self._look is not None:
+            self.ended.append(self._look(conn))
+        return True

@@ -1,0 +1,164 @@
+"""Leases: which processes are alive, as each of them says in one channel for all."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import trio
+
+from ..counters import Metrics
+from ..errors import LogError, where
+from ..event import Draft, Event
+from ..limits import Limits
+from ..log.contract import EventLog
+
+__all__ = ["BEATS", "PROCESSES", "RETRY_SECONDS", "Leases", "read_lease"]
+
+logger = logging.getLogger("triolet.presence")
+
+PROCESSES: Final = "triolet.processes"
+"""The channel in which processes renew their leases."""
+ALIVE: Final = "alive"
+GONE: Final = "gone"
+
+BEATS: Final = 3
+"""Renewals in the time of a lease: two of them may be lost or late before anybody takes the process for dead."""
+RETRY_SECONDS: Final = 1
+"""Until a log that has failed is asked again: often enough to save a lease, too seldom to hold up a log in trouble."""
+
+
+class _Lease(msgspec.Struct, frozen=True):
+    process: str
+
+
+class Leases:
+    """This process's lease, and what is heard of the others'.
+
+    No clock is shared: silence is measured by the process that listens, from when it began to.
+
+    Args:
+        process: the name of this life of this process.
+        log: where leases are renewed.
+        limits: how long a lease is.
+        metrics: where processes that are lost are counted.
+        log_began_again: called when a renewal shows that the log was lost and begun again, and presence with it.
+
+    Attributes:
+        deaths: a number that changes when a process may have come to be dead.
+
+    Bounds: one entry for each process that was heard within a lease.
+    """
+
+    def __init__(
+        self, process: str, log: EventLog, limits: Limits, metrics: Metrics, log_began_again: Callable[[], None]
+    ) -> None:
+        self.process = process
+        self.deaths = 0
+        self._log = log
+        self._limits = limits
+        self._metrics = metrics
+        self._log_began_again = log_began_again
+        self._heard: dict[str, float] = {}
+        self._listens_since = math.inf
+        self._heard_itself = -math.inf
+        self._epoch = ""
+
+    # --- this process
+
+    async def renew(self) -> bool:
+        """Renew the lease. Returns whether that was possible."""
+        try:
+            renewed = await self._log.append(PROCESSES, [self._says(ALIVE)])
+        except LogError as error:
+            logger.error("cannot renew this process's lease: %s", where(error))
+            return False
+        epoch = renewed[0].cursor.epoch
+        if self._epoch not in ("", epoch):
+            self._log_began_again()
+        self._epoch = epoch
+        return True
+
+    async def renew_on(self) -> None:
+        """Renew the lease for ever, ``BEATS`` times in its length."""
+        seconds = self._limits.lease_seconds / BEATS
+        renewed = True
+        while True:
+            await trio.sleep(seconds if renewed else min(RETRY_SECONDS, seconds))
+            renewed = await self.renew()
+
+    async def end(self) -> None:
+        """Say that this process ends. Where the log cannot be written, the lease ends by itself."""
+        try:
+            await self._log.append(PROCESSES, [self._says(GONE)])
+        except LogError as error:
+            logger.error("cannot say that this process ends: %s", where(error))
+
+    def _says(self, name: str) -> Draft:
+        return Draft.of({"process": self.process}, name=name)
+
+    # --- the others
+
+    def listen_anew(self) -> None:
+        """Start over. A process that is silent for a lease from now on is dead, and may have been before."""
+        self._listens_since = trio.current_time()
+        self._heard.clear()
+        self.deaths += 1
+
+    def hear(self, event: Event) -> None:
+        """Take in what a process says of itself."""
+        process = read_lease(event)
+        if process is None:
+            return
+        now = trio.current_time()
+        if event.name == GONE:
+            self._heard[process] = -math.inf
+            self.deaths += 1
+        elif process != self.process:
+            self._heard[process] = now
+        else:
+            if not self._hears:  # the log was away, or this process stood still: so others' silence meant nothing
+                self.listen_anew()
+            self._heard_itself = now
+
+    def expire(self) -> None:
+        """Forget the processes whose lease has ended: from now on they are like one that was never heard of."""
+        now = trio.current_time()
+        for process, heard in list(self._heard.items()):
+            if now - heard > self._limits.lease_seconds:
+                del self._heard[process]
+                self.deaths += 1
+                if heard > -math.inf:  # else it had said goodbye
+                    self._metrics.processes_lost += 1
+
+    def is_dead(self, process: str) -> bool:
+        """Whether a process has been silent for longer than a lease, while this one could hear it."""
+        heard = self._heard.get(process, self._listens_since)
+        return process != self.process and self._hears and trio.current_time() - heard > self._limits.lease_seconds
+
+    @property
+    def judges(self) -> bool:
+        """Whether this process has listened for long enough to say which others are dead."""
+        return self._hears and trio.current_time() - self._listens_since > self._limits.lease_seconds
+
+    @property
+    def alive(self) -> int:
+        """How many processes hold a lease, as far as is heard here: this one too, while it hears itself."""
+        now, lease = trio.current_time(), self._limits.lease_seconds
+        return sum(1 for heard in [self._heard_itself, *self._heard.values()] if now - heard <= lease)
+
+    @property
+    def _hears(self) -> bool:
+        """Whether what others say is heard at present: what this process says is."""
+        return trio.current_time() - self._heard_itself <= self._limits.lease_seconds / 2
+
+
+def read_lease(event: Event) -> str | None:
+    """The process of which a renewal speaks; None where it is none."""
+    try:
+        return msgspec.json.decode(event.json, type=_Lease).process
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,140 @@
+"""The record: who is present in a channel, according to its events, with the sessions of dead processes ended there."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import trio
+
+from ..event import Cursor, Draft, Event
+from ..limits import Limits
+from ..log.contract import EventLog
+from .leases import Leases
+from .members import Present, Roster
+from .statements import JOIN, Statement, process_of, read
+
+__all__ = ["DRAFTS", "KNOWN_CHANNELS", "Record", "Records", "apply"]
+
+logger = logging.getLogger("triolet.presence")
+
+DRAFTS: Final = 256
+"""Most joins and leaves in one append: a transaction that does not hold up the log's other writers."""
+KNOWN_CHANNELS: Final = 1_024
+"""Channels whose record is kept after somebody asked for it; the longest unused go first, and are read anew."""
+
+
+class Record:
+    """What is known of a channel's sessions, up to a cursor.
+
+    Attributes:
+        present: each session's last statement and when it came, by its name, in the order in which they came.
+        lock: held by the task that reads on.
+        swept: the number of deaths (:attr:`Leases.deaths`) after which dead processes were looked for last.
+    """
+
+    __slots__ = ("cursor", "lock", "present", "swept")
+
+    def __init__(self) -> None:
+        self.cursor = Cursor("", 0)
+        self.present: dict[str, tuple[Statement, float]] = {}
+        self.lock = trio.Lock()
+        self.swept = -1
+
+    def roster(self, channel: str) -> Roster:
+        """The same for the app, frozen."""
+        sessions = [Present(said.member, said.info, said.session, since) for said, since in self.present.values()]
+        return Roster(channel, self.cursor, tuple(sessions))
+
+
+class Records:
+    """The records of the channels that somebody looks at here.
+
+    Args:
+        log: where joins and leaves are read, and the leaves of dead processes' sessions are written.
+        limits: how much is read at once.
+        leases: which processes are dead.
+
+    Bounds: ``KNOWN_CHANNELS`` channels' sessions of all processes.
+    """
+
+    def __init__(self, log: EventLog, limits: Limits, leases: Leases) -> None:
+        self._log = log
+        self._limits = limits
+        self._leases = leases
+        self._records: OrderedDict[str, Record] = OrderedDict()
+
+    def is_swept(self, channel: str) -> bool:
+        """Whether no process can have died since the channel's dead were looked for."""
+        return self._record(channel).swept == self._leases.deaths
+
+    async def sweep(self, channel: str) -> Record:
+        """Bring a channel's record up to date, and end the sessions of dead processes there.
+
+        Raises:
+            LogError: the log cannot be read or written.
+
+        Cancellation: some of the leaves may be written; a repeat writes the others.
+        """
+        record = self._record(channel)
+        async with record.lock:
+            deaths = self._leases.deaths
+            await self._catch_up(channel, record)
+            lost = [said for said, _ in record.present.values() if self._leases.is_dead(process_of(said.session))]
+            for some in _parts([said.leaves("lost") for said in lost]):
+                await self._log.append(channel, some)
+            if lost:
+                logger.info("%d sessions of dead processes have left %s", len(lost), channel)
+                await self._catch_up(channel, record)
+            if self._leases.judges:
+                record.swept = deaths  # before, a process that was not heard of may have died or not
+        return record
+
+    def by_process(self) -> dict[str, int]:
+        """How many sessions of each process are in the records, each as it was when it was last brought up to date."""
+        return dict(Counter(process_of(name) for record in self._records.values() for name in record.present))
+
+    def _record(self, channel: str) -> Record:
+        record = self._records.setdefault(channel, Record())
+        self._records.move_to_end(channel)
+        while len(self._records) > KNOWN_CHANNELS:
+            self._records.popitem(last=False)
+        return record
+
+    async def _catch_up(self, channel: str, record: Record) -> None:
+        """Read on to the head. Where something is missing in between, everything that is kept is read anew: among it
+        each session that is there has been stated again."""
+        limits = self._limits
+        while True:
+            page = await self._log.read(channel, record.cursor, limit=limits.page_events, max_bytes=limits.page_bytes)
+            if page.gap is not None:
+                record.present.clear()
+                record.cursor = Cursor("", 0)
+                continue
+            apply(record.present, page.events)
+            record.cursor = page.events[-1].cursor if page.events else page.head
+            if record.cursor == page.head:
+                return
+
+
+def apply(present: dict[str, tuple[Statement, float]], events: Sequence[Event]) -> None:
+    """Bring a record's sessions, each with its last statement and when it came, up to date. What is no statement of
+    ours is passed over."""
+    for event in events:
+        statement = read(event)
+        if statement is None:
+            continue
+        known = present.get(statement.session)
+        if event.name == JOIN:
+            present[statement.session] = statement, event.published_at if known is None else known[1]
+        # A leave ends what was stated when it was decided. One that is late, of a process that was taken for dead
+        # and has stated its session again since, must not end the session that came back.
+        elif known is not None and known[0].stated <= statement.stated:
+            del present[statement.session]
+
+
+def _parts(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+    for first in range(0, len(drafts), DRAFTS):
+        yield drafts[first : first + DRAFTS]

@@ -1,0 +1,274 @@
+"""This process's own sessions: members that come and go here, and what is still to be written of them.
+
+All bookkeeping is synchronous: a session joins and leaves without waiting for the log, and a few writers bring what has
+changed into it. So a client is never held up by presence, and a log that is away makes joins and leaves late, not lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+import trio
+
+from ..counters import Metrics
+from ..errors import LogError, where
+from ..event import Cursor, Draft, Event, encode_json
+from ..limits import Limits
+from ..log.contract import EventLog
+from .leases import BEATS, RETRY_SECONDS
+from .members import Member
+from .record import DRAFTS
+from .statements import JOIN, LEAVE, PREFIX, Statement, check_size, presence_channel, read
+
+__all__ = ["LINGER_SECONDS", "WRITERS", "Session", "Sessions"]
+
+logger = logging.getLogger("triolet.presence")
+
+WRITERS: Final = 64
+"""Channels into which joins and leaves are written at the same time: so many appends may wait for one log."""
+LINGER_SECONDS: Final = 10
+"""How long a member that polls is there after its last poll: that of five polls, so some may be late."""
+
+
+class Session:
+    """A member's connection to this process. What is said of the member is what it was when it came.
+
+    Attributes:
+        channel: the channel that is followed.
+        told: where its joins and leaves are told.
+        name: what no other session is ever called.
+        here: whether it is there still.
+        stated: how often it was said to be there.
+        written: whether the last that was written of it is a join.
+        restate: whether it is to be stated again.
+    """
+
+    __slots__ = ("channel", "here", "info", "member", "name", "restate", "stated", "told", "written")
+
+    def __init__(self, channel: str, member: Member, name: str) -> None:
+        self.channel = channel
+        self.told = presence_channel(channel)
+        self.member = member.id
+        self.info = msgspec.Raw(encode_json(member.info))
+        self.name = name
+        self.here = True
+        self.stated = 0
+        self.written = False
+        self.restate = False
+
+    def statement(self) -> Statement:
+        """What is said of it."""
+        return Statement(self.member, self.name, self.stated, self.info)
+
+    def next_draft(self) -> Draft | None:
+        """What is to be written now, if anything."""
+        if self.here and (self.restate or not self.written):
+            self.stated += 1
+            self.restate = False
+            return self.statement().joins()
+        if not self.here and self.written:
+            return self.statement().leaves("left")
+        return None
+
+
+class _Room:
+    """This process's sessions in one channel, and how long ago they were stated there: for retention.
+
+    ``dirty`` are those of which something may have to be written; ``cursor`` is the place of the first event since they
+    were stated, and ``bytes`` is what has followed it.
+    """
+
+    __slots__ = ("bytes", "cursor", "dirty", "is_queued", "sessions", "stated_at")
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.dirty: dict[Session, None] = {}
+        self.is_queued = False
+        self.cursor: Cursor | None = None
+        self.bytes = 0
+        self.stated_at = trio.current_time()
+
+    def restate(self) -> None:
+        """Have all sessions stated again."""
+        for session in self.sessions.values():
+            session.restate = True
+            self.dirty[session] = None
+        self.cursor = None
+        self.bytes = 0
+        self.stated_at = trio.current_time()
+
+
+class _Polling:
+    """A member that polls: in so many polls now, and there until then."""
+
+    __slots__ = ("polls", "session", "until")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.polls = 0
+        self.until = math.inf
+
+
+class Sessions:
+    """The sessions of this process.
+
+    Args:
+        process: the name of this life of this process.
+        log: where joins and leaves are written.
+        limits: the largest event, and retention, before which sessions are stated again.
+        metrics: where restatements are counted.
+
+    Bounds: each session that is there. Joins and leaves that wait for a log that fails are at most one for each session
+    that was there.
+    """
+
+    def __init__(self, process: str, log: EventLog, limits: Limits, metrics: Metrics) -> None:
+        self._process = process
+        self._log = log
+        self._limits = limits
+        self._metrics = metrics
+        self._count = 0
+        self._rooms: dict[str, _Room] = {}
+        self._polling: dict[tuple[str, str], _Polling] = {}
+        self._busy = 0
+        self._idle = trio.Event()
+        self._idle.set()
+        self._queue, self._queued = trio.open_memory_channel[str](math.inf)  # a channel is in it once
+
+    # --- who comes and goes
+
+    def join(self, channel: str, member: Member) -> Session:
+        """See :meth:`.Presence.join`. Where it raises, nothing is held."""
+        check_size(member, self._limits)
+        self._count += 1
+        session = Session(channel, member, f"{self._process}.{self._count}")
+        self._rooms.setdefault(channel, _Room()).sessions[session.name] = session
+        self._changed(session)
+        return session
+
+    def leave(self, session: Session) -> None:
+        """See :meth:`.Presence.leave`."""
+        session.here = False
+        self._rooms[session.channel].sessions.pop(session.name, None)
+        self._changed(session)
+
+    @contextmanager
+    def polls(self, channel: str, member: Member) -> Iterator[None]:
+        """See :meth:`.Presence.polls`."""
+        key = channel, member.id
+        polling = self._polling.get(key)
+        if polling is None:
+            polling = self._polling[key] = _Polling(self.join(channel, member))
+        polling.polls += 1
+        polling.until = math.inf
+        try:
+            yield
+        finally:
+            polling.polls -= 1
+            if not polling.polls:
+                polling.until = trio.current_time() + LINGER_SECONDS
+
+    # --- what makes them be stated again
+
+    def look(self) -> None:
+        """Look at the clock: end the members that poll no longer, and state again those whose join grows old."""
+        now = trio.current_time()
+        for key in [key for key, polling in self._polling.items() if polling.until < now]:
+            self.leave(self._polling.pop(key).session)
+        for channel, room in self._rooms.items():
+            self._restate_before_retention(room)
+            self._enqueue(channel, room)
+
+    def passed(self, event: Event) -> None:
+        """Take note of an event in a channel of presence: it brings retention nearer, and another process may have
+        ended a session of ours, because it has taken this process for dead."""
+        channel = event.channel.removeprefix(PREFIX)
+        room = self._rooms.get(channel)
+        if room is None:
+            return
+        room.bytes += len(event.json)
+        if room.cursor is None or room.cursor.epoch != event.cursor.epoch:
+            room.cursor = event.cursor
+        self._restate_before_retention(room, event.offset - room.cursor.offset)
+        said = read(event) if event.name == LEAVE else None
+        session = None if said is None else room.sessions.get(said.session)
+        if session is not None:
+            session.restate = True
+            room.dirty[session] = None
+        self._enqueue(channel, room)
+
+    def restate_all(self) -> None:
+        """State every session again: what was said of it may be gone, or contradicted unheard."""
+        for channel, room in self._rooms.items():
+            room.restate()
+            self._enqueue(channel, room)
+
+    def _restate_before_retention(self, room: _Room, events: int = 0) -> None:
+        """State sessions again that retention may come near to. Not too often: it makes events itself."""
+        limits, age = self._limits, trio.current_time() - room.stated_at
+        if age > limits.keep_seconds / 2 or (
+            age > limits.lease_seconds / BEATS
+            and (events > limits.keep_events / 2 or room.bytes > limits.keep_bytes / 2)
+        ):
+            room.restate()
+
+    # --- writing
+
+    async def write(self) -> None:
+        """Write what changes, for ever. ``WRITERS`` tasks do; each takes a channel, so a channel's order is kept."""
+        async for channel in self._queued:
+            room = self._rooms[channel]
+            while room.dirty:
+                await self._write(channel, room)
+            room.is_queued = False
+            if not room.sessions:
+                del self._rooms[channel]
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+
+    async def written(self) -> None:
+        """Wait until nothing is left to be written."""
+        await self._idle.wait()
+
+    @property
+    def held(self) -> int:
+        """How many sessions are there."""
+        return sum(len(room.sessions) for room in self._rooms.values())
+
+    def _changed(self, session: Session) -> None:
+        room = self._rooms[session.channel]
+        room.dirty[session] = None
+        self._enqueue(session.channel, room)
+
+    def _enqueue(self, channel: str, room: _Room) -> None:
+        if room.dirty and not room.is_queued:
+            room.is_queued = True
+            self._busy += 1
+            if self._idle.is_set():
+                self._idle = trio.Event()
+            self._queue.send_nowait(channel)
+
+    async def _write(self, channel: str, room: _Room) -> None:
+        """Write what has changed, again and again until it is written: ``dedupe`` keeps the first."""
+        sessions = list(room.dirty)[:DRAFTS]
+        drafts = {session: draft for session in sessions if (draft := session.next_draft()) is not None}
+        for session in sessions:
+            del room.dirty[session]
+        while drafts:
+            try:
+                events = await self._log.append(sessions[0].told, list(drafts.values()))
+            except LogError as error:
+                logger.error("cannot write who comes and goes: %s", where(error))
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                room.cursor = room.cursor or events[0].cursor
+                break
+        for session, draft in drafts.items():
+            session.written = draft.name == JOIN
+            self._metrics.restatements += draft.name == JOIN and session.stated > 1

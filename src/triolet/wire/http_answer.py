@@ -1,0 +1,76 @@
+"""The heads of HTTP/1.1 answers that are written straight to a stream: 101, an event stream's, and refusals.
+
+An app's headers go through here, so here a name or value that would split the head is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from .handshake import accept_token
+
+__all__ = ["accept_response", "refusal", "stream_response"]
+
+_TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n"
+)
+_FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+"""Headers that only the server sets."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: Headers = ()) -> bytes:
+    """Return the head that opens the WebSocket: 101 Switching Protocols.
+
+    Raises:
+        ValueError: a header's name or value cannot stand in a head. The app's fault.
+    """
+    headers = []
+    if subprotocol is not None:
+        headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
+    headers += [header for header in extra_headers if header[0].lower() not in _FRAMING]
+    return _SWITCHING % accept_token(key) + _fields(headers)
+
+
+def stream_response(headers: Headers) -> bytes:
+    """Return the head of a chunked answer that ends with its connection.
+
+    Raises:
+        ValueError: a header's name or value cannot stand in a head. The app's fault.
+    """
+    kept = [header for header in headers if header[0].lower() not in _FRAMING]
+    return _head(200, [*kept, (b"transfer-encoding", b"chunked"), (b"connection", b"close")])
+
+
+def refusal(status: int, headers: Headers = (), body: bytes = b"", *, close: bool = True) -> bytes:
+    """Return a whole response, which ends the connection if ``close`` says so.
+
+    Raises:
+        ValueError: a header's name or value cannot stand in a head. The app's fault.
+    """
+    kept = [header for header in headers if header[0].lower() not in _FRAMING]
+    kept.append((b"Content-Length", b"%d" % len(body)))
+    if close:
+        kept.append((b"Connection", b"close"))
+    return _head(status, kept) + body
+
+
+def _head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode() + _fields(headers)
+
+
+def _fields(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+            raise ValueError(f"no header of an answer: {name!r}: {value!r}")
+    return b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"

@@ -1,0 +1,105 @@
+"""What waits for the writer besides events: in which order it is taken, what it holds, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from triolet.budget import Budget
+from triolet.closing import FLOOD, NORMAL
+from triolet.connection.ending import Ending
+from triolet.connection.holding import Holding
+from triolet.connection.outgoing import Outgoing
+from triolet.errors import ConnectionEnded
+from triolet.limits import Limits
+from triolet.sockets.direct_outlet import DirectOutlet
+from triolet.testing.network import ClientEnd, link_pair
+from triolet.wire.codec import WEBSOCKET
+from triolet.wire.messages import Refused
+
+REFUSED = WEBSOCKET.say(Refused("/x"))
+
+
+@dataclass
+class Slow:
+    """The outgoing of a client whose kernel is full, and what surrounds it."""
+
+    outgoing: Outgoing
+    ending: Ending
+    budget: Budget
+    client: ClientEnd
+
+
+def slow(limits: Limits | None = None) -> Slow:
+    client, link = link_pair(kernel_bytes=2)
+    budget, ending = Budget(1 << 30), Ending()
+    outlet = DirectOutlet(link, Budget(1 << 30))
+    outlet.write(b"xxx")
+    return Slow(Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget)), ending, budget, client)
+
+
+async def test_the_pong_comes_first_then_answers_then_the_apps_messages() -> None:
+    one = slow()
+    await one.outgoing.send(b"app 1")
+    one.outgoing.answer(Refused("/x"))
+    await one.outgoing.send(b"app 2")
+    one.outgoing.pong(b"an older pong")
+    one.outgoing.pong(b"pong")
+    taken = [one.outgoing.take() for _ in range(5)]
+    assert taken == [b"pong", REFUSED, b"app 1", b"app 2", None]
+
+
+async def test_what_waits_is_counted_until_it_is_taken() -> None:
+    one = slow()
+    await one.outgoing.send(b"12345")
+    one.outgoing.answer(Refused("/x"))
+    assert one.budget.held == 5 + len(REFUSED)
+    while one.outgoing.take() is not None:
+        pass
+    assert one.budget.held == 0
+
+
+async def test_a_client_that_asks_and_does_not_read_is_given_up() -> None:
+    one = slow(Limits(follows=3))
+    for _ in range(4):
+        one.outgoing.answer(Refused("/x"))
+    assert one.ending.closing is None
+    one.outgoing.answer(Refused("/x"))
+    assert one.ending.closing is FLOOD
+
+
+async def test_a_send_that_waits_and_is_cancelled_holds_nothing(autojump_clock: MockClock) -> None:
+    one = slow(Limits(outbox_messages=1))
+    await one.outgoing.send(b"1")
+    with trio.move_on_after(1) as patience:
+        await one.outgoing.send(b"22")
+    assert patience.cancelled_caught
+    assert one.budget.held == 1
+    assert [one.outgoing.take(), one.outgoing.take()] == [b"1", None]
+
+
+async def test_what_was_sent_is_kept_for_the_last_words_with_what_waited() -> None:
+    one = slow(Limits(outbox_messages=2))
+    async with trio.open_nursery() as nursery:
+        for n in range(5):  # three of them wait
+            nursery.start_soon(one.outgoing.send, b"%d" % n)
+            await wait_all_tasks_blocked()
+        one.ending.end(NORMAL)
+        one.outgoing.close()
+    assert [one.outgoing.take() for _ in range(6)] == [b"0", b"1", b"2", b"3", b"4", None]
+    with pytest.raises(ConnectionEnded):
+        await one.outgoing.send(b"too late")
+
+
+async def test_the_writer_sleeps_until_there_is_something_to_take() -> None:
+    one = slow()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.outgoing.woken)
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        one.outgoing.answer(Refused("/x"))
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
