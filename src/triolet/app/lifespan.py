@@ -12,6 +12,7 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGILifespan
 
 from ..errors import TrioletError, innermost, str_of
+from ..http.lifespan import is_cancelled
 from ..sockets.server_state import server_state
 from .service import EXTENSION, Service
 from .views import is_marked
@@ -44,7 +45,8 @@ class LifespanConnection(TrioASGILifespan):
         try:
             await super().__call__(receive, start.send)
         except Exception:
-            if not (start.failed or (start.over and self._server is not None)):  # else the server says why
+            told = start.failed or (start.over and self._server is not None)  # by the server
+            if not told and not is_cancelled():
                 # Hypercorn would go on without the app's background tasks, and not say why.
                 logger.exception("the app's own tasks crashed")
             raise
@@ -72,6 +74,8 @@ class _Start(logging.Filter):
         if self.over or not record.exc_info or record.exc_info[1] is None:
             return True
         self._error = innermost(record.exc_info[1])
+        if is_cancelled():
+            return False  # a start that was cut short fails in some way, and in which is of no interest
         return not isinstance(self._error, TrioletError)
 
     async def send(self, message: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,10 +15,15 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from ..errors import ConfigError, first_of, innermost
 
-__all__ = ["AppLifespan"]
+__all__ = ["AppLifespan", "is_cancelled"]
 
 
 logger = logging.getLogger("triolet.server")
+
+
+def is_cancelled() -> bool:
+    """Whether the task that asks is being cancelled."""
+    return trio.current_effective_deadline() == -math.inf
 
 
 class _Lifespan(Lifespan):
@@ -53,6 +59,9 @@ class AppLifespan:
         try:
             await self._app(*arguments)
         except Exception as error:
+            if is_cancelled():
+                logger.debug("the app's own tasks crashed when they were cut short", exc_info=error)
+                return
             if not self._lifespan.completed or isinstance(innermost(error), LifespanFailureError):
                 raise
             logger.error("the app's own tasks crashed", exc_info=error)
@@ -66,7 +75,8 @@ class AppLifespan:
         try:
             await self._lifespan.handle_lifespan(task_status=task_status)
         except* LifespanFailureError as failures:
-            raise ConfigError(_sentence(first_of(failures))) from None
+            if not is_cancelled():  # its start was cut short, and it is not asked how it took that
+                raise ConfigError(_sentence(first_of(failures))) from None
 
     async def start(self) -> None:
         """Have the app start, and wait until it has. Cancellation: the app goes on starting."""

@@ -87,7 +87,20 @@ class OneLine(logging.Filter):
 
 
 _one_line = OneLine()
-_handler = logging.StreamHandler()
+
+
+class _Terminal(logging.Handler):
+    """Writes on the standard error, whichever it is now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
+
+
+_handler = _Terminal()
 
 
 def configure(level: str, *, form: str = "text", processes: bool = False) -> None:
@@ -99,7 +112,6 @@ def configure(level: str, *, form: str = "text", processes: bool = False) -> Non
         processes: whether a line says which process wrote it.
     """
     text = f"%(asctime)s {'%(process)d ' if processes else ''}%(levelname)s %(name)s %(message)s"
-    _handler.setStream(sys.stderr)
     _handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(text))
     root = logging.getLogger()
     if _handler not in root.handlers:
