@@ -120,14 +120,20 @@ def _bind(text: str, access: Access, bound: Sequence[socket.socket]) -> list[soc
         if text.startswith("unix:"):
             return [_bind_unix(text.removeprefix("unix:"), access)]
         if text.startswith("fd://"):
-            return [_inherited(int(text.removeprefix("fd://")))]
+            return [_inherited(_number(text.removeprefix("fd://"), "fd://3"))]
         host, _, port = f"{LOOPBACK}:{text}".rpartition(":") if text.isdecimal() else text.rpartition(":")
-        return _bind_host(host.strip("[]"), int(port), bound)
+        return _bind_host(host.strip("[]"), _number(port, "host:port"), bound)
     except OSError as error:
         raise ConfigError(f"cannot listen on {text!r}: {_reason(error)}") from None
     except (ValueError, OverflowError, LookupError) as error:
         why = error.args[0] if isinstance(error, LookupError) else f"{error}"
         raise ConfigError(f"cannot listen on {text!r}: {why}") from None
+
+
+def _number(text: str, form: str) -> int:
+    if not (text.isdecimal() and text.isascii()):
+        raise ValueError(f"write it as {form}")
+    return int(text)
 
 
 def _reason(error: OSError) -> str:
