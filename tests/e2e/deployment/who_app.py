@@ -44,3 +44,9 @@ async def events(name: str) -> str:
 @live.socket("/crash")
 async def crash(conn: Any) -> None:
     raise ValueError("a bug\nin a handler")
+
+
+@live.socket("/follows")
+async def follows(conn: Any) -> None:
+    async for _ in conn:
+        pass
