@@ -15,7 +15,16 @@ from ..errors import printable
 
 __all__ = ["LOGGERS", "JsonFormatter", "OneLine", "TextFormatter", "configure", "escaped", "speak_again"]
 
-LOGGERS: Final = ("triolet", "triolet.server", "triolet.supervisor", "triolet.access")
+LOGGERS: Final = (
+    "triolet",
+    "triolet.access",
+    "triolet.connection",
+    "triolet.hub",
+    "triolet.log",
+    "triolet.presence",
+    "triolet.server",
+    "triolet.supervisor",
+)
 """Those of ours that a filter stands at, for apps that write their log with handlers of their own."""
 LINE_CHARACTERS: Final = 16 << 10
 """Of one message: what is longer is cut off."""
