@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.loggers import kept_as_they_were
 from triolet.workers import logs
 
 FORGED = "GET /c/x\n2026-11-28 20:00:00,000 INFO triolet.server FORGED\x1b[31m\r\u2028\x85"
@@ -18,16 +19,8 @@ FORGED = "GET /c/x\n2026-11-28 20:00:00,000 INFO triolet.server FORGED\x1b[31m\r
 @pytest.fixture
 def stream(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """What is written. Everything that is set up for the process is put back."""
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level)
-    ours = {name: logging.getLogger(name) for name in logs.LOGGERS}
-    levels = {name: (logger.level, logger.filters[:], logger.handlers[:]) for name, logger in ours.items()}
-    yield lambda: capsys.readouterr().err
-    root.handlers[:], root.level = before
-    root.setLevel(before[1])
-    for name, (level, filters, handlers) in levels.items():
-        ours[name].setLevel(level)
-        ours[name].filters[:], ours[name].handlers[:], ours[name].disabled = filters, handlers, False
+    with kept_as_they_were():
+        yield lambda: capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
