@@ -43,6 +43,7 @@ def serve_reloading(
         watchfiles = importlib.import_module("watchfiles")
     except ModuleNotFoundError:
         raise ConfigError("--reload needs watchfiles: pip install 'triolet[reload]'") from None
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change, as is done here
     listeners = bind_all(addresses, Access(options.uds_mode, options.uds_group))
     try:
         numbers = [listener.fileno() for listener in listeners]

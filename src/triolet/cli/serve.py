@@ -188,7 +188,10 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(options.certfile, options.keyfile, lambda: _password(options))
     except (OSError, ssl.SSLError, ValueError) as error:
-        why = error.reason if isinstance(error, ssl.SSLError) and error.reason else error
+        if isinstance(error, ConfigError):
+            raise
+        why = "no certificate and key in PEM that go together, or a wrong password"
+        why = (error.reason or why) if isinstance(error, ssl.SSLError) else str(error)
         raise ConfigError(f"cannot use the certificate {options.certfile!r} and its key: {why}") from None
     return context
 
