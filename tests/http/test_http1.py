@@ -225,9 +225,7 @@ class TestEndings:
             await client.aclose()
             await host.check()
 
-    async def test_a_connection_that_idles_within_its_limit_is_still_good(
-        self, autojump_clock: MockClock
-    ) -> None:
+    async def test_a_connection_that_idles_within_its_limit_is_still_good(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(header_seconds=5)) as host:
             client = host.connect()
             for _ in range(3):
