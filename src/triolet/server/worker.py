@@ -220,7 +220,7 @@ class Worker:
     def enter(self, link: Link, address: str = "") -> None:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
         assert self._connections is not None, "the worker does not run"
-        if self.admission.enter(address):
+        if self.admission.enter(address, handshake=self.settings.tls is not None):
             self._connections.start_soon(self._connect, link, address)
         else:
             self.metrics.refused += 1
@@ -234,20 +234,20 @@ class Worker:
         """Serve one connection until it ends, and close it whatever happens."""
         try:
             if self.settings.proxy_protocol:
-                await isolated(partial(self._serve_proxied, link), self._crashed)
+                await isolated(partial(self._serve_proxied, link, address), self._crashed)
             else:
-                await self._serve_link(link)
+                await self._serve_link(link, address)
         finally:
             self.admission.leave(address)
 
-    async def _serve_link(self, link: Link) -> None:
+    async def _serve_link(self, link: Link, address: str) -> None:
         stream = self._stream(link)
         try:
-            await isolated(partial(self._serve_stream, stream), self._crashed)
+            await isolated(partial(self._serve_stream, stream, address), self._crashed)
         finally:
             stream.abort()
 
-    async def _serve_proxied(self, link: Link) -> None:
+    async def _serve_proxied(self, link: Link, address: str) -> None:
         """Serve a connection that a proxy has begun by saying who the client is. Another one is closed."""
         proxied = None
         try:
@@ -264,10 +264,17 @@ class Worker:
             if proxied is None:
                 link.abort()
         if proxied is not None:
-            await self._serve_link(proxied)
+            await self._serve_link(proxied, address)
 
-    async def _serve_stream(self, stream: ClientStream) -> None:
+    async def _serve_stream(self, stream: ClientStream, address: str) -> None:
         try:
+            if isinstance(stream, TlsStream):
+                try:
+                    agreed = await self._front.agree(stream)
+                finally:
+                    self.admission.shook_hands(address)
+                if not agreed:
+                    return
             await self._front.serve(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the client went

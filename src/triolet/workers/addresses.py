@@ -1,4 +1,4 @@
-"""Where a server listens: addresses as they are written on a command line, and bound sockets."""
+"""Addresses on which a server listens, as they are written on a command line, and their bound sockets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def bind(text: str) -> socket.socket:
     """Bind a listening socket to one address, the first that a name stands for. See :func:`bind_all`.
 
     Raises:
-        ConfigError: no such address, or it is taken.
+        ConfigError: the operator's fault; there is no such address, or it is taken.
     """
     first, *others = bind_all([text])
     for other in others:
@@ -72,7 +72,8 @@ def bind_shared(texts: Sequence[str], count: int, access: Access | None = None) 
     it: there it is one socket, so many times.
 
     Raises:
-        ConfigError: no such address, or it is taken, be it by one that would share it.
+        ConfigError: the operator's fault; there is no such address, or it is taken, even if only by a socket that
+            would share it.
     """
     return [_shared(listener, count) for listener in bind_all(texts, access)]
 
@@ -83,7 +84,7 @@ def bind_status(text: str) -> socket.socket:
     Metrics are not for the public, so an address that is not the loopback's is warned of.
 
     Raises:
-        ConfigError: no such address, or it is taken.
+        ConfigError: the operator's fault; there is no such address, or it is taken.
     """
     listener = bind(text)
     name = listener.getsockname()

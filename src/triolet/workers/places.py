@@ -1,4 +1,4 @@
-"""Where workers stand: each place has listening sockets of its own, and no queue is left without a worker."""
+"""The places of workers: each has listening sockets of its own, and no accept queue is left without a worker."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class WorkerProcess(Protocol):
         number: which of the workers that live now; one that has ended leaves its number to another.
         unanswered: how many beats in a row it has not answered.
         decided: set when it is ready, or has ended before it was.
-        left: set when it takes no new clients any more: it drains by itself, or has ended.
-        ended: set when the process is gone, with this exit ``code``.
+        left: set when it takes no new clients any more: it shuts down by itself, or has ended.
+        ended: set when the process is gone.
     """
 
     pid: int
@@ -38,22 +38,22 @@ class WorkerProcess(Protocol):
         """Have it accept on a place's sockets too."""
 
     def release(self, place: Place) -> None:
-        """Have it accept there no longer."""
+        """Have it accept on a place's sockets no longer."""
 
     def beat(self) -> None:
         """Ask whether it is there. Each one that it does not answer is counted, and an answer forgives all."""
 
     def stop(self) -> None:
-        """Have it drain and end."""
+        """Have it shut down gracefully, and end."""
 
     def now(self) -> None:
-        """Have it end at once."""
+        """Have it end at once, without waiting for its clients."""
 
     def kill(self) -> None:
-        """End it. It has no say in that."""
+        """End the process. It has no say in that (SIGKILL)."""
 
     async def metrics(self) -> bytes | None:
-        """Ask for its metrics, as text; None where it has none."""
+        """Ask for its metrics, and return them as text; None if it has none."""
 
 
 class Place:
@@ -78,7 +78,7 @@ class Places:
     """All places of a supervisor. It moves workers between them, and starts and ends none.
 
     Args:
-        places: with their numbers from 0 on. Their listening sockets are closed by :meth:`close`.
+        places: the places, in the order of their numbers. Their listening sockets are closed by :meth:`close`.
     """
 
     def __init__(self, places: Sequence[Place]) -> None:
@@ -108,8 +108,11 @@ class Places:
                 close_listener(listener)
 
     def put(self, place: Place, worker: WorkerProcess) -> WorkerProcess | None:
-        """Put a worker at a place, and have it serve the queues that no worker serves. Returns the one that stood
-        there, which no longer accepts there."""
+        """Put a worker at a place, and have it serve the queues that no worker serves.
+
+        Returns:
+            The worker that stood there, which accepts there no longer; None if there was none.
+        """
         if place.filling is not None:
             place.filling.cancel()
         old, place.worker, place.since = place.worker, worker, trio.current_time()
@@ -125,8 +128,11 @@ class Places:
         return old
 
     def withdraw(self, worker: WorkerProcess) -> Place | None:
-        """A worker takes no new clients any more: neighbours serve the queues that it served. Returns the place that it
-        leaves empty, if it stood at one."""
+        """Have neighbours serve the queues of a worker that takes no new clients any more.
+
+        Returns:
+            The place that it leaves empty; None if it stood at none.
+        """
         left = next((place for place in self._places if place.worker is worker), None)
         if left is not None:
             left.worker, left.silent = None, False
@@ -167,6 +173,6 @@ class Places:
                 neighbour.accept(place)
 
     def _neighbour(self, place: Place) -> WorkerProcess | None:
-        """The next worker, round about."""
+        """Return the worker of the next place that has one, after the last place from the first on."""
         after = [*self._places[place.number + 1 :], *self._places[: place.number]]
         return next((other.worker for other in after if other.worker is not None and not other.silent), None)
