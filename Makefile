@@ -12,13 +12,14 @@ SETUP := PYTHON="$(PYTHON)" scripts/setup
 SECONDS ?= 3600
 FIRST ?= $(shell date +%Y%m%d)0000000
 
-.PHONY: help demo ticker check test hunt autobahn lint docs bench clean
+.PHONY: help demo ticker check test test-without-linux hunt autobahn lint docs bench clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
 	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
 	@echo 'make check   ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
 	@echo 'make test    ruff, mypy and all of pytest (ARGS="-k cursor" chooses tests)'
+	@echo 'make test-without-linux  the tests that run in memory, without what only Linux has'
 	@echo 'make hunt    the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
@@ -41,6 +42,10 @@ check:
 test: lint
 	@$(SETUP) tools
 	$(if $(ARGS),$(RUN) pytest $(ARGS),PYTHON="$(BIN)/python" scripts/test)
+
+test-without-linux:
+	@$(SETUP) venv $(VENV) dev
+	TRIOLET_WITHOUT_LINUX=1 $(RUN) pytest tests examples --ignore tests/e2e -q
 
 hunt:
 	@$(SETUP) venv $(VENV) dev

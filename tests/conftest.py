@@ -18,6 +18,10 @@ from triolet.budget import Budget
 from triolet.limits import Limits
 
 from .e2e.needs import give_up, missing
+from .without_linux import take_away
+
+if os.environ.get("TRIOLET_WITHOUT_LINUX"):
+    take_away()
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("house")

@@ -93,7 +93,6 @@ ROOT_FILES = {
     "__init__",
     "__main__",
     "budget",
-    "cli",
     "clock",
     "closing",
     "counters",

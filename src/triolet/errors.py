@@ -25,7 +25,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sysconfig
 import traceback
+from typing import Final
 
 from .closing import BAD_MESSAGE, Closing
 
@@ -48,8 +52,30 @@ __all__ = [
     "UnknownConnectionError",
     "WrongThreadError",
     "first_of",
+    "innermost",
+    "is_own",
+    "own_place",
+    "printable",
+    "str_of",
     "where",
 ]
+
+MESSAGE_CHARACTERS: Final = 300
+"""Of an error's message in a log line: enough for what a person wrote, and not for a page of data."""
+
+_CODES: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Control characters, the other line ends, and what turns the direction of writing."""
+_ESCAPES: Final = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CODES}
+_ESCAPES.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
+_CONTROLS: Final = re.compile("[" + "".join(f"\\u{code:04x}" for code in _CODES) + "\ud800-\udfff]")
+_ESCAPES.update({code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)})  # no text at all, and no stream takes them
+
+_NOT_OWN: Final = (
+    os.path.dirname(__file__) + os.sep,
+    "<",  # made up, or frozen
+    *{path + os.sep for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib")},
+)
+"""Where the files lie that are not the app's: ours, the standard library's, and what was installed."""
 
 
 class TrioletError(Exception):
@@ -160,21 +186,60 @@ class ConnectionEnded(TrioletError):
         self.closing = closing
 
 
-def where(error: BaseException) -> str:
-    """Return what was raised and where, for a log line: types, files and lines, and nothing that a client sent.
+def where(error: BaseException, *, with_message: bool = True) -> str:
+    """Say what was raised, where, and with what message, for a log line.
 
-    Messages of errors are left out, because they may quote the client: a log line must hold no data of users.
+    The place is the innermost line of the app's own, if it is the app that raised, or called what did; else the
+    innermost of all. The message is bounded, and control characters in it are escaped: a client may have had a part
+    in it.
     """
     if isinstance(error, BaseExceptionGroup):
-        return " + ".join(where(part) for part in error.exceptions)
+        return " + ".join(where(part, with_message=with_message) for part in error.exceptions)
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    place = own_place(error) or (_place(frames[-1]) if frames else "")
+    message = printable(str_of(error)) if with_message else ""
+    return f"{type(error).__name__}{f' at {place}' if place else ''}{f': {message}' if message else ''}"
+
+
+def own_place(error: BaseException) -> str:
+    """The innermost line of the app's own that an error came through, as ``file.py:12``; empty where there is none."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
+    return _place(own[-1]) if own else ""
+
+
+def is_own(file: str) -> bool:
+    """Whether a source file is the app's own: not ours, not the standard library's, not installed."""
+    return not file.startswith(_NOT_OWN) and not {"site-packages", "dist-packages"} & set(file.split(os.sep))
+
+
+def str_of(error: BaseException) -> str:
+    """An error's message, also where saying it fails."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"<no message: {type(second).__name__}>"
+
+
+def printable(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """A text as a part of one line: bounded, with what a terminal or a reader of lines would act on escaped."""
+    short = text if len(text) <= most else f"{text[:most]}…"
+    return short.translate(_ESCAPES) if _CONTROLS.search(short) else short
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
 
 
 def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first error of a group, out of all groups that it is in."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error of a group of one, and of the groups in it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -84,6 +84,10 @@ class Limits:
     MAX_CONTENT_LENGTH, which newer ones look at only when all of it is there)."""
     header_seconds: float = 5
     """From accepting a connection to the end of the first request's headers."""
+    idle_seconds: float = 150
+    """How long a connection may wait for its next request. Longer than a proxy keeps one that is idle by default (nginx
+    60 s, Go's and Traefik's 90, Caddy 120): the side that asks has to be the one that ends it, or a request that is on
+    its way meets a closed connection, and is a 502. Google's load balancer keeps them for 600 s."""
     write_seconds: float = 30
     """How long an ordinary HTTP response may wait for its client to read on."""
     wait_seconds: float = 25

@@ -76,7 +76,7 @@ async def test_a_handler_may_close(autojump_clock: MockClock) -> None:
         assert await client.ended() == (1000, "done")
 
 
-async def test_a_handler_that_raises_costs_its_own_connection_and_a_line_without_payload(
+async def test_a_handler_that_raises_costs_its_own_connection_and_one_line_that_says_why_and_where(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, live = make_shop()
@@ -89,7 +89,7 @@ async def test_a_handler_that_raises_costs_its_own_connection_and_a_line_without
     async with serve(app) as server, server.websocket(ORDERS) as other:
         await other.until("live")
         async with server.websocket("/fragile") as client:
-            await client.say(type="message", data="hunter2")
+            await client.say(type="message", data="two\nlines" + "x" * 1_000)
             bye = await client.until("bye")
             assert (bye["code"], bye["reason"]) == (1011, "internal error")
             assert 1_000 <= bye["retry"] <= 10_000
@@ -99,7 +99,8 @@ async def test_a_handler_that_raises_costs_its_own_connection_and_a_line_without
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(lines) == 1
     assert "RuntimeError at test_close.py" in lines[0]
-    assert "hunter2" not in caplog.text
+    assert "two\\nlinesxxx" in lines[0], "it is the app's message, and so its author's to choose; as a part of one line"
+    assert len(lines[0]) < 500
 
 
 async def test_a_task_of_the_handlers_that_raises_ends_the_connection_too(autojump_clock: MockClock) -> None:

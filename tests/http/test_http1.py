@@ -226,6 +226,16 @@ class TestEndings:
             await client.aclose()
             await host.check()
 
+    async def test_a_connection_that_idles_within_its_limit_is_still_good(self, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(header_seconds=5)) as host:
+            client = host.connect()
+            for _ in range(3):
+                await client.send_all(HEAD + b"\r\n")
+                assert b"200" in await read_until(client, b"0")
+                await trio.sleep(host.config.keep_alive_timeout - 0.1)
+            await client.aclose()
+            await host.check()
+
     async def test_a_head_that_trickles_in_is_not_waited_for(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(header_seconds=5)) as host:
             client = host.connect()

@@ -81,7 +81,7 @@ async def test_an_app_that_knows_no_lifespan_does_not_end_early(autojump_clock: 
 
 
 def test_hypercorn_is_told_our_limits() -> None:
-    config = http_config(Limits(header_bytes=1_000, header_seconds=3, message_bytes=2_000), "/below")
+    config = http_config(Limits(header_bytes=1_000, idle_seconds=3, message_bytes=2_000), "/below")
     assert (config.h11_max_incomplete_size, config.keep_alive_timeout) == (1_000, 3)
     assert (config.websocket_max_message_size, config.root_path) == (2_000, "/below")
     names = [name for name, _ in config.response_headers("h11")]

@@ -86,7 +86,11 @@ async def test_an_upgrade_is_the_get_request_that_it_is(autojump_clock: MockCloc
     await house.visit(OPEN + b"eager")
     ((scope, upgrade, first),) = house.upgrades
     assert (scope["type"], scope["method"], scope["scheme"], scope["root_path"]) == ("http", "GET", "http", "/root")
-    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/live now", b"/live%20now", b"after=5")
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == (
+        "/root/live now",
+        b"/root/live%20now",
+        b"after=5",
+    )
     assert scope["client"] == ("203.0.113.9", 4_711)
     assert (b"host", b"test") in scope["headers"]
     assert isinstance(stream_of(scope), ClientStream)

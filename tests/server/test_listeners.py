@@ -16,7 +16,14 @@ class Socket:
     def __init__(self, name: str | tuple[str, int] = ("127.0.0.1", 8_000)) -> None:
         self.family = socket.AF_UNIX if isinstance(name, str) else socket.AF_INET
         self.name = name
+        self.path = str(name)
+        self.identity: tuple[int, int] | None = None
         self.done: list[str] = []
+
+    def is_bound(self) -> None:
+        """Its name was made for it."""
+        found = Path(self.path).stat()
+        self.identity = (found.st_dev, found.st_ino)
 
     def fileno(self) -> int:
         return -1 if "closed" in self.done else 1_000_000
@@ -67,12 +74,26 @@ async def test_a_unix_sockets_name_goes_with_its_owner_alone(tmp_path: Path) -> 
     for name in names:
         name.touch()
     own, lent = (Socket(str(name)) for name in names)
+    own.is_bound()
+    lent.is_bound()
     ours = listeners(own)
     ours.adopt(lent)
     ours.close()
     ours.close()
     assert (own.done[-1], lent.done[-1]) == ("closed", "closed")
     assert [name.exists() for name in names] == [False, True]
+
+
+def test_a_name_that_another_server_has_put_there_stays(tmp_path: Path) -> None:
+    name = tmp_path / "name"
+    name.touch()
+    ours = Socket(str(name))
+    ours.is_bound()
+    (tmp_path / "theirs").touch()
+    (tmp_path / "theirs").rename(name)
+    close_listener(cast(Any, ours))
+    assert name.exists()
+    assert ours.done == ["closed"]
 
 
 async def test_a_socket_that_was_never_listened_on_is_closed_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from triolet import ConfigError, Limits
 from triolet.budget import Budget
 from triolet.server.acceptor import turn_away
 from triolet.server.admission import Admission
+from triolet.server.settings import Settings
+from triolet.server.worker import Worker
 from triolet.testing.network import link_pair
 from triolet.testing.server import MemoryServer, serve
 
@@ -191,6 +194,43 @@ async def test_an_app_that_crashes_ends_the_worker_as_failed(autojump_clock: Moc
         await server.ended.wait()
         assert server.worker.failed
         assert trio.current_time() < 10
+
+
+async def test_an_app_that_crashes_as_soon_as_it_has_started_has_failed(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+
+    @app.before_serving
+    async def start() -> None:
+        app.nursery.start_soon(crash)
+
+    async def crash() -> None:
+        raise RuntimeError
+
+    worker = Worker(app, Settings())
+    with trio.fail_after(60):
+        await worker.run([], trio.sleep_forever)
+    assert worker.failed
+
+
+async def test_a_start_that_is_cut_short_ends_without_a_word(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, _ = make_shop()
+
+    @app.before_serving
+    async def slow() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("cut short")
+
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Worker(app, Settings()).run, [], stop.wait)
+        await trio.sleep(1)
+        stop.set()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert trio.current_time() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("lifespan", ["raises", "returns at once", "returns when it starts"])

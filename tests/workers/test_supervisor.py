@@ -12,7 +12,17 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet.workers.places import Place
-from triolet.workers.supervisor import MARGIN_SECONDS, PAUSES, START_SECONDS, STEADY_SECONDS, Supervisor
+from triolet.workers.supervisor import (
+    BEAT_SECONDS,
+    DEAD_BEATS,
+    MARGIN_SECONDS,
+    NOW_SECONDS,
+    PAUSES,
+    SILENT_BEATS,
+    START_SECONDS,
+    STEADY_SECONDS,
+    Supervisor,
+)
 
 
 class Process:
@@ -27,6 +37,9 @@ class Process:
         self.serves: set[int] = set()
         self.orders: list[str] = []
         self.stubborn = False
+        self.unanswered = 0
+        self.answers = True
+        self.deaf = False
 
     def become_ready(self) -> None:
         self.ready = True
@@ -48,6 +61,9 @@ class Process:
     def release(self, place: Place) -> None:
         self.serves.discard(place.number)
 
+    def beat(self) -> None:
+        self.unanswered = 0 if self.answers else self.unanswered + 1
+
     def stop(self) -> None:
         self.orders.append("stop")
         self.leave()
@@ -56,7 +72,8 @@ class Process:
 
     def now(self) -> None:
         self.orders.append("now")
-        self.die(0)
+        if not self.deaf:
+            self.die(0)
 
     def kill(self) -> None:
         self.orders.append("kill")
@@ -115,13 +132,13 @@ class House:
 
 
 @asynccontextmanager
-async def house() -> AsyncIterator[House]:
-    """Two workers that serve; at the end they are told to stop."""
-    made = House()
+async def house(places: int = 2) -> AsyncIterator[House]:
+    """Workers that serve; at the end they are told to stop."""
+    made = House(places)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run)
         await wait_all_tasks_blocked()
-        assert made.served == [{0}, {1}]
+        assert sorted(map(sorted, made.served)) == [[number] for number in range(places)]
         yield made
         if made.code is None:
             await made.signal(signal.SIGTERM)
@@ -370,3 +387,61 @@ async def test_metrics_are_those_of_all_workers_that_answer(autojump_clock: Mock
         assert b'worker="1"' not in text
         assert b"triolet_workers_serving 2.0\n" in text
         it.processes[1].stubborn = False
+
+
+async def test_a_worker_that_does_not_answer_is_not_serving_and_a_neighbour_serves_its_queue(
+    autojump_clock: MockClock,
+) -> None:
+    async with house() as it:
+        first, second = it.processes
+        first.answers = False
+        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        assert it.supervisor._places.serving == 1
+        assert (first.serves, second.serves) == ({0}, {0, 1})
+        assert first.orders == []
+
+
+async def test_one_that_answers_again_in_time_stays(autojump_clock: MockClock) -> None:
+    async with house() as it:
+        first, second = it.processes
+        first.answers = False
+        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        first.answers = True
+        await trio.sleep(3 * BEAT_SECONDS)
+        assert it.supervisor._places.serving == 2
+        assert (first.serves, second.serves) == ({0}, {1})
+
+
+async def test_one_that_does_not_answer_for_long_is_killed_and_replaced(autojump_clock: MockClock) -> None:
+    async with house() as it:
+        first, second = it.processes
+        first.answers = False
+        await trio.sleep((DEAD_BEATS + 2) * BEAT_SECONDS)
+        assert first.orders == ["kill"]
+        (third,) = it.processes[2:]
+        await trio.sleep(BEAT_SECONDS)
+        assert it.supervisor._places.serving == 2
+        assert (second.serves, third.serves) == ({1}, {0})
+
+
+async def test_a_stand_in_that_does_not_answer_is_relieved(autojump_clock: MockClock) -> None:
+    async with house(3) as it:
+        first, second, third = sorted(it.processes, key=lambda process: min(process.serves))
+        first.answers = False
+        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        assert second.serves == {0, 1}
+        second.answers = False
+        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        assert third.serves == {0, 1, 2}
+        assert it.supervisor._places.serving == 1
+
+
+async def test_after_a_second_signal_workers_that_stay_are_killed_soon(autojump_clock: MockClock) -> None:
+    async with house() as it:
+        for process in it.processes:
+            process.stubborn = process.deaf = True
+        await it.signal(signal.SIGTERM)
+        await trio.sleep(1)
+        await it.signal(signal.SIGTERM)
+        await trio.sleep(NOW_SECONDS + 1)
+        assert [process.orders[-1] for process in it.processes] == ["kill", "kill"]

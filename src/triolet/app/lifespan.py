@@ -11,13 +11,18 @@ import trio
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGILifespan
 
+from ..errors import TrioletError, innermost, str_of
+from ..http.lifespan import is_cancelled
 from ..sockets.server_state import server_state
 from .service import EXTENSION, Service
 from .views import is_marked
 
-__all__ = ["LifespanConnection", "live_with"]
+__all__ = ["ASYNCIO", "LifespanConnection", "live_with"]
 
 logger = logging.getLogger("triolet")
+
+ASYNCIO = "this app runs on Trio, and this server on asyncio: use `triolet serve module:app`, or `hypercorn -k trio`"
+"""What a server is told that cannot run the app."""
 
 
 class LifespanConnection(TrioASGILifespan):
@@ -28,15 +33,57 @@ class LifespanConnection(TrioASGILifespan):
         self._server = server_state(scope)
 
     async def __call__(self, receive: Any, send: Any) -> None:
+        if not trio.lowlevel.in_trio_run():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": ASYNCIO})
+            return
         service: Service = self.app.extensions[EXTENSION]
         service.begin(self._server)
         _warn_of_unasked_guards(self.app)
+        start = _Start(send)
+        self.app.logger.addFilter(start)
         try:
-            await super().__call__(receive, send)
+            await super().__call__(receive, start.send)
         except Exception:
-            # Hypercorn would go on without the app's background tasks, and not say why.
-            logger.exception("the app's own tasks crashed")
+            told = start.failed or (start.over and self._server is not None)  # by the server
+            if not told and not is_cancelled():
+                # Hypercorn would go on without the app's background tasks, and not say why.
+                logger.exception("the app's own tasks crashed")
             raise
+        finally:
+            self.app.logger.removeFilter(start)
+
+
+class _Start(logging.Filter):
+    """Hears how an app's start ends, so that it is told once: an error of the app's own with its traceback, which Quart
+    logs, and one that Triolet has raised as the sentence that it is.
+
+    Attributes:
+        over: whether the app has said how its start has ended.
+        failed: whether the last that it has said was that it could not start.
+    """
+
+    def __init__(self, send: Any) -> None:
+        super().__init__()
+        self._send = send
+        self._error: BaseException | None = None
+        self.over = False
+        self.failed = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.over or not record.exc_info or record.exc_info[1] is None:
+            return True
+        self._error = innermost(record.exc_info[1])
+        if is_cancelled():
+            return False  # a start that was cut short fails in some way, and in which is of no interest
+        return not isinstance(self._error, TrioletError)
+
+    async def send(self, message: Any) -> None:
+        self.failed = message["type"] == "lifespan.startup.failed"
+        if self.failed and self._error is not None:
+            message = {**message, "message": str_of(self._error) or type(self._error).__name__}
+        self.over = True
+        await self._send(message)
 
 
 def live_with(app: QuartTrio, service: Service) -> None:

@@ -8,7 +8,9 @@ import quart.wrappers
 import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
+from ..errors import ConfigError
 from ..transports.origins import is_preflight
+from .lifespan import ASYNCIO
 from .serve import answer_preflight, readable, serve_http, serve_websocket
 from .service import EXTENSION, Service
 from .views import as_get_request, decides, find, is_ours, only_exceptions, redirects_to_ours, with_root_path
@@ -25,6 +27,8 @@ class HTTPConnection(TrioASGIHTTPConnection):
         super().__init__(app, with_root_path(app, scope))
 
     async def __call__(self, receive: Any, send: Any) -> None:
+        if not trio.lowlevel.in_trio_run():
+            raise ConfigError(ASYNCIO)
         try:
             await super().__call__(receive, send)
         except* _ClientDisconnected:

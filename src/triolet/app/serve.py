@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from ..errors import LocalError, LogError
-from ..sockets.server_state import stream_of
+from ..sockets.server_state import note_status, stream_of
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import AskError, Headers, Scope, header
@@ -59,6 +59,7 @@ class Clients:
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
         way = partial(Way, stream.outlet, codec, raw)
         admitted = await admit(self._service, Arrival(request, way, again))
+        note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 101)
         del request, way
         if isinstance(admitted, Refusal):
             await self._turn_down(stream, refusal(admitted.status, admitted.headers, admitted.body))
@@ -83,6 +84,7 @@ class Clients:
         Returns ``first`` where it was refused on a connection that the client may go on using.
         """
         admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED)))
+        note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 200)
         date = (b"date", formatdate(self._service.context.now(), usegmt=True).encode())
         if isinstance(admitted, Refusal):
             return await self._refuse(stream, request, admitted, date, first)

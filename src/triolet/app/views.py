@@ -28,6 +28,7 @@ from werkzeug.routing import RequestRedirect
 from ..errors import where
 from ..hub import Policy
 from ..presence.members import Member
+from ..server.forwarded import rooted
 from ..transports.negotiate import Headers, Scope
 from ..transports.websocket import SUBPROTOCOL, Handler
 
@@ -233,7 +234,9 @@ def follow_scope(scope: Scope, url: str) -> Scope | None:
     if not url.startswith("/") or len(url) > URL_BYTES or not url.isascii() or not url.isprintable():
         return None
     path, _, query = url.partition("?")
-    return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+    asked = {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+    rooted(asked)
+    return asked
 
 
 def with_root_path(app: Any, scope: Any) -> Any:

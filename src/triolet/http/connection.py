@@ -59,6 +59,7 @@ from ..sockets.stream import ClientStream
 from .app_task import AppGroup
 from .http1 import GuardedH11
 from .http2 import GuardedH2
+from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedContext", "GuardedServer"]
 
@@ -156,6 +157,7 @@ class GuardedServer(TCPServer):
         self._reading = trio.CancelScope()
         self.idle = False
         self._in_head = False
+        self._asked = False
         self._end: _End | None = None
 
     async def run(self) -> None:
@@ -256,7 +258,8 @@ class GuardedServer(TCPServer):
         self._in_head = self._guarded.in_head
 
     def _set_idle(self, idle: bool) -> None:
-        self._reading.deadline = trio.current_time() + self.config.keep_alive_timeout if idle else math.inf
+        self._reading.deadline = trio.current_time() + self._idle_seconds() if idle else math.inf
+        self._asked = self._asked or not idle
         self.idle = idle
         if idle and self.context.terminated.is_set():
             self.end()
@@ -266,6 +269,12 @@ class GuardedServer(TCPServer):
         self._finish(_End.LOST)
         self.stream.abort()
         self._nursery.cancel_scope.cancel()
+
+    def _idle_seconds(self) -> float:
+        """How long to wait for what comes next: the first request of a connection has less time than the next one, and
+        so has the answer to a close frame."""
+        closes = isinstance(self._guarded, GuardedH11) and isinstance(self._guarded.stream, GuardedWebSocket)
+        return self._limits.header_seconds if closes or not self._asked else self.config.keep_alive_timeout
 
     def _finish(self, end: _End) -> None:
         if self._end is None:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import AppWrapper
-from hypercorn.utils import LifespanFailureError
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
-from ..errors import ConfigError, first_of
+from ..errors import ConfigError, first_of, innermost
 
-__all__ = ["AppLifespan"]
+__all__ = ["AppLifespan", "is_cancelled"]
+
+
+logger = logging.getLogger("triolet.server")
+
+
+def is_cancelled() -> bool:
+    """Whether the task that asks is being cancelled."""
+    return trio.current_effective_deadline() == -math.inf
+
+
+class _Lifespan(Lifespan):
+    """Hypercorn's, which knows whether the app has said that it has started."""
+
+    completed = False
+
+    async def asgi_send(self, message: Any) -> None:
+        """Hear what the app says."""
+        self.completed = self.completed or message["type"] == "lifespan.startup.complete"
+        await super().asgi_send(message)
 
 
 class AppLifespan:
@@ -25,12 +46,25 @@ class AppLifespan:
     """
 
     def __init__(self, app: AppWrapper, config: Config, state: dict[str, Any]) -> None:
-        self._lifespan = Lifespan(app, config, state)
+        self._app = app
+        self._lifespan = _Lifespan(cast(Any, self._call), config, state)
 
     @property
     def supported(self) -> bool:
         """Whether the app knows what a lifespan is. One that does not is served all the same."""
-        return self._lifespan.supported
+        return self._lifespan.completed or self._lifespan.supported
+
+    async def _call(self, *arguments: Any) -> None:
+        """The app. When it has started and then crashes that is said here, and it has ended early."""
+        try:
+            await self._app(*arguments)
+        except Exception as error:
+            if is_cancelled():
+                logger.debug("the app's own tasks crashed when they were cut short", exc_info=error)
+                return
+            if not self._lifespan.completed or isinstance(innermost(error), LifespanFailureError):
+                raise
+            logger.error("the app's own tasks crashed", exc_info=error)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Call the app for its lifespan, until it returns.
@@ -41,13 +75,19 @@ class AppLifespan:
         try:
             await self._lifespan.handle_lifespan(task_status=task_status)
         except* LifespanFailureError as failures:
-            raise ConfigError(f"the app did not start or end: {first_of(failures)}") from None
+            if not is_cancelled():  # its start was cut short, and it is not asked how it took that
+                raise ConfigError(_sentence(first_of(failures))) from None
 
     async def start(self) -> None:
         """Have the app start, and wait until it has. Cancellation: the app goes on starting."""
         with suppress(trio.ClosedResourceError):  # it is not there any more to be told
-            await self._lifespan.wait_for_startup()
-        if self._lifespan.shutdown.is_set():  # it has returned, as some do that know no lifespan
+            try:
+                await self._lifespan.wait_for_startup()
+            except LifespanTimeoutError:
+                raise ConfigError("the app did not start: its before_serving takes longer than a minute") from None
+        if (
+            self._lifespan.shutdown.is_set() and not self._lifespan.completed
+        ):  # it has returned, as some do that know no lifespan
             self._lifespan.supported = False
 
     async def ended_early(self) -> None:
@@ -58,4 +98,13 @@ class AppLifespan:
 
     async def finish(self) -> None:
         """Have the app end, and wait until it has. Cancellation: the app goes on ending."""
-        await self._lifespan.wait_for_shutdown()
+        if not self._lifespan.shutdown.is_set():
+            await self._lifespan.wait_for_shutdown()
+
+
+def _sentence(failure: BaseException) -> str:
+    """What the app said, out of what Hypercorn makes of it: ``Lifespan failure in startup. 'message'``."""
+    text = str(failure)
+    stage, quote, message = text.partition("'")
+    end = "start" if "startup" in stage else "end"
+    return f"the app did not {end}: {message.removesuffix(quote) or 'it does not say why'}"

@@ -21,6 +21,8 @@ from ..sockets.tls import TlsStream
 from ..wire.handshake import Upgrade, upgrade
 from ..wire.http_answer import refusal
 from ..wire.http_head import BadRequest, Framing, Head, accepts, read_head, split_head
+from .access_log import AccessLog, Line
+from .forwarded import Forwarded, rooted
 
 __all__ = ["Front", "Upgrades"]
 
@@ -60,6 +62,8 @@ class Front:
         hypercorn: serves everything else, given the stream and the bytes read so far.
         root_path: what ASGI calls so.
         state: what the app's lifespan left for its requests.
+        forwarded: the peers whose word about the client is taken.
+        access_log: where requests are logged that are served straight on their stream; the others are behind Hypercorn.
     """
 
     def __init__(
@@ -69,7 +73,12 @@ class Front:
         hypercorn: Callable[[ClientStream, bytes], Awaitable[None]],
         root_path: str = "",
         state: Mapping[str, Any] | None = None,
+        *,
+        forwarded: Forwarded | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
+        self._forwarded = forwarded or Forwarded()
+        self._access_log = access_log or AccessLog(False)
         self._limits = limits
         self._upgrades = upgrades
         self._hypercorn = hypercorn
@@ -120,14 +129,21 @@ class Front:
         head = read_head(data)
         wanted = upgrade(head.headers, method=head.method, http_version=head.http_version)
         upgrades = self._upgrades() if wanted is not None or _asks_for_events(head) else None
-        request = None if upgrades is None else upgrades.find(self.scope(stream, head))
-        if request is None or upgrades is None:
+        if upgrades is None:
             return partial(self._hypercorn, stream, data + rest)
         if not stream.outlet.budget.admits():
             raise busy()
+        scope = self.scope(stream, head)
+        request = upgrades.find(scope)
+        if request is None:
+            return partial(self._hypercorn, stream, data + rest)
+        line = self._access_log.begin(scope)
+        serve: Serve
         if wanted is None:
-            return partial(upgrades.serve_events, request, stream, rest)
-        return partial(upgrades.serve_websocket, request, wanted, stream, rest, _Again(self, stream, data).scope)
+            serve = partial(upgrades.serve_events, request, stream, rest)
+        else:
+            serve = partial(upgrades.serve_websocket, request, wanted, stream, rest, _Again(self, stream, data).scope)
+        return serve if line is None else partial(_logged, serve, line)
 
     async def _read_head(self, stream: ClientStream) -> tuple[bytes, bytes]:
         """The request's head and what came behind it; two empty ones where the client was too slow, or went."""
@@ -164,7 +180,7 @@ class Front:
     def scope(self, stream: ClientStream, head: Head) -> dict[str, Any]:
         """A request in ASGI's words; an upgrade is the GET request that it is."""
         path, _, query = head.target.partition(b"?")
-        return {
+        scope = {
             "type": "http",
             "asgi": {"spec_version": "2.3", "version": "3.0"},
             "http_version": "1.1",
@@ -180,6 +196,9 @@ class Front:
             "state": with_client(self._state, stream),
             "extensions": {},
         }
+        self._forwarded.apply(scope)
+        rooted(scope)
+        return scope
 
     async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
@@ -203,6 +222,13 @@ class _Again:
     def scope(self) -> dict[str, Any]:
         """The request's scope, made anew."""
         return self._front.scope(self._stream, read_head(self._head))
+
+
+async def _logged(serve: Serve, line: Line) -> bytes | None:
+    try:
+        return await serve()
+    finally:
+        line.write()
 
 
 async def _nothing() -> None:

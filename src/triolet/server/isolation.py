@@ -22,5 +22,5 @@ async def isolated(serve: Callable[[], Awaitable[object]], crashed: Callable[[],
         await serve()
     except* Exception as errors:
         crashed()
-        logger.error("a connection crashed: %s", where(errors))
+        logger.error("a connection crashed: %s", where(errors, with_message=False))
         logger.debug("the connection's error", exc_info=errors)

@@ -12,7 +12,7 @@ import trio
 from ..limits import Limits
 from ..sockets.link import prepare
 
-__all__ = ["Listeners", "close_listener"]
+__all__ = ["Listeners", "NamedSocket", "close_listener", "take_name_away"]
 
 
 class Listeners:
@@ -61,12 +61,49 @@ class Listeners:
         self._open.clear()
 
 
+class NamedSocket(socket.socket):
+    """A Unix socket that is bound to a name in the file system, and knows which file that is.
+
+    The name alone would not tell: another server may have put its own socket there meanwhile.
+    """
+
+    path = ""
+    identity: tuple[int, int] | None = None
+
+    def bind_name(self, path: str) -> None:
+        """Bind it. Raises OSError where the name is taken."""
+        self.bind(path)
+        self.path = os.path.abspath(path)
+        self.identity = _identity(self.path)
+
+    def take_name_away(self) -> None:
+        """Remove the name, if it is still this socket's. Doing it again does nothing."""
+        take_name_away(self)
+
+
+def take_name_away(listener: socket.socket) -> None:
+    """Remove a Unix socket's name, if the file of that name is still the one that was made for it."""
+    identity = getattr(listener, "identity", None)
+    if identity is None:
+        return
+    path = listener.path  # type: ignore[attr-defined]  # what has an identity has a path
+    with suppress(OSError):
+        if _identity(path) == identity:
+            os.unlink(path)
+    listener.identity = None  # type: ignore[attr-defined]
+
+
 def close_listener(listener: socket.socket, *, owned: bool = True) -> None:
     """Close a listening socket, and take a Unix socket's name away if it is owned. Closing it again does nothing."""
     if listener.fileno() < 0:
         return
-    name = listener.getsockname() if owned and listener.family == socket.AF_UNIX else None
     listener.close()
-    if name:
-        with suppress(OSError):
-            os.unlink(name)
+    if owned:
+        take_name_away(listener)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = os.lstat(path)
+        return found.st_dev, found.st_ino
+    return None

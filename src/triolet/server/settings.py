@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from ..limits import Limits
+from .forwarded import Forwarded
 
 __all__ = ["Settings"]
 
@@ -20,7 +21,9 @@ class Settings:
     """How a worker serves.
 
     ``grace`` is how many seconds clients have from the signal to the end; ``tls`` a context, if TLS is spoken
-    here, whose ALPN decides about HTTP/2.
+    here, whose ALPN decides about HTTP/2; ``forwarded`` which peers' ``X-Forwarded-`` headers are believed;
+    ``proxy_protocol`` whether each connection begins with a PROXY header, which with ``only_forwarded`` is taken
+    of those peers alone; ``access_log`` whether each request is logged.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -28,6 +31,10 @@ class Settings:
     tls: ssl.SSLContext | None = None
     http2: bool = False
     root_path: str = ""
+    forwarded: Forwarded = field(default_factory=Forwarded)
+    only_forwarded: bool = False
+    proxy_protocol: bool = False
+    access_log: bool = False
 
     @property
     def scheme(self) -> str:

@@ -46,10 +46,13 @@ from ..sockets.server_state import ServerState, leave_server
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from .acceptor import Acceptor, turn_away
+from .access_log import AccessLog
 from .admission import Admission
+from .forwarded import forwarding
 from .front import Front, Upgrades
 from .isolation import isolated
 from .listeners import Listeners, close_listener
+from .proxy_protocol import ProxyProtocolError, read_proxy_header
 from .settings import Settings
 from .status import serve_status_on
 
@@ -90,8 +93,18 @@ class Worker:
         self.crashes = 0
         state: dict[str, Any] = {}  # what the lifespan leaves for requests
         leave_server(state, ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds))
-        self._host = AppHost(app, settings.limits, settings.root_path, state)
-        self._front = Front(settings.limits, self._upgrades, self._host.serve, settings.root_path, state)
+        access_log = AccessLog(settings.access_log)
+        served = forwarding(access_log.around(app), settings.forwarded)
+        self._host = AppHost(served, settings.limits, settings.root_path, state)
+        self._front = Front(
+            settings.limits,
+            self._upgrades,
+            self._host.serve,
+            settings.root_path,
+            state,
+            forwarded=settings.forwarded,
+            access_log=access_log,
+        )
         self._acceptor: Acceptor | None = None
         self._connections: trio.Nursery | None = None
 
@@ -208,7 +221,7 @@ class Worker:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
         assert self._connections is not None, "the worker does not run"
         if self.admission.enter(address, handshake=self.settings.tls is not None):
-            self._connections.start_soon(self._connect, self._stream(link), address)
+            self._connections.start_soon(self._connect, link, address)
         else:
             self.metrics.refused += 1
             turn_away(link)
@@ -217,13 +230,41 @@ class Worker:
         tls = self.settings.tls
         return ClientStream(link, self.budget) if tls is None else TlsStream(link, self.budget, tls)
 
-    async def _connect(self, stream: ClientStream, address: str) -> None:
+    async def _connect(self, link: Link, address: str) -> None:
         """Serve one connection until it ends, and close it whatever happens."""
+        try:
+            if self.settings.proxy_protocol:
+                await isolated(partial(self._serve_proxied, link, address), self._crashed)
+            else:
+                await self._serve_link(link, address)
+        finally:
+            self.admission.leave(address)
+
+    async def _serve_link(self, link: Link, address: str) -> None:
+        stream = self._stream(link)
         try:
             await isolated(partial(self._serve_stream, stream, address), self._crashed)
         finally:
             stream.abort()
-            self.admission.leave(address)
+
+    async def _serve_proxied(self, link: Link, address: str) -> None:
+        """Serve a connection that a proxy has begun by saying who the client is. Another one is closed."""
+        proxied = None
+        try:
+            peer = link.getpeername()
+            believed = self.settings.forwarded.trusts(peer if isinstance(peer, tuple) else None)
+            if believed or not self.settings.only_forwarded:
+                with trio.move_on_after(self.settings.limits.header_seconds):
+                    proxied = await read_proxy_header(link)
+            else:
+                self.metrics.refused += 1
+        except (ProxyProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            logger.debug("a connection without a PROXY header: %s", error)
+        finally:
+            if proxied is None:
+                link.abort()
+        if proxied is not None:
+            await self._serve_link(proxied, address)
 
     async def _serve_stream(self, stream: ClientStream, address: str) -> None:
         try:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import trio
 
+from .platform import tcp_options
+
 __all__ = ["Link", "SocketLink", "prepare"]
 
 NOTSENT_LOWAT = 16 << 10
@@ -83,10 +85,10 @@ def prepare(listener: socket.socket, user_timeout_seconds: float) -> None:
     if listener.family != socket.AF_UNIX:
         # Without Nagle's delay (RFC 896): a batch is written whole, so there is nothing to wait for.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
         # The kernel gives up on a peer that acknowledges nothing: an SSE client has no other way to be
         # found gone (RFC 5482).
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_seconds * 1000))
+        for option, value in tcp_options(NOTSENT_LOWAT, user_timeout_seconds):
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class SocketLink:

@@ -20,6 +20,7 @@ from ..counters import Metrics
 from .outlet import Outlet
 
 __all__ = [
+    "AnsweredLine",
     "ClientState",
     "RequestStream",
     "ServerState",
@@ -27,13 +28,17 @@ __all__ = [
     "inbox_of",
     "leave_inbox",
     "leave_server",
+    "leave_status",
+    "note_status",
     "server_state",
     "stream_of",
     "with_client",
 ]
 
 SERVER_KEY: Final = "triolet.server"
-"""The key in every scope, the lifespan's too."""
+"""In every scope, the lifespan's too."""
+LINE_KEY: Final = "triolet.line"
+"""In the scopes of requests that are served straight on their sockets, where they are logged."""
 CLIENT_KEY: Final = "triolet.client"
 """The key in the scopes of requests."""
 
@@ -60,6 +65,12 @@ class UnreadMessages(Protocol):
 
     def used_up(self) -> None:
         """Count the oldest message as used up: the reader is done with it."""
+
+
+class AnsweredLine(Protocol):
+    """A line of the access log. ``status`` is what its request was answered with."""
+
+    status: int
 
 
 class _Shared:
@@ -117,6 +128,18 @@ def with_client(state: Mapping[str, Any], stream: RequestStream) -> dict[str, An
 def leave_inbox(state: MutableMapping[str, Any], inbox: UnreadMessages) -> None:
     """Leave the client's unread messages, where :func:`with_client` has left the stream that they came on."""
     state[CLIENT_KEY] = replace(state[CLIENT_KEY], inbox=inbox)
+
+
+def leave_status(state: MutableMapping[str, Any], line: AnsweredLine) -> None:
+    """Leave who wants to know with what status a request is answered that is served straight on its socket."""
+    state[LINE_KEY] = line
+
+
+def note_status(scope: Mapping[str, Any], status: int) -> None:
+    """Say with what status a request is answered, to who wants to know, if anybody does."""
+    line: AnsweredLine | None = (scope.get("state") or {}).get(LINE_KEY)
+    if line is not None:
+        line.status = status
 
 
 def server_state(scope: Mapping[str, Any]) -> ServerState | None:

@@ -2,76 +2,188 @@
 
 from __future__ import annotations
 
+import errno
+import grp
 import logging
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 
 from ..errors import ConfigError
+from ..server.listeners import NamedSocket, close_listener
+from ..sockets.platform import SHARES_PORTS
 
-__all__ = ["address", "bind", "bind_shared", "bind_status"]
+__all__ = ["Access", "address", "bind", "bind_all", "bind_shared", "bind_status", "passed_sockets"]
 
 logger = logging.getLogger("triolet.server")
 
+FIRST_PASSED: Final = 3
+"""The first descriptor that systemd passes (sd_listen_fds(3))."""
+LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may connect to a Unix socket: its mode and group. None: what the umask leaves, and our own."""
+
+    mode: int | None = None
+    group: str | None = None
+
+
+def bind_all(texts: Sequence[str], access: Access | None = None) -> list[socket.socket]:
+    """Bind a listening socket to each address, and to each that a name stands for.
+
+    ``0.0.0.0:8000`` and ``[::]:8000`` may stand side by side: where an address of IPv4 has the same port, one of IPv6
+    takes IPv6 alone.
+
+    Args:
+        texts: ``host:port``, ``[ipv6]:port``, a port alone (127.0.0.1's), ``unix:path``, ``fd://3``.
+        access: to Unix sockets.
+
+    Raises:
+        ConfigError: no such address, or it is taken; nothing stays bound.
+    """
+    with _closed_on_error() as bound:
+        order = sorted(range(len(texts)), key=lambda number: texts[number].startswith("["))  # IPv6 last: see above
+        of_text = {number: _bind_into(texts[number], access or Access(), bound) for number in order}
+        return [listener for number in range(len(texts)) for listener in of_text[number]]
+
 
 def bind(text: str) -> socket.socket:
-    """Bind a socket to ``host:port``, ``[ipv6]:port`` or ``unix:path``. It does not listen yet.
+    """Bind a listening socket to one address, the first that a name stands for. See :func:`bind_all`.
 
     Raises:
         ConfigError: the operator's fault; there is no such address, or it is taken.
     """
-    try:
-        if text.startswith("unix:"):
-            return _bind_unix(text.removeprefix("unix:"))
-        host, _, port = text.rpartition(":")
-        return _bind_tcp(host.strip("[]"), int(port))
-    except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(f"cannot listen on {text!r}: {error}") from None
+    first, *others = bind_all([text])
+    for other in others:
+        other.close()
+    return first
 
 
-def bind_shared(text: str, count: int) -> list[socket.socket]:
-    """Bind ``count`` sockets to one address. The kernel shares out connections among them, by a hash of addresses and
-    ports (SO_REUSEPORT, socket(7)). Unix sockets cannot do that: there it is one socket, ``count`` times.
+def bind_shared(texts: Sequence[str], count: int, access: Access | None = None) -> list[list[socket.socket]]:
+    """Bind so many sockets to each address, among which the kernel shares out connections (SO_REUSEPORT), by a hash of
+    addresses and ports. A Unix socket knows no such thing, nor does a socket that was inherited, nor a system without
+    it: there it is one socket, so many times.
 
     Raises:
         ConfigError: the operator's fault; there is no such address, or it is taken, even if only by a socket that
             would share it.
     """
-    first = bind(text)
-    if first.family == socket.AF_UNIX:
-        return [first, *(first.dup() for _ in range(count - 1))]
-    # It was bound without sharing, which shows that the address is free; now the sockets that share it.
-    name = first.getsockname()
-    first.close()
-    try:
-        return [_bind_tcp(name[0], name[1], shared=True) for _ in range(count)]
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {text!r}: {error}") from None
+    return [_shared(listener, count) for listener in bind_all(texts, access)]
 
 
 def bind_status(text: str) -> socket.socket:
-    """Bind the operator's listener, as :func:`bind` does. A port alone is one of 127.0.0.1.
+    """Bind the operator's listener, as :func:`bind`.
 
     Metrics are not for the public, so an address that is not the loopback's is warned of.
 
     Raises:
         ConfigError: the operator's fault; there is no such address, or it is taken.
     """
-    listener = bind(f"127.0.0.1:{text}" if text.isdecimal() else text)
+    listener = bind(text)
     name = listener.getsockname()
     if isinstance(name, tuple) and not ip_address(name[0]).is_loopback:
         logger.warning("metrics and health are open to whoever reaches %s: is that a network of yours alone?", text)
     return listener
 
 
-def _bind_tcp(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def passed_sockets(environment: MutableMapping[str, str], pid: int) -> list[str]:
+    """The sockets that systemd has passed to this process, as ``fd://3`` and so on; none where it is not meant. What
+    says so is taken out of the environment: a child is not meant either."""
+    said = {name: environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    if said["LISTEN_PID"] != str(pid) or not said["LISTEN_FDS"].isdecimal():
+        return []
+    return [f"fd://{FIRST_PASSED + number}" for number in range(int(said["LISTEN_FDS"]))]
+
+
+def address(scheme: str, listener: socket.socket) -> str:
+    """Where a socket listens, as a URL."""
+    name = listener.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{os.fsdecode(name)}"
+    return f"{scheme}://[{name[0]}]:{name[1]}" if ":" in name[0] else f"{scheme}://{name[0]}:{name[1]}"
+
+
+def _bind_into(text: str, access: Access, bound: list[socket.socket]) -> list[socket.socket]:
+    new = _bind(text, access, bound)
+    bound += new
+    return new
+
+
+def _bind(text: str, access: Access, bound: Sequence[socket.socket]) -> list[socket.socket]:
+    try:
+        if text.startswith("unix:"):
+            return [_bind_unix(text.removeprefix("unix:"), access)]
+        if text.startswith("fd://"):
+            return [_inherited(_number(text.removeprefix("fd://"), "fd://3"))]
+        host, _, port = f"{LOOPBACK}:{text}".rpartition(":") if text.isdecimal() else text.rpartition(":")
+        return _bind_host(host.strip("[]"), _number(port, "host:port"), bound)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {text!r}: {_reason(error)}") from None
+    except (ValueError, OverflowError, LookupError) as error:
+        why = error.args[0] if isinstance(error, LookupError) else f"{error}"
+        raise ConfigError(f"cannot listen on {text!r}: {why}") from None
+
+
+def _number(text: str, form: str) -> int:
+    if not (text.isdecimal() and text.isascii()):
+        raise ValueError(f"write it as {form}")
+    return int(text)
+
+
+def _reason(error: OSError) -> str:
+    reason = f"{error.strerror or error}"
+    return f"{reason} (errno {error.errno})"
+
+
+def _bind_host(host: str, port: int, bound: Sequence[socket.socket]) -> list[socket.socket]:
+    """Bind to all addresses of a host. One that this machine does not have is left out, if there is another."""
+    missing: OSError | None = None
+    with _closed_on_error() as kept:
+        for number in _addresses(host, port):
+            try:
+                drawn = kept[0].getsockname()[1] if kept and not port else port
+                kept.append(_bind_tcp(number, drawn, only6=_has_ipv4([*bound, *kept], drawn)))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error
+        if not kept and missing is not None:
+            raise missing
+        return kept
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """A host's addresses, those of IPv4 first."""
+    with suppress(ValueError):
+        return [str(ip_address(host))]
+    if not host:
+        return ["0.0.0.0"]
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = dict.fromkeys(str(info[4][0]) for info in infos if info[0] in (socket.AF_INET, socket.AF_INET6))
+    if host == "localhost":
+        found = dict.fromkeys([LOOPBACK, "::1", *found])
+    return sorted(found, key=lambda number: ":" in number)
+
+
+def _has_ipv4(bound: Sequence[socket.socket], port: int) -> bool:
+    return any(other.family == socket.AF_INET and other.getsockname()[1] == port for other in bound)
+
+
+def _bind_tcp(host: str, port: int, *, only6: bool = False, shared: bool = False) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if only6 and listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))
     except BaseException:
         listener.close()
@@ -79,25 +191,101 @@ def _bind_tcp(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def _bind_unix(path: str) -> socket.socket:
-    """Bind a Unix socket. A socket that a dead server has left there is removed first."""
-    # To connect is the only way to see whether a server is alive behind it: a bound socket stays when its process dies.
-    listener = socket.socket(socket.AF_UNIX)
-    with suppress(OSError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            try:
-                listener.connect(path)
-            except ConnectionRefusedError:
-                os.unlink(path)
-            listener.close()
-            listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+def _shared(first: socket.socket, count: int) -> list[socket.socket]:
+    """So many of a socket that was bound without sharing, which has shown that the address is free."""
+    if first.family == socket.AF_UNIX or getattr(first, "inherited", False) or not SHARES_PORTS:
+        return [first, *(first.dup() for _ in range(count - 1))]
+    name = first.getsockname()
+    only6 = first.family == socket.AF_INET6 and bool(first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    first.close()
+    try:
+        with _closed_on_error() as bound:
+            for _ in range(count):
+                bound.append(_bind_tcp(name[0], name[1], only6=only6, shared=True))
+            return bound
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {name[0]}:{name[1]}: {_reason(error)}") from None
+
+
+def _bind_unix(path: str, access: Access) -> socket.socket:
+    """Bind a Unix socket; one that a dead server has left there is taken away.
+
+    Until its mode and group are what they are to be, nobody may connect.
+    """
+    group = None if access.group is None else _group(access.group)
+    _clear(path)
+    listener = NamedSocket(socket.AF_UNIX)
+    restricted = access.mode is not None or group is not None
+    umask = os.umask(0o777) if restricted else None
+    try:
+        listener.bind_name(path)
+        if group is not None:
+            os.chown(path, -1, group)
+        if umask is not None:
+            os.chmod(path, 0o777 & ~umask if access.mode is None else access.mode)
+    except BaseException:
+        listener.take_name_away()
+        listener.close()
+        raise
+    finally:
+        if umask is not None:
+            os.umask(umask)
     return listener
 
 
-def address(scheme: str, listener: socket.socket) -> str:
-    """Return where a socket listens, as a URL."""
-    name = listener.getsockname()
-    if not isinstance(name, tuple):
-        return f"unix:{name}"
-    return f"{scheme}://[{name[0]}]:{name[1]}" if ":" in name[0] else f"{scheme}://{name[0]}:{name[1]}"
+def _clear(path: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)
+                except OSError:
+                    pass  # it is somebody's: binding says so
+
+
+def _group(name: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise LookupError(f"there is no group {name!r}") from None
+
+
+class _Inherited(socket.socket):
+    """A socket that another process has bound: its name is not ours to take away."""
+
+    inherited = True
+
+
+def _inherited(number: int) -> socket.socket:
+    listener = _Inherited(fileno=number)
+    try:
+        listener.set_inheritable(False)
+        if listener.type != socket.SOCK_STREAM or listener.family not in _FAMILIES:
+            raise ValueError("it is no stream socket of TCP or Unix")
+        if not listener.getsockname():
+            raise ValueError("it is bound to nothing")
+    except BaseException:
+        listener.detach()
+        raise
+    return listener
+
+
+@contextmanager
+def _closed_on_error() -> Iterator[list[socket.socket]]:
+    """A list of sockets, which are closed if the block fails."""
+    bound: list[socket.socket] = []
+    try:
+        yield bound
+    except BaseException:
+        for listener in bound:
+            close_listener(listener)
+        raise
+
+
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+_NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""What binding to an address says that this machine does not have, and of a family that it does not know."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import trio
 
-from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, STOP, Control
+from .control import ACCEPT, BEAT, LEAVING, METRICS, NOW, READY, RELEASE, STOP, Control
 from .places import Place
 
 __all__ = ["CONTROL_OPTION", "Child", "starter"]
@@ -34,6 +35,7 @@ class Child:
         self.ended = trio.Event()
         self._process = process
         self._control = control
+        self.unanswered = 0
         self._asked = 0
         self._told: dict[int, tuple[trio.Event, list[bytes]]] = {}
 
@@ -61,6 +63,8 @@ class Child:
                 self.decided.set()
             elif message.what == LEAVING:
                 self.left.set()
+            elif message.what == BEAT:
+                self.unanswered = 0
             elif message.what == METRICS and message.place in self._told:
                 told, text = self._told[message.place]
                 text.append(message.text)
@@ -73,8 +77,15 @@ class Child:
     def release(self, place: Place) -> None:
         self._control.say(RELEASE, place=place.number)
 
+    def beat(self) -> None:
+        self.unanswered += 1
+        self._control.say(BEAT)
+
     def stop(self) -> None:
         self._control.say(STOP)
+        if not self.decided.is_set():  # it imports the app, and hears nothing else
+            with suppress(OSError):
+                self._process.terminate()
 
     def now(self) -> None:
         self._control.say(NOW)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-__all__ = ["ACCEPT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
+__all__ = ["ACCEPT", "BEAT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
 
 ACCEPT: Final = b"accept"
 """Accept on these sockets too, which are those of a place."""
@@ -22,7 +22,9 @@ RELEASE: Final = b"release"
 STOP: Final = b"stop"
 """Shut down gracefully, and end."""
 NOW: Final = b"now"
-"""End at once, where a graceful shutdown has begun."""
+"""End at once, once draining."""
+BEAT: Final = b"beat"
+"""Down: are you there? Up: yes. A worker whose event loop does not turn does not answer."""
 METRICS: Final = b"metrics"
 """Down it asks for metrics, up it brings them. In the place of a place stands the number of the question."""
 READY: Final = b"ready"

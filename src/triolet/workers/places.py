@@ -17,10 +17,9 @@ class WorkerProcess(Protocol):
     """The contract of a worker's process, as its supervisor sees it.
 
     Attributes:
-        pid: the number of the process.
-        number: distinguishes the workers that live now. One that has ended leaves its number to another.
-        ready: whether its app has started.
-        code: the exit code, once the process has ended.
+        pid: the process.
+        number: which of the workers that live now; one that has ended leaves its number to another.
+        unanswered: how many beats in a row it has not answered.
         decided: set when it is ready, or has ended before it was.
         left: set when it takes no new clients any more: it shuts down by itself, or has ended.
         ended: set when the process is gone.
@@ -30,6 +29,7 @@ class WorkerProcess(Protocol):
     number: int
     ready: bool
     code: int
+    unanswered: int
     decided: trio.Event
     left: trio.Event
     ended: trio.Event
@@ -39,6 +39,9 @@ class WorkerProcess(Protocol):
 
     def release(self, place: Place) -> None:
         """Have it accept on a place's sockets no longer."""
+
+    def beat(self) -> None:
+        """Ask whether it is there. Each one that it does not answer is counted, and an answer forgives all."""
 
     def stop(self) -> None:
         """Have it shut down gracefully, and end."""
@@ -54,16 +57,10 @@ class WorkerProcess(Protocol):
 
 
 class Place:
-    """The place of a worker. Its listening sockets, one for each address, stay the same when the worker is replaced.
+    """Where a worker stands: its listening sockets, one for each address, the same for each one that comes here.
 
     Attributes:
-        number: the number of the place, from 0 on.
-        listeners: the sockets.
-        worker: the worker that stands here; None while there is none.
-        stand_in: the worker of another place that serves the sockets meanwhile.
-        since: Trio's time when the worker came.
-        attempts: how often a worker was started here since the last one that held.
-        filling: the attempt to put a worker here; None if none is made.
+        stand_in: a neighbour that serves the queues as well, while there is no worker here or it is ``silent``.
     """
 
     def __init__(self, number: int, listeners: Sequence[socket.socket]) -> None:
@@ -71,6 +68,7 @@ class Place:
         self.listeners = listeners
         self.worker: WorkerProcess | None = None
         self.stand_in: WorkerProcess | None = None
+        self.silent = False
         self.since = 0.0
         self.attempts = 0
         self.filling: trio.CancelScope | None = None
@@ -94,8 +92,8 @@ class Places:
 
     @property
     def serving(self) -> int:
-        """Number of places that have a worker."""
-        return sum(place.worker is not None for place in self._places)
+        """How many have a worker that answers."""
+        return sum(place.worker is not None and not place.silent for place in self._places)
 
     def stop_filling(self) -> None:
         """Give up every attempt to put a worker where one is missing."""
@@ -118,13 +116,13 @@ class Places:
         if place.filling is not None:
             place.filling.cancel()
         old, place.worker, place.since = place.worker, worker, trio.current_time()
-        # The new one accepts before the old one is released: no moment without an acceptor.
+        place.silent = False
         worker.accept(place)
         for other in filter(None, (old, place.stand_in)):
             other.release(place)
         place.stand_in = None
         for other_place in self._places:
-            if other_place.worker is None and other_place.stand_in is None:
+            if (other_place.worker is None or other_place.silent) and other_place.stand_in is None:
                 other_place.stand_in = worker
                 worker.accept(other_place)
         return old
@@ -137,16 +135,44 @@ class Places:
         """
         left = next((place for place in self._places if place.worker is worker), None)
         if left is not None:
-            left.worker = None
-        for place in self._places:
-            if place is left or place.stand_in is worker:
-                worker.release(place)
-                place.stand_in = self._neighbour(place)
-                if place.stand_in is not None:
-                    place.stand_in.accept(place)
+            left.worker, left.silent = None, False
+            worker.release(left)
+        self._stand_in(worker, left)
         return left
+
+    def silence(self, worker: WorkerProcess) -> bool:
+        """A worker does not answer: a neighbour serves its queues too. Returns whether that is news."""
+        place = next((place for place in self._places if place.worker is worker and not place.silent), None)
+        if place is None:
+            return False
+        place.silent = True
+        self._stand_in(worker, place)
+        return True
+
+    def answered(self, worker: WorkerProcess) -> bool:
+        """A worker that was silent answers again. Returns whether that is news."""
+        place = next((place for place in self._places if place.worker is worker and place.silent), None)
+        if place is None:
+            return False
+        if place.stand_in is not None:
+            place.stand_in.release(place)
+        place.silent, place.stand_in = False, None
+        return True
+
+    def _stand_in(self, worker: WorkerProcess, left: Place | None) -> None:
+        """Have neighbours serve the queues that a worker served, its own and those where it stood in."""
+        for place in self._places:
+            if place.stand_in is worker:
+                worker.release(place)
+                place.stand_in = None
+            elif place is not left:
+                continue
+            neighbour = self._neighbour(place)
+            if place.stand_in is None and neighbour is not None:
+                place.stand_in = neighbour
+                neighbour.accept(place)
 
     def _neighbour(self, place: Place) -> WorkerProcess | None:
         """Return the worker of the next place that has one, after the last place from the first on."""
         after = [*self._places[place.number + 1 :], *self._places[: place.number]]
-        return next((other.worker for other in after if other.worker is not None), None)
+        return next((other.worker for other in after if other.worker is not None and not other.silent), None)

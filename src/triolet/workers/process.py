@@ -13,10 +13,15 @@ from typing import Any
 import trio
 
 from ..errors import ConfigError, first_of
+from ..server.listeners import take_name_away
 from ..server.settings import Settings
 from ..server.worker import Worker
 from .addresses import address
-from .control import ACCEPT, LEAVING, METRICS, NOW, READY, RELEASE, Control
+from .control import ACCEPT, BEAT, LEAVING, METRICS, NOW, READY, RELEASE, Control
+from .last_resort import LastResort
+from .logs import speak_again
+from .signals import Signals
+from .systemd import Notifier
 
 __all__ = ["serve_alone", "serve_supervised"]
 
@@ -29,15 +34,18 @@ are looked at in one go."""
 
 
 async def serve_alone(
-    app: Any, settings: Settings, listeners: list[socket.socket], status: Sequence[socket.socket]
+    app: Any,
+    settings: Settings,
+    listeners: list[socket.socket],
+    status: Sequence[socket.socket],
+    signals: Signals,
+    last_resort: LastResort,
+    notifier: Notifier,
 ) -> bool:
-    """Serve until SIGTERM or SIGINT, and return whether the app failed.
+    """Serve until a signal comes. Returns whether the app failed.
 
-    Args:
-        app: the ASGI app.
-        settings: how to serve it.
-        listeners: the sockets for clients.
-        status: the sockets for operators.
+    Bounds: ``settings.grace`` seconds after the signal, and a moment more, the process is gone whatever the app does;
+    after a second signal it is gone at once.
 
     Raises:
         ConfigError: the app's fault; it did not start.
@@ -45,28 +53,34 @@ async def serve_alone(
     Cancellation: as Worker.run.
     """
     worker = Worker(app, settings)
+    last_resort.clean_up = partial(_take_names_away, listeners)
 
     async def announce() -> None:
         await worker.started.wait()
+        speak_again()
         calm_collector()
         for listener in status:
             logger.info("metrics and health on %s", address("http", listener))
         for listener in listeners:
             logger.info("serving on %s", address(settings.scheme, listener))
+        notifier.ready()
+        await worker.draining.wait()
+        notifier.stopping()
+        last_resort.ordered(1)
 
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    async def stop() -> None:
+        if await anext(signals) == signal.SIGHUP:
+            logger.warning("SIGHUP: one process alone cannot be replaced, and ends; --workers 1 can")
 
-        async def stop() -> None:
-            await anext(signals)
-
-        await _beside(partial(worker.run, listeners, stop, status=status), announce)
+    await _beside(partial(worker.run, listeners, stop, status=status), announce, notifier.keep_alive)
     logger.info("ended")
     return worker.failed
 
 
-async def serve_supervised(app: Any, settings: Settings, control: Control) -> bool:
-    """Serve where and as long as a supervisor says, and return whether the app failed. If the supervisor is gone, shut
-    down gracefully.
+async def serve_supervised(
+    app: Any, settings: Settings, control: Control, signals: Signals, last_resort: LastResort
+) -> bool:
+    """Serve where and as long as a supervisor says; where that is gone, drain and end. Returns whether the app failed.
 
     SIGTERM and SIGINT mean the same as the supervisor's orders: a signal to a whole group of processes is meant once.
 
@@ -80,11 +94,15 @@ async def serve_supervised(app: Any, settings: Settings, control: Control) -> bo
 
     Cancellation: as Worker.run.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # that is for the supervisor
-    supervised = _Supervised(Worker(app, settings), control)
+    supervised = _Supervised(Worker(app, settings), control, signals, last_resort.ordered)
     children = (supervised.obey, supervised.obey_signals, supervised.say_ready, supervised.say_leaving)
     await _beside(partial(supervised.worker.run, [], supervised.told_to_stop), *children)
     return supervised.worker.failed
+
+
+def _take_names_away(listeners: Sequence[socket.socket]) -> None:
+    for listener in listeners:
+        take_name_away(listener)
 
 
 async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Awaitable[None]]) -> None:
@@ -103,9 +121,11 @@ async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Aw
 class _Supervised:
     """A worker that obeys the orders of its supervisor."""
 
-    def __init__(self, worker: Worker, control: Control) -> None:
+    def __init__(self, worker: Worker, control: Control, signals: Signals, bound: Callable[[int], None]) -> None:
         self.worker = worker
         self._control = control
+        self._signals = signals
+        self._bound = bound
         self._places: dict[int, list[socket.socket]] = {}
         self._stop = trio.Event()
         self._now = trio.Event()
@@ -116,19 +136,20 @@ class _Supervised:
 
     async def say_ready(self) -> None:
         await self.worker.started.wait()
+        speak_again()
         calm_collector()
         self._control.say(READY)
 
     async def say_leaving(self) -> None:
         await self.worker.draining.wait()
         self._control.say(LEAVING)
+        self._bound(1)
 
     async def obey_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            await anext(signals)
-            self._stop.set()
-            await anext(signals)
-            self._now.set()
+        await anext(self._signals)
+        self._stop.set()
+        await anext(self._signals)
+        self._now.set()
 
     async def obey(self) -> None:
         """Do what the supervisor says. If the supervisor is gone that is an order to stop, because this worker would
@@ -143,7 +164,10 @@ class _Supervised:
                     self.worker.release(listener)
             elif order.what == METRICS:
                 await self._tell_metrics(order.place)
+            elif order.what == BEAT:
+                self._control.say(BEAT)
             else:
+                self._bound(2 if order.what == NOW else 1)
                 (self._now if order.what == NOW else self._stop).set()
         self._stop.set()
 

@@ -15,6 +15,7 @@ import trio
 
 from .merge_metrics import merge
 from .places import Place, Places, WorkerProcess
+from .systemd import Notifier
 
 __all__ = ["Supervisor"]
 
@@ -28,7 +29,15 @@ PAUSES = (0, 1, 2, 4, 8, 16, 32)
 """Seconds before a place's worker is started again, while none there holds for ``STEADY_SECONDS``. After that many
 attempts the supervisor gives up."""
 MARGIN_SECONDS = 5
-"""Seconds after the grace until workers that are still there are killed: they keep to the grace by themselves."""
+"""After the grace, until workers that are still there are killed: they keep to the grace by themselves."""
+NOW_SECONDS = 3
+"""From a second signal until workers that are still there are killed: they end themselves in one."""
+BEAT_SECONDS = 1
+"""Between two beats to each worker that serves."""
+SILENT_BEATS = 3
+"""So many not answered: the worker does not serve, and a neighbour serves its queues too."""
+DEAD_BEATS = 15
+"""So many: it is killed, and replaced. An event loop that an app has held up for so long serves nobody."""
 METRICS_SECONDS = 2
 """Seconds that a worker may take to send its metrics."""
 
@@ -40,12 +49,18 @@ class Supervisor:
         places: the places. Their listening sockets are closed at its end.
         start: starts a worker's process, which is given a number.
         grace: seconds that workers have to end.
-
-    Attributes:
-        restarts: how often a worker was started again at a place where one had ended.
+        notifier: is told when they serve, are replaced, and end.
     """
 
-    def __init__(self, places: Sequence[Place], start: Callable[[int], Awaitable[WorkerProcess]], grace: float) -> None:
+    def __init__(
+        self,
+        places: Sequence[Place],
+        start: Callable[[int], Awaitable[WorkerProcess]],
+        grace: float,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._notifier = notifier or Notifier()
+        self._patience = trio.CancelScope()
         self._places = Places(places)
         self._start_process = start
         self._grace = grace
@@ -72,6 +87,7 @@ class Supervisor:
                 self._nursery = nursery
                 nursery.start_soon(self._obey, signals)
                 nursery.start_soon(self._begin)
+                nursery.start_soon(self._watch)
                 await self._ending.wait()
                 await self._end()
                 nursery.cancel_scope.cancel()
@@ -119,6 +135,7 @@ class Supervisor:
             elif not self._ending.is_set():
                 self._ending.set()
             else:
+                self._patience.deadline = min(self._patience.deadline, trio.current_time() + NOW_SECONDS)
                 for worker in list(self._workers):
                     worker.now()
 
@@ -130,6 +147,7 @@ class Supervisor:
             return
         self._stand(workers)
         logger.info("%d workers serve", len(workers))
+        self._notifier.ready()
 
     async def _replace_all(self) -> None:
         """Put new workers at all places; the old ones then drain. If a new one cannot start, the old ones stay."""
@@ -137,12 +155,15 @@ class Supervisor:
             logger.error("SIGHUP: not now, workers are being started or ended already")
             return
         logger.info("SIGHUP: starting %d new workers", len(self._places))
+        self._notifier.reloading()
         workers = await self._start_all()
         if workers is not None:
             self._stand(workers)
             logger.info("%d new workers serve, the old ones drain", len(workers))
         elif not self._ending.is_set():
             logger.error("SIGHUP: the new workers could not start, and the OLD ones serve on")
+        if not self._ending.is_set():
+            self._notifier.ready()
 
     def _give_up(self, why: str) -> None:
         if not self._ending.is_set():
@@ -151,14 +172,17 @@ class Supervisor:
             self._ending.set()
 
     async def _end(self) -> None:
-        """Have all workers shut down gracefully, and see to it that they are gone in time."""
+        """Have all workers drain, and see to it that they are gone in time."""
+        self._notifier.stopping()
         if self._changing is not None:
             self._changing.cancel()
         self._places.stop_filling()
         self._places.close()  # so that each worker is the last to hold its own, and can empty the queue
         for worker in list(self._workers):
             worker.stop()
-        with trio.move_on_after(self._grace + MARGIN_SECONDS):
+        patience = trio.current_time() + self._grace + MARGIN_SECONDS
+        self._patience.deadline = min(self._patience.deadline, patience)
+        with self._patience:
             await self._all_ended()
         for worker in list(self._workers):
             logger.error("worker %d (process %d) outstayed its grace, and is killed", worker.number, worker.pid)
@@ -173,6 +197,25 @@ class Supervisor:
             await trio.lowlevel.checkpoint()  # so that it is taken off the list
 
     # --- workers
+
+    async def _watch(self) -> None:
+        """Notice workers that are there and do not answer: stopped by somebody, or held up by their app."""
+        while True:
+            await trio.sleep(BEAT_SECONDS)
+            for worker in list(self._workers):
+                if worker.ready and not worker.ended.is_set():
+                    self._mind(worker)
+                    worker.beat()
+
+    def _mind(self, worker: WorkerProcess) -> None:
+        who = f"worker {worker.number} (process {worker.pid})"
+        if worker.unanswered >= DEAD_BEATS:
+            logger.error("%s has not answered for %d s, and is killed", who, DEAD_BEATS * BEAT_SECONDS)
+            worker.kill()
+        elif worker.unanswered >= SILENT_BEATS and self._places.silence(worker):
+            logger.error("%s does not answer, and another serves its queue", who)
+        elif not worker.unanswered and self._places.answered(worker):
+            logger.info("%s answers again", who)
 
     async def _start_all(self) -> list[WorkerProcess] | None:
         """Return a worker for each place, all of them ready; None if one cannot start, and then all are stopped."""
@@ -235,7 +278,7 @@ class Supervisor:
         logger.info("worker %d (process %d) has ended with %d", worker.number, worker.pid, worker.code)
         self._workers.remove(worker)
         self._numbers.discard(worker.number)
-        if self._ending.is_set() and worker.code:
+        if self._ending.is_set() and worker.code and worker.ready:
             self._failed = True
 
     def _stand(self, workers: Sequence[WorkerProcess]) -> None:

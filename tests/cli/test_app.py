@@ -12,6 +12,7 @@ from quart_trio import QuartTrio
 
 from triolet import ConfigError, Limits, Triolet
 from triolet.cli import add_arguments, load_app, main, settings_for
+from triolet.cli.app import AppError
 
 
 @pytest.fixture
@@ -53,8 +54,11 @@ def test_an_app_that_is_not_there_is_named_in_the_error(folder: str, name: str, 
 
 
 def test_a_library_that_an_app_misses_is_not_called_a_missing_app(folder: str) -> None:
-    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+    with pytest.raises(AppError) as raised:
         load_app("halfway:app", folder)
+    assert raised.value.traceback.count("Traceback") == 1
+    assert "import no_such_library" in raised.value.traceback.splitlines()[2]
+    assert raised.value.traceback.endswith("No module named 'no_such_library'\n")
 
 
 def test_the_limits_are_those_of_the_apps_triolet() -> None:

@@ -1,0 +1,214 @@
+"""``triolet serve``: from what was asked for to a process that serves, or to a supervisor of several."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import trio
+
+from ..errors import ConfigError
+from ..server.acceptor import raise_descriptor_limit
+from ..server.forwarded import Forwarded
+from ..server.listeners import close_listener
+from ..server.settings import Settings
+from ..server.status import serve_status_on
+from ..workers.addresses import Access, address, bind_all, bind_shared, bind_status, passed_sockets
+from ..workers.child import starter
+from ..workers.control import Control
+from ..workers.last_resort import LastResort
+from ..workers.logs import configure, speak_again
+from ..workers.places import Place
+from ..workers.process import serve_alone, serve_supervised
+from ..workers.signals import Signals
+from ..workers.supervisor import Supervisor
+from ..workers.systemd import Notifier
+from .app import load_app
+from .options import BIND
+from .reload import serve_reloading
+
+__all__ = ["serve", "settings_for"]
+
+logger = logging.getLogger("triolet.server")
+
+PASSWORD_VARIABLE = "TRIOLET_KEYFILE_PASSWORD"
+
+
+def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signals) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code.
+
+    Args:
+        options: what :func:`add_arguments` has declared.
+        arguments: the same as they were written, for the workers' processes.
+        signals: taken over already.
+    """
+    several = options.workers is not None
+    configure(options.log_level, form=options.log_format, processes=several)
+    if options.control is not None:
+        return _serve_supervised(options, signals)
+    addresses = _addresses(options)
+    if options.reload:
+        return serve_reloading(options, arguments, addresses, signals)
+    notifier = Notifier.of(os.environ, os.getpid())
+    if several:
+        return trio.run(_supervise, options, arguments, addresses, signals, notifier)
+    last_resort = _last_resort(options, signals)
+    app, settings = _app_and_settings(options, signals)
+    listeners = bind_all(addresses, _access(options))
+    try:
+        status = [] if options.metrics is None else [bind_status(options.metrics)]
+        return int(trio.run(serve_alone, app, settings, listeners, status, signals, last_resort, notifier))
+    finally:
+        for listener in listeners:
+            close_listener(listener)
+
+
+def _addresses(options: argparse.Namespace) -> list[str]:
+    """Where to listen: as it is said, or on what systemd has passed."""
+    passed = passed_sockets(os.environ, os.getpid())
+    if options.bind and set(passed) - set(options.bind):
+        logger.warning("systemd has passed %d sockets, and --bind says otherwise: leave it out", len(passed))
+    return options.bind or passed or [BIND]
+
+
+def _app_and_settings(options: argparse.Namespace, signals: Signals) -> tuple[Any, Settings]:
+    check_options(options)
+    with signals.ending_at_once():
+        app = load_app(options.app, options.app_dir)
+    speak_again()
+    settings = settings_for(app, options)
+    raise_descriptor_limit()
+    return app, settings
+
+
+def _serve_supervised(options: argparse.Namespace, signals: Signals) -> int:
+    os.set_inheritable(options.control, False)  # the line is this process's, not that of what the app starts
+    signals.ignore(signal.SIGHUP)  # that is for the supervisor
+    control = Control(socket.socket(fileno=options.control))
+    last_resort = _last_resort(options, signals)
+    app, settings = _app_and_settings(options, signals)
+    return int(trio.run(serve_supervised, app, settings, control, signals, last_resort))
+
+
+def _last_resort(options: argparse.Namespace, signals: Signals) -> LastResort:
+    """What bounds the time from the first signal on, also while the app is imported."""
+    last_resort = LastResort(options.grace)
+    signals.on_signal = last_resort.ordered
+    return last_resort
+
+
+def _access(options: argparse.Namespace) -> Access:
+    return Access(options.uds_mode, options.uds_group)
+
+
+async def _supervise(
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+    addresses: Sequence[str],
+    signals: Signals,
+    notifier: Notifier,
+) -> int:
+    """Serve with several workers. Returns the exit code."""
+    check_options(options)
+    status = [] if options.metrics is None else [bind_status(options.metrics)]
+    shared = bind_shared(addresses, options.workers, _access(options))
+    places = [Place(number, listeners) for number, listeners in enumerate(zip(*shared, strict=True))]
+    scheme = "http" if options.certfile is None else "https"
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(places, starter(arguments, nursery), options.grace, notifier)
+        nursery.start_soon(notifier.keep_alive)
+        for listener in status:
+            logger.info("metrics and health on %s", address("http", listener))
+            nursery.start_soon(serve_status_on, listener, supervisor)
+        for listener in places[0].listeners:
+            logger.info("%d workers for %s", options.workers, address(scheme, listener))
+        code = await supervisor.run(signals)
+        nursery.cancel_scope.cancel()
+    for listener in status:
+        close_listener(listener)
+    return code
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Say what does not go together, before anything is begun.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+    if (options.certfile is None) != (options.keyfile is None):
+        raise ConfigError("TLS needs both --certfile and --keyfile")
+    if options.http2 and options.certfile is None:
+        raise ConfigError("--http2 needs TLS: give --certfile and --keyfile")
+    if options.reload and options.workers is not None:
+        raise ConfigError("--reload is for one process: leave --workers out")
+    if options.root_path and not options.root_path.startswith("/"):
+        raise ConfigError(f"--root-path begins with a slash: /{options.root_path}")
+
+
+def settings_for(app: Any, options: argparse.Namespace) -> Settings:
+    """The worker's settings. The limits are the app's own, of its Triolet.
+
+    Raises:
+        ConfigError: options that do not go together, or a certificate that cannot be loaded.
+    """
+    service = getattr(app, "extensions", {}).get("triolet")
+    check_options(options)
+    if service is not None and service.in_memory and (options.workers or 1) > 1:
+        raise ConfigError(
+            f'log="memory:" is known to one process only, and --workers {options.workers} would be as many logs: use '
+            'log="sqlite:///events.db", or log="redis://localhost/0"'
+        )
+    settings = Settings(
+        grace=options.grace,
+        tls=_tls(options),
+        http2=options.http2,
+        root_path=options.root_path.rstrip("/"),
+        forwarded=options.forwarded_allow_ips or Forwarded(),
+        only_forwarded=options.forwarded_allow_ips is not None,
+        proxy_protocol=options.proxy_protocol,
+        access_log=options.access_log,
+    )
+    return settings if service is None else replace(settings, limits=service.limits)
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.certfile is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["h2", "http/1.1"] if options.http2 else ["http/1.1"])
+    try:
+        context.load_cert_chain(options.certfile, options.keyfile, lambda: _password(options))
+    except (OSError, ssl.SSLError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        why = "no certificate and key in PEM that go together, or a wrong password"
+        why = (error.reason or why) if isinstance(error, ssl.SSLError) else str(error)
+        raise ConfigError(f"cannot use the certificate {options.certfile!r} and its key: {why}") from None
+    return context
+
+
+def _password(options: argparse.Namespace) -> str:
+    """Of an encrypted key. It is asked for nowhere else: OpenSSL itself would ask the terminal."""
+    file = options.keyfile_password_file
+    if file is None:
+        password = os.environ.get(PASSWORD_VARIABLE, "")
+    else:
+        try:
+            with open(file, encoding="utf-8") as lines:
+                password = lines.readline().rstrip("\r\n")
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"cannot read the key's password from {file!r}: {error}") from None
+    if not password:
+        raise ConfigError(
+            f"the key {options.keyfile!r} is encrypted: give --keyfile-password-file or {PASSWORD_VARIABLE}"
+        )
+    return password

@@ -1,0 +1,158 @@
+"""Who the client is, where a proxy stands between: what is believed, and of whom.
+
+A header can be sent by anybody. So nothing is believed that does not come from a listed peer, and by default none is
+listed. What is believed is put into the request's scope before anything reads it: one function does it for the requests
+that are served straight on their sockets and for those that go through Hypercorn, so the view, ``url_for``, the access
+log and the check of the ``Origin`` all see the same client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Final, TypeAlias
+
+from ..errors import ConfigError
+
+__all__ = ["Forwarded", "forwarding", "rooted"]
+
+Scope: TypeAlias = "MutableMapping[str, Any]"
+Address: TypeAlias = "IPv4Address | IPv6Address"
+Network: TypeAlias = "IPv4Network | IPv6Network"
+App: TypeAlias = "Callable[..., Awaitable[Any]]"
+
+MOST_HOPS: Final = 32
+"""Of ``X-Forwarded-For``: who lists more is not gone through further."""
+
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~%\-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+_PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_FOR_WEBSOCKET: Final = {"http": "ws", "https": "wss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """The peers that are believed.
+
+    Attributes:
+        networks: their addresses.
+        unix: whether those are that come by a Unix socket.
+    """
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Forwarded:
+        """Read a list of addresses, networks, ``unix`` and ``*``.
+
+        Raises:
+            ConfigError: something in it is none of these.
+        """
+        networks: list[Network] = []
+        unix = False
+        for part in filter(None, map(str.strip, text.split(","))):
+            if part == "*":
+                networks += [ip_network("0.0.0.0/0"), ip_network("::/0")]
+            unix = unix or part in ("unix", "*")
+            if part in ("unix", "*"):
+                continue
+            try:
+                networks.append(ip_network(part, strict=False))
+            except ValueError:
+                raise ConfigError(f"{part!r} is no address, no network, not unix and not *") from None
+        return cls(tuple(networks), unix)
+
+    def trusts(self, client: Sequence[Any] | None) -> bool:
+        """Whether a peer is believed: its address and port, or None for a Unix socket's."""
+        if client is None:
+            return self.unix
+        address = _address(str(client[0]))
+        return address is not None and self._lists(address)
+
+    def _lists(self, address: Address) -> bool:
+        return any(address in network for network in self.networks if network.version == address.version)
+
+    def apply(self, scope: Scope) -> None:
+        """Put into a request's scope what a believed peer says of it."""
+        if not self.trusts(scope.get("client")):
+            return
+        found = _lists_of(scope["headers"])
+        hops = self._client(scope, found.get(b"x-forwarded-for", []))
+        proto = _of_hop(found.get(b"x-forwarded-proto", []), hops)
+        scheme = _SCHEMES.get(proto.decode("latin-1").lower())
+        if scheme is not None:
+            scope["scheme"] = _FOR_WEBSOCKET[scheme] if scope["type"] == "websocket" else scheme
+        host = _of_hop(found.get(b"x-forwarded-host", []), hops)
+        if _HOST.fullmatch(host):
+            others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            scope["headers"] = [(b"host", host), *others]
+        prefix = _of_hop(found.get(b"x-forwarded-prefix", []), hops).decode("latin-1").rstrip("/")
+        if _PREFIX.fullmatch(prefix):
+            scope["root_path"] = prefix
+
+    def _client(self, scope: Scope, chain: list[bytes]) -> int:
+        """Find the client: the nearest address that is not a believed proxy's own. Returns how many hops away it is."""
+        hops = 0
+        for text in reversed(chain[-MOST_HOPS:]):
+            address = _address(text.decode("latin-1"))
+            if address is None:
+                break
+            hops += 1
+            scope["client"] = (str(address), 0)
+            if not self._lists(address):
+                break
+        return max(hops, 1)
+
+
+def forwarding(app: App, forwarded: Forwarded) -> App:
+    """An ASGI app before which the scope of each request is put right."""
+
+    async def put_right(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] in ("http", "websocket"):
+            forwarded.apply(scope)
+            rooted(scope)
+        await app(scope, receive, send)
+
+    return put_right
+
+
+def rooted(scope: Scope) -> None:
+    """Have a request's path begin with its ``root_path``, as ASGI wants it, also where a proxy has stripped that."""
+    root = scope.get("root_path") or ""
+    path = scope["path"]
+    if root and path != root and not path.startswith(f"{root}/"):
+        scope["path"] = root + path
+        if scope.get("raw_path") is not None:
+            scope["raw_path"] = root.encode() + scope["raw_path"]
+
+
+def _lists_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The elements of each ``X-Forwarded-`` header, over all its lines."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name.startswith(b"x-forwarded-"):
+            found.setdefault(name, []).extend(part.strip() for part in value.split(b","))
+    return found
+
+
+def _of_hop(values: list[bytes], hops: int) -> bytes:
+    """What was said of the client's own request, by the proxy that had it: each proxy appends, or overwrites all."""
+    return values[-min(hops, len(values))] if values else b""
+
+
+def _address(text: str) -> Address | None:
+    """An address, with or without a port; None for ``unknown`` and all else. An IPv4 one in IPv6 is IPv4."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,25 @@
+"""The console script ``triolet``: hears signals before anything large is imported.
+
+As the first process of a container (number 1) a process is not ended by a signal that it does not hear: one that came
+while Triolet itself is imported would be lost, and with it the order to end.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> int:
+    """Run the command."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    from triolet.cli import main as command
+
+    return command()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Nothing was begun, so there is nothing to end in order."""
+    sys.exit(0)

@@ -1,0 +1,79 @@
+"""The log of ``triolet serve``: a line is one that the server has begun."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.config
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.loggers import kept_as_they_were
+from triolet.workers import logs
+
+FORGED = "GET /c/x\n2026-11-28 20:00:00,000 INFO triolet.server FORGED\x1b[31m\r\u2028\x85"
+
+
+@pytest.fixture
+def stream(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """What is written. Everything that is set up for the process is put back."""
+    with kept_as_they_were():
+        yield lambda: capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("logger", ["app", "hypercorn.error", "triolet.server"])
+def test_a_message_is_one_line_whatever_logs_it(stream: Callable[[], str], form: str, logger: str) -> None:
+    logs.configure("info", form=form)
+    logging.getLogger(logger).error("Exception on request %s", FORGED)
+    (line,) = stream().split("\n")[:-1]
+    assert "\\nFORGED" not in line
+    assert "\\n2026-11-28" in line
+    assert not {"\x1b", "\r", "\u2028", "\x85"} & set(line)
+
+
+def test_a_tracebacks_lines_are_indented_and_its_message_cannot_begin_one(stream: Callable[[], str]) -> None:
+    logs.configure("info")
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        logging.getLogger("app").exception("it failed")
+    written = stream()
+    first, *others = written.split("\n")[:-1]
+    assert "ERROR app it failed" in first
+    assert others[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") for line in others)
+    assert "\x1b" not in written
+
+
+def test_json_is_an_object_a_line(stream: Callable[[], str]) -> None:
+    logs.configure("info", form="json")
+    logging.getLogger("app").info("one %s", "thing")
+    try:
+        raise ValueError("two")
+    except ValueError:
+        logging.getLogger("app").exception("it failed")
+    one, two = (json.loads(line) for line in stream().splitlines())
+    assert (one["level"], one["logger"], one["message"]) == ("info", "app", "one thing")
+    assert two["error"].splitlines()[-1] == "ValueError: two"
+
+
+@pytest.mark.parametrize("root", [None, {"level": "WARNING", "handlers": []}])
+def test_an_apps_own_configuration_does_not_silence_the_server(stream: Callable[[], str], root: object) -> None:
+    logs.configure("info")
+    logging.config.dictConfig({"version": 1} if root is None else {"version": 1, "root": root})
+    logs.speak_again()
+    logging.getLogger("triolet.server").info("serving")
+    logging.getLogger("triolet.supervisor").info("both")
+    assert len(stream().splitlines()) == 2
+
+
+def test_an_apps_own_handler_gets_ours_escaped(stream: Callable[[], str]) -> None:
+    logs.configure("info")
+    own = io.StringIO()
+    handler = logging.StreamHandler(own)
+    logging.getLogger("triolet").addHandler(handler)
+    logging.getLogger("triolet.server").error("%s", FORGED)
+    assert len(own.getvalue().splitlines()) == 1

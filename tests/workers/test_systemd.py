@@ -1,0 +1,34 @@
+"""What a service reads from systemd's environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from triolet.workers.addresses import passed_sockets
+from triolet.workers.systemd import Notifier
+
+
+def test_sockets_are_passed_to_the_process_that_is_meant() -> None:
+    environment = {"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "HOME": "/"}
+    assert passed_sockets(environment, 7) == ["fd://3", "fd://4"]
+    assert environment == {"HOME": "/"}, "a child is not meant"
+
+
+@pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": "8", "LISTEN_FDS": "1"}, {"LISTEN_PID": "7"}])
+def test_nothing_is_passed_to_others(environment: dict[str, str]) -> None:
+    assert passed_sockets(environment, 7) == []
+
+
+def test_a_watchdog_is_one_that_watches_this_process() -> None:
+    assert Notifier.of({"WATCHDOG_USEC": "2000000"}, 7)._watchdog_seconds == 2
+    assert Notifier.of({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "7"}, 7)._watchdog_seconds == 2
+    assert Notifier.of({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "8"}, 7)._watchdog_seconds is None
+    assert Notifier.of({"WATCHDOG_USEC": "junk"}, 7)._watchdog_seconds is None
+
+
+async def test_without_systemd_nobody_is_told() -> None:
+    notifier = Notifier.of({}, 7)
+    notifier.ready()
+    notifier.reloading()
+    notifier.stopping()
+    await notifier.keep_alive()
