@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from ..errors import LocalError, LogError
+from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import Headers, Scope, header
@@ -72,6 +73,7 @@ class Clients:
         session = Session(self._service.limits, deflate=deflate is not None)
         handler = decision.handler
         del admitted, decision, headers, upgrade
+        stream.stage = Stage.STREAM
         await websocket.serve_stream(conn, stream, head, session, first, handler)
 
     async def serve_events(self, request: Any, stream: ClientStream, first: bytes) -> bytes | None:
@@ -91,6 +93,7 @@ class Clients:
             conn.detach()
             raise
         del request, admitted, headers
+        stream.stage = Stage.STREAM
         await sse.serve_stream(conn, stream, head, first)
         return None
 

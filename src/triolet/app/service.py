@@ -178,7 +178,7 @@ class Service:
 
     def statistics(self) -> Statistics:
         """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
-        return gather(self.server.counters, self.server.budget, self._context)
+        return gather(self.server.counters, self.server.budget, self._context, self.server.sockets())
 
     def exposition(self) -> tuple[str, bytes]:
         """The same for Prometheus: content type and text."""

@@ -216,7 +216,7 @@ class GuardedServer(TCPServer):
         self._reading.deadline = trio.current_time() + self.config.keep_alive_timeout if idle else math.inf
         if not isinstance(self.context, GuardedContext):
             return
-        if not idle:
+        if not idle or self._end is not None:
             self.context.idle.discard(self)
         elif self.context.terminated.is_set():
             self.end()

@@ -191,6 +191,11 @@ class Hub:
         """Empty the windows: those that nobody follows, and then the longest unused, down to half the bound."""
         self.windows.shrink()
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Events that wait in the log's tail for the pump, and their bytes."""
+        return self._pump.waiting
+
     def statistics(self) -> HubStatistics:
         """Count the windows and their listeners."""
         audiences = list(self.windows)

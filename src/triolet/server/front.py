@@ -15,6 +15,7 @@ import trio
 
 from ..limits import Limits
 from ..sockets.server_state import with_client
+from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from ..wire.handshake import Upgrade, upgrade
@@ -87,12 +88,17 @@ class Front:
         if isinstance(stream, TlsStream) and not await self._agreed(stream):
             return
         if stream.protocol == "h2":
-            await self._hypercorn(stream, b"")
+            await self._serve_http(stream, b"")
             return
+        stream.stage = Stage.HEAD
         # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
         rest = await (await self._let_in(stream))()
         if rest is not None:
-            await self._hypercorn(stream, rest)
+            await self._serve_http(stream, rest)
+
+    async def _serve_http(self, stream: ClientStream, first: bytes) -> None:
+        stream.stage = Stage.HTTP
+        await self._hypercorn(stream, first)
 
     async def _agreed(self, stream: TlsStream) -> bool:
         """Agree on how to speak; False where that took too long."""
@@ -119,7 +125,8 @@ class Front:
         upgrades = self._upgrades() if wanted is not None or _asks_for_events(head) else None
         request = None if upgrades is None else upgrades.find(self.scope(stream, head))
         if request is None or upgrades is None:
-            return partial(self._hypercorn, stream, data + rest)
+            return partial(self._serve_http, stream, data + rest)
+        stream.stage = Stage.VIEW
         if wanted is None:
             return partial(upgrades.serve_events, request, stream, rest)
         return partial(upgrades.serve_websocket, request, wanted, stream, rest, _Again(self, stream, data).scope)
@@ -172,6 +179,7 @@ class Front:
 
     async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
+        stream.stage = Stage.REFUSED
         with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
             await stream.send_eof()

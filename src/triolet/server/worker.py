@@ -32,6 +32,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -43,6 +44,7 @@ from ..http.app_host import AppHost
 from ..http.lifespan import AppLifespan
 from ..sockets.link import Link
 from ..sockets.server_state import ServerState, leave_server
+from ..sockets.stages import OpenSockets, Stage
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from .acceptor import Acceptor, turn_away
@@ -89,11 +91,13 @@ class Worker:
         self.failed = False
         self.crashes = 0
         state: dict[str, Any] = {}  # what the lifespan leaves for requests
-        leave_server(state, ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds))
+        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
+        leave_server(state, server)
         self._host = AppHost(app, settings.limits, settings.root_path, state)
         self._front = Front(settings.limits, self._upgrades, self._host.serve, settings.root_path, state)
         self._acceptor: Acceptor | None = None
         self._connections: trio.Nursery | None = None
+        self._streams: set[ClientStream] = set()
 
     # --- its life
 
@@ -219,9 +223,11 @@ class Worker:
 
     async def _connect(self, stream: ClientStream, address: str) -> None:
         """Serve one connection until it ends, and close it whatever happens."""
+        self._streams.add(stream)
         try:
             await isolated(partial(self._serve_stream, stream), self._crashed)
         finally:
+            self._streams.discard(stream)
             stream.abort()
             self.admission.leave(address)
 
@@ -241,6 +247,17 @@ class Worker:
     def ready(self) -> bool:
         """Whether new clients should be sent here: not before the app has started, and not once it drains."""
         return self._connections is not None and not self.draining.is_set()
+
+    def sockets(self) -> OpenSockets:
+        """How far every connection has come. Cost: a look at each."""
+        stages = dict.fromkeys(Stage, 0)
+        unsent = 0
+        for stream in self._streams:
+            stages[stream.stage] += 1
+            unsent += stream.outlet.pending
+        stages[Stage.IDLE] = self._host.idle
+        stages[Stage.HTTP] -= self._host.idle
+        return OpenSockets(MappingProxyType(stages), unsent)
 
     async def exposition(self) -> tuple[str, bytes] | None:
         """The metrics of the app's Triolet, as a content type and a body. None where it has none."""
