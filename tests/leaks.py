@@ -126,13 +126,13 @@ def let_go_of_frames(errors: Iterable[BaseException | None]) -> None:
 
 
 class Holders:
-    """Tells by what an object is held, and that by what, up to a module or a frame."""
+    """Tells by what an object is held, and that by what, up to a module."""
 
     def __init__(self, *own: Any) -> None:
         self._own = {id(thing) for thing in own} | {id(self), id(self.__dict__)}
 
     def chain(self, thing: Any) -> str:
-        """Describe the shortest way, or the longest one where none leads to a module or a frame."""
+        """Describe the shortest way, or the longest one where none leads to a module."""
         ways, passed = {id(thing): (thing,)}, self._own | {id(thing)}
         longest: tuple[Any, ...] = ()
         for _ in range(CHAIN):
@@ -141,7 +141,7 @@ class Holders:
             longest = next(iter(ways.values()))
             found = [way for way in self._longer(ways, passed) if not _is_looking(way[-1])][:WIDTH]
             for way in found:
-                if isinstance(way[-1], ModuleType | FrameType):
+                if isinstance(way[-1], ModuleType):
                     return _told(way)
             ways = {id(way[-1]): way for way in found}
             passed |= ways.keys()
