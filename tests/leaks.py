@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import trio
 
-__all__ = ["Leaks", "describe", "left", "let_go_of_frames"]
+__all__ = ["Leaks", "describe", "left", "let_go_of_frames", "living"]
 
 PACKAGE = "triolet."
 
@@ -89,6 +89,11 @@ def left(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
     """Every object of the package that is left, but for values and those places. Cost: a look at all that was made
     since :func:`gc.freeze`."""
     gc.collect()
+    return living(but)
+
+
+def living(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
+    """The same with what only the garbage collector would free."""
     found = [thing for thing in gc.get_objects() if _is_ours(thing)]
     logs = {id(part) for thing in found if _name(thing).startswith("log.") for part in gc.get_referents(thing)}
     return [

@@ -256,7 +256,7 @@ class Worker:
             stages[stream.stage] += 1
             unsent += stream.outlet.pending
         stages[Stage.IDLE] = self._host.idle
-        stages[Stage.HTTP] -= self._host.idle
+        stages[Stage.HTTP] = max(0, stages[Stage.HTTP] - self._host.idle)
         return OpenSockets(MappingProxyType(stages), unsent)
 
     async def exposition(self) -> tuple[str, bytes] | None:
