@@ -6,6 +6,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
@@ -30,6 +31,11 @@ napoleon_custom_sections = ["Bounds", "Cancellation"]
 
 HIDDEN = "\ue000"
 GENERATED = Path(__file__).parent / "_build"
+SOURCES = Path(__file__).parents[1] / "src" / "triolet"
+COPIES = GENERATED / "extra" / "src"
+
+html_extra_path = ["_build/extra"]
+COPIES.mkdir(parents=True, exist_ok=True)
 
 
 def _write_closings() -> None:
@@ -75,8 +81,20 @@ def _show_colons(_app: Sphinx, _what: str, *rest: Any) -> None:
     rest[-1][:] = [line.replace(HIDDEN, ":") for line in rest[-1]]
 
 
+def _source(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: Any) -> Any:
+    """``:src:`hub/pump.py```: a link to a file of the package, of which the built pages hold a copy."""
+    path = SOURCES / text
+    if not path.is_file():
+        return [], [inliner.reporter.error(f"there is no file {text} in src/triolet")]
+    copy = COPIES / f"{text}.txt"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    return [nodes.reference(rawtext, text, refuri=f"src/{text}.txt")], []
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_role("src", _source)
     app.connect("builder-inited", _write_tables)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _show_colons, priority=600)

@@ -14,7 +14,8 @@ from multiprocessing import get_context
 
 from triolet.errors import ConfigError, TrioletError
 
-from . import draw, hunt, perform, report, smallest
+from . import draw, perform, report, smallest
+from .performance import Found, play_batch
 
 __all__ = ["add_arguments", "main", "run"]
 
@@ -78,15 +79,11 @@ def run(options: argparse.Namespace) -> int:
     return 1 if kinds else 0
 
 
-Found = tuple[int, list[tuple[int, str]]]
-"""How many seeds were played, and the seeds in which something was found, with its kind."""
-
-
 def _play(seeds: Iterable[int], until: float, processes: int) -> Iterator[Found]:
     """Play seeds, in the order in which they are told, up to a time."""
     if processes == 1:
         for seed in seeds:
-            yield _play_batch([seed])
+            yield play_batch([seed])
             if time.monotonic() > until:
                 return
         return
@@ -94,17 +91,13 @@ def _play(seeds: Iterable[int], until: float, processes: int) -> Iterator[Found]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         running: set[Future[Found]] = set()
         while batch := list(islice(source, SEEDS_AT_ONCE)):
-            running.add(pool.submit(_play_batch, batch))
+            running.add(pool.submit(play_batch, batch))
             if len(running) > processes:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
             if time.monotonic() > until:
                 break
         yield from (future.result() for future in running)
-
-
-def _play_batch(seeds: list[int]) -> Found:
-    return len(seeds), [(performed.plan.seed, performed.kind or "") for performed in hunt(seeds)]
 
 
 def _seeds(text: str) -> range:

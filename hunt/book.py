@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -44,16 +44,11 @@ class Life:
         """Offset of the newest event at a place in the history."""
         return bisect_right(self.at, index)
 
-    def head_at(self, time: float) -> int:
-        """Offset of the newest event at the end of a moment."""
-        return bisect_right(self._times, time)
-
-    def oldest(self, head: int, time: float, limits: Limits, slack: float = 0) -> int:
-        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is. ``slack``:
-        of the bytes there may be so large a share more."""
+    def oldest(self, head: int, time: float, limits: Limits) -> int:
+        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is."""
         oldest = max(1, head - limits.keep_events + 1)
         oldest = max(oldest, bisect_right(self._times, time - limits.keep_seconds - 1e-9, hi=head) + 1)
-        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > limits.keep_bytes * (1 + slack):
+        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > limits.keep_bytes:
             oldest += 1
         return oldest
 
@@ -61,14 +56,12 @@ class Life:
 class Book:
     """All channels, in all lives of the log."""
 
-    def __init__(self, records: Sequence[Record], limits: Limits, slack: float = 0) -> None:
+    def __init__(self, records: Sequence[Record], limits: Limits) -> None:
         self.limits = limits
-        self._slack = slack
         self._births: dict[str, Lost] = {}
         self.epochs: list[str] = []
         self._begun: list[int] = []
         self._lives: dict[tuple[str, str], Life] = {}
-        self._records = records
         self._times = list(accumulate((record.at for record in records), max))
         for index, record in enumerate(records):
             if isinstance(record, Lost):
@@ -123,22 +116,10 @@ class Book:
         life = self.life(channel, epoch)
         return life.oldest(life.head(index), time, self.limits)
 
-    def oldest_perhaps(self, channel: str, epoch: str, index: int, time: float) -> int:
-        """The same, if the log keeps as much more as it may."""
-        life = self.life(channel, epoch)
-        return life.oldest(life.head(index), time, self.limits, self._slack)
-
     def time(self, index: int) -> float:
         """When a record of the history was made."""
         return self._times[index]
 
     def before(self, time: float) -> int:
         """The last place in the history that is earlier than a time; -1 where none is."""
-        low, high = 0, len(self._times)
-        while low < high:
-            middle = (low + high) // 2
-            if self._times[middle] < time:
-                low = middle + 1
-            else:
-                high = middle
-        return low - 1
+        return bisect_left(self._times, time) - 1

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from .book import Book
-from .checks_byes import check_byes
-from .checks_ends import check_ends
+from .checks import check_talk_ends, check_talk_times, check_world
 from .checks_log import check_log
-from .checks_stale import check_stale
-from .checks_talks import check_talk
-from .checks_time import check_times
+from .checks_presence import check_presence
+from .conversation import check_talk
 from .findings import Finding
 from .history import History
 from .plan import Plan
@@ -17,20 +15,16 @@ from .talks import Weatherman, talks_of
 __all__ = ["check"]
 
 
-REDIS_SLACK = 1 / 8
-"""So much more a log in Redis may keep, in bytes: it deletes in groups."""
-
-
 def check(plan: Plan, history: History) -> list[Finding]:
     """Hold a history against all that Triolet promises. Returns what was broken, the earliest first."""
-    book = Book(history.records, plan.limits, REDIS_SLACK if plan.redis else 0)
+    book = Book(history.records, plan.limits)
     talks = talks_of(plan, history)
     weather = Weatherman(plan, history)
-    found = list(check_log(plan, history, book))
+    found = list(check_log(history, book))
     for talk in talks.values():
         found += check_talk(plan, book, talk, weather)
-    found += check_times(plan, history, book, talks, weather)
-    found += check_ends(plan, history, talks, weather)
-    found += check_stale(plan, history, book, talks, weather)
-    found += check_byes(plan, history, talks, weather)
+        found += check_talk_times(plan, history, book, talk, weather)
+        found += check_talk_ends(plan, talk, weather)
+    found += check_world(plan, history, talks, weather)
+    found += check_presence(plan, history, talks, weather)
     return sorted(found, key=lambda finding: finding.at)

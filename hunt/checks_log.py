@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from triolet.event import Cursor
 
 from .book import Book
 from .findings import Finding
 from .history import Appended, History, Kept, Published, Publishing, Unpublished
-from .judge import key_of
-from .plan import Plan
+from .stage import key_of
 
 __all__ = ["check_log"]
 
 
-def check_log(plan: Plan, history: History, book: Book) -> Iterator[Finding]:
+def check_log(history: History, book: Book) -> Iterator[Finding]:
     """Every publish that returned is in the log once; one that surely failed is not; offsets have no hole; of what is
     read at the end nothing is missing."""
     yield from _offsets(book)
     yield from _once(book)
-    yield from _publishes(plan, history, book)
+    yield from _publishes(history, book)
     for index, record in enumerate(history.records):
         if isinstance(record, Kept):
             yield from _kept(record, index, book)
@@ -32,7 +31,7 @@ def _offsets(book: Book) -> Iterator[Finding]:
             promised = f"offsets without a hole in {channel}, {len(life.events) + 1} at most"
             yield Finding("an offset", wrong.at, promised, f"{wrong.cursor}", channel=channel)
         for event in life.events:
-            if event.key != key_of(event.number):
+            if event.number is not None and event.key != key_of(event.number):
                 yield Finding("a key", event.at, f"{key_of(event.number)}", f"{event.key}", channel=channel)
 
 
@@ -41,15 +40,15 @@ def _once(book: Book) -> Iterator[Finding]:
     for channel, life in book.lives():
         seen: dict[int, Appended] = {}
         for event in life.events:
-            first = seen.setdefault(event.number, event)
+            first = event if event.number is None else seen.setdefault(event.number, event)
             if first is not event and first.dedupe is None:
                 promised = f"number {event.number} once in {channel}, at {first.cursor}"
                 yield Finding("published twice", event.at, promised, f"again at {event.cursor}", channel=channel)
 
 
-def _publishes(plan: Plan, history: History, book: Book) -> Iterator[Finding]:
+def _publishes(history: History, book: Book) -> Iterator[Finding]:
     asked = {record.attempt: record for record in history.records if isinstance(record, Publishing)}
-    places: dict[tuple[str, int], list[Appended]] = {}
+    places: dict[tuple[str, int | None], list[Appended]] = {}
     for record in history.records:
         if isinstance(record, Appended):
             places.setdefault((record.channel, record.number), []).append(record)
@@ -93,14 +92,12 @@ def _repeated(asked: Publishing, begun: int, at: Cursor, number: int, book: Book
 
 def _kept(kept: Kept, index: int, book: Book) -> Iterator[Finding]:
     oldest = book.oldest(kept.channel, kept.epoch, index, kept.at)
-    perhaps = book.oldest_perhaps(kept.channel, kept.epoch, index, kept.at)
-    life = book.life(kept.channel, kept.epoch)
-    all_of_it = tuple((event.cursor.offset, event.number) for event in life.events)
-    expected = all_of_it[oldest - 1 :]
-    if kept.events not in [all_of_it[at - 1 :] for at in range(perhaps, oldest + 1)]:
+    events = book.life(kept.channel, kept.epoch).events[oldest - 1 :]
+    expected = tuple((event.cursor.offset, event.number) for event in events)
+    if kept.events != expected:
         promised = f"{_span(expected)} of {kept.channel}, as retention says"
         yield Finding("retention", kept.at, promised, _span(kept.events), channel=kept.channel)
 
 
-def _span(events: tuple[tuple[int, int], ...]) -> str:
+def _span(events: Sequence[tuple[int, int | None]]) -> str:
     return f"the events {events[0][0]} to {events[-1][0]}" if events else "no events"

@@ -4,41 +4,20 @@ everything seldom gets anything into a corner."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from triolet.limits import Limits
 
-from .plan import (
-    ClientPlan,
-    Cut,
-    Fault,
-    Follow,
-    LogPlan,
-    LogTrouble,
-    Lose,
-    Ping,
-    Plan,
-    Publish,
-    RedisTrouble,
-    Restart,
-    Return,
-    Rung,
-    Say,
-    Stall,
-    Step,
-    Unfollow,
-    Wait,
-    letter,
-)
+from .plan import PRESENCE, ClientPlan, LogPlan, Plan, Rung, Step, letter
+from .steps import STEPS, Dice, Publish, Trouble, Wait
 
-__all__ = ["FEATURES", "draw"]
+__all__ = ["FEATURES", "REDIS_TROUBLES", "draw"]
 
 FEATURES = (
     "rush",  # publishing while clients come, at the same moment
     "bursts",  # many events at once: pages, rounds, a tail that is overrun
-    "retention",  # little is kept
+    "retention",  # little is kept, and what is read may be gone before it is sent
     "kernels",  # small kernels and large events: half-sent frames
     "slow",  # clients that read slowly or not at all, under policies
     "goers",  # clients that go at awkward moments
@@ -53,19 +32,19 @@ FEATURES = (
     "dedupe",
     "cancels",  # publishers that are cancelled
     "held",  # publishers that wait for clients which read little by little
+    "presence",  # members who come and go, and servers that are killed
 )
-LARGE = {"kernels", "slow", "memory", "held"}
-PAGED = ("bursts", "slow")
-FAULTS = ("stalled", "cut", "cut without fin", "half open", "slow reader", "reordered accepts")
 REDIS_SHARE = 0.25
 """Of the seeds: their log is in a modelled Redis."""
 HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
 REDIS_TROUBLES = (
     *(*HINT_TROUBLES, "connections lost", "lost before", "lost after", "slow"),
-    *("away", "hangs", "hangs", "full", "restarts", "restarts empty", "restarts older", "fails over", "fails over"),
+    *("away", "hangs", "hangs", "restarts", "restarts empty", "restarts older", "fails over", "fails over"),
 )
 MOST_CLIENTS = 6
 MOST_STEPS = 22
+LEASE_SECONDS = 3
+"""Of members: a process that is killed is found to be dead after that."""
 ROUTES: tuple[tuple[Rung, ...], ...] = (
     (),
     (Rung("latest", events=1),),
@@ -90,32 +69,74 @@ def draw(seed: int) -> Plan:
         _client(chance, features, letter(at), servers, channels, routes)
         for at in range(chance.randint(2, MOST_CLIENTS))
     )
-    steps = _Steps(chance, features, clients, servers, channels)
     plan = Plan(
         seed=seed,
         limits=_limits(chance, features),
         routes=ROUTES,
         clients=clients,
-        steps=tuple(steps.draw(chance.randint(6, MOST_STEPS))),
+        steps=tuple(_steps(chance, Dice(chance, features, clients, servers, channels))),
         servers=servers,
         channels=channels,
         grace=chance.choice([2, 5]),
         deflate=chance.random() < 0.3,
         log=_log(chance, features),
     )
+    if "presence" in features:
+        plan = _with_members(plan, random.Random(f"triolet hunt {seed} with members"))
     chance = random.Random(f"triolet hunt {seed} on Redis")  # a stream of its own: other seeds' plans stay as they are
     return _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
 
 
-def _on_redis(plan: Plan, chance: random.Random) -> Plan:
-    """The same play with the log in Redis: trouble with the log is Redis's, and there is more of it."""
+def _steps(chance: random.Random, dice: Dice) -> list[Step]:
+    """Draw steps, and waits between them, which are not counted."""
+    weights = [kind.weight(dice) for kind in STEPS]
+    steps: list[Step] = []
+    for kind in chance.choices(STEPS, weights, k=chance.randint(6, MOST_STEPS)):
+        steps.append(kind.draw(dice))
+        if dice.happens(0.5 - dice.has("rush") * 0.3):
+            steps.append(Wait.draw(dice))
+    return steps
 
-    def trouble() -> RedisTrouble:
-        return RedisTrouble(chance.choice(kinds), chance.choice([12, 30] if hears_badly else [0.3, 1, 3, 6]))
+
+def _with_members(plan: Plan, chance: random.Random) -> Plan:
+    """The same play with members, and with some who look on: as much is kept as presence needs."""
+    clients = []
+    for client in plan.clients:
+        looks_on = chance.random() < 0.4
+        seen = tuple(number + PRESENCE for number in client.channels)
+        if looks_on and client.transport == "socket":
+            client = replace(client, channels=(*client.channels, *seen), member=chance.random() < 0.7)
+        elif looks_on:
+            client = replace(client, channels=seen[:1])
+        else:
+            client = replace(client, member=chance.random() < 0.8)
+        clients.append(client)
+    limits = replace(
+        plan.limits,
+        lease_seconds=LEASE_SECONDS,
+        keep_events=chance.choice([40, 10_000]),
+        keep_bytes=Limits().keep_bytes,
+        keep_seconds=chance.choice([20, Limits().keep_seconds]),
+    )
+    steps = [*plan.steps]
+    for _ in range(chance.choice([0, 1, 2])):  # and then it is quiet for as long as it takes to find who is lost
+        steps.insert(chance.randint(0, len(steps)), Wait(12))
+    if chance.random() < 0.3:
+        at = chance.randint(0, len(steps))
+        steps[at:at] = [Trouble("begins again", 0), Wait(12)]
+    return replace(plan, clients=tuple(clients), limits=limits, steps=tuple(steps))
+
+
+def _on_redis(plan: Plan, chance: random.Random) -> Plan:
+    """The same play with the log in Redis, which keeps all: trouble with the log is Redis's, and there is more of
+    it."""
+
+    def trouble() -> Trouble:
+        return Trouble(chance.choice(kinds), chance.choice([12, 30] if hears_badly else [0.3, 1, 3, 6]))
 
     hears_badly = chance.random() < 0.35
     kinds = HINT_TROUBLES if hears_badly else chance.sample(REDIS_TROUBLES, 3)  # hammer some
-    steps = [trouble() if isinstance(step, LogTrouble) else step for step in plan.steps]
+    steps = [trouble() if isinstance(step, Trouble) else step for step in plan.steps]
     for _ in range(chance.randint(1, 4)):
         at = chance.randint(0, len(steps))
         publish = Publish(chance.randrange(plan.channels), chance.choice([1, 3]), pace=chance.choice([0, 0.2, 1]))
@@ -124,25 +145,31 @@ def _on_redis(plan: Plan, chance: random.Random) -> Plan:
         plan = replace(plan, channels=2, clients=tuple(_spread(client, chance) for client in plan.clients))
         steps = [replace(step, channel=chance.randrange(2)) if isinstance(step, Publish) else step for step in steps]
     if hears_badly:  # and then it is quiet: what was missed is to be missed
-        steps.append(RedisTrouble("hints lost", 30))
+        steps.append(Trouble("hints lost", 30))
         for _ in range(3):
             server, first = chance.randrange(plan.servers), chance.randrange(2)
-            steps += [Publish(first, 1, server=server), Publish(1 - first, 1, server=server), Wait(4)]
+            steps += [Publish(first, server=server), Publish(1 - first, server=server), Wait(4)]
     if plan.servers == 1 and (hears_badly or chance.random() < 0.5):
         plan = replace(plan, servers=2, clients=tuple(_moved(client, chance) for client in plan.clients))
         steps = [replace(step, server=chance.randrange(2)) if isinstance(step, Publish) else step for step in steps]
+    usual = Limits()
     limits = replace(
         plan.limits,
         away_seconds=chance.choice([1, 3]),
         answer_seconds=chance.choice([0.5, 1]),
         look_seconds=chance.choice([0.5, 1]),
+        keep_events=usual.keep_events,
+        keep_bytes=usual.keep_bytes,
+        keep_seconds=usual.keep_seconds,
     )
     log = LogPlan(tail_events=plan.log.tail_events, yields=plan.log.yields)
     return replace(plan, limits=limits, steps=tuple(steps), log=log, redis=True)
 
 
 def _spread(client: ClientPlan, chance: random.Random) -> ClientPlan:
-    return replace(client, channels=(0, 1) if client.transport == "socket" else (chance.randrange(2),))
+    if client.transport == "socket":
+        return replace(client, channels=tuple(dict.fromkeys((0, 1, *client.channels))))
+    return replace(client, channels=(client.channels[0] // PRESENCE * PRESENCE + chance.randrange(2),))
 
 
 def _moved(client: ClientPlan, chance: random.Random) -> ClientPlan:
@@ -162,9 +189,9 @@ def _limits(chance: random.Random, features: set[str]) -> Limits:
         goodbye_seconds=chance.choice([0.5, 1]),
         wait_seconds=chance.choice([3, 10]),
         poll_seconds=chance.choice([2, 5]),
-        keep_events=pick(10_000, 1, 2, 3, 5, 8, when="retention"),
-        keep_bytes=pick(64 << 20, 40, 400, 2_000, when="retention"),
-        keep_seconds=pick(604_800, 3, 8, when="retention"),
+        keep_events=pick(10_000, 1, 2, 3, 5, 8, 20, when="retention"),
+        keep_bytes=pick(64 << 20, 40, 400, 2_000, 10_000, when="retention"),
+        keep_seconds=pick(604_800, 1, 3, 8, 20, when="retention"),
         window_events=pick(512, 1, 2, 4, when=chance.choice(["bursts", "retention", "log", "slow"])),
         window_bytes=pick(1 << 20, 100, 1_000, when=chance.choice(["bursts", "retention", "memory"])),
         page_events=pick(256, 1, 2, 3, when=chance.choice(["bursts", "retention", "polls", "log", "slow"])),
@@ -183,10 +210,11 @@ def _limits(chance: random.Random, features: set[str]) -> Limits:
 
 def _log(chance: random.Random, features: set[str]) -> LogPlan:
     troubled = "log" in features
+    races = chance.choice([0, 0, 0.05, 0.4]) if "retention" in features else 0  # with what is read meanwhile
     return LogPlan(
         tail_events=chance.choice([1, 2, 5]) if "bursts" in features and chance.random() < 0.7 else 16_384,
         append_seconds=chance.choice([0, 0, 0.2]) if troubled else 0,
-        read_seconds=chance.choice([0, 0.1, 1.5]) if troubled else 0,
+        read_seconds=chance.choice([0, 0.1, 1.5]) if troubled else races,
         tail_seconds=chance.choice([0, 0.01, 0.3]) if features & {"log", "servers", "rush", "bursts"} else 0,
         yields=chance.choice([0, 1, 1, 4] if features & {"rush", "goers", "log", "servers"} else [0, 0, 1]),
     )
@@ -221,105 +249,3 @@ def _client(
         deflate=chance.random() < 0.3,
         comes_at=0 if chance.random() < 0.6 else chance.choice([0.5, 2, 6]),
     )
-
-
-class _Steps:
-    """Draws the steps of one plan."""
-
-    def __init__(
-        self, chance: random.Random, features: set[str], clients: tuple[ClientPlan, ...], servers: int, channels: int
-    ) -> None:
-        self._chance = chance
-        self._features = features
-        self._clients = clients
-        self._servers = servers
-        self._channels = channels
-        self._sockets = [at for at, client in enumerate(clients) if client.transport == "socket"]
-        self._websockets = [at for at, client in enumerate(clients) if client.transport in ("socket", "websocket")]
-
-    def draw(self, count: int) -> list[Step]:
-        """Draw so many steps, waits between them not counted."""
-        makers, weights = zip(*self._weighted(), strict=True)
-        steps: list[Step] = []
-        rest = ("rush" in self._features) * 0.3
-        for maker in self._chance.choices(makers, weights, k=count):
-            steps.append(maker())
-            if self._chance.random() < 0.5 - rest:
-                steps.append(self._wait())
-        return steps
-
-    def _weighted(self) -> list[tuple[Callable[[], Step], float]]:
-        has = self._features.__contains__
-        return [
-            (self._publish, 6),
-            (self._cut, 3 if has("goers") or has("retention") or has("rush") else 0.7),
-            (self._return, 1.5 if has("retention") or has("restarts") or has("polls") else 0.3),
-            (self._stall, 2 if has("slow") or has("kernels") or has("retention") else 0.4),
-            (self._fault, 3 if has("lines") else 0.1),
-            (self._restart, 1.5 if has("restarts") else 0.15),
-            (Lose, 1 if has("restarts") else 0.05),
-            (self._log, 2.5 if has("log") else 0),
-            (self._follow, 3 if has("sockets") and self._sockets else 0),
-            (self._unfollow, 1.5 if has("sockets") and self._sockets else 0),
-            (self._say, 2.5 if has("sockets") and self._sockets else 0.5 if self._sockets else 0),
-            (self._ping, (2 if has("kernels") else 0.5) if self._websockets else 0),
-        ]
-
-    def _wait(self) -> Wait:
-        long = [3, 6, 12] if self._features & {"quiet", "slow", "lines", "polls"} else [3, 6]
-        return Wait(self._chance.choice([0, 0.01, 0.3, 1, *long]))
-
-    def _publish(self) -> Publish:
-        chance, has = self._chance, self._features.__contains__
-        sizes = [0, 0, 30, 300] + ([300, 1_000, 3_000] if self._features & LARGE else [])
-        return Publish(
-            channel=chance.randrange(self._channels),
-            count=chance.choice([1, 3, 8, 20] if has("bursts") or has("rush") else [1, 1, 3, 6]),
-            batch=chance.choice([2, 5] if has("held") else [0, 0, 2, 5]),
-            size=chance.choice(sizes),
-            server=chance.randrange(self._servers),
-            pace=chance.choice([0, 0, 0, 0.01, 0.2, 1]),
-            via="http" if chance.random() < 0.12 else "app",
-            repeats=chance.random() < (0.6 if has("dedupe") else 0.05),
-            cancelled=chance.randrange(6) if has("cancels") and chance.random() < 0.6 else None,
-        )
-
-    def _anybody(self) -> int:
-        return self._chance.randrange(len(self._clients))
-
-    def _cut(self) -> Cut:
-        how = self._chance.choice(["reset", "reset", "fin", "silent", "mid-frame"])
-        return Cut(self._anybody(), how, self._chance.choice([0, 0, 0.01, 0.5, 4]))
-
-    def _return(self) -> Return:
-        return Return(self._anybody(), self._chance.choice(["0", "now", "old", "old", "future"]))
-
-    def _stall(self) -> Stall:
-        return Stall(self._anybody(), self._chance.choice([0.5, 1.5, 3, 6]))
-
-    def _fault(self) -> Fault:
-        kind = self._chance.choice(
-            ["stalled", "cut", "cut without fin", "half open", "slow reader", "reordered accepts"]
-        )
-        everybody = kind == "reordered accepts" or self._chance.random() < 0.25
-        return Fault(kind, None if everybody else self._anybody(), self._chance.choice([0.3, 2, 6]))
-
-    def _restart(self) -> Restart:
-        return Restart(self._chance.randrange(self._servers), self._chance.choice([0, 0.5, 3]))
-
-    def _log(self) -> LogTrouble:
-        kinds = ["slow append", "slow read", "full", "fails before", "fails after", "unreadable", "begins again"]
-        return LogTrouble(self._chance.choice(kinds), self._chance.choice([0.3, 1, 3]))
-
-    def _follow(self) -> Follow:
-        return Follow(self._chance.choice(self._sockets), self._chance.randrange(self._channels))
-
-    def _unfollow(self) -> Unfollow:
-        return Unfollow(self._chance.choice(self._sockets), self._chance.randrange(self._channels))
-
-    def _say(self) -> Say:
-        chance = self._chance
-        return Say(chance.choice(self._sockets), chance.choice([1, 5, 20]), chance.choice([0, 100, 1_000]))
-
-    def _ping(self) -> Ping:
-        return Ping(self._chance.choice(self._websockets), self._chance.choice([1, 3, 8]))

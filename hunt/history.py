@@ -1,8 +1,11 @@
-"""What was recorded while a plan was played: the only thing that the checker reads. In order, with virtual times."""
+"""What was recorded while a plan was played: the only thing that the checker reads. In order, with virtual times; each
+record tells itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import trio
@@ -10,6 +13,9 @@ import trio
 from triolet.event import Cursor
 
 __all__ = [
+    "KILLED",
+    "LOG",
+    "OUTAGE",
     "Answered",
     "Appended",
     "Asked",
@@ -22,23 +28,28 @@ __all__ = [
     "History",
     "Kept",
     "Left",
-    "LogWeather",
     "Lost",
     "Malformed",
     "Message",
-    "Outage",
     "Over",
+    "Present",
     "Published",
     "Publishing",
     "Record",
     "Said",
-    "Sampled",
     "Serving",
+    "Stuck",
+    "Talking",
     "Unpublished",
     "Weather",
 ]
 
 Message = dict[str, Any]
+
+LOG, OUTAGE = "the log", "the log's server"
+"""What weather may be about, besides clients: an outage is an answer to nobody."""
+KILLED = inf
+"""The grace of a server that is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,9 @@ class Record:
 
     at: float
 
+    def __str__(self) -> str:
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Appended(Record):
@@ -54,10 +68,23 @@ class Appended(Record):
 
     channel: str
     cursor: Cursor
-    number: int
+    name: str
+    data: Any
     key: str | None
     dedupe: str | None
     size: int
+
+    @property
+    def number(self) -> int | None:
+        """What a publisher's event holds."""
+        return self.data[0] if isinstance(self.data, list) else None
+
+    def __str__(self) -> str:
+        if self.channel == "triolet.processes":
+            return ""  # a lease: there are many
+        key = "" if self.key is None else f" {self.key}"
+        what = self.name if self.number is None else f"number {self.number}"
+        return f"the log has {self.channel} {self.cursor}: {what}{key}, {self.size} bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +96,10 @@ class Lost(Record):
     parent: str = ""
     kept: tuple[tuple[str, int], ...] = ()
 
+    def __str__(self) -> str:
+        after = f", after {self.parent}, with {dict(self.kept)}" if self.parent else ""
+        return f"the log begins, epoch {self.epoch}{after}"
+
 
 @dataclass(frozen=True, slots=True)
 class Kept(Record):
@@ -77,6 +108,9 @@ class Kept(Record):
     channel: str
     epoch: str
     events: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        return f"the log keeps {len(self.events)} events of {self.channel}, epoch {self.epoch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +124,9 @@ class Publishing(Record):
     dedupes: tuple[str | None, ...]
     via: str
 
+    def __str__(self) -> str:
+        return f"publish {self.attempt} to {self.channel} on server {self.server}: numbers {_span(self.numbers)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Published(Record):
@@ -98,6 +135,9 @@ class Published(Record):
     attempt: int
     cursors: tuple[str, ...]
     numbers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"publish {self.attempt} returns {_span(self.cursors)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,88 +148,100 @@ class Unpublished(Record):
     why: str
     sure: bool
 
+    def __str__(self) -> str:
+        return f"publish {self.attempt} fails: {self.why}"
+
 
 @dataclass(frozen=True, slots=True)
-class Asked(Record):
-    """A client opens connection ``conn``; ``after`` is its cursor. ``channel`` None: a socket to follow on.
+class Talking(Record):
+    """Something on connection ``conn`` of a client's."""
+
+    conn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Talking):
+    """A client opens the connection; ``after`` is its cursor. ``channel`` None: a socket to follow on.
 
     ``wait``: how long a poll waits at most (0: a short one); None where it is a stream. ``tag``: of ``If-None-Match``.
     """
 
-    conn: int
     client: str
     server: int
     transport: str
     channel: str | None
-    route: int
     after: str | None
     wait: float | None = None
     tag: str | None = None
 
+    def __str__(self) -> str:
+        after = "from now" if self.after is None else f"after {self.after}"
+        tag = "" if self.tag is None else f", if none matches {self.tag}"
+        what = "a socket" if self.channel is None else f"{self.transport} of {self.channel}, {after}{tag}"
+        return f"-> {what}" + (f" on server {self.server}" if self.server else "")
+
 
 @dataclass(frozen=True, slots=True)
-class Answered(Record):
+class Answered(Talking):
     """The head of the answer."""
 
-    conn: int
     status: int
+
+    def __str__(self) -> str:
+        return f"<- {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Record):
+class Heard(Talking):
     """One message, in the JSON shape that all transports share; a poll's whole body has the type ``page``. A frame of
     control is one of the types ``ping``, ``pong`` and ``close``."""
 
-    conn: int
     message: Message
+
+    def __str__(self) -> str:
+        return f"<- {_message(self.message)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Said(Record):
+class Said(Talking):
     """One message of the client's."""
 
-    conn: int
     message: Message
 
+    def __str__(self) -> str:
+        return f"-> {_message(self.message)}"
+
 
 @dataclass(frozen=True, slots=True)
-class Ended(Record):
+class Ended(Talking):
     """The connection is over for its client: ``end`` (of the stream), ``reset``, or what the client did itself."""
 
-    conn: int
     how: str
+
+    def __str__(self) -> str:
+        return f"ends ({self.how})"
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed(Record):
-    """Bytes came that no standard allows."""
+class Malformed(Talking):
+    """Something came that no standard allows."""
 
-    conn: int
     what: str
+
+    def __str__(self) -> str:
+        return f"<- malformed: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
 class Weather(Record):
-    """Something befalls a client, or everybody (""), until a time: no bound holds for it meanwhile."""
+    """Something befalls a client, or everybody (""), LOG or its server, until a time: no bound holds meanwhile."""
 
-    client: str
+    whom: str
     what: str
     until: float
 
-
-@dataclass(frozen=True, slots=True)
-class LogWeather(Record):
-    """The log is slow, or fails, until a time."""
-
-    what: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outage(Record):
-    """The log's server is away, or answers nothing, until a time."""
-
-    until: float
+    def __str__(self) -> str:
+        return f"{self.whom or 'everybody'}: {self.what}, until {self.until:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +250,19 @@ class Serving(Record):
 
     server: int
 
+    def __str__(self) -> str:
+        return f"server {self.server} is up"
+
 
 @dataclass(frozen=True, slots=True)
 class Draining(Record):
-    """A server is told to stop: it has ``grace`` seconds."""
+    """A server is told to stop: it has ``grace`` seconds. It may be KILLED."""
 
     server: int
     grace: float
+
+    def __str__(self) -> str:
+        return f"server {self.server} " + ("is killed" if self.grace == KILLED else f"drains, within {self.grace:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +271,33 @@ class Drained(Record):
 
     server: int
 
+    def __str__(self) -> str:
+        return f"server {self.server} has ended"
+
 
 @dataclass(frozen=True, slots=True)
-class Sampled(Record):
-    """What a server says of its connections that have bytes waiting: number, bytes, seconds stalled; and of those with
-    followers, up to where these were sent."""
+class Stuck(Talking):
+    """A server has bytes for a client's stream, of which its kernel has taken none for so long."""
 
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"could be sent nothing for {self.seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Present(Record):
+    """Who is present in a channel, as a server answers to whoever asked it ``since``: a member for each session. And
+    the client of each connection that any server had open then (``there``)."""
+
+    since: float
     server: int
-    waiting: tuple[tuple[int, int, float], ...]
-    places: tuple[tuple[int, str], ...] = ()
+    channel: str
+    members: tuple[str, ...]
+    there: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"server {self.server} says that in {self.channel} are present: {', '.join(self.members) or 'nobody'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +308,9 @@ class Left(Record):
     what: str
     count: float
 
+    def __str__(self) -> str:
+        return f"server {self.server}: {self.count:g} {self.what} left"
+
 
 @dataclass(frozen=True, slots=True)
 class Crashed(Record):
@@ -240,10 +319,16 @@ class Crashed(Record):
     server: int
     what: str
 
+    def __str__(self) -> str:
+        return f"server {self.server}: {self.what}"
+
 
 @dataclass(frozen=True, slots=True)
 class Calm(Record):
     """From here on the weather is good, and nobody publishes but for a last event in each channel, if that."""
+
+    def __str__(self) -> str:
+        return "the weather is good from here on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +336,10 @@ class Over(Record):
     """The play ends: everybody has caught up, or ``behind`` has not (client, channel, cursor, head)."""
 
     behind: tuple[tuple[str, str, str | None, str], ...]
+
+    def __str__(self) -> str:
+        told = [f"{who} is at {cursor} of {channel}, not at {head}" for who, channel, cursor, head in self.behind]
+        return f"over: {'; '.join(told) or 'everybody has caught up'}"
 
 
 @dataclass
@@ -277,3 +366,28 @@ class History:
     def add(self, record: Record) -> None:
         """Record something."""
         self.records.append(record)
+
+
+def _message(message: Message) -> str:
+    kind = message["type"]
+    if kind == "event":
+        return f"event {message['id']}"
+    if kind == "gap":
+        return f"gap {message['from']} to {message['to']}, {message['reason']}, {message['missed']} missed"
+    if kind == "page":
+        told = f"page {_span([event['id'] for event in message['events']])}"
+        gap = "" if message["gap"] is None else f"; {_message({**message['gap'], 'type': 'gap'})}"
+        return f"{told}, cursor {message['cursor']}, {'live' if message['live'] else 'more'}{gap}"
+    silent = ("type", "time", "url", "last_id")
+    return " ".join([kind, *(f"{name}={_short(value)}" for name, value in message.items() if name not in silent)])
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:30]}… ({len(text)})"
+
+
+def _span(things: Sequence[object]) -> str:
+    if len(things) < 2:
+        return str(things[0]) if things else "of nothing"
+    return f"{things[0]} to {things[-1]}"

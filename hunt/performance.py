@@ -21,7 +21,10 @@ from .plan import Plan
 from .shrink import MOST_PLAYS, shrink
 from .world import play
 
-__all__ = ["Performance", "hunt", "perform", "report", "smallest"]
+__all__ = ["Found", "Performance", "hunt", "perform", "play_batch", "report", "smallest"]
+
+Found = tuple[int, list[tuple[int, str]]]
+"""How many seeds were played, and the seeds in which something was found, with its kind."""
 
 MOST_STEPS = 400_000
 """Steps of tasks in one play; one that takes more goes round in a circle."""
@@ -81,6 +84,11 @@ def hunt(seeds: Iterable[int]) -> Iterator[Performance]:
         performed = perform(draw(seed))
         if performed.findings:
             yield performed
+
+
+def play_batch(seeds: list[int]) -> Found:
+    """Hunt in a process of its own, which finds this here: what is in ``__main__`` it would not."""
+    return len(seeds), [(performed.plan.seed, performed.kind or "") for performed in hunt(seeds)]
 
 
 def smallest(performed: Performance, most_plays: int = MOST_PLAYS) -> Performance:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from triolet import policies
 from triolet.limits import Limits
 
-__all__ = [
-    "POLLS",
-    "STREAMS",
-    "ClientPlan",
-    "Cut",
-    "Fault",
-    "Follow",
-    "LogPlan",
-    "LogTrouble",
-    "Lose",
-    "Ping",
-    "Plan",
-    "Publish",
-    "RedisTrouble",
-    "Restart",
-    "Return",
-    "Rung",
-    "Say",
-    "Stall",
-    "Step",
-    "Unfollow",
-    "Wait",
-    "letter",
-]
+__all__ = ["PRESENCE", "STREAMS", "ClientPlan", "LogPlan", "Plan", "Rung", "Step", "channel_name", "letter", "plainer"]
 
 STREAMS = ("websocket", "sse", "sse behind", "socket")
-POLLS = ("long poll", "short poll")
+PRESENCE = 100
+"""Channel 100 is the presence of channel 0."""
+
+T = TypeVar("T")
+
+
+def channel_name(number: int) -> str:
+    """The name of a channel of the plan."""
+    return f"c{number}" if number < PRESENCE else f"triolet.presence/c{number - PRESENCE}"
+
+
+def letter(client: int) -> str:
+    """The name of a client by its place."""
+    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[client]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +55,12 @@ class Rung:
 class ClientPlan:
     """One client.
 
-    ``transport``: one of STREAMS and POLLS; ``sse behind`` asks for a page first on the same connection. A ``socket``
-    follows each of ``channels`` by URL; the others follow the first one. ``route``: whose policy it is under.
-    ``start``: its first cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency``
-    (seconds one way), ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's.
-    ``pause``: seconds between two reads.
-    ``mute``: it answers no ping.
+    ``transport``: one of STREAMS, ``long poll`` or ``short poll``; ``sse behind`` asks for a page first on the same
+    connection. A ``socket`` follows each of ``channels`` by URL; the others follow the first one. ``route``: whose
+    policy it is under. ``member``: it is present where it follows. ``start``: its first cursor, or None for "from
+    now". ``roams``: it comes back to the next server. ``latency`` (seconds one way), ``bandwidth`` (bytes a second, 0
+    for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two reads. ``mute``: it answers no
+    ping.
     """
 
     name: str
@@ -77,6 +69,7 @@ class ClientPlan:
     route: int = 0
     server: int = 0
     start: str | None = None
+    member: bool = False
     roams: bool = False
     latency: float = 0.0
     bandwidth: float = 0
@@ -87,14 +80,8 @@ class ClientPlan:
     comes_at: float = 0
 
     def __str__(self) -> str:
-        said = [f"client {self.name}: {self.transport} of {', '.join(f'c{c}' for c in self.channels)}"]
-        said += [f"after {self.start}"] if self.start is not None else ["from now"]
-        said += [f"on server {self.server}"] if self.server else []
-        defaults = {field.name: field.default for field in fields(self)}
-        for name in ("route", "roams", "latency", "bandwidth", "kernel", "pause", "mute", "deflate", "comes_at"):
-            if getattr(self, name) != defaults[name]:
-                said.append(f"{name}={getattr(self, name)}")
-        return ", ".join(said)
+        told = f"client {self.name}: {self.transport} of {', '.join(map(channel_name, self.channels))}"
+        return ", ".join([told, *_unlike(self, ClientPlan("", ""), {"name", "transport", "channels"})])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,195 +97,35 @@ class LogPlan:
     yields: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing is done for so long."""
+@dataclass(frozen=True)
+class Step(ABC):
+    """Something that happens in a play. Each kind says once how it is drawn, played, shrunk (towards the defaults of
+    its fields) and told. A field ``client``, ``channel`` or ``server`` is the number of one."""
 
-    seconds: float
+    LESS: ClassVar[tuple[str, ...]] = ("count", "batch", "seconds")
+    """Fields that are halved where there is no default to go to."""
 
-    def __str__(self) -> str:
-        return f"wait {self.seconds:g} s"
+    @classmethod
+    @abstractmethod
+    def weight(cls, dice: Any) -> float:
+        """How often it is drawn, beside others."""
 
+    @classmethod
+    @abstractmethod
+    def draw(cls, dice: Any) -> Self:
+        """Draw one."""
 
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Somebody publishes ``count`` times, ``batch`` events each (0: one, by ``publish``), ``pace`` seconds apart, in a
-    task of its own. ``repeats``: each is published again with the same ``dedupe``. ``cancelled``: given up after so
-    many passes of the scheduler."""
+    @abstractmethod
+    async def play(self, world: Any) -> None:
+        """Have it happen; what takes its time is begun with ``world.start``."""
 
-    channel: int
-    count: int
-    batch: int = 0
-    size: int = 0
-    server: int = 0
-    pace: float = 0
-    via: str = "app"
-    repeats: bool = False
-    cancelled: int | None = None
-
-    def __str__(self) -> str:
-        each = f" of {self.batch} events" if self.batch else ""
-        told = f"publish{' through HTTP' if self.via == 'http' else ''} {self.count}x{each} to c{self.channel}"
-        told += f" on server {self.server}" if self.server else ""
-        told += f", {self.size} bytes" if self.size else ""
-        told += f", {self.pace:g} s apart" if self.pace else ""
-        told += ", each twice with one dedupe" if self.repeats else ""
-        return told + (f", given up after {self.cancelled} passes" if self.cancelled is not None else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A client's connection goes: ``reset``, ``fin``, ``silent`` (nobody is told), ``mid-frame``; it stays away."""
-
-    client: int
-    how: str
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} goes ({self.how}), for {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True)
-class Return:
-    """A client goes and comes back with another cursor: ``0``, ``now``, ``old`` (one it had) or ``future``."""
-
-    client: int
-    after: str
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} comes back with the cursor: {self.after}"
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """A client does not read for so long."""
-
-    client: int
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} does not read for {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A network fault: ``stalled``, ``cut``, ``half open``, ``slow reader``, of one client (None: of all)."""
-
-    kind: str
-    client: int | None
-    seconds: float
-
-    def __str__(self) -> str:
-        who = "everybody" if self.client is None else letter(self.client)
-        return f"the network of {who}: {self.kind} for {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """A socket follows another channel, or the same anew."""
-
-    client: int
-    channel: int
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} follows c{self.channel}"
-
-
-@dataclass(frozen=True, slots=True)
-class Unfollow:
-    """A socket follows one no longer."""
-
-    client: int
-    channel: int
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} follows c{self.channel} no longer"
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """A socket sends the app messages, which are echoed."""
-
-    client: int
-    count: int
-    size: int
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} says {self.count} messages of {self.size} bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """A WebSocket client pings."""
-
-    client: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{letter(self.client)} pings {self.count}x"
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """A server drains, is away, and is there again."""
-
-    server: int
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"server {self.server} drains, and is back after {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True)
-class Lose:
-    """All servers drain, the log is lost, and all begin again."""
-
-    def __str__(self) -> str:
-        return "all servers drain, the log is lost, and all begin again"
-
-
-@dataclass(frozen=True, slots=True)
-class LogTrouble:
-    """For so many seconds the log has: ``slow append``, ``slow read``, ``full``, ``fails before`` or ``fails after``
-    (it has stored), ``unreadable``. Or all of it is lost at once, while the servers go on: ``begins again``."""
-
-    kind: str
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"the log: {self.kind}, {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True)
-class RedisTrouble:
-    """For so many seconds the log's Redis is ``away`` or ``hangs``, has ``hints lost``, ``hints twice`` or ``hints
-    late``, is ``slow`` or ``full``, loses connections over an append (``lost before`` it is done, ``lost after``); or
-    is away and then ``restarts``, with all it had or ``restarts empty``. Or it goes on for so long and then ``restarts
-    older`` or ``fails over`` to a replica, with what it had at first. ``connections lost``: each breaks once."""
-
-    kind: str
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"Redis: {self.kind}, {self.seconds:g} s"
-
-
-Step: TypeAlias = (
-    Wait
-    | Publish
-    | Cut
-    | Return
-    | Stall
-    | Fault
-    | Follow
-    | Unfollow
-    | Say
-    | Ping
-    | Restart
-    | Lose
-    | LogTrouble
-    | RedisTrouble
-)
+    def plainer(self) -> Iterator[Step]:
+        """The steps that are this one with one thing less in it."""
+        yield from plainer(self)
+        for name in self.LESS:
+            value = getattr(self, name, 0)
+            if value > 1:
+                yield replace(self, **{name: value // 2})
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,45 +145,39 @@ class Plan:
     log: LogPlan = LogPlan()
     redis: bool = False
 
+    @property
+    def has_members(self) -> bool:
+        """Whether anybody is present anywhere."""
+        return any(client.member for client in self.clients)
+
     def settings(self) -> list[str]:
         """What differs from the defaults, in words."""
-        defaults = Limits()
-        said = [
-            f"{field.name}={getattr(self.limits, field.name):g}"
-            for field in fields(Limits)
-            if getattr(self.limits, field.name) != getattr(defaults, field.name)
-        ]
+        said = _unlike(self.limits, Limits())
         told = [f"limits: {', '.join(said)}"] if said else []
         told += [f"{self.servers} servers over one log"] if self.servers > 1 else []
         told += ["the log is in Redis"] if self.redis else []
         used = sorted({client.route for client in self.clients})
         told += [f"route {at}: {' or '.join(map(str, self.routes[at]))}" for at in used if self.routes[at]]
-        if self.log != LogPlan():
-            told.append(f"log: {', '.join(f'{f.name}={getattr(self.log, f.name)}' for f in fields(LogPlan))}")
-        return told
+        said = _unlike(self.log, LogPlan())
+        return told + ([f"log: {', '.join(said)}"] if said else [])
 
-    def without_clients(self, gone: set[int]) -> Plan:
-        """The same play without some clients: steps that are about them are gone, the others' are renumbered."""
-        places = {old: new for new, old in enumerate(at for at in range(len(self.clients)) if at not in gone)}
-        steps: list[Step] = []
-        for step in self.steps:
-            who = getattr(step, "client", None)
-            if who is None:
-                steps.append(step)
-            elif who in places:
-                steps.append(_moved(step, places[who]))
-        clients = tuple(
-            replace(client, name=letter(places[at])) for at, client in enumerate(self.clients) if at in places
-        )
-        return replace(self, clients=clients, steps=tuple(steps))
+    def without_client(self, gone: int) -> Plan:
+        """The same play without a client: steps that are about it are gone, the others' are renumbered."""
+        about: list[tuple[Any, int | None]] = [(step, getattr(step, "client", None)) for step in self.steps]
+        moved = [replace(step, client=at - 1) if at and at > gone else step for step, at in about if at != gone]
+        rest = [client for at, client in enumerate(self.clients) if at != gone]
+        clients = tuple(replace(client, name=letter(at)) for at, client in enumerate(rest))
+        return replace(self, clients=clients, steps=tuple(moved))
 
 
-def _moved(step: Any, client: int) -> Step:
-    """The same step about another client."""
-    moved: Step = replace(step, client=client)
-    return moved
+def plainer(thing: T, plain: T | None = None, kept: frozenset[str] = frozenset()) -> Iterator[T]:
+    """The thing with one field as in a plain one; without that, as the field's default says."""
+    for field in fields(thing):  # type: ignore[arg-type]  # a dataclass
+        value = field.default if plain is None else getattr(plain, field.name)
+        if value is not MISSING and field.name not in kept and getattr(thing, field.name) != value:
+            yield replace(thing, **{field.name: value})  # type: ignore[type-var]
 
 
-def letter(client: int) -> str:
-    """The name of a client by its place."""
-    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[client]
+def _unlike(thing: Any, plain: Any, kept: set[str] | frozenset[str] = frozenset()) -> list[str]:
+    found = {field.name: getattr(thing, field.name) for field in fields(thing) if field.name not in kept}
+    return [f"{name}={value}" for name, value in found.items() if value != getattr(plain, name)]

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 import h11
 import trio
 
 from triolet.errors import LogError, LogUncertain, NotServingError
-from triolet.event import Event
-from triolet.testing.network import Line
 
-from .history import Published, Publishing, Unpublished
-from .plan import Publish
-from .stage import channel_name, draft_of, is_sure
-
-if TYPE_CHECKING:
-    from .world import World
+from .history import History, Published, Publishing, Unpublished
+from .plan import channel_name
+from .stage import draft_of, is_sure
+from .steps import Publish
 
 __all__ = ["Publisher"]
 
@@ -25,12 +22,16 @@ ADDRESS = "203.0.113.1"
 PATIENCE_SECONDS = 60
 """After which whoever publishes through HTTP gives up."""
 
+Stored = tuple[tuple[str, ...], tuple[int, ...]]
+"""The cursors of events, and what they hold."""
+
 
 class Publisher:
     """Publishes for the whole play; every event holds a number of its own."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, history: History, hosts: Sequence[Any]) -> None:
+        self._history = history
+        self._hosts = hosts
         self._numbers = 0
         self._attempts = 0
 
@@ -41,111 +42,73 @@ class Publisher:
                 await trio.sleep(step.pace)
             elif turn:
                 await trio.lowlevel.checkpoint()
-            first = self._numbers
-            self._numbers += max(1, step.batch)
-            numbers = tuple(range(first, self._numbers))
-            dedupes = tuple(f"d{number}" if step.repeats else None for number in numbers)
-            await self._attempt(step, numbers, dedupes)
+            numbers = self._new(max(1, step.batch))
+            await self._attempt(step, numbers)
             if step.repeats:
-                await self._attempt(step, numbers, dedupes)
+                await self._attempt(step, numbers)
             if step.repeats and step.batch:  # and once more, with something new among it
-                numbers = (*numbers[1:], self._numbers)
-                self._numbers += 1
-                await self._attempt(step, numbers, tuple(f"d{number}" for number in numbers))
+                await self._attempt(step, (*numbers[1:], *self._new(1)))
 
-    async def _attempt(self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]) -> None:
-        history = self._world.history
+    def _new(self, count: int) -> tuple[int, ...]:
+        self._numbers += count
+        return tuple(range(self._numbers - count, self._numbers))
+
+    async def _attempt(self, step: Publish, numbers: tuple[int, ...]) -> None:
+        history, channel = self._history, channel_name(step.channel)
+        dedupes = tuple(f"d{number}" if step.repeats else None for number in numbers)
         self._attempts += 1
         attempt = self._attempts
-        history.add(
-            Publishing(history.now, attempt, step.server, channel_name(step.channel), numbers, dedupes, step.via)
-        )
-        if step.cancelled is None:
-            await self._one(attempt, step, numbers, dedupes)
-            return
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_later, nursery.cancel_scope, step.cancelled)
-            try:
+        history.add(Publishing(history.now, attempt, step.server, channel, numbers, dedupes, step.via))
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                if step.cancelled is not None:
+                    nursery.start_soon(_cancel_later, scope, step.cancelled)
                 await self._one(attempt, step, numbers, dedupes)
-            except trio.Cancelled:
-                history.add(Unpublished(history.now, attempt, "cancelled", False))
-                raise
-            nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
 
     async def _one(
         self, attempt: int, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]
     ) -> None:
-        history = self._world.history
+        history = self._history
+        way = self._through_http if step.via == "http" else self._through_app
         try:
-            if step.via == "http":
-                cursors, held = await self._through_http(step, numbers, dedupes)
-            else:
-                events = await self._through_app(step, numbers, dedupes)
-                cursors = tuple(str(event.cursor) for event in events)
-                held = tuple(event.data[0] for event in events)
+            cursors, held = await way(step, numbers, dedupes)
+        except trio.Cancelled:
+            history.add(Unpublished(history.now, attempt, "cancelled", False))
+            raise
         except NotServingError:
             history.add(Unpublished(history.now, attempt, "nobody serves", True))
         except LogError as error:
             history.add(Unpublished(history.now, attempt, f"{error}", is_sure(error)))
-        except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-            history.add(Unpublished(history.now, attempt, f"{type(error).__name__}", False))
+        except (trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
+            history.add(Unpublished(history.now, attempt, type(error).__name__, False))
         else:
             history.add(Published(history.now, attempt, cursors, held))
 
-    async def _through_app(
-        self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]
-    ) -> list[Event]:
-        live = self._world.hosts[step.server].live
+    async def _through_app(self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]) -> Stored:
+        live, channel = self._hosts[step.server].live, channel_name(step.channel)
         if live is None:
             raise NotServingError("no server")
-        channel = channel_name(step.channel)
         drafts = [draft_of(number, step.size, dedupe) for number, dedupe in zip(numbers, dedupes, strict=True)]
         if step.batch:
-            return await live.publish_many(channel, drafts)
-        only, number = drafts[0], numbers[0]
-        data = [number, "x" * step.size]
-        return [await live.publish(channel, data, name=only.name, key=only.key, dedupe=only.dedupe)]
-
-    async def _through_http(
-        self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]
-    ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        """Raises LogError where the answer is that nothing was stored."""
-        world = self._world
-        host = world.hosts[step.server]
-        end = world.network.connect(ADDRESS, lambda link: host.accept(link, ADDRESS), Line())
-        http = h11.Connection(h11.CLIENT)
-        body = json.dumps({"size": step.size, "events": list(zip(numbers, dedupes, strict=True))}).encode()
-        headers = [("host", "test"), ("content-type", "application/json"), ("content-length", str(len(body)))]
-        asked = h11.Request(method="POST", target=f"/publish/{channel_name(step.channel)}", headers=headers)
-        try:
-            sent = [http.send(asked), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage())]
-            with trio.fail_after(PATIENCE_SECONDS):
-                await end.send_all(b"".join(part or b"" for part in sent))
-                status, answer = await _read(end, http)
-        except trio.TooSlowError:
-            raise trio.BrokenResourceError("no answer") from None
-        finally:
-            end.reset()
-        if status == 200:
-            told = json.loads(answer)
-            return tuple(told["cursors"]), tuple(told["numbers"])
-        if status == 503 and answer and "error" in (told := json.loads(answer)):
-            raise (LogError if told["sure"] else LogUncertain)(told["error"])
-        raise trio.BrokenResourceError(f"status {status}")
-
-
-async def _read(end: trio.abc.ReceiveStream, http: h11.Connection) -> tuple[int, bytes]:
-    status, body = 0, b""
-    while not isinstance(event := http.next_event(), h11.EndOfMessage):
-        if event is h11.NEED_DATA:
-            http.receive_data(bytes(await end.receive_some()))
-        elif isinstance(event, h11.Response):
-            status = event.status_code
-        elif isinstance(event, h11.Data):
-            body += bytes(event.data)
+            events = await live.publish_many(channel, drafts)
         else:
-            raise trio.BrokenResourceError("the server went")
-    return status, body
+            only, data = drafts[0], [numbers[0], "x" * step.size]
+            events = [await live.publish(channel, data, name=only.name, key=only.key, dedupe=only.dedupe)]
+        return tuple(str(event.cursor) for event in events), tuple(event.data[0] for event in events)
+
+    async def _through_http(self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]) -> Stored:
+        """Raises LogError where the answer is that nothing was stored."""
+        body = {"size": step.size, "events": list(zip(numbers, dedupes, strict=True))}
+        url = f"/publish/{channel_name(step.channel)}"
+        with trio.fail_after(PATIENCE_SECONDS):
+            answer = await self._hosts[step.server].request("POST", url, json=body, address=ADDRESS)
+        told = json.loads(answer.body) if answer.status in (200, 503) and answer.body[:1] == b"{" else {}
+        if answer.status == 200:
+            return tuple(told["cursors"]), tuple(told["numbers"])
+        if "error" in told:
+            raise (LogError if told["sure"] else LogUncertain)(told["error"])
+        raise trio.BrokenResourceError(f"status {answer.status}")
 
 
 async def _cancel_later(scope: trio.CancelScope, passes: int) -> None:

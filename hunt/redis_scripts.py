@@ -1,4 +1,5 @@
-"""A model of what Redis does for a RedisLog: its keys, and the scripts that change them, as Python.
+"""A model of what Redis does for a RedisLog: hints, batches and epochs, as the scripts keep them. It keeps all events
+for ever, and has room for them.
 
 tests/e2e/redis/test_model.py holds it against the scripts themselves: the same calls to both give the same answers.
 """
@@ -17,45 +18,13 @@ from coredis.exceptions import ResponseError
 
 from triolet.redis.scripts import APPEND, LOOK, PROBE, READ
 
-__all__ = ["Channel", "Data", "Entry", "Part", "Scripts", "Watcher"]
+__all__ = ["Channel", "Data", "Entry", "Scripts", "Watcher"]
 
 EPOCHS, PASTS = 64, 16
 STAMP = b"\x94\xcb"
 """What stands before the time in a row: an array of four, and that a double follows."""
-WRITER_SECONDS = 3_600
 
 _pack = msgspec.msgpack.Encoder().encode
-
-
-@dataclass
-class Part:
-    """What stands in the field ``""`` of the partition's hash."""
-
-    partitions: int
-    replid: str = ""
-    seq: int = 0
-    base: int = 0
-    epochs: list[str] = field(default_factory=list)
-
-    @property
-    def epoch(self) -> str:
-        """The present one."""
-        return self.epochs[-1]
-
-    @property
-    def term(self) -> int:
-        """Its number."""
-        return self.base + len(self.epochs)
-
-
-@dataclass
-class Channel:
-    """What stands in the field of a channel. ``pasts``: term, and up to where it had come in it."""
-
-    head: int
-    term: int
-    bytes: int = 0
-    pasts: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,23 +36,42 @@ class Entry:
     size: int
     unique: str
 
+
+@dataclass
+class Channel:
+    """What there is of a channel. ``pasts``: term, and up to where it had come in it."""
+
+    term: int
+    pasts: list[tuple[int, int]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    dedupes: dict[str, Entry] = field(default_factory=dict)
+
     @property
-    def time(self) -> float:
-        """When it was stored."""
-        (at,) = struct.unpack_from(">d", self.blob, 2)
-        return float(at)
+    def head(self) -> int:
+        """The newest offset."""
+        return len(self.entries)
 
 
 @dataclass
 class Data:
-    """All keys of one partition, by their names. ``expires``: when each goes, in ms since 1970."""
+    """All of one partition. ``writers``: each one's last batch, its number and answer."""
 
-    part: Part | None = None
+    replid: str = ""
+    seq: int = 0
+    base: int = 0
+    epochs: list[str] = field(default_factory=list)
     channels: dict[str, Channel] = field(default_factory=dict)
-    streams: dict[str, list[Entry]] = field(default_factory=dict)
-    dedupes: dict[str, dict[str, int]] = field(default_factory=dict)
     writers: dict[str, tuple[int, list[Any]]] = field(default_factory=dict)
-    expires: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> str:
+        """The present one."""
+        return self.epochs[-1]
+
+    @property
+    def term(self) -> int:
+        """Its number."""
+        return self.base + len(self.epochs)
 
     def copy(self) -> Data:
         """What a replica has that hears of nothing from here on."""
@@ -100,24 +88,6 @@ class Watcher:
         """An event was stored."""
 
 
-class _Call:
-    """One run of a script: Redis refuses its first write where memory is full, and none after that."""
-
-    def __init__(self, scripts: Scripts) -> None:
-        self.now = scripts.clock()
-        self.milliseconds = math.floor(self.now * 1000)
-        self._scripts = scripts
-        self._has_written = False
-
-    def write(self, *, frees: bool = False) -> None:
-        if self._scripts.is_full and not self._has_written and not frees:
-            raise ResponseError("OOM command not allowed when used memory > 'maxmemory'")
-        self._has_written = True
-
-    def time_of(self, given: str) -> float:
-        return float(given) if given else math.floor(self.now * 1_000_000) / 1_000_000
-
-
 class Scripts:
     """Runs scripts on data.
 
@@ -127,224 +97,127 @@ class Scripts:
         watcher: is told of what is stored.
 
     Attributes:
-        data: the keys. ``replid``: of the server's life. ``is_full``: whether there is no memory left.
+        data: all there is. ``replid``: of the server's life.
     """
 
     def __init__(
         self, clock: Callable[[], float], publish: Callable[[str, bytes], None], watcher: Watcher | None = None
     ) -> None:
-        self.clock = clock
         self.data = Data()
         self.replid = "0"
-        self.is_full = False
+        self._clock = clock
         self._publish = publish
         self._watcher = watcher or Watcher()
         runs = ((APPEND, self._append), (READ, self._read), (LOOK, self._look), (PROBE, self._probe))
         self._runs = {name: run for script, run in runs for name in (script.sha, script.text)}
 
     def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script, by its sha or its text.
+        """Run a script, by its sha or its text. Raises ResponseError where it answers an error."""
+        return self._runs[script](keys, args)
 
-        Raises:
-            ResponseError: it answers an error.
-        """
-        call = _Call(self)
-        for key in [key for key, at in self.data.expires.items() if call.milliseconds > at]:
-            self.forget(key)
-        return self._runs[script](call, keys, args)
+    def _open(self, candidate: str, known: Sequence[Any] = ("", 0)) -> Data:
+        """``known`` is what the asker knows: an epoch, and how many hints there were in it at least."""
+        data = self.data
+        went_back = bool(data.epochs) and data.epoch == str(known[0]) and data.seq < int(known[1])
+        if data.replid != self.replid or not data.epochs or went_back:
+            parent = data.epochs[-1] if data.epochs else ""
+            data.epochs.append(candidate)
+            data.replid = self.replid
+            if len(data.epochs) > EPOCHS:
+                del data.epochs[0]
+                data.base += 1
+            self._watcher.began(candidate, parent, {name: each.head for name, each in data.channels.items()})
+        return data
 
-    def forget(self, key: str) -> None:
-        """Delete a key."""
-        self.data.expires.pop(key, None)
-        for kind in (self.data.streams, self.data.dedupes, self.data.writers):
-            kind.pop(key, None)
+    def _look(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        data = self._open(str(args[0]), args[2:4])
+        return [data.epoch.encode(), data.seq]
 
-    def _open(self, call: _Call, candidate: str, partitions: int, *, reads: bool = False) -> Part:
-        part = self.data.part
-        if part is not None and part.partitions != partitions:
-            raise ResponseError(f"TRIOLET form 1, {part.partitions} partitions")
-        if part is None or part.replid != self.replid:
-            call.write(frees=reads)
-            part = self.data.part = part or Part(partitions)
-            parent = part.epochs[-1] if part.epochs else ""
-            part.epochs.append(candidate)
-            part.replid = self.replid
-            if len(part.epochs) > EPOCHS:
-                del part.epochs[0]
-                part.base += 1
-            self._watcher.began(candidate, parent, {name: each.head for name, each in self.data.channels.items()})
-        return part
-
-    # --- LOOK and PROBE
-
-    def _look(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        part = self._open(call, str(args[0]), int(args[1]), reads=True)
-        return [part.epoch.encode(), part.seq]
-
-    def _probe(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def _probe(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         self._publish(str(args[1]), b"")
         return 1
 
-    # --- APPEND
-
-    def _append(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        part = self._open(call, str(args[0]), int(args[2]))
+    def _append(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        data = self._open(str(args[0]), args[9:11])
         number, writer = int(args[3]), keys[1]
-        before = self.data.writers.get(writer)
+        before = data.writers.get(writer)
         if before is not None and before[0] == number:
             return before[1]
         if before is not None and before[0] > number:
             raise ResponseError(f"TRIOLET batch {number} comes after {before[0]}")
-        now = call.time_of(str(args[1]))
+        now = float(args[1]) if args[1] else math.floor(self._clock() * 1_000_000) / 1_000_000
         results: list[Any] = []
-        news: list[tuple[str, int, list[bytes]]] = []
-        at = 9
-        for place in range(2, len(keys), 2):
+        news: list[bytes] = []
+        at = 11
+        while at < len(args):
             name, count = str(args[at]), int(args[at + 1])
             drafts = [args[at + 2 + 3 * i : at + 5 + 3 * i] for i in range(count)]
-            adding = _Adding(call, self.data, part, name, keys[place], keys[place + 1], now)
-            results.append(adding.add(drafts))
-            for entry in adding.entries:
-                self._watcher.stored(part.epoch, name, entry)
-            if adding.entries:
-                adding.drop(int(args[4]), float(args[5]), int(args[6]))
-                news.append((name, adding.entries[0].offset, [entry.blob for entry in adding.entries]))
+            first, places = self._add(name, drafts, STAMP + struct.pack(">d", now))
+            new = data.channels[name].entries[first - 1 :]
+            for entry in new:
+                self._watcher.stored(data.epoch, name, entry)
+            if new:
+                news.append(b"\x93" + _pack(name) + _pack(first) + _array([entry.blob for entry in new]))
+            results.append(places if len(new) < count else first)
             at += 2 + 3 * count
         if news:
-            part.seq += 1
-            self._publish(str(args[8]), _hint(part, news))
-        call.write()
-        reply = [part.epoch.encode(), part.seq, STAMP + struct.pack(">d", now), results]
-        self.data.writers[writer] = (number, reply)
-        self.data.expires[writer] = call.milliseconds + WRITER_SECONDS * 1000
+            data.seq += 1
+            self._publish(str(args[8]), b"\x93" + _pack(data.epoch) + _pack(data.seq) + _array(news))
+        reply = [data.epoch.encode(), data.seq, STAMP + struct.pack(">d", now), results]
+        data.writers[writer] = (number, reply)
         return reply
 
-    # --- READ
-
-    def _read(self, call: _Call, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        part = self._open(call, str(args[0]), int(args[2]), reads=True)
-        keep_events, keep_seconds = int(args[3]), float(args[4])
-        epoch, after, limit, max_bytes = str(args[6]), int(args[7]), int(args[8]), int(args[9])
-        channel = self.data.channels.get(str(args[5]))
-        head = channel.head if channel else 0
-        if limit == 0:
-            return [part.epoch.encode(), part.seq, head]
-        entries = self.data.streams.get(keys[1], []) if channel else []
-        oldest = head + 1
-        if entries:
-            too_old = call.time_of(str(args[1])) - keep_seconds
-            least = max(entries[0].offset, head - keep_events + 1)
-            oldest = next((e.offset for e in entries if e.offset >= least and e.time >= too_old), head + 1)
-        upto = _good_upto(part, channel, epoch)
-        position = oldest - 1
-        if upto == -1 or upto >= after:
-            position = max(min(after, head), oldest - 1)
-        elif upto >= 0:
-            position = max(upto, oldest - 1)
-        blobs: list[bytes] = []
-        size = 0
-        for entry in entries:
-            if position < entry.offset <= head and len(blobs) < limit:
-                size += entry.size
-                if size > max_bytes and blobs:
-                    break
-                blobs.append(entry.blob)
-        return [part.epoch.encode(), part.seq, head, oldest, upto, position, _array(blobs)]
-
-
-class _Adding:
-    """Appends to one channel."""
-
-    def __init__(self, call: _Call, data: Data, part: Part, name: str, stream: str, dedupe: str, now: float) -> None:
-        self._call, self._data, self._part = call, data, part
-        self._name, self._stream, self._dedupe, self._now = name, stream, dedupe, now
-        self.entries: list[Entry] = []
-
-    def add(self, drafts: Sequence[Sequence[Any]]) -> Any:
-        """Store drafts (row without its time, size, dedupe). Returns what the script answers for the channel."""
-        data, call, part = self._data, self._call, self._part
-        known = data.channels.get(self._name)
-        stored = data.streams.get(self._stream, [])
-        channel = known or Channel(0, part.term)
-        if known is None and stored:
-            call.write(frees=True)
-            for key in (self._stream, self._dedupe):
-                data.expires.pop(key, None)
-            data.streams.pop(self._stream)
-            data.dedupes.pop(self._dedupe, None)
-            stored = []
-        kept_bytes = channel.bytes if stored else 0
+    def _add(self, name: str, drafts: Sequence[Sequence[Any]], stamp: bytes) -> tuple[int, list[Any]]:
+        """Store drafts (row without its time, size, dedupe). Returns the next offset there was, and the places of all:
+        with a blob where one is a repetition."""
+        data = self.data
+        channel = data.channels.setdefault(name, Channel(data.term))
         first = channel.head + 1
         places: list[Any] = []
-        is_repeated = False
         for body, size, unique in drafts:
-            earlier = self._earlier(str(unique))
-            if earlier is not None:
-                is_repeated = True
-                places += [earlier.offset, earlier.blob]
-                continue
-            call.write()
-            offset = first + len(self.entries)
-            blob = STAMP + struct.pack(">d", self._now) + bytes(body)
-            entry = Entry(offset, blob, int(size), str(unique))
-            data.streams.setdefault(self._stream, []).append(entry)
-            if unique:
-                data.dedupes.setdefault(self._dedupe, {})[str(unique)] = offset
-            self.entries.append(entry)
-            places += [offset, b""]
-        if self.entries:
-            channel.bytes = kept_bytes + sum(entry.size for entry in self.entries)
-            channel.head = self.entries[-1].offset
-            if channel.term != part.term:
-                channel.pasts = [*channel.pasts, (channel.term, first - 1)][-PASTS:]
-                channel.term = part.term
-            data.channels[self._name] = channel
-        return places if is_repeated else first
+            earlier = channel.dedupes.get(str(unique))
+            if earlier is None:
+                entry = Entry(channel.head + 1, stamp + bytes(body), int(size), str(unique))
+                channel.entries.append(entry)
+                channel.dedupes |= {entry.unique: entry} if unique else {}
+            places += [channel.head, b""] if earlier is None else [earlier.offset, earlier.blob]
+        if channel.head >= first and channel.term != data.term:
+            channel.pasts = [*channel.pasts, (channel.term, first - 1)][-PASTS:]
+            channel.term = data.term
+        return first, places
 
-    def _earlier(self, unique: str) -> Entry | None:
-        offset = self._data.dedupes.get(self._dedupe, {}).get(unique) if unique else None
-        for entry in self._data.streams.get(self._stream, []):
-            if entry.offset == offset and entry.unique == unique:
-                return entry
-        return None
-
-    def drop(self, keep_events: int, keep_seconds: float, keep_bytes: int) -> None:
-        """Let go of what is not to be kept, once that is enough to be worth it."""
-        data, channel = self._data, self._data.channels[self._name]
-        entries = data.streams[self._stream]
-        too_old, slack = self._now - keep_seconds, keep_seconds / 64
-        much = channel.head - entries[0].offset + 1 > keep_events + min(keep_events // 8 + 16, 256)
-        much = much or channel.bytes > keep_bytes + keep_bytes / 8 or entries[0].time < too_old - slack
-        while much:
-            first, kept = entries[0], channel.head - entries[0].offset + 1
-            if kept <= keep_events and first.time >= too_old and (channel.bytes <= keep_bytes or kept == 1):
+    def _read(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        data = self._open(str(args[0]))
+        epoch, after, limit, max_bytes = str(args[6]), int(args[7]), int(args[8]), int(args[9])
+        channel = data.channels.get(str(args[5])) or Channel(data.term)
+        head = channel.head
+        if limit == 0:
+            return [data.epoch.encode(), data.seq, head]
+        upto = _good_upto(data, channel, epoch)
+        position = min(after, head) if upto == -1 or upto >= after else max(upto, 0)
+        blobs: list[bytes] = []
+        size = 0
+        for entry in channel.entries[position : position + limit]:
+            size += entry.size
+            if size > max_bytes and blobs:
                 break
-            channel.bytes -= first.size
-            data.dedupes.get(self._dedupe, {}).pop(first.unique, None)
-            del entries[0]
-        milliseconds = int(f"{min(keep_seconds * 1000, 1e14):.0f}")
-        for key in (self._stream, self._dedupe):
-            data.expires[key] = self._call.milliseconds + milliseconds
+            blobs.append(entry.blob)
+        return [data.epoch.encode(), data.seq, head, 1, upto, position, _array(blobs), position]
 
 
-def _good_upto(part: Part, channel: Channel | None, epoch: str) -> int:
+def _good_upto(data: Data, channel: Channel, epoch: str) -> int:
     """Up to where a cursor of an epoch is good; -1: of the present one, -2: nobody knows."""
-    if epoch in ("", part.epoch):
+    if epoch in ("", data.epoch):
         return -1
-    if epoch not in part.epochs:
+    if epoch not in data.epochs:
         return -2
-    term = part.base + part.epochs.index(epoch) + 1
-    if channel is None:
+    term = data.base + data.epochs.index(epoch) + 1
+    if not channel.entries:
         return 0
     if term >= channel.term:
         return channel.head
     upto = [offset for past, offset in channel.pasts if past <= term]
     return upto[-1] if upto else 0 if len(channel.pasts) < PASTS else -2
-
-
-def _hint(part: Part, news: list[tuple[str, int, list[bytes]]]) -> bytes:
-    channels = [b"\x93" + _pack(name) + _pack(first) + _array(blobs) for name, first, blobs in news]
-    return b"\x93" + _pack(part.epoch) + _pack(part.seq) + _array(channels)
 
 
 def _array(parts: list[bytes]) -> bytes:

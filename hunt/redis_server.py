@@ -68,7 +68,6 @@ class ModelledRedis:
     def begin(self, kind: str) -> None:
         """Something is wrong from now on. ``down`` breaks every connection."""
         self.trouble.append(kind)
-        self.scripts.is_full = "full" in self.trouble
         if kind == "down":
             self._queue.clear()
             self.break_all()
@@ -76,7 +75,6 @@ class ModelledRedis:
     def end(self, kind: str) -> None:
         """It is over."""
         self.trouble.remove(kind)
-        self.scripts.is_full = "full" in self.trouble
         self._changed.unpark_all()
 
     def live_anew(self) -> None:

@@ -18,10 +18,11 @@ from triolet.redis.scripts import decode_row
 from triolet.redis.url import RedisAddress
 from triolet.testing.seed import current
 
-from .history import Appended, History, LogWeather, Lost, Outage
-from .plan import LogTrouble, Plan, RedisTrouble
+from .history import LOG, OUTAGE, History, Lost, Weather
+from .plan import Plan
 from .redis_scripts import Data, Entry, Watcher
 from .redis_server import ModelledDialer, ModelledRedis
+from .stage import record_of
 
 __all__ = ["RedisStage"]
 
@@ -57,8 +58,7 @@ class Recorder(Watcher):
 
     def stored(self, epoch: str, channel: str, entry: Entry) -> None:
         (event,) = events_of(epoch, channel, entry.offset, [decode_row(entry.blob)])
-        now, dedupe = self._history.now, entry.unique or None
-        self._history.add(Appended(now, channel, event.cursor, event.data[0], event.key, dedupe, len(event.json)))
+        self._history.add(record_of(self._history.now, event, entry.unique or None))
 
 
 class RedisStage:
@@ -72,7 +72,7 @@ class RedisStage:
         self.calm = False
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Let the server run, for all who connect."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.redis.run)
@@ -99,9 +99,8 @@ class RedisStage:
         async with self.attach().open() as log:
             return await log.read(channel, Cursor("", 0), limit=1 << 30, max_bytes=1 << 40)
 
-    async def befall(self, step: LogTrouble | RedisTrouble) -> None:
+    async def befall(self, kind: str, seconds: float) -> None:
         """Have something happen to it."""
-        kind, seconds = step.kind, step.seconds
         if kind in ("restarts older", "fails over"):
             behind = self.redis.scripts.data.copy()
             await trio.sleep(seconds)
@@ -132,7 +131,7 @@ class RedisStage:
 
     async def _out(self, trouble: str, kind: str, seconds: float) -> None:
         self._weather(kind, seconds)
-        self._history.add(Outage(self._history.now, self._history.now + seconds))
+        self._history.add(Weather(self._history.now, OUTAGE, kind, self._history.now + seconds))
         await self._while(trouble, seconds)
 
     async def _while(self, trouble: str, seconds: float) -> None:
@@ -143,4 +142,4 @@ class RedisStage:
 
     def _weather(self, kind: str, seconds: float) -> None:
         until = self._history.now + seconds + RECOVERY_SECONDS + self._plan.limits.answer_seconds
-        self._history.add(LogWeather(self._history.now, kind, until))
+        self._history.add(Weather(self._history.now, LOG, kind, until))

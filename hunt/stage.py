@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -20,16 +20,20 @@ from triolet.log.contract import EventLog, Page
 from triolet.log.memory import MemoryLog
 from triolet.log.tail import Tail
 
-from .history import Appended, History, LogWeather, Lost
-from .judge import key_of, name_of
-from .plan import LogTrouble, Plan, RedisTrouble
+from .history import LOG, Appended, History, Lost, Weather
+from .plan import PRESENCE, Plan
 
-__all__ = ["SharedLog", "channel_name", "draft_of", "is_sure", "make_app"]
+__all__ = ["SharedLog", "draft_of", "is_sure", "key_of", "make_app", "name_of", "url_of"]
 
 
-def channel_name(number: int) -> str:
-    """The name of a channel of the plan."""
-    return f"c{number}"
+def name_of(number: int) -> str:
+    """The name of the event that holds a number."""
+    return "message" if number % 3 else "state"
+
+
+def key_of(number: int) -> str | None:
+    """Its key; every fourth event has none."""
+    return None if number % 4 == 3 else f"key {number % 4}"
 
 
 def draft_of(number: int, size: int, dedupe: str | None = None) -> Draft:
@@ -53,17 +57,7 @@ class Ledger(MemoryLog):
         for event, draft in zip(events, drafts, strict=True):
             if event.offset > self._heads.get(channel, 0):
                 self._heads[channel] = event.offset
-                self._history.add(
-                    Appended(
-                        self._history.now,
-                        channel,
-                        event.cursor,
-                        event.data[0],
-                        event.key,
-                        draft.dedupe,
-                        len(event.json),
-                    )
-                )
+                self._history.add(record_of(self._history.now, event, draft.dedupe))
         return events
 
     def place(self, channel: str) -> Cursor:
@@ -71,11 +65,18 @@ class Ledger(MemoryLog):
         return Cursor(self.epoch, self._heads.get(channel, 0))
 
 
-class SharedLog:
-    """One log, several servers. It may be slow, fail, and be lost: then it begins again with another epoch.
+def record_of(now: float, event: Event, dedupe: str | None) -> Appended:
+    """The record of an event that is stored now."""
+    name, data = event.name, event.data
+    return Appended(now, event.channel, event.cursor, name, data, event.key, dedupe, len(event.json))
+
+
+class SharedLog(EventLog):
+    """One log, several servers: opening it opens nothing, for it outlives them. It may be slow, fail, and be lost: then
+    it begins again with another epoch.
 
     Attributes:
-        trouble: what is wrong with it now; "" for nothing.
+        trouble: what is wrong with it now; "" for nothing. ``calm``: nothing will be any more.
     """
 
     def __init__(self, plan: Plan, history: History) -> None:
@@ -86,17 +87,17 @@ class SharedLog:
         self._tail = Tail(plan.log.tail_events)
         self.trouble = ""
         self.calm = False
-        self.ledger = self._begin()
+        self.lose()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        """Open it for all servers."""
+    async def running(self) -> AsyncIterator[None]:
+        """Let it be there for all servers."""
         with self._tail.opened():
             yield
 
     def attach(self) -> EventLog:
         """One server's hold of it."""
-        return AttachedLog(self)
+        return self
 
     def place(self, channel: str) -> Cursor:
         """Where a channel's head is."""
@@ -107,30 +108,32 @@ class SharedLog:
         return await self.ledger.read(channel, Cursor("", 0), limit=1 << 30, max_bytes=1 << 40)
 
     def lose(self) -> None:
-        """All that was stored is gone."""
-        self.ledger = self._begin()
+        """All that was stored is gone, and it begins again."""
+        epoch = chr(ord("a") + self._epochs)
+        self._epochs += 1
+        self._history.add(Lost(self._history.now, epoch))
+        self.ledger = Ledger(self._plan.limits, epoch, self._tail, self._history)
 
-    async def befall(self, step: LogTrouble | RedisTrouble) -> None:
+    async def befall(self, kind: str, seconds: float) -> None:
         """Something is wrong with it for some time, or until something else is."""
-        if step.kind == "begins again":
+        if kind == "begins again":
             self.lose()
             return
         self._troubles += 1
         mine = self._troubles
-        self._history.add(LogWeather(self._history.now, step.kind, self._history.now + step.seconds))
-        self.trouble = step.kind
-        await trio.sleep(step.seconds)
+        self._history.add(Weather(self._history.now, LOG, kind, self._history.now + seconds))
+        self.trouble = kind
+        await trio.sleep(seconds)
         if self._troubles == mine:
             self.trouble = ""
 
-    def _begin(self) -> Ledger:
-        epoch = chr(ord("a") + self._epochs)
-        self._epochs += 1
-        self._history.add(Lost(self._history.now, epoch))
-        return Ledger(self._plan.limits, epoch, self._tail, self._history)
+    # --- as a log
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SharedLog]:
+        yield self
 
     async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        """Append, as well as it can at the moment."""
         await self._pass("append", self._plan.log.append_seconds)
         if self.trouble == "full":
             raise LogFull("there is no room")
@@ -142,15 +145,13 @@ class SharedLog:
         await self._pass("append", 0)
         return events
 
-    async def read(self, channel: str, after: Cursor, limit: int, max_bytes: int) -> Page:
-        """Read, as well as it can at the moment."""
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         await self._pass("read", self._plan.log.read_seconds)
         page = await self.ledger.read(channel, after, limit=limit, max_bytes=max_bytes)
         await self._pass("read", 0)
         return page
 
     async def head(self, channel: str) -> Cursor:
-        """Say where the head is, as well as it can at the moment."""
         await self._pass("read", self._plan.log.read_seconds)
         head = await self.ledger.head(channel)
         await self._pass("read", 0)
@@ -158,11 +159,11 @@ class SharedLog:
 
     @contextmanager
     def tail(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
-        """Listen; what was appended is heard of late, as in a log that has to be asked."""
         with self._tail.listen() as batches:
             yield self._late(batches) if self._plan.log.tail_seconds else batches
 
     async def _late(self, batches: AsyncIterator[Sequence[Event]]) -> AsyncIterator[Sequence[Event]]:
+        """What was appended is heard of late, as in a log that has to be asked."""
         async for events in batches:
             if not self.calm:
                 await trio.sleep(self._plan.log.tail_seconds)
@@ -181,32 +182,15 @@ class SharedLog:
             raise LogError("the disk is gone")
 
 
-class AttachedLog(EventLog):
-    """One server's hold of the shared log. Opening it opens nothing: the log outlives every server."""
-
-    def __init__(self, shared: SharedLog) -> None:
-        self._shared = shared
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[AttachedLog]:
-        yield self
-
-    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        return await self._shared.append(channel, drafts)
-
-    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
-        return await self._shared.read(channel, after, limit, max_bytes)
-
-    async def head(self, channel: str) -> Cursor:
-        return await self._shared.head(channel)
-
-    def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
-        return self._shared.tail()
-
-
 def is_sure(error: LogError) -> bool:
     """Whether an error says that nothing was stored."""
     return not isinstance(error, LogUncertain) and "nobody knows" not in str(error)
+
+
+def url_of(route: int, number: int, member: str | None) -> str:
+    """Where a channel of the plan is followed, as a member or not."""
+    name = f"c{number}" if number < PRESENCE else f"p{number - PRESENCE}"
+    return f"/r{route}/{name}" + ("" if member is None or number >= PRESENCE else f"?member={member}")
 
 
 def make_app(plan: Plan, log: EventLog) -> tuple[QuartTrio, Triolet]:
@@ -216,12 +200,14 @@ def make_app(plan: Plan, log: EventLog) -> tuple[QuartTrio, Triolet]:
     live = Triolet(app, log=log, limits=plan.limits, deflate=plan.deflate)
 
     async def follow(channel: str) -> str:
-        return channel
+        return channel if channel.startswith("c") else live.presence(f"c{channel[1:]}").channel
 
     for at in sorted({client.route for client in plan.clients}):
         rungs = [rung.build() for rung in plan.routes[at]]
         policy = policies.ladder(*rungs) if rungs else None
-        live.channel(f"/r{at}/<channel>", policy=policy, endpoint=f"r{at}")(follow)
+        live.channel(
+            f"/r{at}/<channel>", policy=policy, member=lambda channel: request.args.get("member"), endpoint=f"r{at}"
+        )(follow)
 
     @live.socket("/talk")
     async def talk(conn: Connection) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 from .history import (
+    LOG,
+    OUTAGE,
     Answered,
     Asked,
     Calm,
@@ -14,7 +16,6 @@ from .history import (
     Ended,
     Heard,
     History,
-    LogWeather,
     Lost,
     Malformed,
     Message,
@@ -23,8 +24,12 @@ from .history import (
     Weather,
 )
 from .plan import STREAMS, ClientPlan, Plan, Rung
+from .subscriber import Subscriber
 
-__all__ = ["Talk", "Weatherman", "Word", "talks_of"]
+__all__ = ["HINT_SECONDS", "Talk", "Weatherman", "Word", "hearing_seconds", "is_slow", "talks_of"]
+
+HINT_SECONDS = 0.5
+"""How late a hint may be, or one that is missing be missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Word:
 
 @dataclass
 class Talk:
-    """One connection, from the client's side."""
+    """One connection, from the client's side. ``subscribers``: what it followed, as the reference has it."""
 
     asked: Asked
     index: int
@@ -51,6 +56,8 @@ class Talk:
     words: list[Word] = field(default_factory=list)
     ended: Ended | None = None
     malformed: Malformed | None = None
+    subscribers: list[Subscriber] = field(default_factory=list)
+    broken_at: float = inf
 
     @property
     def conn(self) -> int:
@@ -63,14 +70,24 @@ class Talk:
         return self.asked.transport in STREAMS
 
     @property
-    def websocket(self) -> bool:
-        """Whether it is a WebSocket."""
-        return self.asked.transport in ("websocket", "socket")
+    def flows(self) -> bool:
+        """Whether it is a stream that was let in."""
+        return self.streams and self.status in (101, 200)
 
     @property
     def ended_at(self) -> float:
         """When it ended for its client; where it did not, when the history ends."""
         return self.last if self.ended is None else self.ended.at
+
+    @property
+    def how(self) -> str:
+        """How it ended."""
+        return "not at all" if self.ended is None else self.ended.how
+
+    @property
+    def was_left(self) -> bool:
+        """Whether it was the client that ended it."""
+        return self.how.startswith("left")
 
     def heard(self, *kinds: str) -> list[Word]:
         """What the client heard, of some kinds."""
@@ -100,31 +117,55 @@ def talks_of(plan: Plan, history: History) -> dict[int, Talk]:
     return talks
 
 
+def hearing_seconds(plan: Plan) -> float:
+    """How late a server may hear of an event: without a hint, at the next look."""
+    return plan.limits.look_seconds + HINT_SECONDS if plan.redis else 2 * plan.log.tail_seconds
+
+
+def is_slow(client: ClientPlan) -> bool:
+    """Whether a client, or its line, is slow."""
+    return bool(client.pause or client.bandwidth or (client.latency and client.kernel < 65_536))
+
+
 class Weatherman:
-    """Says when a client, the log or a server had bad weather: no bound holds then."""
+    """Says when a client, the log or a server had bad weather: no bound holds then.
+
+    Attributes:
+        lost_at: when a log that goes on with what there was began first; it may lack the last of that.
+    """
 
     def __init__(self, plan: Plan, history: History) -> None:
-        self._plan = plan
         self._clients: list[tuple[str, str, float, float]] = []
         self._log: list[tuple[str, float, float]] = []
-        self.drains: list[tuple[int, float, float]] = []
+        self._hints: list[tuple[str, float, float]] = []
+        self.lost_at: float | None = None
+        self.outages: list[tuple[float, float]] = []
+        self.drains: list[tuple[Draining, float]] = []
         self.calm_at = inf
+        draining: dict[int, Draining] = {}
         for record in history.records:
-            if isinstance(record, Weather):
-                self._clients.append((record.client, record.what, record.at, record.until))
-            elif isinstance(record, LogWeather):
-                if not record.what.startswith("hints"):  # a hint that is lost makes an event late, and no more
-                    self._log.append((record.what, record.at, record.until))
+            if isinstance(record, Weather) and record.whom == OUTAGE:
+                self.outages.append((record.at, record.until))
+            elif isinstance(record, Weather) and record.whom == LOG:
+                weather = (record.what, record.at, record.until)
+                # A hint that is lost makes an event late, and no more.
+                (self._hints if record.what.startswith("hints") else self._log).append(weather)
+            elif isinstance(record, Weather):
+                self._clients.append((record.whom, record.what, record.at, record.until))
             elif isinstance(record, Draining):
-                self.drains.append((record.server, record.at, inf))
-            elif isinstance(record, Drained):
-                self._drained(record)
-            elif isinstance(record, Lost) and record.at > 0:
+                draining[record.server] = record
+            elif isinstance(record, Drained) and record.server in draining:
+                self.drains.append((draining.pop(record.server), record.at))
+            elif isinstance(record, Lost) and self.lost_at is None:
+                self.lost_at = inf  # it begins for the first time
+            elif isinstance(record, Lost):
                 self._log.append(("lost", record.at, record.at))
+                if record.parent:
+                    self.lost_at = min(self.lost_at or inf, record.at)
             elif isinstance(record, Calm):
                 self.calm_at = record.at
-        log = plan.log
-        self.log_slow = max(log.append_seconds, log.read_seconds) > 0
+        self.drains += [(record, inf) for record in draining.values()]
+        self._slow_log = max(plan.log.append_seconds, plan.log.read_seconds) > 0
         self.crowded = plan.limits.memory_bytes < 1 << 20
 
     def of(self, client: str, begin: float, end: float) -> list[str]:
@@ -136,11 +177,25 @@ class Weatherman:
     def of_log(self, begin: float, end: float) -> list[str]:
         """What was wrong with the log in a time."""
         told = [what for what, since, until in self._log if since <= end and until >= begin]
-        return [*told, "slow"] if self.log_slow and begin <= self.calm_at else told
+        return [*told, "slow"] if self._slow_log and begin <= self.calm_at else told
 
-    def draining(self, server: int, begin: float, end: float) -> bool:
-        """Whether a server drained in a time."""
-        return any(who == server and since <= end and until >= begin for who, since, until in self.drains)
+    def hears_all(self, begin: float, end: float) -> bool:
+        """Whether no hint was lost, late or doubled in a time."""
+        return not any(since <= end and until >= begin for _, since, until in self._hints)
+
+    def good_at(self, time: float) -> float:
+        """When the log's trouble that began before a time is over."""
+        return max((until for _, since, until in self._log if since <= time), default=0.0)
+
+    def begins_to_be_bad(self, begin: float, end: float) -> bool:
+        """Whether the log comes into trouble in a time."""
+        return any(begin < since <= end for _, since, _ in self._log)
+
+    def draining(self, server: int | None, begin: float, end: float) -> bool:
+        """Whether a server (None: any) drained in a time."""
+        return any(
+            server in (None, drain.server) and drain.at <= end and until >= begin for drain, until in self.drains
+        )
 
     def good(self, talk: Talk, begin: float, end: float) -> bool:
         """Whether nothing hindered a connection in a time: its line and its client are quick, and nobody was slow."""
@@ -174,9 +229,3 @@ class Weatherman:
             and talk.asked.at <= until
             for who, what, since, until in self._clients
         )
-
-    def _drained(self, record: Drained) -> None:
-        self.drains = [
-            (who, since, record.at if who == record.server and until == inf else until)
-            for who, since, until in self.drains
-        ]

@@ -4,62 +4,38 @@ is recorded in the history."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 import trio.testing
 
 from triolet.app.extension import Triolet
-from triolet.errors import where
+from triolet.errors import LogError, NotServingError, where
 from triolet.event import Cursor
-from triolet.testing import faults
-from triolet.testing.network import ClientEnd, MemoryLink, Network
+from triolet.testing.network import MemoryLink, Network
+from triolet.testing.reach import Reach
 from triolet.testing.seed import current
 from triolet.testing.server import MemoryServer, serve
 
-from .client import Client
+from .clients import Player
 from .history import (
+    KILLED,
     Calm,
     Crashed,
     Drained,
     Draining,
-    Heard,
     History,
     Kept,
     Left,
-    Message,
     Over,
-    Sampled,
+    Present,
     Serving,
-    Weather,
+    Stuck,
 )
-from .plan import (
-    Cut,
-    Fault,
-    Follow,
-    LogTrouble,
-    Lose,
-    Ping,
-    Plan,
-    Publish,
-    RedisTrouble,
-    Restart,
-    Return,
-    Say,
-    Stall,
-    Step,
-    Unfollow,
-    Wait,
-)
-from .polls import PollClient
+from .plan import PRESENCE, STREAMS, Plan, channel_name
 from .publisher import Publisher
-from .stage import SharedLog, channel_name, make_app
-from .streams import EventStreamClient, SocketClient, WebSocketClient
-
-if TYPE_CHECKING:
-    from .redis_stage import RedisStage
+from .stage import SharedLog, make_app
+from .steps import Publish, changes_the_log
 
 __all__ = ["Host", "World", "play"]
 
@@ -69,94 +45,106 @@ CATCH_UP_SECONDS = 60
 MOST_SECONDS = 1_200
 """Of a play. One that is not over then never ends."""
 
-MOMENT_SECONDS = 0.12
-"""What has waited no longer says nothing of a client, which may read ten times a second."""
-
 SETTLING_SECONDS = 4
 """After which whoever lost Redis has it again."""
 
-KINDS: dict[str, type[Client]] = {
-    "websocket": WebSocketClient,
-    "socket": SocketClient,
-    "sse": EventStreamClient,
-    "sse behind": EventStreamClient,
-    "long poll": PollClient,
-    "short poll": PollClient,
-}
+ASKING_SECONDS = 1.3
+"""Between two looks at who is present."""
+
+WORTH_TELLING_SECONDS = 1.0
+
+GATHERING_SECONDS = 15
+"""After which, and a few leases, members who were lost or poll no longer are found to be gone."""
 
 
-class Host:
+class Host(Reach):
     """One place where a server runs, with breaks.
 
     Attributes:
-        server: the one that serves there now; None while none does.
+        server: the one that serves there now; None while none does. ``over``: none does, nor ends.
     """
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: World, number: int, nursery: trio.Nursery) -> None:
+        super().__init__(world.network, nursery)
         self.world = world
         self.number = number
         self.server: MemoryServer | None = None
         self.live: Triolet | None = None
-        self._starting = trio.Lock()
-
-    async def start(self, nursery: trio.Nursery) -> None:
-        """Have a server serve here, if none does."""
-        async with self._starting:
-            if self.server is None:
-                await nursery.start(self.run)
+        self.starting = trio.Lock()
+        self._life = trio.CancelScope()
+        self.over = trio.Event()
+        self.over.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until the server is told to stop, and has ended."""
+        """Serve until the server is told to stop, and has ended; or is killed."""
         world, history = self.world, self.world.history
         app, live = make_app(world.plan, world.log.attach())
+        self.over = trio.Event()
         try:
-            async with serve(app, grace=world.plan.grace) as server:
-                self.server, self.live = server, live
-                history.add(Serving(history.now, self.number))
-                task_status.started()
-                await server.ended.wait()
-                self.server = self.live = None
-                if not server.stop.is_set():
-                    history.add(
-                        Crashed(history.now, self.number, "the server ended by itself: its app's log or hub crashed")
-                    )
+            with trio.CancelScope() as self._life:
+                async with serve(app, grace=world.plan.grace) as server:
+                    self.server, self.live = server, live
+                    history.add(Serving(history.now, self.number))
+                    task_status.started()
+                    await server.ended.wait()
+                    self.server = self.live = None
+                    if not server.stop.is_set():
+                        what = "the server ended by itself: its app's log or hub crashed"
+                        history.add(Crashed(history.now, self.number, what))
+                    history.add(Drained(history.now, self.number))
+                self._left("budget bytes", server.worker.budget.held)
+                self._left("crashed connections", server.worker.metrics.crashes)
+                self._left("connections", server.connections)
+            if self._life.cancelled_caught:
                 history.add(Drained(history.now, self.number))
-            self._left("budget bytes", server.worker.budget.held)
-            self._left("crashed connections", server.worker.metrics.crashes)
-            self._left("connections", server.connections)
         except Exception as error:
             history.add(Crashed(history.now, self.number, f"{where(error)}: {error!r}"))
         finally:
             self.server = self.live = None
+            self.over.set()
 
-    def accept(self, link: MemoryLink, address: str) -> None:
+    def enter(self, link: MemoryLink, address: str) -> None:
         """Take in a connection, if anybody listens."""
         if self.server is None or self.server.worker.draining.is_set():
             link.abort()
-        else:
-            self.server.worker.enter(link, address)
-            self.world.links.append(link)
+            return
+        self.world.links.append((self, address, link))
+        client = self.world.who(address)
+        if client is not None and client.line is not None and client.plan.transport in STREAMS:
+            self.world.watched.append(_Watched(self.world.history, client.line.number, link))
+        self.server.enter(link, address)
 
-    async def stop(self) -> None:
-        """Have the server drain, and wait until it has ended."""
+    async def stop(self, *, killed: bool = False) -> None:
+        """Have the server drain, and wait until it has ended; or kill it."""
         server, history = self.server, self.world.history
-        if server is not None:
-            if not server.stop.is_set():
-                history.add(Draining(history.now, self.number, self.world.plan.grace))
-            server.stop.set()
-            await server.ended.wait()
+        if server is None:
+            return
+        if killed or not server.stop.is_set():
+            history.add(Draining(history.now, self.number, KILLED if killed else self.world.plan.grace))
+        if killed:
+            for host, _, link in self.world.links:
+                if host is self and not link.closed:
+                    link.abort()  # as its kernel does
+            self.server = self.live = None  # nobody comes to it any more
+            self._life.cancel()
+        server.stop.set()
+        await self.over.wait()
 
-    def look(self) -> None:
-        """Record who has bytes waiting, but for those of this very moment: a beat may come whenever we look."""
-        if self.live is not None and self.live.service.running:
-            seen = [conn for conn in self.live.connections() if conn.stalled_seconds > MOMENT_SECONDS]
-            # Their numbers go on from one play to the next; ours begin with each.
-            ids = [self.world.numbers.setdefault(conn.id, len(self.world.numbers) + 1) for conn in seen]
-            waiting = tuple((at, conn.pending_bytes, conn.stalled_seconds) for at, conn in zip(ids, seen, strict=True))
-            followed = [(at, conn.followers) for at, conn in zip(ids, seen, strict=True) if conn.followers]
-            places = tuple((at, " ".join(follower.cursor for follower in followers)) for at, followers in followed)
-            if waiting:
-                self.world.history.add(Sampled(self.world.history.now, self.number, waiting, places))
+    async def ask_who_is_present(self) -> None:
+        """Record who is, in each channel."""
+        world, history = self.world, self.world.history
+        for number in range(world.plan.channels):
+            since, live = history.now, self.live
+            open_ones = [world.who(address) for _, address, link in world.links if not link.closed]
+            there = [client.plan.name for client in open_ones if client is not None]
+            try:
+                if live is not None:
+                    roster = await live.presence(channel_name(number)).roster()
+                    members = tuple(session.member for session in roster.sessions)
+                    told = (since, self.number, channel_name(number), members, tuple(there))
+                    history.add(Present(history.now, *told))
+            except (LogError, NotServingError):
+                pass
 
     def look_at_what_is_left(self) -> None:
         """Record what is there although all clients have gone."""
@@ -174,22 +162,50 @@ class Host:
             self.world.history.add(Left(self.world.history.now, self.number, what, count))
 
 
+class _Watched:
+    """A server's end of a connection, seen from below: for how long its kernel takes nothing of what it has."""
+
+    def __init__(self, history: History, conn: int, link: MemoryLink) -> None:
+        self._history, self._conn = history, conn
+        self.link = link
+        self._since: float | None = None
+        self._send = link.send
+        link.send = self.send
+
+    def send(self, data: Any) -> int:
+        """See the link's own."""
+        try:
+            taken = self._send(data)
+        except BlockingIOError:
+            if self._since is None:
+                self._since = self._history.now
+            raise
+        self.look()
+        self._since = None if taken == len(data) else self._history.now
+        return taken
+
+    def look(self) -> None:
+        """Record it, where that is long."""
+        seconds = 0 if self._since is None else self._history.now - self._since
+        if seconds > WORTH_TELLING_SECONDS:
+            self._history.add(Stuck(self._history.now, self._conn, seconds))
+
+
 class World:
     """All that there is in one play."""
 
-    def __init__(self, plan: Plan, history: History) -> None:
+    def __init__(self, plan: Plan, history: History, hosts: trio.Nursery) -> None:
         self.plan = plan
         self.history = history
-        history.begin()
         self.network = Network(random=current().random("network"))
         self.log = _log(plan, history)
-        self.hosts = [Host(self, number) for number in range(plan.servers)]
-        self.clients = [
-            KINDS[client.transport](self, client, f"198.51.100.{at + 1}") for at, client in enumerate(plan.clients)
-        ]
-        self.links: list[MemoryLink] = []
-        self.numbers: dict[int, int] = {}
-        self.publisher = Publisher(self)
+        self.hosts = [Host(self, number, hosts) for number in range(plan.servers)]
+        self.clients = [Player(self, client, f"198.51.100.{at + 1}") for at, client in enumerate(plan.clients)]
+        self.links: list[tuple[Host, str, MemoryLink]] = []
+        self.watched: list[_Watched] = []
+        self.publisher = Publisher(history, self.hosts)
+        self._nursery = hosts
+        self._doing: trio.Nursery | None = None
         self._connections = 0
 
     def next_connection(self) -> int:
@@ -197,33 +213,47 @@ class World:
         self._connections += 1
         return self._connections
 
-    def dial(self, client: Client) -> ClientEnd:
-        """Connect a client to its server."""
-        host = self.hosts[client.server]
-        return self.network.connect(client.address, partial(host.accept, address=client.address), client.line)
+    def who(self, address: str) -> Player | None:
+        """The client at an address, if it is one's."""
+        return next((client for client in self.clients if client.address == address), None)
 
     def head(self, channel: str) -> Cursor:
         """Where the log is, as the ledger knows."""
-        return self.log.place(channel)
+        place: Cursor = self.log.place(channel)
+        return place
 
-    def hear(self, conn: int, message: Message) -> None:
-        """Record what a client heard."""
-        self.history.add(Heard(self.history.now, conn, message))
+    def start(self, work: Callable[..., Any], *args: Any) -> None:
+        """Begin what a step takes its time for."""
+        assert self._doing is not None
+        self._doing.start_soon(work, *args)
+
+    async def serve(self, host: Host) -> None:
+        """Have a server serve at a place, if none does."""
+        async with host.starting:
+            if host.server is None:
+                await host.over.wait()
+                await self._nursery.start(host.run)
 
     # --- the play
 
     async def play(self) -> None:
         """Play it, to the end."""
         history = self.history
-        async with self.log.opened(), trio.open_nursery() as hosts:
+        async with self.log.running():
             for host in self.hosts:
-                await host.start(hosts)
-            tasks = _tasks(hosts)
+                await self.serve(host)
+            for host in self.hosts if self.plan.has_members else []:
+                await host.ask_who_is_present()  # with the first question presence begins its tasks
+            tasks = _tasks(self._nursery)
             async with trio.open_nursery() as clients:
                 clients.start_soon(self._watch)
                 for client in self.clients:
                     clients.start_soon(client.live)
-                await self._act(hosts)
+                for host in self.hosts if self.plan.has_members else []:
+                    clients.start_soon(self._ask_on, host)
+                async with trio.open_nursery() as self._doing:  # until everything that steps began has ended
+                    for step in self.plan.steps:
+                        await step.play(self)
                 await self._calm()
                 clients.cancel_scope.cancel()
             self.network.vanish()
@@ -231,122 +261,38 @@ class World:
             await trio.testing.wait_all_tasks_blocked()
             for host in self.hosts:
                 host.look_at_what_is_left()
-            left = _tasks(hosts) - tasks
-            if left:
-                history.add(Left(history.now, -1, "tasks", left))
-            opened = sum(not link.closed for link in self.links)
-            if opened:
-                history.add(Left(history.now, -1, "sockets", opened))
+            left = _tasks(self._nursery) - tasks
+            opened = sum(not link.closed for _, _, link in self.links)
+            for what, count in (("tasks", left), ("sockets", opened)):
+                if count:
+                    history.add(Left(history.now, -1, what, count))
             await self._read_all()
             for host in self.hosts:
                 await host.stop()
 
-    async def _act(self, hosts: trio.Nursery) -> None:
-        """Do the steps, and wait until everything they began has ended."""
-        async with trio.open_nursery() as doing:
-            for step in self.plan.steps:
-                await self._do(step, doing, hosts)
-
-    async def _do(self, step: Step, doing: trio.Nursery, hosts: trio.Nursery) -> None:
-        if isinstance(step, Wait):
-            await trio.sleep(step.seconds)
-        elif isinstance(step, Publish):
-            doing.start_soon(self.publisher.publish, step)
-        elif isinstance(step, Restart):
-            doing.start_soon(self._restart, step, hosts)
-        elif isinstance(step, Lose):
-            await self._lose(hosts)
-        elif isinstance(step, LogTrouble | RedisTrouble):
-            doing.start_soon(self.log.befall, step)
-        elif isinstance(step, Fault):
-            doing.start_soon(self._fault, step)
-        else:
-            self._befall(self.clients[step.client], step)
-            await trio.lowlevel.checkpoint()
-
-    def _befall(self, client: Client, step: Cut | Return | Stall | Follow | Unfollow | Say | Ping) -> None:
-        """Something happens to one client."""
-        if isinstance(step, Cut):
-            client.leave(step.how, step.seconds)
-        elif isinstance(step, Stall):
-            client.stall(step.seconds)
-        elif isinstance(step, Return):
-            client.leave("reset", 0)
-            for channel in list(client.cursors):
-                client.go_on_from(channel, self._cursor(client, channel, step.after))
-        elif isinstance(step, Ping) and isinstance(client, WebSocketClient):
-            client.ping(step.count)
-        elif isinstance(client, SocketClient):
-            if isinstance(step, Follow):
-                client.follow(channel_name(step.channel))
-            elif isinstance(step, Unfollow):
-                client.unfollow(channel_name(step.channel))
-            elif isinstance(step, Say):
-                client.echo(step.count, step.size)
-                client.acknowledge()
-
-    def _cursor(self, client: Client, channel: str, after: str) -> str | None:
-        head = self.head(channel)
-        had = [cursor for cursor in client.had if cursor.startswith(head.epoch)]
-        return {
-            "0": "0",
-            "now": None,
-            "old": had[len(had) // 2] if had else "0",
-            "future": str(Cursor(head.epoch, head.offset + 1_000)),
-        }[after]
-
-    async def _restart(self, step: Restart, hosts: trio.Nursery) -> None:
-        host = self.hosts[step.server]
-        if host.server is None:
-            return
-        await host.stop()
-        await trio.sleep(step.seconds)
-        await host.start(hosts)
-
-    async def _lose(self, hosts: trio.Nursery) -> None:
-        async with trio.open_nursery() as stopping:
-            for host in self.hosts:
-                stopping.start_soon(host.stop)
-        self.log.lose()
-        for host in self.hosts:
-            await host.start(hosts)
-
-    async def _fault(self, step: Fault) -> None:
-        who: tuple[Any, ...] = (self.network,) if step.client is None else (self.clients[step.client],)
-        name = "" if step.client is None else self.plan.clients[step.client].name
-        makers: dict[str, Callable[[], AbstractContextManager[None]]] = {
-            "stalled": lambda: faults.stalled(*who),
-            "cut": lambda: faults.cut(*who),
-            "cut without fin": lambda: faults.cut(*who, fin=False),
-            "half open": lambda: faults.half_open(*who),
-            "slow reader": lambda: faults.slow_reader(*who, bytes_per_second=500),
-            "reordered accepts": lambda: faults.reordered_accepts(self.network),
-        }
-        if step.kind == "reordered accepts" and self.network.arrival is not None:
-            return  # two of them at once would have to end in turn
-        self.history.add(Weather(self.history.now, name, step.kind, self.history.now + step.seconds))
-        with makers[step.kind]():
-            await trio.sleep(step.seconds)
-
     async def _calm(self) -> None:
         """The weather is good, and everybody catches up. Where the log was in trouble there is one last event in each
         channel: servers may hear only with that what has become of the log."""
-        history = self.history
+        history, plan = self.history, self.plan
         self.log.calm = True
-        if self.plan.redis:
+        if plan.redis:
             await trio.sleep(SETTLING_SECONDS)
         history.add(Calm(history.now))
         for client in self.clients:
             client.brighten()
-        if any(map(_changes_the_log, self.plan.steps)):
-            for number in range(self.plan.channels):
-                await self.publisher.publish(Publish(number, 1))
+        has_changed = any(map(changes_the_log, plan.steps))
+        if has_changed:
+            for number in range(plan.channels):
+                await self.publisher.publish(Publish(number))
+        if plan.has_members:
+            await trio.sleep(GATHERING_SECONDS + 4 * plan.limits.lease_seconds)
         await self._all_catch_up()
+        untold = {channel_name(number + PRESENCE) for number in range(plan.channels)} if has_changed else set()
         behind = tuple(
             (client.plan.name, channel, cursor, str(self.head(channel)))
             for client in self.clients
             for channel, cursor in client.cursors.items()
-            if cursor != str(self.head(channel)) or not client.caught_up
+            if channel not in untold and (cursor != str(self.head(channel)) or not client.is_there)
         )
         history.add(Over(history.now, behind))
 
@@ -368,11 +314,17 @@ class World:
             history.add(Kept(history.now, channel, page.head.epoch, events))
 
     async def _watch(self) -> None:
-        """Look at the servers, once a second."""
+        """Look at what servers cannot send. However seldom: what is recorded is measured from when it began."""
         while True:
-            for host in self.hosts:
-                host.look()
+            self.watched = [one for one in self.watched if not one.link.closed]
+            for one in self.watched:
+                one.look()
             await trio.sleep(1)
+
+    async def _ask_on(self, host: Host) -> None:
+        while True:
+            await trio.sleep(ASKING_SECONDS)
+            await host.ask_who_is_present()
 
 
 def _tasks(nursery: trio.Nursery) -> int:
@@ -380,13 +332,7 @@ def _tasks(nursery: trio.Nursery) -> int:
     return sum(1 + sum(_tasks(inner) for inner in task.child_nurseries) for task in nursery.child_tasks)
 
 
-def _changes_the_log(step: Step) -> bool:
-    """Whether the log may not be, or not tell, what it was. A hint that was lost is found without a next event."""
-    is_redis = isinstance(step, RedisTrouble) and not step.kind.startswith("hints")
-    return is_redis or isinstance(step, Lose | LogTrouble)
-
-
-def _log(plan: Plan, history: History) -> SharedLog | RedisStage:
+def _log(plan: Plan, history: History) -> Any:
     if not plan.redis:
         return SharedLog(plan, history)
     from .redis_stage import RedisStage  # here, for it needs coredis
@@ -396,9 +342,11 @@ def _log(plan: Plan, history: History) -> SharedLog | RedisStage:
 
 async def play(plan: Plan, history: History) -> None:
     """Play a plan, in a run of its own on a virtual clock, and record what happens."""
-    world = World(plan, history)
+    history.begin()
     with trio.move_on_after(MOST_SECONDS) as patience:
-        async with world.network.running():
-            await world.play()
+        async with trio.open_nursery() as hosts:
+            world = World(plan, history, hosts)
+            async with world.network.running():
+                await world.play()
     if patience.cancelled_caught:
-        world.history.add(Crashed(world.history.now, -1, f"the play did not end in {MOST_SECONDS} s"))
+        history.add(Crashed(history.now, -1, f"the play did not end in {MOST_SECONDS} s"))

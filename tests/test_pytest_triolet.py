@@ -215,7 +215,7 @@ def test_it_is_light(pytester: pytest.Pytester) -> None:
     script = "import sys, pytest_triolet; print(*sys.modules)"
     loaded = pytester.run(sys.executable, "-c", script).outlines[0].split()
     assert "pytest_triolet" in loaded
-    assert not {"quart", "quart_trio", "hypercorn", "apsw"} & set(loaded)
+    assert not {"trio", "triolet", "quart", "quart_trio", "hypercorn", "apsw"} & set(loaded)
 
 
 def test_workers_of_xdist_get_the_seed_of_their_controller(project: pytest.Pytester) -> None:

@@ -14,6 +14,18 @@ What a user types is here:
 - the errors, each a ``TrioletError``
 """
 
+# The rooms, from the bottom up. A file imports from its own room or from a lower storey.
+#
+#   closing, errors, limits, value, event, clock, budget, counters  1
+#   sync/  wire/                                               2
+#   log/  sockets/                                             3
+#   sqlite/  redis/  presence/                                 4
+#   hub/  http/                                                5
+#   connection/  server/                                       6
+#   transports/  monitoring/  workers/                         7
+#   app/                                                       8
+#   cli  testing/  the face                                    9
+
 from .app.extension import Triolet
 from .connection import Connection
 from .errors import (
@@ -31,6 +43,7 @@ from .errors import (
     NotServingError,
     TrioletError,
     UnknownConnectionError,
+    WrongThreadError,
 )
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
@@ -69,5 +82,6 @@ __all__ = [
     "Triolet",
     "TrioletError",
     "UnknownConnectionError",
+    "WrongThreadError",
     "policies",
 ]

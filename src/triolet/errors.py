@@ -7,6 +7,7 @@
     │   ├── ConfigError         a setting that cannot work (also a ValueError)
     │   ├── DataError           not a JSON value, or a name out of bounds (also a ValueError)
     │   ├── ChannelNameError    a name no channel can have (also a ValueError)
+    │   ├── WrongThreadError    called from another thread or event loop than the app's (also a RuntimeError)
     │   ├── NotServingError     used before the server started, or after it ended
     │   └── UnknownConnectionError  no connection of this number is open or remembered (also a LookupError)
     ├── RemoteError           the client's fault: carries the Closing it is to be sent
@@ -45,6 +46,7 @@ __all__ = [
     "RemoteError",
     "TrioletError",
     "UnknownConnectionError",
+    "WrongThreadError",
     "first_of",
     "where",
 ]
@@ -71,6 +73,17 @@ class ChannelNameError(LocalError, ValueError):
 
     def __init__(self, name: object, advice: str) -> None:
         super().__init__(f"{name!r:.80} cannot name a channel: {advice}")
+
+
+class WrongThreadError(LocalError, RuntimeError):
+    """A coroutine of the app's was called from another thread, or in another event loop, than the app runs in."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was called from another thread or event loop than the one it lives in; nothing was done. Await it "
+            "in a task of the app's. In a view or function that is not `async`, call "
+            "trio.from_thread.run(live.publish, …) (from a thread that Trio did not start, with trio_token=)"
+        )
 
 
 class NotServingError(LocalError):

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from .errors import ChannelNameError, CursorError, DataError
+from .value import check_json, encode_json
 
 __all__ = ["Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]
 
@@ -26,9 +27,7 @@ OWN_PREFIX: Final = "triolet."
 _CURSOR = re.compile(r"(?:([A-Za-z0-9_-]{1,32})\.)?([0-9]{1,18})", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-_skim = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Cursor(msgspec.Struct, frozen=True, order=False):
@@ -75,8 +74,9 @@ class Draft(msgspec.Struct, frozen=True):
         """Check and encode what an app publishes.
 
         Raises:
-            DataError: the app's fault; ``data`` is no JSON value, or ``name``, ``key`` or ``dedupe`` is
-                empty, too long or holds a control character (a line break in a name would forge a field
+            DataError: the app's fault; ``data`` is no JSON value that comes back as it went in (NaN, bytes, sets, dates
+                and keys that are no text are none; nor is what is nested deeper than 32), or ``name``, ``key`` or
+                ``dedupe`` is empty, too long or holds a control character (a line break in a name would forge a field
                 of an SSE stream), or ``name`` begins with ``triolet.`` (it would forge a goodbye or a gap there).
         """
         return cls(encode_json(data), name, key, dedupe)
@@ -87,12 +87,7 @@ class Draft(msgspec.Struct, frozen=True):
                 _check_text(what, text)
         if self.name.startswith(OWN_PREFIX):
             raise DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
-        if not isinstance(self.json, bytes) or b"\n" in self.json or b"\r" in self.json:
-            raise DataError("the JSON of a draft is bytes without a line break: use Draft.of")
-        try:
-            _skim(self.json.decode())
-        except ValueError as error:  # what no client could read would end every follower's connection
-            raise DataError(f"the JSON of a draft is none: {error}; use Draft.of") from None
+        check_json(self.json)  # what no client could read would end every follower's connection
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -133,16 +128,6 @@ class Gap(msgspec.Struct, frozen=True):
     to: Cursor
     missed: int | None
     reason: str
-
-
-def encode_json(data: Any) -> bytes:
-    """Encode a JSON value. Raises DataError where ``data`` is none (the message names the culprit)."""
-    try:
-        encoded = _encode(data)
-        # Only a msgspec.Raw brings line breaks; one would forge a field of an SSE stream.
-        return _encode(_decode(encoded)) if b"\n" in encoded or b"\r" in encoded else encoded
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise DataError(f"cannot be sent as JSON: {error}; publish dicts, lists, text, numbers, None") from error
 
 
 def check_channel(name: str) -> str:

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from typing import Final
 
 from .errors import ConfigError
 
 __all__ = ["Limits"]
+
+MOST_INTEGER: Final = 2**53
+"""Largest limit that is counted: what SQLite, Redis and JSON hold exactly."""
+
+MOST: Final = {
+    "backlog": 2**31 - 1,
+    "header_bytes": 2**31 - 1,
+    "body_bytes": 2**31 - 1,
+    "message_depth": 200,
+    "message_bytes": 2**80,
+}
+"""Of those that differ: what listen(2) and HTTP/2's settings take, how deep Python's decoders go, and more than any
+length that a frame can have, for no limit."""
+
+MOST_SECONDS: Final = 1e9
+"""Longest time, 31 years, and highest rate."""
+
+ENDLESS: Final = ("keep_seconds",)
+"""What may also be ``math.inf``: events that are never too old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +155,24 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-                raise ConfigError(f"limits.{field.name} must be a number above 0, not {value!r}")
+            _check_number(field.name, field.type, getattr(self, field.name))
+            if field.name in _HELD and field.default < getattr(self, field.name) > self.memory_bytes:
+                raise ConfigError(f"limits.{field.name} can never be held: it is more than limits.memory_bytes")
+
+
+_HELD: Final = ("page_bytes", "window_bytes", "windows_bytes", "replay_bytes", "inbox_bytes")
+"""What may be held at a time: raised above the whole memory, it would end the clients that it is meant for."""
+
+
+def _check_number(name: str, kind: object, value: object) -> None:
+    """Refuse what would fail only when it is used: a float where items are counted, and what no system call takes."""
+    if kind == "int":
+        most = MOST.get(name, MOST_INTEGER)
+        if type(value) is not int or not 1 <= value <= most:
+            raise ConfigError(f"limits.{name} must be a whole number from 1 to {most}, not {value!r:.60}")
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in ENDLESS and value == math.inf:
+        return
+    if not is_number or not 0 < value <= MOST_SECONDS:  # type: ignore[operator]  # it is a number
+        raise ConfigError(f"limits.{name} must be a number above 0 and at most {MOST_SECONDS:g}, not {value!r:.60}")

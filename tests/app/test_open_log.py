@@ -35,7 +35,8 @@ async def test_a_relative_file_is_named(
     monkeypatch.chdir("/")  # what "relative" means was decided when the log was made
     async with log.open():
         await log.append("a", [Draft.of(1)])
-    assert os.listdir(tmp_path) == ["my orders?.db" if "%" in name else "orders.db"]
+    file = "my orders?.db" if "%" in name else "orders.db"
+    assert sorted(os.listdir(tmp_path)) == [file, f"{file}-life"]
 
 
 async def test_an_absolute_file_is_named(tmp_path: Path, autojump_clock: MockClock) -> None:

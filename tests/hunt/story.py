@@ -22,12 +22,12 @@ from hunt.history import (
     Published,
     Publishing,
     Said,
-    Sampled,
+    Stuck,
     Unpublished,
     Weather,
 )
-from hunt.judge import key_of, name_of
 from hunt.plan import ClientPlan, Rung
+from hunt.stage import key_of, name_of
 from triolet import Cursor, Limits
 
 __all__ = ["Story", "caught_up", "event"]
@@ -72,7 +72,8 @@ class Story:
         for number in numbers:
             self._heads["c0"] = at = (self._heads.get("c0", 0) + 1) if offset is None else offset
             cursor = Cursor(self.epoch, at)
-            self.history.add(Appended(self.at, "c0", cursor, number, key_of(number), dedupe, size))
+            what = (name_of(number), [number, ""], key_of(number))
+            self.history.add(Appended(self.at, "c0", cursor, *what, dedupe, size))
 
     def keeps(self, *events: tuple[int, int]) -> None:
         self.history.add(Kept(self.at, "c0", self.epoch, events))
@@ -95,7 +96,7 @@ class Story:
         transport = self.plan.clients[0].transport
         channel = None if transport == "socket" else "c0"
         self.conn = more.pop("conn", 1)
-        self.history.add(Asked(self.at, self.conn, "A", 0, transport, channel, 0, after, **more))
+        self.history.add(Asked(self.at, self.conn, "A", 0, transport, channel, after, **more))
         self.history.add(Answered(self.at, self.conn, status))
 
     def hears(self, kind: str, **message: Any) -> None:
@@ -141,8 +142,8 @@ class Story:
     def stalls(self, until: float) -> None:
         self.history.add(Weather(self.at, "A", "stall", until))
 
-    def samples(self, pending: int, stalled: float) -> None:
-        self.history.add(Sampled(self.at, 0, ((1, pending, stalled),)))
+    def stuck(self, seconds: float) -> None:
+        self.history.add(Stuck(self.at, self.conn, seconds))
 
     def leaves(self, what: str) -> None:
         self.history.add(Left(self.at, 0, what, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hunt.history import Answered, Asked, Sampled
+from hunt.history import Answered, Asked
 
 from .story import Story
 
@@ -40,7 +40,7 @@ def test_a_drain_that_leaves_a_poll_waiting(seconds: float, kinds: list[str]) ->
     story = Story("long poll")
     story.stores(0)
     story.at, story.conn = 5, 1
-    story.history.add(Asked(5, 1, "A", 0, "long poll", "c0", 0, "a.1", wait=10))
+    story.history.add(Asked(5, 1, "A", 0, "long poll", "c0", "a.1", wait=10))
     story.at = 7
     story.drains(grace=10)
     story.at += seconds
@@ -75,12 +75,3 @@ def test_an_id_that_is_not_where_the_client_stands() -> None:
     story.stores(0, 1)
     story.hears("event", id="a.1", event="state", data=[0, ""], key="key 0", last_id="a.2")
     assert story.kinds() == ["last event id"]
-
-
-@pytest.mark.parametrize(("place", "kinds"), [("a.1", ["a stall"]), ("a.2", [])])
-def test_the_same_bytes_that_wait_whatever_the_server_says(place: str, kinds: list[str]) -> None:
-    story = live()
-    for second in range(10):
-        places = ((1, "a.1" if second < 3 else place),)
-        story.history.add(Sampled(story.at + second, 0, ((1, 100, 0.0),), places))
-    assert story.kinds() == kinds

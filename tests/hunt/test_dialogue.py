@@ -6,7 +6,8 @@ import pytest
 
 from hunt import Performance, Plan, draw, perform, report
 from hunt.dialogue import dialogue, scene
-from hunt.plan import ClientPlan, Cut, Publish, Restart, Rung, Wait
+from hunt.plan import ClientPlan, Rung
+from hunt.steps import Cut, Publish, Restart, Wait
 from triolet.limits import Limits
 
 from .story import Story
@@ -26,8 +27,8 @@ def test_a_scene_names_what_is_not_as_usual() -> None:
         "limits: keep_events=3",
         "2 servers over one log",
         "route 1: latest(events=2) or disconnect(seconds=5)",
-        "client A: sse of c0, after 0, kernel=700",
-        "client B: socket of c0, c1, from now, on server 1, route=1",
+        "client A: sse of c0, start=0, kernel=700",
+        "client B: socket of c0, c1, route=1, server=1",
         "1. publish 3x of 2 events to c0, 0.5 s apart, each twice with one dedupe",
         "2. wait 1 s",
         "3. B goes (silent), for 0 s",

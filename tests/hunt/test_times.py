@@ -60,8 +60,9 @@ def test_a_drain_that_does_not_end_and_a_client_that_is_not_given_up() -> None:
     story.at = 3
     story.drained()
     assert story.kinds() == ["a drain"]
-    stalled = Story()
-    stalled.samples(pending=100, stalled=5)
+    stalled = Story(policy_seconds=1, goodbye_seconds=1)
+    stalled.asks("0")
+    stalled.stuck(6)
     assert stalled.findings() == []
-    stalled.samples(pending=100, stalled=6)
+    stalled.stuck(8)
     assert stalled.kinds() == ["a stall"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from itertools import chain
 
 import pytest
@@ -125,6 +125,15 @@ class ServesWhenClosed(MemoryLog):
             return Cursor("e", 0)
 
 
+class IsEmptyWhenOpenedAgain(MemoryLog):
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[MemoryLog]:
+        async with super().open() as log:
+            self._channels.clear()
+            self._bare_heads.clear()
+            yield log
+
+
 class KeepsEverything(MemoryLog):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(None, clock)
@@ -154,6 +163,7 @@ async def test_a_right_log_passes() -> None:
         (AnnouncesNothingWhenCancelled, "order of the offsets|is announced"),
         (TailsBackwards, "a listener hears what append returns"),
         (ServesWhenClosed, "not open"),
+        (IsEmptyWhenOpenedAgain, "has kept everything"),
     ],
 )
 async def test_a_wrong_log_is_found(wrong: type[MemoryLog], promise: str) -> None:

@@ -208,7 +208,7 @@ class StaysBehind(SseClient):
 
     async def connect(self) -> None:
         await super().connect()
-        await self.reach.sse(self.path).__aenter__()
+        await SseClient(self.reach, self.path).__aenter__()
 
 
 class ReturnsToNow(WebSocketClient):

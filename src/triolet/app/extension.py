@@ -19,6 +19,7 @@ from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
+from ..sync.home import Home
 from .lifespan import LifespanConnection, live_with
 from .open_log import open_log
 from .presence import Presence
@@ -84,6 +85,7 @@ class Triolet:
         self._services: WeakSet[Service] = WeakSet()
         self._service: Service | None = None
         self._alone: Any = None
+        self._home: Home | None = None
         if app is not None:
             self.init_app(app)
 
@@ -207,6 +209,7 @@ class Triolet:
             LogError: it was not stored, and is announced to nobody.
             LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
             NotServingError: the app is not being served.
+            WrongThreadError: called from another thread or event loop than the app's; nothing was published.
 
         Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
 
@@ -225,6 +228,8 @@ class Triolet:
         Raises:
             DataError, ChannelNameError, LogError, NotServingError: as :meth:`publish`.
         """
+        service = self.service
+        service.check_home("Triolet.publish")
         check_channel(channel)
         if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
             raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
@@ -232,7 +237,7 @@ class Triolet:
         for draft in drafts:
             if len(draft.json) > self.limits.event_bytes:
                 raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.event_bytes")
-        return await self.service.hub.publish(channel, drafts)
+        return await service.hub.publish(channel, drafts)
 
     @property
     def log(self) -> EventLog:
@@ -323,6 +328,7 @@ class Triolet:
     async def __aenter__(self) -> Triolet:
         if self._service is not None:
             raise ConfigError("this Triolet has an app: it is open while that is served")
+        self._home = Home()
         self._service = service = self._make_service(None)
         self._alone = alone(service)
         try:
@@ -333,6 +339,8 @@ class Triolet:
         return self
 
     async def __aexit__(self, *error: Any) -> Any:
+        if self._home is not None:
+            self._home.check("Triolet.__aexit__")
         try:
             return await self._alone.__aexit__(*error)
         finally:

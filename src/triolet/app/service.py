@@ -130,6 +130,11 @@ class Service:
         assert presence is not None, "every service has one"
         return presence
 
+    def check_home(self, what: str) -> None:
+        """Go on only in the run that serves. Raises WrongThreadError."""
+        if self._context is not None:
+            self._context.home.check(what)
+
     @property
     def hub(self) -> Hub:
         """The hub. Raises NotServingError."""

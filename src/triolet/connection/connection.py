@@ -164,6 +164,7 @@ class Connection:
             ConnectionEnded: the client is gone.
             LogError: the log cannot be read.
         """
+        self.context.home.check("Connection.follow")
         check_channel(channel if member is None else presence_channel(channel))
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
@@ -188,11 +189,13 @@ class Connection:
 
         Cancellation: the message is sent whole or not at all.
         """
+        self.context.home.check("Connection.send")
         batch = self.raw(data) if self.raw is not None else self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
         await self.outgoing.send(batch)
 
     async def close(self) -> None:
         """End the connection, after what was sent. The handler is cancelled here."""
+        self.context.home.check("Connection.close")
         self.end(NORMAL)
         await trio.lowlevel.checkpoint()
 
@@ -203,6 +206,7 @@ class Connection:
         """The client's next message: its ``data``, or text and bytes on a raw socket."""
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
+        self.context.home.check("a message of a Connection")
         return await self.inbox.receive()
 
     # --- for admission

@@ -15,6 +15,7 @@ from ..counters import Metrics
 from ..hub import Hub, Policy
 from ..limits import Limits
 from ..presence.presence import Presence
+from ..sync.home import Home
 from ..sync.timer import Timer
 from .registry import Registry
 
@@ -36,6 +37,7 @@ class Context(msgspec.Struct, frozen=True):
         metrics: the counters of the process.
         timer: wakes the heartbeats.
         presence: keeps which members are present; None where presence is not kept.
+        home: the run of Trio in which all of this lives.
     """
 
     hub: Hub
@@ -49,6 +51,7 @@ class Context(msgspec.Struct, frozen=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timer: Timer = msgspec.field(default_factory=Timer)
     presence: Presence | None = None
+    home: Home = msgspec.field(default_factory=Home)
 
     def retry(self, closing: Closing) -> int | None:
         """Draw when a client that ends for this reason comes back, in milliseconds; None: not by itself."""

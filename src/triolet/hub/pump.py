@@ -40,7 +40,7 @@ import trio
 from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
-from ..log.contract import EventLog
+from ..log.contract import EventLog, tail_ended
 from ..log.tail import waiting
 from .audience import Audience, LiveGroup, Recipients
 from .follower import Follower, State
@@ -94,6 +94,7 @@ class Pump:
                         await self._ask_again()
                     for audience, published_at in self._take(events).items():
                         await self._round(audience, published_at)
+            raise tail_ended(self._log)  # in silence nobody would hear of anything any more
         finally:
             self._batches = None
             self._windows.empty()

@@ -8,7 +8,7 @@ import trio
 
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Page
+from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
 from .follower import Follower
 from .policies import Step
@@ -54,7 +54,7 @@ class Reader:
         if step is Step.LATEST:
             place = (window.channel, codec, after, step)
             return await self._replay.page(place, partial(self._latest, window, codec, after))
-        if not window.holds(after):
+        if not window.gives(after):
             return await self._replay.page((window.channel, codec, after), partial(self._logged, window, codec, after))
         events = window.events(after.offset, self._limits.page_events, self._limits.page_bytes)
         start = Cursor(window.epoch, after.offset)
@@ -91,14 +91,18 @@ class Reader:
 
     async def _page(self, window: Window, after: Cursor) -> Page:
         limits = self._limits
-        if window.holds(after):
+        if window.gives(after):
             events = window.events(after.offset, limits.page_events, limits.page_bytes)
             return Page(tuple(events), None, window.cursor)
-        return await self._log.read(window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes)
+        return await read_checked(
+            self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
+        )
 
     async def _logged(self, window: Window, codec: Codec, after: Cursor) -> Reading:
         limits = self._limits
-        page = await self._log.read(window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes)
+        page = await read_checked(
+            self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
+        )
         start = _starts_after(page)
         gaps = () if page.gap is None else (page.gap,)
         if not page.events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..clock import wall_time
 from ..event import Cursor, Event
 from ..limits import Limits
 from ..wire.codec import Codec, size_of
@@ -29,8 +30,9 @@ class Window:
     Args:
         hold: is told how many bytes more (or less) are held here, in every form.
 
-    Bounds: ``limits.window_events`` and ``limits.window_bytes``, but always the newest event. The bytes of all windows
-    together are bounded by :class:`~.windows.Windows`.
+    Bounds: ``limits.window_events`` and ``limits.window_bytes``, or what retention keeps where that is less, but always
+    the newest event. What is older than ``limits.keep_seconds`` is not given: the log is asked, and tells the gap. The
+    bytes of all windows together are bounded by :class:`~.windows.Windows`.
     """
 
     __slots__ = (
@@ -40,6 +42,8 @@ class Window:
         "_held",
         "_hold",
         "_limits",
+        "_most_bytes",
+        "_most_events",
         "_parts",
         "channel",
         "epoch",
@@ -53,6 +57,8 @@ class Window:
         self.head = -1
         self.flushed = -1
         self._limits = limits
+        self._most_events = min(limits.window_events, limits.keep_events)
+        self._most_bytes = min(limits.window_bytes, limits.keep_bytes)
         self._hold = hold
         self._held = 0
         self._events: list[Event] = []
@@ -95,14 +101,22 @@ class Window:
         size = len(event.json)
         self._bytes += size
         self._holds(size)
-        while len(self._events) > 1 and (
-            len(self._events) > self._limits.window_events or self._bytes > self._limits.window_bytes
-        ):
+        while len(self._events) > 1 and (len(self._events) > self._most_events or self._bytes > self._most_bytes):
             self._drop_oldest()
 
     def holds(self, after: Cursor) -> bool:
         """Whether everything after a cursor is here, so that the log need not be asked."""
         return after.epoch in ("", self.epoch) and self.first - 1 <= after.offset <= self.head
+
+    def gives(self, after: Cursor) -> bool:
+        """Whether it holds what comes after a cursor, and retention keeps it still.
+
+        Else a client would be given from memory what the log, or another process, gives no more.
+        """
+        if not self.holds(after):
+            return False
+        too_old = wall_time() - self._limits.keep_seconds
+        return after.offset == self.head or self._events[after.offset + 1 - self.first].published_at >= too_old
 
     def batch(self, codec: Codec, after: int, upto: int) -> Any:
         """Join the events after one offset up to another; made once for all that stand at the same place."""

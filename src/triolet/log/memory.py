@@ -73,6 +73,7 @@ class MemoryLog(EventLog):
 
         It notices a cancellation each time, and gives way to other tasks at every 64th call.
         """
+        self._tail.check_open()
         self._turns -= max(1, len(drafts))
         if self._turns > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -97,6 +98,7 @@ class MemoryLog(EventLog):
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
+        self._tail.check_open()
         await trio.lowlevel.checkpoint()
         self._tail.check_open()
         kept = self._fresh(channel)
@@ -108,6 +110,7 @@ class MemoryLog(EventLog):
 
     async def head(self, channel: str) -> Cursor:
         """Return the cursor of the newest event. See EventLog."""
+        self._tail.check_open()
         await trio.lowlevel.checkpoint()
         self._tail.check_open()
         return Cursor(self._epoch, self._head(channel, self._channels.get(channel)))

@@ -12,6 +12,7 @@ import trio
 from ..errors import ConfigError, NotServingError
 from ..event import Event
 from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
+from ..sync.home import Home
 
 __all__ = ["Tail", "TailStatistics", "waiting"]
 
@@ -49,6 +50,7 @@ class Tail:
         self._listeners: list[_Listener] = []
         self._dropped = 0
         self._is_open = False
+        self._home: Home | None = None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -57,9 +59,11 @@ class Tail:
 
         Raises:
             ConfigError: it is open already: one log object is opened once at a time.
+            WrongThreadError: no Trio runs here.
         """
         if self._is_open:
             raise ConfigError("this log is open already; make a second log object to open it twice")
+        self._home = Home()
         self._is_open = True
         try:
             yield
@@ -69,9 +73,10 @@ class Tail:
                 listener.end()
 
     def check_open(self) -> None:
-        """Raise NotServingError outside of :meth:`opened`."""
-        if not self._is_open:
+        """Raise NotServingError outside of :meth:`opened`, and WrongThreadError in another run of Trio than its."""
+        if not self._is_open or self._home is None:
             raise NotServingError("the log is not open: use it inside `async with log.open()`")
+        self._home.check("a method of the log")
 
     def announce(self, events: Sequence[Event]) -> None:
         """Give one append's events to every listener. The sequence is kept, not copied: leave it alone."""

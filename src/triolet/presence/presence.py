@@ -48,6 +48,7 @@ from ..counters import Metrics
 from ..errors import LogError, where
 from ..limits import Limits
 from ..log.contract import EventLog
+from ..sync.home import Home
 from .leases import BEATS, PROCESSES, Leases
 from .members import Member, Roster
 from .record import Records
@@ -107,6 +108,7 @@ class Presence:
         self._limits = limits
         self._nursery = nursery
         self._context = copy_context()
+        self._home = Home()
         self._watched = watched
         self._sessions = Sessions(self.process, log, limits, metrics)
         self._leases = Leases(self.process, log, limits, metrics, self._sessions.restate_all)
@@ -149,6 +151,7 @@ class Presence:
             LogError: the log cannot be read or written.
             ChannelNameError: no such channel can be.
         """
+        self._home.check("Presence.roster")
         told = presence_channel(channel)
         self._begin()
         await self._listens.wait()

@@ -11,7 +11,7 @@ import trio
 
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog
+from ..log.contract import EventLog, read_checked
 from .leases import Leases
 from .members import Present, Roster
 from .statements import JOIN, Statement, process_of, read
@@ -108,7 +108,9 @@ class Records:
         each session that is there has been stated again."""
         limits = self._limits
         while True:
-            page = await self._log.read(channel, record.cursor, limit=limits.page_events, max_bytes=limits.page_bytes)
+            page = await read_checked(
+                self._log, channel, record.cursor, limit=limits.page_events, max_bytes=limits.page_bytes
+            )
             if page.gap is not None:
                 record.present.clear()
                 record.cursor = Cursor("", 0)

@@ -135,6 +135,7 @@ class Lane:
             limits.keep_seconds,
             limits.keep_bytes,
             *self._partition.publishing,
+            *self._partition.known,
         ]
         keys = [self._partition.key, self._writer]
         for channel, members in batch.channels.items():

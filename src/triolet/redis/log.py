@@ -107,7 +107,8 @@ class RedisLog(EventLog):
         Raises:
             LogAway: Redis could not be reached for ``limits.away_seconds``; it is surely not stored.
             LogUncertain: it went away meanwhile, for as long; it may be stored.
-            LogFull: Redis has no memory left.
+            LogFull: Redis has no memory left, or cannot write to its disk (MISCONF).
+            LogBroken: something else has one of the channel's keys, or has written to it.
             NotServingError: the log is not open, or ended before this was stored.
         """
         self._check_serving()
@@ -133,7 +134,10 @@ class RedisLog(EventLog):
             position, gap = resume(Cursor(epoch, after.offset), epoch, oldest, head)
         else:
             gap = Gap(after, Cursor(epoch, position), None, "future")
-        return Page(tuple(events_of(epoch, channel, position + 1, decode_rows(answer[6]))), gap, at)
+        start = answer[7]
+        if start > position:
+            gap = _with_hole(gap, after, Cursor(epoch, position), start)
+        return Page(tuple(events_of(epoch, channel, start + 1, decode_rows(answer[6]))), gap, at)
 
     async def head(self, channel: str) -> Cursor:
         """Return the cursor of the newest event. See EventLog.
@@ -206,3 +210,11 @@ class RedisLog(EventLog):
         with trio.move_on_after(self._limits.answer_seconds):
             for lane in self._lanes:
                 await lane.sent()
+
+
+def _with_hole(gap: Gap | None, after: Cursor, position: Cursor, start: int) -> Gap | None:
+    """The gap before a page whose first events somebody has deleted."""
+    to, missed = Cursor(position.epoch, start), start - position.offset
+    if gap is not None:
+        return Gap(gap.after, to, None if gap.missed is None else gap.missed + missed, gap.reason)
+    return None if after == Cursor("", 0) else Gap(position, to, missed, "expired")

@@ -108,6 +108,11 @@ class Partition:
         """The command that gives a hint, and the channel of Redis's to give it on."""
         return "SPUBLISH" if self._is_sharded(self.connection) else "PUBLISH", self._hints
 
+    @property
+    def known(self) -> tuple[str, int]:
+        """The epoch, and how many hints were sent in it at least: where Redis knows of fewer, keys were put back."""
+        return self.epoch, max(self._seq, 0)
+
     async def run(
         self,
         candidate: str,
@@ -266,7 +271,8 @@ class Partition:
         await connection.create_request(b"EVAL", PROBE.text, 1, f"{self._prefix}probe", publish, self._hints)
 
     async def _look(self, connection: BaseConnection, candidate: str) -> None:
-        epoch, seq = await self.call(connection, LOOK, [self.key], candidate or draw_epoch(), self._address.partitions)
+        args = (candidate or draw_epoch(), self._address.partitions, *self.known)
+        epoch, seq = await self.call(connection, LOOK, [self.key], *args)
         if epoch.decode() == self.epoch:
             await self.hear(self.epoch, seq)
         else:
@@ -327,6 +333,8 @@ def translate(error: Exception | None, address: RedisAddress) -> LogError:
         return LogAway(f"{address} cannot be reached: {said}")
     if isinstance(error, AuthenticationError | AuthorizationError) or any(words in said for words in NOT_ALLOWED):
         return LogError(f"{address} does not allow it: {said}; the documentation lists the rights that a user needs")
+    if "MISCONF" in said:
+        return LogFull(f"{address} cannot write to its disk, and stores nothing until it can: {said}")
     if "OOM" in said or "maxmemory" in said:
         return LogFull(f"{address}: no memory left (maxmemory); nothing was stored")
     if FORM_DIFFERS in said:

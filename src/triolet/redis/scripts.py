@@ -10,6 +10,8 @@ cluster there is one partition). With the tag ``{triolet:0}`` it consists of
 - ``{triolet:0}:events:CHANNEL``, a stream. The entry ``42-0`` is the event 42: ``e`` is the MessagePack of time, name,
   data and key, ``s`` the size of its data, ``u`` what it was deduped by;
 - ``{triolet:0}:dedupe:CHANNEL``, a hash from what was deduped by to the offset;
+- ``{triolet:0}:log:mark``, the epoch and how many hints were sent, again: a hash that was put back from a dump has come
+  less far than this says;
 - ``{triolet:0}:writer:ID``, what became of a writer's last batch, for an hour.
 
 Channels and epochs stand in one key: Redis cannot lose one and keep the other.
@@ -17,7 +19,8 @@ Channels and epochs stand in one key: Redis cannot lose one and keep the other.
 **Epochs.** A server's replication id changes whenever its data may have: at each of its starts, and when a replica is
 promoted. A script that finds another id than the one written down begins a term: a new epoch. The channels'
 ``upto`` tell how far each had come before, so that a cursor of an earlier epoch is good up to there, and beyond it
-shows that its client has seen what was lost.
+shows that its client has seen what was lost. A hash that has come less far than its mark, or than a process that is
+connected knows, was put back, and begins a term too.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ local function now_of(given)
     return tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
-local function open(log, candidate, partitions, is_reading)
+local function open(log, candidate, partitions, known_epoch, known_seq, is_reading)
     local info = redis.call('INFO', 'replication')
     if not string.find(info, 'role:master', 1, true) then
         return nil, {err = 'READONLY this server is a replica'}
@@ -69,8 +72,14 @@ local function open(log, candidate, partitions, is_reading)
         or {log = log, seq = 0, base = 0, epochs = {}}
     part.save = function()
         redis.call('HSET', log, '', cmsgpack.pack({FORM, partitions, replid, part.seq, part.base, part.epochs}))
+        redis.call('SET', log .. ':mark', part.epochs[#part.epochs] .. ' ' .. part.seq)
     end
-    if not is or is[3] ~= replid then
+    local function came_less_far_than(epoch, seq)
+        return epoch == part.epochs[#part.epochs] and part.seq < tonumber(seq)
+    end
+    local marked_epoch, marked_seq = string.match(redis.call('GET', log .. ':mark') or '', '^(%S+) (%d+)$')
+    if not is or is[3] ~= replid or marked_epoch ~= part.epochs[#part.epochs]
+        or came_less_far_than(marked_epoch, marked_seq) or came_less_far_than(known_epoch, known_seq) then
         -- Where memory is full, what is there can be read all the same: a deleting write lets this one through.
         if is_reading then redis.call('DEL', log .. ':none') end
         table.insert(part.epochs, candidate)
@@ -85,6 +94,23 @@ local function open(log, candidate, partitions, is_reading)
     return part
 end
 
+local function ours(entry)
+    local what = entry[2]
+    return what[1] == 'e' and #what[2] >= 10 and what[3] == 's' and tonumber(what[4])
+end
+-- The stream may be further than the hash, where that was put back. Whatever else comes after the head is a stranger's.
+local function adopt(channel, stream)
+    while true do
+        local some = redis.call('XRANGE', stream, '(' .. channel.head .. '-0', '+', 'COUNT', 16)
+        if #some == 0 then return end
+        for _, entry in ipairs(some) do
+            if entry[1] ~= channel.head + 1 .. '-0' or not ours(entry) then return entry[1] end
+            channel.head = channel.head + 1
+            channel.bytes = channel.bytes + tonumber(entry[2][4])
+        end
+    end
+end
+
 local function channel_of(part, name)
     local saved = redis.call('HGET', part.log, name)
     if not saved then return {name = name, head = 0, term = part.term, bytes = 0, pasts = '', is_new = true} end
@@ -92,8 +118,9 @@ local function channel_of(part, name)
     return {name = name, head = tonumber(head), term = tonumber(term), bytes = tonumber(bytes), pasts = pasts}
 end
 
-local function time_of(entry) return (struct.unpack('>d', entry[2][2], 3)) end
+local function time_of(entry) return ours(entry) and struct.unpack('>d', entry[2][2], 3) or 0 end
 local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+local function not_before(stream, offset) return redis.call('XRANGE', stream, offset .. '-0', '+', 'COUNT', 1)[1] end
 -- Entries may be large: how many are fetched at once grows with how many were wanted.
 local function from(stream, offset, step, most)
     return redis.call('XRANGE', stream, offset .. '-0', '+', 'COUNT', math.min(step, most)), math.min(step * 4, 64)
@@ -105,7 +132,7 @@ _APPEND: Final = """
 local candidate, given, partitions, number = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local keep_events, keep_seconds, keep_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local publish, hints = ARGV[8], ARGV[9]
-local part, refused = open(KEYS[1], candidate, partitions)
+local part, refused = open(KEYS[1], candidate, partitions, ARGV[10], ARGV[11])
 if not part then return refused end
 local before = redis.call('GET', KEYS[2])
 if before then
@@ -135,18 +162,32 @@ local function drop(channel, stream, dedupe, most)
                 done = true
                 break
             end
-            channel.bytes = channel.bytes - tonumber(entry[2][4])
+            channel.bytes = channel.bytes - (tonumber(entry[2][4]) or 0)
             if entry[2][6] then redis.call('HDEL', dedupe, entry[2][6]) end
-            oldest = oldest + 1
+            oldest = offset_of(entry) + 1
         end
     end
     redis.call('XTRIM', stream, 'MINID', oldest .. '-0')
 end
 
-local function add(name, stream, dedupe, start, count)
-    local kept = redis.pcall('XLEN', stream)
-    if type(kept) == 'table' then return kept.err end
+-- A script that fails half-way leaves what it has written: so each key is looked at before the first write.
+local function checked(name, stream, dedupe)
+    local kept, known = redis.pcall('XLEN', stream), redis.pcall('HGET', dedupe, '')
+    if type(kept) == 'table' then return nil, kept.err end
+    if type(known) == 'table' then return nil, known.err end
+    local saved = redis.call('HGET', part.log, name)
+    if saved and not string.match(saved, '^%d+ %d+ %d+') then return nil, 'its field in the hash cannot be read' end
     local channel = channel_of(part, name)
+    channel.kept = kept
+    if not channel.is_new then
+        local stranger = adopt(channel, stream)
+        if stranger then return nil, 'entry ' .. stranger .. ' after its newest event is none of ours: delete it' end
+    end
+    return channel
+end
+
+local function add(channel, name, stream, dedupe, start, count)
+    local kept = channel.kept
     -- Where memory is full Redis refuses the first write of a script, if it is not a deleting one.
     if channel.is_new and kept > 0 then redis.call('DEL', stream, dedupe) end
     if kept == 0 then channel.bytes = 0 end
@@ -165,12 +206,16 @@ local function add(name, stream, dedupe, start, count)
             local blob = stamp .. body
             channel.head = channel.head + 1
             channel.bytes = channel.bytes + tonumber(size)
+            -- The first may fail: of entries that a stranger has deleted again, the stream remembers the last one's id.
+            local added
             if unique == '' then
-                redis.call('XADD', stream, channel.head .. '-0', 'e', blob, 's', size)
+                added = redis.pcall('XADD', stream, channel.head .. '-0', 'e', blob, 's', size)
             else
-                redis.call('XADD', stream, channel.head .. '-0', 'e', blob, 's', size, 'u', unique)
-                redis.call('HSET', dedupe, unique, channel.head)
+                added = redis.pcall('XADD', stream, channel.head .. '-0', 'e', blob, 's', size, 'u', unique)
             end
+            if added.err and string.find(added.err, 'XADD', 1, true) then return added.err end
+            if added.err then error(added.err) end
+            if unique ~= '' then redis.call('HSET', dedupe, unique, channel.head) end
             blobs[#blobs + 1] = blob
             if repeats then repeats[2 * i + 1], repeats[2 * i + 2] = channel.head, '' end
         end
@@ -193,10 +238,17 @@ local function add(name, stream, dedupe, start, count)
     return repeats or first
 end
 
-local results, next_arg = {}, 10
+local results, channels, next_arg = {}, {}, 12
+for i = 1, (#KEYS - 2) / 2 do
+    channels[i], results[i] = checked(ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2])
+    next_arg = next_arg + 2 + 3 * tonumber(ARGV[next_arg + 1])
+end
+next_arg = 12
 for i = 1, (#KEYS - 2) / 2 do
     local count = tonumber(ARGV[next_arg + 1])
-    results[i] = add(ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2], next_arg + 2, count)
+    if channels[i] then
+        results[i] = add(channels[i], ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2], next_arg + 2, count)
+    end
     next_arg = next_arg + 2 + 3 * count
 end
 if #news > 0 then
@@ -211,11 +263,12 @@ return reply
 """
 
 _READ: Final = """
-local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[3]), true)
+local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[3]), '', 0, true)
 if not part then return refused end
 local keep_events, keep_seconds = tonumber(ARGV[4]), tonumber(ARGV[5])
 local epoch, after, limit, max_bytes = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local stream, channel = KEYS[2], channel_of(part, ARGV[6])
+if not channel.is_new then adopt(channel, stream) end
 local head = channel.head
 if limit == 0 then return {part.epoch, part.seq, head} end
 
@@ -223,12 +276,12 @@ local function oldest_kept()
     local first = not channel.is_new and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
     if not first then return head + 1 end
     local oldest, too_old = math.max(offset_of(first), head - keep_events + 1), now_of(ARGV[2]) - keep_seconds
-    local entry = at(stream, oldest)
-    if entry and time_of(entry) >= too_old then return oldest end
+    local entry = not_before(stream, oldest)
+    if entry and time_of(entry) >= too_old then return math.min(offset_of(entry), head + 1) end
     local high = head + 1
     while oldest < high do
         local middle = math.floor((oldest + high) / 2)
-        entry = at(stream, middle)
+        entry = not_before(stream, middle)
         if entry and time_of(entry) >= too_old then high = middle else oldest = middle + 1 end
     end
     return oldest
@@ -256,11 +309,21 @@ if upto == -1 or upto >= after then
 elseif upto >= 0 then
     position = math.max(upto, oldest - 1)
 end
+-- What somebody has deleted is a gap, and ends a page: events are counted by their entries' ids.
+local start = position
+if position < head and not channel.is_new and not at(stream, position + 1) then
+    local following = not_before(stream, position + 1)
+    start = following and math.min(offset_of(following) - 1, head) or head
+end
 local blobs, size, step, some = {}, 0, 4, nil
-while #blobs < limit and position + #blobs < head do
-    some, step = from(stream, position + #blobs + 1, step, limit - #blobs)
+while #blobs < limit and start + #blobs < head do
+    some, step = from(stream, start + #blobs + 1, step, limit - #blobs)
     if #some == 0 then break end
     for _, entry in ipairs(some) do
+        if entry[1] ~= start + #blobs + 1 .. '-0' or not ours(entry) then
+            limit = 0
+            break
+        end
         size = size + tonumber(entry[2][4])
         if size > max_bytes and #blobs > 0 then
             limit = 0
@@ -270,11 +333,11 @@ while #blobs < limit and position + #blobs < head do
     end
 end
 local page = '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
-return {part.epoch, part.seq, head, oldest, upto, position, page}
+return {part.epoch, part.seq, head, oldest, upto, position, page, start}
 """
 
 _LOOK: Final = """
-local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[2]), true)
+local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], true)
 if not part then return refused end
 return {part.epoch, part.seq}
 """

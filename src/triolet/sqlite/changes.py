@@ -13,8 +13,9 @@ import apsw
 import msgspec
 
 from ..event import Cursor, Event
+from .life import check_life
 
-__all__ = ["ADD_CHANGES", "CHANGES_TABLE", "TRIM_CHANGES", "News", "last_change", "read_news"]
+__all__ = ["ADD_CHANGES", "CHANGES_TABLE", "TRIM_CHANGES", "News", "last_change", "read_news", "where_now"]
 
 KEPT: Final = 4_096
 """Rows that are kept. A process that is further behind is told that it has lost some, and reads the channels."""
@@ -32,6 +33,7 @@ ADD_CHANGES: Final = {
 TRIM_CHANGES: Final = f"DELETE FROM changes WHERE number <= ? - {KEPT}"
 
 _LAST: Final = "SELECT ifnull(max(number), 0) FROM changes"
+_WHERE: Final = "SELECT epoch, (SELECT ifnull(max(number), 0) FROM changes) FROM log"
 _NEWS: Final = """
 WITH news AS MATERIALIZED (
     SELECT * FROM (
@@ -66,10 +68,18 @@ def last_change(db: apsw.Connection) -> int:
     return int(number)
 
 
+def where_now(db: apsw.Connection) -> tuple[str, int]:
+    """The epoch, and the newest number."""
+    ((epoch, number),) = db.execute(_WHERE)
+    return str(epoch), int(number)
+
+
 def read_news(db: apsw.Connection, epoch: str, seen: int, upto: int | None = None) -> News | None:
-    """Read on after a number, up to another one or to the newest. None where there is nothing."""
+    """Read on after a number, up to another one or to the newest. None where there is nothing. Raises LifeOver."""
     if upto is None:
-        upto = last_change(db)
+        found = where_now(db)
+        check_life(found, (epoch, seen))
+        upto = found[1]
     if upto <= seen:
         return None
     ((first, last, rows),) = db.execute(_NEWS, {"seen": seen, "upto": upto, "events": EVENTS_AT_ONCE})

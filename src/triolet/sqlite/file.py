@@ -27,9 +27,11 @@ from ..errors import LogBroken, LogBusy, LogError, LogFull
 from ..event import Cursor, Event
 from ..limits import Limits
 from ..log.contract import Page, resume
-from .changes import CHANGES_TABLE
+from .changes import CHANGES_TABLE, last_change, where_now
+from .life import LifeFile, check_life
 
 __all__ = [
+    "begin_again",
     "events_of",
     "mark_clean",
     "prepare",
@@ -62,9 +64,14 @@ CREATE TABLE events(
 CREATE UNIQUE INDEX events_by_dedupe ON events(channel, dedupe) WHERE dedupe IS NOT NULL;
 """
 
-_FIND_HEAD: Final = "SELECT head FROM channels WHERE name = ?"
+_FIND_HEAD: Final = """
+SELECT
+    epoch, (SELECT ifnull(max(number), 0) FROM changes), (SELECT ifnull(max(head), 0) FROM channels WHERE name = ?)
+FROM log"""
 _READ: Final = """
 SELECT
+    (SELECT epoch FROM log),
+    (SELECT ifnull(max(number), 0) FROM changes),
     c.head,
     ifnull(
         (
@@ -88,8 +95,10 @@ _MARK_CLEAN: Final = "UPDATE log SET unsynced_boot = '' WHERE unsynced_boot != '
 _decode_rows = msgspec.json.Decoder(list[tuple[int, str, str, str | None, float]]).decode
 
 
-def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str) -> str:
-    """Make a log of an empty file, and return the epoch.
+def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: LifeFile) -> tuple[str, int]:
+    """Make a log of an empty file, and return the epoch and the number of the last change.
+
+    A file that is not known to have gone on from where it was is given a new epoch: see life.py.
 
     A machine that lost power may have taken acknowledged events along, where ``synchronous`` is normal. The
     next events would get the offsets of the lost ones, and a client that had seen those would miss them
@@ -110,10 +119,32 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str) -> str:
             db.execute(CHANGES_TABLE)
             db.pragma("user_version", FORM)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
-        if unsynced_boot not in ("", boot):
-            epoch = _new_epoch()
-            db.execute("UPDATE log SET epoch = ?, unsynced_boot = ''", (epoch,))
-    return str(epoch)
+        number = last_change(db)
+        if unsynced_boot not in ("", boot) or (form and not life.vouches_for(epoch, number)):
+            epoch = _begin_epoch(db)
+        life.renew(epoch, number)
+    return str(epoch), number
+
+
+def begin_again(db: apsw.Connection, life: LifeFile, known: tuple[str, int]) -> tuple[str, int]:
+    """Find out what the file is now, after LifeOver: the epoch that another process has begun, or a new one.
+
+    Args:
+        known: the epoch that was, and how far it had come at least.
+    """
+    with transaction(db):
+        epoch, number = where_now(db)
+        has_lost = epoch == known[0] and number < known[1]
+        if has_lost or (life.exists and not life.vouches_for(epoch, number)):
+            epoch = _begin_epoch(db)
+            life.renew(epoch, number)
+    return epoch, number
+
+
+def _begin_epoch(db: apsw.Connection) -> str:
+    epoch = _new_epoch()
+    db.execute("UPDATE log SET epoch = ?, unsynced_boot = ''", (epoch,))
+    return epoch
 
 
 def _check_form(db: apsw.Connection, path: str) -> None:
@@ -126,14 +157,17 @@ def _check_form(db: apsw.Connection, path: str) -> None:
         raise LogBroken(f"{path} is a log of another version of Triolet's (form {form}, this is {FORM})")
 
 
-def mark_clean(db: apsw.Connection) -> None:
-    """Say that no acknowledged event can be lost any more, whatever becomes of the machine.
+def mark_clean(db: apsw.Connection, life: LifeFile, known: tuple[str, int]) -> None:
+    """At the end, say that no acknowledged event can be lost any more, whatever becomes of the machine.
 
     Nothing must be synced before it: SQLite recovers a WAL up to some point, so where this mark is left, all
     that was written before it is left too.
     """
     with transaction(db):
+        epoch, number = where_now(db)
+        check_life((epoch, number), known)
         db.execute(_MARK_CLEAN)
+        life.renew(epoch, number)
 
 
 def _new_epoch() -> str:
@@ -154,11 +188,11 @@ def transaction(db: apsw.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
         raise
 
 
-def read_head(db: apsw.Connection, channel: str) -> int:
-    """Return the offset of the newest event ever appended."""
-    for (head,) in db.execute(_FIND_HEAD, (channel,)):
-        return int(head)
-    return 0
+def read_head(db: apsw.Connection, channel: str, known: tuple[str, int]) -> int:
+    """Return the offset of the newest event ever appended. Raises LifeOver."""
+    epoch, number, head = next(db.execute(_FIND_HEAD, (channel,)))
+    check_life((epoch, number), known)
+    return int(head)
 
 
 def read_page(
@@ -168,7 +202,7 @@ def read_page(
     limit: int,
     max_bytes: int,
     *,
-    epoch: str,
+    known: tuple[str, int],
     now: float,
     limits: Limits,
 ) -> Page:
@@ -176,7 +210,14 @@ def read_page(
 
     One statement looks up the head, the oldest event kept, and the page after a position. Where it shows that
     the page must begin elsewhere, it is asked again.
+
+    Args:
+        known: the epoch, and how far the file has come at least.
+
+    Raises:
+        LifeOver: the file is another one's.
     """
+    epoch = known[0]
     position = after.offset if after.epoch in ("", epoch) else 0
     bindings: dict[str, Any] = {
         "name": channel,
@@ -188,7 +229,8 @@ def read_page(
     }
     while True:
         rows = db.execute(_READ, bindings | {"position": position})
-        head, oldest, page = next(rows, (0, 1, "[]"))
+        found, number, head, oldest, page = next(rows, None) or (*where_now(db), 0, 1, "[]")
+        check_life((found, number), known)
         wanted, gap = resume(after, epoch, oldest, head)
         if wanted == position:
             return Page(events_of(epoch, channel, page), gap, Cursor(epoch, head))

@@ -19,8 +19,9 @@ from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import EventLog, Page
 from ..log.tail import Tail
-from .changes import last_change, read_news
-from .file import mark_clean, prepare, read_head, read_page
+from .changes import read_news
+from .file import begin_again, mark_clean, prepare, read_head, read_page
+from .life import FileReplaced, LifeFile, LifeOver
 from .thread import Handover, SqliteThread
 from .watch import watching
 from .writer import Append, Writer, Written
@@ -59,6 +60,10 @@ class SqliteLog(EventLog):
     - ``synchronous="full"``: it survives a loss of power as well, as far as the disk keeps its word. Each
       transaction waits for the disk.
 
+    A file that was put back from a backup, copied or overwritten begins a new epoch, at rest and under a running log.
+    One that is removed or replaced while it is open raises LogBroken from then on. What is known of it stands in a file
+    beside it, ``-life``: see life.py.
+
     All appends that wait are committed together, in one transaction, by one task. Epoch, offsets and dedupe
     keys live as long as the file. Other processes of the same machine may append to the same file: offsets stay without
     holes, and ``tail`` tells of their events as of this process's, in the order of commits, some milliseconds later.
@@ -87,13 +92,12 @@ class SqliteLog(EventLog):
         self._limits = limits or Limits()
         self._clock = clock
         self._synchronous = synchronous
-        self._epoch = ""
         self._tail = Tail()
         self._is_ending = False
         self._seen = 0
         self._announcing = trio.Lock()
-        self._waiting: deque[_Waiting] = deque()
-        self._work = trio.lowlevel.ParkingLot()
+        self._life = LifeFile(self._path)
+        self._appends = _Appends()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqliteLog]:
@@ -116,7 +120,7 @@ class SqliteLog(EventLog):
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
                     self._is_ending = True
-                    self._work.unpark_all()
+                    self._appends.wake()
                     hearing.cancel()
         except trio.Cancelled:
             if failure is None:
@@ -139,13 +143,11 @@ class SqliteLog(EventLog):
             await trio.lowlevel.checkpoint()
             return []
         mine = _Waiting(Append(channel, tuple(drafts)))
-        self._waiting.append(mine)
-        self._work.unpark_all()
+        self._appends.put(mine)
         try:
             await mine.done.wait()
         except trio.Cancelled:
-            with suppress(ValueError):  # it is being committed
-                self._waiting.remove(mine)
+            self._appends.withdraw(mine)
             raise
         if mine.error is not None:
             raise mine.error
@@ -154,15 +156,20 @@ class SqliteLog(EventLog):
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
         query = partial(read_page, channel=channel, after=after, limit=limit, max_bytes=max_bytes)
-        return await self._ask(partial(query, epoch=self._epoch, now=self._clock(), limits=self._limits))
+        return await self._ask(partial(query, now=self._clock(), limits=self._limits))
 
     async def head(self, channel: str) -> Cursor:
         """Return the cursor of the newest event. See EventLog."""
-        return Cursor(self._epoch, await self._ask(partial(read_head, channel=channel)))
+        return await self._ask(partial(_head_of, channel=channel))
 
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what this process appends from now on. See EventLog, and Tail for the bounds."""
         return self._tail.listen()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the file was removed or replaced, so that what is in its place is not told."""
+        return self._life.is_lost
 
     def _check_serving(self) -> None:
         self._tail.check_open()
@@ -175,35 +182,19 @@ class SqliteLog(EventLog):
         """Commit what waits, group by group, until the log ends."""
         try:
             while True:
-                if group := self._next_group():
+                if group := self._appends.next_group():
                     await self._commit(group)
                 elif self._is_ending:
                     return
                 else:
-                    await self._work.park()
+                    await self._appends.woken()
         finally:
-            for waiting in self._waiting:
-                waiting.fail(NotServingError("the log ended before this was stored"))
-            self._waiting.clear()
-
-    def _next_group(self) -> list[_Waiting]:
-        """Take as many appends as fit into one transaction, at least one if there is one."""
-        group: list[_Waiting] = []
-        drafts = size = 0
-        while self._waiting:
-            first = self._waiting[0]
-            drafts += len(first.append.drafts)
-            size += first.size
-            if group and (drafts > GROUP_DRAFTS or size > GROUP_BYTES):
-                break
-            group.append(self._waiting.popleft())
-        return group
+            self._appends.fail_all(NotServingError("the log ended before this was stored"))
 
     async def _commit(self, group: list[_Waiting]) -> None:
         """Store a group, announce it and answer its callers. Where it fails as a whole, each is tried alone."""
-        job = partial(self._writer.write, appends=[each.append for each in group], now=self._clock())
         try:
-            written = await self._write_thread.run(job, to_its_end=True)
+            written = await self._write([each.append for each in group])
         except LogBusy as error:
             for each in group:
                 each.fail(LogBusy(*error.args))
@@ -223,6 +214,26 @@ class SqliteLog(EventLog):
             finally:
                 for each, outcome in zip(group, written.stored, strict=True):
                     each.succeed(outcome.events)
+
+    async def _write(self, appends: list[Append]) -> Written:
+        while True:
+            job = partial(self._writer.write, appends=appends, now=self._clock(), seen=self._seen)
+            try:
+                return await self._write_thread.run(job, to_its_end=True)
+            except LifeOver:
+                await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        """Go on in the epoch that the file is in now. Whoever listens is told that something was lost."""
+        async with self._announcing:
+            job = partial(begin_again, life=self._life, known=(self._writer.epoch, self._seen))
+            epoch, number = await self._write_thread.run(job, to_its_end=True)
+            if epoch == self._writer.epoch:
+                return  # another task was here first
+            logger.warning("%s was put back or replaced: epoch %s goes on as %s", self._path, self._writer.epoch, epoch)
+            self._writer.epoch = epoch
+            self._seen = number
+            self._tail.lose()
 
     # --- the tail, of all processes
 
@@ -246,15 +257,23 @@ class SqliteLog(EventLog):
                     await watch.changed()
 
     async def _look(self) -> None:
-        async with self._announcing:
-            await self._read_news()
+        try:
+            async with self._announcing:
+                await self._read_news()
+            return
+        except LifeOver:
+            pass
+        try:
+            await self._begin_again()
+        except LogError as error:
+            self._cannot_hear(error)
 
     async def _read_news(self, upto: int | None = None) -> None:
         """Announce what was committed after what was announced last. Where it cannot be read, listeners are told."""
         try:
             while upto is None or self._seen < upto:
-                job = partial(read_news, epoch=self._epoch, seen=self._seen, upto=upto)
-                news = await self._next_reader().run(job)
+                query = partial(read_news, epoch=self._writer.epoch, seen=self._seen, upto=upto)
+                news = await self._next_reader().run(partial(_in_place, self._life, query))
                 if news is None:
                     return
                 if news.lost:
@@ -264,8 +283,11 @@ class SqliteLog(EventLog):
         except NotServingError:
             pass  # it is the end
         except LogError as error:
-            logger.error("cannot read what other processes have stored: %s", where(error))
-            self._tail.lose()
+            self._cannot_hear(error)
+
+    def _cannot_hear(self, error: LogError) -> None:
+        logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
+        self._tail.lose()
 
     # --- connections
 
@@ -279,21 +301,34 @@ class SqliteLog(EventLog):
             start = partial(SqliteThread.started, self._path, self._limits.lock_seconds, handover)
             self._write_thread = await stack.enter_async_context(start())
             boot = _boot_id()
-            job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot)
-            self._epoch = await self._write_thread.run(job)
-            self._seen = await self._write_thread.run(last_change)
-            self._writer = Writer(self._path, self._epoch, boot if self._synchronous == "normal" else "", self._limits)
+            life = self._life
+            stack.callback(life.close)
+            life.opened()
+            job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot, life=life)
+            epoch, self._seen = await self._write_thread.run(job)
+            marked = boot if self._synchronous == "normal" else ""
+            self._writer = Writer(self._path, epoch, marked, self._limits, life)
             self._is_ending = False
             self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(READERS)])
+            stack.push_async_callback(_spare_another_files_wal, life, [self._write_thread, *self._read_threads])
             yield
             # Left out when cancelled or locked: the mark that stays is only the more careful one.
-            with suppress(LogError):
-                await self._write_thread.run(mark_clean)
+            with suppress(LogError, LifeOver):
+                life.check_in_place()
+                known = self._writer.epoch, self._seen
+                await self._write_thread.run(partial(mark_clean, life=life, known=known))
 
-    async def _ask(self, job: Callable[[apsw.Connection], T]) -> T:
+    async def _ask(self, query: Callable[..., T]) -> T:
         """Run a query in the reader that was asked least recently."""
-        self._check_serving()
-        return await self._next_reader().run(job)
+        while True:
+            self._check_serving()
+            job = partial(query, known=(self._writer.epoch, self._seen))
+            if self._life.is_lost:  # the watcher has said so, or an append: else reading need not look
+                job = partial(_in_place, self._life, job)
+            try:
+                return await self._next_reader().run(job)
+            except LifeOver:
+                await self._begin_again()
 
     def _next_reader(self) -> SqliteThread:
         self._read_threads.rotate()
@@ -319,6 +354,72 @@ class _Waiting:
     def fail(self, error: Exception) -> None:
         self.error = error
         self.done.set()
+
+
+def _in_place(life: LifeFile, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
+    """Run a query, if the file is still the one that others open."""
+    life.check_in_place()
+    return query(db)
+
+
+def _head_of(db: apsw.Connection, channel: str, known: tuple[str, int]) -> Cursor:
+    return Cursor(known[0], read_head(db, channel, known))
+
+
+async def _spare_another_files_wal(life: LifeFile, threads: Sequence[SqliteThread]) -> None:
+    """Closing the last connection deletes the WAL by its name: by now that may be another file's."""
+    try:
+        life.check_in_place()
+    except FileReplaced:
+        with trio.CancelScope(shield=True):  # nothing that waits: it sets a flag
+            for thread in threads:
+                await thread.run(_leave_the_wal)
+
+
+def _leave_the_wal(db: apsw.Connection) -> None:
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+
+class _Appends:
+    """Those that wait to be committed, in order."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Waiting] = deque()
+        self._work = trio.lowlevel.ParkingLot()
+
+    def put(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        self.wake()
+
+    def withdraw(self, waiting: _Waiting) -> None:
+        """Its caller was cancelled. One that is being committed is no longer here."""
+        with suppress(ValueError):
+            self._waiting.remove(waiting)
+
+    def wake(self) -> None:
+        self._work.unpark_all()
+
+    async def woken(self) -> None:
+        """Wait until there may be something to do. Cancelling loses nothing."""
+        await self._work.park()
+
+    def next_group(self) -> list[_Waiting]:
+        """Take as many appends as fit into one transaction, at least one if there is one."""
+        group: list[_Waiting] = []
+        drafts = size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            drafts += len(first.append.drafts)
+            size += first.size
+            if group and (drafts > GROUP_DRAFTS or size > GROUP_BYTES):
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def fail_all(self, error: Exception) -> None:
+        for waiting in self._waiting:
+            waiting.fail(error)
+        self._waiting.clear()
 
 
 def _boot_id() -> str:

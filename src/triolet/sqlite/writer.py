@@ -13,6 +13,7 @@ from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from .changes import ADD_CHANGES, TRIM_CHANGES
 from .file import events_of, transaction
+from .life import LifeFile, check_life
 from .watch import ring
 
 __all__ = ["Append", "Stored", "Writer", "Written"]
@@ -32,6 +33,7 @@ CHUNKS: Final = (64, 16, 4, 1)
 _MARK_UNSYNCED: Final = "UPDATE log SET unsynced_boot = ?"
 _FIND: Final = """
 SELECT
+    (SELECT epoch FROM log),
     (SELECT unsynced_boot FROM log),
     (SELECT ifnull(max(id), 0) FROM channels),
     (SELECT ifnull(max(number), 0) FROM changes),
@@ -94,19 +96,30 @@ class Writer:
         epoch: the log's.
         boot: marks the file as not safe from a loss of power; empty where every commit is synced.
         limits: what is kept.
+        life: is told how far the file has come.
     """
 
-    def __init__(self, path: str, epoch: str, boot: str, limits: Limits) -> None:
+    def __init__(self, path: str, epoch: str, boot: str, limits: Limits, life: LifeFile) -> None:
         self._path = path
-        self._epoch = epoch
+        self.epoch = epoch
+        self._life = life
         self._boot = boot
         self._limits = limits
         self._next_sweep = 0.0
 
-    def write(self, db: apsw.Connection, appends: Sequence[Append], now: float) -> Written:
-        """Store all appends in one transaction, and delete what the limits no longer keep."""
+    def write(self, db: apsw.Connection, appends: Sequence[Append], now: float, seen: int) -> Written:
+        """Store all appends in one transaction, and delete what the limits no longer keep.
+
+        Args:
+            seen: how far the file had come.
+
+        Raises:
+            LifeOver: it has not come so far, or is in another epoch.
+            LogBroken: it is no longer the file at this path; what was stored there nobody will read.
+        """
         with transaction(db):
-            batch = _Batch(db, self._epoch, now, appends)
+            batch = _Batch(db, self.epoch, now, appends)
+            check_life((batch.epoch, batch.last_change), (self.epoch, seen))
             if self._boot and batch.unsynced_boot != self._boot:
                 db.execute(_MARK_UNSYNCED, (self._boot,))
             stored = [batch.place(append) for append in appends]
@@ -120,7 +133,9 @@ class Writer:
             _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
             if now >= self._next_sweep and pruning.sweep():
                 self._next_sweep = now + self._limits.keep_seconds / SWEEPS
+        self._life.check_in_place()
         if changes:
+            self._life.mark(self.epoch, changes[-1][0])
             ring(self._path)
         return Written(stored, batch.last_change + 1, batch.last_change + len(changes))
 
@@ -151,7 +166,9 @@ class _Batch:
         self._now = now
         self.rows: list[tuple[int, int, int, float, str, str | None, str | None, bytes]] = []
         names = {append.channel: None for append in appends}
-        ((self.unsynced_boot, last_id, self.last_change, known),) = db.execute(_FIND, (_encode(list(names)).decode(),))
+        ((self.epoch, self.unsynced_boot, last_id, self.last_change, known),) = db.execute(
+            _FIND, (_encode(list(names)).decode(),)
+        )
         self.channels = {channel.name: channel for channel in _decode_channels(known)}
         for name in names:
             if name not in self.channels:

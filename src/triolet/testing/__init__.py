@@ -22,6 +22,7 @@ from .reverse_proxy import Proxy, proxy
 from .scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable
 from .seed import Played, Seed, Trace, current, play, seeded
 from .server import MemoryServer, serve
+from .strict import MalformedError
 from .transports import TRANSPORT_CHECKS, Prepare, TransportCheck, TransportFactory, check_transport
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "LogFactory",
     "LogFault",
     "LongPollClient",
+    "MalformedError",
     "MemoryServer",
     "Message",
     "Network",

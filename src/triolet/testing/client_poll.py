@@ -9,12 +9,14 @@ import trio
 
 from .clients import Client, with_after
 from .http import Answer, RefusedError, ask, read_answer
+from .strict import MalformedError, read_page
 
 __all__ = ["LongPollClient", "ShortPollClient"]
 
 
 class _PollClient(Client):
-    """A client that asks again: after as long as it was told, from where the last answer ended, with its ETag.
+    """A client that asks again: after as long as it was told, from where the last answer ended, with its ETag
+    (``tag``).
 
     Its messages are those that a stream would have carried: ``open`` for the first answer, ``gap``, ``event``, and
     ``live`` where it becomes up to date. An answer that fails ends it.
@@ -23,13 +25,13 @@ class _PollClient(Client):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._place: str | None = None
-        self._tag: str | None = None
+        self.tag: str | None = None
         self._live = False
 
     async def connect(self) -> None:
         """Ask once; that is never held back. See :meth:`Client.connect`."""
-        self._place, self._tag, self._live = self.cursor, None, False
-        answer = await self._ask(None)
+        self._place, self.tag, self._live = self.cursor, None, False
+        answer = await self.poll(self._place, None)
         self._unfold(answer.json, first=True)
 
     async def read(self) -> str:
@@ -41,7 +43,7 @@ class _PollClient(Client):
                 if wait is None or held is not None:  # after one that was not held, the first that is comes at once
                     await trio.sleep((self.retry or 0) / 1000)
                 held = wait
-                answer = await self._ask(wait)
+                answer = await self.poll(self._place, wait)
                 if answer.status == 200:
                     self._unfold(answer.json, first=False)
         except RefusedError as error:
@@ -53,13 +55,20 @@ class _PollClient(Client):
         """What to ask for with ``?wait=``; None: not to wait."""
         return None
 
-    async def _ask(self, wait: str | None) -> Answer:
-        target = with_after(self.path, self._place)
+    async def poll(self, after: str | None, wait: str | None) -> Answer:
+        """Ask once, after a cursor, and return the answer: a page, or 304.
+
+        Raises:
+            RefusedError: another status.
+            MalformedError: a page that is none, or one without an ETag.
+            h11.RemoteProtocolError: the connection ended before the answer did.
+        """
+        target = with_after(self.path, after)
         if wait is not None:
             target = f"{target}{'&' if '?' in target else '?'}wait={wait}"
         headers = {"accept": "application/json", **self.headers}
-        if self._tag is not None and wait is None:
-            headers["if-none-match"] = self._tag
+        if self.tag is not None and wait is None:
+            headers["if-none-match"] = self.tag
         self.transcript.said(trio.current_time(), f"GET {target}")
         end = self.dial()
         try:
@@ -72,22 +81,26 @@ class _PollClient(Client):
             raise RefusedError(f"{self.transport} {target}", answer)
         if answer.status == 304:
             self.transcript.note(trio.current_time(), "304: nothing new")
-        self._tag = answer.headers.get("etag", self._tag)
+        else:
+            read_page(answer.body)
+            if "etag" not in answer.headers:
+                raise MalformedError(f"an answer without an ETag: {answer}")
+        self.tag = answer.headers.get("etag", self.tag)
         return answer
 
     def _unfold(self, body: Any, *, first: bool) -> None:
         """The answer to a poll, as the messages that a stream would have carried."""
         channel, cursor = body["channel"], body["cursor"]
         if first:
-            self.hear({"type": "open", "channel": channel, "cursor": self._place or cursor})
+            self.receive({"type": "open", "channel": channel, "cursor": self._place or cursor})
         if body["gap"] is not None:
-            self.hear({**body["gap"], "type": "gap"})
+            self.receive({**body["gap"], "type": "gap"})
         for event in body["events"]:
-            self.hear(event)
+            self.receive(event)
         if not (first or body["gap"] or body["events"]):
             self.transcript.note(trio.current_time(), "200: nothing new")
         if body["live"] and not self._live:
-            self.hear({"type": "live", "channel": channel, "cursor": cursor})
+            self.receive({"type": "live", "channel": channel, "cursor": cursor})
         self._live = body["live"]
         self._place = cursor
         self.retry = body["retry"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 import h11
@@ -10,6 +9,7 @@ import trio
 
 from .clients import Client, Message, with_after
 from .http import EventStream, RefusedError, ask
+from .strict import MalformedError, read_json
 
 __all__ = ["SseClient"]
 
@@ -22,6 +22,7 @@ class SseClient(Client):
 
     Attributes:
         response_headers: of the stream, by name in lower case.
+        last_event_id: the last ``id:`` that came on this connection; None while there was none.
     """
 
     transport: ClassVar[str] = "sse"
@@ -29,6 +30,7 @@ class SseClient(Client):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.response_headers: dict[str, str] = {}
+        self.last_event_id: str | None = None
         self._stream: EventStream | None = None
         self._channel: str | None = None
 
@@ -51,10 +53,12 @@ class SseClient(Client):
     async def read(self) -> str:
         """Read block by block. See :meth:`Client.read`."""
         assert self._stream is not None
+        self.last_event_id = None
         try:
             while (block := await self._stream.block()) is not None:
+                self.last_event_id = block.get("id", self.last_event_id)
                 if "data" in block:
-                    self.hear(self._message(block))
+                    self.receive(self._message(block))
         except h11.RemoteProtocolError:
             return "the connection ended within the stream"
         return "the stream ended"
@@ -67,9 +71,13 @@ class SseClient(Client):
 
     def _message(self, block: dict[str, str]) -> Message:
         kind = block.get("event", "message")
-        data = json.loads(block["data"])
+        data = read_json(block["data"])
         if kind.startswith("triolet."):
+            if not isinstance(data, dict) or data.get("type", kind[8:]) != kind[8:]:
+                raise MalformedError(f"an event {kind} that says something else: {block}")
             self._channel = data.get("channel", self._channel)
             return {**data, "type": kind.removeprefix("triolet.")}
         message = {"type": "event", "channel": self._channel, "id": block.get("id"), "event": kind, "data": data}
+        if self._channel is None:
+            raise MalformedError(f"an event before the open of its channel: {block}")
         return {**message, "time": int(block["time"])} if "time" in block else message

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
 from wsproto.connection import ConnectionState
+from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from .clients import Client, Message, with_after
 from .http import Answer, RefusedError
-
-if TYPE_CHECKING:
-    from .network import ClientEnd
+from .network import ClientEnd
+from .strict import MalformedError
 
 __all__ = ["FollowClient", "WebSocketClient"]
 
 NO_CLOSE_FRAME = 1006
+LOCAL_CLOSING = ConnectionState.LOCAL_CLOSING
 
 
 class WebSocketClient(Client):
@@ -31,12 +33,14 @@ class WebSocketClient(Client):
 
     Attributes:
         code, reason: of the server's close frame, once the connection has ended; 1006 where there was none.
+        deflate: whether it offers permessage-deflate (RFC 7692), without context takeover.
     """
 
     transport: ClassVar[str] = "websocket"
 
-    def __init__(self, *args: Any, subprotocols: tuple[str, ...] = (), **options: Any) -> None:
+    def __init__(self, *args: Any, subprotocols: tuple[str, ...] = (), deflate: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.deflate = deflate
         self.subprotocols = subprotocols
         self.code = NO_CLOSE_FRAME
         self.reason = ""
@@ -116,7 +120,9 @@ class WebSocketClient(Client):
         self.code, self.reason = NO_CLOSE_FRAME, ""
         self.transcript.said(trio.current_time(), f"upgrade {target}")
         extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in self.headers.items()]
-        await self._send(ws.Request("test", target, extra_headers=extra, subprotocols=list(self.subprotocols)))
+        offers: list[Extension] = [PerMessageDeflate(True, None, True)] if self.deflate else []
+        asked = ws.Request("test", target, extensions=offers, subprotocols=list(self.subprotocols), extra_headers=extra)
+        await self._send(asked)
         first = await self._event()
         if isinstance(first, ws.RejectConnection):
             raise RefusedError(f"{self.transport} {target}", await self._refusal(first))
@@ -133,16 +139,21 @@ class WebSocketClient(Client):
     async def read(self) -> str:
         """Read messages, and answer pings. See :meth:`Client.read`."""
         while (event := await self._event()) is not None:
-            if isinstance(event, ws.Ping) and self._wire.state is ConnectionState.OPEN:
-                await self._send(event.response())
+            if isinstance(event, ws.Ping | ws.Pong):
+                await self.beat(event)
             elif isinstance(event, ws.CloseConnection):
-                await self._part(event)
+                await self.part(event)
                 return f"closed by the server: {self.code} {self.reason}".rstrip()
             elif isinstance(event, ws.Message):
                 self._take(event)
-        return "the connection ended without a close frame"
+        return f"the connection ended {'within a message' if self._parts else 'without a close frame'}"
 
-    async def _part(self, event: ws.CloseConnection) -> None:
+    async def beat(self, event: ws.Ping | ws.Pong) -> None:
+        """Answer a ping."""
+        if isinstance(event, ws.Ping) and self._wire.state is ConnectionState.OPEN:
+            await self._send(event.response())
+
+    async def part(self, event: ws.CloseConnection) -> None:
         """Answer a close frame, unless it is the answer to ours, and close."""
         self.code, self.reason = int(event.code), event.reason or ""
         with suppress(trio.BrokenResourceError):  # where it did not wait for our answer
@@ -156,7 +167,7 @@ class WebSocketClient(Client):
             return
         data = ("" if isinstance(part, ws.TextMessage) else b"").join(self._parts)
         self._parts.clear()
-        self.hear(_read(data))
+        self.receive(_read(data))
 
     async def _say(self, data: str | bytes) -> None:
         await self._send(ws.TextMessage(data) if isinstance(data, str) else ws.BytesMessage(data))
@@ -166,7 +177,11 @@ class WebSocketClient(Client):
             raise trio.BrokenResourceError(f"the connection has ended: {self.closed}")
         speaking, end = self._speaking, self.stream
         async with speaking:  # a pong is not to come amid a long message
-            await end.send_all(self._wire.send(event))
+            await self.transmit(end, self._wire.send(event))
+
+    async def transmit(self, end: ClientEnd, data: bytes) -> None:
+        """Send bytes, once those before have gone."""
+        await end.send_all(data)
 
     async def _event(self) -> ws.Event | None:
         """The next event of wsproto's; None at the end of the stream."""
@@ -174,10 +189,15 @@ class WebSocketClient(Client):
             data = await self.stream.receive_some()
             if not data:
                 return None
-            self._wire.receive_data(data)
-            for event in self._wire.events():
-                self._events.append(event)
-        return self._events.popleft()
+            try:
+                self._wire.receive_data(data)
+                self._events.extend(self._wire.events())
+            except (RemoteProtocolError, LocalProtocolError) as error:  # the second: bytes behind the close frame
+                raise MalformedError(f"no WebSocket: {error}") from None
+        event = self._events.popleft()
+        if isinstance(event, ws.CloseConnection) and self._wire.state in (ConnectionState.OPEN, LOCAL_CLOSING):
+            raise MalformedError(f"no WebSocket: {event.reason}")  # wsproto makes it of what it cannot read
+        return event
 
 
 class FollowClient(WebSocketClient):

@@ -6,16 +6,15 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
 
 import trio
 
+from .entrance import Entrance
 from .http import PATIENCE_SECONDS
 from .network import ClientEnd, Line, Network
+from .strict import Order
 from .transcript import Message, Transcript, differences, tell
-
-if TYPE_CHECKING:
-    from .reach import Reach
 
 __all__ = ["HANDSHAKE_SECONDS", "POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message", "with_after"]
 
@@ -81,7 +80,7 @@ class Client(ABC):
 
     transport: ClassVar[str] = "?"
 
-    def __init__(self, reach: Reach, path: str, **options: Unpack[ClientOptions]) -> None:
+    def __init__(self, reach: Entrance, path: str, **options: Unpack[ClientOptions]) -> None:
         after = options.get("after")
         self.reach = reach
         self.path = path
@@ -101,6 +100,7 @@ class Client(ABC):
         self._failure: Exception | None = None
         self._told = False
         self._scope = trio.CancelScope()
+        self._order = Order()
 
     # --- what a transport implements
 
@@ -134,6 +134,11 @@ class Client(ABC):
         self.transcript.heard(trio.current_time(), message)
         self._waiting.append(message)
         self._wake()
+
+    def receive(self, message: Message) -> None:
+        """Hear a message as it came over the wire. Raises MalformedError where the protocol lets it not come now."""
+        self._order.take(message)
+        self.hear(message)
 
     def keep_cursor(self, message: Message) -> None:
         """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come."""
@@ -319,6 +324,7 @@ class Client(ABC):
 
     async def _open(self) -> None:
         self.closed = None
+        self._order = Order()
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await self.connect()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import Any, Final, TypeAlias
 
 import h11
 import trio
 
 from .network import ClientEnd
+from .strict import BlockReader, MalformedError
 
 __all__ = ["PATIENCE_SECONDS", "Answer", "EventStream", "RefusedError", "ask", "read_answer"]
 
@@ -80,7 +82,8 @@ class EventStream:
         self.headers = _headers(response)
         self._connection = connection
         self._response = response
-        self._text = ""
+        self._reader = BlockReader()
+        self._blocks: deque[dict[str, str]] = deque()
 
     async def block(self) -> dict[str, str] | None:
         """The fields of the next block (several ``data`` lines as one); None at the end of the stream.
@@ -88,19 +91,15 @@ class EventStream:
         Raises:
             trio.BrokenResourceError: the connection was reset.
             h11.RemoteProtocolError: it ended within the response.
+            MalformedError: what came is no event stream, or no HTTP.
         """
-        while "\n\n" not in self._text:
+        while not self._blocks:
             event = await _next(self.stream, self._connection)
             if not isinstance(event, h11.Data):
+                self._reader.end()
                 return None
-            self._text += bytes(event.data).decode()
-        block, _, self._text = self._text.partition("\n\n")
-        fields: dict[str, str] = {}
-        for line in block.split("\n"):
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
-        return fields
+            self._blocks.extend(self._reader.feed(bytes(event.data)))
+        return self._blocks.popleft()
 
     async def event(self) -> dict[str, Any] | None:
         """The next event that is none of Triolet's own: ``id``, ``event``, ``data``. None at the end."""
@@ -149,8 +148,6 @@ async def _head(stream: ClientEnd, connection: h11.Connection) -> Head:
     try:
         head = await _next(stream, connection)
     except h11.RemoteProtocolError as error:
-        if not connection.trailing_data[1]:
-            raise
         raise trio.BrokenResourceError("the connection ended before there was an answer") from error
     assert isinstance(head, h11.Response | h11.InformationalResponse), head
     return head
@@ -170,6 +167,12 @@ def _headers(response: Head) -> dict[str, str]:
 
 
 async def _next(stream: ClientEnd, connection: h11.Connection) -> Any:
-    while (event := connection.next_event()) is h11.NEED_DATA:
-        connection.receive_data(await stream.receive_some())
+    """The next event of h11's. Raises its RemoteProtocolError for an end within the answer, else MalformedError."""
+    try:
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await stream.receive_some())
+    except h11.RemoteProtocolError as error:
+        if connection.trailing_data[1]:
+            raise
+        raise MalformedError(f"no HTTP: {error}") from None
     return event

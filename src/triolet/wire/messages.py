@@ -6,9 +6,6 @@ parsed here, with its size already bounded by the caller and its nesting bounded
 
 from __future__ import annotations
 
-import re
-from array import array
-from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +13,7 @@ import msgspec
 from ..closing import BAD_MESSAGE, Closing
 from ..errors import RemoteError
 from ..event import Cursor, Event, Gap
+from ..value import nesting_exceeds
 
 __all__ = [
     "Ack",
@@ -179,10 +177,6 @@ class Incoming(ClientMessage, tag="message", frozen=True):
 
 
 _client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack)
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-"""One deeper, or one (255 is -1 as a signed byte) less deep."""
 
 
 def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
@@ -195,18 +189,6 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
         said: Follow | Unfollow | Incoming | Ack = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
-    if _nesting_exceeds(text.encode(), depth):
+    if nesting_exceeds(text.encode(), depth):
         raise RemoteError(BAD_MESSAGE, f"JSON nested deeper than {depth}")
     return said
-
-
-def _nesting_exceeds(raw: bytes, depth: int) -> bool:
-    """Tell whether brackets nest deeper than ``depth``.
-
-    Only for what is JSON: in a text whose strings do not end, looking for their ends would take time in the square
-    of its length.
-    """
-    if raw.count(b"[") + raw.count(b"{") <= depth:
-        return False
-    steps = array("b", _STRING.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS))
-    return max(accumulate(steps), default=0) > depth

@@ -1,0 +1,199 @@
+"""What is heard on one connection: each channel's messages, beats, byes, echoes and frames of control, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from triolet.closing import CATALOGUE
+from triolet.event import Cursor
+
+from .book import Book
+from .findings import Finding
+from .history import Message
+from .plan import Plan
+from .steps import Trouble
+from .subscriber import BrokenPromiseError, Subscriber, promise
+from .talks import Talk, Weatherman, Word, hearing_seconds
+
+__all__ = ["check_talk"]
+
+FOLLOWER_SAYS = ("open", "event", "gap", "live", "lag")
+"""Messages that are about one channel."""
+
+
+def check_talk(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
+    """Check every word of a connection. After a first broken promise the rest of it is not looked at. Leaves in it what
+    it followed."""
+    if talk.malformed is not None:
+        talk.broken_at = talk.malformed.at
+        yield Finding("malformed", talk.malformed.at, "what the standard says", talk.malformed.what, talk.conn)
+        return
+    ear = _Ear(plan, book, talk, quick=weather.quick(talk))
+    for word in talk.words:
+        try:
+            if word.said:
+                ear.say(word)
+            else:
+                ear.hear(word)
+        except BrokenPromiseError as broken:
+            talk.broken_at = word.at
+            channel = word.message.get("channel", talk.asked.channel)
+            yield Finding(broken.kind, word.at, broken.promised, broken.came, talk.conn, channel)
+            return
+
+
+class _Ear:
+    """Follows one connection, word by word."""
+
+    def __init__(self, plan: Plan, book: Book, talk: Talk, *, quick: bool) -> None:
+        self._plan = plan
+        self._book = book
+        self._talk = talk
+        self._quick = quick
+        self._lag = 0.05 + plan.log.read_seconds * 2 + hearing_seconds(plan) + _longest_trouble(plan)
+        self._followers: dict[str, Subscriber] = {}
+        self._asked: dict[str, deque[Subscriber]] = {}
+        self._left: set[str] = set()
+        self._said: deque[Any] = deque()
+        self._pings: list[str] = []
+        self._bye: Message | None = None
+        self._closed = False
+        self._greeted = talk.asked.channel is not None
+        if talk.asked.channel is not None:
+            self._ask(talk.asked.channel, talk.asked.after, talk.asked.at)
+
+    def _ask(self, channel: str, after: str | None, at: float) -> None:
+        bound = self._followers.get(channel)
+        if bound is not None:
+            bound.until = min(bound.until, at)
+        rungs, lag, quick = self._talk.rungs, self._lag, self._quick
+        follower = Subscriber(self._book, channel, after, rungs, begun=at, lag=lag, quick=quick)
+        self._talk.subscribers.append(follower)
+        self._asked.setdefault(channel, deque()).append(follower)
+
+    # --- what the client says
+
+    def say(self, word: Word) -> None:
+        """Remember what was asked for."""
+        message = word.message
+        kind = message["type"]
+        if kind == "follow":
+            self._ask(message["channel"], message["after"], word.at)
+        elif kind == "unfollow":
+            self._left.add(message["channel"])
+            self._followers[message["channel"]].until = word.at
+        elif kind == "message":
+            self._said.append(message["data"])
+        elif kind == "ping":
+            self._pings.append(message["payload"])
+
+    # --- what it hears
+
+    def hear(self, word: Word) -> None:
+        """Judge one message. Raises BrokenPromiseError."""
+        message = word.message
+        kind = message["type"]
+        goes_on = not self._closed and (self._bye is None or kind in ("close", "ping", "pong"))
+        promise(goes_on, "a bye", "a bye, and then the end", message)
+        if kind == "page":
+            self._page(word)
+        elif kind == "open" and message["channel"] is None:
+            self._greeted = True
+        elif kind in FOLLOWER_SAYS:
+            self._of_a_channel(word)
+        elif kind == "not modified":
+            self._not_modified()
+        elif kind != "ping":
+            others = {"beat": self._beat, "bye": self._says_bye, "close": self._close}
+            others |= {"message": self._echo, "pong": self._pong}
+            promise(kind in others, "a message", "one that the protocol knows", message)
+            others[kind](message)
+
+    def _of_a_channel(self, word: Word) -> None:
+        message = word.message
+        channel: str = message.get("channel") or self._talk.asked.channel or ""
+        promise(self._greeted, "open", "a socket's open before all else", message)
+        if message["type"] == "open":
+            promise(bool(self._asked.get(channel)), "open", "one open for one follow", message)
+            self._followers[channel] = self._asked[channel].popleft()
+            self._left.discard(channel)
+        promise(channel in self._followers, "open", "an open before all else of a channel", message)
+        self._followers[channel].hear(word.index, word.at, message)
+
+    def _beat(self, message: Message) -> None:
+        told = message["cursors"]
+        for channel, cursor in told.items():
+            promise(channel in self._followers, "beat's cursor", "cursors of what is followed", message)
+            self._followers[channel].stands(cursor, "beat")
+        for channel in self._followers:
+            is_told = channel in told or channel in self._left or bool(self._asked.get(channel))
+            promise(is_told, "beat's cursor", f"the cursor of {channel} too", message)
+
+    def _says_bye(self, message: Message) -> None:
+        self._bye = message
+        retry = message["retry"]
+        known = {(closing.code, closing.reason): closing.retry for closing in CATALOGUE}
+        closing, bounds = (message["code"], message["reason"]), known.get((message["code"], message["reason"]))
+        fits = retry is None if bounds is None else retry is not None and bounds[0] <= retry <= bounds[1]
+        promise(closing in known and fits, "a bye", "a closing of the catalogue", message)
+
+    def _close(self, message: Message) -> None:
+        self._closed = True
+        fits = self._bye is not None and message["code"] == self._bye["code"]
+        promise(fits, "a close", f"a bye, and a close frame with its code: {self._bye}", message)
+
+    def _echo(self, message: Message) -> None:
+        told = message["data"]["echo"]
+        expected = self._said.popleft() if self._said else [None]
+        promise(told == expected, "an echo", f"message {expected[0]}", f"message {told[0]}")
+
+    def _pong(self, message: Message) -> None:
+        """Of several pings the last may be answered alone."""
+        payload = message["payload"]
+        promise(payload in self._pings, "a pong", f"the answer to one of {self._pings}", payload)
+        del self._pings[: self._pings.index(payload) + 1]
+
+    # --- polls
+
+    def _page(self, word: Word) -> None:
+        page, channel = word.message, self._talk.asked.channel
+        assert channel is not None
+        follower = self._asked[channel].popleft()
+        events, most = page["events"], self._plan.limits.page_events
+        promise(len(events) <= most, "a page", f"{most} events at most", len(events))
+        if page["gap"] is not None:
+            follower.hear(word.index, word.at, {**page["gap"], "type": "gap"})
+        elif events:
+            first = Cursor.parse(events[0]["id"])
+            follower.open(word.index, Cursor(first.epoch, first.offset - 1))
+        else:
+            follower.open(word.index, Cursor.parse(page["cursor"]))
+        for event in events:
+            follower.hear(word.index, word.at, event)
+        follower.stands(page["cursor"], "page")
+        self._live_or_more(word, page["live"], Cursor.parse(page["cursor"]), channel)
+
+    def _live_or_more(self, word: Word, live: bool, cursor: Cursor, channel: str) -> None:
+        life = self._book.life(channel, cursor.epoch)
+        earliest = life.head(self._book.before(self._talk.asked.at - self._lag))
+        head = life.head(word.index)
+        may = not live or cursor.offset >= earliest
+        promise(may, "a page", f"more of {channel}, up to {earliest} at least", f"live at {cursor}")
+        may = live or cursor.offset < head or cursor.epoch != self._book.epoch(word.index)
+        promise(may, "a page", f"live, for {cursor} is the head of {channel}", "that there is more")
+
+    def _not_modified(self) -> None:
+        asked = self._talk.asked
+        assert asked.channel is not None
+        promise(asked.tag is not None, "not modified", "an answer to who asked without a tag", "304")
+        at = Cursor.parse(asked.after or "0")
+        head = self._book.head(asked.channel, self._book.before(asked.at - self._lag))
+        may = head.epoch != at.epoch or head.offset <= at.offset
+        promise(may, "not modified", f"what came after {at}, up to {head}", "304")
+
+
+def _longest_trouble(plan: Plan) -> float:
+    more = plan.limits.away_seconds + 3 if plan.redis else 2
+    return max((step.seconds + more for step in plan.steps if isinstance(step, Trouble)), default=0)

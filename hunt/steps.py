@@ -1,0 +1,375 @@
+"""The table of steps: each kind says once how often and how it is drawn, played, shrunk and told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import trio
+
+from triolet.event import Cursor
+from triolet.testing import faults
+from triolet.testing.network import Network
+
+from .history import History, Weather
+from .plan import ClientPlan, Plan, Step, channel_name, letter
+
+__all__ = [
+    "STEPS",
+    "Cut",
+    "Dice",
+    "Fault",
+    "Lose",
+    "Publish",
+    "Restart",
+    "Stall",
+    "Talk",
+    "Trouble",
+    "Wait",
+    "World",
+    "changes_the_log",
+]
+
+LARGE = {"kernels", "slow", "memory", "held"}
+FAULTS = ("stalled", "cut", "cut without fin", "half open", "slow reader", "reordered accepts")
+LOG_TROUBLES = ("slow append", "slow read", "full", "fails before", "fails after", "unreadable", "begins again")
+SLOW_BYTES = 500
+"""Bytes a second, of a slow reader."""
+
+
+class Dice:
+    """What steps are drawn with: chance, the features of the play, and who is there."""
+
+    def __init__(
+        self, chance: random.Random, features: set[str], clients: tuple[ClientPlan, ...], servers: int, channels: int
+    ) -> None:
+        self.choice = chance.choice
+        self.happens: Callable[[float], bool] = lambda often: chance.random() < often
+        self.features = features
+        self.sockets = [at for at, client in enumerate(clients) if client.transport == "socket"]
+        self.websockets = [at for at, client in enumerate(clients) if client.transport in ("socket", "websocket")]
+        self.clients, self.servers, self.channels = range(len(clients)), range(servers), range(channels)
+
+    def has(self, *features: str) -> bool:
+        """Whether the play has one of these features."""
+        return not self.features.isdisjoint(features)
+
+
+class World(Protocol):
+    """What steps happen in."""
+
+    plan: Plan
+    history: History
+    network: Network
+    clients: list[Any]
+    hosts: list[Any]
+    log: Any
+    publisher: Any
+
+    def start(self, work: Callable[..., Any], *args: Any) -> None:
+        """Begin what takes its time."""
+
+    async def serve(self, host: Any) -> None:
+        """Have a server serve at a place, if none does."""
+
+    def head(self, channel: str) -> Cursor:
+        """Where a channel's newest event is."""
+
+
+@dataclass(frozen=True)
+class Wait(Step):
+    """Nothing is done for so long."""
+
+    seconds: float
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 0  # it is drawn between others
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Wait:
+        return cls(dice.choice([0, 0.01, 0.3, 1, 3, 6, *([12] * dice.has("quiet", "slow", "lines", "polls"))]))
+
+    async def play(self, world: World) -> None:
+        await trio.sleep(self.seconds)
+
+    def __str__(self) -> str:
+        return f"wait {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class Publish(Step):
+    """Somebody publishes ``count`` times, ``batch`` events each (0: one, by ``publish``), ``pace`` seconds apart, in a
+    task of its own. ``repeats``: each is published again with the same ``dedupe``. ``cancelled``: given up after so
+    many passes of the scheduler."""
+
+    channel: int
+    count: int = 1
+    batch: int = 0
+    size: int = 0
+    server: int = 0
+    pace: float = 0
+    via: str = "app"
+    repeats: bool = False
+    cancelled: int | None = None
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 6
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Publish:
+        return cls(
+            channel=dice.choice(dice.channels),
+            count=dice.choice([1, 3, 8, 20] if dice.has("bursts", "rush") else [1, 1, 3, 6]),
+            batch=dice.choice([2, 5] if dice.has("held") else [0, 0, 2, 5]),
+            size=dice.choice([0, 0, 30, 300] + ([300, 1_000, 3_000] if dice.has(*LARGE) else [])),
+            server=dice.choice(dice.servers),
+            pace=dice.choice([0, 0, 0, 0.01, 0.2, 1]),
+            via="http" if dice.happens(0.12) else "app",
+            repeats=dice.happens(0.6 if dice.has("dedupe") else 0.05),
+            cancelled=dice.choice(range(6)) if dice.has("cancels") and dice.happens(0.6) else None,
+        )
+
+    async def play(self, world: World) -> None:
+        world.start(world.publisher.publish, self)
+
+    def __str__(self) -> str:
+        each = f" of {self.batch} events" if self.batch else ""
+        told = f"publish{' through HTTP' if self.via == 'http' else ''} {self.count}x{each} to c{self.channel}"
+        told += f" on server {self.server}" if self.server else ""
+        told += f", {self.size} bytes" if self.size else ""
+        told += f", {self.pace:g} s apart" if self.pace else ""
+        told += ", each twice with one dedupe" if self.repeats else ""
+        return told + (f", given up after {self.cancelled} passes" if self.cancelled is not None else "")
+
+
+@dataclass(frozen=True)
+class Cut(Step):
+    """A client's connection goes: ``reset``, ``fin``, ``silent`` (nobody is told), ``mid-frame``; it stays away. It
+    comes back with the cursor it has, or another (``after``): ``0``, ``now``, ``old`` (one it had) or ``future``."""
+
+    client: int
+    how: str
+    seconds: float
+    after: str | None = None
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        often = 3 if dice.has("goers", "retention", "rush", "presence") else 0.7
+        return often + (1.5 if dice.has("retention", "restarts", "polls") else 0.3)
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Cut:
+        how = dice.choice(["reset", "reset", "fin", "silent", "mid-frame"])
+        returns = dice.happens(0.35)
+        after = dice.choice(["0", "now", "old", "old", "future"]) if returns else None
+        return cls(dice.choice(dice.clients), how, dice.choice([0, 0, 0.01, 0.5, 4]), after)
+
+    async def play(self, world: World) -> None:
+        client = world.clients[self.client]
+        client.leave(self.how, self.seconds)
+        if self.after is not None:
+            for channel in list(client.cursors):
+                client.go_on_from(channel, self._cursor(world.head(channel), client.had))
+        await trio.lowlevel.checkpoint()
+
+    def _cursor(self, head: Cursor, had: list[str]) -> str | None:
+        had = [cursor for cursor in had if cursor.startswith(head.epoch)]
+        past = str(Cursor(head.epoch, head.offset + 1_000))
+        return {"0": "0", "now": None, "old": had[len(had) // 2] if had else "0", "future": past}[self.after or "0"]
+
+    def __str__(self) -> str:
+        told = f"{letter(self.client)} goes ({self.how}), for {self.seconds:g} s"
+        return told + (f", and comes back with the cursor: {self.after}" if self.after is not None else "")
+
+
+@dataclass(frozen=True)
+class Stall(Step):
+    """A client does not read for so long."""
+
+    client: int
+    seconds: float
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 2 if dice.has("slow", "kernels", "retention") else 0.4
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Stall:
+        return cls(dice.choice(dice.clients), dice.choice([0.5, 1.5, 3, 6]))
+
+    async def play(self, world: World) -> None:
+        world.clients[self.client].stall(self.seconds)
+        await trio.lowlevel.checkpoint()
+
+    def __str__(self) -> str:
+        return f"{letter(self.client)} does not read for {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class Fault(Step):
+    """A network fault of one client (None: of all)."""
+
+    kind: str
+    client: int | None
+    seconds: float
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 3 if dice.has("lines") else 0.1
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Fault:
+        kind = dice.choice(FAULTS)
+        everybody = kind == "reordered accepts" or dice.happens(0.25)
+        return cls(kind, None if everybody else dice.choice(dice.clients), dice.choice([0.3, 2, 6]))
+
+    async def play(self, world: World) -> None:
+        world.start(self._last, world)
+
+    async def _last(self, world: World) -> None:
+        who = world.network if self.client is None else world.clients[self.client]
+        makers: dict[str, Callable[[], AbstractContextManager[None]]] = {
+            "stalled": lambda: faults.stalled(who),
+            "cut": lambda: faults.cut(who),
+            "cut without fin": lambda: faults.cut(who, fin=False),
+            "half open": lambda: faults.half_open(who),
+            "slow reader": lambda: faults.slow_reader(who, bytes_per_second=SLOW_BYTES),
+            "reordered accepts": lambda: faults.reordered_accepts(world.network),
+        }
+        if self.kind == "reordered accepts" and world.network.arrival is not None:
+            return  # two of them at once would have to end in turn
+        name = "" if self.client is None else letter(self.client)
+        world.history.add(Weather(world.history.now, name, self.kind, world.history.now + self.seconds))
+        with makers[self.kind]():
+            await trio.sleep(self.seconds)
+
+    def __str__(self) -> str:
+        who = "everybody" if self.client is None else letter(self.client)
+        return f"the network of {who}: {self.kind} for {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class Talk(Step):
+    """A socket follows a channel (another, or the same anew), unfollows one, or says messages, which are echoed; or a
+    WebSocket pings."""
+
+    client: int
+    what: str
+    channel: int = 0
+    count: int = 1
+    size: int = 0
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        if dice.sockets:
+            return 7 if dice.has("sockets") else 1
+        return (2 if dice.has("kernels") else 0.5) if dice.websockets else 0
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Talk:
+        what = dice.choice(["follow", "follow", "follow", "unfollow", "say", "say", "ping"])
+        if not dice.sockets or not dice.has("sockets"):
+            what = dice.choice(["say", "ping"]) if dice.sockets else "ping"
+        if what == "ping":
+            return cls(dice.choice(dice.websockets), what, count=dice.choice([1, 3, 8]))
+        if what == "say":
+            return cls(dice.choice(dice.sockets), what, 0, dice.choice([1, 5, 20]), dice.choice([0, 100, 1_000]))
+        return cls(dice.choice(dice.sockets), what, dice.choice(dice.channels))
+
+    async def play(self, world: World) -> None:
+        await world.clients[self.client].talk(self)
+        await trio.lowlevel.checkpoint()
+
+    def __str__(self) -> str:
+        what = channel_name(self.channel) if self.what.endswith("follow") else f"{self.count}x, {self.size} bytes"
+        return f"{letter(self.client)}: {self.what} {what}"
+
+
+@dataclass(frozen=True)
+class Restart(Step):
+    """A server drains, or is killed, is away, and is there again."""
+
+    server: int
+    seconds: float
+    killed: bool = False
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 1.5 if dice.has("restarts", "presence") else 0.15
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Restart:
+        killed = dice.happens(0.6 if dice.has("presence") else 0.2)
+        return cls(dice.choice(dice.servers), dice.choice([0, 0.5, 3]), killed)
+
+    async def play(self, world: World) -> None:
+        world.start(self._happen, world)
+
+    async def _happen(self, world: World) -> None:
+        host = world.hosts[self.server]
+        if host.server is not None:
+            await host.stop(killed=self.killed)
+            await trio.sleep(self.seconds)
+            await world.serve(host)
+
+    def __str__(self) -> str:
+        return f"server {self.server} {'is killed' if self.killed else 'drains'}, and is back after {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class Lose(Step):
+    """All servers drain, the log is lost, and all begin again."""
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 1 if dice.has("restarts") else 0.05
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Lose:
+        return cls()
+
+    async def play(self, world: World) -> None:
+        async with trio.open_nursery() as stopping:
+            for host in world.hosts:
+                stopping.start_soon(host.stop)
+        world.log.lose()
+        for host in world.hosts:
+            await world.serve(host)
+
+    def __str__(self) -> str:
+        return "all servers drain, the log is lost, and all begin again"
+
+
+@dataclass(frozen=True)
+class Trouble(Step):
+    """For so many seconds the log is in trouble: of LOG_TROUBLES, or, in Redis, of those of ``redis_stage``."""
+
+    kind: str
+    seconds: float
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 2.5 if dice.has("log") else 0
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Trouble:
+        return cls(dice.choice(LOG_TROUBLES), dice.choice([0.3, 1, 3]))
+
+    async def play(self, world: World) -> None:
+        world.start(world.log.befall, self.kind, self.seconds)
+
+    def __str__(self) -> str:
+        return f"the log: {self.kind}, {self.seconds:g} s"
+
+
+STEPS: tuple[type[Step], ...] = (Publish, Cut, Stall, Fault, Talk, Restart, Lose, Trouble, Wait)
+
+
+def changes_the_log(step: Step) -> bool:
+    """Whether the log may not be, or not tell, what it was. A hint that was lost is found without a next event."""
+    return isinstance(step, Lose) or (isinstance(step, Trouble) and not step.kind.startswith("hints"))

@@ -1,0 +1,305 @@
+"""The reference subscriber: what a client must hear of one channel. That is the log after its cursor, in order and in
+time, or a gap that names exactly what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from triolet.event import Cursor
+
+from .book import Book
+from .history import Appended, Message
+from .plan import Rung
+
+__all__ = ["BrokenPromiseError", "Subscriber", "promise"]
+
+PAGE_SECONDS = 5
+"""A page that was read for somebody else is shared for so long: a gap may be as old as that."""
+START = Cursor("", 0)
+
+
+class BrokenPromiseError(Exception):
+    """What was promised, and what came instead. ``kind`` is a word or two: two findings of one kind are alike."""
+
+    def __init__(self, kind: str, promised: str, came: str) -> None:
+        super().__init__(f"{kind}: promised was {promised}; what came: {came}")
+        self.kind = kind
+        self.promised = promised
+        self.came = came
+
+
+def promise(kept: bool, kind: str, promised: str, came: object) -> None:
+    """Raises BrokenPromiseError, unless a promise is kept."""
+    if not kept:
+        raise BrokenPromiseError(kind, promised, str(came))
+
+
+@dataclass
+class _Conflated:
+    """A conflated page that is being heard."""
+
+    begin: Cursor
+    end: Cursor
+    missed: int
+    heard: int = 0
+
+
+class Subscriber:
+    """What one client hears of one channel, on one connection (or in one poll).
+
+    Args:
+        book: what the log held.
+        channel: its name.
+        after: the cursor that was asked with, as text; None is "from now".
+        rungs: of the route's policy.
+        begun: when it was asked, in virtual seconds.
+        lag: seconds that a server may be behind the log.
+        quick: whether what is heard was sent at that very moment.
+
+    Attributes:
+        position: where it stands; None before it knows. ``reached``: when it came where.
+        opened_at: when it was opened. ``lived``: the place in the history at which it was up to date first, and where.
+        until: when it is followed no longer.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        channel: str,
+        after: str | None,
+        rungs: Sequence[Rung],
+        *,
+        begun: float,
+        lag: float,
+        quick: bool,
+    ) -> None:
+        self.channel = channel
+        self.position: Cursor | None = None
+        self.reached: list[tuple[float, Cursor]] = []
+        self.opened_at = inf
+        self.lived: tuple[int, Cursor] | None = None
+        self.until = inf
+        self._book = book
+        self._after = None if after is None else Cursor.parse(after)
+        self._rungs = rungs
+        self._since = begun
+        self._lag = lag
+        self._quick = quick
+        self._conflated: _Conflated | None = None
+        self._read_after: Cursor | None = None
+
+    def hear(self, index: int, at: float, message: Message) -> None:
+        """Judge one message, by its place in the history and its time. Raises BrokenPromiseError."""
+        kind = message["type"]
+        if kind != "gap":
+            self._read_after = None
+        if kind == "open":
+            self.open(index, _cursor(message, "cursor"))
+            self.opened_at = at
+        elif kind == "event":
+            self._event(index, _cursor(message, "id"), message)
+        elif self._conflated is not None:
+            self._end_first(message)
+        elif kind == "gap":
+            self._gap(index, at, message)
+        elif kind == "live":
+            self.stands(message["cursor"], kind)
+            self.lived = self.lived or (index, _cursor(message, "cursor"))
+        assert self.position is not None
+        last = message.get("last_id")
+        if last not in (None, str(self.position)) and not self._is_here(Cursor.parse(last)):
+            stands = f"{self.position} as the last event's id of {self.channel}, where the client stands"
+            raise BrokenPromiseError("last event id", stands, f"{message['last_id']}, by {message}")
+        if self._quick:
+            self._since = at
+        if kind in ("open", "event", "live") or (kind == "gap" and message["reason"] != "conflated"):
+            self.reached.append((at, self.position))
+
+    def stands(self, cursor: str, what: str) -> None:
+        """Judge a cursor that says where the client stands: a beat's, or the one that a page ends with."""
+        if self._conflated is not None:
+            self._end_first(f"a {what} at {cursor}")
+        told = Cursor.parse(cursor)
+        self._follow_to(told)
+        where = f"{self.position} in {self.channel}, where the client stands"
+        promise(told == self.position, f"{what}'s cursor", where, f"a {what} at {told}")
+
+    def late(self, seconds: float, until: float) -> Iterator[tuple[Appended, float | None, str]]:
+        """Once it is live it has each event within so many seconds. Yields those that were late, when they were had
+        (None: never), and what came.
+
+        Args:
+            until: when its connection ended.
+        """
+        if self.lived is None:
+            return
+        index, where = self.lived
+        life = self._book.life(self.channel, where.epoch)
+        at = 0
+        for event, place in zip(life.events, life.at, strict=True):
+            if place < index or event.at + seconds > min(self.until, until):
+                continue
+            while at < len(self.reached) and not _covers(self.reached[at][1], event.cursor):
+                at += 1
+            if at == len(self.reached):
+                yield event, None, "nothing"
+            elif self.reached[at][0] > event.at + seconds:
+                when, place_then = self.reached[at]
+                yield event, when, f"{place_then} {when - event.at:.3f} s later"
+
+    def stood(self, time: float) -> Cursor:
+        """Where it stood at a time."""
+        places = [cursor for at, cursor in self.reached if at <= time]
+        return places[-1] if places else START
+
+    # --- where it stands
+
+    def _follow_to(self, told: Cursor) -> None:
+        """Where nothing was lost, a place is told in another epoch without a word."""
+        here = self.position
+        if here is not None and self._book.carries(self.channel, here, told.epoch):
+            self.position = Cursor(told.epoch, here.offset)
+
+    def _is_here(self, other: Cursor) -> bool:
+        """Whether a cursor of an earlier epoch is where we stand."""
+        here = self.position
+        return here is not None and other.offset == here.offset and self._book.carries(self.channel, other, here.epoch)
+
+    def open(self, index: int, at: Cursor) -> None:
+        """It begins here. Of a page it is what comes before its first event."""
+        promise(self.position is None, "open", "one open for one follow", f"another, at {at}")
+        asked, book = self._after, self._book
+        if asked is None:
+            self._from_now(index, at)
+        elif asked == START and at != START:
+            oldest = book.oldest(self.channel, at.epoch, index, book.time(index))
+            is_there = at.epoch in book.epochs and at.offset < oldest
+            promise(is_there, "open", f"the oldest kept of {self.channel}, {oldest}", f"an open at {at}")
+            self._read_after = Cursor(at.epoch, 0)
+        elif asked != START:  # with that it is turned away before anything was read: no event can come after this
+            is_same = at == Cursor(asked.epoch or at.epoch, asked.offset)
+            carries = at.offset == asked.offset and book.carries(self.channel, asked, at.epoch)
+            promise(is_same or carries, "open", f"the stream after {asked}", f"an open at {at}")
+        self.position = at
+
+    def _from_now(self, index: int, at: Cursor) -> None:
+        promise(at.epoch in self._book.epochs, "open", "a cursor of this log", f"an open at {at}")
+        life = self._book.life(self.channel, at.epoch)
+        low, high = life.head(self._book.before(self._since - self._lag)), life.head(index)
+        now = f"now: an offset of {low} to {high} in {self.channel}"
+        promise(low <= at.offset <= high, "open", now, f"an open at {at}")
+
+    # --- events
+
+    def _event(self, index: int, at: Cursor, message: Message) -> None:
+        if self.position is None:
+            raise BrokenPromiseError("open", "an open before any event", f"an event at {at}")
+        self._follow_to(at)
+        expected = Cursor(self.position.epoch, self.position.offset + 1)
+        if at != expected and not self._may_leave_out(at):
+            missing = at.epoch == expected.epoch and at.offset > expected.offset
+            kind = "a lost event" if missing else "a repeated event"
+            raise BrokenPromiseError(kind, f"the event at {expected} of {self.channel}", f"the one at {at}")
+        stored = self._book.event(self.channel, at)
+        if stored is None or self._book.life(self.channel, at.epoch).at[at.offset - 1] > index:
+            raise BrokenPromiseError("an event of no log", f"an event that is in {self.channel}", f"{message}")
+        same = (message["data"], message["event"]) == (stored.data, stored.name)
+        same = same and message.get("key", stored.key) == stored.key
+        promise(same, "another event", f"what is at {at} of {self.channel}: {stored}", message)
+        self.position = at
+        if self._conflated is not None:
+            self._conflated.heard += 1
+            self._end_of_conflated(self._conflated)
+
+    def _may_leave_out(self, at: Cursor) -> bool:
+        """Whether a newer one with the same key, not after the announced end, stands for each event before this."""
+        page, position = self._conflated, self.position
+        if page is None or position is None or at.epoch != page.end.epoch or at.offset <= position.offset:
+            return False
+        if at.offset > page.end.offset:
+            return False
+        keys = [event.key for event in self._book.life(self.channel, at.epoch).events[: page.end.offset]]
+        gone = range(position.offset, at.offset - 1)
+        return all(keys[offset] is not None and keys[offset] in keys[offset + 1 :] for offset in gone)
+
+    def _end_of_conflated(self, page: _Conflated) -> None:
+        assert self.position is not None
+        if self.position.offset >= page.end.offset:
+            missed = page.end.offset - page.begin.offset - page.heard
+            promise(missed == page.missed, "conflation", f"{page.missed} events left out", f"{missed} left out")
+            self._conflated = None
+
+    def _end_first(self, came: object) -> None:
+        assert self._conflated is not None
+        promise(False, "conflation", f"events up to {self._conflated.end}, the conflated gap's end", came)
+
+    # --- gaps
+
+    def _gap(self, index: int, at: float, message: Message) -> None:
+        begin, end = _cursor(message, "from"), _cursor(message, "to")
+        reason, missed = message["reason"], message["missed"]
+        if self.position is None:  # a page's gap comes without an open
+            self.open(index, begin)
+        self._follow_to(begin)
+        stands = f"a gap after {self.position}, where the client stands, to a place in the log"
+        promise(begin == self.position and end.epoch in self._book.epochs, "a gap", stands, message)
+        self._read_after = self._read_after or begin
+        size = end.offset - begin.offset
+        counts = begin.epoch == end.epoch and missed is not None and 0 < missed <= size
+        if reason in ("expired", "epoch"):
+            self._ends_at_the_oldest(index, at, begin, end)
+        elif reason in ("skipped", "conflated"):
+            self._policy_may({"skipped": "skip", "conflated": "latest"}[reason], index, begin, end)
+        if reason in ("expired", "skipped"):
+            right = counts and missed == size
+        elif reason == "conflated":
+            right = counts and missed < size
+            self._conflated = _Conflated(begin, end, missed)
+        elif reason == "epoch":
+            right = begin.epoch != end.epoch and missed is None and self._upto(begin, end) is None
+        else:
+            right = reason == "future" and missed is None and self._is_past(index, at, begin, end)
+        promise(right, "a gap", "one of the catalogue that says what is missing, and counts it", message)
+        if reason != "conflated":
+            self.position = end
+
+    def _ends_at_the_oldest(self, index: int, at: float, begin: Cursor, end: Cursor) -> None:
+        """What the gap names is gone, and nothing else: it ends where the oldest kept event begins."""
+        early = max(0.0, self._since - PAGE_SECONDS - self._lag)
+        low = self._book.oldest(self.channel, end.epoch, self._book.before(early), early)
+        high = self._book.oldest(self.channel, end.epoch, index, at)
+        oldest = f"{self.channel} from the oldest kept on, {low} to {high}"
+        promise(low <= end.offset + 1 <= high, "a gap that is not", oldest, f"a gap {begin} to {end}")
+
+    def _is_past(self, index: int, at: float, begin: Cursor, end: Cursor) -> bool:
+        """Whether a gap leads back to the head, from a cursor past it; or past what is left of an earlier epoch."""
+        upto = self._upto(begin, end)
+        if upto is not None:
+            high = max(upto, self._book.oldest(self.channel, end.epoch, index, at) - 1)
+            return begin.offset > upto and upto <= end.offset <= high
+        life = self._book.life(self.channel, end.epoch)
+        low, high = life.head(self._book.before(self._since - self._lag)), life.head(index)
+        return begin.epoch == end.epoch and low <= end.offset <= high and begin.offset > low
+
+    def _policy_may(self, kind: str, index: int, begin: Cursor, end: Cursor) -> None:
+        head = self._book.life(self.channel, end.epoch).head(index)
+        bounds = [rung.events for rung in self._rungs if rung.kind == kind and rung.events is not None]
+        after = self._read_after or begin  # what the policy was asked about: where the client stood before any gap
+        lag = head - (after.offset if after.epoch == end.epoch else 0)
+        allowed = f"{kind} past {min(bounds)} events" if bounds else f"no {kind}"
+        may = bool(bounds) and lag > min(bounds) and end.offset <= head
+        promise(may, "a policy", f"{allowed} on this route", f"{begin} to {end}, head {head}")
+
+    def _upto(self, begin: Cursor, end: Cursor) -> int | None:
+        """Up to where the life of a gap's end has what that of its begin had; None: it knows nothing of that."""
+        return None if begin.epoch == end.epoch else self._book.upto(self.channel, begin.epoch, end.epoch)
+
+
+def _covers(reached: Cursor, wanted: Cursor) -> bool:
+    return reached.epoch != wanted.epoch or reached.offset >= wanted.offset
+
+
+def _cursor(message: Message, field: str) -> Cursor:
+    return Cursor.parse(str(message[field]))

@@ -1,0 +1,139 @@
+"""What may be published: a JSON value that comes back as it went in.
+
+The encoder of msgspec takes more than JSON can say (NaN, bytes, sets, dates, keys that are numbers) and writes
+something near to it. So what was encoded is decoded again, by the decoder that every reader uses, and compared. JSON
+that was written elsewhere (``msgspec.Raw``, a draft made by hand) has nothing to be compared with: there it is what a
+decoder would drop or round to nothing that is looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+
+from .errors import DataError
+
+__all__ = ["MAX_DEPTH", "check_json", "encode_json", "nesting_exceeds"]
+
+MAX_DEPTH: Final = 32
+"""Deepest nesting of what is published: that of a client's messages (``limits.message_depth``)."""
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""One deeper, or one (255 is -1 as a signed byte) less deep."""
+_SMALL: Final = re.compile(rb"[0-9.]+[eE]-[0-9]+")
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+_CONTAINERS: Final = (list, dict)
+_BAD: Final = (TypeError, ValueError, RecursionError, OverflowError)
+
+
+def encode_json(data: Any) -> bytes:
+    """Encode a JSON value in one line.
+
+    Integers are kept exactly, whatever their size; JavaScript reads those beyond 2**53 rounded. A tuple is an array.
+
+    Raises:
+        DataError: it would not come back as it went in; the message names the culprit.
+    """
+    try:
+        encoded = _encode(data)
+        decoded = _decode(encoded)
+        if decoded != data and _differs(data, decoded):  # there is a Raw in it
+            # Only that brings line breaks; one would forge a field of an SSE stream.
+            encoded = encoded.replace(b"\n", b" ").replace(b"\r", b" ")
+            _check_foreign(encoded, decoded)
+        _check_depth(encoded, decoded)
+    except _BAD as error:
+        raise DataError(f"cannot be sent as JSON: {error}; publish dicts, lists, text, numbers, None") from error
+    _Checked.last = encoded
+    return encoded
+
+
+def check_json(json: bytes) -> None:
+    """Check JSON that was written by hand.
+
+    Raises:
+        DataError: a reader would not get what stands there.
+    """
+    if json is _Checked.last:
+        return
+    try:
+        if not isinstance(json, bytes) or b"\n" in json or b"\r" in json:
+            raise ValueError("it is not bytes without a line break")
+        json.decode()
+        decoded = _decode(json)
+        _check_depth(json, decoded)
+        _check_foreign(json, decoded)
+    except _BAD as error:
+        raise DataError(f"the JSON of a draft is none: {error}; use Draft.of") from None
+
+
+def nesting_exceeds(json: bytes, depth: int) -> bool:
+    """Tell whether brackets nest deeper than ``depth``.
+
+    Only for what is JSON: in a text whose strings do not end, looking for their ends would take time in the square
+    of its length.
+    """
+    if json.count(b"[") + json.count(b"{") <= depth:
+        return False
+    steps = array("b", _STRING.sub(b"", json).translate(_STEPS, _NOT_BRACKETS))
+    return max(accumulate(steps), default=0) > depth
+
+
+class _Checked:
+    """The bytes that were encoded here last, so that a draft made of them is not looked at twice."""
+
+    last: bytes = b""
+
+
+def _check_depth(json: bytes, decoded: Any) -> None:
+    """Refuse what is nested too deep. Here the value is at hand, and walking it costs a tenth of reading its text."""
+    if json.count(b"[") + json.count(b"{") <= MAX_DEPTH:
+        return
+    level = [decoded] if type(decoded) in _CONTAINERS else []  # the brackets may be a text's
+    for _ in range(MAX_DEPTH):
+        level = [
+            value
+            for outer in level
+            for value in (outer.values() if type(outer) is dict else outer)
+            if type(value) in _CONTAINERS
+        ]
+    if level:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+
+
+def _check_foreign(json: bytes, decoded: Any) -> None:
+    """Refuse what a decoder drops without a word: all but the last of equal keys, and numbers too small to be any."""
+    bare = _STRING.sub(b"", json)
+    if bare.count(b":") != _STRING.sub(b"", _encode(decoded)).count(b":"):
+        raise ValueError("a key stands twice in an object")
+    for number in _SMALL.findall(bare):
+        if float(number) == 0 and number.lower().partition(b"e")[0].strip(b"0."):
+            raise ValueError(f"{number.decode():.40} is too small for a number")
+
+
+def _differs(data: Any, decoded: Any) -> bool:
+    """Look for where what came back is not what went in. Return whether it is JSON that was encoded elsewhere.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(data, msgspec.Raw):
+        return True
+    if isinstance(data, list | tuple) and isinstance(decoded, list):
+        return True in [_differs(*pair) for pair in zip(data, decoded, strict=True)]
+    if isinstance(data, dict) and isinstance(decoded, dict):
+        odd = [key for key in data if not isinstance(key, str)]
+        if odd:
+            raise ValueError(f"the key {odd[0]!r:.40} is no text")
+        return True in [_differs(value, decoded[key]) for key, value in data.items()]
+    if data == decoded:
+        return False
+    raise ValueError(f"{data!r:.40} would come back as {decoded!r:.40}")

@@ -1,0 +1,140 @@
+"""Public coroutines that are called from another thread or event loop: an error that says what to do, and no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.peer import peer
+from tests.shop import make_shop
+from triolet import Connection, Triolet
+from triolet.errors import WrongThreadError
+from triolet.event import Cursor, Draft
+from triolet.log import EventLog
+from triolet.testing.server import serve
+
+Call = Callable[[], Coroutine[Any, Any, Any]]
+
+
+def without_a_loop(call: Call) -> None:
+    """As far as a coroutine goes by itself, in a thread where nothing runs."""
+    call().send(None)
+
+
+WAYS: dict[str, Callable[[Call], object]] = {
+    "asyncio": lambda call: asyncio.run(call()),
+    "trio": trio.run,
+    "no loop": without_a_loop,
+}
+
+OF_TRIOLET: dict[str, Callable[[Triolet], Coroutine[Any, Any, Any]]] = {
+    "publish": lambda live: live.publish("c", "elsewhere"),
+    "publish_many": lambda live: live.publish_many("c", ["elsewhere", "twice"]),
+    "roster": lambda live: live.presence("c").roster(),
+    "exit": lambda live: live.__aexit__(None, None, None),
+}
+OF_LOG: dict[str, Callable[[EventLog], Coroutine[Any, Any, Any]]] = {
+    "append": lambda log: log.append("c", [Draft.of("elsewhere")]),
+    "append nothing": lambda log: log.append("c", []),
+    "read": lambda log: log.read("c", Cursor("", 0), limit=10, max_bytes=1_000),
+    "head": lambda log: log.head("c"),
+}
+OF_CONNECTION: dict[str, Callable[[Connection], Coroutine[Any, Any, Any]]] = {
+    "follow": lambda conn: conn.follow("c"),
+    "send": lambda conn: conn.send("elsewhere"),
+    "close": lambda conn: conn.close(),
+    "receive": lambda conn: conn.__anext__(),
+}
+
+
+async def refused_elsewhere(way: str, call: Call) -> None:
+    """Call it in a thread of its own."""
+    raised: list[BaseException] = []
+
+    def other() -> None:
+        try:
+            WAYS[way](call)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    with trio.fail_after(10):
+        await trio.to_thread.run_sync(thread.join, abandon_on_cancel=True)
+    assert [type(error) for error in raised] == [WrongThreadError], raised
+    assert "trio.from_thread.run" in str(raised[0])
+
+
+@asynccontextmanager
+async def living(kind: str, folder: Path) -> AsyncIterator[Triolet]:
+    url = "memory:" if kind == "memory" else f"sqlite:///{folder / 'log.db'}"
+    with trio.fail_after(30):
+        async with Triolet(log=url) as live:
+            await live.publish("c", "before")
+            yield live
+            assert (await live.publish("c", "after")).offset == 2
+            page = await live.log.read("c", Cursor("", 0), limit=10, max_bytes=1_000)
+            assert [event.data for event in page.events] == ["before", "after"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", OF_TRIOLET)
+async def test_an_app_goes_on_after_a_call_from_elsewhere(name: str, way: str, kind: str, tmp_path: Path) -> None:
+    async with living(kind, tmp_path) as live:
+        await refused_elsewhere(way, lambda: OF_TRIOLET[name](live))
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", OF_LOG)
+async def test_a_log_goes_on_after_a_call_from_elsewhere(name: str, way: str, kind: str, tmp_path: Path) -> None:
+    async with living(kind, tmp_path) as live:
+        log = live.log
+        with log.tail() as tail:
+            await refused_elsewhere(way, lambda: OF_LOG[name](log))
+            await live.publish("heard", "here")
+            assert [event.data for event in await anext(tail)] == ["here"]
+        await log.append("heard", [])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", OF_CONNECTION)
+async def test_a_connection_goes_on_after_a_call_from_elsewhere(name: str, way: str) -> None:
+    app, live = make_shop()
+    talking = trio.Event()
+    conns: list[Connection] = []
+
+    @live.socket("/talk")
+    async def talk(conn: Connection) -> None:
+        conns.append(conn)
+        talking.set()
+        async for message in conn:
+            await conn.send({"echo": message})
+
+    with trio.fail_after(30):
+        async with serve(app) as server, peer(server, "/talk") as client:
+            await talking.wait()
+            await refused_elsewhere(way, lambda: OF_CONNECTION[name](conns[0]))
+            await client.say(type="message", data="here")
+            assert (await client.until("message"))["data"] == {"echo": "here"}
+
+
+async def test_a_second_life_elsewhere_leaves_the_first_alone(tmp_path: Path) -> None:
+    async with living("memory", tmp_path) as live:
+        with pytest.raises(Exception, match="has an app"):
+            async with live:
+                pass
+
+
+async def test_what_the_error_names_works(tmp_path: Path) -> None:
+    async with living("memory", tmp_path) as live:
+        event = await trio.to_thread.run_sync(lambda: trio.from_thread.run(live.publish, "other", 1))
+        assert event.offset == 1

@@ -1,0 +1,67 @@
+"""A log of one's own that breaks its contract: nobody is sent what it returned, and it is said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+import pytest
+import trio
+
+from triolet import Cursor, Event, LogError
+from triolet.log import MemoryLog, Page
+
+from .doubles import CHANNEL, Client, Sink, blocked, publish, running
+
+
+class Wrong(MemoryLog):
+    def __init__(self, change: Callable[[list[Event]], list[Event]]) -> None:
+        super().__init__()
+        self._change = change
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        page = await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+        return msgspec.structs.replace(page, events=tuple(self._change(list(page.events))))
+
+
+WRONG: dict[str, Callable[[list[Event]], list[Event]]] = {
+    "a hole": lambda events: events[:1] + events[2:],
+    "reversed": lambda events: events[::-1],
+    "repeated": lambda events: events[:1] + events,
+    "empty": lambda events: [],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_no_client_is_sent_a_page_that_breaks_the_contract(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    log = Wrong(WRONG[name])
+    async with running(log) as hub:
+        await publish(log, 5)
+        await blocked()  # the tail's are passed over: nobody has a window yet
+        client = await Client(hub, Sink()).follow(Cursor("", 1))
+        with pytest.raises(LogError, match="breaks its contract"):
+            await client.read_on()
+        assert client.seen == []
+        with pytest.raises(LogError, match="breaks its contract"):
+            await hub.page(CHANNEL, Cursor("", 1))
+    assert "Wrong: the log breaks its contract" in caplog.text
+
+
+class Deaf(MemoryLog):
+    @contextmanager
+    def tail(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
+        with super().tail() as steps:
+            yield self._one(steps)
+
+    async def _one(self, steps: AsyncIterator[Sequence[Event]]) -> AsyncIterator[Sequence[Event]]:
+        yield await anext(steps)
+
+
+async def test_a_tail_that_just_ends_is_an_error_and_no_silence() -> None:
+    log = Deaf()
+    ended = pytest.RaisesExc(LogError, match="has ended while")
+    with pytest.RaisesGroup(ended, flatten_subgroups=True, allow_unwrapped=True):
+        async with running(log):
+            await publish(log, 2)
+            await trio.sleep_forever()

@@ -1,0 +1,62 @@
+"""Limits: each field's type and range, at once and by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from triolet import Limits
+from triolet.errors import ConfigError
+
+INTEGERS = [field.name for field in fields(Limits) if field.type == "int"]
+NUMBERS = [field.name for field in fields(Limits) if field.type == "float"]
+
+
+def test_every_limit_is_one_or_the_other() -> None:
+    assert len(INTEGERS) + len(NUMBERS) == len(fields(Limits))
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("value", [1e4, 1.0, 0, -1, True, None, "5", math.nan, math.inf, 10**40, b"1", [1]], ids=repr)
+def test_what_is_counted_is_a_whole_number(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"limits\.{name} "):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [0, 0.0, -1, True, None, "5", math.nan, -math.inf, 1e300, 10**400, 1j], ids=repr)
+def test_what_is_measured_is_a_number_above_zero(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"limits\.{name} "):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_only_keeping_may_be_endless(name: str) -> None:
+    if name == "keep_seconds":
+        assert Limits(keep_seconds=math.inf).keep_seconds == math.inf
+    else:
+        with pytest.raises(ConfigError, match=name):
+            Limits(**{name: math.inf})  # type: ignore[arg-type]
+
+
+def test_seconds_may_be_whole_or_not() -> None:
+    assert Limits(stall_seconds=5, beat_seconds=0.5).beat_seconds == 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"page_bytes": 2 << 20, "memory_bytes": 1 << 20}, "page_bytes"),
+        ({"page_bytes": 1 << 30}, "page_bytes"),
+        ({"window_bytes": 1 << 30}, "window_bytes"),
+        ({"windows_bytes": 1 << 30}, "windows_bytes"),
+        ({"replay_bytes": 1 << 30}, "replay_bytes"),
+        ({"inbox_bytes": 1 << 30}, "inbox_bytes"),
+    ],
+)
+def test_limits_that_cannot_work_together_are_refused(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        Limits(**values)
