@@ -36,7 +36,6 @@ OUTLIVING = (
     "hub.window.",
     "presence.leases.",  # of processes
     "presence.record.",  # what was read from the log
-    "presence.sessions._Room",  # a channel's, until its leaves are written
     "testing.",  # a test's own ends
     "workers.",
 )

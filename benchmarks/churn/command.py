@@ -36,7 +36,7 @@ LOOKS: Final = 8
 GROWTH_BYTES: Final = 2 << 20
 SETTLE_SECONDS: Final = 45
 """Within which all is let go of when the last client of a part has left: a head has 10 s to come, a goodbye 5."""
-REMEMBERED: Final = {"Event", "Cursor", "ConnectionSnapshot", "FollowerSnapshot", "Happening"}
+REMEMBERED: Final = {"Event", "Cursor", "Closing", "ConnectionSnapshot", "FollowerSnapshot", "Happening"}
 ROOT: Final = Path(__file__).parents[2]
 
 
