@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 from triolet.budget import Budget
 from triolet.limits import Limits
+from triolet.server.worker import Worker
 from triolet.testing import server as testing_server
 from triolet.testing.network import MemoryLink
 from triolet.testing.server import MemoryServer
@@ -161,6 +162,11 @@ def _no_connection_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
         things = leaks.all_have_left()
         assert not things, describe(things)
 
+    def made(*args: Any, **options: Any) -> Worker:
+        leaks.server_made()
+        return Worker(*args, **options)
+
+    monkeypatch.setattr(testing_server, "Worker", made)
     monkeypatch.setattr(MemoryServer, "enter", watched_enter)
     monkeypatch.setattr(testing_server, "_check_all_leave", check_all_leave)
 

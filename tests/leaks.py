@@ -33,6 +33,7 @@ OUTLIVING = (
     "sqlite.",
     "redis.",
     "hub.audience.",  # a channel's, and so are its events
+    "hub.policies.",  # an app's
     "hub.window.",
     "presence.leases.",  # of processes
     "presence.record.",  # what was read from the log
@@ -66,11 +67,14 @@ class Leaks:
         self._before: set[int] | None = None
         self._servers = 0
 
+    def server_made(self) -> None:
+        """There is one more, whose own parts come and go with it."""
+        self._servers += 1
+
     def client_comes(self, server: Any) -> None:
         """Remember what there was before a server's first client."""
         if not getattr(server, "_had_clients", False):
             server._had_clients = True
-            self._servers += 1
             self._remember()
 
     def all_have_left(self) -> list[Any]:
