@@ -40,7 +40,6 @@ class Kernel:
             hand it out, others do not), unless the peer's end had come as well: then it may be read up to there.
         closed: whether the app has closed; what arrives then is answered by a reset.
         free: whether the line takes a further segment now.
-        last_due: when the last arrives of what we have sent.
     """
 
     __slots__ = (
@@ -54,7 +53,6 @@ class Kernel:
         "finished",
         "free",
         "incoming",
-        "last_due",
         "outgoing",
         "peer",
         "reset",
@@ -71,7 +69,6 @@ class Kernel:
         self.incoming = bytearray()
         self.ended = self.finished = self.reset = self.closed = False
         self.free = True
-        self.last_due = 0.0
         self._window = peer_bound
         self._told = False
         self._waiting: trio.Event | None = None

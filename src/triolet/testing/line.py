@@ -56,6 +56,17 @@ class Line:
         return max(LEAST_SEGMENT, min(MOST_SEGMENT, int(self.bandwidth * SEGMENT_SECONDS)))
 
 
+class _Trouble:
+    """What a connection suffers from: stalls that hold back what is sent, and voids that swallow it."""
+
+    __slots__ = ("parked", "stalls", "unheard", "voids")
+
+    def __init__(self) -> None:
+        self.stalls = self.voids = 0
+        self.parked: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self.unheard: list[Kernel] = []
+
+
 class Connection:
     """Two kernels and the line between them.
 
@@ -88,9 +99,8 @@ class Connection:
         self._accept = accept
         self._instant = line.latency == 0 and line.bandwidth == inf
         self._established = self._forgotten = False
-        self._stalls = self._voids = 0
-        self._parked: deque[tuple[Callable[[Any], None], Any]] = deque()
-        self._unheard: list[Kernel] = []
+        self._trouble = _Trouble()
+        self._last_due = {self.client: 0.0, self.server: 0.0}
 
     @property
     def over(self) -> bool:
@@ -125,16 +135,16 @@ class Connection:
 
     def known(self, sender: Kernel) -> bool:
         """Whether the other side, or what stands between, knows of the connection; if not, it answers with a reset."""
-        if self._voids:
-            if sender not in self._unheard:
-                self._unheard.append(sender)
+        if self._trouble.voids:
+            if sender not in self._trouble.unheard:
+                self._trouble.unheard.append(sender)
         elif self._forgotten:
             self._answer_with_reset(sender)
             return False
         return True
 
     def _bring(self, sender: Kernel, arrive: Callable[[Any], None], what: Any, size: int = 0) -> None:
-        if self._voids:
+        if self._trouble.voids:
             return
         if self._instant:
             self._arrive(arrive, what)
@@ -143,35 +153,35 @@ class Connection:
         if size and self.line.bandwidth < inf:
             sender.free = False
             self._at(departs, sender.line_free)
-        sender.last_due = max(departs + self.line.latency, sender.last_due)
-        self._at(sender.last_due, lambda: self._arrive(arrive, what))
+        self._last_due[sender] = max(departs + self.line.latency, self._last_due[sender])
+        self._at(self._last_due[sender], lambda: self._arrive(arrive, what))
 
     def _arrive(self, arrive: Callable[[Any], None], what: Any) -> None:
-        if self._stalls or self._parked:
-            self._parked.append((arrive, what))
-        elif not self._voids:
+        if self._trouble.stalls or self._trouble.parked:
+            self._trouble.parked.append((arrive, what))
+        elif not self._trouble.voids:
             arrive(what)
 
     # --- what faults do
 
     def stall(self) -> None:
         """Carry nothing, until as many :meth:`flow` as this."""
-        self._stalls += 1
+        self._trouble.stalls += 1
         self._settle()
 
     def flow(self) -> None:
         """Carry on with what waits."""
-        self._stalls -= 1
-        while self._parked and not self._stalls:
-            arrive, what = self._parked[0]
-            if not self._voids:
+        self._trouble.stalls -= 1
+        while self._trouble.parked and not self._trouble.stalls:
+            arrive, what = self._trouble.parked[0]
+            if not self._trouble.voids:
                 arrive(what)
-            self._parked.popleft()
+            self._trouble.parked.popleft()
         self._settle()
 
     def swallow(self) -> None:
         """Lose whatever is sent, until as many :meth:`forget` as this."""
-        self._voids += 1
+        self._trouble.voids += 1
         self._settle()
 
     def forget(self) -> None:
@@ -179,8 +189,8 @@ class Connection:
 
         What a kernel has sent unheard it sends again, so that one is told now.
         """
-        self._voids -= 1
-        if self._voids:
+        self._trouble.voids -= 1
+        if self._trouble.voids:
             return
         if not self._established:
             if not (self._forgotten or self.client.reset or self.client.closed):
@@ -189,7 +199,7 @@ class Connection:
         self._forgotten = True
         self._settle()
         for kernel in (self.client, self.server):
-            if kernel in self._unheard or kernel.outgoing or kernel.unacknowledged:
+            if kernel in self._trouble.unheard or kernel.outgoing or kernel.unacknowledged:
                 self._answer_with_reset(kernel)
 
     def end(self) -> None:
@@ -205,7 +215,7 @@ class Connection:
 
     def refuse(self) -> None:
         """Let this one never come about: the client finds it broken."""
-        self._voids += 1
+        self._trouble.voids += 1
         self.vanish()
 
     def vanish(self) -> None:
@@ -221,5 +231,5 @@ class Connection:
             self._at(due, lambda: self._arrive(sender.reset_arrived, None))
 
     def _settle(self) -> None:
-        hindered = self._stalls or self._voids or self._forgotten or self._parked
+        hindered = self._trouble.stalls or self._trouble.voids or self._forgotten or self._trouble.parked
         self.direct = self._instant and self._established and not hindered

@@ -6,10 +6,9 @@ network's brings what is due.
 
 from __future__ import annotations
 
-import heapq
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import count, cycle
 from math import inf
@@ -20,6 +19,7 @@ import trio
 
 from .kernel import Kernel
 from .line import KERNEL_BYTES, Connection, Line
+from .schedule import Schedule
 
 __all__ = ["KERNEL_BYTES", "ClientEnd", "Line", "MemoryLink", "Network", "link_pair"]
 
@@ -213,13 +213,7 @@ class Network:
         self._addresses = count(1)
         self._ports = cycle(range(FIRST_PORT, 1 << 16))
         self._sweep_at = 32
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._sequence = count()
-        self._nurseries: list[trio.Nursery] = []
-        self._has_run = False
-        self._host: trio.Nursery | None = None
-        self._at_work = trio.CancelScope()
-        self._nap: trio.CancelScope | None = None
+        self._schedule = Schedule()
 
     def connect(self, address: str, accept: Callable[[MemoryLink], None], line: Line | None = None) -> ClientEnd:
         """Connect. Returns the client's end at once; nothing leaves it before hands are shaken.
@@ -231,7 +225,7 @@ class Network:
         """
         port = next(self._ports)
         arrived = partial(self._arrived, accept, (address, port))
-        connection = Connection(self.at, address, self.line if line is None else line, arrived)
+        connection = Connection(self._schedule.at, address, self.line if line is None else line, arrived)
         self._sweep()
         self.connections.append(connection)
         for meet in self.newcomers:
@@ -244,54 +238,14 @@ class Network:
         number = next(self._addresses)
         return f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Run, for as long as the block lasts: without, there is neither latency nor bandwidth. May be nested."""
-        async with trio.open_nursery() as nursery:
-            self._nurseries.append(nursery)
-            self._has_run = True
-            try:
-                yield
-            finally:
-                self._nurseries.remove(nursery)
-                if self._host is nursery:
-                    self._at_work.cancel()
+        return self._schedule.running()
 
     def vanish(self) -> None:
         """End every connection on both sides at once, faults or not: what a test does with what is left."""
         for connection in self.connections:
             connection.vanish()
-
-    def at(self, due: float, happen: Callable[[], None]) -> None:
-        """Let something happen at a time, after all that was to happen then before."""
-        heapq.heappush(self._due, (due, next(self._sequence), happen))
-        if self._nap is None:
-            self._start()
-        elif due < self._nap.deadline:
-            self._nap.deadline = due
-
-    def _start(self) -> None:
-        if not self._nurseries:
-            if self._has_run:
-                return  # the last block has ended, and nothing is carried any more
-            raise RuntimeError("a line with latency or a bandwidth needs `async with network.running()`")
-        self._nap = trio.CancelScope()
-        self._host = self._nurseries[-1]
-        # What is cancelled still says goodbye through us. The end of the host's block cancels the shield itself.
-        self._at_work = trio.CancelScope(shield=True)
-        self._host.start_soon(self._run, self._at_work, name="network")
-
-    async def _run(self, at_work: trio.CancelScope) -> None:
-        with at_work:
-            while True:
-                while self._due and self._due[0][0] <= trio.current_time():
-                    heapq.heappop(self._due)[2]()
-                self._nap = trio.CancelScope(deadline=self._due[0][0] if self._due else inf)
-                with self._nap:
-                    await trio.sleep_forever()
-        self._nap = self._host = None
-        if self._due and self._nurseries:  # another's block has not ended
-            self._start()
 
     def _arrived(self, accept: Callable[[MemoryLink], None], peer: tuple[str, int], connection: Connection) -> None:
         enter = partial(accept, MemoryLink(connection, peer))
