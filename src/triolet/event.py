@@ -85,6 +85,8 @@ class Draft(msgspec.Struct, frozen=True):
         for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe)):
             if text is not None:
                 _check_text(what, text)
+                if type(text) is not str:
+                    msgspec.structs.force_setattr(self, what, _plain(text))
         if self.name.startswith(OWN_PREFIX):
             raise DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
         check_json(self.json)  # what no client could read would end every follower's connection
@@ -131,7 +133,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 def check_channel(name: str) -> str:
-    """Return ``name`` if a channel may be called so.
+    """Return ``name`` if a channel may be called so; of a subclass of text the text.
 
     Raises:
         ChannelNameError: it is empty, longer than 255 bytes, or holds a control character.
@@ -140,7 +142,12 @@ def check_channel(name: str) -> str:
         raise ChannelNameError(name, f"use text of 1 to {MAX_CHANNEL} bytes")
     if _CONTROL.search(name):
         raise ChannelNameError(name, "use no control characters")
-    return name
+    return _plain(name)
+
+
+def _plain(text: str) -> str:
+    """A text as itself, where it is of a subclass (a template's Markup, numpy's, a StrEnum), which no codec encodes."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def _check_text(what: str, text: str) -> None:

@@ -61,6 +61,9 @@ _ids = itertools.count(1)
 class Connection:
     """One client: a nursery, an outlet, and its followers, by channel.
 
+    Attributes:
+        subprotocol: what the client and the route have agreed on; None is nothing, or no WebSocket.
+
     An app's ``live.socket`` handler gets one: it follows channels, iterates over the client's messages and
     sends its own. All of that ends when the connection does: the handler is cancelled.
 
@@ -81,6 +84,7 @@ class Connection:
         "outlet",
         "peer_closed",
         "raw",
+        "subprotocol",
         "subscriptions",
     )
 
@@ -99,6 +103,7 @@ class Connection:
         self.outlet = outlet
         self.codec = codec
         self.raw = raw  # makes a batch of a message where there is no codec: on a raw socket
+        self.subprotocol: str | None = None
         self.ending = Ending()
         self.history = History()
         self.holding = Holding(context.budget)
@@ -165,7 +170,9 @@ class Connection:
             LogError: the log cannot be read.
         """
         self.context.home.check("Connection.follow")
-        check_channel(channel if member is None else presence_channel(channel))
+        if member is not None:
+            presence_channel(channel)
+        channel = check_channel(channel)
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)

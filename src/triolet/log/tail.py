@@ -130,18 +130,19 @@ def waiting(batches: object) -> tuple[int, int]:
 
 
 class _Listener(AsyncIterator[Sequence[Event]]):
-    """One listener's batches, oldest first. What is lost is dropped here, and told by an empty step.
+    """One listener's batches, oldest first. What is lost is dropped here, and told by an empty step in its place.
 
-    A batch that a waiting listener was woken with counts as waiting until its task runs: a loss in between is told
-    too, and the batch is dropped with the rest.
+    A loss of everything is an item like any other, an empty batch: so it wakes a listener wherever that is on its way
+    to wait, and comes after what was taken before it. A loss of the oldest is a flag, told before what is left.
     """
 
-    __slots__ = ("_channel", "_has_ended", "_is_lost", "dropped")
+    __slots__ = ("_channel", "_has_ended", "_is_lost", "_kept", "dropped")
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._channel = BoundedChannel[Sequence[Event]](max_events, max_bytes)
         self._is_lost = False
         self._has_ended = False
+        self._kept: Sequence[Event] | None = None  # taken from the channel, for the next step
         self.dropped = 0
 
     def statistics(self) -> ChannelStatistics:
@@ -158,11 +159,14 @@ class _Listener(AsyncIterator[Sequence[Event]]):
         self._channel.send_nowait(events, size, count)
 
     def lose(self) -> None:
-        """Drop everything, and have the next step tell so."""
-        self._is_lost = True
+        """Drop everything, and have a step tell so."""
+        if self._kept is not None:
+            self._drop(self._kept)
+            self._kept = None
         while self._channel.queued:
             self._drop(self._channel.receive_nowait())
-        if self._channel.awaited:
+        self._is_lost = self._has_ended  # where nothing more may be put in, the flag tells of it
+        if not self._has_ended:
             self._channel.send_nowait((), 0, 0)
 
     def end(self) -> None:
@@ -172,26 +176,25 @@ class _Listener(AsyncIterator[Sequence[Event]]):
 
     async def __anext__(self) -> Sequence[Event]:
         """Wait for events and take all. Cancellation: nothing is lost, they stay for the next step."""
-        if self._is_lost:
+        if self._kept is None and not self._is_lost:
+            try:
+                self._kept = await self._channel.receive()
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+        else:
             await trio.lowlevel.checkpoint()
-            return self._tell()
-        try:
-            taken = await self._channel.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-        if self._is_lost:  # since it was woken
-            self._drop(taken)
-            return self._tell()
-        if self._channel.queued:
-            taken = list(taken)
-            while self._channel.queued:
-                taken += self._channel.receive_nowait()
+        if self._is_lost:
+            self._is_lost = False
+            return ()
+        taken, self._kept = self._kept or (), None
+        while taken and self._channel.queued:
+            more = self._channel.receive_nowait()
+            if not more:  # what was lost was lost after this
+                self._kept = more
+                break
+            taken = [*taken, *more]
         return taken
 
     def _drop(self, events: Sequence[Event]) -> None:
         self.dropped += len(events)
         self._is_lost = True
-
-    def _tell(self) -> Sequence[Event]:
-        self._is_lost = False
-        return ()

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from .deflate import accept_offer
 from .http_head import BadRequest
 
-__all__ = ["Upgrade", "accept_token", "subprotocols", "upgrade"]
+__all__ = ["Upgrade", "accept_token", "is_token", "subprotocols", "upgrade"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -66,6 +66,11 @@ def subprotocols(values: Iterable[bytes]) -> tuple[str, ...]:
     """Return the tokens of ``Sec-WebSocket-Protocol`` headers, each once, in order."""
     offered = (token.strip() for value in values for token in value.split(b","))
     return tuple(dict.fromkeys(token.decode("ascii") for token in offered if _TOKEN.fullmatch(token)))
+
+
+def is_token(name: str) -> bool:
+    """Whether a name can stand in ``Sec-WebSocket-Protocol``."""
+    return name.isascii() and _TOKEN.fullmatch(name.encode()) is not None
 
 
 def accept_token(key: bytes) -> bytes:
