@@ -51,6 +51,7 @@ OF_AN_APP = (
     "connection.registry.",
     "monitoring.prometheus.",
     "sockets.server_state.",
+    "transports.origins.",
 )
 """What an app has that is made once, in a module, and is served by one test after another."""
 
