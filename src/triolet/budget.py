@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Budget", "BudgetStatistics"]
+__all__ = ["Account", "Budget", "BudgetStatistics"]
 
 NEAR = 0.9
-"""The part of the ceiling from which on nobody new is let in."""
+"""Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +22,29 @@ class BudgetStatistics:
 
 
 class Budget:
-    """Counts bytes that are held for clients. Whoever holds some says so here, and again when they are gone.
+    """Counts bytes that are held for clients. Each part that holds some says so here, and again when they are gone.
 
     It never fails: what a kernel left of a batch is there, whatever the ceiling. When more is held past it,
-    :attr:`on_over` is called, and who is furthest behind is given up until it holds again.
+    :attr:`on_over` is called, and clients are given up until it holds again.
 
     Args:
         ceiling: bytes.
+
+    Attributes:
+        accounts: of the connections that hold requests and unread answers. Each is here from its begin to its end.
     """
 
-    __slots__ = ("ceiling", "held", "on_over", "peak")
+    __slots__ = ("accounts", "ceiling", "held", "on_over", "peak")
 
     def __init__(self, ceiling: int) -> None:
+        self.accounts: set[Account] = set()
         self.ceiling = ceiling
         self.held = 0
         self.peak = 0
         self.on_over: Callable[[], None] = _nobody_watches
 
     def hold(self, more: int) -> None:
-        """Hold so many bytes more; less, where it is below 0."""
+        """Count ``more`` bytes as held; fewer if it is below 0."""
         self.held += more
         if self.held > self.peak:
             self.peak = self.held
@@ -48,23 +53,89 @@ class Budget:
 
     @property
     def near_bytes(self) -> int:
-        """From how many bytes on nobody new is let in."""
+        """Bytes from which on no new client is let in."""
         return int(self.ceiling * NEAR)
 
     @property
     def near(self) -> bool:
-        """Whether the ceiling is so near that nobody new is let in."""
+        """Whether so much is held that no new client is let in."""
         return self.held >= self.near_bytes
 
     @property
     def over(self) -> bool:
-        """Whether more is held than may be."""
+        """Whether more is held than the ceiling."""
         return self.held > self.ceiling
 
+    def admits(self) -> bool:
+        """Whether one more may come in: a connection, a request on one, a stream, an upgrade.
+
+        While the answer is no, somebody is asked to make room: with the doors closed nothing more may ever be held, and
+        clients that only hold would keep all others out.
+        """
+        if not self.near:
+            return True
+        self.on_over()
+        return False
+
+    @contextmanager
+    def account(self, give_up: Callable[[], None]) -> Iterator[Account]:
+        """Count what is held for one connection, for the time of a block. At its end all is given back.
+
+        Args:
+            give_up: ends the connection at once.
+        """
+        account = Account(self, give_up)
+        self.accounts.add(account)
+        try:
+            yield account
+        finally:
+            self.accounts.discard(account)
+            account.close()
+
     def statistics(self) -> BudgetStatistics:
-        """What is held now."""
+        """Return what is held now, frozen."""
         return BudgetStatistics(self.held, self.peak, self.ceiling)
 
 
+class Account:
+    """What is held for one connection, beside what waits in its outlet: bodies of requests, and unread answers.
+
+    Attributes:
+        bytes: how much is held now.
+        given_up: whether the connection is ending, and holds what it holds for a moment only.
+    """
+
+    __slots__ = ("_budget", "_end", "_open", "bytes", "given_up")
+
+    def __init__(self, budget: Budget, give_up: Callable[[], None]) -> None:
+        self._budget = budget
+        self._end = give_up
+        self._open = True
+        self.bytes = 0
+        self.given_up = False
+
+    @property
+    def ceiling(self) -> int:
+        """The budget's."""
+        return self._budget.ceiling
+
+    def hold(self, more: int) -> None:
+        """Hold so many bytes more, or less where it is below 0. After :meth:`close` nothing is counted any more."""
+        if self._open:
+            self.bytes += more
+            self._budget.hold(more)
+
+    def close(self) -> None:
+        """Give everything back, for good: tasks that are being cancelled let go of it later, and not twice."""
+        self.hold(-self.bytes)
+        self._open = False
+        self._end = _nobody_watches  # the connection knows its account: a circle, which reference counts do not free
+
+    def give_up(self) -> None:
+        """End the connection. Its bytes count until its tasks have let go of them, which many take a while to do."""
+        self.given_up = True
+        self._end()
+
+
 def _nobody_watches() -> None:
-    """Until somebody does."""
+    """Do nothing: nothing sheds load yet, or the connection has ended."""

@@ -219,3 +219,97 @@ async def test_what_waits_in_a_buffer_is_had_back_at_once_too(autojump_clock: Mo
         assert aborted == ["more"]
         assert budget.held == 6_000
         nursery.cancel_scope.cancel()
+
+
+def unread(budget: Budget, nursery: trio.Nursery, given_up: list[str], **sizes: int) -> None:
+    """Connections with answers that are not read, which take a second to end."""
+
+    async def serve_one(name: str, size: int) -> None:
+        ending = trio.Event()
+
+        def give_up() -> None:
+            given_up.append(name)
+            ending.set()
+
+        with budget.account(give_up) as account:
+            account.hold(size)
+            await ending.wait()
+            await trio.sleep(1)
+
+    for name, size in sizes.items():
+        nursery.start_soon(serve_one, name, size)
+
+
+async def test_of_unread_answers_the_largest_go_first_and_no_more_than_needed(autojump_clock: MockClock) -> None:
+    budget, given_up = Budget(10_000), list[str]()
+    async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
+        context = Context(hub, Limits(), budget, trio.Event(), random.Random(0), lambda: 0.0)
+        nursery.start_soon(relieve, context)
+        unread(budget, nursery, given_up, small=2_000, large=3_500, middle=3_000)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            budget.hold(700)  # while those that were given up are still ending
+            await trio.testing.wait_all_tasks_blocked()
+        assert given_up == ["large"]
+        await trio.sleep(2)
+        assert budget.held == 2_000 + 3_000 + 3 * 700
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_holds_most_goes_first_whether_it_follows_or_does_not_read(autojump_clock: MockClock) -> None:
+    async def take(batch: object) -> None:
+        await trio.sleep_forever()
+
+    for follower, expected in ((6_000, ["follower"]), (2_500, ["answer"])):
+        budget, given_up = Budget(10_000), list[str]()
+        async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
+            context = Context(hub, Limits(), budget, trio.Event(), random.Random(0), lambda: 0.0)
+            outlet = BufferedOutlet(budget, take, partial(given_up.append, "follower"))
+            conn = Connection(context, outlet, WEBSOCKET_TEXT)
+            context.registry.open[conn.id] = conn
+            outlet.write(("x" * follower,))
+            unread(budget, nursery, given_up, answer=3_000)
+            nursery.start_soon(relieve, context)
+            await trio.testing.wait_all_tasks_blocked()
+            budget.hold(10_001 - budget.held)
+            await trio.sleep(0.5)
+            assert given_up == expected
+            nursery.cancel_scope.cancel()
+
+
+async def test_below_the_ceiling_a_newcomer_has_unread_answers_go_and_no_follower(autojump_clock: MockClock) -> None:
+    budget, given_up = Budget(10_000), list[str]()
+
+    async def take(batch: object) -> None:
+        await trio.sleep_forever()
+
+    async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
+        context = Context(hub, Limits(), budget, trio.Event(), random.Random(0), lambda: 0.0)
+        outlet = BufferedOutlet(budget, take, partial(given_up.append, "follower"))
+        conn = Connection(context, outlet, WEBSOCKET_TEXT)
+        context.registry.open[conn.id] = conn
+        outlet.write(("x" * 7_000,))
+        nursery.start_soon(relieve, context)
+        unread(budget, nursery, given_up, answer=2_500)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not budget.admits()
+        await trio.sleep(2)
+        assert given_up == ["answer"]
+        assert budget.admits()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_herd_of_polls_holds_no_more_answers_than_there_is_room_for(autojump_clock: MockClock) -> None:
+    app, live = make_shop(Limits(memory_bytes=1_000_000, write_seconds=1_000))
+    async with serve(app) as server:
+        clients = [server.connect(kernel_bytes=SMALL) for _ in range(60)]
+        for client in clients:
+            await client.send_all(b"GET %b?after=0&wait=20 HTTP/1.1\r\nHost: a\r\n\r\n" % ORDERS.encode())
+        await trio.testing.wait_all_tasks_blocked()
+        await live.publish(ORDER, {"fill": "x" * 100_000})
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.worker.budget.peak < 1_600_000  # what the kernels left is counted on top
+        for client in clients:
+            await client.aclose()
+        await trio.sleep(5)
+        assert held(server) == 0

@@ -144,6 +144,12 @@ async def quart_stream() -> Response:
     return response
 
 
+@app.get("/blob/<int:size>")
+async def blob(size: int) -> bytes:
+    """An answer of so many bytes, made as a whole."""
+    return bytes(size)
+
+
 @app.post("/form")
 async def form() -> dict[str, Any]:
     return dict((await request.form).items())

@@ -29,8 +29,8 @@ class Tls(ClientStream):
 
     secure = True
 
-    def __init__(self, link: MemoryLink, alpn: str) -> None:
-        super().__init__(link, Budget(1 << 30))
+    def __init__(self, link: MemoryLink, budget: Budget, alpn: str) -> None:
+        super().__init__(link, budget)
         self._alpn = alpn
 
     @property
@@ -42,6 +42,7 @@ class Host:
     """A process with guarded connections.
 
     Attributes:
+        budget: where all of them count what they hold.
         crashes: connections that ended with an error of ours.
         running: connections whose task has not ended.
     """
@@ -50,6 +51,7 @@ class Host:
         self.app = ASGIWrapper(app)
         self.config = host_config()
         self.context = GuardedContext()
+        self.budget = Budget(limits.memory_bytes)
         self.crashes = 0
         self.running = 0
         self.links: list[MemoryLink] = []
@@ -60,7 +62,7 @@ class Host:
         """Open a connection; ``alpn`` is what TLS would have agreed on."""
         client, link = link_pair(kernel_bytes=kernel_bytes)
         self.links.append(link)
-        stream = Tls(link, alpn) if alpn else ClientStream(link, Budget(1 << 30))
+        stream = Tls(link, self.budget, alpn) if alpn else ClientStream(link, self.budget)
         self._nursery.start_soon(self._serve, stream)
         return client
 
@@ -83,6 +85,7 @@ class Host:
         await trio.testing.wait_all_tasks_blocked()
         assert (self.crashes, self.running) == (0, 0)
         assert all(link.closed for link in self.links)
+        assert (self.context.served, self.budget.accounts, self.budget.held) == (set(), set(), 0)
 
     async def _serve(self, stream: Any) -> None:
         server = GuardedServer(self.app, self.config, self.context, {}, stream, limits=self._limits)

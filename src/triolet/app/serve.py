@@ -16,7 +16,7 @@ from ..errors import LocalError, LogError
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
-from ..transports.negotiate import Headers, Scope, header
+from ..transports.negotiate import AskError, Headers, Scope, header
 from ..transports.outlets import event_stream_outlet, middleware_between, raw_deflated, raw_frame, websocket_outlet
 from ..transports.polling import Answer, poll
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
@@ -165,7 +165,7 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
     assert subscription is not None, "a poll asks for a channel"
     try:
         answer = await poll(service.context, subscription.channel, admitted.ask, if_none_match, subscription.member)
-    except (LocalError, LogError) as error:
+    except (AskError, LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
     return Answer(answer.status, [*headers, *answer.headers], answer.body)
 
@@ -202,6 +202,8 @@ def _beyond_connect(receive: Receive) -> Receive:
     return receive_message
 
 
+# Nothing counts an answer between here and the server: our own sends a head without waiting, and counts a body from the
+# moment when it is given one.
 async def _send_answer(send: Send, scope: Scope, status: int, headers: Headers, body: bytes) -> None:
     if status not in (204, 304):
         headers = _with_length(headers, body)

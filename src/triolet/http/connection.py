@@ -39,7 +39,8 @@ written against, and says what to look at in the next one.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any, Final, cast
 
@@ -51,6 +52,7 @@ from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from ..budget import Account
 from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
@@ -76,23 +78,42 @@ class _End(Enum):
 
 
 class GuardedContext(WorkerContext):
-    """Hypercorn's context of a worker. Setting ``terminated`` ends the connections that wait for a request."""
+    """Hypercorn's context of a worker. Setting ``terminated`` ends the connections that wait for a request.
+
+    Attributes:
+        served: the connections that are being served. Only :meth:`serving` puts one in and takes it out: what comes of
+            an app that outlives its client cannot put it back.
+    """
 
     def __init__(self) -> None:
         super().__init__(None)
-        self.idle: set[GuardedServer] = set()
-        self.terminated = _Terminated(self.idle)
+        self.served: set[GuardedServer] = set()
+        self.terminated = _Terminated(self.served)
+
+    @property
+    def idle(self) -> set[GuardedServer]:
+        """Those that wait for a request."""
+        return {server for server in self.served if server.idle}
+
+    @contextmanager
+    def serving(self, server: GuardedServer) -> Iterator[None]:
+        """Know a connection for the time of a block."""
+        self.served.add(server)
+        try:
+            yield
+        finally:
+            self.served.discard(server)
 
 
 class _Terminated(EventWrapper):
-    def __init__(self, idle: set[GuardedServer]) -> None:
+    def __init__(self, served: set[GuardedServer]) -> None:
         super().__init__()
-        self._idle = idle
+        self._served = served
 
     async def set(self) -> None:
         await super().set()
-        for server in list(self._idle):
-            server.end()
+        for server in list(self._served):
+            server.drain()
 
 
 class GuardedServer(TCPServer):
@@ -108,13 +129,16 @@ class GuardedServer(TCPServer):
     ``limits.goodbye_seconds``. A write that makes no progress for ``limits.write_seconds`` ends the connection.
 
     Cancellation: the connection is reset.
+
+    Attributes:
+        idle: whether it waits for a request.
     """
 
     def __init__(
         self,
         app: AppWrapper,
         config: Config,
-        context: WorkerContext,
+        context: GuardedContext,
         state: LifespanState,
         stream: ClientStream,
         *,
@@ -122,11 +146,15 @@ class GuardedServer(TCPServer):
         first: bytes = b"",
     ) -> None:
         super().__init__(app, config, context, state, cast(Any, stream))
+        self.context: GuardedContext
         self.stream: Any  # a ClientStream, where Hypercorn expects TLS of Trio's
         self._limits = limits
         self._first = first
         self._guarded: GuardedH11 | GuardedH2
+        self._account: Account
+        self._nursery: trio.Nursery
         self._reading = trio.CancelScope()
+        self.idle = False
         self._in_head = False
         self._end: _End | None = None
 
@@ -139,21 +167,27 @@ class GuardedServer(TCPServer):
             vars(self).pop("_guarded", None)
 
     async def _serve(self) -> None:
-        async with trio.open_nursery() as nursery:
-            try:
-                self._guarded = self._protocol(nursery)
-                await self._guarded.initiate()
-                await self._read()
-                await self._guarded.handle(Closed())
-                ended_at = trio.current_time()
-                if self._end is _End.OURS:
-                    await self._linger()
-                if self._end is not _End.LOST:
-                    await self.stream.aclose()
-                nursery.cancel_scope.deadline = ended_at + self._limits.goodbye_seconds
-            finally:
-                self._set_idle(False)
-                self.stream.abort()
+        budget = self.stream.outlet.budget
+        with self.context.serving(self), budget.account(self._give_up) as self._account:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    self._guarded = self._protocol(self._nursery)
+                    await self._guarded.initiate()
+                    await self._read()
+                    await self._guarded.handle(Closed())
+                    ended_at = trio.current_time()
+                    if self._end is _End.OURS:
+                        await self._linger()
+                    if self._end is not _End.LOST:
+                        await self.stream.aclose()
+                    self._nursery.cancel_scope.deadline = ended_at + self._limits.goodbye_seconds
+                finally:
+                    self.stream.abort()
+
+    def drain(self) -> None:
+        """End the connection if it waits for a request, or else when its answer is complete."""
+        if self.idle:
+            self.end()
 
     def end(self) -> None:
         """End the connection from our side. What was written still arrives."""
@@ -162,7 +196,7 @@ class GuardedServer(TCPServer):
     async def protocol_send(self, event: Event) -> None:
         """Do what the protocol says."""
         if isinstance(event, RawData):
-            await self._write(event.data)
+            await self._write(lambda: event.data)
         elif isinstance(event, Closed):
             self._finish(_End.OURS)
         elif isinstance(event, Updated):
@@ -174,7 +208,7 @@ class GuardedServer(TCPServer):
             self.app,
             self.config,
             self.context,
-            AppGroup(nursery, self._limits, self._wake, self.stream.outlet.budget),
+            AppGroup(nursery, self._limits, self._wake, self._account),
             ConnectionState(with_client(self.state, self.stream)),
             self.stream.secure,
             parse_socket_addr(socket.family, socket.getpeername()),
@@ -182,8 +216,17 @@ class GuardedServer(TCPServer):
             self.protocol_send,
         )
         if self.stream.protocol != "h2":
-            return GuardedH11(*surroundings, limits=self._limits)
-        return GuardedH2(*surroundings, limits=self._limits, below=self.stream, lock=self.send_lock)
+            return GuardedH11(
+                *surroundings, limits=self._limits, budget=self.stream.outlet.budget, write_now=self._write_now
+            )
+        return GuardedH2(
+            *surroundings,
+            limits=self._limits,
+            below=self.stream,
+            lock=self.send_lock,
+            write=self._write,
+            write_now=self._write_now,
+        )
 
     def _wake(self) -> None:
         if self._end is None:
@@ -221,35 +264,63 @@ class GuardedServer(TCPServer):
 
     def _set_idle(self, idle: bool) -> None:
         self._reading.deadline = trio.current_time() + self.config.keep_alive_timeout if idle else math.inf
-        if not isinstance(self.context, GuardedContext):
-            return
-        if not idle or self._end is not None:
-            self.context.idle.discard(self)
-        elif self.context.terminated.is_set():
+        self.idle = idle
+        if idle and self.context.terminated.is_set():
             self.end()
-        else:
-            self.context.idle.add(self)
+
+    def _give_up(self) -> None:
+        """The memory that this connection holds is wanted. A client that takes nothing can be told nothing."""
+        self._finish(_End.LOST)
+        self.stream.abort()
+        self._nursery.cancel_scope.cancel()
 
     def _finish(self, end: _End) -> None:
         if self._end is None:
             self._end = end
             self._reading.cancel()
 
-    async def _write(self, data: bytes) -> None:
-        """Write, or find that the client is lost; then it does nothing, but lets others run."""
-        begun = False
+    def _write_now(self, data: bytes) -> bool:
+        """Write without waiting, or return False where something waits already."""
+        if self.send_lock.locked() or not self.stream.outlet.write(data):
+            return False
+        if not self.stream.outlet.empty:
+            self._nursery.start_soon(self._write_rest)
+        return True
+
+    async def _write_rest(self) -> None:
+        """Wait until the kernel has all, though the app may write nothing more for long."""
+        with trio.move_on_after(self._limits.write_seconds) as patience:
+            async with self.send_lock:
+                await self.stream.outlet.drained()
+        if patience.cancelled_caught:
+            self._finish(_End.LOST)
+
+    async def _write(self, make: Callable[[], bytes]) -> None:
+        """Write, or find that the client is lost; then it does nothing, but lets others run.
+
+        Args:
+            make: gives what is to be written, when it is its turn.
+        """
+        begun, size, waiting = False, 0, 0
         try:
             async with self.send_lock:
-                for start in range(0, len(data), WRITE_BYTES) if self._end is None else ():
-                    begun = True
+                data = make()
+                size = waiting = len(data)
+                self._account.hold(waiting)
+                for start in range(0, size, WRITE_BYTES) if self._end is None else ():
+                    begun, piece = True, data[start : start + WRITE_BYTES]
+                    self._account.hold(-len(piece))  # what is left of it the outlet counts
+                    waiting -= len(piece)
                     with trio.fail_after(self._limits.write_seconds):
-                        await self.stream.send_all(data[start : start + WRITE_BYTES])
+                        await self.stream.send_all(piece)
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:
-            if not self._survives(len(data), begun):
+            if not self._survives(size, begun):
                 self._finish(_End.LOST)
             raise
+        finally:
+            self._account.hold(-waiting)
 
     def _survives(self, size: int, begun: bool) -> bool:
         """Whether what is written next still makes sense to the client after a write was cancelled."""

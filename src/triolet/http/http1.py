@@ -6,31 +6,38 @@ is room. What comes behind it waits here, so the socket is read on and the clien
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, cast
 
 import h11
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, EndData, Request, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, EndData, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
+from ..budget import Budget
 from ..limits import Limits
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
+from ..wire.http_answer import reason
 from ..wire.http_head import BadRequest, check_head, split_head
 from .app_task import Inbox, send_to_nobody
+from .busy import busy
 from .websocket import GuardedWebSocket
 
-__all__ = ["GuardedH11", "GuardedHTTP", "stream_surroundings"]
+__all__ = ["WRITE_BYTES", "GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]
 
 AHEAD_BYTES: Final = 64 << 10
 """Bytes of a client that are read before there is room for them; then its kernel holds it back."""
 
 PIECE_BYTES: Final = 64
 """What a piece of a body counts at least: each costs memory of its own, however small it is."""
+
+WRITE_BYTES: Final = 64 << 10
+"""How much of an answer a client must take within ``limits.write_seconds``, and what is copied of it at once."""
 
 _NO_CONTENT: Final = {b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"}
 
@@ -48,6 +55,13 @@ def stream_surroundings(protocol: Any, stream_id: int) -> tuple[Any, ...]:
         protocol.stream_send,
         stream_id,
     )
+
+
+def pieces(event: Body) -> Iterator[Body]:
+    """A part of an answer, in parts of ``WRITE_BYTES`` that are views of it."""
+    whole = memoryview(event.data)
+    for start in range(0, len(whole), WRITE_BYTES):
+        yield Body(event.stream_id, cast(bytes, whole[start : start + WRITE_BYTES]))
 
 
 class GuardedHTTP(HTTPStream):
@@ -84,17 +98,26 @@ class GuardedHTTP(HTTPStream):
 class GuardedH11(H11Protocol):
     """HTTP/1.1 on one connection, and the WebSocket that it may become.
 
+    Args:
+        budget: asked before each request is taken in.
+        write_now: writes without waiting, or returns False where something waits already.
+
     Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
     method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``AHEAD_BYTES`` beyond.
     """
 
     stream: GuardedHTTP | GuardedWebSocket | None
+    task_group: Any
+    """An AppGroup."""
 
-    def __init__(self, *args: Any, limits: Limits) -> None:
+    def __init__(self, *args: Any, limits: Limits, budget: Budget, write_now: Callable[[bytes], bool]) -> None:
         super().__init__(*args)
         self._limits = limits
+        self._budget = budget
+        self._write_now = write_now
         self._max_body = limits.body_bytes
         self._ahead = bytearray()
+        self._ahead_held = 0
         self._body: framing.Body | None = None  # of the request that is read; None: a head is next
         self._body_max = 0
         self._weight = 0
@@ -115,6 +138,7 @@ class GuardedH11(H11Protocol):
         """Take in what came from the socket. It waits for the socket alone, never for the app."""
         if isinstance(event, RawData):
             self._ahead += event.data
+            self._hold_ahead()
             await self._pump()
         elif isinstance(event, Closed):
             await self._close_stream()
@@ -134,9 +158,47 @@ class GuardedH11(H11Protocol):
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send what a stream sends."""
-        await super().stream_send(event)
+        if isinstance(event, Response):
+            await self._send_head(event.status_code, [*event.headers, *self.config.response_headers("h11")])
+        elif isinstance(event, Body) and len(event.data) > WRITE_BYTES:
+            for piece in pieces(event):
+                await super().stream_send(piece)
+        else:
+            await super().stream_send(event)
         if isinstance(event, EndData):  # our close frame is out: the client has not for ever to answer it
             await self.send(Updated(idle=True))
+
+    async def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the head of an answer, which says whether the connection goes on. All heads are made here.
+
+        It does not wait for its client, so an app's content is counted while that waits, from its first byte on.
+        """
+        kind = h11.Response if status >= 200 else h11.InformationalResponse
+        if status >= 200 and self._ends_with_this_answer:
+            headers.append((b"connection", b"close"))
+        await self._send_h11_event(kind(status_code=status, headers=headers, reason=reason(status).encode()))
+
+    @property
+    def _ends_with_this_answer(self) -> bool:
+        """Whether the connection cannot go on: a WebSocket was refused, the server drains, this was the last request
+        that it takes, or there is more of this one, which nobody may want to read."""
+        return (
+            isinstance(self.stream, GuardedWebSocket)
+            or self.context.terminated.is_set()
+            or self.keep_alive_requests >= self.config.keep_alive_max_requests
+            or self._body is None
+            or not self._body.finished
+        )
+
+    async def _send_h11_event(self, event: Any) -> None:
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        if not isinstance(event, h11.Response | h11.InformationalResponse) or not self._write_now(data):
+            await self.send(RawData(data))
 
     async def _pump(self) -> None:
         if self._pumping:
@@ -151,8 +213,13 @@ class GuardedH11(H11Protocol):
             await self.send(Closed())
         finally:
             self._pumping = False
+            self._hold_ahead()
             self._shrunk.set()
             self._shrunk = trio.Event()
+
+    def _hold_ahead(self) -> None:
+        self.task_group.hold(len(self._ahead) - self._ahead_held)
+        self._ahead_held = len(self._ahead)
 
     async def _step(self) -> bool:
         """Use some of the bytes that wait. Returns whether it may be possible again at once."""
@@ -170,6 +237,8 @@ class GuardedH11(H11Protocol):
         head = bytes(self._ahead[:end])
         del self._ahead[:end]
         length = check_head(head)
+        if not self._budget.admits():
+            raise busy()
         self._body, self._weight = framing.Body(length), 0
         self._body_max = self._max_body
         if head.partition(b" ")[0] in _NO_CONTENT:
@@ -201,7 +270,7 @@ class GuardedH11(H11Protocol):
         content = bytearray()
         while True:
             if self.connection.they_are_waiting_for_100_continue:
-                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+                await self._send_head(100, [])
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -244,9 +313,10 @@ class GuardedH11(H11Protocol):
         self._ahead.clear()
         await self._close_stream()
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            headers = [(b"content-length", b"0"), (b"connection", b"close"), *error.headers]
+            self._body = None  # what is left of it is not read
+            headers = [(b"content-length", b"0"), *error.headers]
             with suppress(h11.LocalProtocolError):  # an answer of the app's got ahead of ours, in the middle of it
-                await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
+                await self._send_head(error.status, headers)
                 await self._send_h11_event(h11.EndOfMessage())
         await self.send(Closed())
 

@@ -7,6 +7,7 @@ more than a window beyond it. The connection's window is wide enough that one su
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -17,8 +18,18 @@ import h2.exceptions
 import h2.settings
 import trio
 from h2.errors import ErrorCodes
-from hypercorn.events import Closed, Event
-from hypercorn.protocol.events import Body, Data, EndBody, EndData, Request, StreamClosed, Trailers
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import (
+    Body,
+    Data,
+    EndBody,
+    EndData,
+    InformationalResponse,
+    Request,
+    Response,
+    StreamClosed,
+    Trailers,
+)
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
@@ -29,7 +40,9 @@ from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
 from ..wire.rate_limit import Rate
-from .http1 import PIECE_BYTES, GuardedHTTP, stream_surroundings
+from .busy import busy
+from .http1 import PIECE_BYTES, WRITE_BYTES, GuardedHTTP, pieces, stream_surroundings
+from .http2_frames import STREAMS_AT_ONCE, Frames, Spending, TooMuchError, is_content
 from .http2_outlet import Http2Stream, StreamOutlet
 from .websocket import GuardedWebSocket
 
@@ -38,22 +51,16 @@ __all__ = ["GuardedH2"]
 CONNECTION_WINDOW: Final = 8 << 20
 """More than the 100 streams at once of 64 KiB each."""
 
-WRITE_BYTES: Final = 64 << 10
-"""How much of a response a client must take within ``limits.write_seconds``."""
+FRAMES_A_TURN: Final = 8
+"""Frames that are handled before others have their turn: one may take us a tenth of a millisecond."""
 
-FRAMES_PER_SECOND: Final = 33
-FRAMES_AT_ONCE: Final = 1_000
+RESETS_PER_SECOND: Final = 33
 RESETS_AT_ONCE: Final = 200
-"""Frames that cost us more than the client, on average and at once (nghttp2: 33 and 1,000)."""
+"""Streams that a client may reset, on average and at once: the work for them was done."""
 
-_COSTLY: Final = (
-    h2.events.PingReceived,
-    h2.events.PingAckReceived,
-    h2.events.RemoteSettingsChanged,
-    h2.events.SettingsAcknowledged,
-    h2.events.PriorityUpdated,
-    h2.events.UnknownFrameReceived,
-)
+TABLE_BYTES: Final = 4 << 10
+"""Headers of ours that are remembered for a client. It may ask for any number (RFC 7541 section 4.2)."""
+
 _CONTENT: Final = (Body, Data, EndBody, EndData, Trailers)
 """Events that wait for the client."""
 
@@ -69,17 +76,32 @@ class GuardedH2(H2Protocol):
     Args:
         below: the client's stream.
         lock: held by who writes to it, from the first byte of a frame to its last.
+        write: writes what it is given a function for, called when it is its turn. By default as Hypercorn does.
+        write_now: writes without waiting where nothing waits; by default straight into the outlet of ``below``.
 
     Bounds: ``limits.header_bytes`` of a request's headers; ``limits.body_bytes`` of all bodies at once; of each stream
-    what its inbox holds and one window; 33 frames a second that are neither requests nor content.
+    what its inbox holds and one window; what :class:`~.http2_frames.Frames` keeps of frames that are not whole; 33
+    frames a second that are neither requests nor content. After every few frames others have their turn.
     """
 
     streams: dict[int, Any]
+    task_group: Any
+    """An AppGroup."""
     in_head = False
     survives_cancelled_writes = False
 
-    def __init__(self, *args: Any, limits: Limits, below: ClientStream, lock: trio.Lock) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        below: ClientStream,
+        lock: trio.Lock,
+        write: Callable[[Callable[[], bytes]], Awaitable[None]] | None = None,
+        write_now: Callable[[bytes], bool] | None = None,
+    ) -> None:
         super().__init__(*args)
+        self._write = self._write_as_hypercorn if write is None else write
+        self._write_now = below.outlet.write if write_now is None else write_now
         self._below = below
         self._lock = lock
         self._outlets: dict[int, StreamOutlet] = {}
@@ -88,8 +110,12 @@ class GuardedH2(H2Protocol):
         self._own_task: trio.lowlevel.Task | None = None
         self._bodies: dict[int, int] = {}
         self._unacknowledged: dict[int, int] = {}
-        self._frames = Rate(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
-        self._resets = Rate(FRAMES_PER_SECOND, RESETS_AT_ONCE)
+        self._frames = Frames(limits.header_bytes, self.connection.DEFAULT_MAX_INBOUND_FRAME_SIZE)
+        self._frames_held = 0
+        self._spending = Spending()
+        self._resets = Rate(RESETS_PER_SECOND, RESETS_AT_ONCE)
+        self._flushing = False
+        self._unsent = bytearray()
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
 
@@ -102,10 +128,51 @@ class GuardedH2(H2Protocol):
 
     async def handle(self, event: Event) -> None:
         """Take in what came from the socket. It waits for the socket alone, never for the app."""
+        if isinstance(event, RawData):
+            try:
+                await self._take_in(event.data)
+            except h2.exceptions.ProtocolError:
+                await self._flush()
+                await self.send(Closed())
+            except TooMuchError as error:
+                self.connection.close_connection(error.code)
+                await self._flush()
+                await self.send(Closed())
+            return
         await super().handle(event)
         if isinstance(event, Closed):
             for buffer in self.stream_buffers.values():
                 await buffer.close()  # whoever waits for a window is let go
+
+    async def _take_in(self, data: bytes) -> None:
+        """Handle one frame after the other: only what came of it tells what a frame was worth."""
+        for number, frame in enumerate(self._frames.split(data), 1):
+            events = self.connection.receive_data(frame)
+            if not is_content(events):
+                self._spend(events)
+            await self._handle_events(events)
+            if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
+                return
+            if not number % FRAMES_A_TURN:
+                await trio.lowlevel.checkpoint()
+        self.task_group.hold(self._frames.held - self._frames_held)
+        self._frames_held = self._frames.held
+
+    def _spend(self, events: list[h2.events.Event]) -> None:
+        """Have the client pay for a frame that was no content. Raises TooMuchError."""
+        now = trio.current_time()
+        for event in events:
+            if isinstance(event, h2.events.StreamReset):
+                if self._resets.take(now) > 0:
+                    raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
+                return
+            if isinstance(event, h2.events.WindowUpdated):
+                outlets = self._outlets_of(event.stream_id)
+                self._spending.give_back(now, event.delta, sum(outlet.waits for outlet in outlets))
+                return
+        changes_windows = any(_changes_windows(event) for event in events)
+        waiting = sum(outlet.waits for outlet in self._outlets_of(None)) if changes_windows else 0
+        self._spending.spend(now, 1 + waiting // STREAMS_AT_ONCE)
 
     async def room(self) -> None:
         """Flow control has seen to it."""
@@ -118,8 +185,8 @@ class GuardedH2(H2Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """Send what a stream sends; one whose client takes nothing for too long is reset."""
         if isinstance(event, Body) and len(event.data) > WRITE_BYTES:
-            for start in range(0, len(event.data), WRITE_BYTES):
-                await self.stream_send(Body(event.stream_id, event.data[start : start + WRITE_BYTES]))
+            for piece in pieces(event):
+                await self.stream_send(piece)
             return
         waits = isinstance(event, _CONTENT)
         with trio.move_on_after(self._limits.write_seconds if waits else float("inf")) as patience:
@@ -135,7 +202,9 @@ class GuardedH2(H2Protocol):
     async def _send(self, event: StreamEvent) -> None:
         """Send content through the stream's outlet, and all else as Hypercorn does, whose own buffer holds nobody back:
         while a window is closed it takes whatever an app sends."""
-        if not isinstance(event, Body | Data):
+        if isinstance(event, Response | InformationalResponse):
+            self._send_head(event)
+        elif not isinstance(event, Body | Data):
             if isinstance(event, _CONTENT) and event.stream_id in self._outlets:
                 await self._outlets[event.stream_id].drained()
             await super().stream_send(event)
@@ -144,27 +213,35 @@ class GuardedH2(H2Protocol):
         else:
             await self._outlet_of(event.stream_id).send_all(event.data)
 
+    def _send_head(self, event: Response | InformationalResponse) -> None:
+        """Send the head of an answer. It does not wait for the client: while it did, the app's content would wait
+        behind it, and nobody would count that."""
+        headers = [(b":status", b"%d" % event.status_code), *event.headers, *self.config.response_headers("h2")]
+        with suppress(h2.exceptions.ProtocolError, KeyError):  # the stream has ended
+            self.connection.send_headers(event.stream_id, headers)
+        below = self._below.outlet
+        if below.empty and not self._lock.locked():
+            self._write_now(self._take())
+        elif not self._flushing:
+            self._flushing = True
+            self.task_group.spawn(self._flush_later)
+
+    async def _flush_later(self) -> None:
+        self._flushing = False
+        await self._flush()
+
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         others = []
         for event in events:
-            if self._is_too_much(event):
-                self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-                await self._flush()
-                await self.send(Closed())
-                return
             if isinstance(event, h2.events.RequestReceived):
                 await super()._handle_events([event])
             elif isinstance(event, h2.events.DataReceived):
                 await self._receive(event)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
+        if self.connection.encoder.header_table_size > TABLE_BYTES:
+            self.connection.encoder.header_table_size = TABLE_BYTES
         await super()._handle_events(others)
-
-    def _is_too_much(self, event: h2.events.Event) -> bool:
-        if isinstance(event, h2.events.StreamReset):
-            return self._resets.take(trio.current_time()) > 0
-        empty = isinstance(event, h2.events.DataReceived) and not event.data and event.stream_ended is None
-        return (empty or isinstance(event, _COSTLY)) and self._frames.take(trio.current_time()) > 0
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         pseudo = {name: value for name, value in request.headers if name.startswith(b":")}
@@ -172,6 +249,10 @@ class GuardedH2(H2Protocol):
         stream_id, method = request.stream_id, pseudo.get(b":method", b"")
         if not _is_plain(pseudo) or not all(map(is_host, hosts)):
             await self._refuse(stream_id, 400)
+            return
+        if not self._below.outlet.budget.admits():
+            error = busy()
+            await self._refuse(stream_id, error.status, error.headers)
             return
         surroundings = stream_surroundings(self, stream_id)
         stream: GuardedHTTP | GuardedWebSocket
@@ -229,10 +310,10 @@ class GuardedH2(H2Protocol):
         with suppress(h2.exceptions.ProtocolError):  # the connection is ending
             self.connection.acknowledge_received_data(size, stream_id)
 
-    async def _refuse(self, stream_id: int, status: int) -> None:
+    async def _refuse(self, stream_id: int, status: int, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer a request without the app, or end the one that it is answering."""
         with suppress(h2.exceptions.ProtocolError):
-            headers = [(b":status", b"%d" % status), *self.config.response_headers("h2")]
+            headers = [(b":status", b"%d" % status), *self.config.response_headers("h2"), *more]
             self.connection.send_headers(stream_id, headers, end_stream=True)
         await self._reset(stream_id, ErrorCodes.NO_ERROR)
 
@@ -252,7 +333,10 @@ class GuardedH2(H2Protocol):
         if outlet is None:
             below = self._below.outlet
             give_up = partial(self._give_up, stream_id, self._limits.stall_seconds)
-            outlet = StreamOutlet(below.budget, self.connection, stream_id, below, self._lock, give_up)
+            earn = self._spending.earn
+            outlet = StreamOutlet(
+                below.budget, self.connection, stream_id, below, self._lock, give_up, earn, self._take
+            )
             if stream_id in self.streams:
                 self._outlets[stream_id] = outlet
             else:
@@ -269,10 +353,16 @@ class GuardedH2(H2Protocol):
                 self.connection.reset_stream(stream_id, ErrorCodes.CANCEL)
             self.task_group.spawn(self._reset, stream_id, ErrorCodes.CANCEL)
 
+    def _outlets_of(self, stream_id: int | None) -> list[StreamOutlet]:
+        """The outlet of a stream, if it has one; those of all streams, where it is none's or that of the connection."""
+        if not stream_id:
+            return list(self._outlets.values())
+        outlet = self._outlets.get(stream_id)
+        return [] if outlet is None else [outlet]
+
     async def _window_updated(self, stream_id: int | None) -> None:
-        for outlet in [self._outlets.get(stream_id)] if stream_id else list(self._outlets.values()):
-            if outlet is not None:
-                outlet.window_opened()
+        for outlet in self._outlets_of(stream_id):
+            outlet.window_opened()
         await super()._window_updated(stream_id)
 
     async def _close_stream(self, stream_id: int) -> None:
@@ -289,8 +379,28 @@ class GuardedH2(H2Protocol):
         before it after ``limits.stall_seconds``, and the connection's own task, which has no shield, aborts the socket
         when it is cancelled.
         """
+        self._unsent += self.connection.data_to_send()
+        if not self._unsent:
+            return
         with trio.CancelScope(shield=trio.lowlevel.current_task() is not self._own_task):
-            await super()._flush()
+            await self._write(self._take)
+
+    def _take(self) -> bytes:
+        """What h2 has made, in its order. Nobody takes it before it is his turn to write: a stream's content is written
+        by others, and must not get ahead of its head."""
+        data = bytes(self._unsent) + self.connection.data_to_send()
+        self._unsent.clear()
+        return data
+
+    async def _write_as_hypercorn(self, make: Callable[[], bytes]) -> None:
+        await self.send(RawData(make()))
+
+
+def _changes_windows(event: h2.events.Event) -> bool:
+    return (
+        isinstance(event, h2.events.RemoteSettingsChanged)
+        and h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings
+    )
 
 
 def _is_plain(pseudo: dict[bytes, bytes]) -> bool:

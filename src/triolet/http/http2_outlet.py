@@ -50,6 +50,8 @@ class StreamOutlet(Outlet):
         below: the connection's outlet, which all its streams share.
         lock: held by whoever has a part of a frame in hand; nothing is written then.
         reset: resets the stream.
+        sent: is told of each frame: its size, and whether it ends a batch.
+        take: gives what is to be written, of h2's and of what others have left before it.
 
     Bounds: what is left of one batch. In h2 and below it there is never more than one frame.
     """
@@ -64,7 +66,9 @@ class StreamOutlet(Outlet):
         "_progress_at",
         "_reset",
         "_rest",
+        "_sent",
         "_stream_id",
+        "_take",
     )
 
     def __init__(
@@ -75,6 +79,8 @@ class StreamOutlet(Outlet):
         below: DirectOutlet,
         lock: trio.Lock,
         reset: Callable[[], None],
+        sent: Callable[[int, bool], None] | None = None,
+        take: Callable[[], bytes] | None = None,
     ) -> None:
         self._progress_at = 0.0
         self._h2 = connection
@@ -82,6 +88,8 @@ class StreamOutlet(Outlet):
         self._below = below
         self._lock = lock
         self._reset = reset
+        self._sent = sent
+        self._take = connection.data_to_send if take is None else take
         self._rest: memoryview | None = None
         self._answer: bytes | None = None
         self._gone = False
@@ -136,9 +144,14 @@ class StreamOutlet(Outlet):
         if not self.write(data):
             self._answer = data
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for a window."""
+        return self._changed is not None
+
     def window_opened(self) -> None:
-        """The client may have given room."""
-        if self._changed is not None:
+        """The client may have given room. Nobody is woken in vain: it can give room to others as often as it will."""
+        if self._changed is not None and (self._gone or self._window() > 0):
             self._changed.set()
             self._changed = None
 
@@ -173,7 +186,9 @@ class StreamOutlet(Outlet):
             while taken < room and self._below.empty:
                 end = min(room, taken + FRAME_BYTES)
                 connection.send_data(stream_id, batch if end - taken == size else memoryview(batch)[taken:end])
-                self._below.write(connection.data_to_send())
+                self._below.write(self._take())
+                if self._sent is not None:
+                    self._sent(end - taken, end == size)
                 taken = end
         except ProtocolError:
             raise BrokenPipeError("the stream has ended") from None

@@ -37,12 +37,15 @@ class GuardedWebSocket(WSStream):
 
     app_put: Any
     """An Inbox, as soon as the app runs."""
+    task_group: Any
+    """An AppGroup."""
 
     def __init__(self, *args: Any, limits: Limits, on_ready: Callable[[], None]) -> None:
         super().__init__(*args)
         self._on_ready = on_ready
         self._session = Session(limits)
         self._ahead = bytearray()  # what came in events, over HTTP/2; its flow control bounds it
+        self._held = 0
         self._one_at_a_time = trio.Lock()
         self._watching: trio.CancelScope | None = None
 
@@ -59,10 +62,12 @@ class GuardedWebSocket(WSStream):
             await super().handle(_plain(event))
         elif isinstance(event, Body | Data):
             self._ahead += event.data
+            self._hold(self._held + len(event.data))
             await self.read(self._ahead)
         elif isinstance(event, StreamClosed):
             self.closed = True
             self._session.end()
+            self._hold(0)
             if self._watching is not None:
                 self._watching.cancel()
             if self.app_put is not None:
@@ -84,9 +89,16 @@ class GuardedWebSocket(WSStream):
                         break
             except RemoteError as error:
                 await self._fail(error.closing)
+            finally:
+                self._hold(self._session.held)
         if self._session.deadline < math.inf and self._watching is None and not self.full and not self.closed:
             self._watching = trio.CancelScope()
             self.task_group.spawn(self._watch, self._watching)
+
+    def _hold(self, held: int) -> None:
+        """Count what is held of messages that are not whole."""
+        self.task_group.hold(held - self._held)
+        self._held = held
 
     async def read_on(self) -> None:
         """There is room again for what came in events."""

@@ -1,4 +1,4 @@
-"""The listeners of a log: the bounded half of ``EventLog.tail`` that every log of ours shares."""
+"""The listeners of a log: what stands behind ``EventLog.tail`` in each of Triolet's own logs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ TAIL_EVENTS: Final = 16_384
 from the log than from here."""
 
 TAIL_BYTES: Final = 32 << 20
-"""And the bytes of their data."""
+"""Most bytes of the data of the events that wait for one listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class TailStatistics:
-    """What listeners had to hold: ``waiting`` and ``peak`` in events, over all listeners of now."""
+    """What the present listeners hold.
+
+    Attributes:
+        listeners: how many there are.
+        waiting: events that wait for them, all together.
+        peak: the most events that ever waited for one of them.
+        dropped: events that were ever dropped, for these and earlier listeners.
+    """
 
     listeners: int
     waiting: int
@@ -35,12 +42,12 @@ class TailStatistics:
 
 
 class Tail:
-    """Hand what was appended to whoever listens, without ever waiting for them.
+    """Hands what was appended to all listeners, without ever waiting for them.
 
     A log opens it for as long as it is open itself, and calls :meth:`announce` with each append's events in
-    the order of their offsets. Order within a channel is therefore the caller's.
+    the order of their offsets. So the order within a channel is the caller's business.
 
-    Bounds: ``max_events`` and ``max_bytes`` for each listener; past either, its oldest batches are dropped
+    Bounds: ``max_events`` and ``max_bytes`` for each listener. Past either of them its oldest batches are dropped
     (one batch always stays), and its next step is an empty one.
     """
 
@@ -54,8 +61,8 @@ class Tail:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Let listeners in for the time of a block. Afterwards what they have not taken is still theirs, and
-        then their iteration ends.
+        """Let listeners in for the time of a block. Afterwards they can still take what waits for them, and then their
+        iteration ends.
 
         Raises:
             ConfigError: it is open already: one log object is opened once at a time.
@@ -88,7 +95,7 @@ class Tail:
     def lose(self) -> None:
         """Tell every listener that something was lost, by an empty step before what comes next.
 
-        What waits is dropped: it may be of an earlier epoch, and whoever is told asks the log anyway.
+        What waits is dropped: it may be of an earlier epoch, and a listener that is told so asks the log anyway.
         """
         for listener in self._listeners:
             listener.lose()
@@ -110,7 +117,7 @@ class Tail:
             self._dropped += listener.dropped
 
     def statistics(self) -> TailStatistics:
-        """Count what waits, the most that ever waited, and what was dropped."""
+        """Return what waits, the most that ever waited, and what was dropped."""
         held = [listener.statistics() for listener in self._listeners]
         return TailStatistics(
             listeners=len(held),
@@ -146,11 +153,11 @@ class _Listener(AsyncIterator[Sequence[Event]]):
         self.dropped = 0
 
     def statistics(self) -> ChannelStatistics:
-        """Count what waits, in events."""
+        """Return what waits, in events."""
         return self._channel.statistics()
 
     def put(self, events: Sequence[Event], size: int) -> None:
-        """Add a batch, and drop for it what is oldest past the bounds. The batch itself always stays."""
+        """Add a batch, and drop the oldest ones that then are past the bounds. The batch itself always stays."""
         if self._has_ended:
             return
         count = len(events)
@@ -170,7 +177,7 @@ class _Listener(AsyncIterator[Sequence[Event]]):
             self._channel.send_nowait((), 0, 0)
 
     def end(self) -> None:
-        """Nothing more comes: the log is closed."""
+        """Let nothing more come: the log is closed."""
         self._has_ended = True
         self._channel.end()
 

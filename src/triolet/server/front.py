@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import trio
 
+from ..http.busy import busy
 from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stages import Stage
@@ -80,13 +81,11 @@ class Front:
         self._closed = False
 
     async def serve(self, stream: ClientStream) -> None:
-        """Serve a connection until it ends. The caller closes it.
+        """Serve a connection, whose TLS handshake is done, until it ends. The caller closes it.
 
         Raises:
             BrokenResourceError: the client went.
         """
-        if isinstance(stream, TlsStream) and not await self._agreed(stream):
-            return
         if stream.protocol == "h2":
             await self._serve_http(stream, b"")
             return
@@ -100,8 +99,12 @@ class Front:
         stream.stage = Stage.HTTP
         await self._hypercorn(stream, first)
 
-    async def _agreed(self, stream: TlsStream) -> bool:
-        """Agree on how to speak; False where that took too long."""
+    async def agree(self, stream: TlsStream) -> bool:
+        """Agree on how to speak: the TLS handshake. Returns False where that took too long.
+
+        Raises:
+            BrokenResourceError: the client went, or there is no agreement.
+        """
         with trio.move_on_after(self._limits.header_seconds) as handshake:
             await stream.handshake()
         return not handshake.cancelled_caught
@@ -126,6 +129,8 @@ class Front:
         request = None if upgrades is None else upgrades.find(self.scope(stream, head))
         if request is None or upgrades is None:
             return partial(self._serve_http, stream, data + rest)
+        if not stream.outlet.budget.admits():
+            raise busy()
         stream.stage = Stage.VIEW
         if wanted is None:
             return partial(upgrades.serve_events, request, stream, rest)
@@ -139,16 +144,22 @@ class Front:
         if size is not None:
             return data[:size], data[size:]
         patience = self._limits.goodbye_seconds if self._closed else self._limits.header_seconds
+        budget, held = stream.outlet.budget, 0
         with trio.move_on_after(patience) as scope:
             self._waiting.add(scope)
             try:
-                while chunk := await stream.receive_some(READ_BYTES):
+                while True:
+                    budget.hold(len(data) - held)
+                    held = len(data)
+                    if not (chunk := await stream.receive_some(READ_BYTES)):
+                        break
                     data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
                     size = split_head(data, self._limits.header_bytes)
                     if size is not None:
                         return data[:size], data[size:]
             finally:
                 self._waiting.discard(scope)
+                budget.hold(-held)
         return b"", b""
 
     def close(self) -> None:

@@ -211,7 +211,7 @@ class Worker:
     def enter(self, link: Link, address: str = "") -> None:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
         assert self._connections is not None, "the worker does not run"
-        if self.admission.enter(address):
+        if self.admission.enter(address, handshake=self.settings.tls is not None):
             self._connections.start_soon(self._connect, self._stream(link), address)
         else:
             self.metrics.refused += 1
@@ -225,14 +225,21 @@ class Worker:
         """Serve one connection until it ends, and close it whatever happens."""
         self._streams.add(stream)
         try:
-            await isolated(partial(self._serve_stream, stream), self._crashed)
+            await isolated(partial(self._serve_stream, stream, address), self._crashed)
         finally:
             self._streams.discard(stream)
             stream.abort()
             self.admission.leave(address)
 
-    async def _serve_stream(self, stream: ClientStream) -> None:
+    async def _serve_stream(self, stream: ClientStream, address: str) -> None:
         try:
+            if isinstance(stream, TlsStream):
+                try:
+                    agreed = await self._front.agree(stream)
+                finally:
+                    self.admission.shook_hands(address)
+                if not agreed:
+                    return
             await self._front.serve(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the client went

@@ -13,7 +13,7 @@ from ..event import Cursor
 from ..log.contract import Page
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
-from .negotiate import Ask, TransportKind
+from .negotiate import Ask, AskError, TransportKind
 
 __all__ = ["Answer", "poll"]
 
@@ -42,12 +42,15 @@ async def poll(
 
     Raises:
         LogError: the log cannot be read.
+        AskError: more is held for clients than may be, so no answer was made; the client is to come back.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
         page = await _page(context, channel, ask)
+    if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
+        raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
     metrics.polled += len(page.events)
     if page.gap is not None:

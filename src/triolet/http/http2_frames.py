@@ -1,0 +1,166 @@
+"""What a client's frames cost, and where each ends: HTTP/2 below h2, which takes whatever comes.
+
+Every frame costs us more than its sender, but what is known to be content. To list what is costly would leave out what
+nobody has thought of; so it is not a list of kinds. A frame is handed to h2 alone, and what comes of it says what it
+was worth: a request, bytes of a body, or the end of one. All else is paid for out of a budget.
+
+One kind of frame is honest in any number: a client that takes content must give the windows back. So content that was
+sent earns such frames. A client that gives back byte by byte earns nothing by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import h2.events
+from h2.errors import ErrorCodes
+
+from ..wire.rate_limit import Rate
+
+__all__ = ["Frames", "Spending", "TooMuchError", "is_content"]
+
+PREFACE_BYTES: Final = 24
+"""What a client begins with (RFC 9113 section 3.4)."""
+HEAD_BYTES: Final = 9
+"""Of each frame (RFC 9113 section 4.1)."""
+
+_HEADERS: Final = 1
+_PUSH_PROMISE: Final = 5
+_CONTINUATION: Final = 9
+_END_HEADERS: Final = 4
+
+FRAMES_PER_SECOND: Final = 33
+FRAMES_AT_ONCE: Final = 1_000
+"""Frames that cost us more than the client, on average and at once (nghttp2: 33 and 1,000)."""
+
+EARNED_BY_FRAME: Final = 2
+"""A window is given back to the stream, and to the connection."""
+EARNED_EVERY_BYTES: Final = 2 << 10
+"""Go's client gives back every 4 KiB, twice."""
+EARNING_BYTES: Final = 4 << 10
+"""A frame that a window has cut shorter than this earns nothing."""
+
+CRUMB_BYTES: Final = 1 << 10
+CRUMB_COST: Final = 4
+"""A stream waits, and is given less than ``CRUMB_BYTES``: it wakes, sends a frame, and waits again."""
+STREAMS_AT_ONCE: Final = 4
+"""So many streams that wake cost as much as one frame."""
+
+
+class TooMuchError(Exception):
+    """The connection ends, with this code."""
+
+    def __init__(self, code: ErrorCodes) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Frames:
+    """Cuts what is read into frames.
+
+    h2 would wait for the end of a frame of 16 MiB before it finds it too large, and keep a megabyte of headers that
+    do not end.
+
+    Args:
+        header_bytes: the largest head of a request, in all its frames.
+        frame_bytes: the largest frame.
+
+    Bounds: one frame that is not whole, and one head.
+    """
+
+    def __init__(self, header_bytes: int, frame_bytes: int) -> None:
+        self._header_bytes = header_bytes
+        self._frame_bytes = frame_bytes
+        self._preface = PREFACE_BYTES
+        self._ahead = b""
+        self._head = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for others, here and in h2."""
+        return len(self._ahead) + self._head
+
+    def split(self, data: bytes) -> Iterator[bytes]:
+        """Yield the whole frames, one by one; the preface comes in what pieces it comes.
+
+        Raises:
+            TooMuchError: one is too large.
+        """
+        data = self._ahead + data
+        at = min(self._preface, len(data))
+        if at:
+            self._preface -= at
+            yield data[:at]
+        while (end := self._end(data, at)) <= len(data):
+            self._count_head(data[at + 3], data[at + 4], end - at)
+            yield data[at:end]
+            at = end
+        self._ahead = data[at:]
+
+    def _end(self, data: bytes, at: int) -> int:
+        if len(data) < at + HEAD_BYTES:
+            return at + HEAD_BYTES
+        size = int.from_bytes(data[at : at + 3], "big")
+        if size > self._frame_bytes:
+            raise TooMuchError(ErrorCodes.FRAME_SIZE_ERROR)
+        return at + HEAD_BYTES + size
+
+    def _count_head(self, kind: int, flags: int, size: int) -> None:
+        if kind not in (_HEADERS, _PUSH_PROMISE, _CONTINUATION):
+            return
+        self._head += size
+        if flags & _END_HEADERS:
+            self._head = 0
+        elif self._head > self._header_bytes:
+            raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
+
+
+class Spending:
+    """What one client's frames have cost, and what it has earned."""
+
+    def __init__(self) -> None:
+        self._rate = Rate(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
+        self._earned = 0
+
+    def earn(self, size: int, whole: bool) -> None:
+        """A frame of content was sent.
+
+        Args:
+            size: its bytes.
+            whole: whether it ends a batch. Else a window has cut it.
+        """
+        if whole or size >= EARNING_BYTES:
+            self._earned = min(self._earned + EARNED_BY_FRAME + size // EARNED_EVERY_BYTES, FRAMES_AT_ONCE)
+
+    def spend(self, now: float, cost: int = 1) -> None:
+        """Pay for a frame. Raises TooMuchError where that is not possible."""
+        for _ in range(cost):
+            if self._rate.take(now) > 0:
+                raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def give_back(self, now: float, delta: int, waiting: int) -> None:
+        """Pay for a window that is given back: out of what was earned, as far as that goes.
+
+        Args:
+            delta: the bytes that are given.
+            waiting: the streams that wait for it. Each is woken.
+
+        Raises:
+            TooMuchError: there is nothing left to pay with.
+        """
+        cost = 1 + waiting // STREAMS_AT_ONCE
+        if waiting and delta < CRUMB_BYTES:
+            cost += CRUMB_COST - 1
+        earned = min(cost, self._earned)
+        self._earned -= earned
+        self.spend(now, cost - earned)
+
+
+def is_content(events: list[Any]) -> bool:
+    """Whether what came of a frame is what HTTP is for: a request, bytes of a body, or the end of one."""
+    return any(
+        isinstance(event, h2.events.RequestReceived)
+        or (isinstance(event, h2.events.DataReceived) and (event.data or event.stream_ended is not None))
+        for event in events
+    )
