@@ -26,6 +26,7 @@ import msgspec
 
 from benchmarks.churn.crowd import hello, make_visits
 from benchmarks.churn.requests import Visit, http2_visits, visits
+from triolet.http.app_task import REQUEST_BYTES
 
 __all__ = ["GROWTH_BYTES", "Look", "churn", "main", "plain_visits", "secure_visits"]
 
@@ -180,7 +181,8 @@ def _held(said: dict[str, Any]) -> dict[str, int]:
     """What is held for others than the one that asks."""
     lasting = {"windows", "tail_events", "presence_sessions", "tail"}
     connections = {**said["connections"], "http": said["connections"].get("http", 0) - 1}
-    kinds = {**connections, **said["things"], **{f"{kind} bytes": size for kind, size in said["bytes"].items()}}
+    sizes = {**said["bytes"], "http": said["bytes"]["http"] - REQUEST_BYTES}
+    kinds = {**connections, **said["things"], **{f"{kind} bytes": size for kind, size in sizes.items()}}
     return {kind: number for kind, number in kinds.items() if number and kind.removesuffix(" bytes") not in lasting}
 
 
