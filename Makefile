@@ -12,7 +12,7 @@ SETUP := PYTHON="$(PYTHON)" scripts/setup
 SECONDS ?= 3600
 FIRST ?= $(shell date +%Y%m%d)0000000
 
-.PHONY: help demo ticker check test test-without-linux hunt autobahn lint docs bench clean
+.PHONY: help demo ticker check test test-without-linux hunt autobahn lint docs bench churn clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
 	@echo 'make bench   the benchmarks, beside the peers, some 22 minutes (ARGS=--quick: an impression in eight)'
+	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
 	@echo 'make clean   remove what the others made'
 
 demo:
@@ -73,6 +74,10 @@ bench:
 	$(RUN) benchmarks.many $(ARGS)
 	$(RUN) benchmarks.slow
 	$(RUN) benchmarks.report
+
+churn:
+	@$(SETUP) venv $(VENV) dev
+	$(RUN) benchmarks.churn $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

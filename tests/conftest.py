@@ -16,8 +16,13 @@ from trio.testing import MockClock
 
 from triolet.budget import Budget
 from triolet.limits import Limits
+from triolet.server.worker import Worker
+from triolet.testing import server as testing_server
+from triolet.testing.network import MemoryLink
+from triolet.testing.server import MemoryServer
 
 from .e2e.needs import give_up, missing
+from .leaks import Leaks, describe, left, let_go_of_frames
 from .without_linux import take_away
 
 if os.environ.get("TRIOLET_WITHOUT_LINUX"):
@@ -25,6 +30,38 @@ if os.environ.get("TRIOLET_WITHOUT_LINUX"):
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take everything that was imported out of the sight of :func:`gc.get_objects`, which then costs next to nothing.
+    What a test has left is taken out behind it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Function) -> Iterator[None]:
+    """Fail a test that has left an object of a connection's, when its fixtures have gone as well."""
+    try:
+        yield
+        item.funcargs.clear()
+        # The traceback of a test that has failed is shown, and holds all of it; so do those of tests that a test runs.
+        if not _failed.pop(item.nodeid, False) and "pytester" not in item.fixturenames:
+            things = left()
+            assert not things, describe(things)
+    finally:
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """Remember which test has failed."""
+    if call.when != "teardown" and call.excinfo is not None:
+        _failed[item.nodeid] = True
+    return (yield)
+
+
+_failed: dict[str, bool] = {}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -110,6 +147,32 @@ def _no_byte_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     left = [budget.held for budget in budgets if budget.held]
     assert not left, f"bytes left: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Fail a test whose server, when all clients have gone and while it still runs, holds an object of one of them."""
+    leaks = Leaks()
+    enter, all_leave = MemoryServer.enter, testing_server._check_all_leave
+
+    @wraps(enter)
+    def watched_enter(server: MemoryServer, link: MemoryLink, address: str) -> None:
+        leaks.client_comes(server)
+        enter(server, link, address)
+
+    async def check_all_leave(server: MemoryServer) -> None:
+        await all_leave(server)
+        let_go_of_frames(record.exc_info[1] for record in caplog.get_records("call") if record.exc_info)
+        things = leaks.all_have_left()
+        assert not things, describe(things)
+
+    def made(*args: Any, **options: Any) -> Worker:
+        leaks.server_made()
+        return Worker(*args, **options)
+
+    monkeypatch.setattr(testing_server, "Worker", made)
+    monkeypatch.setattr(MemoryServer, "enter", watched_enter)
+    monkeypatch.setattr(testing_server, "_check_all_leave", check_all_leave)
 
 
 def _descriptors() -> dict[str, str]:

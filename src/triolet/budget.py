@@ -138,6 +138,7 @@ class Account:
         """Give everything back, for good: tasks that are being cancelled let go of it later, and not twice."""
         self.hold(-self.bytes)
         self._open = False
+        self._end = _nobody_watches  # the connection knows its account: a circle, which reference counts do not free
 
     def give_up(self) -> None:
         """End the connection. Its bytes count until its tasks have let go of them, which many take a while to do."""
@@ -146,4 +147,4 @@ class Account:
 
 
 def _nobody_watches() -> None:
-    """Do nothing: the app is not served yet, so nothing sheds load."""
+    """Do nothing: nothing sheds load yet, or the connection has ended."""

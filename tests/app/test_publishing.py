@@ -130,7 +130,7 @@ async def test_an_append_that_fails_raises_and_is_announced_to_nobody(
 
         async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
             if self.failing:
-                raise error
+                raise type(error)(*error.args)
             return await super().append(channel, drafts)
 
     log = FailingLog()

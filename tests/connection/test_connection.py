@@ -75,3 +75,4 @@ async def test_detaching_twice_counts_it_once(autojump_clock: MockClock) -> None
         conn.detach()
         await trio.sleep(1)
         assert sum(live.statistics().counts.closed.values()) == 1
+        del conn

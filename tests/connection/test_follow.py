@@ -322,6 +322,7 @@ async def test_following_and_sending_on_a_connection_that_has_ended_says_so(auto
         with pytest.raises(ConnectionEnded):
             await outside[0].send(1)
         assert server.followers == 0
+        outside.clear()
 
 
 async def test_a_channels_own_url_is_followed_at_once(autojump_clock: MockClock) -> None:

@@ -213,11 +213,9 @@ async def test_a_client_whose_messages_nobody_takes_is_ended_at_the_bound(
     limits: Limits, autojump_clock: MockClock
 ) -> None:
     app, live = make_shop(limits)
-    inboxes: list[Connection] = []
 
     @live.socket("/deaf")
     async def deaf(conn: Connection) -> None:
-        inboxes.append(conn)
         await trio.sleep_forever()
 
     async with serve(app) as server, peer(server, "/deaf") as client:

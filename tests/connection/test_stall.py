@@ -169,3 +169,4 @@ async def test_a_handler_that_only_sends_cannot_starve_the_others_once_its_clien
         await nursery.start(only_sends)
         assert (await server.get("/page")).status == 200
         nursery.cancel_scope.cancel()
+        outside.clear()

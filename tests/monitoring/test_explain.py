@@ -142,11 +142,11 @@ async def test_a_client_that_closed_by_itself_is_said_to_have_said_goodbye(autoj
 
 async def test_a_handler_that_takes_nothing_is_named(autojump_clock: MockClock) -> None:
     app, live = make_shop(Limits(inbox_messages=2))
-    seen: list[Connection] = []
+    seen: list[int] = []
 
     @live.socket("/asleep")
     async def asleep(conn: Connection) -> None:
-        seen.append(conn)
+        seen.append(conn.id)
         await trio.sleep_forever()
 
     async with serve(app) as server, peer(server, "/asleep") as client:

@@ -290,6 +290,7 @@ async def test_who_breaks_a_promise_is_caught(
     InStep.crowd.clear()
     with pytest.raises(AssertionError, match=promise):
         await check(lambda reach, path, after: double(reach, path, after=after), None)
+    InStep.crowd.clear()
 
 
 def test_every_check_has_a_double_that_fails_it() -> None:

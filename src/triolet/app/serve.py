@@ -14,6 +14,7 @@ import trio
 
 from ..errors import LocalError, LogError
 from ..sockets.server_state import note_status, stream_of
+from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import AskError, Headers, Scope, header
@@ -76,6 +77,7 @@ class Clients:
         session = Session(self._service.limits, deflate=deflate is not None)
         handler = decision.handler
         del admitted, decision, headers, upgrade
+        stream.stage = Stage.STREAM
         await websocket.serve_stream(conn, stream, head, session, first, handler)
 
     async def serve_events(self, request: Any, stream: ClientStream, first: bytes) -> bytes | None:
@@ -97,6 +99,7 @@ class Clients:
             conn.detach()
             raise
         del request, admitted, headers, said
+        stream.stage = Stage.STREAM
         await sse.serve_stream(conn, stream, head, first)
         return None
 

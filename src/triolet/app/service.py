@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Presence
 from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
+from ..sockets.stages import no_sockets
 from ..transports.origins import Origins
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
@@ -180,13 +182,14 @@ class Service:
             finally:
                 end_all(context)
                 self._log = self._context = None
+                self.server = replace(self.server, sockets=no_sockets)  # the app outlives its server
                 nursery.cancel_scope.cancel()
 
     # --- for whoever operates it
 
     def statistics(self) -> Statistics:
         """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
-        return gather(self.server.counters, self.server.budget, self._context)
+        return gather(self.server.counters, self.server.budget, self._context, self.server.sockets())
 
     def exposition(self) -> tuple[str, bytes]:
         """The same for Prometheus: content type and text."""

@@ -49,6 +49,11 @@ class AppHost:
             self._app, self._config, self._context, state, stream, limits=self._limits, first=first
         ).run()
 
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._context.idle)
+
     async def drain(self) -> None:
         """End the connections that wait for a request, and each of the others after its answer."""
         await self._context.terminated.set()

@@ -162,6 +162,13 @@ class GuardedServer(TCPServer):
 
     async def run(self) -> None:
         """Serve the connection until it ends, and close it."""
+        try:
+            await self._serve()
+        finally:
+            # The protocol knows this connection too. Left so, only the garbage collector would free the two.
+            vars(self).pop("_guarded", None)
+
+    async def _serve(self) -> None:
         budget = self.stream.outlet.budget
         with self.context.serving(self), budget.account(self._give_up) as self._account:
             async with trio.open_nursery() as self._nursery:

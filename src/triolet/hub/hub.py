@@ -219,6 +219,11 @@ class Hub:
         """Empty windows down to half the bound: first those without a follower, then the longest unused."""
         self.windows.shrink()
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Events that wait in the log's tail for the pump, and their bytes."""
+        return self._pump.waiting
+
     def statistics(self) -> HubStatistics:
         """Count the windows and their listeners."""
         audiences = list(self.windows)

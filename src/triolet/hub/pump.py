@@ -41,6 +41,7 @@ from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
 from ..log.contract import EventLog, tail_ended
+from ..log.tail import waiting
 from .audience import Audience, LiveGroup, Recipients
 from .follower import Follower, State
 from .windows import Windows
@@ -76,6 +77,7 @@ class Pump:
         self._windows = windows
         self._metrics = metrics
         self._writes = 0
+        self._batches: object = None  # the tail, while it runs
         self.delivered = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -85,6 +87,7 @@ class Pump:
         """
         try:
             with self._log.tail() as batches:
+                self._batches = batches
                 task_status.started()
                 async for events in batches:
                     if not events:  # the tail was overrun, or the log began a new epoch: see EventLog.tail
@@ -93,7 +96,13 @@ class Pump:
                         await self._round(audience, published_at)
             raise tail_ended(self._log)  # in silence nobody would hear of anything any more
         finally:
+            self._batches = None
             self._windows.empty()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Events that wait in the log's tail, and their bytes."""
+        return waiting(self._batches)
 
     # --- what is new
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
@@ -14,7 +14,7 @@ from ..event import Cursor, Gap
 from ..limits import Limits
 from ..wire.codec import size_of
 
-__all__ = ["Reading", "Replay"]
+__all__ = ["Reading", "Replay", "ReplayStatistics"]
 
 PAGE_SECONDS = 5
 """How long a page is shared: what retention drops from the log must not live on here."""
@@ -37,6 +37,14 @@ class Reading(msgspec.Struct, frozen=True):
     gaps: tuple[Gap, ...]
     batch: Any
     position: Cursor
+
+
+class ReplayStatistics(NamedTuple):
+    """How many catch up or wait for their turn, and the pages that they share."""
+
+    taking_part: int
+    pages: int
+    bytes: int
 
 
 class Replay:
@@ -111,6 +119,10 @@ class Replay:
         if page.batch is not None and self.taking_part:  # else nothing would ever forget it
             self._keep(place, page)
         return page
+
+    def statistics(self) -> ReplayStatistics:
+        """Count what is held now."""
+        return ReplayStatistics(self.taking_part, len(self._pages), self._bytes)
 
     def _known(self, place: object) -> Reading | None:
         page, made_at = self._pages.get(place, (None, 0.0))

@@ -14,7 +14,7 @@ from ..event import Event
 from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
 from ..sync.home import Home
 
-__all__ = ["Tail", "TailStatistics"]
+__all__ = ["Tail", "TailStatistics", "waiting"]
 
 TAIL_EVENTS: Final = 16_384
 """Most events that wait for one listener: 32 default windows. A hub that is further behind reads faster
@@ -125,6 +125,15 @@ class Tail:
             peak=max((channel.peak_items for channel in held), default=0),
             dropped=self._dropped + sum(listener.dropped for listener in self._listeners),
         )
+
+
+def waiting(batches: object) -> tuple[int, int]:
+    """Count the events, and the bytes of their data, that wait for one listener of a log; nothing where a log of
+    somebody else's does not tell."""
+    if not isinstance(batches, _Listener):
+        return 0, 0
+    seen = batches.statistics()
+    return seen.items, seen.bytes
 
 
 class _Listener(AsyncIterator[Sequence[Event]]):

@@ -131,6 +131,10 @@ def _process(seen: Statistics) -> Iterator[Metric]:
     yield _gauge("followers", "Positions in channels, and long polls that wait.", hub.followers)
     yield _gauge("followers_live", "Of these, those that are up to date.", hub.live)
     yield _gauge("windows", "Channels of which the newest events are in memory.", hub.windows)
+    held = seen.held
+    yield _gauges("held_connections", "Open sockets, by how far they have come.", "stage", held.connections)
+    yield _gauges("held_things", "What is held for clients and channels, by kind.", "kind", held.things)
+    yield _gauges("held_bytes", "The same in bytes.", "kind", held.bytes)
     yield _gauge("memory_held_bytes", "Bytes held for clients.", memory.held)
     yield _gauge("memory_peak_bytes", "The most that ever were.", memory.peak)
     yield _gauge("memory_ceiling_bytes", "How many there may be: limits.memory_bytes.", memory.ceiling)

@@ -11,6 +11,8 @@ from ..connection import Connection, Context
 from ..counters import Counts, Metrics
 from ..hub import Follower, HubStatistics, Window
 from ..presence.presence import PresenceStatistics
+from ..sockets.stages import OpenSockets
+from .held import Held, look
 from .lag import FollowerLag, channel_rate, follower_lag
 
 __all__ = ["Slowest", "Statistics", "gather"]
@@ -47,6 +49,7 @@ class Statistics:
         slowest: how far the slowest clients are behind.
         draining: whether the server shuts down gracefully, and wants every client to leave.
         presence: sessions of members, and the processes that hold them.
+        held: what is held, and for whom.
     """
 
     counts: Counts
@@ -57,6 +60,7 @@ class Statistics:
     slowest: Slowest
     draining: bool
     presence: PresenceStatistics = field(default_factory=PresenceStatistics)
+    held: Held = field(default_factory=Held)
 
     @property
     def connections(self) -> int:
@@ -70,7 +74,7 @@ class Statistics:
         return answered["timeout"] / max(1, sum(answered.values()))
 
 
-def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statistics:
+def gather(metrics: Metrics, budget: Budget, context: Context | None, sockets: OpenSockets | None = None) -> Statistics:
     """Gather what was counted and what is so now.
 
     The cost is a look at every connection: some 10 ms for 50,000 of them, and three times that if all are behind.
@@ -79,6 +83,7 @@ def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statist
         metrics: the counters.
         budget: the memory budget.
         context: what the connections share; None while the app is not served.
+        sockets: the open connections as their server sees them; None where it does not tell.
     """
     connections = () if context is None else context.registry.open.values()
     behind = [conn for conn in connections if conn.subscriptions.behind]
@@ -91,6 +96,7 @@ def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statist
         slowest=Slowest() if context is None else _slowest(context, behind),
         draining=context is not None and context.draining.is_set(),
         presence=PresenceStatistics() if context is None or context.presence is None else context.presence.statistics(),
+        held=look(budget, context, sockets or OpenSockets()),
     )
 
 

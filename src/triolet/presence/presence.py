@@ -38,6 +38,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -106,6 +107,7 @@ class Presence:
         self._log = log
         self._limits = limits
         self._nursery = nursery
+        self._context = copy_context()
         self._home = Home()
         self._watched = watched
         self._sessions = Sessions(self.process, log, limits, metrics)
@@ -187,7 +189,9 @@ class Presence:
     def _begin(self) -> None:
         if not self._begun:  # tasks, and a renewal every few seconds, only for an app that uses presence
             self._begun = True
-            self._nursery.start_soon(self._run)
+            # What begins it is mostly a client's request, and a task takes over the context that it is started in: all
+            # that stands in the request's would be held for the life of the process.
+            self._context.run(self._nursery.start_soon, self._run)
 
     async def _run(self) -> None:
         """Renew the lease, write what changes, and hear what other processes say."""

@@ -245,6 +245,7 @@ class Sessions:
             room.is_queued = False
             if not room.sessions:
                 del self._rooms[channel]
+            del room  # or it would be held until there is something to write again
             self._busy -= 1
             if not self._busy:
                 self._idle.set()

@@ -16,6 +16,7 @@ import trio
 from ..http.busy import busy
 from ..limits import Limits
 from ..sockets.server_state import with_client
+from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from ..wire.handshake import Upgrade, upgrade
@@ -95,12 +96,17 @@ class Front:
             BrokenResourceError: the client went.
         """
         if stream.protocol == "h2":
-            await self._hypercorn(stream, b"")
+            await self._serve_http(stream, b"")
             return
+        stream.stage = Stage.HEAD
         # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
         rest = await (await self._let_in(stream))()
         if rest is not None:
-            await self._hypercorn(stream, rest)
+            await self._serve_http(stream, rest)
+
+    async def _serve_http(self, stream: ClientStream, first: bytes) -> None:
+        stream.stage = Stage.HTTP
+        await self._hypercorn(stream, first)
 
     async def agree(self, stream: TlsStream) -> bool:
         """Agree on how to speak: the TLS handshake. Returns False where that took too long.
@@ -129,14 +135,12 @@ class Front:
         head = read_head(data)
         wanted = upgrade(head.headers, method=head.method, http_version=head.http_version)
         upgrades = self._upgrades() if wanted is not None or _asks_for_events(head) else None
-        if upgrades is None:
-            return partial(self._hypercorn, stream, data + rest)
+        request = upgrades.find(scope := self.scope(stream, head)) if upgrades is not None else None
+        if request is None or upgrades is None:
+            return partial(self._serve_http, stream, data + rest)
         if not stream.outlet.budget.admits():
             raise busy()
-        scope = self.scope(stream, head)
-        request = upgrades.find(scope)
-        if request is None:
-            return partial(self._hypercorn, stream, data + rest)
+        stream.stage = Stage.VIEW
         line = self._access_log.begin(scope)
         serve: Serve
         if wanted is None:
@@ -202,6 +206,7 @@ class Front:
 
     async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
+        stream.stage = Stage.REFUSED
         with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
             await stream.send_eof()

@@ -32,6 +32,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -43,6 +44,7 @@ from ..http.app_host import AppHost
 from ..http.lifespan import AppLifespan
 from ..sockets.link import Link
 from ..sockets.server_state import ServerState, leave_server
+from ..sockets.stages import OpenSockets, Stage
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from .acceptor import Acceptor, turn_away
@@ -92,7 +94,8 @@ class Worker:
         self.failed = False
         self.crashes = 0
         state: dict[str, Any] = {}  # what the lifespan leaves for requests
-        leave_server(state, ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds))
+        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
+        leave_server(state, server)
         access_log = AccessLog(settings.access_log)
         served = forwarding(access_log.around(app), settings.forwarded)
         self._host = AppHost(served, settings.limits, settings.root_path, state)
@@ -107,6 +110,7 @@ class Worker:
         )
         self._acceptor: Acceptor | None = None
         self._connections: trio.Nursery | None = None
+        self._streams: set[ClientStream] = set()
 
     # --- its life
 
@@ -242,9 +246,11 @@ class Worker:
 
     async def _serve_link(self, link: Link, address: str) -> None:
         stream = self._stream(link)
+        self._streams.add(stream)
         try:
             await isolated(partial(self._serve_stream, stream, address), self._crashed)
         finally:
+            self._streams.discard(stream)
             stream.abort()
 
     async def _serve_proxied(self, link: Link, address: str) -> None:
@@ -289,6 +295,17 @@ class Worker:
     def ready(self) -> bool:
         """Whether new clients should be sent here: not before the app has started, and not once it drains."""
         return self._connections is not None and not self.draining.is_set()
+
+    def sockets(self) -> OpenSockets:
+        """How far every connection has come. Cost: a look at each."""
+        stages = dict.fromkeys(Stage, 0)
+        unsent = 0
+        for stream in self._streams:
+            stages[stream.stage] += 1
+            unsent += stream.outlet.pending
+        stages[Stage.IDLE] = self._host.idle
+        stages[Stage.HTTP] = max(0, stages[Stage.HTTP] - self._host.idle)
+        return OpenSockets(MappingProxyType(stages), unsent)
 
     async def exposition(self) -> tuple[str, bytes] | None:
         """The metrics of the app's Triolet, as a content type and a body. None where it has none."""

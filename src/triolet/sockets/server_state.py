@@ -9,7 +9,7 @@ copied event is never set. So a copy of a scope holds the same values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, Self
 
@@ -18,6 +18,7 @@ import trio
 from ..budget import Budget
 from ..counters import Metrics
 from .outlet import Outlet
+from .stages import OpenSockets, no_sockets
 
 __all__ = [
     "AnsweredLine",
@@ -94,12 +95,14 @@ class ServerState(_Shared):
         counters: where both count what happens.
         draining: set when the server shuts down gracefully.
         leave_seconds: the time within which a server that drains asks every client to leave.
+        sockets: looks at the open connections.
     """
 
     budget: Budget
     counters: Metrics
     draining: trio.Event
     leave_seconds: float
+    sockets: Callable[[], OpenSockets] = no_sockets
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import trio
 from ..budget import Budget
 from .direct_outlet import DirectOutlet
 from .link import Link
+from .stages import Stage
 
 __all__ = ["ClientStream"]
 
@@ -20,7 +21,7 @@ class ClientStream(trio.abc.HalfCloseableStream):
     ``send_all`` may be cancelled without harm: what was begun is finished before any later byte.
     """
 
-    __slots__ = ("_lock", "outlet", "socket")
+    __slots__ = ("_lock", "outlet", "socket", "stage")
 
     secure = False
     """Whether the stream is encrypted with TLS."""
@@ -29,6 +30,7 @@ class ClientStream(trio.abc.HalfCloseableStream):
         self.socket = link
         """The link, under the name by which Hypercorn asks for addresses."""
         self.outlet = DirectOutlet(link, budget)
+        self.stage = Stage.HEAD
         self._lock: trio.Lock | None = None
 
     @property

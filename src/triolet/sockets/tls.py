@@ -15,6 +15,7 @@ import trio
 from ..budget import Budget
 from .direct_outlet import DirectOutlet
 from .link import Link
+from .stages import Stage
 from .stream import ClientStream
 
 __all__ = ["TlsOutlet", "TlsStream"]
@@ -159,6 +160,7 @@ class TlsStream(ClientStream):
 
     def __init__(self, link: Link, budget: Budget, context: ssl.SSLContext) -> None:
         super().__init__(link, budget)
+        self.stage = Stage.HANDSHAKE
         self._arrived = ssl.MemoryBIO()
         sealed = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, sealed, server_side=True)
