@@ -1,5 +1,6 @@
 """The documentation's settings. ``make docs`` builds it; warnings are errors."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from importlib.metadata import version as version_of
@@ -12,6 +13,9 @@ from sphinx.pycode import ModuleAnalyzer
 
 from triolet.closing import CATALOGUE, GONE
 from triolet.limits import Limits
+
+sys.path.insert(0, str(Path(__file__).parent))
+from words import in_words  # it stands beside the pages
 
 project = "Triolet"
 author = "The Triolet authors"
@@ -92,9 +96,18 @@ def _source(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: A
     return [nodes.reference(rawtext, text, refuri=f"src/{text}.txt")], []
 
 
+def _limit(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: Any) -> Any:
+    """``:limit:`beat_seconds```: the default of a limit, in words, so that no page can say another."""
+    try:
+        return [nodes.inline(rawtext, in_words(text))], []
+    except KeyError:
+        return [], [inliner.reporter.error(f"there is no limit {text}")]
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_role("src", _source)
+    app.add_role("limit", _limit)
     app.connect("builder-inited", _write_tables)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _show_colons, priority=600)

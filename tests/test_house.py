@@ -76,6 +76,7 @@ LIBRARIES = {
     "h11": {"http", "testing"},
     "h2": {"http"},
     "hypercorn": {"http"},
+    "idna": {"transports"},
     "prometheus_client": {"monitoring"},
     "quart": {"app", "testing"},
     "quart_trio": {"app", "testing"},

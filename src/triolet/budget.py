@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ["Account", "Budget", "BudgetStatistics"]
 
 NEAR = 0.9
-"""The part of the ceiling from which on nobody new is let in."""
+"""Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class BudgetStatistics:
 
 
 class Budget:
-    """Counts bytes that are held for clients. Whoever holds some says so here, and again when they are gone.
+    """Counts bytes that are held for clients. Each part that holds some says so here, and again when they are gone.
 
     It never fails: what a kernel left of a batch is there, whatever the ceiling. When more is held past it,
     :attr:`on_over` is called, and clients are given up until it holds again.
@@ -44,7 +44,7 @@ class Budget:
         self.on_over: Callable[[], None] = _nobody_watches
 
     def hold(self, more: int) -> None:
-        """Hold so many bytes more; less, where it is below 0."""
+        """Count ``more`` bytes as held; fewer if it is below 0."""
         self.held += more
         if self.held > self.peak:
             self.peak = self.held
@@ -53,17 +53,17 @@ class Budget:
 
     @property
     def near_bytes(self) -> int:
-        """From how many bytes on nobody new is let in."""
+        """Bytes from which on no new client is let in."""
         return int(self.ceiling * NEAR)
 
     @property
     def near(self) -> bool:
-        """Whether the ceiling is so near that nobody new is let in."""
+        """Whether so much is held that no new client is let in."""
         return self.held >= self.near_bytes
 
     @property
     def over(self) -> bool:
-        """Whether more is held than may be."""
+        """Whether more is held than the ceiling."""
         return self.held > self.ceiling
 
     def admits(self) -> bool:
@@ -93,7 +93,7 @@ class Budget:
             account.close()
 
     def statistics(self) -> BudgetStatistics:
-        """What is held now."""
+        """Return what is held now, frozen."""
         return BudgetStatistics(self.held, self.peak, self.ceiling)
 
 
@@ -137,4 +137,4 @@ class Account:
 
 
 def _nobody_watches() -> None:
-    """Until somebody does."""
+    """Do nothing: the app is not served yet, so nothing sheds load."""

@@ -1,4 +1,4 @@
-"""What time of day it is, as events and statistics tell it: one place, so that a test's virtual clock can decide it."""
+"""The time of day for events and statistics: one place, so that a test's virtual clock can decide it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["wall_time"]
 system: Final = time.time
 
 source: Callable[[], float] = system
-"""What :func:`wall_time` asks. :func:`triolet.testing.seeded` puts another in its place."""
+"""The clock that :func:`wall_time` asks. :func:`triolet.testing.seeded` puts another in its place."""
 
 
 def wall_time() -> float:
     """Return seconds since 1970. In a seeded run on a virtual clock, they go with that clock."""
+    # Deadlines and lags are never taken from here, but from Trio's clock: the time of day may jump.
     return source()

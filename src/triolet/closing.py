@@ -15,8 +15,11 @@ __all__ = ["CATALOGUE", "Closing"]
 class Closing(NamedTuple):
     """Why a connection ended.
 
-    ``retry`` is the range in milliseconds from which the server draws when this client comes back (drawn,
-    so that many do not come at once), or None: do not come back by yourself.
+    Attributes:
+        code: the WebSocket close code. Server-sent events carry it in their ``bye``.
+        reason: fixed text, at most 123 bytes (RFC 6455 section 5.5.1).
+        retry: the range in milliseconds from which the server draws when this client comes back; drawn, so that many
+            clients do not come at once. None means: do not come back by yourself.
     """
 
     code: int
@@ -34,10 +37,10 @@ UNSUPPORTED: Final = Closing(1003, "text only", None)
 """A binary message where only JSON text is spoken."""
 
 GONE: Final = Closing(1006, "gone", (0, 1_000))
-"""The client vanished without goodbye. Never sent: nobody is there."""
+"""The client vanished without goodbye. It is never sent: there is no client, and RFC 6455 section 7.4.1 forbids it."""
 
 NOT_UTF8: Final = Closing(1007, "not UTF-8", None)
-"""A text message that is no UTF-8."""
+"""A text message that is not UTF-8 (RFC 6455 section 8.1)."""
 
 BAD_MESSAGE: Final = Closing(1008, "bad message", None)
 """JSON of a shape that the protocol does not know, nested too deeply, or in too many fragments."""
@@ -52,10 +55,10 @@ CRASHED: Final = Closing(1011, "internal error", (1_000, 10_000))
 """A bug of the app's or of ours ended this one connection."""
 
 RESTARTING: Final = Closing(1012, "restarting", (0, 5_000))
-"""The server drains."""
+"""The server shuts down gracefully."""
 
 OVERLOADED: Final = Closing(1013, "try again later", (2_000, 20_000))
-"""No room for one more."""
+"""Admission or load shedding: there is no room, or no memory, for this client."""
 
 SLOW: Final = Closing(4408, "slow", (1_000, 5_000))
 """The kernel has taken nothing for ``limits.stall_seconds``."""
@@ -67,8 +70,10 @@ LAGGING: Final = Closing(4410, "too far behind", (1_000, 5_000))
 """A policy gave the client up: it reads, but not fast enough."""
 
 REFUSED: Final = Closing(4403, "refused", None)
-"""Who may follow what is the app's decision, and this was its answer."""
+"""The app decides which client may follow what, and this was its answer."""
 
+# Counters label a closing that stands here by its reason; any other one as the client's. So a new closing that is
+# missing here would be counted as "closed by the client".
 CATALOGUE: Final = (
     NORMAL,
     PROTOCOL_ERROR,

@@ -1,8 +1,8 @@
 """Counters of one worker process, and frozen snapshots of them.
 
 They are plain integers, and histograms of fixed buckets: counting is an addition, or one bisection for a whole round,
-never work for each delivery. What can be read from the things themselves when somebody looks (who is how far behind,
-the bytes held) is not counted here. Nothing here knows a channel's or a user's name.
+never work for each delivery. What can be read from the things themselves when somebody looks (how far each client is
+behind, the bytes held) is not counted here. Nothing here knows a channel's or a user's name.
 """
 
 from __future__ import annotations
@@ -27,18 +27,20 @@ DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 604_8
 """Seconds: many below a minute tell of an intermediary that cuts connections, or of clients that are given up."""
 
 BY_CLIENT = "closed by the client"
-"""What stands in place of a reason where it was the client that closed."""
+"""The label in place of a reason where it was the client that closed."""
 
 _KNOWN_CODES = {*range(1000, 1004), *range(1007, 1015)}
-"""Those that a peer may send by RFC 6455 section 7.4.1 and the IANA registry."""
+"""Close codes that a peer may send by RFC 6455 section 7.4.1 and the IANA registry."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistogramSnapshot:
-    """How many observations fell where.
+    """A histogram, frozen.
 
-    ``counts`` has one number for each of ``bounds`` (upper ones, inclusive), not cumulated, and a last one for what
-    was above all of them; ``sum`` adds up the observed values.
+    Attributes:
+        bounds: the buckets' upper bounds, inclusive, ascending.
+        counts: observations in each bucket, not cumulated, and a last number for those above all bounds.
+        sum: the sum of the observed values.
     """
 
     bounds: tuple[float, ...]
@@ -47,15 +49,17 @@ class HistogramSnapshot:
 
     @property
     def count(self) -> int:
-        """How many observations there were."""
+        """Number of observations."""
         return sum(self.counts)
 
 
 class Histogram:
-    """Counts observations in fixed buckets. Bounds: one integer a bucket.
+    """Counts observations in fixed buckets.
 
     Args:
         bounds: the buckets' upper bounds, ascending.
+
+    Bounds: one integer a bucket.
     """
 
     __slots__ = ("bounds", "counts", "sum")
@@ -71,7 +75,7 @@ class Histogram:
         self.sum += value * weight
 
     def snapshot(self) -> HistogramSnapshot:
-        """What was observed so far."""
+        """Return what was observed so far, frozen."""
         return HistogramSnapshot(self.bounds, tuple(self.counts), self.sum)
 
 
@@ -82,7 +86,7 @@ class Counts:
     Attributes:
         open: connections that are open now, by transport (``websocket``, ``sse``).
         opened: connections ever opened, by transport.
-        returned: of these, those that came with a cursor: back from somewhere.
+        returned: connections that came with a cursor, and so had been here before.
         refused: connections that were answered 503, for want of room or of memory.
         durations: how long connections lasted, in seconds.
         closed: connections that ended, by code and reason. Where the client closed, with a code that RFC 6455 does not
@@ -95,7 +99,7 @@ class Counts:
         replays: followers that came back to events that they had missed.
         replayed: events that were read for followers that were behind, for that or another reason.
         fell_behind: how often a client did not take what it was sent, and so was live no longer.
-        gaps: gaps that were told, by reason.
+        gaps: gaps that clients were told of, by reason.
         missed: events that those gaps left out, as far as that can be known, by reason.
         steps: steps taken by policies, by step.
         long_polls: long polls by how they were answered: ``events``, ``timeout`` or ``draining``.
@@ -106,7 +110,7 @@ class Counts:
             follower it was written to.
         acknowledged: age of an event when its client acknowledged it, in seconds.
         restatements: joins that were written again for a session that was there already.
-        processes_lost: processes that were heard, and then for a whole lease not any more.
+        processes_lost: processes that were heard, and then were silent for a whole lease.
     """
 
     open: Mapping[str, int]
@@ -137,15 +141,15 @@ class Counts:
 
     @property
     def heartbeat_misses(self) -> int:
-        """Connections that ended because nothing was heard of them any more."""
+        """Number of connections that ended because nothing was heard of them any more."""
         return self.closed.get((str(SILENT.code), SILENT.reason), 0)
 
 
 class Metrics:
-    """The counters. There is one for a worker process; whoever does something counts it here.
+    """The counters of one worker process. Each part counts here what it does.
 
     Attributes:
-        now: the wall clock that ages are told by, in seconds since 1970; that of the events' ``published_at``.
+        now: the wall clock by which ages are measured, in seconds since 1970: the one of the events' ``published_at``.
     """
 
     def __init__(self, now: Callable[[], float] = wall_time) -> None:
@@ -182,7 +186,7 @@ class Metrics:
         self.opened[transport] += 1
 
     def connection_closed(self, transport: str, closing: Closing, seconds: float) -> None:
-        """Count a connection that ended, after so many seconds."""
+        """Count a connection that ended, ``seconds`` after it was opened."""
         self.open[transport] -= 1
         self.closed[closing_labels(closing)] += 1
         self.durations.observe(seconds)
@@ -193,22 +197,31 @@ class Metrics:
         self.missed[gap.reason] += gap.missed or 0
 
     def round_written(self, published_at: float, events: int, followers: int) -> None:
-        """Count a round: when the oldest of its events was published, and to how many followers it was written."""
+        """Count a round.
+
+        Args:
+            published_at: when the oldest of its events was published, in seconds since 1970.
+            events: how many events it brought.
+            followers: to how many followers it was written.
+        """
         if followers:
             self.delivered += events * followers
+            # One observation for the whole round, with a weight: counting must not be work for each delivery. Never
+            # below 0: the clock of the host that published may be ahead of ours.
             self.written.observe(max(0.0, self.now() - published_at), followers)
 
     def event_acknowledged(self, published_at: float) -> None:
-        """Count a client's acknowledgement, by when the event was published."""
+        """Count a client's acknowledgement, by the age of the event."""
         self.acknowledged.observe(max(0.0, self.now() - published_at))
 
     def snapshot(self) -> Counts:
-        """What was counted so far, frozen."""
+        """Return what was counted so far, frozen."""
         return Counts(**{field.name: _frozen(getattr(self, field.name)) for field in fields(Counts)})
 
 
 def closing_labels(closing: Closing) -> tuple[str, str]:
-    """Code and reason of a closing, from a bounded set: a client may close with any code from 3000 to 4999."""
+    """Return code and reason of a closing as labels, from a bounded set: a client may close with any code from 3000 to
+    4999, and must not be able to make labels without end."""
     if closing in CATALOGUE:
         return str(closing.code), closing.reason
     return str(closing.code) if closing.code in _KNOWN_CODES else "other", BY_CLIENT

@@ -12,9 +12,9 @@
     │   └── UnknownConnectionError  no connection of this number is open or remembered (also a LookupError)
     ├── RemoteError           the client's fault: carries the Closing it is to be sent
     │   ├── CursorError         a cursor of no known form: 400
-    │   └── BadRequest          HTTP that cannot be served (wire/framing.py)
-    ├── AskError              a request on a channel's URL that is refused (transports/base.py)
-    ├── LogError              the store's fault: nothing was announced to anyone
+    │   └── BadRequest          HTTP that cannot be served (wire/http_head.py)
+    ├── AskError              a request on a channel's URL that is refused (transports/negotiate.py)
+    ├── LogError              the store's fault: no listener heard of the event
     │   ├── LogFull             no room on the disk, or in the memory of Redis
     │   ├── LogBusy             locked by another for longer than the bound
     │   ├── LogAway             cannot be reached for longer than the bound; an append is surely not stored
@@ -57,7 +57,7 @@ class TrioletError(Exception):
 
 
 class LocalError(TrioletError):
-    """The app did something that cannot work."""
+    """The app's fault: it did something that cannot work."""
 
 
 class ConfigError(LocalError, ValueError):
@@ -91,7 +91,7 @@ class NotServingError(LocalError):
 
 
 class UnknownConnectionError(LocalError, LookupError):
-    """No connection of this number is open, and none of the last that ended had it."""
+    """The app's fault: no connection with this number is open, and none of the last that ended had it."""
 
     def __init__(self, conn_id: int, remembered: int) -> None:
         super().__init__(
@@ -101,7 +101,11 @@ class UnknownConnectionError(LocalError, LookupError):
 
 
 class RemoteError(TrioletError):
-    """The client broke a rule. ``closing`` is what it is to be told; the message is for the server's log."""
+    """The client's fault: it broke a rule.
+
+    Attributes:
+        closing: what the client is to be told. The message of the error is for the server's log, and never sent.
+    """
 
     def __init__(self, closing: Closing, message: str = "") -> None:
         super().__init__(message or closing.reason)
@@ -109,7 +113,7 @@ class RemoteError(TrioletError):
 
 
 class CursorError(RemoteError):
-    """The text is no cursor. Answered with 400, or in band where the status is long sent."""
+    """The client's fault: the text is no cursor. It is answered with 400, or in band where the status is long sent."""
 
     def __init__(self, text: str) -> None:
         super().__init__(
@@ -119,33 +123,37 @@ class CursorError(RemoteError):
 
 
 class LogError(TrioletError):
-    """The store could not do it. An append that raised this is not stored and was announced to nobody, but see
+    """The store's fault. An append that raised this is not stored, and no listener heard of it; but see
     LogUncertain."""
 
 
 class LogFull(LogError):
-    """There is no room left to store the event."""
+    """The store has no room left for the event: on the disk, or in the memory of Redis."""
 
 
 class LogBusy(LogError):
-    """The store is locked by another for longer than the bound."""
+    """Another process has locked the store for longer than ``limits.lock_seconds``."""
 
 
 class LogAway(LogError):
-    """The store cannot be reached, for longer than the bound. What was to be appended is surely not in the log."""
+    """The store cannot be reached for longer than the bound. An event that was to be appended is surely not stored."""
 
 
 class LogUncertain(LogError):
-    """The store went away during an append, for longer than the bound: it may be in the log, or come to be in it. A
-    repeat with the same ``dedupe`` is safe; without one it may store the event twice."""
+    """The store went away during an append, for longer than the bound: the event may be in the log, or come to be in
+    it. A repeat with the same ``dedupe`` is safe; without one it may store the event twice."""
 
 
 class LogBroken(LogError):
-    """What is stored there is not a log of ours, or is damaged."""
+    """What is stored there is not a log of Triolet's, or is damaged."""
 
 
 class ConnectionEnded(TrioletError):
-    """The client is gone, or the server has given it up. ``closing`` says why."""
+    """The client is gone, or the server has given it up.
+
+    Attributes:
+        closing: why.
+    """
 
     def __init__(self, closing: Closing) -> None:
         super().__init__(f"the connection has ended: {closing.code} {closing.reason}")
@@ -153,7 +161,10 @@ class ConnectionEnded(TrioletError):
 
 
 def where(error: BaseException) -> str:
-    """Say what was raised and where, for a log line: types, files and lines, and nothing that a client sent."""
+    """Return what was raised and where, for a log line: types, files and lines, and nothing that a client sent.
+
+    Messages of errors are left out, because they may quote the client: a log line must hold no data of users.
+    """
     if isinstance(error, BaseExceptionGroup):
         return " + ".join(where(part) for part in error.exceptions)
     frames = traceback.extract_tb(error.__traceback__)
@@ -162,7 +173,7 @@ def where(error: BaseException) -> str:
 
 
 def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a group, out of all groups that it is in."""
+    """Return the first error of a group, out of all groups that it is in."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,4 +1,4 @@
-"""What is published and what is followed: events, the cursors that place them, the gaps between them."""
+"""Events, the cursors that say where they are in a channel, and the gaps between them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ MAX_NAME: Final = 128
 OWN_PREFIX: Final = "triolet."
 """How the names of Triolet's own messages begin in an event stream."""
 
+# At most 18 digits: so every offset that a client may send fits in a signed integer of 64 bits, as SQLite's are.
 _CURSOR = re.compile(r"(?:([A-Za-z0-9_-]{1,32})\.)?([0-9]{1,18})", re.ASCII)
+# Besides ASCII's, the line breaks of Unicode, at which some readers of a stream or a log break the line, and lone
+# surrogates, which cannot be encoded as UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
 
 _decode = msgspec.json.Decoder().decode
@@ -33,9 +36,11 @@ _decode = msgspec.json.Decoder().decode
 class Cursor(msgspec.Struct, frozen=True, order=False):
     """A place in a channel: every event up to it has been seen.
 
-    The offset finds a hole (offsets are 1, 2, 3 … without one); the epoch finds a log that was lost and
-    begun again, where the same offset means another event. An empty epoch means "whichever is present":
-    that is how a bare offset from a user is read.
+    Attributes:
+        epoch: names one life of the log. It finds a log that was lost and begun again, where the same offset means
+            another event. An empty one means "the present epoch": that is how a bare offset from a user is read.
+        offset: the event's number in its channel. It finds a hole: offsets are 1, 2, 3 … without one. Offset 0 is
+            before the first event.
     """
 
     epoch: str
@@ -49,8 +54,9 @@ class Cursor(msgspec.Struct, frozen=True, order=False):
         """Read a cursor as a client sends it: ``"<epoch>.<offset>"`` or a bare offset.
 
         Raises:
-            CursorError: the client's fault; the text is too long or has another form. Length is checked
-                first, so the work is constant whatever is sent.
+            CursorError: the client's fault; the text is too long or has another form.
+
+        Bounds: the length is checked first, so the work is constant, however much is sent.
         """
         match = _CURSOR.fullmatch(text) if len(text) <= MAX_CURSOR else None
         if match is None:
@@ -61,7 +67,11 @@ class Cursor(msgspec.Struct, frozen=True, order=False):
 class Draft(msgspec.Struct, frozen=True):
     """An event on its way into the log: checked and encoded, not yet placed.
 
-    ``json`` is the data, encoded once; ``dedupe`` makes a repeated append return the first event.
+    Attributes:
+        json: the data as JSON, encoded once, without a line break.
+        name: the event's name, as ``addEventListener`` of a browser's EventSource knows it.
+        key: what the event is the newest state of, for policies that leave older states out.
+        dedupe: names the append: a repeat with the same text returns the first event, and stores nothing.
     """
 
     json: bytes
@@ -85,13 +95,24 @@ class Draft(msgspec.Struct, frozen=True):
         for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe)):
             if text is not None:
                 _check_text(what, text)
+                if type(text) is not str:
+                    msgspec.structs.force_setattr(self, what, _plain(text))
         if self.name.startswith(OWN_PREFIX):
             raise DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
         check_json(self.json)  # what no client could read would end every follower's connection
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An immutable message at its place in a channel's log. ``published_at`` is in seconds since 1970."""
+    """An immutable message at its place in a channel's log.
+
+    Attributes:
+        cursor: the place.
+        channel: the channel's name.
+        name: the event's name.
+        json: the data as JSON, without a line break.
+        key: what it is the newest state of; None if it stands for itself.
+        published_at: when the log stored it, in seconds since 1970.
+    """
 
     cursor: Cursor
     channel: str
@@ -107,21 +128,21 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def offset(self) -> int:
-        """Its place in the channel: 1, 2, 3 …"""
+        """Number of the event in its channel: 1, 2, 3 …"""
         return self.cursor.offset
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Events that a client has not seen and will not see. Never silent.
+    """Events that a client has not seen and will not see. A client is always told of them.
 
-    ``after`` is the cursor the client had, ``to`` the one its stream goes on from: the next event it gets
-    is the one after ``to``. ``missed`` counts the events between them, and is None where nobody can know.
-    On the wire ``after`` is called ``from``.
-
-    Reasons: ``expired`` (retention dropped them), ``epoch`` (the log was lost and begun again),
-    ``future`` (the cursor lies past the end of the log: its tail was lost, or the cursor was made up),
-    ``skipped`` (a policy jumped over them), ``conflated`` (a policy left out ``missed`` events of those up to
-    ``to``, for each of which a newer one with the same key follows: the stream goes on from ``after``).
+    Attributes:
+        after: the cursor that the client had. On the wire it is called ``from``.
+        to: the cursor that its stream goes on from: the next event it gets is the one after this.
+        missed: how many events lie between them; None where that cannot be known.
+        reason: one of the following. ``expired``: retention dropped them. ``epoch``: the log was lost and begun again.
+            ``future``: the cursor lies past the end of the log, because its end was lost or the cursor was made up.
+            ``skipped``: a policy jumped over them. ``conflated``: a policy left out ``missed`` events of those up to
+            ``to``, for each of which a newer one with the same key follows; the stream goes on from ``after``.
     """
 
     after: Cursor
@@ -131,16 +152,21 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 def check_channel(name: str) -> str:
-    """Return ``name`` if a channel may be called so.
+    """Return ``name`` if a channel may be called so; of a subclass of text the text.
 
     Raises:
-        ChannelNameError: it is empty, longer than 255 bytes, or holds a control character.
+        ChannelNameError: the app's fault; it is empty, longer than 255 bytes, or holds a control character.
     """
     if not isinstance(name, str) or not name or len(name.encode("utf-8", "surrogatepass")) > MAX_CHANNEL:
         raise ChannelNameError(name, f"use text of 1 to {MAX_CHANNEL} bytes")
     if _CONTROL.search(name):
         raise ChannelNameError(name, "use no control characters")
-    return name
+    return _plain(name)
+
+
+def _plain(text: str) -> str:
+    """A text as itself, where it is of a subclass (a template's Markup, numpy's, a StrEnum), which no codec encodes."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def _check_text(what: str, text: str) -> None:

@@ -3,62 +3,25 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Any
 
 import pytest
 import trio
 from quart import Response, request, websocket
-from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
-from tests.stock import serve_stock
 from triolet import Connection, Limits, Member
 from triolet.log import MemoryLog
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.http import RefusedError
 from triolet.testing.scripted import ScriptedLog, unreadable
-from triolet.testing.server import Answer, MemoryServer, serve
+from triolet.testing.server import Answer, MemoryServer
+
+from .roads import ROADS, ask, served
 
 AsyncioCancelled: type[BaseException] = import_module("asyncio").CancelledError
-
-ROADS = ["direct", "asgi", "stock"]
-"""Straight on the socket (polls not yet), through ASGI behind middleware, and on another server."""
-
-
-@asynccontextmanager
-async def served(app: QuartTrio, road: str) -> AsyncIterator[MemoryServer]:
-    """Serve an app so that clients come in on a road."""
-    if road == "stock":
-        async with serve_stock(app) as stock:
-            yield stock
-        return
-    if road == "asgi":
-        inner = app.asgi_app
-
-        async def middleware(scope: Any, receive: Any, send: Any) -> None:
-            await inner(scope, receive, send)
-
-        app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
-    async with serve(app) as server:
-        yield server
-
-
-async def ask(server: MemoryServer, transport: str, path: str, headers: dict[str, str] | None = None) -> Answer:
-    """Ask for a transport; a stream that is opened has no body."""
-    if transport == "websocket":
-        return await server.upgrade(path, headers)
-    if transport == "sse":
-        async with server.events(path, headers=headers) as stream:
-            if stream.status == 200:
-                return Answer(stream.status, stream.headers, b"")
-        return await server.request("GET", path, {"accept": "text/event-stream", **(headers or {})})
-    wait = ("&" if "?" in path else "?") + "wait=1"
-    return await server.request("GET", path + (wait if transport == "long poll" else ""), headers)
 
 
 @pytest.mark.parametrize("road", ROADS)

@@ -104,13 +104,13 @@ async def test_a_waiting_listener_is_told_of_a_loss_at_once() -> None:
     assert heard == [()]
 
 
-async def test_what_a_listener_was_woken_with_is_dropped_by_a_loss_before_its_task_runs() -> None:
+async def test_what_a_listener_was_woken_with_comes_before_a_loss_and_what_follows_after_it() -> None:
     tail = Tail()
     heard: list[list[int]] = []
 
     async def listen() -> None:
         with tail.listen() as listener:
-            for _ in range(2):
+            for _ in range(3):
                 heard.append(_offsets(await anext(listener)))
 
     with tail.opened():
@@ -120,8 +120,28 @@ async def test_what_a_listener_was_woken_with_is_dropped_by_a_loss_before_its_ta
             tail.announce(_events(1))
             tail.lose()
             tail.announce(_events(2))
-    assert heard == [[], [2]]
-    assert tail.statistics().dropped == 1
+    assert heard == [[1], [], [2]]
+    assert tail.statistics().dropped == 0
+
+
+@pytest.mark.parametrize("passes", range(4))
+async def test_a_loss_wakes_a_listener_wherever_it_is_on_its_way_to_wait(passes: int) -> None:
+    tail = Tail()
+    heard: list[list[int]] = []
+
+    async def listen() -> None:
+        with tail.listen() as listener:
+            heard.append(_offsets(await anext(listener)))
+
+    with tail.opened(), trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            for _ in range(passes):
+                await trio.lowlevel.checkpoint()
+            while not tail.statistics().listeners:
+                await trio.lowlevel.checkpoint()
+            tail.lose()
+    assert heard == [[]]
 
 
 async def test_a_woken_listener_that_is_overrun_before_its_task_runs_is_told() -> None:

@@ -35,10 +35,10 @@ from ..connection import Connection, Context
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..sockets.outlet import Outlet
-from ..transports.negotiate import Ask, AskError, Headers, Scope, TransportKind, check_origin, parse_after, parse_ask
+from ..transports.negotiate import Ask, AskError, Headers, Scope, TransportKind, parse_after, parse_ask
 from ..wire.codec import Codec
 from .service import Service
-from .views import Decision, Refusal, ask_view, find, follow_scope
+from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
 
 __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 
@@ -95,7 +95,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
     try:
         with trio.fail_after(service.limits.write_seconds):
             context = service.context
-            check_origin(scope, service.options.origins, always=upgrade)
+            service.origins.check(scope, always=upgrade)
             decision = await ask_view(service.app, arrival.request)
             if isinstance(decision, Refusal):
                 return decision
@@ -178,7 +178,7 @@ class Follows:
     async def __call__(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
         asked = follow_scope(self._again(), url)
-        request = None if asked is None else find(self._app, asked)
+        request = None if asked is None else find(self._app, with_root_path(self._app, asked))
         if asked is None or request is None:
             return None  # another view's answer is not read: it may have no end
         after = parse_after(asked)

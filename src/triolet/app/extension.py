@@ -20,11 +20,12 @@ from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from ..sync.home import Home
+from ..transports.origins import check_origins
 from .lifespan import LifespanConnection, live_with
 from .open_log import open_log
 from .presence import Presence
 from .quart_asgi import HTTPConnection, WebSocketConnection
-from .routes import Routes, socket_endpoint, socket_view
+from .routes import Routes, check_subprotocols, socket_endpoint, socket_view
 from .serve import Clients
 from .service import EXTENSION, Options, Service, alone
 
@@ -51,12 +52,17 @@ class Triolet:
             ``sqlite:////absolute/file.db``, ``redis://host:6379/0`` (and what else :func:`triolet.log.open_log`
             knows), or an :class:`EventLog` of your own.
         limits: what a client, a channel and the process may take.
-        origins: origins besides the own one whose pages may follow, as a browser writes them
-            (``https://shop.example``). Behind a proxy that ends TLS, list the public origin.
+        origins: origins besides the own one whose pages may follow, with their visitors' cookies
+            (``https://shop.example``); ``https://*.shop.example`` stands for all names below one, ``*`` for any page
+            that brings no cookie. Browsers are told so (CORS), of Triolet's own URLs. Behind a proxy that ends TLS,
+            list the public origin.
         deflate: agree on permessage-deflate (RFC 7692) with WebSocket clients that offer it. Each message is
             deflated by itself, an event once for all. It saves bytes and costs CPU; off is faster.
         policy: what happens when a client stays behind, where a channel's route names no other: one of
             :mod:`triolet.policies`. None catches up, however long it takes.
+
+    Raises:
+        ConfigError: ``app`` can have no Triolet (see :meth:`init_app`), or ``origins`` lists what is no origin.
 
     Without a server (in a script that publishes) it is an async context manager::
 
@@ -74,10 +80,8 @@ class Triolet:
         deflate: bool = False,
         policy: Policy | None = None,
     ) -> None:
-        if isinstance(origins, str):
-            raise ConfigError("origins is a list of origins, not one text")
         self.limits = limits or Limits()
-        self.origins = frozenset(origins)
+        self.origins = check_origins(origins)
         self._deflate = deflate
         self._policy = policy
         self._log = log
@@ -155,6 +159,7 @@ class Triolet:
         rule: str,
         *,
         raw: bool = False,
+        subprotocols: Collection[str] = (),
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
         **options: Any,
@@ -169,16 +174,24 @@ class Triolet:
         Args:
             rule: the URL rule, as for ``app.route``.
             raw: text and bytes in and out as they are, instead of JSON messages; nothing can be followed then.
+            subprotocols: those of the app's own that can be agreed on (``ocpp1.6``), beside ``triolet.1`` where the
+                socket is not raw. Of those that a client offers, in its order, the first that is known is agreed on,
+                and is ``conn.subprotocol``; with none in common the WebSocket opens without one (RFC 6455 section
+                4.2.2), at which a browser gives up, and a handler may close.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name.
             options: as for :meth:`channel`.
 
         Raises:
-            ConfigError: as :meth:`channel`.
+            ConfigError: as :meth:`channel`, or a subprotocol's name is no token, or Triolet's.
         """
         handlers: list[Any] = []
         self._routes.add(
-            rule, endpoint or socket_endpoint(rule, options), socket_view(handlers, raw), blueprint, options
+            rule,
+            endpoint or socket_endpoint(rule, options),
+            socket_view(handlers, raw, check_subprotocols(subprotocols)),
+            blueprint,
+            options,
         )
 
         def register(handler: View) -> View:
@@ -230,7 +243,7 @@ class Triolet:
         """
         service = self.service
         service.check_home("Triolet.publish")
-        check_channel(channel)
+        channel = check_channel(channel)
         if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
             raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
         drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..event import check_channel
 from ..presence import presence
 from ..presence.members import Roster
 from ..presence.statements import presence_channel
@@ -20,7 +21,7 @@ class Presence:
 
     def __init__(self, channel: str, kept: Callable[[], presence.Presence]) -> None:
         self.channel = presence_channel(channel)
-        self._of = channel
+        self._of = check_channel(channel)
         self._kept = kept
 
     async def roster(self) -> Roster:

@@ -8,9 +8,10 @@ import quart.wrappers
 import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
-from .serve import serve_http, serve_websocket
-from .service import EXTENSION
-from .views import as_get_request, decides, find, only_exceptions
+from ..transports.origins import is_preflight
+from .serve import answer_preflight, readable, serve_http, serve_websocket
+from .service import EXTENSION, Service
+from .views import as_get_request, decides, find, is_ours, only_exceptions, redirects_to_ours, with_root_path
 
 __all__ = ["HTTPConnection", "WebSocketConnection"]
 
@@ -20,6 +21,9 @@ _ClientDisconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnect
 class HTTPConnection(TrioASGIHTTPConnection):
     """Quart's connection, but for URLs of Triolet's: event streams and polls behind other requests, or elsewhere."""
 
+    def __init__(self, app: Any, scope: Any) -> None:
+        super().__init__(app, with_root_path(app, scope))
+
     async def __call__(self, receive: Any, send: Any) -> None:
         try:
             await super().__call__(receive, send)
@@ -28,16 +32,28 @@ class HTTPConnection(TrioASGIHTTPConnection):
 
     async def handle_request(self, nursery: trio.Nursery, request: Any, send: Any) -> None:  # type: ignore[override]  # as Quart-Trio's
         """Answer a request; what else of the connection runs in the nursery ends then."""
+        service: Service = self.app.extensions[EXTENSION]
         if decides(self.app, request):
-            await serve_http(self.app.extensions[EXTENSION], request, send)
+            await serve_http(service, request, send)
             nursery.cancel_scope.cancel()
             return
+        if is_preflight(request.scope) and (is_ours(self.app, request) or redirects_to_ours(self.app, request)):
+            allowed = service.origins.preflight(request.scope)
+            if allowed is not None:
+                await answer_preflight(allowed, send)
+                nursery.cancel_scope.cancel()
+                return
+        if service.origins.lets_read(request.scope) and redirects_to_ours(self.app, request):
+            send = readable(service, request, send)
         with only_exceptions():
             await super().handle_request(nursery, request, send)
 
 
 class WebSocketConnection(TrioASGIWebsocketConnection):
     """Quart's WebSocket connection, but for URLs of Triolet's: behind another server or middleware, or over HTTP/2."""
+
+    def __init__(self, app: Any, scope: Any) -> None:
+        super().__init__(app, with_root_path(app, scope))
 
     async def __call__(self, receive: Any, send: Any) -> None:
         request = find(self.app, as_get_request(self.scope))

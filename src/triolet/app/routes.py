@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
-from quart import Blueprint, Response, abort, current_app
+from quart import Blueprint, Response, abort, current_app, request
 from quart_trio import QuartTrio
 
 from ..connection import Connection
@@ -18,7 +18,10 @@ from ..hub import Policy
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
-from .views import Decision, decided, mark, only_exceptions
+from ..transports.websocket import SUBPROTOCOL
+from ..wire.handshake import is_token
+from .service import EXTENSION
+from .views import SCRIPT, Decision, decided, mark, only_exceptions
 
 __all__ = ["Routes", "channel_view", "socket_endpoint", "socket_view"]
 
@@ -72,7 +75,7 @@ class Routes:
             register(app)
         everywhere: dict[str, Any] = {"host": "<triolet_host>"} if app.url_map.host_matching else {}
         rule = f"{STATIC_URL}/<path:filename>"
-        app.add_url_rule(rule, "triolet.static", _send_static, methods=["GET"], **everywhere)
+        app.add_url_rule(rule, SCRIPT, _send_static, methods=["GET"], **everywhere)
 
 
 def channel_view(view: View, policy: Policy | None, member: View | None, limits: Limits) -> View:
@@ -89,15 +92,29 @@ def channel_view(view: View, policy: Policy | None, member: View | None, limits:
     return mark(decide)  # type: ignore[no-any-return]
 
 
-def socket_view(handlers: list[Any], raw: bool) -> View:
+def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...] = ()) -> View:
     """Return a Quart view that decides for a socket, with the app's handler if there is one by then."""
+
+    known = subprotocols if raw else (SUBPROTOCOL, *subprotocols)
 
     async def decide(**kwargs: Any) -> Any:
         app: Any = current_app
         handler = partial(_call, app._get_current_object(), handlers[0], kwargs) if handlers else None
-        return decided(Decision(None, handler, raw))
+        return decided(Decision(None, handler, raw, subprotocols=known))
 
     return mark(decide)  # type: ignore[no-any-return]
+
+
+def check_subprotocols(names: Any) -> tuple[str, ...]:
+    """Return the names of an app's own subprotocols. Raises ConfigError."""
+    if isinstance(names, str | bytes) or not isinstance(names, Collection):
+        raise ConfigError('subprotocols is a list of names, like ["ocpp1.6"], not one text')
+    for name in names:
+        if not isinstance(name, str) or not is_token(name):
+            raise ConfigError(f"a subprotocol's name is a token of HTTP (RFC 6455 section 4.1), not {name!r:.100}")
+        if name.lower().startswith("triolet."):
+            raise ConfigError(f"the subprotocol {name!r:.100} is Triolet's own: it speaks that by itself")
+    return tuple(names)
 
 
 def socket_endpoint(rule: str, options: dict[str, Any]) -> str:
@@ -109,10 +126,11 @@ def socket_endpoint(rule: str, options: dict[str, Any]) -> str:
 def _channel_name(name: str, has_members: bool) -> str:
     """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
     try:
-        check_channel(presence_channel(name) if has_members else name)
+        if has_members:
+            presence_channel(name)
+        return check_channel(name)
     except ChannelNameError:
         abort(404)
-    return name
 
 
 async def _who(answer: Any, limits: Limits) -> Member | None:
@@ -132,7 +150,9 @@ async def _call(
 async def _send_static(filename: str, triolet_host: str = "") -> Any:
     # Looked for among those that are there: what a client writes is never a path (of 300 characters it cannot be one).
     path = {path.name: path for path in STATIC.glob("*.js")}.get(filename)
+    cors = current_app.extensions[EXTENSION].origins.answer(request.scope, [])  # a page elsewhere imports it
+    headers = {name.decode(): value.decode("latin-1") for name, value in cors}
     if path is None:
-        return Response(b"", status=404)
-    headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+        return Response(b"", status=404, headers=headers)
+    headers |= {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
     return Response(path.read_bytes(), mimetype="text/javascript", headers=headers)

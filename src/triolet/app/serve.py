@@ -5,7 +5,7 @@ What was made of its request is let go of before it is served, since it may be s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from email.utils import formatdate
 from functools import partial
 from typing import Any
@@ -18,16 +18,15 @@ from ..transports import sse, websocket
 from ..transports.negotiate import AskError, Headers, Scope, header
 from ..transports.outlets import event_stream_outlet, middleware_between, raw_deflated, raw_frame, websocket_outlet
 from ..transports.polling import Answer, poll
-from ..transports.websocket import SUBPROTOCOL
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
 from ..wire.handshake import Upgrade
 from ..wire.http_answer import accept_response, refusal, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
 from .service import Service
-from .views import Decision, Refusal, find
+from .views import Decision, Refusal, find, with_root_path
 
-__all__ = ["Clients", "answer_poll", "serve_http", "serve_websocket"]
+__all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_http", "serve_websocket"]
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"
 
@@ -47,7 +46,9 @@ class Clients:
         Where ASGI middleware stands before the app it is not: the middleware must see it.
         """
         app = self._service.app
-        return find(app, scope) if self._service.running and not middleware_between(app) else None
+        if not self._service.running or middleware_between(app):
+            return None
+        return find(app, with_root_path(app, scope))
 
     async def serve_websocket(
         self, request: Any, upgrade: Upgrade, stream: ClientStream, first: bytes, again: Callable[[], Scope]
@@ -65,7 +66,8 @@ class Clients:
         assert conn is not None, "a stream has one"
         headers = [*decision.headers] if deflate is None else [*decision.headers, (EXTENSIONS, deflate)]
         try:
-            head = accept_response(upgrade.key, _subprotocol(upgrade.subprotocols, decision), headers)
+            conn.subprotocol = _subprotocol(upgrade.subprotocols, decision)
+            head = accept_response(upgrade.key, conn.subprotocol, headers)
         except ValueError:  # a header of the app's that cannot be sent
             conn.detach()
             raise
@@ -86,11 +88,12 @@ class Clients:
         conn, headers = admitted.conn, admitted.decision.headers
         assert conn is not None, "a stream has one"
         try:
-            head = stream_response([*headers, *sse.HEADERS, date])
+            said = self._service.origins.answer(request.scope, [*headers, *sse.HEADERS, date])
+            head = stream_response(said)
         except ValueError:  # a header of the app's that cannot be sent
             conn.detach()
             raise
-        del request, admitted, headers
+        del request, admitted, headers, said
         await sse.serve_stream(conn, stream, head, first)
         return None
 
@@ -98,7 +101,8 @@ class Clients:
         self, stream: ClientStream, request: Any, answer: Refusal, date: tuple[bytes, bytes], first: bytes
     ) -> bytes | None:
         close = "close" in request.headers.get("Connection", "").lower()
-        said = refusal(answer.status, [*answer.headers, date], answer.body, close=close)
+        headers = self._service.origins.answer(request.scope, [*answer.headers, date])
+        said = refusal(answer.status, headers, answer.body, close=close)
         if close:
             await self._turn_down(stream, said)
             return None
@@ -123,8 +127,8 @@ async def serve_websocket(service: Service, request: Any, receive: Receive, send
         return
     conn, decision = admitted.conn, admitted.decision
     assert conn is not None, "a stream has one"
-    subprotocol = _subprotocol(scope.get("subprotocols", ()), decision)
-    accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": decision.headers}
+    conn.subprotocol = _subprotocol(scope.get("subprotocols") or (), decision)
+    accept = {"type": "websocket.accept", "subprotocol": conn.subprotocol, "headers": decision.headers}
     await websocket.serve_asgi(conn, _beyond_connect(receive), send, accept, decision.handler)
 
 
@@ -141,11 +145,12 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     if isinstance(admitted, Refusal):
         answer = admitted
     elif admitted.conn is not None:
-        await sse.serve_asgi(admitted.conn, scope, admitted.decision.headers, send)
+        headers = service.origins.answer(scope, [*admitted.decision.headers, *sse.HEADERS])
+        await sse.serve_asgi(admitted.conn, scope, headers, send)
         return
     else:
         answer = await answer_poll(service, admitted, header(scope, b"if-none-match"))
-    await _send_answer(send, scope, answer.status, answer.headers, answer.body)
+    await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
 async def answer_poll(service: Service, admitted: Admitted, if_none_match: str | None) -> Answer | Refusal:
@@ -162,8 +167,26 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
     return Answer(answer.status, [*headers, *answer.headers], answer.body)
 
 
-def _subprotocol(offered: Any, decision: Decision) -> str | None:
-    return SUBPROTOCOL if SUBPROTOCOL in offered and not decision.raw else None
+async def answer_preflight(headers: Headers, send: Send) -> None:
+    """Tell a browser that a page of a listed origin may ask. No view is asked: a preflight brings no cookie."""
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def readable(service: Service, request: Any, send: Send) -> Send:
+    """Return an ASGI ``send`` with which Quart answers so that a page of a listed origin can read it."""
+
+    async def send_readable(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": service.origins.answer(request.scope, [*message["headers"]])}
+        await send(message)
+
+    return send_readable
+
+
+def _subprotocol(offered: Iterable[str], decision: Decision) -> str | None:
+    """What is agreed on: the first that is known of those that the client offers, which come as it prefers them."""
+    return next((name for name in offered if name in decision.subprotocols), None)
 
 
 def _beyond_connect(receive: Receive) -> Receive:

@@ -28,6 +28,7 @@ from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Presence
 from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
+from ..transports.origins import Origins
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
 
@@ -45,7 +46,7 @@ class Options(msgspec.Struct, frozen=True):
 
     Attributes:
         limits: what a client, a channel and the process may take.
-        origins: whose pages may follow, besides the app's own.
+        origins: whose pages may follow, besides the app's own, in normal form.
         deflate: whether permessage-deflate is agreed on.
         policy: what happens when a client stays behind, where its route says nothing else.
         in_memory: whether the log is known to this process only.
@@ -65,6 +66,7 @@ class Service:
         app: the app; None outside of one.
         upgrades: serves the app's WebSockets and event streams straight on their streams; None outside of an app.
         options: how it is served.
+        origins: whose pages may follow.
         server: what it shares with its server: one of ours, or one in place of that.
         random: draws when clients come back, and when they hear their first beat. Seeded in tests.
         make_log: makes the log, each time the app's life begins. Tests put another there.
@@ -74,6 +76,7 @@ class Service:
         self.app = app
         self.upgrades: Upgrades | None = None
         self.options = options
+        self.origins = Origins(options.origins)
         self.server = self._other_server()
         self.random = random.Random()
         self._exporter = Exporter(self.statistics)

@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 import trio
 from quart import Response as QuartResponse
-from quart import current_app
+from quart import current_app, request
 from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import RequestRedirect
 
 from ..errors import where
 from ..hub import Policy
 from ..presence.members import Member
 from ..transports.negotiate import Headers, Scope
-from ..transports.websocket import Handler
+from ..transports.websocket import SUBPROTOCOL, Handler
 
 __all__ = [
     "Decision",
@@ -41,14 +42,23 @@ __all__ = [
     "find",
     "follow_scope",
     "is_marked",
+    "is_ours",
     "mark",
     "only_exceptions",
+    "redirects_to_ours",
+    "with_root_path",
 ]
 
 logger = logging.getLogger("triolet")
 
 DECIDES = "decides_for_triolet"
 """The attribute that marks a view as a channel's or a socket's."""
+
+DECIDED = "triolet_said_yes"
+"""The attribute that marks a request of which a view has decided that it may follow."""
+
+SCRIPT = "triolet.static"
+"""The endpoint of the browser's script."""
 
 URL_BYTES = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
@@ -64,6 +74,7 @@ class Decision(msgspec.Struct, frozen=True):
         channel: what may be followed; None is a socket, which follows what its client asks for.
         handler: the app's, of a socket.
         raw: whether a socket carries texts and bytes as they are.
+        subprotocols: those that a WebSocket can agree on.
         headers: the response's (a renewed session's cookie, say).
         policy: the route's.
         member: what the client is to the others in the channel; None is nobody.
@@ -72,6 +83,7 @@ class Decision(msgspec.Struct, frozen=True):
     channel: str | None
     handler: Handler | None = None
     raw: bool = False
+    subprotocols: tuple[str, ...] = (SUBPROTOCOL,)
     headers: Headers = []
     policy: Policy | None = None
     member: Member | None = None
@@ -102,6 +114,7 @@ def is_marked(view: Any) -> bool:
 
 def decided(decision: Decision) -> Any:
     """Return an ordinary response, so that whatever looks at responses after a view works; it carries the decision."""
+    setattr(request._get_current_object(), DECIDED, True)  # type: ignore[attr-defined]  # as werkzeug's proxies have it
     response: Any = current_app.response_class(b"", mimetype="application/json")
     response.decision = decision
     return response
@@ -124,11 +137,36 @@ def decides(app: Any, request: Any) -> bool:
     """
     if request.method not in ("GET", "HEAD"):
         return False
+    endpoint = _endpoint(app, request)
+    return endpoint is not None and is_marked(app.view_functions.get(endpoint))
+
+
+def is_ours(app: Any, request: Any) -> bool:
+    """Whether a GET of a request's URL would be Triolet's to answer: a channel's, a socket's, the script's."""
+    endpoint = _endpoint(app, request, "GET")
+    return endpoint is not None and (endpoint == SCRIPT or is_marked(app.view_functions.get(endpoint)))
+
+
+def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
     try:
-        rule, _ = app.create_url_adapter(request).match(return_rule=True)
+        rule, _ = app.create_url_adapter(request).match(method=method, return_rule=True)
     except HTTPException:
-        return False
-    return is_marked(app.view_functions.get(rule.endpoint))
+        return None
+    return rule.endpoint  # type: ignore[no-any-return]
+
+
+def redirects_to_ours(app: Any, request: Any) -> bool:
+    """Whether Quart redirects a GET of a request's URL (to add a slash, say) to one that Triolet answers."""
+    adapter = app.create_url_adapter(request)
+    try:
+        adapter.match(method="GET")
+    except RequestRedirect as redirect:
+        path = unquote(urlsplit(redirect.new_url).path).removeprefix(request.root_path)
+        with suppress(HTTPException):
+            return is_marked(app.view_functions.get(adapter.match(path, method="GET")[0]))
+    except HTTPException:
+        pass
+    return False
 
 
 async def ask_view(app: Any, request: Any) -> Decision | Refusal:
@@ -144,11 +182,29 @@ async def ask_view(app: Any, request: Any) -> Decision | Refusal:
         return Refusal(500, [], b"")
     decision: Decision | None = getattr(response, "decision", None)
     headers = encode_headers(response.headers)
+    if decision is None and getattr(request, DECIDED, False) and response.status_code < 300:
+        logger.error("a view said yes, and something after it (after_request?) put another response in its place")
+        return Refusal(500, [], b"")
     if decision is None:
-        body = await response.get_data(as_text=False) if isinstance(response, QuartResponse) else response.get_data()
-        return Refusal(response.status_code, headers, body)
+        return Refusal(response.status_code, headers, await _body(response))
     kept = [(name, value) for name, value in headers if name not in _OWN_HEADERS]
     return msgspec.structs.replace(decision, headers=kept)
+
+
+async def _body(response: Any) -> bytes:
+    """A response's body; none where it cannot be read, as then its status still says the most.
+
+    Quart's own ``Response``, where it was given nothing or a generator, reads from it by asyncio, which is not there.
+    """
+    if response.status_code in (204, 304):
+        return b""
+    try:
+        with only_exceptions():
+            data = response.get_data()
+            return bytes(await data if isinstance(response, QuartResponse) else data)
+    except Exception as error:
+        logger.error("the body of a view's response is left out, it cannot be read: %s", where(error))
+        return b""
 
 
 @contextmanager
@@ -178,6 +234,39 @@ def follow_scope(scope: Scope, url: str) -> Scope | None:
         return None
     path, _, query = url.partition("?")
     return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+
+
+def with_root_path(app: Any, scope: Any) -> Any:
+    """Return a scope whose path includes its ``root_path``, as ASGI says and Quart reads it, however it came.
+
+    A proxy may pass on the path below which an app lives, or take it off; so may ASGI middleware that mounts an app. A
+    path that begins with ``root_path`` includes it, unless the app has no such page, but has one of the whole path.
+    """
+    given = scope.get("root_path") or ""
+    root = "/" + given.strip("/")
+    if root == "/":
+        return scope if not given else {**scope, "root_path": ""}
+    path = scope["path"]
+    below = path.removeprefix(root) if path.startswith(f"{root}/") else ""
+    if below and (_has(app, scope, below) or not _has(app, scope, path)):
+        return scope if root == given else {**scope, "root_path": root}
+    if path == root and not _has(app, scope, path):
+        return {**scope, "root_path": root}
+    raw = quote(root).encode() + (scope.get("raw_path") or quote(path).encode())
+    return {**scope, "root_path": root, "path": root + path, "raw_path": raw}
+
+
+def _has(app: Any, scope: Any, path: str) -> bool:
+    """Whether an app has a page at a path, for any method."""
+    asked = {**as_get_request(scope), "method": "GET", "path": path, "root_path": ""}
+    request = TrioASGIHTTPConnection(app, asked)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    try:
+        app.create_url_adapter(request).match()
+    except NotFound:
+        return False
+    except HTTPException:
+        pass  # it is there, for others, or elsewhere
+    return True
 
 
 def as_get_request(scope: Any) -> Scope:

@@ -1,4 +1,4 @@
-"""One nursery per client: reader, writer and heartbeat, each in its own file."""
+"""One client's connection: its reader, writer and heartbeat run in one nursery, and each has a file of its own."""
 
 from .connection import Connection
 from .context import Context

@@ -61,11 +61,15 @@ _ids = itertools.count(1)
 class Connection:
     """One client: a nursery, an outlet, and its followers, by channel.
 
+    Attributes:
+        subprotocol: what the client and the route have agreed on; None is nothing, or no WebSocket.
+
     An app's ``live.socket`` handler gets one: it follows channels, iterates over the client's messages and
     sends its own. All of that ends when the connection does: the handler is cancelled.
 
-    Bounds: ``limits.follows`` channels; ``inbox_messages`` and ``inbox_bytes`` of messages that the handler has
-    not taken yet; ``outbox_messages`` that the client has not, and then :meth:`send` waits.
+    Bounds: ``limits.follows`` channels; ``limits.inbox_messages`` and ``limits.inbox_bytes`` of messages that the
+    handler has not taken yet; ``limits.outbox_messages`` of messages that the client has not taken yet, and then
+    :meth:`send` waits.
     """
 
     __slots__ = (
@@ -81,6 +85,7 @@ class Connection:
         "outlet",
         "peer_closed",
         "raw",
+        "subprotocol",
         "subscriptions",
     )
 
@@ -99,6 +104,7 @@ class Connection:
         self.outlet = outlet
         self.codec = codec
         self.raw = raw  # makes a batch of a message where there is no codec: on a raw socket
+        self.subprotocol: str | None = None
         self.ending = Ending()
         self.history = History()
         self.holding = Holding(context.budget)
@@ -106,12 +112,14 @@ class Connection:
         self.subscriptions = Subscriptions(
             self.id, context, codec, outlet, self.outgoing, self.ending, self.history, decide
         )
+        # Most connections only receive. They have no inbox, and a message for the app ends them (reader.py).
         self.inbox: BoundedChannel[Any] | None = None
         if takes_messages:
             bounds = context.limits.inbox_messages, context.limits.inbox_bytes
             self.inbox = BoundedChannel(*bounds, self.holding.hold)
         self.heard_at = trio.current_time()
         self.peer_closed = False
+        # Methods of the parts and not of this object: nothing that the outlet holds refers back to the connection.
         outlet.on_full = self.subscriptions.stall
         outlet.on_gone = self.ending.gone
 
@@ -122,7 +130,7 @@ class Connection:
 
     @property
     def transport(self) -> str:
-        """How events reach it: ``websocket`` or ``sse``."""
+        """Name of the transport by which events reach it: ``websocket`` or ``sse``."""
         return "sse" if self.codec in (SSE, SSE_CHUNKED) else "websocket"
 
     @property
@@ -132,12 +140,12 @@ class Connection:
 
     @property
     def nursery(self) -> trio.Nursery | None:
-        """Where its tasks run; None before they do."""
+        """The nursery of its tasks; None before they run."""
         return self.ending.nursery
 
     @property
     def followers(self) -> Mapping[str, Follower]:
-        """Its positions, by channel."""
+        """Its followers, by channel."""
         return self.subscriptions.followers
 
     # --- for the app's handler
@@ -156,16 +164,21 @@ class Connection:
             channel: its name. One that is followed already is followed anew from ``after``.
             after: the cursor to go on from, as text or a bare offset; None is "from now".
             policy: what happens when the client stays behind; None is the app's (see :mod:`triolet.policies`).
-            member: who the client is to the others there (see :meth:`Triolet.presence`); None is nobody.
+            member: the member that the client is to the others there (see :meth:`Triolet.presence`); None if it is
+                not present as one.
 
         Raises:
             ChannelNameError, CursorError, DataError: no such name, cursor or member can be.
-            ConfigError: ``limits.follows`` channels are followed already.
+            ConfigError: the app's fault; ``limits.follows`` channels are followed already.
             ConnectionEnded: the client is gone.
-            LogError: the log cannot be read.
+            LogError: the store's fault; the log cannot be read.
+
+        Cancellation: the channel is followed, or it is not; nothing is left behind.
         """
         self.context.home.check("Connection.follow")
-        check_channel(channel if member is None else presence_channel(channel))
+        if member is not None:
+            presence_channel(channel)
+        channel = check_channel(channel)
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)
@@ -174,18 +187,18 @@ class Connection:
         await self.add_follower(Subscription(channel, cursor, policy=policy, member=present))
 
     def unfollow(self, channel: str) -> None:
-        """Follow a channel no longer. One that was not followed is no error."""
+        """Follow a channel no longer. It is no error if the channel was not followed."""
         self.subscriptions.remove(channel)
 
     async def send(self, data: Any) -> None:
         """Send a message of the app's own: any JSON value, or text or bytes on a raw socket.
 
-        Waits while ``limits.outbox_messages`` wait for a slow client, and is cancelled when that client is given up.
-        What is sent is not in any log: a client that comes back does not get it again.
+        It waits while ``limits.outbox_messages`` wait for a slow client, and is cancelled when that client is given up.
+        The message is in no log: a client that comes back does not get it again.
 
         Raises:
             ConnectionEnded: the client is gone.
-            DataError: not JSON.
+            DataError: the app's fault; ``data`` is no JSON value.
 
         Cancellation: the message is sent whole or not at all.
         """
@@ -197,13 +210,19 @@ class Connection:
         """End the connection, after what was sent. The handler is cancelled here."""
         self.context.home.check("Connection.close")
         self.end(NORMAL)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()  # where the cancellation that `end` began is delivered
 
     def __aiter__(self) -> Connection:
         return self
 
     async def __anext__(self) -> Any:
-        """The client's next message: its ``data``, or text and bytes on a raw socket."""
+        """Return the client's next message: its ``data``, or text or bytes on a raw socket.
+
+        Raises:
+            ConfigError: the app's fault; this client cannot send messages.
+
+        Cancellation: nothing is lost.
+        """
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
         self.context.home.check("a message of a Connection")
@@ -212,7 +231,11 @@ class Connection:
     # --- for admission
 
     async def add_follower(self, subscription: Subscription) -> None:
-        """Follow what a view has decided. Raises as :meth:`follow`."""
+        """Follow what a view has decided.
+
+        Raises:
+            ConfigError, ConnectionEnded, LogError: as :meth:`follow`.
+        """
         await self.subscriptions.add(subscription)
 
     def greet(self) -> None:
@@ -222,12 +245,13 @@ class Connection:
     # --- for its tasks
 
     def hold(self, more: int) -> None:
-        """Count bytes that are held for this client, besides those in its outlet."""
+        """Count ``more`` bytes as held for this client, besides those in its outlet."""
         self.holding.hold(more)
 
     def begin(self, nursery: trio.Nursery) -> None:
-        """The tasks start now: from here to :meth:`detach` the connection is open. If the peer was found gone before,
-        or the server drains, they end at once."""
+        """Open the connection: its tasks start now. If the peer was found gone before, or the server shuts down
+        gracefully, they end at once. It is open until :meth:`detach`."""
+        # drain.py ends those that are registered when the server begins to drain; one that comes later ends here.
         self.context.registry.add(self)
         self.context.metrics.connection_opened(self.transport)
         if self.context.draining.is_set():
@@ -242,7 +266,8 @@ class Connection:
         """Do the bookkeeping of the end. It is synchronous, so nothing can cancel it; a second time does nothing."""
         self.holding.close()
         self.outlet.on_full = self.outlet.on_gone = _nothing
-        self.end(GONE)
+        self.end(GONE)  # a reason that was given before stays; so GONE is for a connection that was cancelled
+        # The registry takes its last snapshot while the followers are still there to be seen.
         if self.context.registry.remove(self):
             seconds = trio.current_time() - self.history.opened_at
             assert self.closing is not None
@@ -252,4 +277,4 @@ class Connection:
 
 
 def _nothing() -> None:
-    """The connection has ended, and is told nothing more."""
+    """Ignore what the outlet tells: the connection has ended."""

@@ -1,4 +1,4 @@
-"""What all connections of a process share."""
+"""The context: what all connections of a process share."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Context(msgspec.Struct, frozen=True):
         hub: gives events to followers.
         limits: the app's bounds and timeouts.
         budget: counts the bytes that are held for clients.
-        draining: is set when the server wants every client to leave.
-        random: draws when clients come back, and when they hear their first beat. Tests seed it.
+        draining: set when the server shuts down gracefully, and wants every client to leave.
+        random: draws when clients come back, and when they hear their first heartbeat. Tests seed it.
         now: the wall clock, in seconds since 1970.
         registry: the connections that are open, and those that ended lately.
-        policy: of followers that bring none of their own.
+        policy: the app's, for followers that bring none of their own.
         metrics: the counters of the process.
         timer: wakes the heartbeats.
         presence: keeps which members are present; None where presence is not kept.
@@ -54,5 +54,6 @@ class Context(msgspec.Struct, frozen=True):
     home: Home = msgspec.field(default_factory=Home)
 
     def retry(self, closing: Closing) -> int | None:
-        """Draw when a client that ends for this reason comes back, in milliseconds; None: not by itself."""
+        """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""
+        # Drawn for each client, so that a server's restart does not bring all of them back in the same moment.
         return None if closing.retry is None else self.random.randint(*closing.retry)

@@ -1,4 +1,4 @@
-"""Ends the connections that may not go on, because the server drains or the app has ended: graceful shutdown."""
+"""Graceful shutdown of connections: ends those that may not go on, because the server drains or the app has ended."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ async def drain(context: Context, seconds: float) -> None:
     Those that begin later end by themselves.
 
     Args:
-        context: whose connections.
-        seconds: within which all are to be ended; sooner where ``limits.leaves_per_second`` allow.
+        context: names the connections, and the limits.
+        seconds: the time within which all are to be ended; it is less where ``limits.leaves_per_second`` allows it.
+
+    Cancellation: the connections whose turn has not come go on.
     """
+    # In turns, because the clients come back soon, and other processes must let them in.
     await context.draining.wait()
     leaving: list[Connection] = list(context.registry.open.values())
     pace = max(context.limits.leaves_per_second, len(leaving) / seconds)
     begun = trio.current_time()
     for first in range(0, len(leaving), AT_ONCE):
-        await trio.sleep_until(begun + first / pace)
+        await trio.sleep_until(begun + first / pace)  # by the clock, not by a pause: a late turn does not delay others
         for conn in leaving[first : first + AT_ONCE]:
             conn.end(RESTARTING)
 
 
 def end_all(context: Context) -> None:
-    """End all connections; each is told when to come back."""
+    """End all connections at once. Each client is told when to come back."""
     for conn in list(context.registry.open.values()):
         conn.end(RESTARTING)

@@ -1,4 +1,4 @@
-"""Why a connection ends, and the nursery that is cancelled then."""
+"""The ending of a connection: why it ends, and the nursery that is cancelled then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Ending"]
 
 
 class Ending:
-    """Whatever ends a connection does it here: the first reason that is given stays, and all its tasks are cancelled.
+    """The one place where a connection is ended: the first reason that is given stays, and all its tasks are cancelled.
 
     Attributes:
         closing: why it ends; None while it goes on.
@@ -24,18 +24,20 @@ class Ending:
         self.nursery: trio.Nursery | None = None
 
     def begin(self, nursery: trio.Nursery) -> None:
-        """The tasks start now. If the connection has ended before, they are cancelled at once."""
+        """Take the nursery in which the tasks start. If the connection has ended before, cancel it at once."""
         self.nursery = nursery
         if self.closing is not None:
             nursery.cancel_scope.cancel()
 
     def end(self, closing: Closing) -> None:
         """End the connection for this reason, unless it has ended already."""
+        # The first reason stays, because the others mostly follow from it: a client that is given up for silence is
+        # then found gone as well.
         if self.closing is None:
             self.closing = closing
             if self.nursery is not None:
                 self.nursery.cancel_scope.cancel()
 
     def gone(self) -> None:
-        """The outlet found that the peer is gone."""
+        """End the connection because its outlet found that the peer is gone."""
         self.end(GONE)

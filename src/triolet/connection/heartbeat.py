@@ -16,35 +16,40 @@ __all__ = ["beat"]
 
 LOOKS = 40
 """Moments in half of ``limits.beat_seconds`` at which heartbeats look: every quarter of a second. One for each
-connection would cost more in passes of the scheduler than all the beats."""
+connection would cost more in passes of the scheduler than all the heartbeats."""
 
 
 async def beat(conn: Connection, *, pings: bool = False) -> None:
-    """Beat until the connection ends, so that its client hears something every ``limits.beat_seconds`` at least.
+    """Send heartbeats until the connection ends, so that its client hears something every ``limits.beat_seconds``.
 
     It looks twice in that time, at one of :data:`LOOKS` moments that was drawn: clients that connected together, or
-    heard the same event, do not all beat together, and those that do share one wake-up of the process. A client that
-    was sent something since the last look needs no beat now, but the next time. A beat carries how far the client was
-    sent each channel, so one that saw no event for an hour still comes back to the right place. A WebSocket is pinged
-    besides, whatever it was sent: its answer shows that it is there.
+    heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the process.
+    A client that was sent something since the last look needs no heartbeat now, but the next time. It says how far the
+    client was sent each channel, so one that saw no event for an hour still comes back to the right place. A WebSocket
+    is pinged besides, whatever it was sent: its answer shows that it is there.
 
-    Where the outlet is full a beat is left out: the writer watches that client. One whose outlet buffers is watched
-    here: it may wait for long before it is full.
+    If the outlet is full the heartbeat is left out: the writer watches that client. A client whose outlet buffers is
+    watched here: it may wait for long before it is full.
 
     Args:
         conn: the connection.
-        pings: whether it is pinged, as a WebSocket whose frames we make; then one that answers nothing is silent.
+        pings: whether the client is pinged, as it is on a WebSocket whose frames are made here. Then a client that
+            answers nothing for ``limits.silence_seconds`` is given up.
 
     Cancellation: nothing is lost.
     """
     conn.heard_at = trio.current_time()  # one that was let in late, for the log was away, could say nothing before
+    # Whole numbers of steps since Trio's clock began: so the moments of all connections coincide, and the timer wakes
+    # those that share one together.
     step = conn.limits.beat_seconds / (2 * LOOKS)
     look = int(conn.history.opened_at / step) + 1 + conn.context.random.randrange(2 * LOOKS)
-    sent: int | None = None  # as it was at the last look; the first beat is never left out
+    sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
     while True:
         due = look * step
         await conn.context.timer.until(min(due, _silent_at(conn, pings), _stalled_at(conn)))
+        # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
+        # have gone on. Neither has to wake this task for that.
         now = trio.current_time()
         if now >= _silent_at(conn, pings):
             conn.end(SILENT)
@@ -59,17 +64,19 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
 
 
 def _sent(conn: Connection) -> int:
-    """A number that changes when something other than beats is sent."""
+    """Return a number that changes when something other than heartbeats is sent."""
+    # A sum of what is counted anyway, so that sending an event to a client costs nothing for its heartbeat.
     return conn.outgoing.said + conn.subscriptions.offsets
 
 
 def _silent_at(conn: Connection, pings: bool) -> float:
-    """When the client is gone, if nothing more is heard. One that is not pinged has nothing to say."""
+    """Return when the client counts as gone if nothing more is heard of it; infinite if it is not pinged."""
+    # Without pings it has nothing to say. On a socket of ours TCP_USER_TIMEOUT finds it gone (sockets/link.py).
     return conn.heard_at + conn.limits.silence_seconds if pings else math.inf
 
 
 def _stalled_at(conn: Connection) -> float:
-    """When to look whether a buffering outlet has stalled."""
+    """Return when to look whether a buffering outlet has stalled; infinite for an outlet that does not buffer."""
     if not conn.outlet.buffers:
         return math.inf
     since = conn.outlet.progress_at if conn.outlet.pending else trio.current_time()
@@ -77,12 +84,12 @@ def _stalled_at(conn: Connection) -> float:
 
 
 def _write(conn: Connection, said: bool, pinged: bool) -> None:
-    """Say a beat, or ping, or both; a raw socket has only pings."""
+    """Write a heartbeat, or a ping, or both; a raw socket has only pings."""
     batches: list[Any] = []
     if said and conn.raw is None:
         cursors = {channel: str(f.position) for channel, f in conn.followers.items() if f.opened}
         batches.append(conn.codec.say(Beat(int(conn.context.now() * 1000), cursors, conn.context.hub.stale)))
     if pinged:
         batches.append(encode_ping())
-    if batches:
+    if batches:  # a full outlet refuses it, and that is right: the writer watches this client already
         conn.outlet.write(conn.codec.concat(batches))

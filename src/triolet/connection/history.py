@@ -1,4 +1,4 @@
-"""What happened to one connection, for ``live.explain``."""
+"""The history of one connection, for ``live.explain``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import trio
 __all__ = ["Happening", "History"]
 
 HAPPENINGS: Final = 16
-"""How many of the last notable things are remembered of a connection. Of most connections there are none."""
+"""How many of the last notable things are remembered of a connection. Most connections have none."""
 
 
 class Happening(NamedTuple):
-    """Something that happened to a connection at a moment of Trio's time: ``fell behind``, ``caught up``, ``gap`` or
-    ``policy``. Which channel it was in, and what there is to say about it."""
+    """Something notable that happened to a connection.
+
+    Attributes:
+        at: Trio's time.
+        what: ``fell behind``, ``caught up``, ``gap`` or ``policy``.
+        channel: the channel that it happened in; None if it was the whole connection.
+        detail: more about it, for a reader.
+    """
 
     at: float
     what: str
@@ -23,7 +29,7 @@ class Happening(NamedTuple):
 
 
 class History:
-    """When a connection was opened, and the last notable things that happened to it.
+    """Remembers when a connection was opened, and the last notable things that happened to it.
 
     Bounds: the last 16 happenings; nothing is allocated before the first.
 
@@ -39,7 +45,7 @@ class History:
 
     @property
     def happenings(self) -> tuple[Happening, ...]:
-        """What happened, the oldest first."""
+        """Notable things that happened, the oldest first."""
         return tuple(self._happenings or ())
 
     @property

@@ -1,4 +1,4 @@
-"""The bytes that are held for one client, as a part of the process' memory budget."""
+"""The bytes that are held for one client, as a part of the process's memory budget."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ class Holding:
         self.bytes = 0
 
     def hold(self, more: int) -> None:
-        """Hold so many bytes more, or less where it is below 0. After :meth:`close` nothing is counted any more."""
+        """Count ``more`` bytes as held, fewer if it is below 0. After :meth:`close` nothing is counted any more."""
         if self._open:
             self.bytes += more
             self._budget.hold(more)
 
     def give_back(self) -> None:
-        """Count nothing as held: the connection has ended, and what it held goes with it in a moment."""
+        """Count nothing as held: the connection is ending, and what it held goes with it in a moment."""
+        # Early, while the tasks are still being cancelled: load shedding gives clients up until the sum is small
+        # enough, and would give up too many if each were counted until it is gone.
         self.hold(-self.bytes)
 
     def close(self) -> None:
-        """Give everything back, for good. What a task that is being cancelled lets go of later is not counted twice."""
+        """Give all bytes back, for good. What a cancelled task lets go of later is not counted twice."""
         self.give_back()
         self._open = False

@@ -23,7 +23,12 @@ logger = logging.getLogger("triolet.connection")
 
 
 async def relieve(context: Context) -> None:
-    """Watch the memory budget while the app is served. A client that is given up comes back from its cursor."""
+    """Shed load while the app is served, whenever the memory budget is exceeded. A client that is given up comes back
+    from its cursor.
+
+    Cancellation: nothing is lost; the budget is not watched any more.
+    """
+    # A task of its own, and not done in `Budget.hold`, which is called in the midst of other work (of a round, say).
     budget = context.budget
     over = trio.Event()
 
@@ -88,15 +93,15 @@ def furthest_behind(connections: Iterable[Connection], wanted: int) -> list[Conn
 
 
 def held(conn: Connection) -> int:
-    """All bytes that are held for one client."""
+    """Return all bytes that are held for one client."""
     return conn.holding.bytes + conn.outlet.pending
 
 
 def give_up(conn: Connection) -> None:
-    """End a connection and have its bytes back at once. A client that takes nothing can be told nothing."""
+    """End a connection, and have its bytes back at once. A client that takes nothing can be told nothing."""
     conn.end(OVERLOADED)
     conn.holding.give_back()
-    if conn.outlet.pending:
+    if conn.outlet.pending:  # else there is room for a goodbye, which tells the client when to come back
         conn.outlet.abort()
 
 

@@ -1,4 +1,4 @@
-"""What a client is told besides events: the pong, answers and the app's own messages, for the writer to take."""
+"""The messages to a client that are no events (the pong, answers, the app's own), until the writer takes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Outgoing"]
 
 
 class Outgoing:
-    """Keeps what waits for the writer, and wakes it.
+    """Keeps the messages that wait for the writer, and wakes it.
 
     A message of the app's goes straight to the outlet while nothing waits before it, which is nearly always. Only
     behind a slow client does it pass a bounded memory channel of Trio's; that is made when it is needed, and let go
@@ -31,7 +31,7 @@ class Outgoing:
     ``limits.outbox_messages`` messages of the app's, and then :meth:`send` waits.
 
     Attributes:
-        said: how many things other than events and beats were given to the client, or wait for it.
+        said: how many messages other than events and heartbeats were given to the client, or wait for it.
     """
 
     __slots__ = (
@@ -60,12 +60,13 @@ class Outgoing:
         self.said = 0
 
     def pong(self, frame: bytes) -> None:
-        """Answer a ping as soon as the outlet has room; of several the last suffices (RFC 6455 section 5.5.3)."""
+        """Answer a ping as soon as the outlet has room. Of several pongs the last suffices (RFC 6455 section 5.5.3)."""
+        # One place and no queue: a client that sends pings and does not read holds one pong here, however many it sent.
         self._pong = frame
         self.wake()
 
     def answer(self, message: Message) -> None:
-        """Have the writer say something as soon as it can. A client that asks and does not read is given up."""
+        """Have the writer send a message as soon as it can. A client that asks and does not read is given up."""
         if self._answers is None:
             self._answers = deque()
         if len(self._answers) > self._limits.follows:
@@ -80,6 +81,9 @@ class Outgoing:
     async def send(self, batch: Any) -> None:
         """Send a message of the app's, or wait while ``limits.outbox_messages`` wait for a slow client.
 
+        Args:
+            batch: the message, encoded.
+
         Raises:
             ConnectionEnded: the client is gone.
 
@@ -89,13 +93,15 @@ class Outgoing:
             await trio.lowlevel.checkpoint()  # a handler that goes on sending must not starve the others
             raise ConnectionEnded(self._ending.closing)
         self.said += 1
+        # Past the writer while nothing waits before it: no task is woken for it. Where something waits, the message
+        # must not overtake it.
         if self._messages is None and not self._answers and self._outlet.write(batch):
             await trio.lowlevel.checkpoint()
             return
         if self._messages is None:
             self._messages = trio.open_memory_channel(self._limits.outbox_messages)
         self.wake()
-        self._holding.hold(size_of(batch))
+        self._holding.hold(size_of(batch))  # before the wait: a sender that waits holds its message as well
         try:
             await self._messages[0].send(batch)
         except trio.BrokenResourceError:
@@ -106,7 +112,7 @@ class Outgoing:
         self.wake()
 
     def take(self) -> Any:
-        """Take what the client is to be told next: the pong, then the answers, then the app's messages; or None."""
+        """Take the next batch for the client, or None: the pong, then the answers, then the app's messages."""
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
@@ -118,18 +124,22 @@ class Outgoing:
         return batch
 
     def wake(self) -> None:
-        """Wake the writer: there may be work for it."""
+        """Wake the writer, because there may be work for it."""
         if self._wake is not None:
             self._wake.set()
 
     async def woken(self) -> None:
-        """Wait until there may be work for the writer. It has just found none, with no await since."""
+        """Wait until there may be work for the writer. The writer has just found none, with no await since.
+
+        Cancellation: nothing is lost.
+        """
+        # Made only now: what came before this line was seen by the writer's own look, and needs no event.
         self._wake = trio.Event()
         await self._wake.wait()
         self._wake = None
 
     def close(self) -> None:
-        """Keep what the app sends for the last words; from now on :meth:`send` raises.
+        """Keep the app's messages that wait for the last words; from now on :meth:`send` raises.
 
         Taking a message out of a full channel lets one in that waits, and its :meth:`send` returns. So all of those are
         taken too: what was said to be sent is sent, if the client hears any last words.
@@ -151,7 +161,7 @@ class Outgoing:
         return batch
 
     def _next_message(self) -> Any:
-        """The app's next message. When there is none, the next one goes straight to the outlet again."""
+        """Return the app's next message. If there is none, let the channel go: the next one needs none again."""
         assert self._messages is not None
         try:
             return self._messages[1].receive_nowait()

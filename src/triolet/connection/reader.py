@@ -16,10 +16,11 @@ from .connection import Connection
 __all__ = ["MessageHandler", "read"]
 
 READ_BYTES = 1 << 16
+"""Most bytes that are read at once."""
 MAX_URL = 2_048
 """Longest URL that a client may follow, in characters."""
 AWAY_SECONDS = 1
-"""Before a log that is away is asked again."""
+"""Seconds before a log that is unavailable is asked again."""
 
 
 async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Session, first: bytes = b"") -> None:
@@ -27,6 +28,16 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
 
     A message must be finished by the session's deadline. While the app has not taken what came before, for
     ``limits.stall_seconds`` at most, nothing more is read: the client's kernel holds it back.
+
+    Args:
+        conn: the connection.
+        source: the client's bytes.
+        session: the WebSocket, after its handshake.
+        first: what was read behind the handshake already.
+
+    Bounds: what the session holds, and ``READ_BYTES`` that came in.
+
+    Cancellation: what was read and not handled is lost; the connection is ending then.
     """
     handler = MessageHandler(conn)
     held = 0
@@ -34,11 +45,13 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
         conn.heard_at = now = trio.current_time()
         await _handle(conn, handler, session, first, now)
         while conn.closing is None:
+            # A deadline for the whole message, and not for each read: a client that sends one byte at a time would meet
+            # every other (slow loris).
             with trio.move_on_at(session.deadline) as scope:
                 data = await source.receive_some(READ_BYTES)
             if scope.cancelled_caught:
                 raise session.late()
-            if not data:
+            if not data:  # the stream has ended without a close frame
                 raise RemoteError(GONE)
             conn.heard_at = now = trio.current_time()
             conn.hold(len(data))
@@ -53,30 +66,45 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
 
 
 async def _handle(conn: Connection, handler: MessageHandler, session: Session, data: bytes, now: float) -> None:
-    """Take in bytes. Raises RemoteError where they end the connection."""
+    """Handle the messages in some bytes.
+
+    Raises:
+        RemoteError: the client's fault, or its wish: the connection ends.
+    """
     for event in session.receive(data, now):
         if isinstance(event, (Text, Binary)):
             if session.early:
+                # Too many messages are slowed down, not refused: the client's kernel fills, and holds it back.
                 await trio.sleep(session.early)
-                conn.heard_at = trio.current_time()
+                conn.heard_at = trio.current_time()  # it could not be heard meanwhile, and is not silent for that
             await handler.message(event.data, len(event.data))
             session.now = conn.heard_at  # later than before where it has waited
         elif isinstance(event, Close):
-            conn.peer_closed = True
+            conn.peer_closed = True  # it left by itself: the goodbye is a close frame, without a bye
             raise RemoteError(reply_to(event))
         elif not conn.outlet.write(event.frame):
             conn.outgoing.pong(event.frame)
 
 
 class MessageHandler:
-    """What a client's messages do, whoever made frames of them."""
+    """Handles a client's messages, whether their frames were read here or by another server."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self._deciding = 0
 
     async def message(self, message: str | bytes, size: int) -> None:
-        """Take in one message."""
+        """Handle one message.
+
+        Args:
+            message: text, or bytes of a binary message.
+            size: its size, in bytes or characters, as it counts for the inbox.
+
+        Raises:
+            RemoteError: the client's fault; the message is of no known shape, or comes where none is taken.
+
+        Cancellation: the message may be lost; the connection is ending then.
+        """
         conn = self._conn
         if conn.raw is not None:
             await self._deliver(message, size)
@@ -94,7 +122,9 @@ class MessageHandler:
                 self._follow(said)
 
     def _follow(self, said: Follow) -> None:
-        """The Quart view may take its time, so it is asked in a task of its own: so many at once as may follow."""
+        """Follow a URL in a task of its own, because its Quart view may take its time."""
+        # Bounded by what the client may follow at all: else one that asks for ten thousand URLs in one message each
+        # would start ten thousand tasks.
         conn = self._conn
         after = said.cursor()
         if len(said.url) > MAX_URL:
@@ -108,7 +138,7 @@ class MessageHandler:
         try:
             await self._follow_patiently(url, after)
         except (ConnectionEnded, ChannelNameError):
-            pass  # gone meanwhile; or the view's own fault, which was logged where it happened
+            pass  # the client is gone meanwhile; or it is the view's own fault, which was logged where it happened
         finally:
             self._deciding -= 1
 
@@ -129,6 +159,8 @@ class MessageHandler:
         if inbox is None:
             raise RemoteError(BAD_MESSAGE, "nobody here takes messages")
         if inbox.full:
+            # Backpressure: while this waits nothing is read, so the client's kernel fills. But not for ever: behind a
+            # handler that takes nothing the client's close would not be heard either.
             with trio.move_on_after(self._conn.limits.stall_seconds):
                 await inbox.room()
             self._conn.heard_at = trio.current_time()  # nothing could be heard meanwhile

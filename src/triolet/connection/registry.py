@@ -1,4 +1,4 @@
-"""The connections of one process: those that are open, and what was last seen of those that ended lately."""
+"""The connections of one process: those that are open, and the last snapshots of those that ended lately."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Registry"]
 
 
 class Numbered(Protocol):
-    """What the registry needs of a connection: its number."""
+    """A connection as the registry needs it: with a number."""
 
     id: int
 
@@ -28,14 +28,14 @@ class Registry(Generic[C, S]):
     It knows neither what a connection is nor what is seen of it: connections are above it, and snapshots above those.
 
     Args:
-        look: takes the last snapshot of a connection that ends; None: nothing is remembered of them.
+        look: takes the last snapshot of a connection that ends. With None, nothing is remembered of them.
         remember: how many of those snapshots are kept.
 
     Bounds: ``limits.connections`` open ones, which admission sees to; ``remember`` snapshots.
 
     Attributes:
         open: the connections that are open, by their ids, the oldest first.
-        ended: what was last seen of those that ended, the latest last.
+        ended: the last snapshots of those that ended, the latest last.
     """
 
     __slots__ = ("_look", "ended", "open")
@@ -46,11 +46,11 @@ class Registry(Generic[C, S]):
         self.ended: deque[S] = deque(maxlen=remember)
 
     def add(self, conn: C) -> None:
-        """A connection is open from now on."""
+        """Count a connection as open from now on."""
         self.open[conn.id] = conn
 
     def remove(self, conn: C) -> bool:
-        """A connection has ended: remember what there is to see of it now. Returns False where it was not open."""
+        """Count a connection as ended, and remember its last snapshot. Return False if it was not open."""
         if self.open.pop(conn.id, None) is None:
             return False
         if self._look is not None:

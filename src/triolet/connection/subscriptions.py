@@ -1,4 +1,4 @@
-"""The channels that one connection follows: its followers, and its sessions where it is present as a member."""
+"""The subscriptions of one connection: its followers, and its sessions where it is present as a member."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Subscriptions:
     Bounds: ``limits.follows`` channels.
 
     Args:
-        conn_id: the connection's id, for the log.
+        conn_id: the connection's id, for log lines.
         context: what all connections share.
         codec: how events look on this client's wire.
         outlet: where the hub writes them.
         outgoing: where refusals are said, and whose writer is woken.
         ending: ends the connection.
         history: remembers what happens.
-        decide: asks the view behind a URL; None: this client may not follow by URL.
+        decide: asks the view behind a URL; None if this client may not follow by URL.
 
     Attributes:
-        followers: by their channels.
+        followers: the followers, by their channels.
         behind: the followers that the writer has to read on for, in the order of their turns.
     """
 
@@ -99,13 +99,17 @@ class Subscriptions:
         """Follow a channel, without asking whether the client may. One that is followed already is followed anew.
 
         Raises:
-            ConfigError: ``limits.follows`` channels are followed already.
+            ConfigError: the app's fault; ``limits.follows`` channels are followed already.
             ConnectionEnded: the connection ended while the log was asked.
-            LogError: the log cannot say where the channel's head is.
+            LogError: the store's fault; it cannot say where the channel's head is.
+
+        Cancellation: nothing is left behind; a channel that was followed before is still followed.
         """
         if subscription.policy is None and self._context.policy is not None:
             subscription = msgspec.structs.replace(subscription, policy=self._context.policy)
         follower = await self._context.hub.follow(subscription, self)
+        # No await from here on, and all bounds are asked only now: while the log was asked the connection may have
+        # ended, or another task of it may have followed as many channels as it may.
         self.remove(subscription.channel)
         if self._ending.closing is not None:
             self._context.hub.leave(follower)
@@ -128,8 +132,8 @@ class Subscriptions:
         """Follow by URL: the Quart view behind it decides, as for a request of its own. A refusal is answered.
 
         Args:
-            url: as the client wrote it.
-            after: where to go on from; None is what the URL's ``?after=`` says.
+            url: the URL as the client wrote it.
+            after: the cursor to go on from; None is what the URL's ``?after=`` says.
 
         Raises:
             CursorError: the URL's cursor is none.
@@ -143,14 +147,16 @@ class Subscriptions:
         after = decided.after if after is None else after
         try:
             await self.add(msgspec.structs.replace(decided, after=after, url=url))
-        except ConfigError:
+        except ConfigError:  # of the app's handler it is a bug; of a client it is more than it may ask for
             self._ending.end(FLOOD)
 
     def remove(self, channel: str) -> None:
-        """Follow a channel no longer. One that was not followed is no error."""
+        """Follow a channel no longer. It is no error if the channel was not followed."""
         follower = self.followers.pop(channel, None)
         if follower is not None:
-            self._outgoing.said += follower.position.offset  # what it was sent stays sent: no beat is put off by this
+            # `offsets` has this follower's no more; so the sum of both, by which the heartbeat sees that something was
+            # sent, stays the same.
+            self._outgoing.said += follower.position.offset
             self.behind.pop(follower, None)
             self._context.hub.leave(follower)
         if self._sessions is not None and (session := self._sessions.pop(channel, None)) is not None:
@@ -164,10 +170,10 @@ class Subscriptions:
         self.behind.clear()
 
     def acknowledge(self, channel: str, cursor: str) -> None:
-        """Count how old the event was that the client has applied. Nothing depends on it but that number.
+        """Count how old the event was that the client has applied. Nothing but that histogram depends on it.
 
         Raises:
-            CursorError: that is no cursor.
+            CursorError: the client's fault; ``cursor`` is no cursor.
         """
         applied = Cursor.parse(cursor)
         follower = self.followers.get(channel)
@@ -176,7 +182,8 @@ class Subscriptions:
             self._context.metrics.event_acknowledged(published_at)
 
     def stall(self) -> None:
-        """The outlet is full: no follower is live any more, and the writer goes on for each from its cursor."""
+        """Make all followers fall behind, because the outlet is full: the writer goes on for each from its cursor."""
+        # All of them share the outlet. One that stayed live would be written to by the pump, past what waits in there.
         if any(follower.state is State.LIVE for follower in self.followers.values()):
             self._context.metrics.fell_behind += 1
             self._history.note("fell behind", None, "its kernel took no more")
@@ -184,15 +191,15 @@ class Subscriptions:
             follower.fall_behind()
         self._outgoing.wake()
 
-    # --- what the hub tells the owner of followers
+    # --- called by the hub, for its followers
 
     def fell_behind(self, follower: Follower) -> None:
-        """There is work for the writer."""
+        """Have the writer read on for a follower."""
         self.behind[follower] = None
         self._outgoing.wake()
 
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
-        """The policy says something new about a follower. Each step of each is logged once."""
+        """Act on what a follower's policy says anew. Each step of each follower is logged once."""
         if step is Step.CATCH_UP:
             return
         name = step.name.lower()
@@ -200,12 +207,13 @@ class Subscriptions:
         self._history.note("policy", follower.channel, f"{name}, {lag.events} events and {lag.seconds:.1f} s behind")
         if step is Step.DISCONNECT:
             self._ending.end(LAGGING)
+        # Once, because a client at the edge of a bound may change from step to step for ever.
         if not follower.logged & 1 << step:
             follower.logged |= 1 << step
             logger.info("connection %d: %s, %d events and %.1f s behind", self._conn_id, name, lag.events, lag.seconds)
 
     def _join(self, subscription: Subscription) -> None:
-        """Be present in the channel, where the client follows it as a member."""
+        """Make the client present in the channel, if it follows it as a member."""
         if subscription.member is None or self._context.presence is None:
             return
         if self._sessions is None:

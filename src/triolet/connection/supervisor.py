@@ -41,10 +41,18 @@ logger = logging.getLogger("triolet.connection")
 async def supervise(
     conn: Connection, read: Callable[[], Awaitable[None]], *children: Callable[[Connection], Awaitable[None]]
 ) -> Closing:
-    """Run a connection's reader, in the nursery's own body, and its children, until one of them ends it. Returns why.
+    """Run a connection's reader, in the nursery's own body, and its children, until one of them ends it.
 
-    The goodbye is the transport's: the followers are gone from the hub when this returns or raises, so the
-    transport is the only one left that writes.
+    The goodbye is the transport's business: the followers are gone from the hub when this returns or raises, so
+    nothing but the transport writes to this client any more.
+
+    Args:
+        conn: the connection, which has not begun.
+        read: the reader.
+        children: the other tasks, each of which is given the connection.
+
+    Returns:
+        Why it has ended.
 
     Cancellation: the connection ends as if its client were gone.
     """
@@ -59,6 +67,7 @@ async def supervise(
     except* RemoteError as errors:
         conn.end(_first(errors).closing)
     except* Exception as crash:
+        # Where, and not what: the message of an error may quote what a user has sent. It is there at level DEBUG.
         logger.error("a connection crashed: %s", where(crash))
         logger.debug("the connection's error", exc_info=crash)
         conn.context.metrics.crashes += 1

@@ -18,20 +18,21 @@ from .connection import Connection
 __all__ = ["write", "write_head"]
 
 MESSAGES_IN_A_ROW = 16
-"""Of the app's own messages and answers, before a follower that is behind gets its next page: a handler that sends on
-and on must not keep the events from a slow client."""
+"""Most messages of the app's and answers that are written before a follower that is behind gets its next page: a
+handler that sends on and on must not keep the events from a slow client."""
 
 AWAY_SECONDS = 1
-"""Before a log that is away is asked again."""
+"""Seconds before a log that is unavailable is asked again."""
 
 
 async def write(conn: Connection) -> None:
     """Write until the connection ends.
 
-    Cancellation: nothing is lost; what the kernel took of a batch, and the rest of it, stay in the outlet.
+    Cancellation: nothing is lost; the outlet still holds the rest of a batch that the kernel took in part.
     """
     in_a_row = 0
     while conn.closing is None:
+        # Nothing is taken before the outlet has room: till then it waits where it is bounded, or in the log.
         await drain(conn)
         batch = conn.outgoing.take() if in_a_row < MESSAGES_IN_A_ROW or not conn.subscriptions.behind else None
         if batch is not None:
@@ -45,8 +46,11 @@ async def write(conn: Connection) -> None:
 
 
 async def write_head(conn: Connection, head: bytes) -> None:
-    """Write the head of an answer, and with it what a client that is up to date is to hear: one system call less."""
-    if not conn.outlet.empty:  # of TLS's own words something is left
+    """Write the head of an answer, and with it what a client that is up to date is to hear: one system call less.
+
+    Cancellation: the head may be written or not; the connection is ending then.
+    """
+    if not conn.outlet.empty:  # some of TLS's own records were not taken yet
         with trio.move_on_after(conn.limits.stall_seconds):
             await conn.outlet.drained()
         if not conn.outlet.empty:
@@ -66,8 +70,11 @@ async def write_head(conn: Connection, head: bytes) -> None:
 
 
 async def drain(conn: Connection) -> None:
-    """Wait until the client has read on. One whose kernel took nothing for ``limits.stall_seconds`` is given up; what
-    the policies of its followers say is looked at meanwhile."""
+    """Wait until the outlet is empty. A client whose kernel took nothing for ``limits.stall_seconds`` is given up; the
+    policies of its followers are asked meanwhile.
+
+    Cancellation: nothing is lost.
+    """
     outlet = conn.outlet
     while not outlet.empty:
         now = trio.current_time()
@@ -78,33 +85,42 @@ async def drain(conn: Connection) -> None:
             if follower.policy is not None:
                 follower.judge()
                 wake_at = min(wake_at, now + conn.limits.policy_seconds)
+        # Woken at the stall's end, and looked at again: `progress_at` may have moved, and then there is more time.
         with trio.move_on_at(wake_at):
             await outlet.drained()
 
 
 async def catch_up(conn: Connection, follower: Follower) -> None:
-    """Take a follower one page further, and live if that was the last. Followers with much to read take turns."""
-    if follower.would_be_live(follower.position):
+    """Take a follower one page further, and make it live if that was the last. Followers with much to read take turns.
+
+    Cancellation: nothing is lost; the turn is given back.
+    """
+    if follower.would_be_live(follower.position):  # nothing to read: it need not stand in line to be told so
         await advance(conn, follower)
         return
     replay = conn.context.hub.replay
     async with replay.turn(near=follower.window.holds(follower.position)):
         await advance(conn, follower)
+        # The turn lasts until the client has taken its page, but not for long: a few clients that take nothing must not
+        # keep all others from their turns.
         with trio.move_on_after(conn.limits.replay_turn_seconds):
             await conn.outlet.drained()
 
 
 async def advance(conn: Connection, follower: Follower) -> None:
-    """Read on for a follower, write what there is, and decide what comes next."""
+    """Read on for a follower, write what there is, and decide what comes next.
+
+    Cancellation: nothing is lost; the follower moves only when its outlet has taken what was read.
+    """
     try:
         reading = await conn.context.hub.read(follower)
-    except LogAway:  # the client is told in beats, and goes on from its cursor when the log is back
+    except LogAway:  # the client is told in heartbeats, and goes on from its cursor when the log is back
         await trio.sleep(AWAY_SECONDS)
         return
     except LogError:
         conn.end(CRASHED)
         return
-    if follower.state is not State.BEHIND:
+    if follower.state is not State.BEHIND:  # it was unfollowed while the log was asked
         conn.subscriptions.behind.pop(follower, None)
         return
     if say(conn, follower, reading):
@@ -112,7 +128,16 @@ async def advance(conn: Connection, follower: Follower) -> None:
 
 
 def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"") -> bool:
-    """Write what was read, and what is to be announced around it. False: the outlet is full, nothing was written."""
+    """Write what was read, and what is to be announced around it. Return False if the outlet is full and took nothing.
+
+    Args:
+        conn: the connection.
+        follower: the follower that was read for.
+        reading: what was read.
+        head: what stands before it, as one write.
+    """
+    # All of it as one batch, so that it is taken or refused as a whole: a gap without its events would be a lie, and
+    # every write is a system call.
     codec = conn.codec
     batches: list[Any] = [head] if head else []
     if not follower.opened:
@@ -136,7 +161,7 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
 
 
 def count(conn: Connection, follower: Follower, reading: Reading) -> None:
-    """Count what was written for an operator, and remember a gap."""
+    """Count what was written, for operators, and remember each gap."""
     metrics = conn.context.metrics
     begins = reading.start.offset
     for gap in reading.gaps:
@@ -157,6 +182,7 @@ def settle(conn: Connection, follower: Follower, reading: Reading) -> None:
             conn.history.note("caught up", follower.channel)
         return
     if reading.batch is None and not reading.gaps and conn.outlet.empty:
+        # It stands past the round that is being written: another look before the next round would find nothing.
         follower.wait_for_round()
     else:
         conn.subscriptions.behind[follower] = None  # at the end, so that a connection's followers take turns

@@ -1,4 +1,4 @@
-"""Everybody that waits for one channel's events: the live in flat lists, the early, the watched, and the polls."""
+"""The audience of one channel: its live followers in flat lists, the early ones, the watched ones, and the polls."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ class LiveGroup:
 
     def add(self, follower: Follower) -> None:
         """Put a follower at the end."""
+        # A follower knows its index, so that `remove` need not search: a thousand clients may leave at once.
         follower.index = len(self.followers)
         self.followers.append(follower)
         self.sends.append(follower.outlet.send)
 
     def recipients(self) -> Recipients:
-        """Copy both lists as they are now, and the version with them."""
+        """Return copies of both lists as they are now, and the version with them."""
+        # Two slices, made once a round. The lists themselves may change at each of the round's checkpoints.
         return self.followers[:], self.sends[:], self.version
 
     def remove(self, follower: Follower) -> None:
-        """Put the last follower into this one's place: constant work, whichever leaves."""
+        """Remove a follower, and put the last one into its place: constant work, whichever leaves."""
         index = follower.index
         last, send = self.followers.pop(), self.sends.pop()
         if last is not follower:
@@ -52,13 +54,15 @@ class LiveGroup:
 
 
 class Audience:
-    """Everybody that hears one channel. A follower says only which state it is in; all lists are kept here.
+    """All followers and polls of one channel. A follower says only which state it is in; all lists are kept here.
+
+    Bounds: one place for each follower. The events themselves are bounded by the window.
 
     Attributes:
         window: the channel's newest events.
         live: the followers that the pump writes to, by their codec.
         early: followers that have read further than the present round, and wait for the next.
-        watched: followers that are behind and may hold publishers up.
+        watched: followers that are behind and whose policy may make publishers wait.
         rounds: how many rounds have begun.
         listeners: how many followers and waiting polls there are: while there is one the window stays in memory.
     """
@@ -69,16 +73,20 @@ class Audience:
         self.window = window
         self.live: dict[Codec, LiveGroup] = {}
         self.early: list[Follower] = []
-        self.watched: dict[Follower, None] = {}
+        self.watched: dict[Follower, None] = {}  # a dict and not a set, whose order differs from run to run
         self.rounds = 0
         self.listeners = 0
         self._changed: trio.Event | None = None
         self._room: trio.Event | None = None
 
-    # --- what followers tell
+    # --- called by followers
 
     def moved(self, follower: Follower, before: State | None) -> None:
-        """Put a follower into the lists of its new state, and take it out of those of the one before."""
+        """Put a follower into the lists of its new state, and remove it from those of its former state.
+
+        Args:
+            before: the state that it had; None if it has just been made.
+        """
         if before is State.LIVE:
             self.live[follower.codec].remove(follower)
         if follower.state is State.LIVE:
@@ -87,36 +95,40 @@ class Audience:
             if holds_publishers(follower.policy):
                 self.watched[follower] = None
         elif follower in self.watched:
+            # It caught up, or ended: either way no publisher may go on waiting for it.
             del self.watched[follower]
             self._look_again()
 
     def advanced(self, follower: Follower) -> None:
-        """A follower that is behind has got on: if publishers wait for it, they are to look again."""
+        """Have waiting publishers look again: a follower that is behind was sent something."""
         if follower in self.watched:
             self._look_again()
 
     def wait_for_round(self, follower: Follower) -> None:
         """Have a follower told when the next round begins."""
+        # One that ends meanwhile stays in the list until then: `wake` looks at its state.
         self.early.append(follower)
 
     # --- for the pump
 
     def recipients(self) -> list[tuple[Codec, LiveGroup, Recipients]]:
-        """All live followers as they are now, codec by codec."""
+        """Return all live followers as they are now, codec by codec."""
         return [(codec, group, group.recipients()) for codec, group in self.live.items() if group.followers]
 
     def all_fall_behind(self) -> None:
-        """None of the live followers can be written to from the window: their writers read from the log."""
+        """Make all live followers fall behind: the window has a hole, and their writers read from the log."""
         for group in self.live.values():
-            for follower in group.followers[:]:
+            for follower in group.followers[:]:  # a copy: `fall_behind` takes each out of the list itself
                 follower.fall_behind()
 
     def wake(self) -> None:
-        """There is more to read: wake the polls that wait, and the followers that had read past the last round."""
+        """Wake the polls that wait, and the followers that had read past the last round: there is more to read."""
         early, self.early = self.early, []
         for follower in early:
-            if follower.state is State.BEHIND:
+            if follower.state is State.BEHIND:  # else it has ended since
                 follower.owner.fell_behind(follower)
+        # Counted, besides the event that is set: a poll that was reading from the log during the round sees by the
+        # number that it missed one, and reads again instead of waiting.
         self.rounds += 1
         if self._changed is not None:
             self._changed.set()
@@ -125,19 +137,25 @@ class Audience:
     # --- for polls and publishers
 
     async def next_round(self) -> None:
-        """Wait until the next round begins. Cancelling loses nothing."""
+        """Wait until the next round begins.
+
+        Cancellation: nothing is lost.
+        """
         if self._changed is None:
             self._changed = trio.Event()
         await self._changed.wait()
 
     async def room(self, look_seconds: float) -> None:
-        """Wait while the policy of a watched follower holds publishers up.
+        """Wait while the policy of a watched follower makes publishers wait.
 
         Args:
-            look_seconds: how often policies are asked again though no follower has got on.
+            look_seconds: how often policies are asked again although no follower was sent anything.
 
         Cancellation: nothing is lost.
         """
+        # Every policy is asked, and not only until the first says BLOCK: to be asked is also how a follower notices
+        # that its time is over (`block` then says DISCONNECT). The timeout is there for the same reason: that time
+        # passes without a call of `_look_again`.
         while [follower for follower in list(self.watched) if _holds_up(follower)]:
             if self._room is None:
                 self._room = trio.Event()
@@ -147,7 +165,7 @@ class Audience:
     # --- for the windows
 
     def rest(self) -> None:
-        """The last listener has left."""
+        """Let go of what only followers need: the last listener has left."""
         self.live.clear()
         self.window.rest()
 
@@ -164,7 +182,10 @@ class Audience:
 
 
 def _holds_up(follower: Follower) -> bool:
-    """Whether publishers are to wait for a follower. Its policy's errors are not theirs: its writer meets them too."""
+    """Tell whether publishers have to wait for a follower.
+
+    An error of its policy does not reach them: the follower's own writer asks the policy too, and meets it there.
+    """
     try:
         return follower.judge() is Step.BLOCK
     except Exception:

@@ -3,8 +3,8 @@
 # House rules:
 #
 # 1. A follower is in one state. `_become` is the only place that changes it, and only as MOVES allows.
-# 2. `position` says up to where everything was given to the outlet, or told as a gap: no more, no less. Whoever writes
-#    to the client moves it.
+# 2. `position` says up to where everything was given to the outlet, or told as a gap: no more, no less. The task that
+#    writes to the client moves it.
 # 3. To a LIVE follower only the pump writes, to one that is BEHIND only its connection's writer, to ENDED nobody. So
 #    two tasks never write events of one channel to one client.
 # 4. No await between reading a position and being live. What is published in between would reach neither.
@@ -53,7 +53,7 @@ __all__ = ["MOVES", "Follower", "Owner", "Place", "State"]
 
 
 class State(Enum):
-    """Where a follower is. Live means: at ``window.flushed``, with an empty outlet, written to by the pump."""
+    """The states of a follower. Live means: at ``window.flushed``, with an empty outlet, written to by the pump."""
 
     BEHIND = "behind"
     LIVE = "live"
@@ -73,17 +73,17 @@ class Owner(Protocol):
 
     @property
     def codec(self) -> Codec:
-        """What its events look like on the wire."""
+        """The form of its events on the wire."""
 
     @property
     def outlet(self) -> Outlet:
-        """Where they are written."""
+        """The outlet that they are written to."""
 
     def fell_behind(self, follower: Follower) -> None:
-        """There is work for the writer."""
+        """Have the writer read on for a follower."""
 
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
-        """The policy says something new about a follower."""
+        """Act on what a follower's policy says, where that is something new."""
 
 
 class Place(Protocol):
@@ -94,13 +94,13 @@ class Place(Protocol):
         """The channel's newest events."""
 
     def moved(self, follower: Follower, before: State | None) -> None:
-        """A follower has another state now; None before it was there."""
+        """Take note that a follower has another state now; ``before`` is None for one that was just made."""
 
     def advanced(self, follower: Follower) -> None:
-        """A follower that is behind was sent something."""
+        """Take note that a follower that is behind was sent something."""
 
     def wait_for_round(self, follower: Follower) -> None:
-        """A follower is to be told when the next round begins."""
+        """Have a follower told when the next round begins."""
 
 
 class Follower:
@@ -109,20 +109,22 @@ class Follower:
     While it is live the pump writes to it; while it is behind its connection's writer does, from
     ``position``. Its owner is told when there is work for the writer, and what the policy says.
 
+    Bounds: the attributes below. A follower holds no event, however far behind it is.
+
     Attributes:
         place: the channel it is in.
         owner: the connection it belongs to.
-        url: the URL that was followed; None where it was none.
+        url: the URL that was followed; None if the channel was followed by its name.
         policy: what happens when it stays behind; None is to catch up.
         position: up to where the client was sent everything, or told of a gap.
-        came_at: the channel's head when it came.
-        behind_since: Trio's time when it was last live, or came.
+        came_at: the channel's head when the follower was made.
+        behind_since: Trio's time when it was last live, or else was made.
         step: what the policy said last.
         opened: whether the client has been told where the stream begins.
         announced: whether it has been told that it is up to date.
         told: whether it has been told that publishers wait for it.
         logged: a bit for each step that was logged.
-        index: its place in the list of the live; -1 where it is not live.
+        index: its place in the list of live followers; -1 where it is not live.
     """
 
     __slots__ = (
@@ -157,7 +159,7 @@ class Follower:
         self.told = False
         self.logged = 0
         self.index = -1
-        place.moved(self, None)
+        place.moved(self, None)  # last, when all attributes are there: the lists look at its policy
 
     @property
     def window(self) -> Window:
@@ -171,24 +173,28 @@ class Follower:
 
     @property
     def codec(self) -> Codec:
-        """What its events look like on the wire."""
+        """The form of its events on the wire."""
         return self.owner.codec
 
     @property
     def outlet(self) -> Outlet:
-        """Where they are written."""
+        """The outlet that its events are written to."""
         return self.owner.outlet
 
     def would_be_live(self, position: Cursor) -> bool:
-        """Whether nothing more is to be read at a position."""
+        """Tell whether nothing more is to be read at a position."""
+        # `flushed`, and not `head`: what lies between is for the round that comes, which writes it to the live.
         window = self.place.window
         return position.offset == window.flushed and position.epoch == window.epoch
 
     def go_live(self) -> bool:
         """Become live if caught up. No await lies between the check and its effect, so nothing falls between.
 
-        Returns False where there is more to read, or (``position`` is past the round being written) to wait for.
+        Returns:
+            Whether it is live now. If not, there is more to read, or its ``position`` is past the round that is being
+            written and it has to wait for the next one.
         """
+        # An outlet that still holds something comes first: what the pump writes now would overtake it.
         if not self.would_be_live(self.position) or not self.outlet.empty:
             return False
         if not self._become(State.LIVE):
@@ -199,33 +205,34 @@ class Follower:
 
     def fall_behind(self) -> None:
         """Stop being live: the outlet is full. The writer goes on from ``position``."""
+        # One that is behind already stays as it is: of one full outlet the pump tells, and the outlet's owner too.
         if self._become(State.BEHIND):
             self.announced = False
             self.behind_since = trio.current_time()
             self.owner.fell_behind(self)
 
     def end(self) -> bool:
-        """Follow no longer. Returns whether it did until now. Synchronous, so nothing can cancel it."""
+        """Follow no longer, and return whether it did until now. Synchronous, so nothing can cancel it."""
         return self._become(State.ENDED)
 
     def advance(self, position: Cursor) -> None:
-        """It was sent everything up to here."""
+        """Move to a position: everything up to it was given to the outlet, or told as a gap."""
         self.position = position
         self.place.advanced(self)
 
     def wait_for_round(self) -> None:
-        """Be told when the next round begins: this follower has read further than the present one."""
+        """Have it told when the next round begins: it has read further than the present one."""
         self.place.wait_for_round(self)
 
     @property
     def events_behind(self) -> int:
-        """Events of the channel that it was not sent yet. Where it stands in another life of the log: all."""
+        """Number of the channel's events that it was not sent yet; all of them if its epoch is another one."""
         window = self.place.window
         known = self.position.epoch in ("", window.epoch)
         return max(0, window.head - (self.position.offset if known else 0))
 
     def lag(self) -> Lag:
-        """How far it is behind."""
+        """Return how far it is behind, as its policy is told."""
         now = trio.current_time()
         window, outlet = self.place.window, self.outlet
         events, pending = self.events_behind, outlet.pending
@@ -240,7 +247,7 @@ class Follower:
         )
 
     def judge(self) -> Step:
-        """Ask the policy what to do now, and tell the owner where that is something new."""
+        """Ask the policy what to do now, tell the owner if that is something new, and return it."""
         if self.policy is None or self.state is not State.BEHIND:
             return Step.CATCH_UP
         lag = self.lag()
@@ -251,7 +258,7 @@ class Follower:
         return step
 
     def _become(self, state: State) -> bool:
-        """Change the state, and have the channel's lists follow. False where no such move is in the table."""
+        """Change the state, and have the channel's lists follow. Return False where no such move is in the table."""
         if state not in MOVES[self.state]:
             return False
         before, self.state = self.state, state

@@ -8,7 +8,7 @@
 #                                +--> audience -> live lists -> send, send, send ...        to the live
 #
 #     connection's writer -> READER -> window, or log through the replay's shared pages     to those behind
-#     poll                -> READER -> window, or log                                       to whoever asks
+#     poll                -> READER -> window, or log                                       to the client that asks
 #
 # There are two ways to a client, and at any moment each follower is on exactly one of them. While it is up to date the
 # pump writes to it. While it is not, the writer of its connection reads for it, at the pace at which the client takes.
@@ -64,7 +64,7 @@ class HubStatistics:
 
     Attributes:
         windows: channels in memory.
-        followers: everybody that listens to one, long polls that wait included.
+        followers: followers of all channels, and the long polls that wait.
         live: followers that have caught up; long polls never count.
         delivered: how often a batch was written to a live follower.
         window_bytes: bytes that the windows hold.
@@ -89,6 +89,9 @@ class Hub:
     Attributes:
         windows: the channels in memory.
         replay: turns and pages of the followers that catch up.
+
+    Bounds: ``limits.windows_bytes`` of events, ``limits.replay_bytes`` of pages, and one follower for each
+    subscription. No follower has a queue.
     """
 
     def __init__(self, log: EventLog, limits: Limits, budget: Budget, metrics: Metrics | None = None) -> None:
@@ -112,11 +115,18 @@ class Hub:
     async def publish(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
         """Append drafts to a channel in order, all or none, and return them as events.
 
-        Where a follower's policy holds publishers up, this waits first: see :meth:`room`.
+        It waits first where a follower's policy makes publishers wait: see :meth:`room`.
+
+        Args:
+            channel: its name, checked by the caller.
+            drafts: the events, encoded, in the order in which they are to be stored.
+
+        Returns:
+            One event for each draft. For a repeated ``dedupe`` it is the event that was stored first.
 
         Raises:
-            LogError: nothing was stored.
-            LogUncertain: nobody knows; a repeat with the same ``dedupe`` is safe.
+            LogError: the store's fault; nothing was stored.
+            LogUncertain: the store went away; the events may be stored. A repeat with the same ``dedupe`` is safe.
 
         Cancellation: all were stored and announced, or none; which of them is not known.
         """
@@ -126,8 +136,8 @@ class Hub:
         return events
 
     async def room(self, channel: str) -> None:
-        """Wait while a follower's policy holds publishers up. At most so long as that policy says: a follower that is
-        then still behind is given up.
+        """Wait while a follower's policy makes publishers wait. The policy bounds the time: a follower that is still
+        behind at its end is given up.
 
         Cancellation: nothing is lost.
         """
@@ -138,20 +148,25 @@ class Hub:
     # --- following
 
     async def follow(self, subscription: Subscription, owner: Owner) -> Follower:
-        """Make a follower, which is behind at first. No policy means: catch up.
+        """Make a follower, which is behind at first. Without a policy it catches up, however long that takes.
+
+        Args:
+            subscription: the channel, the cursor to go on from, and the policy.
+            owner: the connection, whose writer brings the follower up to date.
 
         Raises:
-            LogError: the log cannot say where the channel's head is.
+            LogError: the store's fault; it cannot say where the channel's head is.
 
         Cancellation: nothing is left behind.
         """
         audience = await self.windows.open(subscription.channel)
+        # No await between these: a window without a listener may go at any checkpoint.
         self.windows.keep(subscription.channel)
         return Follower(audience, subscription, owner)
 
     def leave(self, follower: Follower) -> None:
-        """End a follower and, with its channel's last, let go of the window in time."""
-        if follower.end():
+        """End a follower. When it was the last of its channel, the window may go, after some time."""
+        if follower.end():  # a second call must not count one listener less again
             self.windows.release(follower.channel)
 
     # --- reading
@@ -160,35 +175,48 @@ class Hub:
         """Read on for a follower that is behind, as its policy says: from the window if it reaches back so far, else
         from the log.
 
+        The follower is not moved: its writer does that, when the outlet has taken what was read.
+
         Raises:
-            LogError: the log cannot be read.
+            LogError: the store's fault; the log cannot be read.
+
+        Bounds: ``limits.page_events`` and ``limits.page_bytes``, but one event at least if there is one.
+
+        Cancellation: nothing is lost.
         """
         return await self._reader.read(follower)
 
     async def page(self, channel: str, after: Cursor | None, wait_seconds: float = 0) -> Page:
-        """Read a page for a poll, waiting up to so long for a first event. ``after`` None means: from now.
+        """Read a page for a poll.
+
+        Args:
+            channel: its name.
+            after: the cursor to go on from; None is "from now".
+            wait_seconds: how long to wait for a first event; 0 for a short poll.
 
         Raises:
-            LogError: the log cannot be read.
+            LogError: the store's fault; the log cannot be read.
+
+        Bounds: ``limits.page_events`` and ``limits.page_bytes``, but one event at least if there is one.
 
         Cancellation: nothing is left behind.
         """
         return await self._reader.poll(channel, after, wait_seconds)
 
-    # --- for whoever operates it
+    # --- for operators
 
     @property
     def stale(self) -> bool:
-        """Whether the log is away, so that there may be events that nobody here knows of."""
+        """Whether the log is unavailable, so that there may be events that are not known in this process."""
         return self._log.stale
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels that somebody follows or polls, or did lately."""
+        """Names of the channels that are followed or polled, or were lately."""
         return self.windows.channels
 
     def shrink(self) -> None:
-        """Empty the windows: those that nobody follows, and then the longest unused, down to half the bound."""
+        """Empty windows down to half the bound: first those without a follower, then the longest unused."""
         self.windows.shrink()
 
     def statistics(self) -> HubStatistics:

@@ -1,4 +1,4 @@
-"""Policies: what a client gets that stays behind. Pure functions of four numbers and a past.
+"""Policies: what a client gets that stays behind. Each is a pure function of five numbers.
 
 A policy is any function from a :class:`Lag` to a :class:`Step`; those here are what most apps want, and
 :func:`ladder` chains them. It is asked again before each page that is read for a follower that is behind, and once in
@@ -31,9 +31,13 @@ __all__ = [
 class Lag(NamedTuple):
     """How far a follower is behind.
 
-    ``events`` were published and not yet sent to it, ``missed`` of them before it came (what it missed while it was
-    away is no sign that it is slow). ``seconds`` it has been behind; for ``stalled`` seconds its kernel took nothing
-    although something waited, ``pending`` bytes.
+    Attributes:
+        events: events that were published and not yet sent to it.
+        missed: those of them that were published before it came. What a client missed while it was away is no sign
+            that it is slow.
+        seconds: how long it has been behind.
+        stalled: for how many seconds its kernel has taken nothing although something waited.
+        pending: bytes that wait for its kernel.
     """
 
     events: int
@@ -72,6 +76,9 @@ class _Rule:
         self._decide = decide
         self.blocks = blocks
 
+    # A callable object where a closure would do: `repr` is what `explain` and the log show of a policy, and `blocks`
+    # is read without calling it.
+
     def __call__(self, lag: Lag) -> Step:
         return self._decide(lag)
 
@@ -85,30 +92,36 @@ def catch_up() -> Policy:
 
 
 def latest(*, events: int) -> Policy:
-    """Send a client that is more than so many events behind only the newest event of each key, also after being away.
+    """Send only the newest event of each key to a client that is more than ``events`` behind, also after being away.
 
-    For state that replaces itself: prices, positions, progress. An event without a key is never left out.
+    It is for state that replaces itself: prices, positions, progress. An event without a key is never left out.
+
+    Raises:
+        ConfigError: the app's fault; ``events`` is no number above 0.
     """
     _check("latest", events=events)
     return _Rule(f"latest(events={events})", lambda lag: Step.LATEST if lag.events > events else Step.CATCH_UP)
 
 
 def skip(*, events: int) -> Policy:
-    """Jump to the newest event when more than so many events behind, also after being away.
+    """Jump to the newest event when more than ``events`` behind, also after being away.
 
-    For what is only of interest now: a live video's comments, a debug log.
+    It is for what is only of interest now: a live video's comments, a debug log.
+
+    Raises:
+        ConfigError: the app's fault; ``events`` is no number above 0.
     """
     _check("skip", events=events)
     return _Rule(f"skip(events={events})", lambda lag: Step.SKIP if lag.events > events else Step.CATCH_UP)
 
 
 def disconnect(*, events: int | None = None, seconds: float | None = None) -> Policy:
-    """Say bye to a client that is more than so many events, or for longer than so many seconds, behind.
+    """Say bye to a client that is more than ``events`` behind, or behind for longer than ``seconds``.
 
-    Of the events, those count that came while it was connected: a client that comes back after a night is not slow.
+    Only events count that were published while it was connected: a client that comes back after a night is not slow.
 
     Raises:
-        ConfigError: neither is given.
+        ConfigError: the app's fault; neither is given, or one is no number above 0.
     """
     if events is None and seconds is None:
         raise ConfigError("disconnect needs events=, seconds=, or both")
@@ -123,10 +136,13 @@ def disconnect(*, events: int | None = None, seconds: float | None = None) -> Po
 
 
 def block(*, events: int, seconds: float) -> Policy:
-    """Have publishers wait while a client is more than so many events behind; one that has then been behind for so many
-    seconds is given up, so no publisher waits longer.
+    """Make publishers wait while a client is more than ``events`` behind. A client that is behind for ``seconds`` is
+    given up, so no publisher waits longer.
 
-    For few, trusted followers that must see everything. It holds publishers of the same process.
+    It is for few, trusted followers that must see everything. It holds back publishers of the same process only.
+
+    Raises:
+        ConfigError: the app's fault; ``events`` or ``seconds`` is no number above 0.
     """
     _check("block", events=events, seconds=seconds)
 
@@ -141,19 +157,22 @@ def block(*, events: int, seconds: float) -> Policy:
 def ladder(*rungs: Policy) -> Policy:
     """Take the most drastic step that any of these policies says.
 
-    ``ladder(latest(events=100), disconnect(seconds=60))``, say.
+    An example is ``ladder(latest(events=100), disconnect(seconds=60))``.
 
     Raises:
-        ConfigError: no rungs.
+        ConfigError: the app's fault; no policy is given.
     """
     if not rungs:
         raise ConfigError("a ladder needs rungs")
     name = f"ladder({', '.join(map(repr, rungs))})"
+    # Step is ordered, the mildest first, so that `max` is the whole decision.
     return _Rule(name, lambda lag: max([rung(lag) for rung in rungs]), blocks=any(map(holds_publishers, rungs)))
 
 
 def holds_publishers(policy: Policy | None) -> bool:
-    """Whether a policy may say ``Step.BLOCK``."""
+    """Tell whether a policy may say ``Step.BLOCK``."""
+    # An attribute and not a trial call: publishers look at this for every follower that falls behind, and a policy of
+    # the app's own, which has none, must cost them nothing.
     return bool(getattr(policy, "blocks", False))
 
 

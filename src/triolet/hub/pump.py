@@ -60,11 +60,11 @@ ASKED_AT_ONCE = 64
 
 
 class Pump:
-    """Takes events from the log's tail into their windows, and writes them to the live.
+    """Takes events from the log's tail into their windows, and writes them to the live followers.
 
     Args:
         log: where events come from. It must be open while :meth:`run` runs.
-        windows: the channels that somebody listens to.
+        windows: the channels in memory.
         metrics: where rounds are counted.
 
     Attributes:
@@ -87,7 +87,7 @@ class Pump:
             with self._log.tail() as batches:
                 task_status.started()
                 async for events in batches:
-                    if not events:
+                    if not events:  # the tail was overrun, or the log began a new epoch: see EventLog.tail
                         await self._ask_again()
                     for audience, published_at in self._take(events).items():
                         await self._round(audience, published_at)
@@ -98,7 +98,8 @@ class Pump:
     # --- what is new
 
     def _take(self, events: Sequence[Event]) -> dict[Audience, float]:
-        """Put events into their windows. Returns whom they are for, and when the oldest of these was published."""
+        """Put events into their windows. Return each audience that got some, and when its oldest was published."""
+        # A batch of the tail may hold events of many channels. Each channel gets one round, with all of its events.
         dirty: dict[Audience, float] = {}
         find = self._windows.find
         for event in events:
@@ -110,8 +111,12 @@ class Pump:
         return dirty
 
     async def _ask_again(self) -> None:
-        """The tail was overrun, and what was lost may be any channel's newest event: ask the log where each one is.
-        Followers that were live read on from where they are."""
+        """Ask the log for every channel's head: the tail was overrun, and the lost event may be the newest of any.
+
+        Followers that were live read on from where they are.
+        """
+        # Those that are being opened ask by themselves. To ask all others here is what keeps a quiet channel whole: no
+        # later event would show that one was lost.
         audiences = self._windows.opened()
 
         async def ask() -> None:
@@ -125,23 +130,25 @@ class Pump:
     async def _ask_for(self, audience: Audience) -> None:
         window = audience.window
         head = await self._surely_head(window.channel)
+        # No await from here on. In this order: the window begins at the new head, so `fall_behind` leaves followers
+        # with a position before it, and their writers then find the hole and read the log.
         if head.epoch != window.epoch or head.offset > window.head:
             window.begin(head)
             audience.all_fall_behind()
             audience.wake()
 
     async def _surely_head(self, channel: str) -> Cursor:
-        """The log's head. Where the log cannot be read nothing is delivered: what was lost must not be passed over."""
+        """Return the log's head. While the log cannot be read nothing is delivered: a loss must not be passed over."""
         while True:
             try:
                 return await self._log.head(channel)
             except LogAway:
-                await trio.sleep(RETRY_SECONDS)  # it has said so itself
+                await trio.sleep(RETRY_SECONDS)  # without a line in the log: a log that is away has written one itself
             except LogError as error:
                 logger.error("the log was asked for what the tail has lost, and failed: %s", where(error))
                 await trio.sleep(RETRY_SECONDS)
 
-    # --- to whom it is written
+    # --- writing it to the live followers
 
     async def _round(self, audience: Audience, published_at: float) -> None:
         """Write what is new in a window to all live followers.
@@ -152,11 +159,11 @@ class Pump:
         start, end = window.flushed, window.head
         if start == end:
             return  # all of it was known: the window was opened while its events waited in the tail
-        window.flushed = end
+        window.flushed = end  # before `wake`: the early look whether they stand at it
         audience.wake()
         # Taken before the first checkpoint: a follower that goes live during the round stands at its end already.
         recipients = audience.recipients()
-        if window.first > start + 1:
+        if window.first > start + 1:  # its bound has dropped events of this very round, or the tail had a hole
             audience.all_fall_behind()
             return
         batches = [window.batch(codec, start, end) for codec, _, _ in recipients]
@@ -176,6 +183,7 @@ class Pump:
                 some = [f for f in some if f.state is State.LIVE and f.position.offset == start]
                 their_sends = [f.outlet.send for f in some]
             self._write_some(some, their_sends, batch, end)
+            # Counted over rounds: a thousand channels with one follower each must give way as one with a thousand.
             self._writes += len(some)
             if self._writes >= WRITES_BETWEEN_CHECKPOINTS:
                 self._writes = 0
@@ -186,6 +194,7 @@ class Pump:
     ) -> None:
         size = len(batch)
         short: list[tuple[Follower, int]] = []
+        # The hot loop of the whole product: everything else that could stand in it stands before or behind it.
         for follower, send in zip(followers, sends, strict=True):
             try:
                 taken = send(batch)
@@ -193,6 +202,7 @@ class Pump:
                 taken = 0
             except OSError:
                 taken = -1
+            # The position is moved also where little or nothing was taken: the outlet keeps the rest of this batch.
             follower.position = end
             if taken != size:
                 short.append((follower, taken))

@@ -23,7 +23,7 @@ CONFLATED_PAGES = 64
 
 
 class Reader:
-    """Reads where the pump does not write.
+    """Reads for followers that are behind, and for polls: for all that the pump does not write to.
 
     Args:
         log: what is no longer in a window is read from it.
@@ -43,14 +43,18 @@ class Reader:
         from the log.
 
         Raises:
-            LogError: the log cannot be read.
+            LogError: the store's fault; the log cannot be read.
+
+        Cancellation: nothing is lost; the follower has not moved.
         """
         window, after, codec = follower.window, follower.position, follower.codec
         step = follower.judge()
-        if step is Step.DISCONNECT:
+        if step is Step.DISCONNECT:  # its owner was told by `judge`, and is ending the connection
             return Reading(after, (), None, after)
         if step is Step.SKIP and after.epoch in ("", window.epoch) and after.offset < window.head:
             return _skipped(window, after)
+        # Pages are shared where making them waits for the log or is much work. What is read from the window is not: its
+        # batches are kept there already.
         if step is Step.LATEST:
             place = (window.channel, codec, after, step)
             return await self._replay.page(place, partial(self._latest, window, codec, after))
@@ -65,10 +69,15 @@ class Reader:
         return Reading(start, (), batch, events[-1].cursor)
 
     async def poll(self, channel: str, after: Cursor | None, wait_seconds: float) -> Page:
-        """Read a page for a poll, waiting up to so long for a first event. ``after`` None means: from now.
+        """Read a page for a poll.
+
+        Args:
+            channel: its name.
+            after: the cursor to go on from; None is "from now".
+            wait_seconds: how long to wait for a first event; 0 for a short poll.
 
         Raises:
-            LogError: the log cannot be read.
+            LogError: the store's fault; the log cannot be read.
 
         Cancellation: nothing is left behind.
         """
@@ -77,13 +86,15 @@ class Reader:
         self._windows.keep(channel)
         try:
             position = window.cursor if after is None else after
-            rounds = audience.rounds
+            rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
             page = await self._page(window, position)
             with trio.move_on_after(wait_seconds):
                 while wait_seconds and not page.events and page.gap is None:
                     if audience.rounds == rounds:  # else it was read while one went by
                         await audience.next_round()
                     rounds = audience.rounds
+                    # From the page's head, which names the epoch also where the client gave a bare offset: a log that
+                    # begins anew meanwhile is then told as a gap.
                     page = await self._page(window, page.head)
             return page
         finally:
@@ -110,7 +121,7 @@ class Reader:
         return Reading(start, gaps, codec.join([codec.event(e) for e in page.events]), page.events[-1].cursor)
 
     async def _latest(self, window: Window, codec: Codec, after: Cursor) -> Reading:
-        """Of the events after a cursor, the newest of each key, and all without one."""
+        """Read the newest event of each key after a cursor, and all events without a key."""
         newest: dict[str | int, Event] = {}
         gaps: list[Gap] = []
         start = position = after
@@ -126,7 +137,7 @@ class Reader:
                 start = Cursor(first.epoch, first.offset - 1)
             for event in page.events:
                 key = event.offset if event.key is None else event.key
-                old = newest.pop(key, None)
+                old = newest.pop(key, None)  # popped and put in anew, so that the dict stays in the order of offsets
                 size += len(event.json) - (0 if old is None else len(old.json))
                 newest[key] = event
             seen += len(page.events)
@@ -135,6 +146,8 @@ class Reader:
             position = page.events[-1].cursor
         if not seen:
             return Reading(_starts_after(page), tuple(gaps), None, page.head if page.gap is None else page.gap.to)
+        # The stream goes on behind the last event that is sent, not behind the last that was seen: they are the same,
+        # for the last one seen is the newest of its key.
         begins = gaps[0].after if gaps else start
         position = next(reversed(newest.values())).cursor
         if seen > len(newest):
@@ -143,14 +156,14 @@ class Reader:
 
 
 def _skipped(window: Window, after: Cursor) -> Reading:
-    """Jump to where the live are; past the round that is being written, if the follower is there already."""
+    """Jump to where live followers are; past the round that is being written, if the follower is there already."""
     to = Cursor(window.epoch, window.flushed if window.flushed > after.offset else window.head)
     start = Cursor(window.epoch, after.offset)
     return Reading(start, (Gap(start, to, to.offset - after.offset, "skipped"),), None, to)
 
 
 def _starts_after(page: Page) -> Cursor:
-    """The cursor that a page was read after: where a gap begins, if there is one."""
+    """Return the cursor that a page was read after: where a gap begins, if there is one."""
     if page.gap is not None:
         return page.gap.after
     if page.events:

@@ -1,5 +1,5 @@
-"""Catching up, fairly: turns, so that a herd that comes back costs the live clients next to nothing, and pages that
-all followers at the same place share."""
+"""How clients that come back catch up: in turns, so that a herd of them costs the live clients next to nothing, and
+with pages that all followers at the same place share."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ MAKERS = 2
 class Reading(msgspec.Struct, frozen=True):
     """What a follower that is behind is to be sent next.
 
-    ``start`` is the cursor that was read after, ``gaps`` what is to be announced first, ``position`` where the stream
-    stands once ``batch`` is written; ``batch`` is None where there is nothing to read.
+    Attributes:
+        start: the cursor that was read after.
+        gaps: what is to be announced first.
+        batch: the events, encoded and joined; None where there is nothing to read.
+        position: where the stream stands once ``batch`` is written.
     """
 
     start: Cursor
@@ -42,7 +45,7 @@ class Replay:
     There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those that
     need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served.
 
-    Bounds: ``limits.replay_bytes`` of pages, kept while anybody catches up.
+    Bounds: ``limits.replay_bytes`` of pages, kept while any follower catches up.
 
     Args:
         hold: is told how many bytes more (or less) are held here.
@@ -58,11 +61,17 @@ class Replay:
         self._bytes = 0
         self._making: dict[object, trio.Event] = {}
         self.taking_part = 0
-        """How many catch up, or wait for their turn to."""
+        """Number of followers that catch up, or wait for their turn."""
 
     @asynccontextmanager
     async def turn(self, *, near: bool) -> AsyncIterator[None]:
-        """Wait for one's turn, and have it for the time of a block. Cancelling loses nothing."""
+        """Wait for a turn, and have it for the time of a block.
+
+        Args:
+            near: whether the follower's next events are in the window.
+
+        Cancellation: nothing is lost.
+        """
         self.taking_part += 1
         try:
             async with self._near if near else self._far:
@@ -73,16 +82,21 @@ class Replay:
                 self._forget()
 
     async def page(self, place: object, make: Callable[[], Awaitable[Reading]]) -> Reading:
-        """The page at a place: one that was made for somebody else, or a new one. At most two are made at once.
+        """Return the page at a place: one that was made for another follower, or a new one.
 
         Args:
-            place: what the page depends on: channel, codec, cursor.
+            place: what the page depends on: channel, codec, cursor and, if it is conflated, the step.
+            make: reads and encodes it.
 
         Raises:
-            LogError: the log cannot be read.
+            LogError: the store's fault; the log cannot be read.
 
-        Cancellation: nothing is lost; another that waits for the same page makes it.
+        Bounds: two pages are made at once.
+
+        Cancellation: nothing is lost; another follower that waits for the same page makes it.
         """
+        # A loop: when the follower that makes the page is cancelled or fails, each that waited looks again, and the
+        # first of them makes it. The error is not shared with them: the log may answer the next one.
         while (known := self._known(place)) is None and place in self._making:
             await self._making[place].wait()
         if known is not None:
@@ -94,7 +108,7 @@ class Replay:
         finally:
             del self._making[place]
             made.set()
-        if page.batch is not None and self.taking_part:  # else nobody would forget it
+        if page.batch is not None and self.taking_part:  # else nothing would ever forget it
             self._keep(place, page)
         return page
 

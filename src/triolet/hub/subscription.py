@@ -1,4 +1,4 @@
-"""What a follow asks for: one value from the request or handler to the follower."""
+"""A subscription: what a client asks to follow, as one value that goes from the request or handler to the follower."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Subscription(msgspec.Struct, frozen=True):
         after: the cursor to go on from; None is "from now".
         url: the URL that was followed, as the client wrote it; None where it followed no URL.
         policy: what happens when the client stays behind; None is the app's.
-        member: who the client is to the others in the channel; None is nobody.
+        member: the member that the client is to the others in the channel; None if it is not present as one.
     """
 
     channel: str

@@ -17,9 +17,9 @@ _BATCHES_KEPT = 8
 
 
 class Window:
-    """The newest events of one channel, without a hole, and what they look like on the wire.
+    """The newest events of one channel, without a hole, and their forms on the wire.
 
-    It knows events and codecs, and nobody that reads them.
+    It knows events and codecs, and no follower.
 
     Attributes:
         epoch: the life of the log that its events belong to.
@@ -68,7 +68,7 @@ class Window:
 
     @property
     def first(self) -> int:
-        """Offset of the oldest event held; ``head + 1`` where none is."""
+        """Offset of the oldest event held; ``head + 1`` if none is held."""
         return self.head + 1 - len(self._events)
 
     @property
@@ -91,11 +91,11 @@ class Window:
         epoch, offset = event.cursor.epoch, event.cursor.offset
         if epoch != self.epoch:
             self.begin(Cursor(epoch, offset - 1))
-            self.flushed = -1
+            self.flushed = -1  # far before `first`: the round finds a hole, and all live followers read the log
         elif offset <= self.head:
-            return
+            return  # it came through the tail while the log was asked for the head, and is counted in that
         elif offset != self.head + 1:
-            self._forget()
+            self._forget()  # what is held must have no hole: `first` is computed from the head and the length
         self.head = offset
         self._events.append(event)
         size = len(event.json)
@@ -105,7 +105,9 @@ class Window:
             self._drop_oldest()
 
     def holds(self, after: Cursor) -> bool:
-        """Whether everything after a cursor is here, so that the log need not be asked."""
+        """Tell whether everything after a cursor is here, so that the log need not be asked."""
+        # A cursor past the head is not "all is here": the client may have seen events that the log has lost, and only
+        # the log can tell it so, with a gap.
         return after.epoch in ("", self.epoch) and self.first - 1 <= after.offset <= self.head
 
     def gives(self, after: Cursor) -> bool:
@@ -119,7 +121,7 @@ class Window:
         return after.offset == self.head or self._events[after.offset + 1 - self.first].published_at >= too_old
 
     def batch(self, codec: Codec, after: int, upto: int) -> Any:
-        """Join the events after one offset up to another; made once for all that stand at the same place."""
+        """Return the events after one offset up to another, joined: made once for all followers at the same place."""
         at = (codec, after, upto)
         batch = self._batches.get(at)
         if batch is None:
@@ -130,7 +132,13 @@ class Window:
         return batch
 
     def events(self, after: int, limit: int, max_bytes: int) -> list[Event]:
-        """The events after an offset that is held, within the bounds of a page: one at least, if there is one."""
+        """Return the events after an offset that is held, within the bounds of a page: one at least, if there is one.
+
+        Args:
+            after: an offset for which :meth:`holds` is true.
+            limit: most events.
+            max_bytes: most bytes of their data.
+        """
         page: list[Event] = []
         start = after + 1 - self.first
         for at in range(start, min(len(self._events), start + limit)):
@@ -141,17 +149,17 @@ class Window:
         return page
 
     def rest(self) -> None:
-        """Nobody follows now: keep the events, and forget what they look like on the wire."""
+        """Keep the events, and forget their encoded forms: there is no follower now, and a poll encodes anew."""
         self._parts.clear()
         self._batches.clear()
         self._holds(self._bytes - self._held)
 
     def shrink(self) -> None:
-        """Hold no events: whoever needs them reads the log."""
+        """Hold no events: a follower that needs them reads the log."""
         self._forget()
 
     def published_at(self, cursor: Cursor) -> float | None:
-        """When an event was published, in seconds since 1970; None where it is not held here."""
+        """Return when an event was published, in seconds since 1970; None if it is not held here."""
         at = cursor.offset - self.first
         return self._events[at].published_at if cursor.epoch == self.epoch and 0 <= at < len(self._events) else None
 
@@ -168,9 +176,11 @@ class Window:
         return parts
 
     def _drop_oldest(self) -> None:
-        event = self._events.pop(0)
+        event = self._events.pop(0)  # a list and not a deque: pages index into it, and it is short
         size = len(event.json)
         self._bytes -= size
+        # Joined batches that hold it stay: they are still right, for they are looked up by both of their ends, and
+        # `_BATCHES_KEPT` bounds them.
         for known in self._parts.values():
             part = known.pop(event.cursor.offset, None)
             if part is not None:

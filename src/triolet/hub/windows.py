@@ -1,4 +1,4 @@
-"""Which channels are in memory: found, opened at the log's head, kept while somebody listens, and bounded in bytes."""
+"""The channels in memory: found, opened at the log's head, kept while they have listeners, and bounded in bytes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Windows"]
 
 
 class Windows:
-    """The channels that somebody follows or polls, or did lately, by name.
+    """The channels that are followed or polled, or were lately, by name.
 
     Args:
         log: is asked where a channel's head is.
         limits: ``window_events`` and ``window_bytes`` bound each window, ``idle_windows`` those without a listener.
         budget: where the bytes held here are counted.
 
-    Bounds: ``limits.windows_bytes``, or a quarter of the memory ceiling where that is less: windows alone are not to
-    keep anybody out. What is over it goes, because the log has it too.
+    Bounds: ``limits.windows_bytes``, or a quarter of the memory ceiling where that is less: windows alone must not
+    keep a client out. What is over it goes, because the log has it too.
     """
 
     def __init__(self, log: EventLog, limits: Limits, budget: Budget) -> None:
@@ -36,7 +36,7 @@ class Windows:
         self._opening: dict[str, trio.Event] = {}
         self._idle: dict[str, None] = {}
         self.held = 0
-        """Bytes that the windows hold, in every form."""
+        """Bytes that the windows hold, in all forms together."""
 
     def __iter__(self) -> Iterator[Audience]:
         return iter(self._audiences.values())
@@ -47,23 +47,25 @@ class Windows:
         return tuple(self._audiences)
 
     def find(self, channel: str) -> Audience | None:
-        """The audience of a channel, also of one that is being opened; None where its events are of no interest."""
+        """Return the audience of a channel, also of one that is being opened; None if the channel is not in memory."""
         return self._audiences.get(channel)
 
     def opened(self) -> list[Audience]:
-        """All but those that are being opened: of these the log is asked already."""
+        """Return all audiences but those that are being opened, for which the log is being asked already."""
         return [audience for channel, audience in self._audiences.items() if channel not in self._opening]
 
     async def open(self, channel: str) -> Audience:
-        """The audience of a channel, with its window opened at the log's head if it is not in memory.
+        """Return the audience of a channel. If it is not in memory, open its window at the log's head first.
 
         It may go again at the next checkpoint, unless :meth:`keep` is called first.
 
         Raises:
-            LogError: the log cannot say where the channel's head is.
+            LogError: the store's fault; it cannot say where the channel's head is.
 
         Cancellation: nothing is left behind; another task that waits for the same channel asks the log itself.
         """
+        # A loop: the task that opens it may be cancelled or fail, and then the next one that waits opens it. And a
+        # window that was opened may have gone again when this task runs.
         audience = self._audiences.get(channel)
         while audience is None or channel in self._opening:
             if audience is None:
@@ -74,12 +76,12 @@ class Windows:
         return audience
 
     def keep(self, channel: str) -> None:
-        """One more listener: a channel that was opened stays until it is released."""
+        """Count one listener more: a channel that was opened stays until it is released."""
         self._audiences[channel].listeners += 1
         self._idle.pop(channel, None)
 
     def release(self, channel: str) -> None:
-        """One listener less. Windows without one stay for a while, for clients that poll; the longest unused go
+        """Count one listener less. Windows without one stay for a while, for clients that poll; the longest unused go
         first."""
         audience = self._audiences[channel]
         audience.listeners -= 1
@@ -90,12 +92,13 @@ class Windows:
                 self._drop(next(iter(self._idle)))
 
     def keep_within_bound(self) -> None:
-        """Events may have come, or been encoded for one more codec or place."""
+        """Shrink if the bound is passed. To be called after events came, or were encoded in one more form."""
         if self.held > self._bound:
             self.shrink()
 
     def shrink(self) -> None:
-        """Empty windows down to half the bound: those without a listener, and then the longest unused."""
+        """Empty windows down to half the bound: first those without a listener, then the longest unused."""
+        # To half, so that a busy process does not come here at every event.
         for channel in list(self._idle):
             self._drop(channel)
             if self.held * 2 <= self._bound:
@@ -104,23 +107,23 @@ class Windows:
             if audience.window.flushed < audience.window.head:
                 continue  # its round is about to be written
             audience.window.shrink()
-            self._audiences[channel] = self._audiences.pop(channel)
+            self._audiences[channel] = self._audiences.pop(channel)  # to the end: the others come first the next time
             if self.held * 2 <= self._bound:
                 return
 
     def empty(self) -> None:
-        """Give back all bytes: nothing comes from the tail any more."""
+        """Give all bytes back: nothing comes from the tail any more."""
         for audience in self._audiences.values():
             audience.window.shrink()
 
     async def _open(self, channel: str) -> None:
-        """The window takes events from the tail while the log is asked for the head, so none falls between."""
+        """Open a window. It takes events from the tail while the log is asked for the head, so none falls between."""
         window = Window(channel, self._limits, self._hold)
         self._audiences[channel] = Audience(window)
         self._opening[channel] = trio.Event()
         try:
             head = await self._log.head(channel)
-            if window.head < 0:
+            if window.head < 0:  # else the tail was faster: the window began at its first event, and goes on from there
                 window.begin(head)
             self._idle[channel] = None
         except BaseException:

@@ -1,4 +1,5 @@
-"""The contract of a log. Memory, SQLite and whatever a user brings are held to it by one conformance suite."""
+"""The contract of a log. All logs (memory, SQLite, Redis, and one of a user's own) are held to it by one conformance
+suite, ``triolet.testing.check_log``."""
 
 from __future__ import annotations
 
@@ -19,10 +20,13 @@ logger = logging.getLogger("triolet.log")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What a read returned: the events after the cursor, in order, without a hole.
+    """What a read returned.
 
-    ``gap`` comes before ``events`` and says what was lost before them. ``head`` is the newest event's cursor
-    at the moment of reading: the page was cut short by a bound exactly when its last event is before it.
+    Attributes:
+        events: the events after the cursor, in order, without a hole.
+        gap: what was lost before ``events``; None if nothing was.
+        head: the newest event's cursor at the moment of reading. The page was cut short by a bound exactly when its
+            last event is before it.
     """
 
     events: tuple[Event, ...]
@@ -33,15 +37,15 @@ class Page(msgspec.Struct, frozen=True):
 class EventLog(ABC):
     """The store of channels. What an acknowledgement means is in each log's own docstring.
 
-    A channel exists as soon as somebody names it: its head is then ``<epoch>.0``.
+    A channel exists as soon as it is named: its head is then ``<epoch>.0``.
     """
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[EventLog]:
-        """Open the log for the time of an ``async with`` block. Everything below needs it open.
+        """Open the log for the time of an ``async with`` block. All other methods need it open.
 
         Raises:
-            LogError: it cannot be opened; the message says what to do.
+            LogError: the store's fault; it cannot be opened, and the message says what to do.
         """
 
     @abstractmethod
@@ -51,40 +55,69 @@ class EventLog(ABC):
         A draft whose ``dedupe`` the channel still remembers is not stored again: the event returned for it
         is the first one. It is remembered at least as long as that event is kept.
 
-        Raises:
-            LogError: nothing was stored, and nothing will be announced.
-            LogUncertain: nobody knows; a repeat with the same ``dedupe`` is safe.
+        Args:
+            channel: its name, checked by the caller.
+            drafts: the events to store. An empty sequence stores nothing.
 
-        Cancellation: all were stored and announced, or none; which of them is not known.
+        Returns:
+            One event for each draft, in their order.
+
+        Raises:
+            LogError: the store's fault; nothing was stored, and nothing will be announced.
+            LogUncertain: the store went away; the events may be stored. A repeat with the same ``dedupe`` is safe.
+
+        Cancellation: all were stored and announced, or none; which of the two is not known.
         """
 
     @abstractmethod
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
-        """Return the events after a cursor: at most ``limit`` and ``max_bytes`` of data, but at least one
-        if there is one. Never fewer without saying so: see Page and :func:`resume`.
+        """Return the events after a cursor. If some of them are lost the page says so: see Page and :func:`resume`.
+
+        Args:
+            channel: its name.
+            after: the cursor that the client has.
+            limit: most events.
+            max_bytes: most bytes of their data.
+
+        Raises:
+            LogError: the store's fault; it cannot be read.
+
+        Bounds: ``limit`` and ``max_bytes``, but one event at least if there is one.
 
         Cancellation: nothing is lost.
         """
 
     @abstractmethod
     async def head(self, channel: str) -> Cursor:
-        """Return the cursor of the newest event. It stays when retention has dropped that event."""
+        """Return the cursor of the newest event. It stays when retention has dropped that event.
+
+        Raises:
+            LogError: the store's fault; it cannot be read.
+
+        Cancellation: nothing is lost.
+        """
 
     @abstractmethod
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
-        """Listen to what is appended from now on, by anyone, in order within each channel.
+        """Listen to what is appended from now on, by any process, in order within each channel.
 
-        Each step yields what came since the last one. Bounds: a listener that stays behind loses the oldest. An
-        empty step tells it so, before what is left: what was lost may be any channel's newest, so it asks the log.
-        An empty step also tells of a new epoch that begins while the log is open, and nothing of the earlier one
-        comes after it.
+        Each step yields the events that came since the last one. An empty step tells a listener that it has lost some,
+        before those that are left: what was lost may be any channel's newest, so it asks the log. An empty step also
+        tells of a new epoch that begins while the log is open, and no event of the earlier one comes after it.
+
+        Raises:
+            NotServingError: the app's fault; the log is not open.
+
+        Bounds: a listener that stays behind loses the oldest events. No append ever waits for a listener.
+
+        Cancellation: nothing is lost; what was not taken comes with the next step.
         """
 
     @property
     def stale(self) -> bool:
-        """Whether the log is away, so that what its followers were last told may not be the newest.
+        """Whether the log is unavailable, so that followers may have been told less than there is.
 
-        They stay connected, and are told in beats. A log that cannot be away need not say anything.
+        They stay connected, and are told in heartbeats. A log that cannot be unavailable need not override this.
         """
         return False
 
@@ -92,15 +125,19 @@ class EventLog(ABC):
 def resume(after: Cursor, epoch: str, oldest: int, head: int) -> tuple[int, Gap | None]:
     """Decide where reading goes on after a cursor, and what is lost.
 
+    Every log decides this here, so that all of them tell the same gaps.
+
     Args:
-        after: what the client has. An empty epoch means the present one; a bare 0 asks for the oldest kept.
+        after: the cursor that the client has. An empty epoch means the present one; a bare 0 asks for the oldest kept.
         epoch: the log's present epoch.
-        oldest: offset of the oldest event kept, ``head + 1`` where none is.
+        oldest: offset of the oldest event kept; ``head + 1`` if none is kept.
         head: offset of the newest event ever appended.
 
     Returns:
         The offset after which to read, and the gap to announce before it, if any.
     """
+    # The order of these questions matters. Another epoch comes first: its offsets say nothing here. Then a cursor past
+    # the end: to answer it with "nothing new" would hide that its client has seen events that are lost.
     had = Cursor(after.epoch or epoch, after.offset)
     if had.epoch != epoch:
         return oldest - 1, Gap(had, Cursor(epoch, oldest - 1), None, "epoch")

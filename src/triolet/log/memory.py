@@ -26,12 +26,12 @@ SWEEP_CHANNELS: Final = 64
 """Most channels looked at in one step of the sweep, so that a step stays well under a millisecond."""
 
 SWEEPS: Final = 8
-"""Passes of the sweep over all channels in ``limits.keep_seconds``: what nobody reads or appends to outlives
-its age by at most this part of it, as long as anything is appended anywhere."""
+"""Passes of the sweep over all channels in ``limits.keep_seconds``: events of a channel that is neither read nor
+appended to outlive their age by at most this part of it, as long as anything is appended anywhere."""
 
 
 class MemoryLog(EventLog):
-    """Keep every channel in this process's memory.
+    """Keeps every channel in this process's memory.
 
     **What an acknowledgement means**: when ``append`` returns, the event is in memory and on its way to
     every follower of this process. It survives neither the end of the process nor a crash; other processes
@@ -46,7 +46,7 @@ class MemoryLog(EventLog):
         clock: what time it is, in seconds since 1970. Tests give one that they can set.
         epoch: fixed in tests; drawn at random otherwise.
 
-    Bounds: retention, per channel. A channel of which nothing is kept costs its name and a number.
+    Bounds: retention, for each channel. A channel of which nothing is kept costs its name and a number.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class MemoryLog(EventLog):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[MemoryLog]:
-        """Open the log. What it holds stays between two openings of the same object."""
+        """Open the log for the time of a block. Its events stay between two openings of the same object."""
         with self._tail.opened():
             yield self
 
@@ -72,6 +72,8 @@ class MemoryLog(EventLog):
         """Store drafts in order and return them as events. See EventLog.
 
         It notices a cancellation each time, and gives way to other tasks at every 64th call.
+
+        Cancellation: nothing was stored.
         """
         self._tail.check_open()
         self._turns -= max(1, len(drafts))
@@ -131,7 +133,9 @@ class MemoryLog(EventLog):
         return kept
 
     def _sweep(self, now: float) -> None:
-        """Take one step through the channels that nobody touches, to drop what is past its age."""
+        """Take one step through all channels, to drop what is past its age also where no one reads or appends."""
+        # A step and not a pass: with many channels a pass would hold up all other tasks. A copy of the names, because
+        # channels come and go between two steps.
         if not self._unswept:
             self._unswept = list(self._channels)
         for channel in self._unswept[-SWEEP_CHANNELS:]:
@@ -142,7 +146,7 @@ class MemoryLog(EventLog):
 
 
 class _Channel:
-    """The events kept of one channel, in a list whose first ``_dead`` places are expired and not yet cut off.
+    """The events that are kept of one channel, in a list whose first ``_dead`` places are expired and not yet cut off.
 
     A list, not a deque: a page is a slice, and one event costs 64 bytes of list instead of 760 of deque.
     """
@@ -161,7 +165,7 @@ class _Channel:
         return self.head - len(self._events) + self._dead + 1
 
     def add(self, epoch: str, channel: str, drafts: Sequence[Draft], now: float) -> list[Event]:
-        """Place the drafts; of a repeated ``dedupe``, return the first event again."""
+        """Give the drafts their places, and return their events; for a repeated ``dedupe``, the first event again."""
         added = []
         for draft in drafts:
             dedupe = draft.dedupe
@@ -182,7 +186,7 @@ class _Channel:
         return added
 
     def expire(self, limits: Limits, now: float) -> int:
-        """Drop what the limits no longer keep, oldest first. Return how many events are left."""
+        """Drop what the limits no longer keep, oldest first, and return how many events are left."""
         events = self._events
         dead, count = self._dead, len(self._events)
         too_old = now - limits.keep_seconds
@@ -198,7 +202,7 @@ class _Channel:
         return len(self._events) - self._dead
 
     def _forget(self, dead: int) -> None:
-        """Cut the expired places off once they are an eighth of the list: few others move for one append."""
+        """Cut the expired places off once they are an eighth of the list: few others are moved for each append."""
         if self._dedupe:
             oldest = self._events[0].offset + dead
             # Both are in the order of offsets: the first that is kept ends the search.
@@ -210,10 +214,10 @@ class _Channel:
         self._dead = dead
 
     def page(self, position: int, limit: int, max_bytes: int) -> tuple[Event, ...]:
-        """Return the events after an offset that is not before the oldest kept."""
+        """Return the events after an offset, which must not be before the oldest kept."""
         start = len(self._events) - (self.head - position)
         events = self._events[start : start + limit]
-        if self._bytes > max_bytes:
+        if self._bytes > max_bytes:  # else no page can be too large, and nothing need be added up
             size = 0
             for count, event in enumerate(events):
                 size += len(event.json)
@@ -223,6 +227,6 @@ class _Channel:
 
 
 def _newer(events: Sequence[Event], offset: int) -> list[Event]:
-    """Leave out those that were there before, or stand there twice."""
+    """Return the events without those that were there before, and each once: what listeners have not heard yet."""
     found = {event.offset: event for event in events if event.offset > offset}
     return list(found.values())

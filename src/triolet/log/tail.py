@@ -1,4 +1,4 @@
-"""The listeners of a log: the bounded half of ``EventLog.tail`` that every log of ours shares."""
+"""The listeners of a log: what stands behind ``EventLog.tail`` in each of Triolet's own logs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ TAIL_EVENTS: Final = 16_384
 from the log than from here."""
 
 TAIL_BYTES: Final = 32 << 20
-"""And the bytes of their data."""
+"""Most bytes of the data of the events that wait for one listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class TailStatistics:
-    """What listeners had to hold: ``waiting`` and ``peak`` in events, over all listeners of now."""
+    """What the present listeners hold.
+
+    Attributes:
+        listeners: how many there are.
+        waiting: events that wait for them, all together.
+        peak: the most events that ever waited for one of them.
+        dropped: events that were ever dropped, for these and earlier listeners.
+    """
 
     listeners: int
     waiting: int
@@ -35,12 +42,12 @@ class TailStatistics:
 
 
 class Tail:
-    """Hand what was appended to whoever listens, without ever waiting for them.
+    """Hands what was appended to all listeners, without ever waiting for them.
 
     A log opens it for as long as it is open itself, and calls :meth:`announce` with each append's events in
-    the order of their offsets. Order within a channel is therefore the caller's.
+    the order of their offsets. So the order within a channel is the caller's business.
 
-    Bounds: ``max_events`` and ``max_bytes`` for each listener; past either, its oldest batches are dropped
+    Bounds: ``max_events`` and ``max_bytes`` for each listener. Past either of them its oldest batches are dropped
     (one batch always stays), and its next step is an empty one.
     """
 
@@ -54,8 +61,8 @@ class Tail:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Let listeners in for the time of a block. Afterwards what they have not taken is still theirs, and
-        then their iteration ends.
+        """Let listeners in for the time of a block. Afterwards they can still take what waits for them, and then their
+        iteration ends.
 
         Raises:
             ConfigError: it is open already: one log object is opened once at a time.
@@ -88,7 +95,7 @@ class Tail:
     def lose(self) -> None:
         """Tell every listener that something was lost, by an empty step before what comes next.
 
-        What waits is dropped: it may be of an earlier epoch, and whoever is told asks the log anyway.
+        What waits is dropped: it may be of an earlier epoch, and a listener that is told so asks the log anyway.
         """
         for listener in self._listeners:
             listener.lose()
@@ -110,7 +117,7 @@ class Tail:
             self._dropped += listener.dropped
 
     def statistics(self) -> TailStatistics:
-        """Count what waits, the most that ever waited, and what was dropped."""
+        """Return what waits, the most that ever waited, and what was dropped."""
         held = [listener.statistics() for listener in self._listeners]
         return TailStatistics(
             listeners=len(held),
@@ -121,26 +128,27 @@ class Tail:
 
 
 class _Listener(AsyncIterator[Sequence[Event]]):
-    """One listener's batches, oldest first. What is lost is dropped here, and told by an empty step.
+    """One listener's batches, oldest first. What is lost is dropped here, and told by an empty step in its place.
 
-    A batch that a waiting listener was woken with counts as waiting until its task runs: a loss in between is told
-    too, and the batch is dropped with the rest.
+    A loss of everything is an item like any other, an empty batch: so it wakes a listener wherever that is on its way
+    to wait, and comes after what was taken before it. A loss of the oldest is a flag, told before what is left.
     """
 
-    __slots__ = ("_channel", "_has_ended", "_is_lost", "dropped")
+    __slots__ = ("_channel", "_has_ended", "_is_lost", "_kept", "dropped")
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._channel = BoundedChannel[Sequence[Event]](max_events, max_bytes)
         self._is_lost = False
         self._has_ended = False
+        self._kept: Sequence[Event] | None = None  # taken from the channel, for the next step
         self.dropped = 0
 
     def statistics(self) -> ChannelStatistics:
-        """Count what waits, in events."""
+        """Return what waits, in events."""
         return self._channel.statistics()
 
     def put(self, events: Sequence[Event], size: int) -> None:
-        """Add a batch, and drop for it what is oldest past the bounds. The batch itself always stays."""
+        """Add a batch, and drop the oldest ones that then are past the bounds. The batch itself always stays."""
         if self._has_ended:
             return
         count = len(events)
@@ -149,40 +157,42 @@ class _Listener(AsyncIterator[Sequence[Event]]):
         self._channel.send_nowait(events, size, count)
 
     def lose(self) -> None:
-        """Drop everything, and have the next step tell so."""
-        self._is_lost = True
+        """Drop everything, and have a step tell so."""
+        if self._kept is not None:
+            self._drop(self._kept)
+            self._kept = None
         while self._channel.queued:
             self._drop(self._channel.receive_nowait())
-        if self._channel.awaited:
+        self._is_lost = self._has_ended  # where nothing more may be put in, the flag tells of it
+        if not self._has_ended:
             self._channel.send_nowait((), 0, 0)
 
     def end(self) -> None:
-        """Nothing more comes: the log is closed."""
+        """Let nothing more come: the log is closed."""
         self._has_ended = True
         self._channel.end()
 
     async def __anext__(self) -> Sequence[Event]:
         """Wait for events and take all. Cancellation: nothing is lost, they stay for the next step."""
-        if self._is_lost:
+        if self._kept is None and not self._is_lost:
+            try:
+                self._kept = await self._channel.receive()
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+        else:
             await trio.lowlevel.checkpoint()
-            return self._tell()
-        try:
-            taken = await self._channel.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-        if self._is_lost:  # since it was woken
-            self._drop(taken)
-            return self._tell()
-        if self._channel.queued:
-            taken = list(taken)
-            while self._channel.queued:
-                taken += self._channel.receive_nowait()
+        if self._is_lost:
+            self._is_lost = False
+            return ()
+        taken, self._kept = self._kept or (), None
+        while taken and self._channel.queued:
+            more = self._channel.receive_nowait()
+            if not more:  # what was lost was lost after this
+                self._kept = more
+                break
+            taken = [*taken, *more]
         return taken
 
     def _drop(self, events: Sequence[Event]) -> None:
         self.dropped += len(events)
         self._is_lost = True
-
-    def _tell(self) -> Sequence[Event]:
-        self._is_lost = False
-        return ()

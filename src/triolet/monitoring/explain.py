@@ -1,4 +1,4 @@
-"""Why one client is slow, gapped or closed, in sentences that a developer can act on."""
+"""Explanations: why one client is slow, gapped or closed, in sentences that a developer can act on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 __all__ = ["Explanation", "explain_ended", "explain_open"]
 
 TOLD = 3
-"""Channels of one connection that are told of one by one."""
+"""Channels of one connection that are spoken of one by one; of the others only the number is told."""
 
 LOOK_AHEAD = 3_600.0
-"""Seconds for which a policy is asked what it would say."""
+"""Seconds from now for which a policy is asked what it would say."""
 
 LOOK_FURTHER = 1e6
-"""And events."""
+"""Events further behind for which a policy is asked what it would say."""
 
 WHY: Final[dict[Closing, str]] = {
     closings.NORMAL: "The app's handler returned, or closed it.",
@@ -64,12 +64,12 @@ HAPPENED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What there is to say about one connection. ``str()`` gives it as text, one sentence a line.
+    """An explanation of one connection. ``str()`` gives it as text, one sentence a line.
 
     Attributes:
         verdict: ``closed``, ``stalled`` (its kernel takes nothing), ``behind`` or ``up to date``.
         sentences: what it does, since when it is behind and why, what will happen, and what happened to it.
-        connection: the facts.
+        connection: the snapshot that the sentences are made of.
     """
 
     verdict: str
@@ -127,7 +127,7 @@ def explain_ended(seen: ConnectionSnapshot) -> Explanation:
 
 
 def _behind(seen: ConnectionSnapshot) -> list[FollowerSnapshot]:
-    """Those with something to catch up, the furthest behind first."""
+    """Return the followers that are behind, the furthest first."""
     behind = [follower for follower in seen.followers if follower.events_behind and follower.state == "behind"]
     return sorted(behind, key=lambda follower: -follower.events_behind)
 
@@ -168,7 +168,7 @@ def _furthest(follower: Follower) -> int:
 
 
 def _outlook(follower: Follower) -> Iterator[str]:
-    """What the policy of a follower that is behind will say next. It is a pure function, so it can be asked."""
+    """Say what the policy of a follower that is behind will say next: it is a pure function, so it can be asked."""
     policy = follower.policy
     if policy is None or follower.state is not State.BEHIND:
         return
@@ -182,6 +182,8 @@ def _outlook(follower: Follower) -> Iterator[str]:
     def further(events: float) -> Lag:
         return lag._replace(events=lag.events + int(events))
 
+    # A drastic step follows a mild one, and not the other way round: so the first moment is found by halving, with some
+    # twenty questions. A policy of the app's own that is not like that is explained less exactly.
     seconds = _first(lambda by: policy(later(by)) > now, LOOK_AHEAD, 0.05)
     if seconds is not None:
         yield f"If it stays behind, its policy says {_step(policy(later(seconds)))} in {_seconds(seconds)}."
@@ -192,8 +194,8 @@ def _outlook(follower: Follower) -> Iterator[str]:
 
 
 def _first(holds: Callable[[float], bool], most: float, precision: float) -> float | None:
-    """The smallest number up to ``most`` for which something holds that holds from there on, at most by the precision
-    too large; None where it never does."""
+    """Return the smallest number up to ``most`` from which on something holds, too large by ``precision`` at most; None
+    if it does not hold for ``most``."""
     if not holds(most):
         return None
     low, high = 0.0, most

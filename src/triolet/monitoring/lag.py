@@ -1,4 +1,4 @@
-"""How far a client is behind, in events and in time, and how long retention leaves it."""
+"""Lag: how far a client is behind, in events and in time, and how long retention leaves it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..limits import Limits
 __all__ = ["ChannelRate", "FollowerLag", "channel_rate", "follower_lag"]
 
 SAMPLE = 16
-"""Newest events of a window by whose size the size of the others is guessed."""
+"""Newest events of a window, from which the size of the others is guessed."""
 
 
 class ChannelRate(NamedTuple):
@@ -19,7 +19,7 @@ class ChannelRate(NamedTuple):
 
     Attributes:
         per_second: events that are published in a second.
-        oldest_at: when the oldest event in memory was published; None where none is in memory.
+        oldest_at: when the oldest event in memory was published; None if none is in memory.
         keep_events: how many of its events retention keeps, as far as their sizes tell.
     """
 
@@ -29,7 +29,13 @@ class ChannelRate(NamedTuple):
 
 
 class FollowerLag(NamedTuple):
-    """How far a follower is behind: in events, in seconds, and in seconds until retention passes it."""
+    """How far a follower is behind.
+
+    Attributes:
+        events: events that it was not sent yet.
+        seconds: age of the oldest of them.
+        until_retention: seconds until retention drops that event; infinite if nothing is missing.
+    """
 
     events: int
     seconds: float
@@ -39,7 +45,14 @@ class FollowerLag(NamedTuple):
 def channel_rate(window: Window, limits: Limits, now: float) -> ChannelRate:
     """Estimate how fast a channel moves, from the newest events in memory: their number, by the time since the oldest
     of them was published (one second at least). The events to come are taken to be as large as the newest 16.
-    Constant work."""
+
+    Args:
+        window: the newest events.
+        limits: retention.
+        now: the wall clock, in seconds since 1970.
+
+    Bounds: the work is constant.
+    """
     oldest = window.events(window.first - 1, 1, 1)
     if not oldest:
         return ChannelRate(0.0, None, limits.keep_events)
@@ -54,9 +67,13 @@ def channel_rate(window: Window, limits: Limits, now: float) -> ChannelRate:
 
 
 def follower_lag(follower: Follower, rate: ChannelRate, limits: Limits, now: float) -> FollowerLag:
-    """Tell how far a follower is behind. Exact in events; in seconds while its next event is in memory, and from the
-    channel's rate where that is further back. Retention passes it when so many more events have come that the next
-    one for it is dropped, or when that one has become too old, whichever comes first."""
+    """Return how far a follower is behind.
+
+    The events are exact. The seconds are exact while its next event is in memory, and else estimated from the
+    channel's rate. Retention passes it when so many more events have come that its next one is dropped, or when that
+    one has become too old, whichever comes first.
+    """
+    # The log is not asked: this is done for many followers at once, and metrics may be looked at every few seconds.
     events = follower.events_behind
     if not events:
         return FollowerLag(0, 0.0, math.inf)

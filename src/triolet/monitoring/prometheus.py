@@ -1,4 +1,4 @@
-"""Statistics as Prometheus metrics. Labels are of closed sets: no channel, no user, no address is ever one."""
+"""Statistics as Prometheus metrics. Labels are of closed sets: no channel, user or address is ever a label."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .statistics import Statistics
 __all__ = ["Exporter"]
 
 GAP_REASONS = ("expired", "epoch", "future", "skipped", "conflated")
-"""Of :class:`triolet.Gap`."""
+"""The reasons of :class:`triolet.Gap`."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Exporter(Collector):
-    """Reads statistics when it is asked, and puts them into Prometheus' text format.
+    """Reads statistics when it is asked, and puts them into Prometheus's text format.
 
     It has a registry of its own, so that it meets no metrics of the app's.
 
@@ -38,11 +38,11 @@ class Exporter(Collector):
         self._registry.register(self)
 
     def describe(self) -> list[Metric]:
-        """Nothing: so that registering does not look at statistics."""
+        """Return nothing, so that registering does not look at statistics."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics of the moment."""
+        """Yield the metrics of the moment."""
         seen = self._look()
         yield from _connections(seen)
         yield from _events(seen)
@@ -52,7 +52,7 @@ class Exporter(Collector):
         yield from _process(seen)
 
     def exposition(self) -> tuple[str, bytes]:
-        """The content type, and the text."""
+        """Return the content type and the text."""
         return CONTENT_TYPE, generate_latest(self._registry)
 
 
@@ -65,6 +65,7 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     closed = CounterMetricFamily(
         "triolet_connections_closed", "Connections that ended, by close code and reason.", labels=["code", "reason"]
     )
+    # All closings of the catalogue, also those that have not happened yet: see `_clients_behind`.
     for labels, number in {**dict.fromkeys(map(closing_labels, CATALOGUE), 0), **counts.closed}.items():
         closed.add_metric(labels, number)
     yield closed

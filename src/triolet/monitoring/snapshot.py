@@ -1,4 +1,4 @@
-"""Where one client stands, frozen: for an operator of the server, and for ``live.explain``."""
+"""Snapshots of one connection, frozen: for an operator of the server, and for ``live.explain``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class FollowerSnapshot:
     """One channel that a client follows.
 
     Attributes:
-        channel: its name.
+        channel: the channel's name.
         state: ``live`` or ``behind``.
-        cursor: how far the client was sent it.
+        cursor: up to where the client was sent the channel.
         events_behind: events that were published and not sent to it yet.
         seconds_behind: age of the oldest of them, estimated where that event is no longer in memory.
-        until_retention_seconds: when retention drops that event, if all goes on as it does; infinite where nothing
-            is missing. It is estimated from the channel's rate.
+        until_retention_seconds: seconds until retention drops that event, if all goes on as it does; infinite if
+            nothing is missing. It is estimated from the channel's rate.
         since_seconds: for how long it has been behind.
         from_log: whether it has to be read from the log, and not from the newest events in memory.
         step: what its policy says (see :class:`triolet.policies.Step`), in lower case.
@@ -45,18 +45,18 @@ class FollowerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSnapshot:
-    """One connection, as it was when this was taken; one that has ended, as it was when it ended.
+    """One connection, as it was when this was taken. A connection that has ended is shown as it was when it ended.
 
     Attributes:
-        id: its number, ``conn.id`` in the app's handler.
+        id: its number: ``conn.id`` in the app's handler.
         transport: ``websocket`` or ``sse``.
         taken_at: Trio's time of this snapshot.
         open_seconds: for how long it was open then.
-        followers: what it follows.
-        pending_bytes: what waits for its kernel.
-        stalled_seconds: for how long its kernel has taken nothing of that.
+        followers: the channels that it follows.
+        pending_bytes: bytes that wait for its kernel.
+        stalled_seconds: for how long its kernel has taken nothing of them.
         handler_behind: whether the app's handler leaves its messages waiting, so that nothing more is read.
-        happenings: the last notable things, the oldest first.
+        happenings: the last notable things that happened to it, the oldest first.
         closing: why it ended; None while it is open.
     """
 
@@ -73,7 +73,7 @@ class ConnectionSnapshot:
 
 
 def snapshot(conn: Connection) -> ConnectionSnapshot:
-    """Look at a connection, and at all that it follows."""
+    """Take a snapshot of a connection, and of all that it follows."""
     now = trio.current_time()
     pending = conn.outlet.pending
     return ConnectionSnapshot(

@@ -1,4 +1,4 @@
-"""Every number that an operator watches, at one moment: what was counted, and what is so now."""
+"""Statistics of one worker process at one moment: what was counted, and what is so now."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ __all__ = ["Slowest", "Statistics", "gather"]
 
 @dataclass(frozen=True, slots=True)
 class Slowest:
-    """How far the furthest are behind: each number is the worst of all clients, not of one and the same.
+    """How far the slowest clients are behind. Each number is the worst of all clients, not of one and the same.
 
     Attributes:
         events_behind: events that were published and not sent yet.
         seconds_behind: age of the oldest of them.
-        until_retention_seconds: when retention drops an event that some client has not been sent; infinite where
+        until_retention_seconds: seconds until retention drops an event that some client has not been sent; infinite if
             none is behind. It is estimated from how fast the channel went lately (``monitoring/lag.py``).
-        connection: the id of the connection that retention passes first: ``live.explain`` it. None where none is
-            behind.
+        connection: the id of the connection that retention passes first: ``live.explain`` it. None if none is behind.
     """
 
     events_behind: int = 0
@@ -37,16 +36,16 @@ class Slowest:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """One worker process at one moment.
+    """The statistics of one worker process at one moment.
 
     Attributes:
-        counts: what was counted since it began.
+        counts: what was counted since the process began.
         hub: windows and followers.
         memory: bytes held for clients.
-        behind: connections that have something to catch up.
-        stalled: of these, those whose kernel takes nothing at this moment.
-        slowest: how far the furthest are behind.
-        draining: whether the server wants every client to leave.
+        behind: number of connections that have something to catch up.
+        stalled: number of them whose kernel takes nothing at this moment.
+        slowest: how far the slowest clients are behind.
+        draining: whether the server shuts down gracefully, and wants every client to leave.
         presence: sessions of members, and the processes that hold them.
     """
 
@@ -61,25 +60,25 @@ class Statistics:
 
     @property
     def connections(self) -> int:
-        """Connections that are open."""
+        """Number of connections that are open."""
         return sum(self.counts.open.values())
 
     @property
     def long_poll_timeout_ratio(self) -> float:
-        """The part of the long polls that were answered with nothing because their time was over; 0 before any."""
+        """Part of the long polls that were answered without an event because their time was over; 0 before any."""
         answered: Mapping[str, int] = self.counts.long_polls
         return answered["timeout"] / max(1, sum(answered.values()))
 
 
 def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statistics:
-    """Put together what was counted and what is so now.
+    """Gather what was counted and what is so now.
+
+    The cost is a look at every connection: some 10 ms for 50,000 of them, and three times that if all are behind.
 
     Args:
-        metrics: what was counted.
+        metrics: the counters.
         budget: the memory budget.
         context: what the connections share; None while the app is not served.
-
-    Cost: a look at every connection, which is some 10 ms for 50,000 of them, and three times that if all are behind.
     """
     connections = () if context is None else context.registry.open.values()
     behind = [conn for conn in connections if conn.subscriptions.behind]
@@ -96,7 +95,9 @@ def gather(metrics: Metrics, budget: Budget, context: Context | None) -> Statist
 
 
 def _slowest(context: Context, behind: Iterable[Connection]) -> Slowest:
-    """Find how far the furthest are behind: constant work for each follower that is, and for each of their channels."""
+    """Find how far the slowest are behind: constant work for each follower that is behind, and for each channel."""
+    # Of each channel only the furthest is looked at closely: the same events are missing to all of its followers, so
+    # none of them can be worse in seconds or nearer to retention.
     furthest: dict[Window, tuple[int, Follower, int]] = {}
     for conn in behind:
         for follower in conn.subscriptions.behind:

@@ -1,4 +1,4 @@
-"""Leases: which processes are alive, as each of them says in one channel for all."""
+"""Leases: each process says in one channel for all that it is alive."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ALIVE: Final = "alive"
 GONE: Final = "gone"
 
 BEATS: Final = 3
-"""Renewals in the time of a lease: two of them may be lost or late before anybody takes the process for dead."""
+"""Renewals in the time of a lease: two of them may be lost or late before another process takes this one for dead."""
 RETRY_SECONDS: Final = 1
-"""Until a log that has failed is asked again: often enough to save a lease, too seldom to hold up a log in trouble."""
+"""Seconds before a log that failed is asked again: often enough to save a lease, and no burden to a log in trouble."""
 
 
 class _Lease(msgspec.Struct, frozen=True):
@@ -36,9 +36,9 @@ class _Lease(msgspec.Struct, frozen=True):
 
 
 class Leases:
-    """This process's lease, and what is heard of the others'.
+    """This process's lease, and what is heard of the leases of others.
 
-    No clock is shared: silence is measured by the process that listens, from when it began to.
+    No clock is shared: silence is measured by the process that listens, from when it began to listen.
 
     Args:
         process: the name of this life of this process.
@@ -48,7 +48,7 @@ class Leases:
         log_began_again: called when a renewal shows that the log was lost and begun again, and presence with it.
 
     Attributes:
-        deaths: a number that changes when a process may have come to be dead.
+        deaths: a number that changes when a process may have died.
 
     Bounds: one entry for each process that was heard within a lease.
     """
@@ -70,12 +70,16 @@ class Leases:
     # --- this process
 
     async def renew(self) -> bool:
-        """Renew the lease. Returns whether that was possible."""
+        """Renew the lease, and return whether that was possible.
+
+        Cancellation: the lease was renewed, or not.
+        """
         try:
             renewed = await self._log.append(PROCESSES, [self._says(ALIVE)])
         except LogError as error:
             logger.error("cannot renew this process's lease: %s", where(error))
             return False
+        # Each renewal shows the log's present epoch: so no one else need be asked whether presence was lost with it.
         epoch = renewed[0].cursor.epoch
         if self._epoch not in ("", epoch):
             self._log_began_again()
@@ -83,7 +87,10 @@ class Leases:
         return True
 
     async def renew_on(self) -> None:
-        """Renew the lease for ever, ``BEATS`` times in its length."""
+        """Renew the lease for ever, ``BEATS`` times in its length.
+
+        Cancellation: the lease ends by itself, unless :meth:`end` is called.
+        """
         seconds = self._limits.lease_seconds / BEATS
         renewed = True
         while True:
@@ -91,7 +98,10 @@ class Leases:
             renewed = await self.renew()
 
     async def end(self) -> None:
-        """Say that this process ends. Where the log cannot be written, the lease ends by itself."""
+        """Say that this process ends. If the log cannot be written, the lease ends by itself.
+
+        Cancellation: it was said, or not.
+        """
         try:
             await self._log.append(PROCESSES, [self._says(GONE)])
         except LogError as error:
@@ -103,19 +113,19 @@ class Leases:
     # --- the others
 
     def listen_anew(self) -> None:
-        """Start over. A process that is silent for a lease from now on is dead, and may have been before."""
+        """Forget what was heard, and measure silence from now on. A process that is then silent for a lease is dead."""
         self._listens_since = trio.current_time()
         self._heard.clear()
         self.deaths += 1
 
     def hear(self, event: Event) -> None:
-        """Take in what a process says of itself."""
+        """Take note of what a process says of itself."""
         process = read_lease(event)
         if process is None:
             return
         now = trio.current_time()
         if event.name == GONE:
-            self._heard[process] = -math.inf
+            self._heard[process] = -math.inf  # silent since ever: dead at once, without waiting for its lease
             self.deaths += 1
         elif process != self.process:
             self._heard[process] = now
@@ -125,7 +135,9 @@ class Leases:
             self._heard_itself = now
 
     def expire(self) -> None:
-        """Forget the processes whose lease has ended: from now on they are like one that was never heard of."""
+        """Forget the processes whose lease has ended: from now on they are like a process that was never heard."""
+        # Like one that was never heard, because such a one is dead as soon as this process has listened for a lease.
+        # So the dead need not be remembered, and what is held does not grow with restarts.
         now = trio.current_time()
         for process, heard in list(self._heard.items()):
             if now - heard > self._limits.lease_seconds:
@@ -135,7 +147,7 @@ class Leases:
                     self._metrics.processes_lost += 1
 
     def is_dead(self, process: str) -> bool:
-        """Whether a process has been silent for longer than a lease, while this one could hear it."""
+        """Tell whether a process has been silent for longer than a lease, while this one could hear it."""
         heard = self._heard.get(process, self._listens_since)
         return process != self.process and self._hears and trio.current_time() - heard > self._limits.lease_seconds
 
@@ -146,18 +158,20 @@ class Leases:
 
     @property
     def alive(self) -> int:
-        """How many processes hold a lease, as far as is heard here: this one too, while it hears itself."""
+        """Number of processes that hold a lease, as far as is heard here: this one too, while it hears itself."""
         now, lease = trio.current_time(), self._limits.lease_seconds
         return sum(1 for heard in [self._heard_itself, *self._heard.values()] if now - heard <= lease)
 
     @property
     def _hears(self) -> bool:
-        """Whether what others say is heard at present: what this process says is."""
+        """Whether others are heard at present: they are while this process hears its own renewals."""
+        # Half a lease: long enough for a renewal that is late, and short enough that silence is not taken for death
+        # when it was this process that stood still.
         return trio.current_time() - self._heard_itself <= self._limits.lease_seconds / 2
 
 
 def read_lease(event: Event) -> str | None:
-    """The process of which a renewal speaks; None where it is none."""
+    """Return the process that a renewal speaks of; None if the event is no renewal."""
     try:
         return msgspec.json.decode(event.json, type=_Lease).process
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Members as the app and other clients see them: who a client is, its sessions, and who is there at one moment."""
+"""Members as the app and other clients see them: their names, their sessions, and the roster of one moment."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ __all__ = ["Member", "Present", "Roster"]
 
 
 class Member(msgspec.Struct, frozen=True):
-    """Who a client is to the others in a channel: the app's word for it, and any JSON value they may see.
+    """A client as the others in a channel see it.
+
+    Attributes:
+        id: the app's name for it, of 1 to 128 characters. Several connections may have the same.
+        info: any JSON value that the others may see.
 
     Raises:
-        DataError: the id is no text of 1 to 128 characters, or the info is no JSON value.
+        DataError: the app's fault; the id is no such text, or the info is no JSON value.
     """
 
     id: str
@@ -25,7 +29,7 @@ class Member(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not 1 <= len(self.id) <= MAX_NAME:
             raise DataError(f"a member's id is text of 1 to {MAX_NAME} characters, not {self.id!r:.60}")
-        encode_json([self.id, self.info])
+        encode_json([self.id, self.info])  # only to see that it can be: at the app's call, not when a join is written
 
 
 class Present(msgspec.Struct, frozen=True):
@@ -33,8 +37,8 @@ class Present(msgspec.Struct, frozen=True):
 
     Attributes:
         member: the member's id.
-        info: what the app says of it.
-        session: the connection, by a name that no other ever has.
+        info: what the app says of the member.
+        session: names the connection. No other one ever has the same name.
         since: when its join was published, in seconds since 1970.
     """
 
@@ -45,12 +49,12 @@ class Present(msgspec.Struct, frozen=True):
 
 
 class Roster(msgspec.Struct, frozen=True):
-    """Who was present at one moment.
+    """The members that were present at one moment.
 
     Attributes:
-        channel: where joins and leaves are told.
+        channel: the channel in which joins and leaves are told.
         cursor: the moment. A client that follows that channel after it hears of all that changed since.
-        sessions: by when they came.
+        sessions: the members' connections, in the order in which they came.
     """
 
     channel: str
@@ -59,5 +63,5 @@ class Roster(msgspec.Struct, frozen=True):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Each member once, by when it came first."""
+        """Ids of the members, each once, in the order in which they came."""
         return tuple(dict.fromkeys(session.member for session in self.sessions))

@@ -1,4 +1,4 @@
-"""Presence over processes: who follows a channel, in every process of one log.
+"""Presence over processes: which members follow a channel, in every process of one log.
 
 Presence is made of events in the log itself, under the log's contract alone, and of nothing beside it. A member's
 session *joins* and *leaves* in a channel of its own (``triolet.presence/…``), which has cursors, gaps and retention as
@@ -14,9 +14,9 @@ or this process stood still, and the others' silence means nothing.
 
 **What happens to a process that dies.** Its sessions stay in the record until its lease has ended. Then any process
 writes their leaves, with the reason ``lost``, wherever somebody looks: in the channels that are followed there
-(``_bury``), and in one whose roster is asked for. Several may do so at the same time; the drafts carry the same
-``dedupe``, which keeps the first, so each leave is told once. Where nobody looks, nothing is written. A process that
-ends in order writes its own leaves, and then that it is gone; so nobody waits for its lease.
+(``_bury``), and in a channel of which the roster is asked for. Several may do so at the same time; the drafts carry the
+same ``dedupe``, which keeps the first, so each leave is told once. Where nobody looks, nothing is written. A process
+that ends in order writes its own leaves, and then that it is gone; so nobody waits for its lease.
 
 **Restating.** A join is a statement that may be repeated, and each repeat has the next number (``stated``). A leave
 carries the number of the statement that it ends, and ends no later one. Sessions are stated again when
@@ -25,11 +25,11 @@ carries the number of the statement that it ends, and ends no later one. Session
   may come late, after the session was stated again; by its number it then ends nothing;
 - the tail was overrun: such a leave may be among what was lost, and nobody would say so again;
 - the log was lost and begun again (its epoch changed), and presence with it;
-- retention comes near to the join, by age, events or bytes: who asks later must still find it.
+- retention comes near to the join, by age, events or bytes: a roster that is asked for later must still find it.
 
 **The pieces.** ``members``: what the app sees. ``statements``: joins and leaves as events. ``sessions``: this process's
-own, and writing them. ``leases``: which process is alive. ``record``: who is present, according to the events. Here is
-the face that the rest of the house uses, and the tasks that bring the pieces together.
+own, and writing them. ``leases``: which process is alive. ``record``: the members that are present, according to the
+events. Here is the face that the rest of the house uses, and the tasks that bring the pieces together.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class PresenceStatistics:
 
     Attributes:
         process: the name of this life of this process; empty before the app is served.
-        sessions: members' sessions that are there in this process.
-        known: sessions that are known of each process, by its name, in the channels that somebody looks at here; each
-            channel as it was when it was last looked at.
-        leases: processes that hold a lease, as far as is heard here, this one among them; 0 until somebody is present
-            here or asks who is.
+        sessions: members' sessions in this process.
+        known: number of sessions that are known of each process, by its name, in the channels that are looked at here;
+            each channel as it was when it was last looked at.
+        leases: processes that hold a lease, as far as is heard here, this one among them; 0 until presence is used
+            here for the first time.
     """
 
     process: str = ""
@@ -79,17 +79,17 @@ class PresenceStatistics:
 
 
 class Presence:
-    """Who is present. There is one for a process.
+    """Presence, as the rest of the house uses it. There is one object for a process.
 
     Args:
-        log: open while the nursery is.
+        log: must be open while the nursery is.
         limits: the lease, and retention, before which sessions are stated again.
-        nursery: where its tasks run, from when somebody is present or asks who is.
-        watched: the channels that somebody looks at here.
+        nursery: where its tasks run, from the first use of presence on: an app without it pays nothing.
+        watched: returns the channels that are looked at here.
         process: the name of this life of this process; drawn if not given.
         metrics: where restatements and lost processes are counted.
 
-    Bounds: each session that is there, and in which channels; ``KNOWN_CHANNELS`` channels' sessions of all processes.
+    Bounds: this process's sessions; the sessions of all processes in ``KNOWN_CHANNELS`` channels.
     """
 
     def __init__(
@@ -114,25 +114,28 @@ class Presence:
         self._begun = False
         self._listens = trio.Event()
 
-    # --- who comes and goes here
+    # --- this process's members
 
     def join(self, channel: str, member: Member) -> Session:
-        """Have a member's connection present in a channel from now on. Its join is written soon.
+        """Make a member's connection present in a channel from now on. Its join is written soon, by another task.
+
+        Returns:
+            The session, to be ended with :meth:`leave`.
 
         Raises:
-            ChannelNameError: the channel's name is too long for one with presence.
-            DataError: what is said of the member is more than an event may hold.
+            ChannelNameError: the app's fault; the channel's name is too long for one with presence.
+            DataError: the app's fault; the member's join is more than an event may hold.
         """
         session = self._sessions.join(channel, member)
         self._begin()
         return session
 
     def leave(self, session: Session) -> None:
-        """End a session. Its leave is written soon; of one that was not written yet, nothing."""
+        """End a session. Its leave is written soon. If its join was not written yet, neither is."""
         self._sessions.leave(session)
 
     def polls(self, channel: str, member: Member) -> AbstractContextManager[None]:
-        """Have a member that polls present for the time of a block, and a little longer. Its polls are one session.
+        """Make a member that polls present for the time of a block, and a little longer. Its polls are one session.
 
         Raises:
             ChannelNameError, DataError: as :meth:`join`, when the block is entered.
@@ -140,46 +143,58 @@ class Presence:
         self._begin()
         return self._sessions.polls(channel, member)
 
-    # --- who is there
+    # --- the members of all processes
 
     async def roster(self, channel: str) -> Roster:
-        """Say who is present in a channel, without those whose process is dead, of whom it says so in the log.
+        """Return the members that are present in a channel. Sessions of dead processes are left out, and their leaves
+        are written into the log.
 
         Raises:
-            LogError: the log cannot be read or written.
-            ChannelNameError: no such channel can be.
+            LogError: the store's fault; the log cannot be read or written.
+            ChannelNameError: the app's fault; no such channel can be.
+
+        Cancellation: some of the leaves may be written; a repeat writes the others.
         """
         self._home.check("Presence.roster")
         told = presence_channel(channel)
         self._begin()
+        # Until then it is not heard which processes are alive.
         await self._listens.wait()
         return (await self._records.sweep(told)).roster(told)
 
     def statistics(self) -> PresenceStatistics:
-        """Count what is known. Cost: a look at each session that is known."""
+        """Count what is known. The cost is a look at each session that is known."""
         known = MappingProxyType(self._records.by_process())
         return PresenceStatistics(self.process, self._sessions.held, known, self._leases.alive)
 
     # --- its life
 
     async def finish(self, seconds: float) -> None:
-        """Write what is still to be written, and that this process ends. After so many seconds its lease ends by
-        itself."""
+        """Write what is still to be written, and that this process ends.
+
+        Args:
+            seconds: the time for it. What is not written by then is found by others when the lease has ended.
+
+        Cancellation: as if the time were over.
+        """
         if not self._listens.is_set():
             return
         with trio.move_on_after(seconds):
+            # In this order: "gone" makes the process dead to others, which then write the leaves that they miss.
             await self._sessions.written()
             await self._leases.end()
 
     def _begin(self) -> None:
-        if not self._begun:
+        if not self._begun:  # tasks, and a renewal every few seconds, only for an app that uses presence
             self._begun = True
             self._nursery.start_soon(self._run)
 
     async def _run(self) -> None:
-        """Renew the lease, write what changes, and hear of others."""
+        """Renew the lease, write what changes, and hear what other processes say."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._listen)  # before the first renewal, which is to be heard
+            # Renewed before the first join is written: else another process would see a session of a process that it
+            # has never heard, and may take it for dead.
             await self._leases.renew()
             for _ in range(WRITERS):
                 nursery.start_soon(self._sessions.write)
@@ -207,12 +222,12 @@ class Presence:
                         self._sessions.passed(event)
 
     def _overrun(self) -> None:
-        """Leases may have been renewed, and our sessions ended, without our hearing it."""
+        """Start anew: leases may have been renewed, and sessions of ours ended, without being heard here."""
         self._leases.listen_anew()
         self._sessions.restate_all()
 
     async def _bury(self) -> None:
-        """Where somebody looks, end the sessions of processes that have died since the last time."""
+        """End the sessions of processes that have died since the last time, in the channels that are looked at here."""
         if not self._leases.judges:
             return
         self._leases.expire()

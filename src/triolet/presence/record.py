@@ -1,4 +1,4 @@
-"""The record: who is present in a channel, according to its events, with the sessions of dead processes ended there."""
+"""The record of a channel: its members according to its events, with the sessions of dead processes ended there."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ logger = logging.getLogger("triolet.presence")
 DRAFTS: Final = 256
 """Most joins and leaves in one append: a transaction that does not hold up the log's other writers."""
 KNOWN_CHANNELS: Final = 1_024
-"""Channels whose record is kept after somebody asked for it; the longest unused go first, and are read anew."""
+"""Channels whose record is kept after it was asked for. The longest unused go first, and are then read anew."""
 
 
 class Record:
-    """What is known of a channel's sessions, up to a cursor.
+    """The sessions of a channel, up to a cursor.
 
     Attributes:
+        cursor: the place in the channel up to which it was read.
         present: each session's last statement and when it came, by its name, in the order in which they came.
         lock: held by the task that reads on.
-        swept: the number of deaths (:attr:`Leases.deaths`) after which dead processes were looked for last.
+        swept: the number of deaths (:attr:`.Leases.deaths`) at which dead processes were last looked for.
     """
 
     __slots__ = ("cursor", "lock", "present", "swept")
@@ -44,20 +45,20 @@ class Record:
         self.swept = -1
 
     def roster(self, channel: str) -> Roster:
-        """The same for the app, frozen."""
+        """Return the roster for the app, frozen."""
         sessions = [Present(said.member, said.info, said.session, since) for said, since in self.present.values()]
         return Roster(channel, self.cursor, tuple(sessions))
 
 
 class Records:
-    """The records of the channels that somebody looks at here.
+    """The records of the channels that are looked at here.
 
     Args:
         log: where joins and leaves are read, and the leaves of dead processes' sessions are written.
         limits: how much is read at once.
         leases: which processes are dead.
 
-    Bounds: ``KNOWN_CHANNELS`` channels' sessions of all processes.
+    Bounds: the sessions of all processes in ``KNOWN_CHANNELS`` channels.
     """
 
     def __init__(self, log: EventLog, limits: Limits, leases: Leases) -> None:
@@ -67,33 +68,36 @@ class Records:
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def is_swept(self, channel: str) -> bool:
-        """Whether no process can have died since the channel's dead were looked for."""
+        """Tell whether no process can have died since dead ones were last looked for in a channel."""
         return self._record(channel).swept == self._leases.deaths
 
     async def sweep(self, channel: str) -> Record:
         """Bring a channel's record up to date, and end the sessions of dead processes there.
 
         Raises:
-            LogError: the log cannot be read or written.
+            LogError: the store's fault; the log cannot be read or written.
 
         Cancellation: some of the leaves may be written; a repeat writes the others.
         """
         record = self._record(channel)
+        # One task reads on at a time; the others that ask for this roster then find it read.
         async with record.lock:
-            deaths = self._leases.deaths
+            deaths = self._leases.deaths  # before the log is asked: a death after this is looked for the next time
             await self._catch_up(channel, record)
             lost = [said for said, _ in record.present.values() if self._leases.is_dead(process_of(said.session))]
             for some in _parts([said.leaves("lost") for said in lost]):
                 await self._log.append(channel, some)
             if lost:
                 logger.info("%d sessions of dead processes have left %s", len(lost), channel)
+                # Read back, and not taken out of the record here: what the log says is the only truth, and a session
+                # may have been stated again in between.
                 await self._catch_up(channel, record)
             if self._leases.judges:
                 record.swept = deaths  # before, a process that was not heard of may have died or not
         return record
 
     def by_process(self) -> dict[str, int]:
-        """How many sessions of each process are in the records, each as it was when it was last brought up to date."""
+        """Count the sessions of each process in the records, each as it was when it was last brought up to date."""
         return dict(Counter(process_of(name) for record in self._records.values() for name in record.present))
 
     def _record(self, channel: str) -> Record:
@@ -104,8 +108,8 @@ class Records:
         return record
 
     async def _catch_up(self, channel: str, record: Record) -> None:
-        """Read on to the head. Where something is missing in between, everything that is kept is read anew: among it
-        each session that is there has been stated again."""
+        """Read on to the head. If something is missing in between, everything that is kept is read anew: in it each
+        session that is still there was stated again."""
         limits = self._limits
         while True:
             page = await read_checked(
@@ -122,8 +126,12 @@ class Records:
 
 
 def apply(present: dict[str, tuple[Statement, float]], events: Sequence[Event]) -> None:
-    """Bring a record's sessions, each with its last statement and when it came, up to date. What is no statement of
-    ours is passed over."""
+    """Bring a record's sessions up to date.
+
+    Args:
+        present: each session's last statement and when it came, by its name.
+        events: the channel's next events. One that is no statement is passed over.
+    """
     for event in events:
         statement = read(event)
         if statement is None:

@@ -1,4 +1,4 @@
-"""This process's own sessions: members that come and go here, and what is still to be written of them.
+"""This process's own sessions: members that come and go here, and the joins and leaves that are still to be written.
 
 All bookkeeping is synchronous: a session joins and leaves without waiting for the log, and a few writers bring what has
 changed into it. So a client is never held up by presence, and a log that is away makes joins and leaves late, not lost.
@@ -30,22 +30,24 @@ __all__ = ["LINGER_SECONDS", "WRITERS", "Session", "Sessions"]
 logger = logging.getLogger("triolet.presence")
 
 WRITERS: Final = 64
-"""Channels into which joins and leaves are written at the same time: so many appends may wait for one log."""
+"""Channels into which joins and leaves are written at the same time: as many appends may wait for one log."""
 LINGER_SECONDS: Final = 10
-"""How long a member that polls is there after its last poll: that of five polls, so some may be late."""
+"""How long a member that polls is present after its last poll: the time of five polls, so some may be late."""
 
 
 class Session:
-    """A member's connection to this process. What is said of the member is what it was when it came.
+    """A member's connection to this process, with the member's info as it was when it came.
 
     Attributes:
         channel: the channel that is followed.
-        told: where its joins and leaves are told.
-        name: what no other session is ever called.
-        here: whether it is there still.
-        stated: how often it was said to be there.
-        written: whether the last that was written of it is a join.
-        restate: whether it is to be stated again.
+        told: the channel in which its joins and leaves are told.
+        member: the member's id.
+        info: the member's info, as JSON.
+        name: the session's name. No other session ever has the same.
+        here: whether the connection is still there.
+        stated: how many joins were made of it.
+        written: whether the last event that was written of it is a join.
+        restate: whether its join is to be written again.
     """
 
     __slots__ = ("channel", "here", "info", "member", "name", "restate", "stated", "told", "written")
@@ -62,11 +64,13 @@ class Session:
         self.restate = False
 
     def statement(self) -> Statement:
-        """What is said of it."""
+        """Return what its next join or leave says."""
         return Statement(self.member, self.name, self.stated, self.info)
 
     def next_draft(self) -> Draft | None:
-        """What is to be written now, if anything."""
+        """Return the join or leave that is to be written now; None if nothing is."""
+        # Looked up when it is written, not when it changes: a client that comes and goes ten times before a slow log is
+        # ready costs no event at all.
         if self.here and (self.restate or not self.written):
             self.stated += 1
             self.restate = False
@@ -79,8 +83,13 @@ class Session:
 class _Room:
     """This process's sessions in one channel, and how long ago they were stated there: for retention.
 
-    ``dirty`` are those of which something may have to be written; ``cursor`` is the place of the first event since they
-    were stated, and ``bytes`` is what has followed it.
+    Attributes:
+        sessions: the sessions that are there, by name.
+        dirty: sessions of which something may have to be written.
+        is_queued: whether the channel waits for a writer, or has one.
+        cursor: the place of the first event since they were stated.
+        bytes: the size of what has followed it.
+        stated_at: Trio's time when they were stated.
     """
 
     __slots__ = ("bytes", "cursor", "dirty", "is_queued", "sessions", "stated_at")
@@ -94,7 +103,7 @@ class _Room:
         self.stated_at = trio.current_time()
 
     def restate(self) -> None:
-        """Have all sessions stated again."""
+        """Mark all sessions to be stated again."""
         for session in self.sessions.values():
             session.restate = True
             self.dirty[session] = None
@@ -104,7 +113,7 @@ class _Room:
 
 
 class _Polling:
-    """A member that polls: in so many polls now, and there until then."""
+    """A member that polls: the number of its polls now, and the time until which it is present."""
 
     __slots__ = ("polls", "session", "until")
 
@@ -123,8 +132,8 @@ class Sessions:
         limits: the largest event, and retention, before which sessions are stated again.
         metrics: where restatements are counted.
 
-    Bounds: each session that is there. Joins and leaves that wait for a log that fails are at most one for each session
-    that was there.
+    Bounds: the sessions that are there. While the log fails, at most one join or leave waits for each of them, and for
+    each that has left since.
     """
 
     def __init__(self, process: str, log: EventLog, limits: Limits, metrics: Metrics) -> None:
@@ -138,12 +147,14 @@ class Sessions:
         self._busy = 0
         self._idle = trio.Event()
         self._idle.set()
-        self._queue, self._queued = trio.open_memory_channel[str](math.inf)  # a channel is in it once
+        # Unbounded as Trio counts, and bounded all the same: a channel is in it once (`is_queued`). So nothing ever
+        # waits to put one in, and join and leave stay synchronous.
+        self._queue, self._queued = trio.open_memory_channel[str](math.inf)
 
-    # --- who comes and goes
+    # --- joins and leaves
 
     def join(self, channel: str, member: Member) -> Session:
-        """See :meth:`.Presence.join`. Where it raises, nothing is held."""
+        """Begin a session. See :meth:`.Presence.join`. If it raises, nothing is held."""
         check_size(member, self._limits)
         self._count += 1
         session = Session(channel, member, f"{self._process}.{self._count}")
@@ -152,14 +163,14 @@ class Sessions:
         return session
 
     def leave(self, session: Session) -> None:
-        """See :meth:`.Presence.leave`."""
+        """End a session. See :meth:`.Presence.leave`."""
         session.here = False
         self._rooms[session.channel].sessions.pop(session.name, None)
         self._changed(session)
 
     @contextmanager
     def polls(self, channel: str, member: Member) -> Iterator[None]:
-        """See :meth:`.Presence.polls`."""
+        """Hold a session for a member that polls. See :meth:`.Presence.polls`."""
         key = channel, member.id
         polling = self._polling.get(key)
         if polling is None:
@@ -173,10 +184,10 @@ class Sessions:
             if not polling.polls:
                 polling.until = trio.current_time() + LINGER_SECONDS
 
-    # --- what makes them be stated again
+    # --- stating again
 
     def look(self) -> None:
-        """Look at the clock: end the members that poll no longer, and state again those whose join grows old."""
+        """End the sessions of members that poll no longer, and state again those whose join grows old."""
         now = trio.current_time()
         for key in [key for key, polling in self._polling.items() if polling.until < now]:
             self.leave(self._polling.pop(key).session)
@@ -185,8 +196,11 @@ class Sessions:
             self._enqueue(channel, room)
 
     def passed(self, event: Event) -> None:
-        """Take note of an event in a channel of presence: it brings retention nearer, and another process may have
-        ended a session of ours, because it has taken this process for dead."""
+        """Take note of an event in a channel of presence.
+
+        It brings retention nearer. And it may be a leave that another process has written for a session of this one,
+        because it took this process for dead.
+        """
         channel = event.channel.removeprefix(PREFIX)
         room = self._rooms.get(channel)
         if room is None:
@@ -203,13 +217,13 @@ class Sessions:
         self._enqueue(channel, room)
 
     def restate_all(self) -> None:
-        """State every session again: what was said of it may be gone, or contradicted unheard."""
+        """State every session again: its join may be gone, or ended by a leave that was not heard here."""
         for channel, room in self._rooms.items():
             room.restate()
             self._enqueue(channel, room)
 
     def _restate_before_retention(self, room: _Room, events: int = 0) -> None:
-        """State sessions again that retention may come near to. Not too often: it makes events itself."""
+        """State sessions again that retention may come near to. Not too often, because that makes events itself."""
         limits, age = self._limits, trio.current_time() - room.stated_at
         if age > limits.keep_seconds / 2 or (
             age > limits.lease_seconds / BEATS
@@ -220,7 +234,10 @@ class Sessions:
     # --- writing
 
     async def write(self) -> None:
-        """Write what changes, for ever. ``WRITERS`` tasks do; each takes a channel, so a channel's order is kept."""
+        """Write joins and leaves, for ever. ``WRITERS`` tasks run it; a channel has one of them, so its order is kept.
+
+        Cancellation: what was not written is found by other processes when the lease has ended.
+        """
         async for channel in self._queued:
             room = self._rooms[channel]
             while room.dirty:
@@ -233,12 +250,15 @@ class Sessions:
                 self._idle.set()
 
     async def written(self) -> None:
-        """Wait until nothing is left to be written."""
+        """Wait until nothing is left to be written.
+
+        Cancellation: nothing is lost.
+        """
         await self._idle.wait()
 
     @property
     def held(self) -> int:
-        """How many sessions are there."""
+        """Number of sessions that are there."""
         return sum(len(room.sessions) for room in self._rooms.values())
 
     def _changed(self, session: Session) -> None:
@@ -256,6 +276,8 @@ class Sessions:
 
     async def _write(self, channel: str, room: _Room) -> None:
         """Write what has changed, again and again until it is written: ``dedupe`` keeps the first."""
+        # The drafts are made once, and taken off `dirty` before the wait: a session that changes meanwhile gets dirty
+        # again, and its next draft comes after this one.
         sessions = list(room.dirty)[:DRAFTS]
         drafts = {session: draft for session in sessions if (draft := session.next_draft()) is not None}
         for session in sessions:

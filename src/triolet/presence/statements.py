@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 PREFIX: Final = "triolet.presence/"
-"""How the channels begin in which joins and leaves are told."""
+"""How the names of channels begin in which joins and leaves are told."""
 
 JOIN: Final = "join"
 LEAVE: Final = "leave"
@@ -40,7 +40,15 @@ MOST_STATED: Final = 10**9
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """The data of a join or leave. ``stated`` counts how often the session was said to be there."""
+    """The data of a join or leave.
+
+    Attributes:
+        member: the member's id.
+        session: the session's name.
+        stated: the number of the join; in a leave, of the newest join that it ends.
+        info: the member's info, in a join.
+        reason: ``left`` or ``lost``, in a leave.
+    """
 
     member: str
     session: str
@@ -49,12 +57,13 @@ class Statement(msgspec.Struct, frozen=True):
     reason: str | None = None
 
     def joins(self) -> Draft:
-        """The event that says that the session is there. It is stored once, however often it is appended."""
+        """Return the join: the session is there. It is stored once, however often it is appended."""
         said = {"member": self.member, "session": self.session, "stated": self.stated, "info": self.info}
         return Draft.of(said, name=JOIN, key=self.session, dedupe=f"join {self.session} {self.stated}")
 
     def leaves(self, reason: str) -> Draft:
-        """The event that ends it: ``left``, or ``lost`` with its process. Whoever appends it, it is stored once."""
+        """Return the leave: the session has ``left``, or is ``lost`` with its process. It is stored once, also when
+        several processes append it."""
         said = {"member": self.member, "session": self.session, "stated": self.stated, "reason": reason}
         return Draft.of(said, name=LEAVE, key=self.session, dedupe=f"leave {self.session} {self.stated}")
 
@@ -64,7 +73,7 @@ def check_size(member: Member, limits: Limits) -> Member:
     stated. To be asked before anything is held for the client: what cannot be written must not be followed either.
 
     Raises:
-        DataError: the join, as JSON, is more than ``limits.event_bytes``.
+        DataError: the app's fault; the join, as JSON, is more than ``limits.event_bytes``.
     """
     info = msgspec.Raw(encode_json(member.info))
     size = len(Statement(member.id, "x" * LONGEST_SESSION, MOST_STATED, info).joins().json)
@@ -74,17 +83,21 @@ def check_size(member: Member, limits: Limits) -> Member:
 
 
 def presence_channel(channel: str) -> str:
-    """The channel in which joins and leaves of another one are told. Raises ChannelNameError."""
+    """Return the channel in which the joins and leaves of a channel are told.
+
+    Raises:
+        ChannelNameError: the app's fault; the name is no channel's, or is too long with the prefix.
+    """
     return check_channel(PREFIX + check_channel(channel))
 
 
 def process_of(session: str) -> str:
-    """The process that a session is a connection of."""
+    """Return the process that a session belongs to."""
     return session.rpartition(".")[0]
 
 
 def read(event: Event) -> Statement | None:
-    """What a join or leave says; None where it is neither."""
+    """Return what a join or leave says; None if the event is neither."""
     if event.name not in (JOIN, LEAVE):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How a RedisLog appends: what waits goes out together, and takes effect once."""
+"""The lane of a partition: how a RedisLog appends. Appends that wait go out together, and take effect once."""
 
 from __future__ import annotations
 
@@ -23,29 +23,39 @@ from .url import RedisAddress
 __all__ = ["Lane"]
 
 BATCH_DRAFTS: Final = 512
-"""Most drafts in one batch (an append of more has one of its own). Redis answers nobody else meanwhile: some 3 ms."""
+"""Most drafts in one batch (an append of more has one of its own). Redis answers no other client meanwhile: some 3 ms.
+"""
 
 BATCH_BYTES: Final = 1 << 20
-"""And the bytes of their data."""
+"""Most bytes of their data."""
 
 BYTES_PER_SECOND: Final = 4 << 20
-"""At which a busy server takes in what is large: for so much longer than ``limits.answer_seconds`` it is waited for."""
+"""The rate at which a busy server takes in a large batch: its answer may take so much longer than
+``limits.answer_seconds``."""
 
 PATIENCE_SECONDS: Final = 0.1
-"""Between two looks whether an append's time is over."""
+"""Seconds between two looks whether an append's time is over."""
 
 NOTHING_DONE: Final = (*MOVED, BusyLoadingError)
-"""With what a server refuses a batch before it does anything."""
+"""The errors with which a server refuses a batch before it does anything."""
 
 
 class Lane:
-    """Send what is to be appended to a partition, batch after batch.
+    """Sends what is to be appended to a partition, batch after batch.
 
     Each batch has a number, under which Redis remembers what became of it: one whose answer was lost, because the
     connection broke or the server failed, is sent again with the same number before any other, and is stored once.
 
-    An append that waits while the server is away fails after ``limits.away_seconds``, with LogAway if it was never
-    sent, with LogUncertain if it was.
+    An append that waits while the server is unavailable fails after ``limits.away_seconds``: with LogAway if it was
+    never sent, with LogUncertain if it was.
+
+    Args:
+        partition: the connection to the server.
+        address: the server's, for messages.
+        limits: retention, and how long to wait.
+        clock: the time of the events, in seconds since 1970; None asks Redis.
+
+    Bounds: the drafts of the appends that wait, and one batch that was sent and not answered.
     """
 
     def __init__(
@@ -63,7 +73,10 @@ class Lane:
         self._settled = trio.lowlevel.ParkingLot()
 
     async def run(self, candidate: str, *, task_status: trio.TaskStatus[LogError | None]) -> None:
-        """Keep the partition connected and send, for ever. See Partition.run."""
+        """Keep the partition connected, and send, for ever. See Partition.run.
+
+        Cancellation: what waits is left to :meth:`end`.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._give_up)
             problem = await nursery.start(self._partition.run, candidate, self._send_all)
@@ -72,14 +85,17 @@ class Lane:
                 nursery.cancel_scope.cancel()
 
     async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        """Append to a channel. See RedisLog.append."""
+        """Append to a channel. See RedisLog.append.
+
+        Cancellation: all were stored and announced, or none; which of the two is not known.
+        """
         mine = _Waiting(channel, drafts, trio.current_time() + self._limits.away_seconds)
         self._waiting.append(mine)
         self._work.unpark_all()
         try:
             await mine.done.wait()
         except trio.Cancelled:
-            with suppress(ValueError):  # it is on its way
+            with suppress(ValueError):  # it is in a batch already, which must stay as it is: see _Batch
                 self._waiting.remove(mine)
             raise
         if mine.error is not None:
@@ -87,12 +103,15 @@ class Lane:
         return mine.events
 
     async def sent(self) -> None:
-        """Wait until nothing waits to be sent, or the server is away."""
+        """Wait until nothing waits to be sent, or the server is unavailable.
+
+        Cancellation: nothing is lost.
+        """
         while (self._waiting or self._unsettled) and self._partition.connection is not None:
             await self._settled.park()
 
     def end(self) -> None:
-        """Tell all who still wait that nothing will come of it."""
+        """Fail all appends that still wait: the log has ended."""
         for waiting in self._waiting:
             waiting.fail(NotServingError("the log ended before this was stored"))
         if self._unsettled is not None:
@@ -101,7 +120,12 @@ class Lane:
         self._unsettled = None
 
     async def _send_all(self, connection: BaseConnection) -> None:
-        """Send over one connection until it breaks: first the batch whose fate is not known."""
+        """Send over one connection until it breaks: first the batch of which it is not known whether it is stored.
+
+        Cancellation: the batch that was sent stays, to be sent again over the next connection.
+        """
+        # One batch at a time. With two on their way, one that is sent again could come behind a later one, and the
+        # order within a channel would not be the order of the calls. While one is on its way the next one gathers.
         while True:
             batch = self._unsettled = self._unsettled or self._next_batch()
             if batch is None:
@@ -111,7 +135,7 @@ class Lane:
             was_sent = batch.was_sent
             try:
                 epoch, seq, stamp, results = await self._send(batch, connection)
-            except AWAY:
+            except AWAY:  # the connection ends, and `_unsettled` stays: its answer may be lost, but not its number
                 raise
             except RedisError as error:
                 refusal = translate(error, self._address)
@@ -120,6 +144,8 @@ class Lane:
                     LogUncertain(f"{refusal}; it had been sent before, and may be stored") if was_sent else refusal
                 )
             else:
+                # Answered only when its own hint was heard (or was told as lost): so an event is announced here before
+                # its publisher goes on.
                 await self._partition.hear(epoch.decode(), seq)
                 batch.succeed(epoch.decode(), _time_in(stamp), results)
             self._unsettled = None
@@ -145,6 +171,7 @@ class Lane:
                 for draft in member.drafts:
                     args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
         was_sent, batch.was_sent = batch.was_sent, True  # from here on, whatever becomes of this task
+        # A large batch takes a busy server longer, and is no sign that it is away: so the time grows with the size.
         try:
             seconds = limits.answer_seconds + batch.size / BYTES_PER_SECOND
             return await self._partition.call(connection, APPEND, keys, *args, seconds=seconds)
@@ -153,7 +180,7 @@ class Lane:
             raise
 
     def _next_batch(self) -> _Batch | None:
-        """Take as many appends as fit into one batch, at least one if there is one."""
+        """Take as many appends as fit into one batch; one at least, if there is one."""
         if not self._waiting:
             return None
         self._number += 1
@@ -165,16 +192,18 @@ class Lane:
             size += first.size
             if batch.channels and (drafts > BATCH_DRAFTS or size > BATCH_BYTES):
                 break
+            # By channel, so that the script looks each of them up once. The order within a channel stays.
             batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
             batch.size += first.size
         return batch
 
     async def _give_up(self) -> None:
-        """Fail the appends whose time is over while the server is away."""
+        """Fail the appends whose time is over while the server is unavailable."""
         while True:
             if not self._waiting and self._unsettled is None:
                 await self._work.park()
             await trio.sleep(PATIENCE_SECONDS)
+            # Not while there is a connection: what is sent over one has a deadline of its own, that of the answer.
             if self._partition.connection is None:
                 self._expire(trio.current_time())
 
@@ -185,6 +214,7 @@ class Lane:
             error = LogUncertain(f"{away}: this may be stored") if sent else LogAway(f"{away}: this is not stored")
             if not self._unsettled.expire(now, error):
                 self._unsettled = None
+        # They wait in the order in which they came, and each for as long: so the first are over first.
         while self._waiting and self._waiting[0].give_up_at <= now:
             self._waiting.popleft().fail(LogAway(f"{away}: this is not stored"))
 
@@ -210,7 +240,11 @@ class _Waiting:
 
 
 class _Batch:
-    """Appends that go out together, by channel. Sent again, it is the same, also for those who do not wait any more."""
+    """Appends that go out together, by channel.
+
+    Sent again it is the same, with all its appends, also those whose callers do not wait any more: under its number
+    Redis may have stored it, and answers with what it did then.
+    """
 
     __slots__ = ("channels", "number", "size", "was_sent")
 
@@ -224,9 +258,10 @@ class _Batch:
         """Answer the callers.
 
         Args:
-            at: when it was stored.
-            results: for each channel the first offset; or where a ``dedupe`` was known, for each draft its offset and,
-                where that is an earlier event's, what is stored of it; or what was wrong.
+            epoch: the epoch in which it was stored.
+            at: when it was stored, in seconds since 1970.
+            results: one for each channel. A number is the first offset. A list says that a ``dedupe`` was known: it has
+                for each draft its offset and, if that is an earlier event's, what is stored of it. Bytes are an error.
         """
         for (channel, members), result in zip(self.channels.items(), results, strict=True):
             if isinstance(result, bytes):
@@ -241,13 +276,13 @@ class _Batch:
                 start += len(member.drafts)
 
     def fail(self, error: Exception) -> None:
-        """Nothing of it is stored, or nobody knows."""
+        """Fail all its appends: nothing of it is stored, or it is not known."""
         for members in self.channels.values():
             for member in members:
                 member.fail(error)
 
     def expire(self, now: float, error: Exception) -> bool:
-        """Fail those whose time is over. Return whether others still wait."""
+        """Fail the appends whose time is over, and return whether others still wait."""
         members = [member for members in self.channels.values() for member in members]
         for member in members:
             if member.give_up_at <= now:
@@ -256,7 +291,7 @@ class _Batch:
 
 
 def _time_in(stamp: bytes) -> float:
-    """The time that Redis puts in front of a row: two bytes of MessagePack, and a double."""
+    """Return the time that Redis puts in front of a row: two bytes of MessagePack, and a double."""
     (at,) = struct.unpack(">xxd", stamp)
     return float(at)
 

@@ -1,4 +1,4 @@
-"""Finding the server that has a partition now, and connecting to it."""
+"""The dialer: finds the server that has a partition now, and connects to it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Node = tuple[str, int]
 
 
 def slot_of(tag: str) -> int:
-    """The slot of a hash tag in a cluster (https://redis.io/docs/reference/cluster-spec/)."""
+    """Return the slot of a hash tag in a cluster (https://redis.io/docs/reference/cluster-spec/)."""
     return crc_hqx(tag.encode(), 0) % SLOTS
 
 
 class Dialer:
-    """Knows the way to the servers.
+    """Finds and connects to servers.
 
     Args:
-        address: where they are.
+        address: where the servers are.
         seconds: how long connecting, and any one answer, may take.
-        nursery: where connections live; they end with it, and raise nothing into it.
+        nursery: where connections run; they end with it, and raise nothing into it.
     """
 
     def __init__(self, address: RedisAddress, seconds: float, nursery: trio.Nursery) -> None:
@@ -53,8 +53,11 @@ class Dialer:
         """Connect to the server that has a slot, for the time of a block.
 
         Raises:
-            RedisError, OSError, TimeoutError: none can be reached, or it does not let us in.
+            RedisError, OSError, TimeoutError: no server can be reached, or it does not let us in.
+
+        Cancellation: the connection is closed.
         """
+        # Asked anew for each connection: that the partition has moved may be the reason why the last one broke.
         address = self._address
         node: Node | None
         if address.service:
@@ -67,7 +70,7 @@ class Dialer:
             yield connection
 
     async def _first(self, nodes: list[Node], ask: Callable[[Node], Awaitable[Node]]) -> Node:
-        """Ask one after the other; who answered is asked first the next time."""
+        """Ask one node after the other. The one that answered is asked first the next time."""
         for at, node in enumerate(nodes):
             try:
                 found = await ask(node)
@@ -94,7 +97,7 @@ class Dialer:
         owner = None
         for first, last, primary, *_ in ranges:
             at = ((primary[0] or b"").decode() or node[0], int(primary[1]))  # a node need not say its own address
-            if at not in self._nodes:
+            if at not in self._nodes:  # so that the log survives the nodes of its URL being replaced one by one
                 self._nodes.append(at)
             if first <= slot <= last:
                 owner = at
@@ -111,6 +114,7 @@ class Dialer:
         outcome = _Outcome()
         connection: _Connection | None = None
         try:
+            # `_keep` makes an outcome of whatever the connection's task raises: all of the log runs in that nursery.
             with trio.move_on_after(self._seconds) as scope:
                 connection = await self._make(node, db, credentials)
                 self._nursery.start_soon(_keep, connection, outcome)
@@ -154,7 +158,7 @@ class _Connection(BaseConnection):
 
 
 class _Outcome:
-    """What became of a connection's start; it stands in for Trio's ``task_status``."""
+    """The outcome of a connection's start. It stands in for Trio's ``task_status``."""
 
     def __init__(self) -> None:
         self.ready = trio.Event()

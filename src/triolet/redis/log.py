@@ -23,16 +23,16 @@ from .url import RedisAddress
 __all__ = ["RedisLog"]
 
 GOOD: Final = -1
-"""What READ says of a cursor of the present epoch."""
+"""The answer of READ for a cursor of the present epoch."""
 UNKNOWN: Final = -2
-"""What it says of an epoch that this log has not had, or has forgotten."""
+"""Its answer for an epoch that this log has not had, or has forgotten."""
 
 
 class RedisLog(EventLog):
-    """Keep channels in Redis 6.2 or newer, or Valkey: one server, sentinels, or a cluster.
+    """Keeps channels in Redis 6.2 or newer, or Valkey: one server, sentinels, or a cluster.
 
-    **What an acknowledgement means**: when ``append`` returns, the server has the event in memory. What it survives is
-    for the server's settings to say:
+    **What an acknowledgement means**: when ``append`` returns, the server has the event in memory. What it survives
+    depends on the server's settings:
 
     - with ``appendfsync everysec`` it survives a crash of Redis; a loss of power may take the last second or two;
       with ``always`` it survives that too;
@@ -40,19 +40,19 @@ class RedisLog(EventLog):
     - when a replica is promoted, what it had not yet received is lost: the time it lags, usually milliseconds.
       ``min-replicas-to-write`` bounds that, and makes appends fail while it cannot.
 
-    Whatever is lost that way is found: each start of a server and each promotion of a replica begins a new epoch that
-    remembers how far each channel had come. Who had seen no more than that goes on without a word; who had is told a
-    gap (``future``). Redis come back empty is a gap (``epoch``) to everyone.
+    Every such loss is found: each start of a server and each promotion of a replica begins a new epoch, which
+    remembers how far each channel had come. Clients that saw only events that survived continue; the others get a gap
+    (``future``). If Redis comes back empty, all clients get a gap (``epoch``).
 
     Offsets are drawn, retention is held and ``dedupe`` is remembered by scripts in Redis. Appends that wait go out
     together; a batch whose answer was lost is sent again, and takes effect once. ``tail`` hears of all processes'
-    appends: Redis publishes each, numbered, and what does not fit to what was heard before, or is missing at a look
-    every ``limits.look_seconds``, comes as an empty step, after which the log is asked.
+    appends: Redis publishes each of them, with a number. A number that does not follow the last one, or is missing at a
+    look every ``limits.look_seconds``, is told as an empty step, after which the log is asked.
 
     Args:
         address: a URL, see RedisAddress.parse, or such an address.
-        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, as set by whoever appends;
-            ``away_seconds``, ``answer_seconds``, ``look_seconds``.
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, as the process that appends
+            has set them; ``away_seconds``, ``answer_seconds``, ``look_seconds``.
         clock: what time it is, in seconds since 1970; None asks Redis, so that all processes agree. Tests give one.
 
     Bounds: what the limits keep, per channel, and an eighth more, as rows are deleted in groups. A channel of which
@@ -76,9 +76,11 @@ class RedisLog(EventLog):
         ``limits.answer_seconds``; those that cannot be raise NotServingError.
 
         Raises:
-            LogAway: it cannot be reached (with ``?start=wait`` this waits instead).
-            LogBroken: it has a log of another form.
-            LogError: it does not let us in; the message says why.
+            LogAway: the store's fault; Redis cannot be reached (with ``?start=wait`` this waits instead).
+            LogBroken: the store's fault; Redis has a log of another form.
+            LogError: the store's fault; Redis does not let us in, and the message says why.
+
+        Cancellation: appends that wait raise NotServingError; one that was sent raises LogUncertain.
         """
         failure: BaseException | None = None
         try:
@@ -91,6 +93,7 @@ class RedisLog(EventLog):
                             await self._finish()
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
+                    # First the callers are told, for they wait in tasks of their own, which nothing here cancels.
                     self._is_ending = True
                     for lane in self._lanes:
                         lane.end()
@@ -110,6 +113,8 @@ class RedisLog(EventLog):
             LogFull: Redis has no memory left, or cannot write to its disk (MISCONF).
             LogBroken: something else has one of the channel's keys, or has written to it.
             NotServingError: the log is not open, or ended before this was stored.
+
+        Cancellation: all were stored and announced, or none; which of the two is not known.
         """
         self._check_serving()
         if not drafts:
@@ -121,12 +126,16 @@ class RedisLog(EventLog):
         """Return the events after a cursor. See EventLog.
 
         Raises:
-            LogAway: Redis could not be reached for ``limits.away_seconds``.
+            LogAway: the store's fault; Redis could not be reached for ``limits.away_seconds``.
+
+        Cancellation: nothing is lost.
         """
         answer = await self._read(channel, after, limit, max_bytes)
         epoch: str = answer[0].decode()
         head, oldest, upto, position = answer[2:6]
         at = Cursor(epoch, head)
+        # `upto` is how far a cursor of an earlier epoch is still good: up to there an offset means the same event. The
+        # script has chosen the page's position by the same rules, so that one call to Redis is enough; they must agree.
         gap: Gap | None
         if upto in (GOOD, UNKNOWN):
             position, gap = resume(after, epoch, oldest, head)
@@ -143,7 +152,9 @@ class RedisLog(EventLog):
         """Return the cursor of the newest event. See EventLog.
 
         Raises:
-            LogAway: Redis could not be reached for ``limits.away_seconds``.
+            LogAway: the store's fault; Redis could not be reached for ``limits.away_seconds``.
+
+        Cancellation: nothing is lost.
         """
         epoch, _, head = await self._read(channel, Cursor("", 0), 0, 0)
         return Cursor(epoch.decode(), head)
@@ -154,7 +165,7 @@ class RedisLog(EventLog):
 
     @property
     def stale(self) -> bool:
-        """Whether Redis, or a part of the cluster, is away."""
+        """Whether Redis, or a part of the cluster, is unavailable."""
         return any(partition.connection is None for partition in self._partitions)
 
     async def _read(self, channel: str, after: Cursor, limit: int, max_bytes: int) -> Any:
@@ -177,6 +188,7 @@ class RedisLog(EventLog):
         )
 
     def _number(self, channel: str) -> int:
+        # Not `hash`, which differs from process to process.
         return crc32(channel.encode()) % self._address.partitions
 
     def _check_serving(self) -> None:
@@ -185,7 +197,7 @@ class RedisLog(EventLog):
             raise NotServingError("the log is ending: nothing more is stored or read")
 
     async def _start(self, nursery: trio.Nursery) -> LogError | None:
-        """Connect to every partition. They are given the same epoch, where they have none."""
+        """Connect to every partition. Those that have no epoch yet are given the same one."""
         dialer = self._dialer(nursery)
         candidate = draw_epoch()
         self._is_ending = False
@@ -201,11 +213,11 @@ class RedisLog(EventLog):
         return None
 
     def _dialer(self, nursery: trio.Nursery) -> Dialer:
-        """The way to the servers. The simulation knows another."""
+        """Return the dialer. Tests put another one in its place, which reaches simulated servers."""
         return Dialer(self._address, self._limits.answer_seconds, nursery)
 
     async def _finish(self) -> None:
-        """Send what waits, as long as that goes on well."""
+        """Send what waits, as long as the servers can be reached."""
         self._is_ending = True
         with trio.move_on_after(self._limits.answer_seconds):
             for lane in self._lanes:

@@ -1,4 +1,4 @@
-"""One partition of a RedisLog: its connection, what is heard over it, and what is asked of it."""
+"""One partition of a RedisLog: its connection, the hints that are heard over it, and the scripts that are run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["AWAY", "MOVED", "Argument", "Partition", "draw_epoch", "events_of", 
 logger = logging.getLogger("triolet.log")
 
 MOVED: Final = (ReadOnlyError, AskError, ClusterDownError, TryAgainError)
-"""What a server answers that is not, or not yet, the one to ask. It has done nothing then."""
+"""The errors of a server that is not, or not yet, the one to ask. It has done nothing then."""
 
 AWAY: Final = (
     RedisConnectionError,
@@ -50,30 +50,38 @@ AWAY: Final = (
     anyio.ClosedResourceError,
     anyio.EndOfStream,
 )
-"""What shows that the server cannot be reached or asked now."""
+"""The errors that show that the server is unavailable."""
 
 DELAYS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to connect, the last for all further ones."""
 
 NOT_ALLOWED: Final = ("The user executing the script", "ACL failure in script")
-"""What a server says of a command in a script, up to Redis 7.0 and from 7.2 on."""
+"""How a server says that a command in a script is not allowed, up to Redis 7.0 and from 7.2 on."""
 
 HEARING_SECONDS: Final = 0.1
-"""How long a hint that must have been sent may take, before it counts as missed."""
+"""Seconds that a hint may take that must have been sent, before it counts as missed."""
 
 Argument: TypeAlias = "str | bytes | int | float"
 
 
 class Partition:
-    """Keeps one connection to the server that has the partition, over which everything goes: appends, reads, and the
-    hints of what was appended by anyone. When it breaks, all of that begins anew on the next one.
+    """Keeps one connection to the server that has the partition. All goes over it: appends, reads, and the hints of
+    what any process has appended. When it breaks, all of that begins anew on the next one.
 
     Hints are numbered. One that is missing, or another epoch, is told to the tail as a loss; so is, at each look, that
     more hints were sent than were heard.
 
+    Args:
+        address: where the servers are.
+        number: which of the partitions this is.
+        dialer: finds and connects to the server.
+        tail: where events are announced.
+        limits: how long to wait.
+
     Attributes:
-        epoch: the present one, as far as is known here.
-        connection: the one in use; None while the server is away.
+        epoch: the present one, as far as is known here; empty before the first connection.
+        connection: the connection in use; None while the server is unavailable.
+        key: the hash that says what the partition is.
     """
 
     def __init__(self, address: RedisAddress, number: int, dialer: Dialer, tail: Tail, limits: Limits) -> None:
@@ -82,6 +90,8 @@ class Partition:
         self._dialer = dialer
         self._tail = tail
         self._limits = limits
+        # The braces are a hash tag: all keys with the same tag are in one slot of a cluster, and one script may use
+        # them together. Pub/Sub knows no databases, so the hints' channel carries the number.
         self._slot = slot_of(tag)
         self._hints = f"{{{tag}}}:hints:{address.db}"
         self._prefix = f"{{{tag}}}:"
@@ -96,16 +106,17 @@ class Partition:
         self.key = f"{self._prefix}log"
 
     def keys(self, channel: str) -> tuple[str, str]:
-        """A channel's stream, and its dedupes."""
+        """Return the keys of a channel: its stream, and its dedupes."""
         return f"{self._prefix}events:{channel}", f"{self._prefix}dedupe:{channel}"
 
     def writer_key(self, writer: str) -> str:
-        """Where a writer's last batch is remembered."""
+        """Return the key under which a writer's last batch is remembered."""
         return f"{self._prefix}writer:{writer}"
 
     @property
     def publishing(self) -> tuple[str, str]:
-        """The command that gives a hint, and the channel of Redis's to give it on."""
+        """The command that publishes a hint, and the channel of Redis's to publish it on."""
+        # Sharded from Redis 7 on: in a cluster a plain PUBLISH goes to every node.
         return "SPUBLISH" if self._is_sharded(self.connection) else "PUBLISH", self._hints
 
     @property
@@ -120,12 +131,14 @@ class Partition:
         *,
         task_status: trio.TaskStatus[LogError | None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Stay connected, for ever. Starts with None once that is so for the first time; with an error where it cannot
-        be, or (unless the address says to wait) is not now.
+        """Stay connected, for ever. It has started when it is connected for the first time; or, with an error, when
+        that cannot be, or (unless the address says to wait) is not possible now.
 
         Args:
             candidate: the epoch, should there be none yet.
-            serve: runs beside, anew for each connection.
+            serve: runs beside it, anew for each connection.
+
+        Cancellation: the connection is closed.
         """
         attempt = 0
         started = trio.Event()
@@ -140,15 +153,23 @@ class Partition:
             if not started.is_set() and not (self._address.wait and isinstance(self._trouble, AWAY)):
                 task_status.started(translate(self._trouble, self._address))
                 return
+            # Counted from anew once a connection has served: a server that accepts and then fails is asked ever more
+            # seldom, as one that is not there is.
             attempt = 0 if self._connected_at < math.inf else attempt + 1
             await trio.sleep(DELAYS[min(attempt, len(DELAYS) - 1)])
-            candidate = ""
+            candidate = ""  # the partitions begin with one epoch together; one that begins later has its own
 
     async def linked(self, give_up_at: float, other: BaseConnection | None = None) -> BaseConnection:
-        """Wait for a connection, if there is none, or only one that is of no use any more.
+        """Return the connection; wait for one if there is none.
+
+        Args:
+            give_up_at: Trio's time.
+            other: a connection that is of no use any more, although it may still be the present one.
 
         Raises:
-            LogAway: it is still away at that time.
+            LogAway: the store's fault; it is still unavailable at that time.
+
+        Cancellation: nothing is lost.
         """
         while self.connection is None or self.connection is other:
             with trio.move_on_at(give_up_at) as scope:
@@ -166,7 +187,21 @@ class Partition:
         *args: Argument,
         seconds: float | None = None,
     ) -> Any:
-        """Run a script that may take so long. Raises what coredis does; AWAY makes the connection unusable."""
+        """Run a script.
+
+        Args:
+            connection: where to run it.
+            script: the script.
+            keys: its keys.
+            args: its arguments.
+            seconds: how long the answer may take; None is the connection's own time.
+
+        Raises:
+            RedisError, OSError: as coredis raises them. One of AWAY makes the connection unusable.
+
+        Cancellation: the script may run or not.
+        """
+        # By its hash, and as a whole only where Redis does not know it yet, or not any more.
         parts = (len(keys), *keys, *args)
         try:
             try:
@@ -178,11 +213,13 @@ class Partition:
             raise
 
     async def ask(self, script: Script, keys: Sequence[str], *args: Argument) -> Any:
-        """Run a script that may be run twice and answers epoch, number of hints, and more, waiting up to
-        ``limits.away_seconds`` for a server that is away.
+        """Run a script that may be run twice and answers epoch, number of hints, and more. It waits up to
+        ``limits.away_seconds`` for a server that is unavailable.
 
         Raises:
-            LogError: it cannot be done.
+            LogError: the store's fault; the message says why.
+
+        Cancellation: nothing is lost; such scripts store no events.
         """
         give_up_at = trio.current_time() + self._limits.away_seconds
         failed = None
@@ -195,11 +232,14 @@ class Partition:
             except RedisError as error:
                 raise translate(error, self._address) from error
             if answer[0].decode() != self.epoch and connection is self.connection:
-                self._lose(answer[0].decode(), answer[1])  # nobody is to read of an epoch that the tail has not told
+                self._lose(answer[0].decode(), answer[1])  # no reader may see an epoch before the tail has told of it
             return answer
 
     async def hear(self, epoch: str, seq: int) -> None:
-        """Wait until the hint of a number was heard. Where it was not in time, the tail is told of a loss."""
+        """Wait until the hint of a number was heard. If it was not heard in time, the tail is told of a loss.
+
+        Cancellation: nothing is lost.
+        """
         with trio.move_on_after(HEARING_SECONDS):
             while epoch != self.epoch or self._seq < seq:
                 await self._heard.park()
@@ -224,11 +264,12 @@ class Partition:
                 self._trouble = error
             nursery.cancel_scope.cancel()
 
+        # Subscribed before the first look: each hint that the look has not counted is then heard.
         connection.send_command(b"SSUBSCRIBE" if self._is_sharded(connection) else b"SUBSCRIBE", self._hints)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_it_breaks, self._listen)
             try:
-                if not self.epoch:
+                if not self.epoch:  # once: opening the log is the time to find out
                     await self._probe(connection)
                 await self._look(connection, candidate)
             except (RedisError, *AWAY) as error:
@@ -248,6 +289,7 @@ class Partition:
                 if message[0] in (b"message", b"smessage"):
                     self._take(message[2])
                 elif message[0] in (b"unsubscribe", b"sunsubscribe"):
+                    # As a cluster does when the slot moves to another node: hints would come no more, without an error.
                     raise RedisConnectionError("the server has ended the subscription")
 
     def _take(self, payload: bytes) -> None:
@@ -256,7 +298,7 @@ class Partition:
         if hint is None:
             return
         epoch, seq, channels = hint
-        if epoch == self.epoch and seq <= self._seq:
+        if epoch == self.epoch and seq <= self._seq:  # a look has told it as lost already
             return
         if epoch != self.epoch or seq != self._seq + 1:
             self._lose(epoch, seq)
@@ -266,7 +308,7 @@ class Partition:
         self._heard.unpark_all()
 
     async def _probe(self, connection: BaseConnection) -> None:
-        """Find out at once whether something is not allowed."""
+        """Run every command that the scripts need, to find out at once whether one is not allowed."""
         publish = "SPUBLISH" if self._is_sharded(connection) else "PUBLISH"
         await connection.create_request(b"EVAL", PROBE.text, 1, f"{self._prefix}probe", publish, self._hints)
 
@@ -284,7 +326,7 @@ class Partition:
             await self._look(connection, "")
 
     def _lose(self, epoch: str, seq: int) -> None:
-        """What was appended up to a hint is in the log, and was not heard."""
+        """Tell the tail of a loss: what was appended up to a hint is in the log, and was not heard."""
         self.epoch, self._seq = epoch, seq
         self._tail.lose()
         self._heard.unpark_all()
@@ -302,7 +344,7 @@ class Partition:
 
     def _went_away(self) -> None:
         self.connection = None
-        if self._away_since == -math.inf:
+        if self._away_since == -math.inf:  # one line in the log, and not one for each attempt
             self._away_since = trio.current_time()
             logger.warning("%s is away: %s", self._address, self._trouble)
 
@@ -314,7 +356,7 @@ def _say_once(started: trio.Event, task_status: trio.TaskStatus[None]) -> None:
 
 
 def events_of(epoch: str, channel: str, first: int, rows: Sequence[Row]) -> list[Event]:
-    """Make events of rows, of which the first has this offset."""
+    """Return the events of rows, of which the first has the offset ``first``."""
     return [
         Event(Cursor(epoch, offset), channel, name, json, key, at)
         for offset, (at, name, json, key) in enumerate(rows, first)
@@ -322,12 +364,12 @@ def events_of(epoch: str, channel: str, first: int, rows: Sequence[Row]) -> list
 
 
 def draw_epoch() -> str:
-    """A new epoch, should Redis need one."""
+    """Draw a new epoch, should Redis need one."""
     return secrets.token_urlsafe(6)
 
 
 def translate(error: Exception | None, address: RedisAddress) -> LogError:
-    """Say in our terms what coredis reports, and what to do about it."""
+    """Return the LogError for what coredis reports, with a message that says what to do about it."""
     said = str(error) or type(error).__name__
     if error is None or isinstance(error, AWAY):
         return LogAway(f"{address} cannot be reached: {said}")

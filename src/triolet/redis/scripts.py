@@ -1,4 +1,4 @@
-"""What a RedisLog does inside of Redis: the forms of its keys, and the scripts that alone change them.
+"""The scripts of a RedisLog, which run inside of Redis, and the forms of its keys, which only they change.
 
 A *partition* is a part of the log whose keys share one hash tag, so one server of a cluster has them all (without a
 cluster there is one partition). With the tag ``{triolet:0}`` it consists of
@@ -48,6 +48,11 @@ __all__ = [
 FORM_DIFFERS: Final = "TRIOLET"
 """How the errors begin that the scripts raise about what they find."""
 
+# Why scripts, and not MULTI: an append reads (the head, a dedupe, the sizes) and writes by what it has read, and Redis
+# runs a script as a whole, so no other client comes in between. A script that fails in its midst is not undone; so what
+# can be refused is checked first (a replica, another form, a key of another type), and PROBE tries all commands before.
+#
+# A comment in a script is a part of it: Redis hashes the whole text.
 _OPEN: Final = """
 local FORM, EPOCHS, PASTS = 1, 64, 16
 
@@ -360,34 +365,34 @@ return 1
 
 
 class Script(NamedTuple):
-    """A script, and the name under which Redis remembers it."""
+    """A script, and the hash by which Redis remembers it."""
 
     text: str
     sha: str
 
     @classmethod
     def of(cls, text: str) -> Script:
-        """Name a script as Redis does."""
+        """Return a script with the hash that Redis gives it."""
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 APPEND: Final = Script.of(_OPEN + _APPEND)
-"""Append to channels of a partition: all of the batch that can be, once, however often it is sent."""
+"""Appends a batch to channels of a partition: all of it that can be stored, once, however often it is sent."""
 
 READ: Final = Script.of(_OPEN + _READ)
-"""Read a page of a channel, or with a limit of 0 its head."""
+"""Reads a page of a channel, or with a limit of 0 its head."""
 
 LOOK: Final = Script.of(_OPEN + _LOOK)
-"""Tell the present epoch, and how many hints were sent."""
+"""Tells the present epoch, and how many hints were sent."""
 
 PROBE: Final = Script.of(_PROBE)
-"""Try every command that the others use: one that may not be run would leave an append half done."""
+"""Tries every command that the others use: one that may not be run would leave an append half done."""
 
 Row = tuple[float, str, bytes, str | None]
-"""An event as it is stored: when, name, data, key."""
+"""An event as it is stored: its time, name, data and key."""
 
 Hint = tuple[str, int, list[tuple[str, int, list[Row]]]]
-"""What is published of a batch: epoch, number of the hint; of each channel its name, the first offset, events."""
+"""What is published of a batch: the epoch, the hint's number, and for each channel its name, first offset and rows."""
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_rows: Final = msgspec.msgpack.Decoder(list[Row]).decode
@@ -398,12 +403,13 @@ _decode_hint: Final = msgspec.msgpack.Decoder(Hint).decode
 
 
 def encode_row(name: str, json: bytes, key: str | None) -> bytes:
-    """Encode an event without its time, which is put in front of it in Redis."""
+    """Encode an event without its time, which Redis puts in front of it."""
+    # The array of three without its head: the script writes the head of an array of four, and the time.
     return _encode((name, json, key))[1:]
 
 
 def parse_hint(payload: bytes) -> Hint | None:
-    """Read a hint; None where it is none of ours."""
+    """Return a hint that was published; None if it is not one of a RedisLog."""
     try:
         hint: Hint = _decode_hint(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Where a RedisLog's servers are, and how it is to behave: what its URL says."""
+"""The address of a RedisLog: where its servers are, and the options that its URL gives."""
 
 from __future__ import annotations
 
@@ -29,15 +29,25 @@ OPTIONS: Final = (
 )
 
 CLUSTER_PARTITIONS: Final = 16
-"""In how many parts channels are spread over a cluster. Each has a connection of its own in each process."""
+"""Number of partitions over which channels are spread in a cluster. Each process has a connection for each of them."""
 
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """Where the servers are. ``nodes`` are the server itself, the sentinels, or some nodes of the cluster.
+    """Where the servers are. Neither user nor password is in its ``repr``, which may get into a log.
 
-    ``path`` is the unix socket's; ``service`` what the sentinels call their servers; ``wait`` whether opening the log
-    waits for a Redis that is away. Neither user nor password is in its ``repr``.
+    Attributes:
+        nodes: hosts and ports of the server itself, of the sentinels, or of some nodes of the cluster.
+        path: the path of the Unix socket; empty if it is not one.
+        service: the name that the sentinels give to their servers; empty without sentinels.
+        is_cluster: whether it is a cluster.
+        db: the number of the database.
+        username, password: the servers'.
+        sentinel_username, sentinel_password: the sentinels'.
+        tls: certificates; None without TLS.
+        prefix: begins the names of all keys.
+        partitions: number of parts over which channels are spread.
+        wait: whether opening the log waits for a Redis that is unavailable.
     """
 
     nodes: tuple[tuple[str, int], ...] = ()
@@ -55,7 +65,7 @@ class RedisAddress:
     wait: bool = False
 
     def __str__(self) -> str:
-        """Say where it is, without secrets."""
+        """Return where it is, for messages, without secrets."""
         if self.path:
             return f"Redis at {self.path}"
         nodes = ", ".join(f"{host}:{port}" for host, port in self.nodes)
@@ -77,7 +87,8 @@ class RedisAddress:
         ``ca``, ``cert`` and ``key`` (files, for TLS).
 
         Raises:
-            ConfigError: it names no Redis. The message has none of the URL, which may hold a password.
+            ConfigError: the app's fault; the URL names no Redis. The message quotes nothing of it, because it may hold
+                a password.
         """
         parts, options = _split(url)
         kind = parts.scheme.partition("+")[2]

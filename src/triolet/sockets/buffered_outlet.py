@@ -1,4 +1,4 @@
-"""The outlet for connections that somebody else writes to: another server, or ASGI middleware."""
+"""The outlet for connections that others write to: another server, or ASGI middleware."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ __all__ = ["BufferedOutlet"]
 
 
 class BufferedOutlet(Outlet):
-    """The same contract where we do not write ourselves: behind ASGI middleware, or on another server.
+    """An outlet with a buffer, where the socket is not ours to write to: behind ASGI middleware, or on another server.
 
     Batches wait in a buffer, which :meth:`run` empties through ``take`` one by one.
 
     Args:
         budget: where what waits is counted.
-        take: sends one batch and waits until it is taken.
+        take: sends one batch, and waits until it is taken.
         abort: resets the connection, or does the nearest to it that is possible.
         bound: bytes that may wait; a batch is taken whole while fewer do.
+
+    Bounds: ``bound`` bytes and one batch more.
     """
 
     __slots__ = ("_abort", "_batches", "_bound", "_changed", "_gone", "_pending", "_take")
@@ -50,6 +52,8 @@ class BufferedOutlet(Outlet):
 
     @property
     def empty(self) -> bool:
+        # "Empty" is what lets a follower be live. Here it means room: the other server takes what we send at its own
+        # pace, and a client that reads well would fall behind at every event if one batch in the buffer were too many.
         return self._pending < self._bound
 
     @property
@@ -80,7 +84,7 @@ class BufferedOutlet(Outlet):
         self._wake()
 
     async def run(self) -> None:
-        """Empty the buffer for as long as the connection lives.
+        """Empty the buffer, for as long as the connection lives.
 
         Cancellation: what was being taken may be cut short, so the connection is of no use any more.
         """
@@ -93,12 +97,12 @@ class BufferedOutlet(Outlet):
     async def _take_next(self) -> None:
         while not self._batches:
             await self._changed.wait()
-        batch = self._batches[0]
+        batch = self._batches[0]  # it stays in the buffer, and counted, until it is taken
         try:
             await self._take(batch)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self.fail()
-        if not self._gone:
+        if not self._gone:  # else the buffer was emptied meanwhile
             self._batches.popleft()
             self._wait(-size_of(batch))
             self.progress_at = trio.current_time()
@@ -115,6 +119,7 @@ class BufferedOutlet(Outlet):
         return len(batch)
 
     def _put(self, batch: Any) -> None:
+        # An empty buffer is no stall: the time since the last batch was taken counts from now.
         if not self._batches:
             self.progress_at = trio.current_time()
         self._batches.append(batch)

@@ -1,4 +1,4 @@
-"""The outlet that writes straight into a link: into the kernel's buffer, or a test's."""
+"""The outlet that writes straight into a link: into the kernel's buffer, or that of a test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ __all__ = ["DirectOutlet"]
 
 
 class DirectOutlet(Outlet):
-    """Straight into the kernel. What it does not take of one batch is remembered and sent by whoever waits
-    in :meth:`drained`, before any later byte."""
+    """Writes straight into the kernel. What the kernel does not take of a batch is kept, and sent before any later byte
+    by the task that waits in :meth:`drained`.
+
+    Bounds: the rest of one batch.
+    """
 
     __slots__ = ("_gone", "_link", "_lock", "_rest")
 
     def __init__(self, link: Link, budget: Budget) -> None:
         super().__init__(budget)
+        # The kernel's own function, without a method of ours around it: the pump calls it for every client and event.
         self.send = link.send
         self._link = link
         self._rest: memoryview | None = None
@@ -36,7 +40,7 @@ class DirectOutlet(Outlet):
         return 0 if self._rest is None else len(self._rest)
 
     def keep(self, batch: Any, taken: int) -> None:
-        self._hold(memoryview(batch)[taken:])
+        self._hold(memoryview(batch)[taken:])  # a view: all clients of a channel share the bytes of its batch
         self.progress_at = trio.current_time()
         self.on_full()
 
@@ -44,8 +48,9 @@ class DirectOutlet(Outlet):
         if self._rest is None:
             await trio.lowlevel.checkpoint()
             return
-        if self._lock is None:
+        if self._lock is None:  # made only for a client that was ever slow
             self._lock = trio.Lock()
+        # Several tasks may wait here, and Trio lets only one at a time wait for a socket to become writable.
         async with self._lock:
             while self._rest is not None and not self._gone:
                 try:
@@ -56,10 +61,12 @@ class DirectOutlet(Outlet):
                     self.fail()
 
     async def send_all(self, data: bytes) -> None:
-        """Write and wait until it is taken. Cancelling loses nothing: what was begun stays first in line.
+        """Write, and wait until all of it is taken.
 
         Raises:
             BrokenResourceError: the peer is gone.
+
+        Cancellation: nothing is lost. What was begun stays first in line; what was not begun is not sent.
         """
         while not self.write(data):
             await self.drained()
@@ -69,7 +76,7 @@ class DirectOutlet(Outlet):
 
     def fail(self) -> None:
         self._gone = True
-        self._hold(None)
+        self._hold(None)  # at once: the budget must not wait for the connection's tasks to end
         super().fail()
 
     def abort(self) -> None:
@@ -82,7 +89,7 @@ class DirectOutlet(Outlet):
         self.budget.hold((0 if rest is None else len(rest)) - (0 if before is None else len(before)))
 
     def _flushed(self, rest: memoryview) -> memoryview | None:
-        """Send, and return what is left."""
+        """Send the rest of a batch, and return what is then left of it; None if nothing is."""
         try:
             taken = self._link.send(rest)
         except BlockingIOError:

@@ -19,33 +19,48 @@ NOTSENT_LOWAT = 16 << 10
 """Bytes the kernel takes beyond what it has sent: a stalled client costs some 130 kB of kernel memory and not
 3.9 MB, and is noticed as soon. The value is Trio's own for its streams."""
 
+# SO_LINGER with 0 seconds: closing throws away what was not sent, and resets the connection (socket(7), tcp(7)).
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Link(Protocol):
-    """The contract."""
+    """The contract of a link: one client's socket, or what a test puts in its place."""
 
     @property
     def family(self) -> int:
         """The socket's address family."""
 
     send: Callable[[Any], int]
-    """Take what fits at once; BlockingIOError where nothing does, another OSError where the peer is gone."""
+    """Takes what fits at once, and returns how many bytes that were. It raises BlockingIOError if nothing fits, and
+    another OSError if the peer is gone."""
 
     def getpeername(self) -> Any:
-        """The client's address, as ``socket.getpeername`` gives it."""
+        """Return the client's address, as ``socket.getpeername`` gives it."""
 
     def getsockname(self) -> Any:
-        """Our own address."""
+        """Return the server's address, as ``socket.getsockname`` gives it."""
 
     async def wait_writable(self) -> None:
-        """Wait until ``send`` will take something. One task at a time."""
+        """Wait until ``send`` will take something. One task at a time may wait.
+
+        Raises:
+            ClosedResourceError: the link was closed here.
+
+        Cancellation: nothing is lost.
+        """
 
     def receive_now(self, max_bytes: int) -> bytes:
-        """What has come already; nothing where nothing has, or nothing will."""
+        """Return what has come already; ``b""`` if nothing has, and at the end."""
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        """Bytes, or ``b""`` at the end. Raises BrokenResourceError where the connection was reset."""
+        """Wait for bytes, and return at most ``max_bytes`` of them; ``b""`` at the end.
+
+        Raises:
+            BrokenResourceError: the connection was reset.
+            ClosedResourceError: the link was closed here.
+
+        Cancellation: nothing is lost.
+        """
 
     def send_eof(self) -> None:
         """Tell the peer that nothing more comes."""
@@ -58,9 +73,15 @@ class Link(Protocol):
 
 
 def prepare(listener: socket.socket, user_timeout_seconds: float) -> None:
-    """Set what the sockets accepted from a listening one inherit (tcp(7)): once here, and not for each of them."""
+    """Set the options that accepted sockets inherit from their listening one (tcp(7)): once, and not for each client.
+
+    Args:
+        listener: the listening socket.
+        user_timeout_seconds: how long a peer may acknowledge nothing before the kernel gives it up (RFC 5482).
+    """
     listener.setblocking(False)
     if listener.family != socket.AF_UNIX:
+        # Without Nagle's delay (RFC 896): a batch is written whole, so there is nothing to wait for.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
         # The kernel gives up on a peer that acknowledges nothing: an SSE client has no other way to be
@@ -73,7 +94,7 @@ class SocketLink:
 
     Args:
         connected: the socket, accepted from a listening one that was prepared.
-        peer: the client's address. It is given: a socket that was reset meanwhile has none any more.
+        peer: the client's address, as ``accept`` gave it: a socket that was reset meanwhile has none any more.
     """
 
     __slots__ = ("_peer", "_socket", "send")
@@ -82,7 +103,7 @@ class SocketLink:
         connected.setblocking(False)
         self._peer = peer
         self._socket = connected
-        self.send: Callable[[Any], int] = connected.send
+        self.send: Callable[[Any], int] = connected.send  # the socket's own method: see DirectOutlet
 
     @property
     def family(self) -> int:
@@ -102,7 +123,7 @@ class SocketLink:
     def receive_now(self, max_bytes: int) -> bytes:
         try:
             return self._socket.recv(max_bytes)
-        except OSError:
+        except OSError:  # nothing has come; or an error, which `receive_some` will meet again and raise
             return b""
 
     async def receive_some(self, max_bytes: int) -> bytes:
@@ -122,6 +143,8 @@ class SocketLink:
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:
+            # First: a task that waits for a closed descriptor would wait for ever, or for another client's socket that
+            # got the same number.
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 

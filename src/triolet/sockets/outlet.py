@@ -34,23 +34,24 @@ __all__ = ["Outlet"]
 
 
 class Outlet(ABC):
-    """The contract.
+    """The contract of an outlet.
 
     Args:
-        budget: where what waits is counted.
+        budget: where the bytes that wait are counted.
 
     Attributes:
-        send: takes a batch as ``socket.send`` does; the hub calls it for live clients, whose outlets are empty.
+        send: takes a batch as ``socket.send`` does. The pump calls it for live clients, whose outlets are empty.
         on_full: called when a batch was not taken whole: from now until it is drained the outlet takes no more.
         on_gone: called once, when the peer turns out to be gone.
         progress_at: Trio's time when something was last taken.
-        buffers: whether what was taken may wait here for long, and :meth:`run` has to run.
+        buffers: whether what was taken may wait here for long, and ``run`` has to run.
     """
 
     buffers = False
 
     __slots__ = ("budget", "on_full", "on_gone", "progress_at", "send")
 
+    # An attribute and not a method, so that the pump's list of them holds the kernel's own functions.
     send: Callable[[Any], int]
 
     def __init__(self, budget: Budget) -> None:
@@ -67,22 +68,25 @@ class Outlet(ABC):
     @property
     @abstractmethod
     def pending(self) -> int:
-        """Bytes (characters, where texts are taken) that wait. At most one batch beyond the outlet's bound."""
+        """Bytes that wait (characters, where texts are taken). At most one batch beyond the outlet's bound."""
 
     @abstractmethod
     def keep(self, batch: Any, taken: int) -> None:
-        """Remember what ``send`` left of a batch. The outlet is full then."""
+        """Keep what ``send`` left of a batch: all but the first ``taken`` bytes. The outlet is full then."""
 
     @abstractmethod
     async def drained(self) -> None:
-        """Wait until the outlet is empty, or the peer gone. Any number of tasks may wait; cancelling loses nothing."""
+        """Wait until the outlet is empty, or the peer is gone. Any number of tasks may wait.
+
+        Cancellation: nothing is lost; what waits stays in the outlet.
+        """
 
     @abstractmethod
     def abort(self) -> None:
-        """Reset the connection at once. What waits is thrown away."""
+        """Reset the connection at once, without waiting. What waits is thrown away, here and in the kernel."""
 
     def write(self, batch: Any) -> bool:
-        """Take a whole batch, or say that the outlet is full (False, and nothing of it is taken). Never waits."""
+        """Take a whole batch, and return whether it was taken. If the outlet is full nothing of it is. Never waits."""
         if not self.empty:
             return False
         try:
@@ -90,6 +94,7 @@ class Outlet(ABC):
         except BlockingIOError:
             taken = 0
         except OSError:
+            # True, for nothing may be written again: the owner hears of the end by `on_gone`, not by this answer.
             self.fail()
             return True
         if taken != len(batch):
@@ -97,10 +102,10 @@ class Outlet(ABC):
         return True
 
     def fail(self) -> None:
-        """The peer is gone: tell the owner, once."""
-        on_gone, self.on_gone = self.on_gone, _do_nothing
+        """Tell the owner, once, that the peer is gone."""
+        on_gone, self.on_gone = self.on_gone, _do_nothing  # before the call, which may come back here
         on_gone()
 
 
 def _do_nothing() -> None:
-    """What an outlet without an owner calls."""
+    """Do nothing: the outlet has no owner, or has told it already."""

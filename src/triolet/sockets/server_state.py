@@ -1,4 +1,4 @@
-"""What a server of ours leaves in the ``state`` of its ASGI scopes, typed: a value of the process, one of the request.
+"""What Triolet's own server leaves in the ``state`` of ASGI scopes, typed: a value of the process, one of a request.
 
 On another server there is none of it, and the functions that read it return None.
 
@@ -33,20 +33,20 @@ __all__ = [
 ]
 
 SERVER_KEY: Final = "triolet.server"
-"""In every scope, the lifespan's too."""
+"""The key in every scope, the lifespan's too."""
 CLIENT_KEY: Final = "triolet.client"
-"""In the scopes of requests."""
+"""The key in the scopes of requests."""
 
 
 class RequestStream(Protocol):
-    """What a request came on: a client's connection, or one stream of an HTTP/2 connection."""
+    """The stream that a request came on: a client's connection, or one stream of an HTTP/2 connection."""
 
     @property
     def outlet(self) -> Outlet:
-        """Its write side."""
+        """The write side of the stream."""
 
     def abort(self) -> None:
-        """Reset it at once."""
+        """Reset the stream at once."""
 
 
 class UnreadMessages(Protocol):
@@ -59,11 +59,11 @@ class UnreadMessages(Protocol):
     tracked: bool
 
     def used_up(self) -> None:
-        """The reader is done with the oldest message."""
+        """Count the oldest message as used up: the reader is done with it."""
 
 
 class _Shared:
-    """A copy of it is the thing itself."""
+    """A value of which a copy is the value itself."""
 
     __slots__ = ()
 
@@ -76,13 +76,13 @@ class _Shared:
 
 @dataclass(frozen=True, slots=True)
 class ServerState(_Shared):
-    """What an app and its server share in one process.
+    """The values that an app and its server share in one process.
 
     Attributes:
-        budget: where everything that is held for clients is counted, by both.
-        counters: what has happened in this process, as both count it.
-        draining: set when the server drains.
-        leave_seconds: within which a server that drains is to have asked every client to leave.
+        budget: where both count all bytes that are held for clients.
+        counters: where both count what happens.
+        draining: set when the server shuts down gracefully.
+        leave_seconds: the time within which a server that drains asks every client to leave.
     """
 
     budget: Budget
@@ -93,11 +93,11 @@ class ServerState(_Shared):
 
 @dataclass(frozen=True, slots=True)
 class ClientState(_Shared):
-    """What one request came with.
+    """The values that belong to one request.
 
     Attributes:
-        stream: what it came on, and may be answered on directly where no middleware stands between.
-        inbox: the client's messages in front of this run of the app. None before the app runs.
+        stream: the stream that it came on. It may be answered there directly if no middleware stands between.
+        inbox: the client's messages in front of this run of the app; None before the app runs.
     """
 
     stream: RequestStream
@@ -105,34 +105,34 @@ class ClientState(_Shared):
 
 
 def leave_server(state: MutableMapping[str, Any], server: ServerState) -> None:
-    """Leave what the process shares. The scopes of requests are made from the same ``state``, and have it too."""
+    """Leave the process's values. The scopes of requests are made from the same ``state``, and have them too."""
     state[SERVER_KEY] = server
 
 
 def with_client(state: Mapping[str, Any], stream: RequestStream) -> dict[str, Any]:
-    """A request's own ``state``: what the app's lifespan has left for all of them, and what this one came on."""
+    """Return a request's own ``state``: what the app's lifespan left for all requests, and the stream of this one."""
     return {**state, CLIENT_KEY: ClientState(stream)}
 
 
 def leave_inbox(state: MutableMapping[str, Any], inbox: UnreadMessages) -> None:
-    """Leave the client's unread messages, where :func:`with_client` has left what they came on."""
+    """Leave the client's unread messages, where :func:`with_client` has left the stream that they came on."""
     state[CLIENT_KEY] = replace(state[CLIENT_KEY], inbox=inbox)
 
 
 def server_state(scope: Mapping[str, Any]) -> ServerState | None:
-    """What the process shares; None on another server."""
+    """Return the process's values; None on another server."""
     found: ServerState | None = (scope.get("state") or {}).get(SERVER_KEY)
     return found
 
 
 def stream_of(scope: Mapping[str, Any]) -> RequestStream | None:
-    """What a request came on; None on another server."""
+    """Return the stream that a request came on; None on another server."""
     client = _client(scope)
     return None if client is None else client.stream
 
 
 def inbox_of(scope: Mapping[str, Any]) -> UnreadMessages | None:
-    """The client's messages that this run of the app has not taken yet; None on another server."""
+    """Return the client's messages that this run of the app has not taken yet; None on another server."""
     client = _client(scope)
     return None if client is None else client.inbox
 

@@ -1,4 +1,4 @@
-"""TLS without a stream of its own: an ``SSLObject`` between a client's stream and its socket, under the same contract.
+"""TLS (RFC 8446): an ``SSLObject`` between a client's stream and its socket, under the same contracts as without it.
 
 Nothing here waits but for the socket: what is written is encrypted and handed to the kernel at once, one record after
 the other, so a client that takes nothing costs one record and the rest of one batch.
@@ -20,11 +20,11 @@ from .stream import ClientStream
 __all__ = ["TlsOutlet", "TlsStream"]
 
 RECORD_BYTES: Final = 16 << 10
-"""What is read, or encrypted, at once: a record (RFC 8446 section 5.1). OpenSSL's buffers stay as large as they
+"""Bytes that are read, or encrypted, at once: a record (RFC 8446 section 5.1). OpenSSL's buffers stay as large as they
 ever were."""
 
 CONTROL_BYTES: Final = 16 << 10
-"""What TLS may have to say to a client that takes nothing: some 600 answers to key updates."""
+"""Most bytes of TLS's own that may wait for a client that takes nothing: some 600 answers to key updates."""
 
 _NOTHING: Final = memoryview(b"")
 
@@ -36,8 +36,12 @@ class TlsOutlet(DirectOutlet):
     live clients of one channel share those bytes. Nothing is encrypted while something waits.
 
     Args:
-        tls: the connection's, whose handshake may still have to be done.
-        sealed: what it writes to.
+        link: the client's socket.
+        budget: where the bytes that wait are counted.
+        tls: the connection's object, whose handshake may still have to be done.
+        sealed: the buffer that it writes records to.
+
+    Bounds: the rest of one batch, one record, and ``CONTROL_BYTES`` and a little more of TLS's own.
     """
 
     __slots__ = ("_counted", "_record", "_sealed", "_tls")
@@ -57,12 +61,13 @@ class TlsOutlet(DirectOutlet):
     @property
     def stuck(self) -> bool:
         """Whether the client makes TLS answer, and does not take the answers."""
+        # An attack: a key update costs the client a few bytes, and may demand an answer (RFC 8446 section 4.6.3).
         return self._sealed.pending > CONTROL_BYTES
 
     def push(self) -> None:
-        """Pass on what TLS itself has to say: handshake, alerts, answers to key updates. Never waits."""
+        """Write TLS's own records: handshake, alerts, answers to key updates. Never waits."""
         if self._rest is not None:
-            return  # in its turn
+            return  # what waits goes first, and these go with it: a record must not come into the middle of another
         try:
             if not self._passed():
                 self._wait_for_kernel()
@@ -78,18 +83,24 @@ class TlsOutlet(DirectOutlet):
         super().abort()
 
     def _send(self, batch: Any) -> int:
+        # As `socket.send` does: it may take a part. What was encrypted counts as taken, for it cannot be taken back:
+        # the client's side expects each record in its order.
         taken, size = 0, len(batch)
         while taken < size:
             record = batch if size <= RECORD_BYTES else memoryview(batch)[taken : taken + RECORD_BYTES]
             taken += self._tls.write(record)
             if not self._passed():
                 if taken == size:
-                    self._wait_for_kernel()
+                    self._wait_for_kernel()  # the caller sees a whole batch taken, and would not call `keep`
                 break
         return taken
 
     def _passed(self) -> bool:
-        """Give the kernel what is sealed. Returns whether it took all. Raises OSError where the peer is gone."""
+        """Give the kernel the records that are ready, and return whether it took all.
+
+        Raises:
+            OSError: the peer is gone.
+        """
         while self._record or self._sealed.pending:
             record = self._record or self._sealed.read()
             try:
@@ -103,7 +114,7 @@ class TlsOutlet(DirectOutlet):
         return True
 
     def _wait_for_kernel(self) -> None:
-        """All was encrypted, and not all was taken."""
+        """Make the outlet full: all was encrypted, and the kernel did not take all of it."""
         self._hold(_NOTHING)
         self.progress_at = trio.current_time()
         self.on_full()
@@ -130,12 +141,12 @@ class TlsOutlet(DirectOutlet):
 class TlsStream(ClientStream):
     """A client's stream through TLS, the server's side.
 
-    Its end may come without a word (https does that), and is an end all the same: what is sent through it says by
-    itself where it ends. A write may be cancelled without harm, as on any :class:`ClientStream`.
+    It may end without ``close_notify`` (as is usual with HTTPS), and that is an end like any other: HTTP and WebSocket
+    say by themselves where a message ends. A write may be cancelled without harm, as on any :class:`ClientStream`.
 
     Args:
         link: the client's socket.
-        budget: where what waits is counted.
+        budget: where the bytes that wait are counted.
         context: certificate, versions, ALPN. Renegotiation should be off in it.
 
     Bounds: one record that is not whole yet, and what OpenSSL itself holds.
@@ -158,10 +169,12 @@ class TlsStream(ClientStream):
         return self._tls.selected_alpn_protocol()
 
     async def handshake(self) -> None:
-        """Agree with the client on how to speak. The caller gives it a deadline.
+        """Do the handshake (RFC 8446 section 4). The caller gives it a deadline.
 
         Raises:
-            BrokenResourceError: the client went, or there is no agreement; it was told why.
+            BrokenResourceError: the client went; or there is no agreement, and the client was told why.
+
+        Cancellation: the stream is of no more use.
         """
         while not await self._shake_hands():
             if not self.outlet.empty:
@@ -169,7 +182,7 @@ class TlsStream(ClientStream):
             await self._fetch()
 
     def receive_now(self, max_bytes: int) -> bytes:
-        return b""  # it has to be decrypted first
+        return b""  # what has come has to be decrypted first
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -214,7 +227,7 @@ class TlsStream(ClientStream):
             self._arrived.write_eof()
 
     def _decrypted(self, max_bytes: int) -> bytes | None:
-        """What has arrived, ``b""`` at the end, None where more is to be fetched."""
+        """Return what has arrived; ``b""`` at the end; None if more is to be fetched."""
         try:
             return self._tls.read(max_bytes)
         except ssl.SSLWantReadError:
@@ -224,10 +237,10 @@ class TlsStream(ClientStream):
         except ssl.SSLError as error:
             raise trio.BrokenResourceError(f"TLS: {error.reason}") from None
         finally:
-            self.outlet.push()
+            self.outlet.push()  # reading may make TLS answer: a key update, or an alert
 
     def _say_close(self) -> None:
-        """Say that nothing more comes, unless something is on its way that cannot be finished now."""
+        """Send ``close_notify`` (RFC 8446 section 6.1), unless something is on its way that cannot be finished now."""
         if self.outlet.empty:
             with suppress(ssl.SSLError):  # the client's word is not waited for; or there is no agreement yet
                 self._tls.unwrap()
@@ -235,5 +248,6 @@ class TlsStream(ClientStream):
 
 
 def _refuse(_: Any) -> int:
-    """What ``send`` does once the peer is gone. Nothing refers back to the outlet then, so it is freed at once."""
+    """Refuse a batch: the peer is gone. It takes the place of ``send``, which referred back to the outlet: so that is
+    freed at once, without the garbage collector."""
     raise BrokenPipeError("the peer is gone")

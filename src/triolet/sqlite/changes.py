@@ -1,7 +1,7 @@
-"""What the processes that share a SqliteLog's file tell each other: which events came, in the order of their commits.
+"""Changes: how processes that share a SqliteLog's file learn of each other's events, in the order of their commits.
 
-Each transaction leaves a row a channel in ``changes``, numbered without holes: from which offset to which it has
-appended there. Who knows a number reads what came after it.
+Each transaction leaves one row for each channel in ``changes``, numbered without holes: from which offset to which it
+has appended there. A process remembers the number up to which it has read, and reads on after it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .life import check_life
 __all__ = ["ADD_CHANGES", "CHANGES_TABLE", "TRIM_CHANGES", "News", "last_change", "read_news", "where_now"]
 
 KEPT: Final = 4_096
-"""Rows that are kept. A process that is further behind is told that it has lost some, and reads the channels."""
+"""Rows that are kept. A process that is further behind learns that it has lost some, and reads the channels."""
 
 EVENTS_AT_ONCE: Final = 2_048
 """Most events in one reading; those of one row are always given."""
@@ -54,8 +54,13 @@ _decode = msgspec.json.Decoder(list[tuple[int, str, int, str, str, str | None, f
 
 
 class News(NamedTuple):
-    """Events in the order of their commits, up to the change of that number; ``lost`` where some before them are no
-    longer to be had."""
+    """Events of other processes.
+
+    Attributes:
+        events: the events, in the order of their commits.
+        seen: the number of the last change that is in them.
+        lost: whether changes before them are no longer kept.
+    """
 
     events: list[Event]
     seen: int
@@ -63,7 +68,7 @@ class News(NamedTuple):
 
 
 def last_change(db: apsw.Connection) -> int:
-    """The newest number."""
+    """Return the number of the newest change."""
     ((number,),) = db.execute(_LAST)
     return int(number)
 
@@ -83,7 +88,7 @@ def read_news(db: apsw.Connection, epoch: str, seen: int, upto: int | None = Non
     if upto <= seen:
         return None
     ((first, last, rows),) = db.execute(_NEWS, {"seen": seen, "upto": upto, "events": EVENTS_AT_ONCE})
-    if first is None:
+    if first is None:  # all of them have been trimmed
         return News([], upto, True)
     events = [
         Event(Cursor(epoch, offset), channel, name, json.encode(), key, at)

@@ -1,4 +1,4 @@
-"""The file of a SqliteLog: its tables, opening it, reading from it. Runs in a connection's worker thread.
+"""The file of a SqliteLog: its tables, how it is opened and read. All of it runs in a connection's worker thread.
 
 One row of ``channels`` says what a channel is: ``head`` (offset of the newest event ever), ``oldest`` (of the
 oldest row still there), ``total`` and ``dropped`` (bytes of data ever appended, and of those before
@@ -103,6 +103,16 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: L
     A machine that lost power may have taken acknowledged events along, where ``synchronous`` is normal. The
     next events would get the offsets of the lost ones, and a client that had seen those would miss them
     without a word. So a log that was being written when another boot ended begins a new epoch.
+
+    Args:
+        db: the connection.
+        path: the file's path, for messages.
+        synchronous: ``normal`` or ``full``.
+        boot: names this life of the machine; empty if the system does not say.
+
+    Raises:
+        LogBroken: the store's fault; the file is not a log, or one of another version.
+        LogError: the store's fault; the file system does not support SQLite's WAL.
     """
     _check_form(db, path)
     if db.pragma("journal_mode", "wal") != "wal":
@@ -115,7 +125,7 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: L
             db.execute(_TABLES)
             db.execute("INSERT INTO log VALUES (?, '')", (_new_epoch(),))
             db.pragma("application_id", APPLICATION_ID)
-        if form != FORM:
+        if form != FORM:  # a new file, or one of form 1
             db.execute(CHANGES_TABLE)
             db.pragma("user_version", FORM)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
@@ -148,9 +158,10 @@ def _begin_epoch(db: apsw.Connection) -> str:
 
 
 def _check_form(db: apsw.Connection, path: str) -> None:
-    """Refuse a file that is not ours before anything in it is changed."""
+    """Refuse a file that is not a log of this version, before anything in it is changed."""
     mark, form = db.pragma("application_id"), db.pragma("user_version")
     ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema")
+    # An empty file is taken as ours: it has neither a mark nor a form nor a table.
     if (mark or form or tables) and mark != APPLICATION_ID:
         raise LogBroken(f"{path} is a database of something else, not a log; choose another file")
     if form not in (0, 1, FORM):
@@ -232,14 +243,16 @@ def read_page(
         found, number, head, oldest, page = next(rows, None) or (*where_now(db), 0, 1, "[]")
         check_life((found, number), known)
         wanted, gap = resume(after, epoch, oldest, head)
+        # One statement sees one state of the file. A second one may see the next state, in which retention has gone on;
+        # so its answer is looked at in the same way, until both agree.
         if wanted == position:
             return Page(events_of(epoch, channel, page), gap, Cursor(epoch, head))
         position = wanted
 
 
 def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:
-    """Make events of a JSON array of ``[offset, name, json, key, at]``, in the order of their offsets."""
-    # SQLite promises no order inside of an array; it costs more to ask it for one.
+    """Return the events of a JSON array of ``[offset, name, json, key, at]``, in the order of their offsets."""
+    # SQLite promises no order within such an array, and to ask it for one costs more than to sort here.
     return tuple(
         [
             Event(Cursor(epoch, offset), channel, name, json.encode(), key, at)
@@ -249,7 +262,7 @@ def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:
 
 
 def translate(error: apsw.Error, path: str) -> LogError:
-    """Say in our terms what SQLite reports, and what to do about it."""
+    """Return the LogError for what SQLite reports, with a message that says what to do about it."""
     code = getattr(error, "extendedresult", 0)
     if isinstance(error, apsw.FullError) or code == apsw.SQLITE_IOERR_SHMSIZE:
         return LogFull(f"{path}: no room left on the disk; nothing was stored")

@@ -1,4 +1,4 @@
-"""The log in one SQLite file: survives a restart, needs no server."""
+"""The log in one SQLite file: it survives a restart, and needs no server."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ GROUP_DRAFTS: Final = 256
 """Most drafts in one transaction (an append of more has one of its own): beyond, no rate is gained."""
 
 GROUP_BYTES: Final = 4 << 20
-"""And the bytes of their data: about what SQLite lets a WAL grow to (1,000 pages) before it checkpoints."""
+"""Most bytes of their data: about what SQLite lets a WAL grow to (1,000 pages) before it checkpoints."""
 
 READERS: Final = 2
-"""Connections to read with, a thread each: a page that must come from a slow disk does not hold up all."""
+"""Connections to read with, a thread each: a page that must come from a slow disk does not hold up all readers."""
 
 REST_SECONDS: Final = 0.005
-"""Between two looks for what other processes have committed, while something is being committed all the time."""
+"""Seconds between two looks for other processes' commits, while there are commits all the time."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 """Where Linux says which life of the machine this is."""
 
 
 class SqliteLog(EventLog):
-    """Keep channels in one SQLite file (with ``-wal`` and ``-shm`` beside it), on a local disk.
+    """Keeps channels in one SQLite file (with ``-wal`` and ``-shm`` beside it), on a local disk.
 
     **What an acknowledgement means**: when ``append`` returns, the event is committed.
 
@@ -105,8 +105,10 @@ class SqliteLog(EventLog):
         that cannot be raise NotServingError.
 
         Raises:
-            LogBroken: the file is not a log, or is damaged.
-            LogError: it cannot be opened; the message says why.
+            LogBroken: the store's fault; the file is not a log, or is damaged.
+            LogError: the store's fault; it cannot be opened, and the message says why.
+
+        Cancellation: appends that wait raise NotServingError; what was committed stays.
         """
         failure: BaseException | None = None
         try:
@@ -119,6 +121,7 @@ class SqliteLog(EventLog):
                         yield self
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
+                    # The committer ends by itself, when nothing waits any more. Only the listening is cancelled.
                     self._is_ending = True
                     self._appends.wake()
                     hearing.cancel()
@@ -132,11 +135,13 @@ class SqliteLog(EventLog):
         """Store drafts in order, all or none, and return them as events. See EventLog.
 
         Raises:
-            LogFull: there is no room on the disk.
-            LogBusy: another process held the file for ``limits.lock_seconds`` (for a caller that came while
-                others were already waiting, up to twice that).
-            LogBroken: the file is damaged.
+            LogFull: the store's fault; there is no room on the disk.
+            LogBusy: the store's fault; another process held the file for ``limits.lock_seconds`` (for a caller that
+                came while others were already waiting, up to twice that).
+            LogBroken: the store's fault; the file is damaged.
             NotServingError: the log is not open, or ended before this was stored.
+
+        Cancellation: all were stored and announced, or none; which of the two is not known.
         """
         self._check_serving()
         if not drafts:
@@ -163,7 +168,7 @@ class SqliteLog(EventLog):
         return await self._ask(partial(_head_of, channel=channel))
 
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
-        """Listen to what this process appends from now on. See EventLog, and Tail for the bounds."""
+        """Listen to what any process appends from now on. See EventLog, and Tail for the bounds."""
         return self._tail.listen()
 
     @property
@@ -179,7 +184,12 @@ class SqliteLog(EventLog):
     # --- the committer
 
     async def _commit_all(self) -> None:
-        """Commit what waits, group by group, until the log ends."""
+        """Commit what waits, group by group, until the log ends.
+
+        Cancellation: what still waits raises NotServingError at its caller.
+        """
+        # One committer, because SQLite has one writer at a time anyway. While it commits one group the next one
+        # gathers: so the busier the log, the larger the groups, and nobody has to wait for a group to fill.
         try:
             while True:
                 if group := self._appends.next_group():
@@ -199,6 +209,8 @@ class SqliteLog(EventLog):
             for each in group:
                 each.fail(LogBusy(*error.args))
         except Exception as error:
+            # One append may be at fault (one too large for what is left of the disk), and the others must not fail
+            # with it. Not where the file was locked: each would wait for the lock again, one after the other.
             if len(group) == 1:
                 group[0].fail(error)
                 return
@@ -209,6 +221,8 @@ class SqliteLog(EventLog):
                 each.fail(NotServingError("the log ended before this was stored"))
             raise
         else:
+            # Announced before its callers are answered: a caller that reads or follows after its append finds that the
+            # tail has told of it. In a `finally`, for it is stored whatever becomes of the announcement.
             try:
                 await self._announce(written)
             finally:
@@ -238,7 +252,8 @@ class SqliteLog(EventLog):
     # --- the tail, of all processes
 
     async def _announce(self, written: Written) -> None:
-        """Announce what was committed here, behind what others have committed before."""
+        """Announce what was committed here, behind what other processes have committed before."""
+        # One at a time: this task, and the one that hears others, must not read the same changes twice.
         async with self._announcing:
             if self._seen < written.first - 1:
                 await self._read_news(written.first - 1)
@@ -247,7 +262,7 @@ class SqliteLog(EventLog):
                 self._tail.announce([event for outcome in written.stored for event in outcome.new])
 
     async def _hear_others(self, scope: trio.CancelScope) -> None:
-        """Announce what others commit."""
+        """Announce what other processes commit, for ever."""
         with scope, watching(self._path) as watch:
             while True:
                 await self._look()
@@ -269,7 +284,7 @@ class SqliteLog(EventLog):
             self._cannot_hear(error)
 
     async def _read_news(self, upto: int | None = None) -> None:
-        """Announce what was committed after what was announced last. Where it cannot be read, listeners are told."""
+        """Announce the commits after those that were announced last. If they cannot be read, listeners are told so."""
         try:
             while upto is None or self._seen < upto:
                 query = partial(read_news, epoch=self._writer.epoch, seen=self._seen, upto=upto)
@@ -281,7 +296,7 @@ class SqliteLog(EventLog):
                 self._seen = news.seen
                 self._tail.announce(news.events)
         except NotServingError:
-            pass  # it is the end
+            pass  # the log is ending: its listeners are, too
         except LogError as error:
             self._cannot_hear(error)
 
@@ -423,7 +438,7 @@ class _Appends:
 
 
 def _boot_id() -> str:
-    """Tell this life of the machine from others; empty where the system does not say."""
+    """Return a name of this life of the machine; empty if the system does not say."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

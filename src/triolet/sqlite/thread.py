@@ -29,11 +29,11 @@ HANDOVER_AFTER: Final = 0.002
 """Seconds of real time that a job may be under way, in a busy loop, before the loop makes room for it."""
 
 HANDOVER_SECONDS: Final = 50e-6
-"""How long it makes room, once in a pass of the scheduler: about what it takes to wake a thread."""
+"""Seconds for which the loop makes room, once in a pass of the scheduler: about what it takes to wake a thread."""
 
 
 class Handover(trio.abc.Instrument):
-    """Let the threads have the GIL while Trio's thread is busy.
+    """Lets worker threads have the GIL while Trio's thread is busy.
 
     A thread that waits for the GIL asks for it after 5 ms, but begins to count anew each time that it was free
     for a moment: and a busy Trio lets go of it at every look for I/O, for some microseconds, much less than it
@@ -47,7 +47,7 @@ class Handover(trio.abc.Instrument):
 
     @contextmanager
     def wanted(self) -> Iterator[None]:
-        """Say that a job is under way in a thread, for the time of a block."""
+        """Count a job as under way in a thread, for the time of a block."""
         if not self._jobs:
             self._since = time.perf_counter()
         self._jobs += 1
@@ -58,13 +58,16 @@ class Handover(trio.abc.Instrument):
             self._since = time.perf_counter()
 
     def before_io_wait(self, timeout: float) -> None:
-        """Called by Trio in each pass; ``timeout`` is 0 when there is more to do at once."""
+        """Make room for a thread, if a job has waited. Trio calls it in each pass; ``timeout`` is 0 when there is more
+        to do at once."""
+        # Real time and a real sleep, in the loop's own thread: what is shared out here is the GIL, of which Trio's
+        # clock knows nothing.
         if self._jobs and not timeout and time.perf_counter() - self._since > HANDOVER_AFTER:
             time.sleep(HANDOVER_SECONDS)
 
 
 class SqliteThread:
-    """Run functions on a connection, one after the other, while Trio goes on.
+    """Runs functions on a connection, one after the other, in a thread, while Trio goes on.
 
     A function gets the connection and uses it as if there were no Trio. Waiting for a locked file happens
     here, on Trio's clock, and not in the thread: so no thread ever waits for anything but the disk.
@@ -82,7 +85,9 @@ class SqliteThread:
         """Connect for the time of a block; the thread ends with it.
 
         Raises:
-            LogError: there is no such folder, or it is not allowed.
+            LogError: the store's fault; there is no such folder, or it is not allowed.
+
+        Cancellation: the connection is closed and the thread ends; nothing is left behind.
         """
         if not Path(path).parent.is_dir():
             raise LogError(f"{path} cannot be opened: make the folder {Path(path).parent} first")
@@ -104,12 +109,13 @@ class SqliteThread:
         """Run a function in the thread, again for as long as it finds the file locked, and return its result.
 
         Args:
+            job: the function. It is given the connection.
             to_its_end: do not interrupt it when cancelled (the waits between attempts still are), so that the
                 caller learns what became of it.
 
         Raises:
-            LogBusy: the file was locked for ``lock_seconds``.
-            LogError: whatever else SQLite reports.
+            LogBusy: the store's fault; the file was locked for ``lock_seconds``.
+            LogError: the store's fault; anything else that SQLite reports.
             NotServingError: the connection is closed.
 
         Cancellation: what the function did not commit is undone.

@@ -1,8 +1,8 @@
-"""Hears that another process has written to a SQLite file: inotify(7), which the standard library does not have.
+"""Watches a SQLite file for commits of other processes, with inotify(7), which the standard library does not have.
 
 What SQLite writes to its WAL is seen by others a moment later, when it has brought its shared memory up to date, of
-which inotify knows nothing. So whoever has committed rings a bell: the file's times are set to now. The WAL is watched
-as well, for a process that was killed before it rang.
+which inotify knows nothing. So a process that has committed rings a bell: the file's times are set to now. The WAL is
+watched as well, for a process that was killed before it rang.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ IN_ATTRIB: Final = 0x4
 READ_BYTES: Final = 1 << 12
 
 BLIND_SECONDS: Final = 0.02
-"""Between two looks at the file where there is no inotify."""
+"""Seconds between two looks at the file where there is no inotify."""
 
 
 def ring(path: str) -> None:
-    """Tell those who watch a file that something was committed to it."""
-    with suppress(OSError):  # it is not ours, or gone: then they hear of it later
+    """Tell the processes that watch a file that something was committed to it."""
+    with suppress(OSError):  # the file is not ours, or gone: then they hear of it later
         os.utime(path)
 
 
@@ -44,7 +44,7 @@ def watching(path: str) -> Iterator[FileWatch]:
 class FileWatch:
     """Watches one file and its WAL. What happens from now on is remembered.
 
-    Where the system cannot watch (not Linux, or no watches left), it looks after a short while.
+    Where the system cannot watch (it is not Linux, or has no watches left), the file is looked at again and again.
     """
 
     def __init__(self, path: str) -> None:
@@ -58,7 +58,10 @@ class FileWatch:
                 self.close()
 
     async def changed(self) -> None:
-        """Wait until somebody may have written, be it this process. Cancellation: nothing is lost."""
+        """Wait until some process may have written; it may have been this one.
+
+        Cancellation: nothing is lost.
+        """
         if self._descriptor < 0:
             await trio.sleep(BLIND_SECONDS)
             return
@@ -66,7 +69,8 @@ class FileWatch:
         self.forget()
 
     def forget(self) -> bool:
-        """Forget what has happened so far. Returns whether anything has."""
+        """Forget what has happened so far, and return whether anything has."""
+        # Read until it is empty: each commit leaves several notes, and they are all answered with one look.
         found = False
         try:
             while self._descriptor >= 0 and os.read(self._descriptor, READ_BYTES):

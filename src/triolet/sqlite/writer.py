@@ -25,7 +25,7 @@ SWEEP_CHANNELS: Final = 16
 """Channels that a transaction may prune although nothing is appended to them."""
 
 SWEEPS: Final = 64
-"""Looks for channels that nobody appends to and that have grown old, in ``limits.keep_seconds``."""
+"""Looks, in ``limits.keep_seconds``, for channels that have grown old without being appended to."""
 
 CHUNKS: Final = (64, 16, 4, 1)
 """Rows that one INSERT takes: few steps for any number of rows, and few statements to keep prepared."""
@@ -67,21 +67,21 @@ ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, t
 
 
 class Append(NamedTuple):
-    """What one caller wants stored: all of it or none."""
+    """The drafts of one call of ``append``: all of them are stored, or none."""
 
     channel: str
     drafts: Sequence[Draft]
 
 
 class Stored(NamedTuple):
-    """What became of it: its events, and those of them that are new."""
+    """What became of an append: one event for each draft, and those of them that are new."""
 
     events: list[Event]
     new: list[Event]
 
 
 class Written(NamedTuple):
-    """What became of a group: in order, and which changes it is of those that all processes count."""
+    """What became of a group of appends, in order, and the numbers of its first and last change."""
 
     stored: list[Stored]
     first: int
@@ -89,11 +89,12 @@ class Written(NamedTuple):
 
 
 class Writer:
-    """Write transactions of one epoch. Offsets come from the file, never from a counter here.
+    """Writes the transactions of one epoch. Offsets come from the file, never from a counter here: another process may
+    append to it as well.
 
     Args:
-        path: of the file, whose watchers are told.
-        epoch: the log's.
+        path: the file's path; processes that watch it are told.
+        epoch: the log's epoch.
         boot: marks the file as not safe from a loss of power; empty where every commit is synced.
         limits: what is kept.
         life: is told how far the file has come.
@@ -165,6 +166,7 @@ class _Batch:
         self._epoch = epoch
         self._now = now
         self.rows: list[tuple[int, int, int, float, str, str | None, str | None, bytes]] = []
+        # All that the transaction has to know is asked in one statement: a step lets go of the GIL (see file.py).
         names = {append.channel: None for append in appends}
         ((self.epoch, self.unsynced_boot, last_id, self.last_change, known),) = db.execute(
             _FIND, (_encode(list(names)).decode(),)
@@ -178,7 +180,7 @@ class _Batch:
         self._first = self._find_repeated(db, appends)
 
     def changes(self) -> list[tuple[int, int, int, int]]:
-        """The rows that tell other processes what was placed."""
+        """Return the rows that tell other processes what was appended."""
         grown = [channel for channel in self.channels.values() if channel.head > self._heads[channel.id]]
         return [
             (number, channel.id, self._heads[channel.id] + 1, channel.head)
@@ -186,7 +188,7 @@ class _Batch:
         ]
 
     def _find_repeated(self, db: apsw.Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
-        """Look up those drafts' ``dedupe`` keys that the channels remember."""
+        """Return the events that the channels remember for the drafts' ``dedupe`` keys, by channel and key."""
         wanted = [
             (self.channels[append.channel].id, draft.dedupe)
             for append in appends
@@ -203,7 +205,7 @@ class _Batch:
         }
 
     def place(self, append: Append) -> Stored:
-        """Give drafts their offsets; of a repeated ``dedupe``, take the first event."""
+        """Give drafts their offsets. For a repeated ``dedupe``, take the first event."""
         channel = self.channels[append.channel]
         stored = Stored([], [])
         for draft in append.drafts:
@@ -222,13 +224,13 @@ class _Batch:
         if channel.oldest_at is None:
             channel.oldest_at = now
         event = Event(Cursor(self._epoch, channel.head), channel.name, name, json, key, now)
-        if dedupe is not None:
+        if dedupe is not None:  # a repeat may stand in this same group
             self._first[channel.name, dedupe] = event
         return event
 
 
 class _Pruning:
-    """Delete what the limits do not keep, at most ``budget`` rows in one transaction."""
+    """Deletes what the limits do not keep, at most ``budget`` rows in one transaction."""
 
     def __init__(self, db: apsw.Connection, limits: Limits, now: float, budget: int) -> None:
         self._db = db
@@ -237,13 +239,13 @@ class _Pruning:
         self._budget = budget
 
     def prune_large(self, channels: Iterable[_Channel]) -> None:
-        """Prune channels that hold so much too much that deleting it is worth the statements."""
+        """Prune the channels that hold enough too much that deleting it is worth the statements."""
         for channel in channels:
             if self._is_large(channel):
                 self._prune(channel)
 
     def sweep(self) -> bool:
-        """Prune channels whose oldest event is too old. Return whether these were all."""
+        """Prune channels that have an event that is too old, and return whether these were all."""
         ((found,),) = self._db.execute(_FIND_AGED, (self._too_old, SWEEP_CHANNELS))
         aged = _decode_channels(found)
         for channel in aged:
@@ -271,7 +273,8 @@ class _Pruning:
     def _first_kept(self, channel: _Channel, end: int) -> tuple[int, float, int] | None:
         """Find offset, time and ``before`` of the first row before ``end`` that the limits keep.
 
-        Of the limit in bytes, the newest event is excepted. What is read here is deleted, but for one row.
+        The newest event is kept whatever its size. All rows that are read here are deleted, but one: so to look costs
+        no more than to delete.
         """
         start = max(channel.oldest, channel.head - int(self._limits.keep_events) + 1)
         too_much = channel.total - self._limits.keep_bytes

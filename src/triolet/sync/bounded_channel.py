@@ -1,4 +1,4 @@
-"""A memory channel that is bounded in items and in bytes, and says what it holds."""
+"""A memory channel that is bounded in items and in bytes, and tells what it holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """What a channel holds, the most that it ever held, and its bounds."""
+    """Items and bytes that a channel holds now, the most that it ever held, and its bounds."""
 
     items: int
     bytes: int
@@ -34,12 +34,12 @@ class BoundedChannel(Generic[T]):
     its owner asks :attr:`full` first, or drops afterwards.
 
     Args:
-        max_items, max_bytes: it is full from either of them on, as long as it holds any item at all: one item is
-            always let in, however large.
-        hold: is told how many bytes more (or less) are held.
-        on_room: is called when it was full and is not any more.
+        max_items, max_bytes: it is full when it holds as many items, or as many bytes. An empty channel always takes
+            one item, however large.
+        hold: called with the number of bytes that are held more, or (below 0) less.
+        on_room: called when the channel was full and is not any more.
 
-    Bounds: ``max_items`` and ``max_bytes``, and what an owner sends without asking.
+    Bounds: ``max_items`` and ``max_bytes``, and what its owner sends without asking.
     """
 
     __slots__ = (
@@ -79,15 +79,16 @@ class BoundedChannel(Generic[T]):
         return self._items > 0 and (self._items >= self._max_items or self._bytes >= self._max_bytes)
 
     def fits(self, size: int, count: int = 1) -> bool:
-        """Whether an item of so many bytes would stay within both bounds."""
+        """Tell whether an item of ``size`` bytes that counts for ``count`` would stay within both bounds."""
         return self._items + count <= self._max_items and self._bytes + size <= self._max_bytes
 
     def send_nowait(self, item: T, size: int, count: int = 1) -> None:
         """Put an item in.
 
         Args:
-            size: what it holds, in bytes.
-            count: for how many items it counts: a batch for those that it is of; what must get through for none.
+            item: what is sent.
+            size: how many bytes it holds.
+            count: how many items it counts as: a batch as its events; a message that must get through as none.
 
         Raises:
             trio.ClosedResourceError: :meth:`end` was called before.
@@ -103,8 +104,11 @@ class BoundedChannel(Generic[T]):
             self._hold(size)
 
     async def room(self) -> None:
-        """Wait until it is no longer full. Cancelling loses nothing."""
-        while self.full:
+        """Wait until it is no longer full.
+
+        Cancellation: nothing is lost.
+        """
+        while self.full:  # several may wait, and the first of them may fill it again
             if self._waiting is None:
                 self._waiting = trio.Event()
             await self._waiting.wait()
@@ -113,7 +117,7 @@ class BoundedChannel(Generic[T]):
         """Take the next item, or wait for it.
 
         Raises:
-            trio.EndOfChannel: all was taken, and nothing will come any more.
+            trio.EndOfChannel: all items were taken, and :meth:`end` was called.
 
         Cancellation: nothing is lost.
         """
@@ -124,7 +128,13 @@ class BoundedChannel(Generic[T]):
     async def take(self) -> tuple[T, int, int]:
         """Take the next item as :meth:`receive` does, but with its size and count, which stay held.
 
-        They are given back with :meth:`release`, when the item is used up.
+        They are given back with :meth:`release`, when the item is used up. So a channel stays full while its receiver
+        still works on what it took, and the sender goes on waiting.
+
+        Raises:
+            trio.EndOfChannel: all items were taken, and :meth:`end` was called.
+
+        Cancellation: nothing is lost.
         """
         # Let others run first: where one of them sends, that costs less than to be parked and woken (measured: 3 µs).
         await trio.lowlevel.checkpoint()
@@ -136,18 +146,19 @@ class BoundedChannel(Generic[T]):
         return await self._receiver.receive()
 
     def receive_nowait(self) -> T:
-        """Take the next item.
+        """Take the next item, without waiting.
 
         Raises:
-            trio.WouldBlock: there is none.
-            trio.EndOfChannel: nor will there be.
+            trio.WouldBlock: there is none now.
+            trio.EndOfChannel: there is none, and :meth:`end` was called.
         """
         item, size, count = self._receiver.receive_nowait()
         self.release(size, count)
         return item
 
     def release(self, size: int, count: int = 1) -> None:
-        """Hold so much less: an item that was taken is used up."""
+        """Hold ``size`` bytes and ``count`` items less: an item that was taken is used up."""
+        # Looked at only where somebody wants to know: most channels are never full, and this runs for each message.
         watched = self._waiting is not None or self._on_room is not None
         was_full = watched and self.full
         self._items -= count
@@ -158,12 +169,12 @@ class BoundedChannel(Generic[T]):
             self._tell_of_room()
 
     def end(self) -> None:
-        """Nothing is put in any more: what is there is taken, and then :meth:`receive` says that it was all."""
+        """Let nothing more in. What is there can still be taken; then :meth:`receive` raises ``trio.EndOfChannel``."""
         self._sender.close()
 
     @property
     def queued(self) -> int:
-        """How often :meth:`receive_nowait` has something to return now."""
+        """Number of items that :meth:`receive_nowait` could return now."""
         return self._receiver.statistics().current_buffer_used
 
     @property
@@ -172,7 +183,7 @@ class BoundedChannel(Generic[T]):
         return self._receiver.statistics().tasks_waiting_receive > 0
 
     def statistics(self) -> ChannelStatistics:
-        """Count what is held now, and the most that ever was."""
+        """Return what is held now, and the most that ever was."""
         return ChannelStatistics(
             self._items, self._bytes, self._peak_items, self._peak_bytes, self._max_items, self._max_bytes
         )

@@ -165,7 +165,7 @@ class Client(Listener):
             trio.BrokenResourceError: nobody is there.
         """
         self._drop()
-        self._forget()
+        self._waiting.clear()
         await self._open()
 
     # --- as a context manager, and as an iterator
@@ -183,8 +183,8 @@ class Client(Listener):
                 error.add_note(f"\n{dialogue}")
         self._drop()
         self._end("left")
-        if error is None and (failure := self._untold) is not None:
-            raise failure
+        if error is None and self._failure is not None and not self._told:
+            raise self._failure
 
     # --- inside
 
@@ -210,7 +210,7 @@ class Client(Listener):
                 why = f"reset: {error}"
             except Exception as error:
                 why = f"{type(error).__name__}: {error}"
-                self._fail(error)
+                self._failure = error
             finally:
                 if not scope.cancel_called:  # else there may be another connection by now
                     self._drop()

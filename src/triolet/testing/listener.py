@@ -173,19 +173,6 @@ class Listener(ABC):
             raise StopAsyncIteration
         return message
 
-    def _forget(self) -> None:
-        """Begin anew: what waits was not taken, and will be told again."""
-        self._waiting.clear()
-
-    def _fail(self, error: Exception) -> None:
-        """What the client hears is broken: the next that is asked for is this error."""
-        self._failure = error
-
-    @property
-    def _untold(self) -> Exception | None:
-        """A failure that no test was told of yet."""
-        return None if self._told else self._failure
-
     async def _next(self, deadline: float) -> Message | None:
         """The next message; what waits already is in time, whenever that was. Raises trio.TooSlowError."""
         await trio.lowlevel.checkpoint()

@@ -1,8 +1,7 @@
-"""What a request on a channel's URL asks for, and whether its page may: the part all four transports share."""
+"""What a request on a channel's URL asks for: the part all four transports share."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import Enum
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
@@ -19,7 +18,6 @@ __all__ = [
     "Headers",
     "Scope",
     "TransportKind",
-    "check_origin",
     "header",
     "parse_after",
     "parse_ask",
@@ -78,25 +76,6 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
     if wait:
         return Ask(TransportKind.LONG_POLL, after, wait)
     return Ask(TransportKind.SHORT_POLL, after)
-
-
-def check_origin(scope: Scope, origins: Collection[str], *, always: bool) -> None:
-    """Refuse a page of another site: the Origin must be our own or a listed one, exactly.
-
-    A request without an Origin does not come from a page. SSE and polls of another origin are checked when a
-    cookie comes with them (``always`` False): without one they carry nobody's rights.
-
-    Raises:
-        AskError: 403.
-    """
-    found = [value for name, value in scope["headers"] if name == b"origin"]
-    if not found or not (always or header(scope, b"cookie")):
-        return
-    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-    own = f"{scheme}://{header(scope, b'host') or ''}"
-    origin = found[0].decode("latin-1")
-    if len(found) > 1 or origin == "null" or (origin != own and origin not in origins):
-        raise AskError(403, "origin", "this page's origin may not follow; list it in Triolet(origins=[…])")
 
 
 def header(scope: Scope, name: bytes) -> str | None:

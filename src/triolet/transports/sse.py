@@ -58,7 +58,7 @@ async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Sen
     Args:
         conn: the connection, on the outlet of :func:`~.outlets.event_stream_outlet`, with its follower.
         scope: of the request.
-        headers: what the app's response had.
+        headers: of the answer: :data:`HEADERS`, and what the app's response had.
         send: ASGI's.
 
     Cancellation: the connection ends without goodbye. That is how ASGI says that the client is gone.
@@ -127,7 +127,7 @@ class AsgiEvents(Transport):
 
     async def answer(self) -> None:
         """Say the head of the response."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*self._headers, *HEADERS]})
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
 
     async def open(self, conn: Connection) -> None:
         await self.answer()

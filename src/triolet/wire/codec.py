@@ -1,4 +1,4 @@
-"""How events and messages look on each wire. An event is encoded once per codec, never per client.
+"""Codecs: the forms of events and messages on each wire. An event is encoded once per codec, never per client.
 
 A codec turns an event into a *part* and joins parts into a *batch*, which is what an outlet takes: bytes on
 a socket of ours, a tuple of texts where an ASGI server sends the frames.
@@ -30,32 +30,36 @@ Batch: TypeAlias = "bytes | tuple[str, ...]"
 
 
 def size_of(batch: Any) -> int:
-    """Bytes of a batch; characters, where it is texts."""
+    """Return the bytes of a batch; the characters of one that is made of texts."""
     return len(batch) if isinstance(batch, bytes) else sum(map(len, batch))
 
 
 class Codec(ABC):
-    """The contract: pure, without state, one object for all clients."""
+    """The contract of a codec: pure, without state, one object for all clients.
+
+    A codec is also a key: windows keep encoded events by it, and live followers are grouped by it. So there is one
+    object of each kind, and none is made for a connection.
+    """
 
     @abstractmethod
     def event(self, event: Event) -> Any:
-        """Encode an event, once."""
+        """Encode an event as a part of a batch. It is done once, for all clients of this codec."""
 
     @abstractmethod
     def join(self, parts: Sequence[Any]) -> Any:
-        """Join encoded events into a batch."""
+        """Join encoded events into a batch, which an outlet takes."""
 
     @abstractmethod
     def say(self, message: Message) -> Any:
-        """Encode another message as a batch of its own."""
+        """Encode a message that is no event as a batch of its own."""
 
     def concat(self, batches: Sequence[Any]) -> Any:
-        """Put batches one after the other."""
+        """Put batches one after the other, as one batch: one system call instead of several."""
         return b"".join(batches)
 
 
 class _WebSocketCodec(Codec):
-    """One unmasked text frame each (RFC 6455 section 5.2)."""
+    """Each event and message as one unmasked text frame (RFC 6455 section 5.2; section 5.1: a server never masks)."""
 
     def event(self, event: Event) -> bytes:
         return encode_text(encode_event(event))
@@ -68,7 +72,7 @@ class _WebSocketCodec(Codec):
 
 
 class _DeflatedWebSocketCodec(Codec):
-    """The same for clients that agreed on permessage-deflate: deflated once, for all of them."""
+    """The same frames for clients that agreed on permessage-deflate: deflated once, for all of them."""
 
     def event(self, event: Event) -> bytes:
         return encode_deflated(encode_event(event))
@@ -81,7 +85,7 @@ class _DeflatedWebSocketCodec(Codec):
 
 
 class _WebSocketTextCodec(Codec):
-    """The text alone, where the server between us and the socket makes the frames."""
+    """Only the texts, where the server between the app and the socket makes the frames."""
 
     def event(self, event: Event) -> str:
         return encode_event(event).decode()
@@ -113,7 +117,7 @@ class _SseCodec(Codec):
     """An event stream (HTML standard, section 9.2.6).
 
     Names and keys were checked when they were published and JSON has no raw line break, so no field can
-    be forged. ``time`` is a field that the standard tells browsers to ignore.
+    be forged. ``time`` is a field of our own, which the standard tells browsers to ignore.
     """
 
     def event(self, event: Event) -> bytes:
@@ -130,6 +134,7 @@ class _SseCodec(Codec):
     def say(self, message: Message) -> bytes:
         tag = str(message.__struct_config__.tag).encode()
         cursor = _cursor_of(message)
+        # Without an id the browser keeps the one before: what says nothing of a place does not move the client.
         place = b"" if cursor is None else b"id: %b\n" % cursor.encode()
         if isinstance(message, Bye) and message.retry is not None:
             place = b"retry: %d\n" % message.retry  # what a browser's EventSource obeys
@@ -137,7 +142,7 @@ class _SseCodec(Codec):
 
 
 class _ChunkedSseCodec(_SseCodec):
-    """The same as one chunk of a chunked HTTP/1.1 body (RFC 9112 section 7.1), written past the HTTP library."""
+    """The same event stream in chunks of an HTTP/1.1 body (RFC 9112 section 7.1), written past the HTTP library."""
 
     def join(self, parts: Sequence[bytes]) -> bytes:
         body = b"".join(parts)
@@ -145,12 +150,14 @@ class _ChunkedSseCodec(_SseCodec):
 
 
 def _cursor_of(message: Message) -> str | None:
-    """Where a client stands after a message: browsers keep it as the last event's id and send it back."""
+    """Return the cursor of a client after a message: browsers keep it as the last event's id, and send it back."""
     if isinstance(message, Open):
         return message.cursor
     if isinstance(message, GapMessage):
+        # After a conflated gap the newest event of each key is still to come: a client that is cut off before it must
+        # ask for these again, and so stays where it was.
         return message.after if message.reason == "conflated" else message.to
-    if isinstance(message, Beat) and len(message.cursors) == 1:
+    if isinstance(message, Beat) and len(message.cursors) == 1:  # with several, one id could not say all of them
         return next(iter(message.cursors.values()))
     return None
 

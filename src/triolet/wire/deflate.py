@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692), off unless it is asked for: each message by itself, and bounded while it inflates.
 
 No context is taken over from message to message in either direction. So an event is deflated once for all its
-clients, an idle connection holds no window, and a bomb costs at most one message's bound.
+clients, an idle connection holds no window of zlib's, and a zip bomb costs at most one message's bound.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ LEVEL: Final = 6
 WINDOW_BITS: Final = 15
 
 _TAIL: Final = b"\x00\x00\xff\xff"
+# Both are in every answer, also where the client did not offer them: a server may bind itself, and may demand the same
+# of the client (RFC 7692 section 7.1.1). So no state is left between two messages.
 _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _BITS: Final = re.compile(r'"?([89]|1[0-5])"?')
 
 
 def accept_offer(values: Iterable[bytes]) -> bytes | None:
-    """Return what to answer to a client's ``Sec-WebSocket-Extensions``; None to go without.
+    """Return the answer to a client's ``Sec-WebSocket-Extensions``; None to do without (RFC 7692 section 7.1).
 
-    The first offer that we can keep is taken. One that asks us for a smaller window is not: an event is deflated
-    once, in one window for all.
+    The first offer that can be kept is taken. An offer that asks the server for a smaller window is not: an event is
+    deflated once, with one window for all clients.
+
+    Args:
+        values: the values of all such headers of the request.
     """
     for value in values:
         for offer in value.decode("latin-1").split(","):
@@ -41,7 +46,7 @@ def accept_offer(values: Iterable[bytes]) -> bytes | None:
 def _accept_params(params: list[str]) -> list[str] | None:
     answer = []
     names = [param.partition("=")[0].strip() for param in params]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names):  # to be declined (RFC 7692 section 7.1)
         return None
     for name, param in zip(names, params, strict=True):
         _, equals, value = (part.strip() for part in param.partition("="))
@@ -60,6 +65,8 @@ def _accept_params(params: list[str]) -> list[str] | None:
 def deflate(data: bytes) -> bytes:
     """Deflate a message's data, to stand in a frame with RSV1 (RFC 7692 section 7.2.1)."""
     deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -WINDOW_BITS)
+    # A new compressor for each message, so that the next one can be read without this one. A payload that is empty
+    # after the tail is cut off is written as one zero byte (section 7.2.3.6).
     return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL) or b"\x00"
 
 
@@ -78,17 +85,17 @@ class Inflate(Extension):
         self._in_data = False
 
     def enabled(self) -> bool:
-        """It was agreed on, or it would not be here."""
+        """Tell wsproto that the extension is agreed on: else this object would not have been made."""
         return True
 
     def offer(self) -> bool:
-        """A server offers nothing."""
+        """Offer nothing: that is the client's part."""
         return False
 
     def frame_inbound_header(
         self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """Take note of whose payload comes: RSV1 is legal in a message's first frame alone."""
+        """Take note of what payload comes next. RSV1 is legal in a message's first frame alone (section 6)."""
         self._in_data = not opcode.iscontrol()
         if self._in_data and self._deflated is None:
             self._deflated = rsv.rsv1
@@ -96,12 +103,13 @@ class Inflate(Extension):
         return RsvBits(False, False, False)
 
     def frame_inbound_payload_data(self, proto: Any, data: bytes) -> bytes | CloseReason:
-        """Inflate a piece."""
-        if not (self._in_data and self._deflated):
+        """Inflate a piece of a message, or return it as it is if the message is not deflated."""
+        if not (self._in_data and self._deflated):  # a control frame is never deflated (section 6)
             return data
         if self._inflater.eof:  # the client's last block; whatever stands behind it is nothing (section 7.2.3.4)
             return b""
         try:
+            # One byte more than is allowed is enough to know. So a bomb is never inflated any further than that.
             inflated = self._inflater.decompress(data, self._left + 1)
         except zlib.error:
             return CloseReason.PROTOCOL_ERROR
@@ -109,5 +117,5 @@ class Inflate(Extension):
         return inflated if self._left >= 0 else CloseReason.MESSAGE_TOO_BIG
 
     def frame_inbound_complete(self, proto: Any, fin: bool) -> bytes | CloseReason | None:
-        """Put back what every sender leaves out, at the message's end."""
+        """Put back the four bytes that every sender leaves out, at the message's end (section 7.2.2)."""
         return self.frame_inbound_payload_data(proto, _TAIL) if fin and self._in_data and self._deflated else None

@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455 section 5): ours written by hand, the client's read with wsproto.
+"""WebSocket frames (RFC 6455 section 5): the server's are written by hand, the client's are read with wsproto.
 
 Writing is the hot path of the whole product, so a frame is a head from a table and one addition. Reading
 looks at a frame's head before any of its payload is taken: what is over a bound costs nothing. A frame that
@@ -48,13 +48,13 @@ _WHOLE: Final = frozenset({_TEXT, _BINARY, _PING, _PONG})
 """First bytes of the frames that are read here when they are whole."""
 
 _CONTROL: Final = frozenset({_CLOSE, _PING, _PONG})
-"""Frames that are waited for until they are whole: 125 bytes at most."""
+"""Frames that are read only when they are whole. They have 125 bytes at most (RFC 6455 section 5.5)."""
 
 _UNSENDABLE: Final = frozenset({1005, 1006, 1015})
 """Codes that say that there was none (RFC 6455 section 7.4.1); they must not stand in a frame."""
 
 _CLOSINGS: Final[dict[int, Closing]] = {1007: NOT_UTF8, 1009: TOO_BIG}
-"""What wsproto calls its errors; all others are 1002."""
+"""The closing for each code that wsproto gives its errors; all others are 1002."""
 
 _TEXT_HEADS: Final = tuple(bytes((_TEXT, size)) for size in range(126))
 _TWO_BYTES: Final = struct.Struct("!BBH").pack
@@ -65,8 +65,9 @@ def encode_text(data: bytes) -> bytes:
     """Return a text message of one frame.
 
     Args:
-        data: the text, already UTF-8. It is not checked: who encodes it vouches for it.
+        data: the text as UTF-8. It is not checked: the caller vouches for it.
     """
+    # A length must stand in its shortest form (RFC 6455 section 5.2).
     size = len(data)
     if size < 126:
         return _TEXT_HEADS[size] + data
@@ -80,6 +81,7 @@ def encode_deflated(data: bytes, *, binary: bool = False) -> bytes:
     deflated = deflate(data)
     if len(deflated) >= len(data):
         return encode_binary(data) if binary else encode_text(data)
+    # RSV1 says that it is deflated. The head's other bytes do not depend on the kind of the message.
     return bytes((_DEFLATED | (_BINARY if binary else _TEXT),)) + encode_text(deflated)[1:]
 
 
@@ -104,7 +106,7 @@ def encode_pong(payload: bytes = b"") -> bytes:
 
 
 def encode_close(code: int | None = None, reason: str = "") -> bytes:
-    """Return a close frame.
+    """Return a close frame (RFC 6455 section 5.5.1).
 
     Args:
         code: None, and the codes that mean "there was none", give a frame without a code.
@@ -141,13 +143,13 @@ class Ping(msgspec.Struct, frozen=True):
 
 
 class Pong(msgspec.Struct, frozen=True):
-    """A pong, asked for or not."""
+    """A pong, whether it was asked for or not."""
 
     data: bytes
 
 
 class Close(msgspec.Struct, frozen=True):
-    """The client's close frame. Nothing that comes after it is read. ``code`` is None where it sent none."""
+    """The client's close frame. Nothing that comes after it is read. ``code`` is None if the frame has none."""
 
     code: int | None
     reason: str
@@ -198,14 +200,14 @@ class FrameReader:
     def mid_message(self) -> bool:
         """Whether a message or frame has begun and is not finished, in what was fed and taken.
 
-        A client may begin its next message right behind this one: whoever keeps a deadline starts it anew
+        A client may begin its next message right behind this one: a caller that keeps a deadline starts it anew
         when a message came out.
         """
         return self._parser is not None or self._at < len(self._buffer)
 
     @property
     def held(self) -> int:
-        """Bytes of what is unfinished."""
+        """Bytes of the unfinished message or frame that are held."""
         return len(self._buffer) - self._at + len(self._message)
 
     def feed(self, data: bytes) -> Iterator[Event]:
@@ -219,6 +221,7 @@ class FrameReader:
                 is of no more use then.
         """
         if not self._closed:
+            # Nearly always all was taken, and then the bytes that came are the buffer: nothing is copied.
             self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
             self._at = 0
         return self._events()
@@ -239,6 +242,8 @@ class FrameReader:
 
     def _next_frame(self) -> Event | int | None:
         """Return the next frame as an event; its size if it is one for wsproto; None if bytes are missing."""
+        # Only what is surely legal is read here. All else goes to wsproto, which knows each rule and says which one was
+        # broken.
         buffer, at = self._buffer, self._at
         here = len(buffer) - at
         if here < 2:
@@ -253,15 +258,17 @@ class FrameReader:
                 return None
             head += width
             size = int.from_bytes(buffer[at + 2 : at + 2 + width], "big")
+            # A length in a longer form than it needs is illegal (RFC 6455 section 5.2), as is a long control frame.
             legal = legal and not is_control and size > (125 if width == 2 else 65_535)
         if is_control:
             if first in _CONTROL and second & 0x7F < 126 and here < head + size:
                 return None
         else:
+            # Before a byte of the payload is taken: a frame that announces too much costs nothing.
             self._check_bounds(size)
             if here < head:
                 return None
-            legal = legal and not self._fragments
+            legal = legal and not self._fragments  # a new message in the middle of one: wsproto refuses it
         if legal and here >= head + size:
             self._at = at + head + size
             return _event(first, buffer[at + head - 4 : at + head], buffer[at + head : self._at])
@@ -299,6 +306,7 @@ class FrameReader:
 
     def _take_message(self) -> bytes:
         message = bytes(self._message)
+        # The parser goes with its message: ten thousand idle connections hold none.
         self._message = bytearray()
         self._size = self._fragments = 0
         self._parser = None
@@ -307,6 +315,7 @@ class FrameReader:
     def _close(self, parser: Connection, event: CloseConnection) -> Close:
         self._closed = True
         self._buffer, self._message, self._parser = b"", bytearray(), None
+        # wsproto also gives this event for an error that it found; only a close that the client sent moves its state.
         if parser.state is not ConnectionState.REMOTE_CLOSING:
             raise RemoteError(_CLOSINGS.get(event.code, PROTOCOL_ERROR), event.reason or "")
         code = int(event.code)
@@ -329,5 +338,6 @@ def _unmask(mask: bytes, payload: bytes) -> bytes:
     size = len(payload)
     if size > 1_000:  # measured: from here on wsproto's slices are the faster way
         return bytes(XorMaskerSimple(mask).process(bytearray(payload)))
+    # XOR of two large integers: one operation in C for the whole payload.
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")

@@ -1,4 +1,4 @@
-"""The request that opens a WebSocket, as a server reads it (RFC 6455 section 4.2)."""
+"""The opening handshake of a WebSocket, as a server reads it (RFC 6455 section 4.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from .deflate import accept_offer
 from .http_head import BadRequest
 
-__all__ = ["Upgrade", "accept_token", "subprotocols", "upgrade"]
+__all__ = ["Upgrade", "accept_token", "is_token", "subprotocols", "upgrade"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -23,9 +23,9 @@ class Upgrade(NamedTuple):
 
     key: bytes
     subprotocols: tuple[str, ...]
-    """As the client prefers them. What is no token of ASCII is left out: no server can have meant it."""
+    """Subprotocols in the order of the client's preference. What is no token of ASCII is left out."""
     deflate: bytes | None = None
-    """What to answer as ``Sec-WebSocket-Extensions`` to agree on permessage-deflate, if that is wanted."""
+    """The ``Sec-WebSocket-Extensions`` that agrees on permessage-deflate; None if no offer can be kept."""
 
 
 def upgrade(headers: Sequence[tuple[bytes, bytes]], *, method: bytes, http_version: bytes) -> Upgrade | None:
@@ -35,7 +35,8 @@ def upgrade(headers: Sequence[tuple[bytes, bytes]], *, method: bytes, http_versi
         headers: as h11 gives them, names in lower case.
 
     Raises:
-        BadRequest: it asks for one in a way that the standard forbids (400), or for another version (426).
+        BadRequest: the client's fault; it asks for one in a way that the standard forbids (400), or for another
+            version of the protocol (426, RFC 6455 section 4.4).
     """
     if not any(name == b"upgrade" for name, _ in headers):
         return None
@@ -48,6 +49,8 @@ def upgrade(headers: Sequence[tuple[bytes, bytes]], *, method: bytes, http_versi
         raise BadRequest(400, "a WebSocket opens with GET, HTTP/1.1 and Connection: Upgrade")
     if len(found.get(b"host", ())) != 1:
         raise BadRequest(400, "host")
+    # A body beside an upgrade could smuggle a request past a proxy: where one of the two reads a body, the other reads
+    # frames.
     if b"content-length" in found or b"transfer-encoding" in found:
         raise BadRequest(400, "a body beside an upgrade")
     if found.get(b"sec-websocket-version") != [b"13"]:
@@ -68,6 +71,11 @@ def subprotocols(values: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(token.decode("ascii") for token in offered if _TOKEN.fullmatch(token)))
 
 
+def is_token(name: str) -> bool:
+    """Whether a name can stand in ``Sec-WebSocket-Protocol``."""
+    return name.isascii() and _TOKEN.fullmatch(name.encode()) is not None
+
+
 def accept_token(key: bytes) -> bytes:
     """Return the ``Sec-WebSocket-Accept`` that answers a key (RFC 6455 section 4.2.2)."""
     return base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
@@ -78,6 +86,7 @@ def _tokens(found: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:
 
 
 def _is_key(key: bytes) -> bool:
+    # 16 bytes, as section 4.1 demands. The key proves nothing, but a request without one is no client's that means it.
     try:
         return len(base64.b64decode(key, validate=True)) == 16
     except binascii.Error:

@@ -1,6 +1,6 @@
 """The heads of HTTP/1.1 answers that are written straight to a stream: 101, an event stream's, and refusals.
 
-An app's headers go through here, so here a name or value that would split the head is refused.
+An app's headers go through here, so a name or value that would split the head (response splitting) is refused here.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ _SWITCHING: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n"
 )
 _FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
-"""Headers that only the server sets."""
+"""Headers that only the server sets: an app's own would contradict how the answer is framed (RFC 9112 section 6)."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: Headers = ()) -> bytes:
-    """Return the head that opens the WebSocket: 101 Switching Protocols.
+    """Return the head that opens the WebSocket: 101 Switching Protocols (RFC 6455 section 4.2.2).
+
+    Args:
+        key: the client's ``Sec-WebSocket-Key``.
+        subprotocol: the one that was chosen; None if none was.
+        extra_headers: the app's own.
 
     Raises:
-        ValueError: a header's name or value cannot stand in a head. The app's fault.
+        ValueError: the app's fault; a header's name or value cannot stand in a head.
     """
     headers = []
     if subprotocol is not None:
@@ -39,10 +44,10 @@ def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: H
 
 
 def stream_response(headers: Headers) -> bytes:
-    """Return the head of a chunked answer that ends with its connection.
+    """Return the head of a chunked answer (RFC 9112 section 7.1) that ends with its connection.
 
     Raises:
-        ValueError: a header's name or value cannot stand in a head. The app's fault.
+        ValueError: the app's fault; a header's name or value cannot stand in a head.
     """
     kept = [header for header in headers if header[0].lower() not in _FRAMING]
     return _head(200, [*kept, (b"transfer-encoding", b"chunked"), (b"connection", b"close")])
@@ -52,7 +57,7 @@ def refusal(status: int, headers: Headers = (), body: bytes = b"", *, close: boo
     """Return a whole response, which ends the connection if ``close`` says so.
 
     Raises:
-        ValueError: a header's name or value cannot stand in a head. The app's fault.
+        ValueError: the app's fault; a header's name or value cannot stand in a head.
     """
     kept = [header for header in headers if header[0].lower() not in _FRAMING]
     kept.append((b"Content-Length", b"%d" % len(body)))

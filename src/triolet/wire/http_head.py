@@ -1,4 +1,4 @@
-"""Where an HTTP/1.1 request ends, strictly (RFC 9112): the raw bytes are looked at before h11 reads them.
+"""Framing of HTTP/1.1 requests, strictly (RFC 9112): the raw bytes are looked at before h11 reads them.
 
 h11 forgives what a proxy in front may read differently: bare LF, folded lines, a Transfer-Encoding beside a
 Content-Length, trailers. Two readers that disagree about where a request ends are how requests are smuggled. So
@@ -19,20 +19,22 @@ __all__ = ["BadRequest", "Body", "Framing", "Head", "check_head", "is_host", "re
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rb"(%s) ([!-~]+) HTTP/(1\.[01])" % _TOKEN)
 _HEADERS: Final = re.compile(rb"(?:%s:[\t\x20-\x7e\x80-\xff]*\r\n)*" % _TOKEN)
+# The forms of RFC 9112 section 3.2: origin, asterisk, and absolute with its host. The authority form is CONNECT's.
 _TARGET: Final = re.compile(rb"/[^#]*|\*|https?://([^/?#@]+)(?:[/?][^#]*)?", re.IGNORECASE)
 _NO_TEXT: Final = re.compile(rb"[^\t\r\n -~\x80-\xff]|^[^\r]*[\x80-\xff]")
 _HOST: Final = re.compile(rb"(?:([-A-Za-z0-9._~!$&'()*+,;=%]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+# As many digits as fit in 64 bits, and nothing else: `int` would also take a sign, underscores and other scripts.
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _MAX_CHUNK_LINE: Final = 256
 
 
 class BadRequest(RemoteError):
-    """The client's request cannot be served. The connection ends with the answer.
+    """The client's fault: its request cannot be served. The connection ends with the answer.
 
     Attributes:
         status: the HTTP status to answer with.
-        headers: what the answer has to carry beside the usual.
+        headers: headers that the answer has to carry beside the usual ones.
     """
 
     def __init__(self, status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -42,14 +44,14 @@ class BadRequest(RemoteError):
 
 
 class Framing(NamedTuple):
-    """How long a request's body is: so many bytes, or chunks until the last."""
+    """How the end of a request's body is found: after ``content_length`` bytes, or after the last chunk."""
 
     content_length: int
     chunked: bool
 
 
 class Head(NamedTuple):
-    """A request's head, checked."""
+    """The head of a request, checked."""
 
     method: bytes
     target: bytes
@@ -60,16 +62,23 @@ class Head(NamedTuple):
 
 
 def split_head(data: bytes | bytearray, max_bytes: int) -> int | None:
-    """Return the length of the request head that ``data`` begins with, its blank line included.
+    """Find the end of the request head that ``data`` begins with.
 
-    Returns None where more bytes are needed. Give it everything since the head's first byte, each time.
+    Args:
+        data: everything since the head's first byte, each time.
+        max_bytes: the longest head that is taken.
+
+    Returns:
+        The length of the head, its blank line included; None where more bytes are needed.
 
     Raises:
-        BadRequest: this cannot become a head, or not one of at most ``max_bytes``.
+        BadRequest: the client's fault; this cannot become a head, or not one of at most ``max_bytes``.
     """
     end = data.find(b"\r\n\r\n", 0, max_bytes)
     if end >= 0:
         return end + 4
+    # What follows finds early what can never become a head: a client that speaks TLS or binary, or sends one line
+    # without end, need not be waited for.
     if data and data[0] < 0x21:
         raise BadRequest(400, "no request line")
     if data.count(b"\n") != data.count(b"\r\n"):
@@ -82,7 +91,11 @@ def split_head(data: bytes | bytearray, max_bytes: int) -> int | None:
 
 
 def check_head(head: bytes) -> Framing:
-    """Check a request head, and return how its body is framed. Raises BadRequest, as :func:`read_head`."""
+    """Check a request head, and return how its body is framed.
+
+    Raises:
+        BadRequest: as :func:`read_head`.
+    """
     return read_head(head).framing
 
 
@@ -90,12 +103,14 @@ def read_head(head: bytes) -> Head:
     """Read a request head, as :func:`split_head` found it.
 
     Raises:
-        BadRequest: it could be read in more than one way, or asks for what this server never does.
+        BadRequest: the client's fault; it could be read in more than one way, or asks for what this server never does.
     """
     request, _, block = head[:-2].partition(b"\r\n")
     match = _REQUEST_LINE.fullmatch(request)
     if match is None:
         raise BadRequest(400, "request line")
+    # One pattern for all lines: it leaves no room for a folded line, a bare CR or LF, a space before the colon, or a
+    # NUL, each of which some proxy reads in another way (RFC 9112 sections 2.2 and 5).
     if _HEADERS.fullmatch(block) is None:
         raise BadRequest(400, "header line")
     method, target, version = match.groups()
@@ -120,13 +135,15 @@ def _check_target(method: bytes, target: bytes, hosts: list[bytes], version: byt
     match = _TARGET.fullmatch(target)
     if method == b"CONNECT" or match is None or (target == b"*" and method != b"OPTIONS"):
         raise BadRequest(400, "request target")
+    # The standard has a server prefer the target's host (RFC 9112 section 3.2.2). A proxy in front may have looked at
+    # the other one; so they must agree.
     if match[1] is not None and hosts != [match[1].lower()]:
         raise BadRequest(400, "two hosts")
 
 
 def is_host(host: bytes) -> bool:
-    """Whether a Host header names a host, and perhaps a port: a name whose labels have 1 to 63 characters (RFC 1035
-    section 2.3.4), or an address. An empty one is allowed (RFC 9110 section 7.2)."""
+    """Tell whether a Host header names a host, and perhaps a port: a name whose labels have 1 to 63 characters (RFC
+    1035 section 2.3.4), or an address. An empty one is allowed (RFC 9110 section 7.2)."""
     match = _HOST.fullmatch(host)
     if match is None:
         return False
@@ -135,17 +152,20 @@ def is_host(host: bytes) -> bool:
 
 
 def _framing(lengths: list[bytes], codings: list[bytes], version: bytes) -> Framing:
+    # RFC 9112 section 6.1 lets a server take a Transfer-Encoding and ignore the Content-Length beside it. A proxy in
+    # front that does the opposite is the classic way to smuggle a request; so both together are refused.
     if codings:
         if lengths or version != b"1.1" or codings != [b"chunked"]:
             raise BadRequest(400, "transfer-encoding")
         return Framing(0, True)
+    # Two equal lengths are refused as well, which section 6.3 allows.
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         raise BadRequest(400, "content-length")
     return Framing(int(lengths[0]) if lengths else 0, False)
 
 
 class Body:
-    """Follow the bytes of one request's body to its end. It keeps none of them.
+    """Follows the bytes of one request's body to its end. It keeps none of them.
 
     Attributes:
         finished: whether the end was seen.
@@ -166,7 +186,9 @@ class Body:
         """Return how many of the bytes belong to this body.
 
         Raises:
-            BadRequest: a chunk that could be read in two ways, or a trailer.
+            BadRequest: the client's fault; a chunk that could be read in two ways, or a trailer.
+
+        Bounds: holds one chunk line, of at most 256 bytes.
         """
         at = 0
         while at < len(data) and not self.finished:
@@ -180,6 +202,7 @@ class Body:
         return at
 
     def _take_line(self, data: bytes | bytearray, at: int) -> int:
+        # A chunk line may come in pieces, and the bound counts over all of them.
         end = data.find(b"\n", at) + 1
         self._line += data[at : end or at + _MAX_CHUNK_LINE + 1]
         if len(self._line) > _MAX_CHUNK_LINE or (self._last and self._line not in (b"\r", b"\r\n")):

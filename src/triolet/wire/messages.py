@@ -42,7 +42,7 @@ encode_message = _encoder.encode
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type"):
-    """What the server says besides events."""
+    """The messages of the server other than events."""
 
 
 class Open(Message, tag="open", frozen=True, omit_defaults=True):
@@ -54,7 +54,7 @@ class Open(Message, tag="open", frozen=True, omit_defaults=True):
 
 
 class Live(Message, tag="live", frozen=True):
-    """The client is up to date: what comes now comes as it happens."""
+    """The client is up to date: from now on events come as they are published."""
 
     channel: str
     cursor: str
@@ -71,7 +71,7 @@ class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
 
 
 class LagMessage(Message, tag="lag", frozen=True):
-    """The client is so many events behind, and what follows from it: ``block``, publishers wait for it."""
+    """The client is ``behind`` so many events, and its policy says ``step``: with ``block``, publishers wait for it."""
 
     channel: str
     behind: int
@@ -79,9 +79,12 @@ class LagMessage(Message, tag="lag", frozen=True):
 
 
 class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
-    """The server lives: its clock in ms since 1970, and how far this client has been sent each channel.
+    """The heartbeat.
 
-    ``stale``: the server cannot reach its log now, so there may be events that it does not know of.
+    Attributes:
+        time: the server's clock, in ms since 1970.
+        cursors: up to where this client was sent each channel.
+        stale: whether the server cannot reach its log now, so that there may be events that it does not know of.
     """
 
     time: int
@@ -90,7 +93,7 @@ class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
 
 
 class Bye(Message, tag="bye", frozen=True):
-    """The end of the stream, and after how many ms to come back (None: not by yourself)."""
+    """The end of the stream. ``retry`` says after how many ms to come back; None: not by itself."""
 
     code: int
     reason: str
@@ -98,13 +101,13 @@ class Bye(Message, tag="bye", frozen=True):
 
 
 class Refused(Message, tag="refused", frozen=True):
-    """A follow was refused. The same for a channel that is forbidden and one that is not there."""
+    """A follow was refused. It says the same of a channel that is forbidden and of one that does not exist."""
 
     url: str
 
 
 class AppMessage(Message, tag="message", frozen=True):
-    """The app's own ``conn.send``. ``data`` is JSON already."""
+    """A message of the app's own, from ``conn.send``. ``data`` is JSON already."""
 
     data: msgspec.Raw
 
@@ -133,17 +136,17 @@ def encode_event(event: Event) -> bytes:
 
 
 def gap_fields(channel: str, gap: Gap) -> GapMessage:
-    """Put a gap into words."""
+    """Return the message that tells a client of a gap."""
     return GapMessage(channel, str(gap.after), str(gap.to), gap.missed, gap.reason)
 
 
 def say_bye(closing: Closing, retry: int | None) -> Bye:
-    """Say goodbye for a closing, with the client's own time to come back."""
+    """Return the goodbye for a closing, with the client's own time to come back, in ms."""
     return Bye(closing.code, closing.reason, retry)
 
 
 class ClientMessage(msgspec.Struct, frozen=True, tag_field="type"):
-    """What a client says up a WebSocket."""
+    """The messages of a client on a WebSocket."""
 
 
 class Follow(ClientMessage, tag="follow", frozen=True):
@@ -153,7 +156,11 @@ class Follow(ClientMessage, tag="follow", frozen=True):
     after: str | int | None = None
 
     def cursor(self) -> Cursor | None:
-        """The cursor to go on from. Raises CursorError."""
+        """Return the cursor to go on from; None is "from now".
+
+        Raises:
+            CursorError: the client's fault; ``after`` is no cursor.
+        """
         return None if self.after is None else Cursor.parse(str(self.after))
 
 
@@ -164,7 +171,7 @@ class Unfollow(ClientMessage, tag="unfollow", frozen=True):
 
 
 class Ack(ClientMessage, tag="ack", frozen=True):
-    """The client has applied everything up to a cursor. Nothing depends on it; it shows how fresh clients are."""
+    """The client has applied all events up to a cursor. Only a histogram of their age depends on it."""
 
     channel: str
     cursor: str
@@ -182,9 +189,15 @@ _client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack
 def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
     """Read a client's message.
 
+    Args:
+        text: the message. Its size is bounded by the caller.
+        depth: how deep arrays and objects may be nested.
+
     Raises:
-        RemoteError: it is no JSON of a known shape, or nested deeper than ``depth``.
+        RemoteError: the client's fault; it is no JSON of a known shape, or nested deeper than ``depth``.
     """
+    # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
+    # is left out of the error, for it may quote what the client sent.
     try:
         said: Follow | Unfollow | Incoming | Ack = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:

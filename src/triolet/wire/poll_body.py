@@ -1,4 +1,4 @@
-"""The body of the answer to a poll."""
+"""The body of the answer to a short or long poll."""
 
 from __future__ import annotations
 
@@ -34,16 +34,19 @@ def poll_body(
     time: int,
     stale: bool = False,
 ) -> bytes:
-    """Put a page into JSON.
+    """Return a page as JSON.
 
     Args:
-        events: in order; ``gap`` is what is missing before them.
-        cursor: what to ask with next.
+        channel: the channel's name.
+        events: the page, in order.
+        gap: what is missing before them; None if nothing is.
+        cursor: the cursor to ask with next.
         live: whether the page reaches the channel's head.
         retry: ms after which to ask again.
         time: the server's clock, in ms since 1970.
         stale: whether the server cannot reach its log now.
     """
+    # An event's JSON goes in as it was published, without being decoded again.
     array = JSON.join([JSON.event(event) for event in events])
     said = None if gap is None else gap_fields(channel, gap)
     return msgspec.json.encode(_Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale))

@@ -1,4 +1,4 @@
-"""How often something may happen: a token bucket, pure."""
+"""Rate limit: a token bucket, pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["Rate", "control_rate", "message_rate"]
 
 
 class Rate:
-    """So many a second on average, and so many at once.
+    """Allows ``per_second`` on average, and ``burst`` at once.
 
-    Stored as the one time at which the bucket would be full (the generic cell rate algorithm of ATM Forum
+    It is stored as the one time at which the bucket would be full (the generic cell rate algorithm of ATM Forum
     TM 4.0), so there is nothing to refill.
     """
 
@@ -24,7 +24,12 @@ class Rate:
     def take(self, now: float) -> float:
         """Take one.
 
-        Returns: how many seconds too early that was, for a caller that wants to wait them; 0 where it was in time.
+        Args:
+            now: the time, in seconds of any clock that only goes forward.
+
+        Returns:
+            How many seconds too early that was; 0 if it was in time. A caller that only slows the client down waits
+            them; one that refuses ends the connection.
         """
         due = self._due
         self._due = due = (due if due > now else now) + self._interval

@@ -3,7 +3,7 @@
 # The rules of this file:
 #
 # 1. All that decides how a WebSocket goes on and ends stands here: the closing handshake, the pongs, how often a
-#    peer may send what, and until when a message must be finished. Who adds a rule adds it to the table or beside it.
+#    peer may send what, and until when a message must be finished. A new rule is added to the table, or beside it.
 # 2. The session knows no socket, no clock and no task. Bytes and the time are given to it; what is to be sent, and
 #    what is to be waited for, are values that it returns. So a test can put it into every state and look.
 # 3. No failure is half a failure: either what the peer sends can still be read, or the state says that it cannot.
@@ -11,7 +11,7 @@
 # Why it is a session of our own, and not wsproto's or that of websockets. Two shells serve WebSockets here: our own
 # reader, straight on a socket (connection/reader.py), and Hypercorn's stream, guarded, for Quart's own routes and for
 # HTTP/2 (http/websocket.py). Each had its own close, its own pong and its own rates, and a rule that was added to
-# one was missing in the other. What differs between them is who waits, and for what; so waiting stays with them.
+# one was missing in the other. What differs between them is which task waits, and for what; so waiting stays there.
 # Frames are read by frames.py, which a session wraps: a message costs a quarter of what wsproto takes for it.
 #
 # Why events come out one by one, as they are asked for. A shell stops in the middle of what came in, when the app has
@@ -53,7 +53,7 @@ NO_CLOSE: Final = 1006
 
 
 class State(Enum):
-    """How far a session is."""
+    """The states of a session."""
 
     OPEN = auto()
     """Messages go both ways."""
@@ -70,7 +70,7 @@ class State(Enum):
 
 
 class Step(Enum):
-    """What can happen to a session, besides messages, pings and pongs."""
+    """The events that change a session's state: all but messages, pings and pongs."""
 
     CLOSE_SENT = auto()
     CLOSE_RECEIVED = auto()
@@ -128,7 +128,7 @@ class Session:
         state: how far it is.
         code: what an app is told that the WebSocket ended with (RFC 6455 section 7.1.5).
         deadline: when the message that the peer has begun must be finished; infinite while none is begun.
-        early: by how many seconds the message that came out last came too early: whoever takes it sleeps them first.
+        early: by how many seconds the message that came out last came too early: its taker sleeps them first.
         now: the time of what is read. A shell that has waited between two events sets it anew.
 
     Bounds: what a :class:`~triolet.wire.frames.FrameReader` holds.
@@ -161,7 +161,7 @@ class Session:
 
     @property
     def held(self) -> int:
-        """Bytes of what is unfinished."""
+        """Bytes of the unfinished message or frame that are held."""
         return self._frames.held
 
     def receive(self, data: bytes, now: float) -> Iterator[Event]:
@@ -175,14 +175,14 @@ class Session:
             now: the time, in seconds of any clock that only goes forward.
 
         Raises:
-            RemoteError: the peer broke a rule. Raised in its place, after the events before it, with the closing that
-                the peer is to be sent.
+            RemoteError: the peer's fault; it broke a rule. It is raised after the events that came before, with the
+                closing that the peer is to be sent.
         """
         self.now = now
         return self._read(data) if self._readable else iter(())
 
     def close(self, code: int | None, reason: str = "") -> bytes:
-        """Return the close frame that is to be sent now; empty if none is owed.
+        """Return the close frame that is to be sent now; ``b""`` if none is owed.
 
         Args:
             code: None, and the codes that mean "there was none", give a frame without a code.
@@ -190,13 +190,13 @@ class Session:
         """
         if Step.CLOSE_SENT not in TRANSITIONS[self.state]:
             return b""
-        if self.state is not State.REMOTE_CLOSING:
+        if self.state is not State.REMOTE_CLOSING:  # else the app is told the peer's code, which came first
             self.code = NO_CODE if code is None else code
         self._step(Step.CLOSE_SENT)
         return encode_close(code, reason)
 
     def end(self) -> None:
-        """The stream has ended: nothing can come or go any more."""
+        """Take note that the stream has ended: nothing can come or go any more."""
         self._step(Step.END)
 
     def late(self) -> RemoteError:
@@ -218,7 +218,7 @@ class Session:
                 elif self.state is not _OPEN:
                     continue
                 elif self._control.take(self.now):
-                    break
+                    break  # not slept off as with messages: so many pings are a flood
                 elif isinstance(frame, Ping):
                     yield Answer(encode_pong(frame.data))
             else:

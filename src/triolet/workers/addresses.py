@@ -1,4 +1,4 @@
-"""Where a server listens: addresses as they are written on a command line, and bound sockets."""
+"""Addresses on which a server listens, as they are written on a command line, and their bound sockets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger("triolet.server")
 
 
 def bind(text: str) -> socket.socket:
-    """Bind a listening socket to ``host:port``, ``[ipv6]:port`` or ``unix:path``.
+    """Bind a socket to ``host:port``, ``[ipv6]:port`` or ``unix:path``. It does not listen yet.
 
     Raises:
-        ConfigError: no such address, or it is taken.
+        ConfigError: the operator's fault; there is no such address, or it is taken.
     """
     try:
         if text.startswith("unix:"):
@@ -32,11 +32,12 @@ def bind(text: str) -> socket.socket:
 
 
 def bind_shared(text: str, count: int) -> list[socket.socket]:
-    """Bind so many sockets to one address, among which the kernel shares out connections (SO_REUSEPORT), by a hash of
-    addresses and ports. A Unix socket knows no such thing: there it is one socket, so many times.
+    """Bind ``count`` sockets to one address. The kernel shares out connections among them, by a hash of addresses and
+    ports (SO_REUSEPORT, socket(7)). Unix sockets cannot do that: there it is one socket, ``count`` times.
 
     Raises:
-        ConfigError: no such address, or it is taken, be it by one that would share it.
+        ConfigError: the operator's fault; there is no such address, or it is taken, even if only by a socket that
+            would share it.
     """
     first = bind(text)
     if first.family == socket.AF_UNIX:
@@ -51,12 +52,12 @@ def bind_shared(text: str, count: int) -> list[socket.socket]:
 
 
 def bind_status(text: str) -> socket.socket:
-    """Bind the operator's listener: as :func:`bind`, and a port alone is one of 127.0.0.1.
+    """Bind the operator's listener, as :func:`bind` does. A port alone is one of 127.0.0.1.
 
     Metrics are not for the public, so an address that is not the loopback's is warned of.
 
     Raises:
-        ConfigError: no such address, or it is taken.
+        ConfigError: the operator's fault; there is no such address, or it is taken.
     """
     listener = bind(f"127.0.0.1:{text}" if text.isdecimal() else text)
     name = listener.getsockname()
@@ -79,7 +80,8 @@ def _bind_tcp(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
-    """Bind a Unix socket; one that a dead server has left there is taken away."""
+    """Bind a Unix socket. A socket that a dead server has left there is removed first."""
+    # To connect is the only way to see whether a server is alive behind it: a bound socket stays when its process dies.
     listener = socket.socket(socket.AF_UNIX)
     with suppress(OSError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
@@ -94,7 +96,7 @@ def _bind_unix(path: str) -> socket.socket:
 
 
 def address(scheme: str, listener: socket.socket) -> str:
-    """Where a socket listens, as a URL."""
+    """Return where a socket listens, as a URL."""
     name = listener.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{name}"

@@ -1,4 +1,4 @@
-"""Workers as processes of their own: this command once more, with a line to its supervisor."""
+"""Workers as processes: each runs this same command once more, with a line to its supervisor."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .places import Place
 __all__ = ["CONTROL_OPTION", "Child", "starter"]
 
 CONTROL_OPTION = "--control"
-"""How a worker is told its end of the line; not for users."""
+"""The option that tells a worker its end of the line; not for users."""
 
 
 class Child:
     """A worker's process. See :class:`.places.WorkerProcess`.
 
-    It imports the app anew: what a rolling restart is for. It has a session of its own, so that Ctrl-C in a terminal
-    reaches the supervisor alone.
+    It imports the app anew, which is what a rolling restart is for. It has a session of its own, so that Ctrl-C in a
+    terminal reaches the supervisor alone.
     """
 
     def __init__(self, number: int, process: trio.Process, control: Control) -> None:
@@ -38,8 +38,11 @@ class Child:
         self._told: dict[int, tuple[trio.Event, list[bytes]]] = {}
 
     async def attend(self) -> None:
-        """Hear what the worker says, until its process has ended. The line alone would not tell that: what the app has
-        forked holds it too."""
+        """Hear what the worker says, until its process has ended. The line alone would not tell that, because a process
+        that the app has forked holds it too.
+
+        Cancellation: the line is closed, and the worker shuts down gracefully.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear)
@@ -80,7 +83,12 @@ class Child:
         self._process.kill()
 
     async def metrics(self) -> bytes | None:
-        """The worker's metrics; None where it has none. Cancellation: its answer is thrown away when it comes."""
+        """Ask for the worker's metrics, and return them; None if it has none.
+
+        Cancellation: the answer is thrown away when it comes.
+        """
+        # Numbered, because the supervisor does not wait for ever: an answer that comes too late must not be taken for
+        # that of the next question.
         self._asked = number = self._asked + 1
         told, text = self._told[number] = trio.Event(), list[bytes]()
         try:
@@ -92,10 +100,11 @@ class Child:
 
 
 def starter(arguments: Sequence[str], nursery: trio.Nursery) -> Callable[[int], Awaitable[Child]]:
-    """How to start a worker's process: with the command line of this one. It is attended to in a nursery.
+    """Return a function that starts a worker's process, with the command line of this one.
 
     Args:
-        arguments: of the command, without its name.
+        arguments: the arguments of the command, without its name.
+        nursery: where each process is attended to.
     """
 
     async def start(number: int) -> Child:

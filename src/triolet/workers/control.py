@@ -1,7 +1,7 @@
-"""The line between a supervisor and one of its workers: orders and listening sockets down, what has become of it up.
+"""The line between a supervisor and one of its workers: orders and listening sockets go down, reports come up.
 
-A pair of Unix sockets that keep messages apart. When one side's process ends, whatever ended it, the other side hears
-the end.
+It is a pair of Unix sockets that keep messages apart (SOCK_SEQPACKET, unix(7)). When the process of one side ends,
+whatever ended it, the other side hears the end.
 """
 
 from __future__ import annotations
@@ -20,22 +20,31 @@ ACCEPT: Final = b"accept"
 RELEASE: Final = b"release"
 """Accept on a place's sockets no longer."""
 STOP: Final = b"stop"
-"""Drain, and end."""
+"""Shut down gracefully, and end."""
 NOW: Final = b"now"
-"""End at once, once draining."""
+"""End at once, where a graceful shutdown has begun."""
 METRICS: Final = b"metrics"
-"""Down: say them. Up: these they are. For a place stands which question it is: not all are answered."""
+"""Down it asks for metrics, up it brings them. In the place of a place stands the number of the question."""
 READY: Final = b"ready"
 """The app has started."""
 LEAVING: Final = b"leaving"
 """The worker accepts no longer, and will end: it was told to, or its app has ended by itself."""
 
 MOST_BYTES: Final = 1 << 20
+"""Most bytes of a message: metrics are by far the longest."""
 MOST_LISTENERS: Final = 64
+"""Most sockets in one message."""
 
 
 class Message(NamedTuple):
-    """What was said: what, of which place, with what."""
+    """A message that came over the line.
+
+    Attributes:
+        what: one of the constants above.
+        place: the number of a place, or of a question.
+        text: metrics, or nothing.
+        listeners: the sockets that came with it.
+    """
 
     what: bytes
     place: int
@@ -44,7 +53,7 @@ class Message(NamedTuple):
 
 
 class Control:
-    """One end of the line, which it closes at its end."""
+    """One end of the line. It owns its socket."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -52,18 +61,22 @@ class Control:
 
     @classmethod
     def pair(cls) -> tuple[Control, socket.socket]:
-        """The supervisor's end, and the socket that is to be the worker's."""
+        """Return the supervisor's end, and the socket that is to be the worker's."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), theirs
 
     def say(self, what: bytes, text: bytes = b"", place: int = 0, listeners: Sequence[socket.socket] = ()) -> None:
-        """Say something. What the other side is past hearing is lost: its end is heard by :meth:`hear`."""
+        """Send a message. It is lost if the other side does not read, or has ended; :meth:`hear` hears that end."""
+        # Never waits: a worker that does not read must not hold up its supervisor, which has others to see to.
         with suppress(OSError):
             descriptors = [listener.fileno() for listener in listeners]
             socket.send_fds(self._socket, [b"%b %d\n%b" % (what, place, text)], descriptors)
 
     async def hear(self) -> Message | None:
-        """The next that the other side says; None at its end. Cancellation: nothing is lost."""
+        """Return the next message of the other side; None when that has ended.
+
+        Cancellation: nothing is lost.
+        """
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:

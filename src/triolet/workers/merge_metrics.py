@@ -16,11 +16,11 @@ HELP = {
 
 
 def merge(texts: Mapping[int, bytes], own: Mapping[str, float]) -> tuple[str, bytes]:
-    """Merge Prometheus' text format.
+    """Merge texts in Prometheus's format.
 
     Args:
-        texts: what each worker said, by its number.
-        own: the supervisor's, of the names in ``HELP``.
+        texts: the text of each worker, by its number.
+        own: the supervisor's own values, by the names in ``HELP``.
 
     Returns:
         The content type and the text, a family's samples together as the format wants it.
@@ -44,7 +44,7 @@ def merge(texts: Mapping[int, bytes], own: Mapping[str, float]) -> tuple[str, by
 
 
 def _labelled(line: str, number: int) -> str:
-    """A sample with one more label. A name holds neither a brace nor a space, so the first of them ends it."""
+    """Return a sample with one more label. A name holds neither a brace nor a space, so the first of them ends it."""
     series, _, value = line.rpartition(" ")
     name, brace, labels = series.partition("{")
     return f'{name}{{worker="{number}"{"," + labels if brace else "}"} {value}'

@@ -1,4 +1,4 @@
-"""Where workers stand: each place has listening sockets of its own, and no queue is left without a worker."""
+"""The places of workers: each has listening sockets of its own, and no accept queue is left without a worker."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ class WorkerProcess(Protocol):
     """The contract of a worker's process, as its supervisor sees it.
 
     Attributes:
-        pid: the process.
-        number: which of the workers that live now; one that has ended leaves its number to another.
+        pid: the number of the process.
+        number: distinguishes the workers that live now. One that has ended leaves its number to another.
+        ready: whether its app has started.
+        code: the exit code, once the process has ended.
         decided: set when it is ready, or has ended before it was.
-        left: set when it takes no new clients any more: it drains by itself, or has ended.
-        ended: set when the process is gone, with this exit ``code``.
+        left: set when it takes no new clients any more: it shuts down by itself, or has ended.
+        ended: set when the process is gone.
     """
 
     pid: int
@@ -36,23 +38,33 @@ class WorkerProcess(Protocol):
         """Have it accept on a place's sockets too."""
 
     def release(self, place: Place) -> None:
-        """Have it accept there no longer."""
+        """Have it accept on a place's sockets no longer."""
 
     def stop(self) -> None:
-        """Have it drain and end."""
+        """Have it shut down gracefully, and end."""
 
     def now(self) -> None:
-        """Have it end at once."""
+        """Have it end at once, without waiting for its clients."""
 
     def kill(self) -> None:
-        """End it. It has no say in that."""
+        """End the process. It has no say in that (SIGKILL)."""
 
     async def metrics(self) -> bytes | None:
-        """Ask for its metrics, as text; None where it has none."""
+        """Ask for its metrics, and return them as text; None if it has none."""
 
 
 class Place:
-    """Where a worker stands: its listening sockets, one for each address, the same for each one that comes here."""
+    """The place of a worker. Its listening sockets, one for each address, stay the same when the worker is replaced.
+
+    Attributes:
+        number: the number of the place, from 0 on.
+        listeners: the sockets.
+        worker: the worker that stands here; None while there is none.
+        stand_in: the worker of another place that serves the sockets meanwhile.
+        since: Trio's time when the worker came.
+        attempts: how often a worker was started here since the last one that held.
+        filling: the attempt to put a worker here; None if none is made.
+    """
 
     def __init__(self, number: int, listeners: Sequence[socket.socket]) -> None:
         self.number = number
@@ -68,7 +80,7 @@ class Places:
     """All places of a supervisor. It moves workers between them, and starts and ends none.
 
     Args:
-        places: with their numbers from 0 on. Their listening sockets are closed by :meth:`close`.
+        places: the places, in the order of their numbers. Their listening sockets are closed by :meth:`close`.
     """
 
     def __init__(self, places: Sequence[Place]) -> None:
@@ -82,7 +94,7 @@ class Places:
 
     @property
     def serving(self) -> int:
-        """How many have a worker."""
+        """Number of places that have a worker."""
         return sum(place.worker is not None for place in self._places)
 
     def stop_filling(self) -> None:
@@ -98,11 +110,15 @@ class Places:
                 close_listener(listener)
 
     def put(self, place: Place, worker: WorkerProcess) -> WorkerProcess | None:
-        """Put a worker at a place, and have it serve the queues that no worker serves. Returns the one that stood
-        there, which no longer accepts there."""
+        """Put a worker at a place, and have it serve the queues that no worker serves.
+
+        Returns:
+            The worker that stood there, which accepts there no longer; None if there was none.
+        """
         if place.filling is not None:
             place.filling.cancel()
         old, place.worker, place.since = place.worker, worker, trio.current_time()
+        # The new one accepts before the old one is released: no moment without an acceptor.
         worker.accept(place)
         for other in filter(None, (old, place.stand_in)):
             other.release(place)
@@ -114,8 +130,11 @@ class Places:
         return old
 
     def withdraw(self, worker: WorkerProcess) -> Place | None:
-        """A worker takes no new clients any more: neighbours serve the queues that it served. Returns the place that it
-        leaves empty, if it stood at one."""
+        """Have neighbours serve the queues of a worker that takes no new clients any more.
+
+        Returns:
+            The place that it leaves empty; None if it stood at none.
+        """
         left = next((place for place in self._places if place.worker is worker), None)
         if left is not None:
             left.worker = None
@@ -128,6 +147,6 @@ class Places:
         return left
 
     def _neighbour(self, place: Place) -> WorkerProcess | None:
-        """The next worker, round about."""
+        """Return the worker of the next place that has one, after the last place from the first on."""
         after = [*self._places[place.number + 1 :], *self._places[: place.number]]
         return next((other.worker for other in after if other.worker is not None), None)

@@ -23,17 +23,26 @@ __all__ = ["serve_alone", "serve_supervised"]
 logger = logging.getLogger("triolet.server")
 
 COLLECT_AFTER = (5_000, 20, 100)
-"""New objects, less those that went, before the collector looks at the young ones, and how often of that at the
-older ones too (Python: 700, 10, 10). Ten thousand connections are a million objects, looked at in one go."""
+"""Thresholds of Python's garbage collector (its defaults are 700, 10, 10): new objects before it looks at the young
+ones, and how many of such looks before one at the older ones. Ten thousand connections are a million objects, which
+are looked at in one go."""
 
 
 async def serve_alone(
     app: Any, settings: Settings, listeners: list[socket.socket], status: Sequence[socket.socket]
 ) -> bool:
-    """Serve until SIGTERM or SIGINT. Returns whether the app failed.
+    """Serve until SIGTERM or SIGINT, and return whether the app failed.
+
+    Args:
+        app: the ASGI app.
+        settings: how to serve it.
+        listeners: the sockets for clients.
+        status: the sockets for operators.
 
     Raises:
-        ConfigError: the app did not start.
+        ConfigError: the app's fault; it did not start.
+
+    Cancellation: as Worker.run.
     """
     worker = Worker(app, settings)
 
@@ -56,12 +65,20 @@ async def serve_alone(
 
 
 async def serve_supervised(app: Any, settings: Settings, control: Control) -> bool:
-    """Serve where and as long as a supervisor says; where that is gone, drain and end. Returns whether the app failed.
+    """Serve where and as long as a supervisor says, and return whether the app failed. If the supervisor is gone, shut
+    down gracefully.
 
-    SIGTERM and SIGINT mean the same as its orders: a signal to a whole group of processes is meant once.
+    SIGTERM and SIGINT mean the same as the supervisor's orders: a signal to a whole group of processes is meant once.
+
+    Args:
+        app: the ASGI app.
+        settings: how to serve it.
+        control: the line to the supervisor.
 
     Raises:
-        ConfigError: the app did not start.
+        ConfigError: the app's fault; it did not start.
+
+    Cancellation: as Worker.run.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # that is for the supervisor
     supervised = _Supervised(Worker(app, settings), control)
@@ -71,7 +88,8 @@ async def serve_supervised(app: Any, settings: Settings, control: Control) -> bo
 
 
 async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Awaitable[None]]) -> None:
-    """Run, and the children for as long as that takes. A ConfigError is raised as what it is, in no group."""
+    """Run a function, and beside it the children for as long as it takes. A ConfigError is raised by itself, in no
+    group."""
     try:
         async with trio.open_nursery() as nursery:
             for child in children:
@@ -83,7 +101,7 @@ async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Aw
 
 
 class _Supervised:
-    """A worker and its orders."""
+    """A worker that obeys the orders of its supervisor."""
 
     def __init__(self, worker: Worker, control: Control) -> None:
         self.worker = worker
@@ -93,7 +111,7 @@ class _Supervised:
         self._now = trio.Event()
 
     async def told_to_stop(self) -> None:
-        """Wait for the order to stop; once draining, for the order to end at once."""
+        """Wait for the order to stop; once the worker drains, for the order to end at once."""
         await (self._now if self.worker.draining.is_set() else self._stop).wait()
 
     async def say_ready(self) -> None:
@@ -113,8 +131,8 @@ class _Supervised:
             self._now.set()
 
     async def obey(self) -> None:
-        """Do what the supervisor says. Where it is gone, this worker would never be started again: that is an order to
-        stop."""
+        """Do what the supervisor says. If the supervisor is gone that is an order to stop, because this worker would
+        never be started again."""
         while (order := await self._control.hear()) is not None:
             if order.what == ACCEPT:
                 self._places[order.place] = order.listeners
@@ -135,7 +153,7 @@ class _Supervised:
 
 
 def calm_collector() -> None:
-    """Have Python look for cyclic garbage less often, and no longer among the modules and the app.
+    """Make Python look for cyclic garbage less often, and no longer among the modules and the app.
 
     Connections make many objects that live long, and next to no cycles: when thousands come at once, the collector's
     defaults took a tenth of the time, and the live clients waited.

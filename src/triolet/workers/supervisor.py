@@ -1,4 +1,4 @@
-"""The supervisor: keeps so many workers serving, starts one again that has ended, and replaces them all when told to.
+"""The supervisor: keeps its workers serving, starts one again that has ended, and replaces them all when told to.
 
 It holds the listening sockets itself, one of each address for every worker's *place*, and lends them to the worker
 that stands there. So no socket is closed when a worker goes, however it goes: the kernel would reset the connections
@@ -21,25 +21,28 @@ __all__ = ["Supervisor"]
 logger = logging.getLogger("triolet.supervisor")
 
 START_SECONDS = 60
-"""From a worker's start to its being ready."""
+"""Seconds that a worker may take from its start until it is ready."""
 STEADY_SECONDS = 30
-"""A worker that has served so long did not end because of what made the one before it end."""
+"""Seconds after which the end of a worker is not taken for the same failure as the end of the one before it."""
 PAUSES = (0, 1, 2, 4, 8, 16, 32)
 """Seconds before a place's worker is started again, while none there holds for ``STEADY_SECONDS``. After that many
 attempts the supervisor gives up."""
 MARGIN_SECONDS = 5
-"""After the grace, until workers that are still there are killed: they keep to the grace by themselves."""
+"""Seconds after the grace until workers that are still there are killed: they keep to the grace by themselves."""
 METRICS_SECONDS = 2
-"""For a worker to say its metrics."""
+"""Seconds that a worker may take to send its metrics."""
 
 
 class Supervisor:
     """Runs a worker at each place.
 
     Args:
-        places: whose listening sockets it closes at its end.
+        places: the places. Their listening sockets are closed at its end.
         start: starts a worker's process, which is given a number.
         grace: seconds that workers have to end.
+
+    Attributes:
+        restarts: how often a worker was started again at a place where one had ended.
     """
 
     def __init__(self, places: Sequence[Place], start: Callable[[int], Awaitable[WorkerProcess]], grace: float) -> None:
@@ -56,9 +59,13 @@ class Supervisor:
     async def run(self, signals: AsyncIterator[int]) -> int:
         """Serve until SIGTERM or SIGINT, or until it has to give up. SIGHUP replaces all workers.
 
-        Returns the exit code: 0 if all was done as it was told.
+        Args:
+            signals: the numbers of the signals, as they come.
 
-        Cancellation: workers notice that their supervisor is gone, and drain.
+        Returns:
+            The exit code: 0 if all was done as it was told, and else 1.
+
+        Cancellation: workers notice that their supervisor is gone, and shut down gracefully.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -80,8 +87,11 @@ class Supervisor:
         return not self._ending.is_set() and self._places.serving > 0
 
     async def exposition(self) -> tuple[str, bytes] | None:
-        """The metrics of all workers, each with its number as a label, and of the supervisor. A worker that does not
-        answer in time is left out."""
+        """Return the metrics of all workers, each with its number as a label, and of the supervisor. A worker that does
+        not answer in time is left out.
+
+        Cancellation: nothing is lost.
+        """
         told: dict[int, bytes] = {}
 
         async def ask(worker: WorkerProcess) -> None:
@@ -113,7 +123,7 @@ class Supervisor:
                     worker.now()
 
     async def _begin(self) -> None:
-        """Fill all places. What is wrong with the app is told by the first worker alone."""
+        """Fill all places."""
         workers = await self._start_all()
         if workers is None:
             self._give_up("the workers cannot start")
@@ -122,7 +132,7 @@ class Supervisor:
         logger.info("%d workers serve", len(workers))
 
     async def _replace_all(self) -> None:
-        """New workers at all places; when they are ready the old ones drain. If one cannot start, the old ones stay."""
+        """Put new workers at all places; the old ones then drain. If a new one cannot start, the old ones stay."""
         if self._ending.is_set() or self._changing is not None or not self.ready:
             logger.error("SIGHUP: not now, workers are being started or ended already")
             return
@@ -141,7 +151,7 @@ class Supervisor:
             self._ending.set()
 
     async def _end(self) -> None:
-        """Have all workers drain, and see to it that they are gone in time."""
+        """Have all workers shut down gracefully, and see to it that they are gone in time."""
         if self._changing is not None:
             self._changing.cancel()
         self._places.stop_filling()
@@ -165,7 +175,9 @@ class Supervisor:
     # --- workers
 
     async def _start_all(self) -> list[WorkerProcess] | None:
-        """A worker for each place, ready, or none at all."""
+        """Return a worker for each place, all of them ready; None if one cannot start, and then all are stopped."""
+        # The first one alone, and the others together when it is ready: an app that cannot start says so once, and not
+        # once for each worker.
         workers: list[WorkerProcess] = []
 
         async def start() -> None:
@@ -188,7 +200,7 @@ class Supervisor:
         return None
 
     async def _start(self) -> WorkerProcess | None:
-        """Start a worker and wait until it is ready; None where it does not get so far."""
+        """Start a worker, wait until it is ready, and return it; None if it does not get so far."""
         number = next(number for number in range(len(self._numbers) + 1) if number not in self._numbers)
         self._numbers.add(number)
         try:
@@ -215,7 +227,7 @@ class Supervisor:
         return worker if worker.ready else None
 
     async def _attend(self, worker: WorkerProcess) -> None:
-        """Notice that a worker leaves, and that it has ended."""
+        """Replace a worker when it leaves, and forget it when it has ended."""
         await worker.left.wait()
         if not self._ending.is_set():
             self._replace(worker)
@@ -227,20 +239,20 @@ class Supervisor:
             self._failed = True
 
     def _stand(self, workers: Sequence[WorkerProcess]) -> None:
-        """Put workers at the places, one each, and let the workers drain that stood there."""
+        """Put workers at the places, one at each, and stop those that stood there."""
         old = [self._places.put(place, worker) for place, worker in zip(self._places, workers, strict=True)]
         for worker in filter(None, old):
             worker.stop()
 
     def _replace(self, worker: WorkerProcess) -> None:
-        """A worker leaves: another is started at its place."""
+        """Start another worker at the place of one that leaves."""
         place = self._places.withdraw(worker)
         if place is not None:
             logger.error("worker %d (process %d) is gone, another is started", worker.number, worker.pid)
             self._nursery.start_soon(self._refill, place)
 
     async def _refill(self, place: Place) -> None:
-        """Start a worker at a place that has none, in the end giving up."""
+        """Start a worker at a place that has none, again and again, and give up after the last pause."""
         if trio.current_time() - place.since >= STEADY_SECONDS:
             place.attempts = 0
         with trio.CancelScope() as place.filling:

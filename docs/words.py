@@ -1,0 +1,33 @@
+"""How pages write the defaults of ``Limits``: a page names the field, and the number comes from the code."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from triolet.limits import Limits
+
+__all__ = ["DEFAULTS", "in_words"]
+
+DEFAULTS: dict[str, float] = {field.name: field.default for field in fields(Limits)}
+
+UNITS = {
+    "_seconds": ((24 * 3600, "days"), (1, "s")),
+    "_bytes": ((1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes")),
+}
+"""By how a field's name ends: the units that are tried, and the first of which there are whole ones is taken."""
+
+
+def in_words(name: str) -> str:
+    """Return a limit's default as a page writes it: ``10,000``, ``20 s``, ``7 days``, ``64 MiB``.
+
+    Raises:
+        KeyError: there is no such limit.
+    """
+    value = DEFAULTS[name]
+    for ending, units in UNITS.items():
+        if name.endswith(ending) and not name.endswith("per_second"):
+            for size, unit in units:
+                if value >= size and not value % size:
+                    return f"{value / size:,.0f} {unit}"
+            return f"{value:g} s"
+    return f"{value:,.0f}"

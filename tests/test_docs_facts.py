@@ -1,0 +1,165 @@
+"""What the pages state is what the code does: defaults of limits come from ``Limits``, options from the command."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from triolet import Triolet
+from triolet.cli import main
+from triolet.limits import Limits
+from triolet.testing.server import serve
+
+from .test_docs import load
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "src" / "triolet"
+PAGES = sorted(DOCS.glob("*.rst"))
+PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+
+NAMED = re.compile(r"``?(?:limits\.)?([a-z_]+)``?")
+ROLE = re.compile(r":limit:`([a-z_]+)`")
+WORDS = (
+    "two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty|a hundred|a thousand"
+)
+UNITS = "second|minute|hour|day|event|client|channel|connection|message|byte|KiB|MiB|level|fragment"
+NUMBER = re.compile(rf"(?<![\w./-])\d[\d,.]*\d(?![\w/])|(?<![\w./-])\d(?![\w/])|\b(?:{WORDS}) (?:{UNITS})s?\b")
+STATUS = re.compile("[1345]0[0-9]|10[01][0-9]|44[01][0-9]|[0-9]{4}")
+"""Statuses of HTTP, codes of closings, and RFCs."""
+NEAR = 60
+"""So many characters from its name a number is taken for a limit's."""
+
+NO_DEFAULTS = {
+    ("operating.rst", "keep_events", "60"): "from when on an operator is to be told",
+    ("presence.rst", "event_bytes", "200"): "what the names around a member's info take",
+    ("redis.rst", "keep_bytes", "50"): "what an event takes in Redis, besides its data",
+    ("redis.rst", "keep_bytes", "200"): "at most",
+    ("redis.rst", "keep_events", "50"): "what an event takes in Redis, besides its data",
+    ("redis.rst", "keep_events", "200"): "at most",
+    ("slow-clients.rst", "stall_seconds", "6"): "kB a second: what counts as slow",
+    ("transports.rst", "beat_seconds", "10,000"): "so many clients, in this example",
+    ("transports.rst", "wait_seconds", "30"): "a proxy's",
+}
+"""Numbers that stand near the name of a limit and are not its default: page, limit, number."""
+
+STATED = {
+    "SECURITY.md": [
+        "| fragments, oversized frames | {message_bytes}, {message_fragments} fragments, {message_seconds}, checked",
+        "| slow heads, slow reads, silent peers | {header_seconds} for a head;",
+    ],
+}
+"""What papers say that Sphinx does not print, with limits in braces."""
+
+
+def in_words(name: str) -> str:
+    """A limit's default as a page writes it, by the pages' own function."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        told: str = importlib.import_module("words").in_words(name)
+        return told
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences, items and cells of a page, without its examples of code."""
+    text = re.sub(r"^( *)(?:\.\. code-block|::).*\n(?:\s*\n|\1 +.*\n)+", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"\n\s*\n|\n(?= *(?:\*|-|#\.|\d\.) )|(?<=[a-z`)][.:;?!]) +(?=[A-Z`*(])| \| |\n(?=``)", text)
+    return [" ".join(part.split()) for part in parts]
+
+
+def numbers_beside_limits(name: str, text: str) -> list[tuple[str, str, str]]:
+    """Where a number is written by hand near the name of a limit, as (page, limit, number)."""
+    limits, found = set(Limits.__dataclass_fields__), []
+    for sentence in sentences(text):
+        bare = ROLE.sub("", re.sub(r"``[^`]*``", lambda code: code[0] if NAMED.fullmatch(code[0]) else "", sentence))
+        bare = re.sub(r"^(?:\d\.|[*-]) |\b\d (?=:src:)", "", bare)
+        numbers = [found for found in NUMBER.finditer(bare) if not STATUS.fullmatch(found[0])]
+        for named in NAMED.finditer(bare):
+            near = [at[0] for at in numbers if named.start() - NEAR < at.end() and at.start() < named.end() + NEAR]
+            found += [(name, named[1], number) for number in near if named[1] in limits]
+    return found
+
+
+def test_a_limit_is_written_as_people_write_it() -> None:
+    told = {name: in_words(name) for name in Limits.__dataclass_fields__}
+    assert told["keep_seconds"] == "7 days"
+    assert told["keep_events"] == "10,000"
+    assert told["replay_turn_seconds"] == "0.005 s"
+    assert told["beat_seconds"] == "20 s"
+    assert told["page_bytes"] == "256 KiB"
+    assert told["memory_bytes"] == "512 MiB"
+    assert told["leaves_per_second"] == "1,000"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_writes_a_limits_default_by_hand(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert set(ROLE.findall(text)) <= set(Limits.__dataclass_fields__)
+    by_hand = {found for found in numbers_beside_limits(page.name, text) if found not in NO_DEFAULTS}
+    assert not by_hand, "write :limit:`name`, or say in NO_DEFAULTS what else the number is"
+
+
+def test_every_exception_is_still_there() -> None:
+    found = {place for page in PAGES for place in numbers_beside_limits(page.name, page.read_text(encoding="utf-8"))}
+    assert NO_DEFAULTS.keys() <= found
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
+def test_what_a_paper_says_of_a_limit_is_its_default(paper: Path) -> None:
+    text = paper.read_text(encoding="utf-8")
+    wrong = [found for found in numbers_beside_limits(paper.name, text) if found[2] not in in_words(found[1])]
+    assert not wrong
+    for template in STATED.get(paper.name, ()):
+        told = re.sub(r"\{(\w+)\}", lambda field: in_words(field[1]), template)
+        assert told in text
+
+
+def docstrings() -> list[tuple[str, str]]:
+    """All docstrings of the package, with the names of their files."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                found.append((path.name, inspect.cleandoc(ast.get_docstring(node) or "")))
+    return found
+
+
+def test_a_docstring_that_names_a_limit_states_no_other_default() -> None:
+    wrong = [
+        (name, sentence)
+        for name, text in docstrings()
+        for sentence in sentences(text)
+        for limit, number in re.findall(r"``limits\.([a-z_]+)`` \((?:default )?([\d,.]+)[^)]*\)", sentence)
+        if number not in in_words(limit)
+    ]
+    assert not wrong
+
+
+def test_the_options_of_serve_are_those_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    offered = set(re.findall(r"(--[a-z][a-z0-9-]+)", capsys.readouterr().out)) - {"--help"}
+    told = set(re.findall(r"^``(--[a-z][a-z0-9-]+)", (DOCS / "serving.rst").read_text(encoding="utf-8"), re.MULTILINE))
+    assert told == offered
+
+
+async def test_a_scripts_events_are_heard_as_the_tutorial_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app: Any = load("app").app
+    async with serve(app) as server:
+        cookie = (await server.get("/login/ada")).headers["set-cookie"].partition(";")[0]
+        async with server.sse("/orders/A123/events", headers={"cookie": cookie}) as page:
+            await page.until("live")
+            async with Triolet(log="sqlite:///orders.db") as script:
+                await script.publish("orders/A123", {"state": "delivered"}, name="order-status")
+            assert (await page.until("event"))["data"] == {"state": "delivered"}
