@@ -27,11 +27,14 @@ __all__ = ["Leaks", "describe", "left", "let_go_of_frames", "living"]
 PACKAGE = "triolet."
 
 OUTLIVING = (
+    "app.extension.",  # an app's, which a test may make at any time
+    "app.routes.",
     "counters.",
     "limits.",
     "log.",  # what is stored
     "sqlite.",
     "redis.",
+    "sync.home.",  # of a log, or an app
     "hub.audience.",  # a channel's, and so are its events
     "hub.policies.",  # an app's
     "hub.window.",

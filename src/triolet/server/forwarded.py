@@ -121,7 +121,9 @@ def forwarding(app: App, forwarded: Forwarded) -> App:
 
 def rooted(scope: Scope) -> None:
     """Have a request's path begin with its ``root_path``, as ASGI wants it, also where a proxy has stripped that."""
-    root = scope.get("root_path") or ""
+    given = scope.get("root_path") or ""
+    root = given.strip("/") and "/" + given.strip("/")
+    scope["root_path"] = root
     path = scope["path"]
     if root and path != root and not path.startswith(f"{root}/"):
         scope["path"] = root + path
