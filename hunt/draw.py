@@ -121,9 +121,9 @@ def _with_members(plan: Plan, chance: random.Random) -> Plan:
     steps = [*plan.steps]
     for _ in range(chance.choice([0, 1, 2])):  # and then it is quiet for as long as it takes to find who is lost
         steps.insert(chance.randint(0, len(steps)), Wait(12))
-    if chance.random() < 0.3:
+    if chance.random() < 0.5:
         at = chance.randint(0, len(steps))
-        steps[at:at] = [Trouble("begins again", 0), Wait(12)]
+        steps[at:at] = [chance.choice([Trouble("begins again", 0), Trouble("put back", 3)]), Wait(16)]
     return replace(plan, clients=tuple(clients), limits=limits, steps=tuple(steps))
 
 

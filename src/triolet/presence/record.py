@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -56,14 +56,17 @@ class Records:
         log: where joins and leaves are read, and the leaves of dead processes' sessions are written.
         limits: how much is read at once.
         leases: which processes are dead.
+        is_over: whether a session, by the channel where it is told and its name, is one of this process's own that is
+            no longer there.
 
     Bounds: ``KNOWN_CHANNELS`` channels' sessions of all processes.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, leases: Leases) -> None:
+    def __init__(self, log: EventLog, limits: Limits, leases: Leases, is_over: Callable[[str, str], bool]) -> None:
         self._log = log
         self._limits = limits
         self._leases = leases
+        self._is_over = is_over
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def is_swept(self, channel: str) -> bool:
@@ -71,7 +74,8 @@ class Records:
         return self._record(channel).swept == self._leases.deaths
 
     async def sweep(self, channel: str) -> Record:
-        """Bring a channel's record up to date, and end the sessions of dead processes there.
+        """Bring a channel's record up to date, and end the sessions there that no process has any more: those of dead
+        ones, and those of this one whose leave a log has lost.
 
         Raises:
             LogError: the log cannot be read or written.
@@ -83,10 +87,14 @@ class Records:
             deaths = self._leases.deaths
             await self._catch_up(channel, record)
             lost = [said for said, _ in record.present.values() if self._leases.is_dead(process_of(said.session))]
-            for some in _parts([said.leaves("lost") for said in lost]):
+            # Of one that is just going its writer says the same: `dedupe` keeps the first.
+            over = [said for said, _ in record.present.values() if self._is_over(channel, said.session)]
+            leaves = [said.leaves("lost") for said in lost] + [said.leaves("left") for said in over]
+            for some in _parts(leaves):
                 await self._log.append(channel, some)
             if lost:
                 logger.info("%d sessions of dead processes have left %s", len(lost), channel)
+            if leaves:
                 await self._catch_up(channel, record)
             if self._leases.judges:
                 record.swept = deaths  # before, a process that was not heard of may have died or not
