@@ -43,8 +43,8 @@ def draft_of(number: int, size: int, dedupe: str | None = None) -> Draft:
     return Draft.of([number, "x" * size], name=name_of(number), key=key_of(number), dedupe=dedupe)
 
 
-Backup = tuple[dict[str, Any], dict[str, int], dict[str, int]]
-"""Of a ledger: its channels, and heads."""
+Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int]]
+"""Of a ledger: its epoch, channels, and heads."""
 
 
 class Ledger(MemoryLog):
@@ -72,11 +72,11 @@ class Ledger(MemoryLog):
 
     def backup(self) -> Backup:
         """What there is of it now."""
-        return copy.deepcopy(self._channels), dict(self._bare_heads), dict(self._heads)
+        return self.epoch, copy.deepcopy(self._channels), dict(self._bare_heads), dict(self._heads)
 
     def put_back(self, backup: Backup) -> None:
         """Go on with what there was then, in this epoch."""
-        channels, self._bare_heads, self._heads = backup
+        _, channels, self._bare_heads, self._heads = backup
         for channel in channels.values():
             channel._events = [_moved(event, self.epoch) for event in channel._events]
             if channel._dedupe is not None:
@@ -143,10 +143,10 @@ class SharedLog(EventLog):
 
     def put_back(self, backup: Backup) -> None:
         """What came after a backup is gone: it begins again with what there was then, and whoever listens is told."""
-        parent, epoch = self.ledger.epoch, self._next_epoch()
+        epoch, (parent, _, _, heads) = self._next_epoch(), backup
         self._tail.lose()
         self.ledger = Ledger(self._plan.limits, epoch, self._tail, self._history)
-        self._history.add(Lost(self._history.now, epoch, parent, tuple(sorted(backup[2].items())), carries=False))
+        self._history.add(Lost(self._history.now, epoch, parent, tuple(sorted(heads.items())), carries=False))
         self.ledger.put_back(backup)
 
     def _next_epoch(self) -> str:

@@ -405,3 +405,29 @@ async def test_a_publish_waits_for_a_follower_that_holds_it_up_and_no_longer(aut
         client.follower.advance(Cursor(client.follower.window.epoch, 3))
         await blocked()
         assert published == [7]
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_a_publish_goes_on_when_the_follower_that_holds_it_up_is_gone_or_live(
+    goes: bool, autojump_clock: MockClock
+) -> None:
+    async with running(MemoryLog(), Limits(policy_seconds=10)) as hub, trio.open_nursery() as nursery:
+        client = await Client(hub, Sink(0), policy=policies.block(events=1, seconds=60)).follow()
+        await client.read_on()
+        for _ in range(3):
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            await blocked()
+        published: list[float] = []
+
+        async def fourth() -> None:
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            published.append(trio.current_time())
+
+        nursery.start_soon(fourth)
+        await trio.sleep(3)
+        assert published == []
+        client.sink.drain()
+        client.follower.position = client.follower.window.cursor
+        assert hub.leave(client.follower) is None if goes else client.follower.go_live()
+        await blocked()
+        assert published == [3], "at once, and not when policies are looked at next"
