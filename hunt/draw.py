@@ -10,7 +10,7 @@ from typing import Any
 from triolet.limits import Limits
 
 from .plan import PRESENCE, STREAMS, ClientPlan, LogPlan, Plan, Rung, Step, letter
-from .steps import STEPS, Dice, Publish, Trouble, Wait
+from .steps import STEPS, Cut, Dice, Publish, Trouble, Wait
 
 __all__ = ["FEATURES", "REDIS_TROUBLES", "draw"]
 
@@ -137,8 +137,10 @@ def _with_members(plan: Plan, chance: random.Random) -> Plan:
         steps.insert(chance.randint(0, len(steps)), Wait(12))
     if chance.random() < 0.7:
         at = chance.choice([len(steps), chance.randint(0, len(steps))])  # at the end nothing else has them stated anew
-        again = Trouble("begins again", 0)
-        steps[at:at] = [chance.choice([again, again, Trouble("put back", 3)]), Wait(16)]
+        steps[at:at] = [Trouble("begins again", 0), Wait(16)]
+    members = [at for at, client in enumerate(clients) if client.member and client.transport in STREAMS]
+    if members and chance.random() < 0.5:  # one goes, and its leave is lost
+        steps += [Wait(6), Trouble("put back", 3), Wait(1), Cut(chance.choice(members), "reset", 4), Wait(12)]
     return replace(plan, clients=tuple(clients), limits=limits, steps=tuple(steps))
 
 

@@ -428,6 +428,30 @@ async def test_a_publish_goes_on_when_the_follower_that_holds_it_up_is_gone_or_l
         assert published == []
         client.sink.drain()
         client.follower.position = client.follower.window.cursor
-        assert hub.leave(client.follower) is None if goes else client.follower.go_live()
+        if goes:
+            hub.leave(client.follower)
+        else:
+            assert client.follower.go_live()
         await blocked()
         assert published == [3], "at once, and not when policies are looked at next"
+
+
+class SlowToTell(MemoryLog):
+    """What it says of a head is older than what its listeners have heard by then."""
+
+    async def head(self, channel: str) -> Cursor:
+        head = await super().head(channel)
+        await self.append(channel, [Draft.of(None)])
+        await blocked()
+        return head
+
+
+async def test_an_event_that_comes_while_the_log_is_asked_for_the_head_is_not_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    log = SlowToTell(epoch="E")
+    async with running(log) as hub:
+        client = await Client(hub, Sink()).follow(Cursor("E", 0))
+        await client.read_on()
+        await blocked()
+        assert client.seen == [1]

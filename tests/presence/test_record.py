@@ -121,6 +121,18 @@ async def test_two_that_ask_at_once_read_a_channel_once(autojump_clock: MockCloc
     assert log.reads == 9 + 4, "nine pages of one, and a look by each of the others"
 
 
+async def test_who_left_among_what_retention_dropped_is_not_present(autojump_clock: MockClock) -> None:
+    limits = Limits(keep_events=3)
+    log = Log(limits)
+    records = Records(log, limits, Leases("own", log, limits, Metrics(), lambda: None), nobody)
+    async with log.open():
+        await log.append(ROOM, [said(1).joins()])
+        await records.sweep(ROOM)
+        await log.append(ROOM, [said(1).leaves("left"), *(said(1, f"one.{number}").joins() for number in range(2, 6))])
+        record = await records.sweep(ROOM)
+    assert list(record.present) == ["one.3", "one.4", "one.5"]
+
+
 class Dying(Log):
     """A log during whose reading a process says goodbye."""
 
