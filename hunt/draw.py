@@ -158,9 +158,11 @@ def _on_redis(plan: Plan, chance: random.Random) -> Plan:
         at = chance.randint(0, len(steps))
         publish = Publish(chance.randrange(plan.channels), chance.choice([1, 3]), pace=chance.choice([0, 0.2, 1]))
         steps[at:at] = [trouble(), publish]  # somebody publishes into it
+    publish = Publish(chance.randrange(plan.channels), 3, pace=0.2, server=chance.randrange(plan.servers))
     if not hears_badly and chance.random() < 0.4:  # who waits for an answer gives up, and it is done all the same
-        publish = Publish(chance.randrange(plan.channels), 3, pace=0.2, server=chance.randrange(plan.servers))
         steps += [Trouble("lost after", 6), publish, Wait(0.3), Trouble("hangs", 6), publish, Wait(6)]
+    if not hears_badly and chance.random() < 0.4:  # what clients have seen is lost, and then it is quiet
+        steps += [Wait(6), publish, Wait(1), Trouble("fails over", 1), publish, Wait(12)]
     if hears_badly and plan.channels == 1:  # the next hint is to be another channel's
         plan = replace(plan, channels=2, clients=tuple(_spread(client, chance) for client in plan.clients))
         steps = [replace(step, channel=chance.randrange(2)) if isinstance(step, Publish) else step for step in steps]
