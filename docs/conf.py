@@ -34,6 +34,7 @@ html_copy_source = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+napoleon_use_ivar = True
 napoleon_custom_sections = ["Bounds", "Cancellation"]
 
 HIDDEN = "\ue000"

@@ -90,7 +90,7 @@ class Book:
         upto = None
         while epoch != before:
             birth = self._births.get(epoch)
-            if birth is None or not birth.parent:
+            if birth is None or not birth.parent or not birth.carries:
                 return None
             kept = dict(birth.kept).get(channel, 0)
             upto, epoch = kept if upto is None else min(upto, kept), birth.parent

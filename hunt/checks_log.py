@@ -54,7 +54,10 @@ def _publishes(history: History, book: Book) -> Iterator[Finding]:
             places.setdefault((record.channel, record.number), []).append(record)
     begun = {record.attempt: index for index, record in enumerate(history.records) if isinstance(record, Publishing)}
     for index, record in enumerate(history.records):
-        if isinstance(record, Published):
+        if isinstance(record, Published) and asked[record.attempt].via == "elsewhere":
+            promised = "that whoever publishes in another event loop is refused"
+            yield Finding("a publish from elsewhere", record.at, promised, f"{record}")
+        elif isinstance(record, Published):
             yield from _returned(record, asked[record.attempt], begun[record.attempt], index, book)
         elif isinstance(record, Unpublished) and record.sure:
             about = asked[record.attempt]

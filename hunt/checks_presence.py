@@ -16,8 +16,6 @@ JOIN_SECONDS = 2.0
 """In which a join is written, and heard of."""
 LINGER_SECONDS = 13.0
 """How long a member is there that polls no more, and the time in which that is looked for."""
-OVERRUN_EVENTS = 64
-"""A tail that holds fewer may be overrun by what presence itself says."""
 
 
 def check_presence(plan: Plan, history: History, talks: Mapping[int, Talk], weather: Weatherman) -> Iterator[Finding]:
@@ -41,10 +39,7 @@ def check_presence(plan: Plan, history: History, talks: Mapping[int, Talk], weat
             since = record.since
             if not weather.of_log(since - joins - lease, record.at):
                 yield from _missing(record, talks, weather, joins)
-            is_ready = since > up.get(record.server, inf) + leaves and plan.log.tail_events >= OVERRUN_EVENTS
-            # Who hears of an overrun begins to listen anew; and a leave that a log has lost is not said again (yet).
-            is_ready = is_ready and weather.hears_all(since - leaves, record.at) and since < (weather.lost_at or inf)
-            if is_ready and not weather.of_log(since - leaves, record.at):
+            if since > up.get(record.server, inf) + leaves and not weather.of_log(since - leaves, record.at):
                 yield from _ghosts(record, changes, since - leaves)
 
 

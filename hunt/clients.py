@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Collection
 from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
@@ -92,10 +93,10 @@ class Player:
         """Whether it is connected, or polls."""
         return self.line is not None or self.plan.transport not in STREAMS
 
-    @property
-    def caught_up(self) -> bool:
-        """Whether it has heard everything there is."""
-        return self.is_there and all(cursor == str(self.world.head(at)) for at, cursor in self.cursors.items())
+    def behind(self, untold: Collection[str]) -> list[str]:
+        """The channels of which it has not heard everything there is, but for some of which nobody tells."""
+        heads = {channel: str(self.world.head(channel)) for channel in self.cursors if channel not in untold}
+        return [channel for channel, head in heads.items() if self.cursors[channel] != head or not self.is_there]
 
     def url(self, channel: str) -> str:
         """Where it follows a channel."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from triolet.limits import Limits
 
-from .plan import PRESENCE, ClientPlan, LogPlan, Plan, Rung, Step, letter
-from .steps import STEPS, Dice, Publish, Trouble, Wait
+from .plan import PRESENCE, STREAMS, ClientPlan, LogPlan, Plan, Rung, Step, letter
+from .steps import STEPS, Cut, Dice, Publish, Trouble, Wait
 
 __all__ = ["FEATURES", "REDIS_TROUBLES", "draw"]
 
@@ -55,6 +55,7 @@ ROUTES: tuple[tuple[Rung, ...], ...] = (
     (Rung("latest", events=2), Rung("skip", events=6), Rung("disconnect", seconds=5)),
     (Rung("block", events=3, seconds=3), Rung("latest", events=5)),
 )
+CONFLATING = tuple(at for at, rungs in enumerate(ROUTES) if any(rung.kind == "latest" for rung in rungs))
 HOLDING = tuple(at for at, rungs in enumerate(ROUTES) if any(rung.kind == "block" for rung in rungs))
 
 
@@ -69,6 +70,8 @@ def draw(seed: int) -> Plan:
         _client(chance, features, letter(at), servers, channels, routes)
         for at in range(chance.randint(2, MOST_CLIENTS))
     )
+    if features & {"slow", "retention", "bursts"} and chance.random() < 0.6:
+        clients = _with_twins(clients, chance)
     plan = Plan(
         seed=seed,
         limits=_limits(chance, features),
@@ -98,6 +101,17 @@ def _steps(chance: random.Random, dice: Dice) -> list[Step]:
     return steps
 
 
+def _with_twins(clients: tuple[ClientPlan, ...], chance: random.Random) -> tuple[ClientPlan, ...]:
+    """The same clients, but two of them stand at one place under different policies: what is made for one of them is
+    not what the other gets."""
+    first, second, *rest = clients
+    kind = first.transport if first.transport in STREAMS else chance.choice(["websocket", "sse"])
+    first = replace(first, transport=kind, route=chance.choice(CONFLATING), start="0", comes_at=chance.choice([2, 6]))
+    second = replace(first, name=second.name, route=0)
+    pair = [first, second] if chance.random() < 0.5 else [second, first]
+    return tuple(replace(client, name=letter(at)) for at, client in enumerate((*pair, *rest)))
+
+
 def _with_members(plan: Plan, chance: random.Random) -> Plan:
     """The same play with members, and with some who look on: as much is kept as presence needs."""
     clients = []
@@ -121,9 +135,12 @@ def _with_members(plan: Plan, chance: random.Random) -> Plan:
     steps = [*plan.steps]
     for _ in range(chance.choice([0, 1, 2])):  # and then it is quiet for as long as it takes to find who is lost
         steps.insert(chance.randint(0, len(steps)), Wait(12))
-    if chance.random() < 0.3:
-        at = chance.randint(0, len(steps))
-        steps[at:at] = [Trouble("begins again", 0), Wait(12)]
+    if chance.random() < 0.7:
+        at = chance.choice([len(steps), chance.randint(0, len(steps))])  # at the end nothing else has them stated anew
+        steps[at:at] = [Trouble("begins again", 0), Wait(16)]
+    members = [at for at, client in enumerate(clients) if client.member and client.transport in STREAMS]
+    if members and chance.random() < 0.5:  # one goes, and its leave is lost
+        steps += [Wait(6), Trouble("put back", 3), Wait(1), Cut(chance.choice(members), "reset", 4), Wait(12)]
     return replace(plan, clients=tuple(clients), limits=limits, steps=tuple(steps))
 
 
@@ -141,6 +158,11 @@ def _on_redis(plan: Plan, chance: random.Random) -> Plan:
         at = chance.randint(0, len(steps))
         publish = Publish(chance.randrange(plan.channels), chance.choice([1, 3]), pace=chance.choice([0, 0.2, 1]))
         steps[at:at] = [trouble(), publish]  # somebody publishes into it
+    publish = Publish(chance.randrange(plan.channels), 3, pace=0.2, server=chance.randrange(plan.servers))
+    if not hears_badly and chance.random() < 0.4:  # who waits for an answer gives up, and it is done all the same
+        steps += [Trouble("lost after", 6), publish, Wait(0.3), Trouble("hangs", 6), publish, Wait(6)]
+    if not hears_badly and chance.random() < 0.4:  # what clients have seen is lost, and then it is quiet
+        steps += [Wait(6), publish, Wait(1), Trouble("fails over", 1), publish, Wait(12)]
     if hears_badly and plan.channels == 1:  # the next hint is to be another channel's
         plan = replace(plan, channels=2, clients=tuple(_spread(client, chance) for client in plan.clients))
         steps = [replace(step, channel=chance.randrange(2)) if isinstance(step, Publish) else step for step in steps]

@@ -90,11 +90,13 @@ class Appended(Record):
 @dataclass(frozen=True, slots=True)
 class Lost(Record):
     """The log begins (again) with this epoch. ``parent``: the one whose events it goes on with, up to ``kept`` offsets
-    by channel; what came after those is gone. "": all is."""
+    by channel; what came after those is gone. "": all is. ``carries``: cursors of the earlier one are good up to there,
+    as in Redis; else each of them is told a gap, as where the file of a log is put back."""
 
     epoch: str
     parent: str = ""
     kept: tuple[tuple[str, int], ...] = ()
+    carries: bool = True
 
     def __str__(self) -> str:
         after = f", after {self.parent}, with {dict(self.kept)}" if self.parent else ""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import h11
+import outcome
 import trio
 
-from triolet.errors import LogError, LogUncertain, NotServingError
+from triolet.errors import LogError, LogUncertain, NotServingError, WrongThreadError
 
 from .history import History, Published, Publishing, Unpublished
 from .plan import channel_name
@@ -24,6 +28,7 @@ PATIENCE_SECONDS = 60
 
 Stored = tuple[tuple[str, ...], tuple[int, ...]]
 """The cursors of events, and what they hold."""
+Outcome = outcome.Outcome[Any]
 
 
 class Publisher:
@@ -70,14 +75,15 @@ class Publisher:
         self, attempt: int, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]
     ) -> None:
         history = self._history
-        way = self._through_http if step.via == "http" else self._through_app
+        ways = {"http": self._through_http, "thread": self._from_a_thread, "elsewhere": self._elsewhere}
         try:
-            cursors, held = await way(step, numbers, dedupes)
+            cursors, held = await ways.get(step.via, self._through_app)(step, numbers, dedupes)
         except trio.Cancelled:
             history.add(Unpublished(history.now, attempt, "cancelled", False))
             raise
-        except NotServingError:
-            history.add(Unpublished(history.now, attempt, "nobody serves", True))
+        except (NotServingError, WrongThreadError) as error:
+            why = "nobody serves" if isinstance(error, NotServingError) else "another event loop"
+            history.add(Unpublished(history.now, attempt, why, True))
         except LogError as error:
             history.add(Unpublished(history.now, attempt, f"{error}", is_sure(error)))
         except (trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
@@ -97,6 +103,24 @@ class Publisher:
             events = [await live.publish(channel, data, name=only.name, key=only.key, dedupe=only.dedupe)]
         return tuple(str(event.cursor) for event in events), tuple(event.data[0] for event in events)
 
+    async def _from_a_thread(self, *asked: Any) -> Stored:
+        """A thread of its own hands it to the app's event loop. The thread has ended before anything else goes on, so
+        that the play stays the same."""
+        token, sender, receiver = trio.lowlevel.current_trio_token(), *trio.open_memory_channel[Outcome](1)
+
+        async def publish() -> None:
+            sender.send_nowait(await outcome.acapture(self._through_app, *asked))
+
+        _in_a_thread(partial(token.run_sync_soon, partial(trio.lowlevel.spawn_system_task, publish)))
+        stored: Stored = (await receiver.receive()).unwrap()
+        return stored
+
+    async def _elsewhere(self, *asked: Any) -> Stored:
+        """Another thread does it, in an event loop of its own: nothing else goes on meanwhile."""
+        await trio.lowlevel.checkpoint()
+        stored: Stored = _in_a_thread(lambda: asyncio.run(self._through_app(*asked)))
+        return stored
+
     async def _through_http(self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]) -> Stored:
         """Raises LogError where the answer is that nothing was stored."""
         body = {"size": step.size, "events": list(zip(numbers, dedupes, strict=True))}
@@ -109,6 +133,14 @@ class Publisher:
         if "error" in told:
             raise (LogError if told["sure"] else LogUncertain)(told["error"])
         raise trio.BrokenResourceError(f"status {answer.status}")
+
+
+def _in_a_thread(work: Callable[[], Any]) -> Any:
+    done: list[Outcome] = []
+    thread = threading.Thread(target=lambda: done.append(outcome.capture(work)))
+    thread.start()
+    thread.join()
+    return done[0].unwrap()
 
 
 async def _cancel_later(scope: trio.CancelScope, passes: int) -> None:

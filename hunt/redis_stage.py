@@ -85,8 +85,16 @@ class RedisStage:
 
     def lose(self) -> None:
         """The server comes back empty, at once."""
+        self.put_back(Data())
+
+    def backup(self) -> Data:
+        """What there is of it now, to be put back later."""
+        return self.redis.scripts.data.copy()
+
+    def put_back(self, backup: Data) -> None:
+        """It comes back with what there was then, at once."""
         self.redis.begin("down")
-        self._live_on_with(Data())
+        self._live_on_with(backup)
         self.redis.end("down")
 
     def place(self, channel: str) -> Cursor:

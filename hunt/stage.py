@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -41,6 +43,10 @@ def draft_of(number: int, size: int, dedupe: str | None = None) -> Draft:
     return Draft.of([number, "x" * size], name=name_of(number), key=key_of(number), dedupe=dedupe)
 
 
+Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int]]
+"""Of a ledger: its epoch, channels, and heads."""
+
+
 class Ledger(MemoryLog):
     """A log in memory which has all that it stores recorded."""
 
@@ -63,6 +69,25 @@ class Ledger(MemoryLog):
     def place(self, channel: str) -> Cursor:
         """Where a channel's head is."""
         return Cursor(self.epoch, self._heads.get(channel, 0))
+
+    def backup(self) -> Backup:
+        """What there is of it now."""
+        return self.epoch, copy.deepcopy(self._channels), dict(self._bare_heads), dict(self._heads)
+
+    def put_back(self, backup: Backup) -> None:
+        """Go on with what there was then, in this epoch."""
+        _, channels, self._bare_heads, self._heads = backup
+        for channel in channels.values():
+            channel._events = [_moved(event, self.epoch) for event in channel._events]
+            if channel._dedupe is not None:
+                known = {event.offset: event for event in channel._events}
+                channel._dedupe = OrderedDict((key, known[event.offset]) for key, event in channel._dedupe.items())
+        self._channels = channels
+
+
+def _moved(event: Event, epoch: str) -> Event:
+    place = Cursor(epoch, event.offset)
+    return Event(place, event.channel, event.name, event.json, event.key, event.published_at)
 
 
 def record_of(now: float, event: Event, dedupe: str | None) -> Appended:
@@ -109,15 +134,34 @@ class SharedLog(EventLog):
 
     def lose(self) -> None:
         """All that was stored is gone, and it begins again."""
-        epoch = chr(ord("a") + self._epochs)
-        self._epochs += 1
-        self._history.add(Lost(self._history.now, epoch))
+        self.ledger = Ledger(self._plan.limits, self._next_epoch(), self._tail, self._history)
+        self._history.add(Lost(self._history.now, self.ledger.epoch))
+
+    def backup(self) -> Backup:
+        """What there is of it now, to be put back later."""
+        return self.ledger.backup()
+
+    def put_back(self, backup: Backup) -> None:
+        """What came after a backup is gone: it begins again with what there was then, and whoever listens is told."""
+        epoch, (parent, _, _, heads) = self._next_epoch(), backup
+        self._tail.lose()
         self.ledger = Ledger(self._plan.limits, epoch, self._tail, self._history)
+        self._history.add(Lost(self._history.now, epoch, parent, tuple(sorted(heads.items())), carries=False))
+        self.ledger.put_back(backup)
+
+    def _next_epoch(self) -> str:
+        self._epochs += 1
+        return chr(ord("a") + self._epochs - 1)
 
     async def befall(self, kind: str, seconds: float) -> None:
         """Something is wrong with it for some time, or until something else is."""
         if kind == "begins again":
             self.lose()
+            return
+        if kind == "put back":
+            backup = self.backup()
+            await trio.sleep(seconds)
+            self.put_back(backup)
             return
         self._troubles += 1
         mine = self._troubles

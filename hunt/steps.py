@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -24,6 +25,7 @@ __all__ = [
     "Fault",
     "Lose",
     "Publish",
+    "PutBack",
     "Restart",
     "Stall",
     "Talk",
@@ -35,7 +37,10 @@ __all__ = [
 
 LARGE = {"kernels", "slow", "memory", "held"}
 FAULTS = ("stalled", "cut", "cut without fin", "half open", "slow reader", "reordered accepts")
-LOG_TROUBLES = ("slow append", "slow read", "full", "fails before", "fails after", "unreadable", "begins again")
+LOG_TROUBLES = (
+    *("slow append", "slow read", "full", "fails before", "fails after", "unreadable"),
+    *("begins again", "put back"),
+)
 SLOW_BYTES = 500
 """Bytes a second, of a slow reader."""
 
@@ -103,8 +108,9 @@ class Wait(Step):
 @dataclass(frozen=True)
 class Publish(Step):
     """Somebody publishes ``count`` times, ``batch`` events each (0: one, by ``publish``), ``pace`` seconds apart, in a
-    task of its own. ``repeats``: each is published again with the same ``dedupe``. ``cancelled``: given up after so
-    many passes of the scheduler."""
+    task of its own. ``via``: the ``app``, ``http``, a ``thread`` that hands it to the app's event loop, or an event
+    loop ``elsewhere``, in another thread, which is refused. ``repeats``: each is published again with the same
+    ``dedupe``. ``cancelled``: given up after so many passes of the scheduler."""
 
     channel: int
     count: int = 1
@@ -129,7 +135,7 @@ class Publish(Step):
             size=dice.choice([0, 0, 30, 300] + ([300, 1_000, 3_000] if dice.has(*LARGE) else [])),
             server=dice.choice(dice.servers),
             pace=dice.choice([0, 0, 0, 0.01, 0.2, 1]),
-            via="http" if dice.happens(0.12) else "app",
+            via=dice.choice(["http"] * 6 + ["thread"] * 2 + ["elsewhere"]) if dice.happens(0.18) else "app",
             repeats=dice.happens(0.6 if dice.has("dedupe") else 0.05),
             cancelled=dice.choice(range(6)) if dice.has("cancels") and dice.happens(0.6) else None,
         )
@@ -139,7 +145,8 @@ class Publish(Step):
 
     def __str__(self) -> str:
         each = f" of {self.batch} events" if self.batch else ""
-        told = f"publish{' through HTTP' if self.via == 'http' else ''} {self.count}x{each} to c{self.channel}"
+        way = {"app": "", "http": " through HTTP", "thread": " from a thread", "elsewhere": " in another event loop"}
+        told = f"publish{way[self.via]} {self.count}x{each} to c{self.channel}"
         told += f" on server {self.server}" if self.server else ""
         told += f", {self.size} bytes" if self.size else ""
         told += f", {self.pace:g} s apart" if self.pace else ""
@@ -334,15 +341,45 @@ class Lose(Step):
         return cls()
 
     async def play(self, world: World) -> None:
-        async with trio.open_nursery() as stopping:
-            for host in world.hosts:
-                stopping.start_soon(host.stop)
-        world.log.lose()
-        for host in world.hosts:
-            await world.serve(host)
+        await _while_nobody_serves(world, world.log.lose)
 
     def __str__(self) -> str:
         return "all servers drain, the log is lost, and all begin again"
+
+
+@dataclass(frozen=True)
+class PutBack(Step):
+    """A backup is made; after so long all servers drain, it is put back, and all begin again."""
+
+    seconds: float
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 1 if dice.has("restarts") else 0.05
+
+    @classmethod
+    def draw(cls, dice: Dice) -> PutBack:
+        return cls(dice.choice([0.3, 1, 3]))
+
+    async def play(self, world: World) -> None:
+        world.start(self._happen, world)
+
+    async def _happen(self, world: World) -> None:
+        backup = world.log.backup()
+        await trio.sleep(self.seconds)
+        await _while_nobody_serves(world, partial(world.log.put_back, backup))
+
+    def __str__(self) -> str:
+        return f"a backup is made; after {self.seconds:g} s all servers drain, it is put back, and all begin again"
+
+
+async def _while_nobody_serves(world: World, work: Callable[[], None]) -> None:
+    async with trio.open_nursery() as stopping:
+        for host in world.hosts:
+            stopping.start_soon(host.stop)
+    work()
+    for host in world.hosts:
+        await world.serve(host)
 
 
 @dataclass(frozen=True)
@@ -367,9 +404,9 @@ class Trouble(Step):
         return f"the log: {self.kind}, {self.seconds:g} s"
 
 
-STEPS: tuple[type[Step], ...] = (Publish, Cut, Stall, Fault, Talk, Restart, Lose, Trouble, Wait)
+STEPS: tuple[type[Step], ...] = (Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait)
 
 
 def changes_the_log(step: Step) -> bool:
     """Whether the log may not be, or not tell, what it was. A hint that was lost is found without a next event."""
-    return isinstance(step, Lose) or (isinstance(step, Trouble) and not step.kind.startswith("hints"))
+    return isinstance(step, Lose | PutBack) or (isinstance(step, Trouble) and not step.kind.startswith("hints"))

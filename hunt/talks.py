@@ -128,17 +128,12 @@ def is_slow(client: ClientPlan) -> bool:
 
 
 class Weatherman:
-    """Says when a client, the log or a server had bad weather: no bound holds then.
-
-    Attributes:
-        lost_at: when a log that goes on with what there was began first; it may lack the last of that.
-    """
+    """Says when a client, the log or a server had bad weather: no bound holds then."""
 
     def __init__(self, plan: Plan, history: History) -> None:
         self._clients: list[tuple[str, str, float, float]] = []
         self._log: list[tuple[str, float, float]] = []
-        self._hints: list[tuple[str, float, float]] = []
-        self.lost_at: float | None = None
+        has_begun = False
         self.outages: list[tuple[float, float]] = []
         self.drains: list[tuple[Draining, float]] = []
         self.calm_at = inf
@@ -147,21 +142,18 @@ class Weatherman:
             if isinstance(record, Weather) and record.whom == OUTAGE:
                 self.outages.append((record.at, record.until))
             elif isinstance(record, Weather) and record.whom == LOG:
-                weather = (record.what, record.at, record.until)
-                # A hint that is lost makes an event late, and no more.
-                (self._hints if record.what.startswith("hints") else self._log).append(weather)
+                if not record.what.startswith("hints"):  # one that is lost makes an event late, and no more
+                    self._log.append((record.what, record.at, record.until))
             elif isinstance(record, Weather):
                 self._clients.append((record.whom, record.what, record.at, record.until))
             elif isinstance(record, Draining):
                 draining[record.server] = record
             elif isinstance(record, Drained) and record.server in draining:
                 self.drains.append((draining.pop(record.server), record.at))
-            elif isinstance(record, Lost) and self.lost_at is None:
-                self.lost_at = inf  # it begins for the first time
             elif isinstance(record, Lost):
-                self._log.append(("lost", record.at, record.at))
-                if record.parent:
-                    self.lost_at = min(self.lost_at or inf, record.at)
+                if has_begun:
+                    self._log.append(("lost", record.at, record.at))
+                has_begun = True
             elif isinstance(record, Calm):
                 self.calm_at = record.at
         self.drains += [(record, inf) for record in draining.values()]
@@ -178,10 +170,6 @@ class Weatherman:
         """What was wrong with the log in a time."""
         told = [what for what, since, until in self._log if since <= end and until >= begin]
         return [*told, "slow"] if self._slow_log and begin <= self.calm_at else told
-
-    def hears_all(self, begin: float, end: float) -> bool:
-        """Whether no hint was lost, late or doubled in a time."""
-        return not any(since <= end and until >= begin for _, since, until in self._hints)
 
     def good_at(self, time: float) -> float:
         """When the log's trouble that began before a time is over."""

@@ -286,21 +286,22 @@ class World:
                 await self.publisher.publish(Publish(number))
         if plan.has_members:
             await trio.sleep(GATHERING_SECONDS + 4 * plan.limits.lease_seconds)
-        await self._all_catch_up()
-        untold = {channel_name(number + PRESENCE) for number in range(plan.channels)} if has_changed else set()
+        presence = {channel_name(number + PRESENCE) for number in range(plan.channels)}
+        untold = presence if has_changed else set()
+        await self._all_catch_up(untold, presence)
         behind = tuple(
-            (client.plan.name, channel, cursor, str(self.head(channel)))
+            (client.plan.name, channel, client.cursors[channel], str(self.head(channel)))
             for client in self.clients
-            for channel, cursor in client.cursors.items()
-            if channel not in untold and (cursor != str(self.head(channel)) or not client.is_there)
+            for channel in client.behind(untold)
         )
         history.add(Over(history.now, behind))
 
-    async def _all_catch_up(self) -> None:
-        """Wait until all have caught up, or nobody gets any further."""
+    async def _all_catch_up(self, untold: set[str], growing: set[str]) -> None:
+        """Wait until all have caught up, or nobody gets any further but in channels that grow for ever."""
         stands, since = "", self.history.now
-        while not all(client.caught_up for client in self.clients) and self.history.now < since + CATCH_UP_SECONDS:
-            before, stands = stands, str([client.cursors for client in self.clients])
+        while any(client.behind(untold) for client in self.clients) and self.history.now < since + CATCH_UP_SECONDS:
+            cursors = [(at, cursor) for client in self.clients for at, cursor in client.cursors.items()]
+            before, stands = stands, str([(at, cursor) for at, cursor in cursors if at not in growing])
             since = since if stands == before else self.history.now
             await trio.sleep(0.5)
 

@@ -175,6 +175,22 @@ async def test_who_waits_to_be_let_in_is_not_silent(autojump_clock: MockClock) -
         assert trio.current_time() == pytest.approx(let_in_at + 15)
 
 
+async def test_a_beat_says_nothing_of_a_channel_that_is_not_open_yet(autojump_clock: MockClock) -> None:
+    log = ScriptedLog(MemoryLog())
+    app, live = make_shop(Limits(beat_seconds=6), log=log)
+    async with serve(app) as server, server.websocket("/live") as client:
+        await client.next()
+        event = await live.publish(ORDER, 1)
+        async with server.websocket(ORDERS) as other:  # so that the channel is in memory, without that event
+            await other.until("live")
+            with log.having(slow("read", before=20)):
+                await client.say(type="follow", url=ORDERS, after=0)
+                for _ in range(3):
+                    assert (await client.until("beat"))["cursors"] == {}
+            await client.until("live")
+            assert (await client.until("beat"))["cursors"] == {ORDER: str(event.cursor)}
+
+
 async def test_any_word_of_a_client_is_a_sign_of_life(autojump_clock: MockClock) -> None:
     app, _ = make_shop(Limits(silence_seconds=50))
     async with serve(app) as server, peer(server, "/warehouse") as client:

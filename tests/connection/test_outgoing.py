@@ -94,6 +94,15 @@ async def test_what_was_sent_is_kept_for_the_last_words_with_what_waited() -> No
         await one.outgoing.send(b"too late")
 
 
+async def test_answers_that_wait_are_among_the_last_words_before_what_the_app_said() -> None:
+    one = slow()
+    await one.outgoing.send(b"app")
+    one.outgoing.answer(Refused("/x"))
+    one.outgoing.close()
+    assert [one.outgoing.take() for _ in range(3)] == [REFUSED, b"app", None]
+    assert one.budget.held == 0
+
+
 async def test_the_writer_sleeps_until_there_is_something_to_take() -> None:
     one = slow()
     async with trio.open_nursery() as nursery:

@@ -405,3 +405,53 @@ async def test_a_publish_waits_for_a_follower_that_holds_it_up_and_no_longer(aut
         client.follower.advance(Cursor(client.follower.window.epoch, 3))
         await blocked()
         assert published == [7]
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_a_publish_goes_on_when_the_follower_that_holds_it_up_is_gone_or_live(
+    goes: bool, autojump_clock: MockClock
+) -> None:
+    async with running(MemoryLog(), Limits(policy_seconds=10)) as hub, trio.open_nursery() as nursery:
+        client = await Client(hub, Sink(0), policy=policies.block(events=1, seconds=60)).follow()
+        await client.read_on()
+        for _ in range(3):
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            await blocked()
+        published: list[float] = []
+
+        async def fourth() -> None:
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            published.append(trio.current_time())
+
+        nursery.start_soon(fourth)
+        await trio.sleep(3)
+        assert published == []
+        client.sink.drain()
+        client.follower.position = client.follower.window.cursor
+        if goes:
+            hub.leave(client.follower)
+        else:
+            assert client.follower.go_live()
+        await blocked()
+        assert published == [3], "at once, and not when policies are looked at next"
+
+
+class SlowToTell(MemoryLog):
+    """What it says of a head is older than what its listeners have heard by then."""
+
+    async def head(self, channel: str) -> Cursor:
+        head = await super().head(channel)
+        await self.append(channel, [Draft.of(None)])
+        await blocked()
+        return head
+
+
+async def test_an_event_that_comes_while_the_log_is_asked_for_the_head_is_not_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    log = SlowToTell(epoch="E")
+    async with running(log) as hub:
+        client = await Client(hub, Sink()).follow(Cursor("E", 0))
+        await client.read_on()
+        await blocked()
+        assert client.seen == [1]

@@ -78,10 +78,10 @@ class Story:
     def keeps(self, *events: tuple[int, int]) -> None:
         self.history.add(Kept(self.at, "c0", self.epoch, events))
 
-    def publishes(self, *numbers: int, dedupe: str | None = None) -> int:
+    def publishes(self, *numbers: int, dedupe: str | None = None, via: str = "app") -> int:
         self._attempts += 1
         dedupes = tuple(dedupe for _ in numbers)
-        self.history.add(Publishing(self.at, self._attempts, 0, "c0", numbers, dedupes, "app"))
+        self.history.add(Publishing(self.at, self._attempts, 0, "c0", numbers, dedupes, via))
         return self._attempts
 
     def returns(self, attempt: int, *cursors: str, numbers: tuple[int, ...]) -> None:

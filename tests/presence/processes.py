@@ -25,10 +25,13 @@ class Log(MemoryLog):
     """In memory, away at times, and counting how often it is read."""
 
     away = False
+    unreadable = False
     reads = 0
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         self.reads += 1
+        if self.unreadable:
+            raise LogError("unreadable")
         return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
 
     async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:

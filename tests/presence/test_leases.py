@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -11,6 +13,8 @@ from triolet.counters import Metrics
 from triolet.event import encode_json
 from triolet.log.memory import MemoryLog
 from triolet.presence.leases import ALIVE, GONE, PROCESSES, Leases
+
+offsets = count(1)
 
 
 def make_leases(metrics: Metrics | None = None) -> Leases:
@@ -24,7 +28,7 @@ def make_leases(metrics: Metrics | None = None) -> Leases:
 def say(leases: Leases, process: str, name: str = ALIVE) -> None:
     """A process says something of itself."""
     data = encode_json({"process": process})
-    leases.hear(Event(Cursor("E", 1), PROCESSES, name, data, None, 0))
+    leases.hear(Event(Cursor("E", next(offsets)), PROCESSES, name, data, None, 0))
 
 
 async def say_for(leases: Leases, seconds: float, *processes: str) -> None:

@@ -85,7 +85,8 @@ async def test_a_process_that_says_goodbye_is_known_to_be_gone_at_once(autojump_
         ends.leave(session)
         await ends.finish(5)
         await it.kill(ends)
-        assert (await it.told())[-1] == ("leave", "ada"), "its own leaves are written by itself"
+        assert (await it.told())[2:] == [("leave", "ada"), ("leave", "bob")], "its own leaves are written by itself"
+        assert {event.data["reason"] for event in (await it.events())[2:]} == {"left"}
         assert await here(other) == []
 
 

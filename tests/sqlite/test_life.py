@@ -241,14 +241,19 @@ async def _until_lost(tail: object) -> None:
         pass
 
 
-async def test_who_appends_first_after_a_restore_finds_it(path: Path, autojump_clock: MockClock) -> None:
-    """Before the watcher has looked."""
+@pytest.mark.parametrize("is_vouched_for", [True, False])
+async def test_who_appends_first_after_a_restore_finds_it(
+    is_vouched_for: bool, path: Path, autojump_clock: MockClock
+) -> None:
+    """Before the watcher has looked; also where the file beside it has gone."""
     async with SqliteLog(path).open() as log:
         await publish(log, *range(1, 6))
         backup(path, path.with_name("copy.db"))
         seen = (await publish(log, *range(6, 11)))[-1].cursor
         async with log._announcing:
             restored(path, path.with_name("copy.db"))
+            if not is_vouched_for:
+                path.with_name("orders.db-life").unlink()
             async with trio.open_nursery() as nursery:
                 results: list[Event] = []
 

@@ -174,17 +174,18 @@ async def test_a_tail_tells_what_others_append_to_many_channels_in_the_order_of_
             assert await _heard(tail, len(appended)) == appended
 
 
+@pytest.mark.parametrize("appends", [3, 5])
 async def test_a_tail_that_is_too_far_behind_others_says_so(
-    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+    appends: int, path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.setattr(sqlite_write, "TRIM_CHANGES", "DELETE FROM changes WHERE number <= ? - 2")
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
             async with one._announcing:  # it does not get round to listening meanwhile
-                for number in range(5):
+                for number in range(appends):
                     await two.append("a", _drafts(number))
             assert await anext(tail) == ()
-            assert [event.data for event in await anext(tail)] == [3, 4]
+            assert [event.data for event in await anext(tail)] == [appends - 2, appends - 1]
 
 
 async def test_much_that_others_append_is_read_in_parts(
@@ -257,6 +258,17 @@ async def test_channels_that_nobody_appends_to_grow_old_too(path: Path, autojump
             await log.append("busy", _drafts(0))
     assert _rows(path, "SELECT count(*) FROM events") == [(25,)]
     assert _rows(path, "SELECT min(head), max(oldest) FROM channels WHERE name != 'busy'") == [(100, 101)]
+
+
+async def test_a_channel_that_is_always_appended_to_grows_old_too(path: Path, autojump_clock: MockClock) -> None:
+    now = 0.0
+    async with SqliteLog(path, Limits(keep_seconds=16), lambda: now).open() as log:
+        for second in range(160):
+            now = float(second)
+            await log.append("busy", _drafts(second))
+        ((rows,),) = _rows(path, "SELECT count(*) FROM events")
+        assert isinstance(rows, int)
+        assert 16 <= rows <= 32
 
 
 # --- being open

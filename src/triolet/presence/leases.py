@@ -12,9 +12,9 @@ import trio
 
 from ..counters import Metrics
 from ..errors import LogError, where
-from ..event import Draft, Event
+from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog
+from ..log.contract import EventLog, Page, read_checked
 
 __all__ = ["BEATS", "PROCESSES", "RETRY_SECONDS", "Leases", "read_lease"]
 
@@ -66,6 +66,7 @@ class Leases:
         self._listens_since = math.inf
         self._heard_itself = -math.inf
         self._epoch = ""
+        self._cursor: Cursor | None = None
 
     # --- this process
 
@@ -118,8 +119,40 @@ class Leases:
         self._heard.clear()
         self.deaths += 1
 
+    async def catch_up(self) -> None:
+        """Read what was said since the last that was heard: some of it did not come. Where that cannot be read, or
+        may not be all, silence means nothing, and this process begins to listen anew.
+
+        Cancellation: what was not read yet is read by a repeat.
+        """
+        self.deaths += 1  # a leave that others wrote may be gone with what was lost: all is looked through again
+        while True:
+            try:
+                page = await self._read_on()
+            except LogError as error:
+                logger.error("cannot read what other processes have said: %s", where(error))
+                self._cursor = None
+                return self.listen_anew()
+            if self._cursor is None or page.gap is not None or page.head.epoch != self._cursor.epoch:
+                self._cursor = page.head
+                return self.listen_anew()
+            for event in page.events:
+                self.hear(event)
+            if self._cursor.offset >= page.head.offset:
+                return None
+
+    async def _read_on(self) -> Page:
+        limits, after = self._limits, self._cursor
+        if after is None:
+            return Page((), None, await self._log.head(PROCESSES))
+        return await read_checked(self._log, PROCESSES, after, limit=limits.page_events, max_bytes=limits.page_bytes)
+
     def hear(self, event: Event) -> None:
-        """Take note of what a process says of itself."""
+        """Take in what a process says of itself, once."""
+        heard, self._cursor = self._cursor, event.cursor
+        if heard is not None and heard.epoch == event.cursor.epoch and event.offset <= heard.offset:
+            self._cursor = heard
+            return
         process = read_lease(event)
         if process is None:
             return

@@ -27,9 +27,18 @@ carries the number of the statement that it ends, and ends no later one. Session
 - the log was lost and begun again (its epoch changed), and presence with it;
 - retention comes near to the join, by age, events or bytes: a roster that is asked for later must still find it.
 
+All of them are stated again at most once in a ``BEATS``th of a lease: what is stated makes events, of which a tail may
+be overrun, or hints be lost, again.
+
+**A log that comes back with less than it had**, as after a failover or from a backup, may have lost a leave and kept
+its join. Each process ends those of its own sessions that are in the record and no longer there, wherever it reads one;
+and it reads that of each channel where it has members, or had lately (``losses``), when what it writes or asks there
+shows another epoch.
+
 **The pieces.** ``members``: what the app sees. ``statements``: joins and leaves as events. ``sessions``: this process's
-own, and writing them. ``leases``: which process is alive. ``record``: the members that are present, according to the
-events. Here is the face that the rest of the house uses, and the tasks that bring the pieces together.
+own, and writing them. ``losses``: channels that lost some. ``leases``: which process is alive. ``record``: who is
+present, according to the events. Here is the face that the rest of the house uses, and the tasks that bring the pieces
+together.
 """
 
 from __future__ import annotations
@@ -112,7 +121,7 @@ class Presence:
         self._watched = watched
         self._sessions = Sessions(self.process, log, limits, metrics)
         self._leases = Leases(self.process, log, limits, metrics, self._sessions.restate_all)
-        self._records = Records(log, limits, self._leases)
+        self._records = Records(log, limits, self._leases, self._sessions.is_over)
         self._begun = False
         self._listens = trio.Event()
 
@@ -172,15 +181,11 @@ class Presence:
     # --- its life
 
     async def finish(self, seconds: float) -> None:
-        """Write what is still to be written, and that this process ends.
-
-        Args:
-            seconds: the time for it. What is not written by then is found by others when the lease has ended.
-
-        Cancellation: as if the time were over.
-        """
+        """End the sessions that are still there, as those of members that poll are; write what is still to be written,
+        and that this process ends. After so many seconds its lease ends by itself."""
         if not self._listens.is_set():
             return
+        self._sessions.leave_all()
         with trio.move_on_after(seconds):
             # In this order: "gone" makes the process dead to others, which then write the leaves that they miss.
             await self._sessions.written()
@@ -210,6 +215,7 @@ class Presence:
         while True:
             await trio.sleep(self._limits.lease_seconds / BEATS)
             self._sessions.look()
+            await self._end_what_came_back()
             await self._bury()
 
     async def _listen(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -218,17 +224,31 @@ class Presence:
             task_status.started()
             async for events in batches:
                 if not events:
-                    self._overrun()
+                    await self._overrun()
                 for event in events:
                     if event.channel == PROCESSES:
                         self._leases.hear(event)
                     elif event.channel.startswith(PREFIX):
                         self._sessions.passed(event)
 
-    def _overrun(self) -> None:
-        """Start anew: leases may have been renewed, and sessions of ours ended, without being heard here."""
-        self._leases.listen_anew()
+    async def _overrun(self) -> None:
+        """Leases may have been renewed, and our sessions ended, without our hearing it."""
         self._sessions.restate_all()
+        await self._leases.catch_up()
+
+    async def _end_what_came_back(self) -> None:
+        """Where a log has begun again with less than it had, end the sessions of this process that are over: their
+        leaves may be among what was lost."""
+        losses = self._sessions.losses
+        channels: list[str] = []
+        try:
+            channels = await losses.take()
+            while channels:
+                await self._records.sweep(presence_channel(channels[-1]))
+                channels.pop()
+        except LogError as error:
+            logger.error("cannot look for sessions that came back: %s", where(error))
+            losses.put_back(channels)
 
     async def _bury(self) -> None:
         """End the sessions of processes that have died since the last time, in the channels that are looked at here."""

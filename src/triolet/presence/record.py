@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -57,14 +57,17 @@ class Records:
         log: where joins and leaves are read, and the leaves of dead processes' sessions are written.
         limits: how much is read at once.
         leases: which processes are dead.
+        is_over: whether a session, by the channel where it is told and its name, is one of this process's own that is
+            no longer there.
 
     Bounds: the sessions of all processes in ``KNOWN_CHANNELS`` channels.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, leases: Leases) -> None:
+    def __init__(self, log: EventLog, limits: Limits, leases: Leases, is_over: Callable[[str, str], bool]) -> None:
         self._log = log
         self._limits = limits
         self._leases = leases
+        self._is_over = is_over
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def is_swept(self, channel: str) -> bool:
@@ -72,7 +75,8 @@ class Records:
         return self._record(channel).swept == self._leases.deaths
 
     async def sweep(self, channel: str) -> Record:
-        """Bring a channel's record up to date, and end the sessions of dead processes there.
+        """Bring a channel's record up to date, and end the sessions there that no process has any more: those of dead
+        ones, and those of this one whose leave a log has lost.
 
         Raises:
             LogError: the store's fault; the log cannot be read or written.
@@ -85,12 +89,14 @@ class Records:
             deaths = self._leases.deaths  # before the log is asked: a death after this is looked for the next time
             await self._catch_up(channel, record)
             lost = [said for said, _ in record.present.values() if self._leases.is_dead(process_of(said.session))]
-            for some in _parts([said.leaves("lost") for said in lost]):
+            # Of one that is just going its writer says the same: `dedupe` keeps the first.
+            over = [said for said, _ in record.present.values() if self._is_over(channel, said.session)]
+            leaves = [said.leaves("lost") for said in lost] + [said.leaves("left") for said in over]
+            for some in _parts(leaves):
                 await self._log.append(channel, some)
             if lost:
                 logger.info("%d sessions of dead processes have left %s", len(lost), channel)
-                # Read back, and not taken out of the record here: what the log says is the only truth, and a session
-                # may have been stated again in between.
+            if leaves:
                 await self._catch_up(channel, record)
             if self._leases.judges:
                 record.swept = deaths  # before, a process that was not heard of may have died or not

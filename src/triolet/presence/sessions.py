@@ -21,9 +21,10 @@ from ..event import Cursor, Draft, Event, encode_json
 from ..limits import Limits
 from ..log.contract import EventLog
 from .leases import BEATS, RETRY_SECONDS
+from .losses import Losses
 from .members import Member
 from .record import DRAFTS
-from .statements import JOIN, LEAVE, PREFIX, Statement, check_size, presence_channel, read
+from .statements import JOIN, LEAVE, PREFIX, Statement, check_size, presence_channel, process_of, read
 
 __all__ = ["LINGER_SECONDS", "WRITERS", "Session", "Sessions"]
 
@@ -83,18 +84,14 @@ class Session:
 class _Room:
     """This process's sessions in one channel, and how long ago they were stated there: for retention.
 
-    Attributes:
-        sessions: the sessions that are there, by name.
-        dirty: sessions of which something may have to be written.
-        is_queued: whether the channel waits for a writer, or has one.
-        cursor: the place of the first event since they were stated.
-        bytes: the size of what has followed it.
-        stated_at: Trio's time when they were stated.
+    ``dirty`` are those of which something may have to be written; ``cursor`` is the place of the first event since they
+    were stated, and ``bytes`` is what has followed it. ``epoch`` is that of the last that was written.
     """
 
-    __slots__ = ("bytes", "cursor", "dirty", "is_queued", "sessions", "stated_at")
+    __slots__ = ("bytes", "cursor", "dirty", "epoch", "is_queued", "sessions", "stated_at")
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
         self.sessions: dict[str, Session] = {}
         self.dirty: dict[Session, None] = {}
         self.is_queued = False
@@ -132,8 +129,11 @@ class Sessions:
         limits: the largest event, and retention, before which sessions are stated again.
         metrics: where restatements are counted.
 
-    Bounds: the sessions that are there. While the log fails, at most one join or leave waits for each of them, and for
-    each that has left since.
+    Attributes:
+        losses: the channels where leaves that were written may be gone.
+
+    Bounds: each session that is there. Joins and leaves that wait for a log that fails are at most one for each session
+    that was there.
     """
 
     def __init__(self, process: str, log: EventLog, limits: Limits, metrics: Metrics) -> None:
@@ -141,7 +141,10 @@ class Sessions:
         self._log = log
         self._limits = limits
         self._metrics = metrics
+        self.losses = Losses(log)
         self._count = 0
+        self._restated_at = -math.inf
+        self._restates = False
         self._rooms: dict[str, _Room] = {}
         self._polling: dict[tuple[str, str], _Polling] = {}
         self._busy = 0
@@ -158,15 +161,29 @@ class Sessions:
         check_size(member, self._limits)
         self._count += 1
         session = Session(channel, member, f"{self._process}.{self._count}")
-        self._rooms.setdefault(channel, _Room()).sessions[session.name] = session
+        if channel not in self._rooms:
+            self._rooms[channel] = _Room(self.losses.enter(channel))
+        self._rooms[channel].sessions[session.name] = session
         self._changed(session)
         return session
 
     def leave(self, session: Session) -> None:
-        """End a session. See :meth:`.Presence.leave`."""
-        session.here = False
-        self._rooms[session.channel].sessions.pop(session.name, None)
-        self._changed(session)
+        """See :meth:`.Presence.leave`. Of a session that is over already: nothing."""
+        if session.here:
+            session.here = False
+            del self._rooms[session.channel].sessions[session.name]
+            self._changed(session)
+
+    def leave_all(self) -> None:
+        """End all sessions: this process ends."""
+        self._polling.clear()
+        for session in [session for room in self._rooms.values() for session in room.sessions.values()]:
+            self.leave(session)
+
+    def is_over(self, told: str, name: str) -> bool:
+        """Whether a session, by its name and where it is told, is one of this process's that is no longer there."""
+        room = self._rooms.get(told.removeprefix(PREFIX))
+        return process_of(name) == self._process and (room is None or name not in room.sessions)
 
     @contextmanager
     def polls(self, channel: str, member: Member) -> Iterator[None]:
@@ -187,8 +204,11 @@ class Sessions:
     # --- stating again
 
     def look(self) -> None:
-        """End the sessions of members that poll no longer, and state again those whose join grows old."""
+        """Look at the clock: end the members that poll no longer, and state again those whose join grows old, and all
+        where that had to wait."""
         now = trio.current_time()
+        if self._restates:
+            self.restate_all()
         for key in [key for key, polling in self._polling.items() if polling.until < now]:
             self.leave(self._polling.pop(key).session)
         for channel, room in self._rooms.items():
@@ -217,7 +237,15 @@ class Sessions:
         self._enqueue(channel, room)
 
     def restate_all(self) -> None:
-        """State every session again: its join may be gone, or ended by a leave that was not heard here."""
+        """State every session again: what was said of it may be gone, or contradicted unheard. That is done at once,
+        but if it was done less than a ``BEATS``th of a lease ago: then when that has passed and ``look`` is called.
+        For what is stated makes events itself, of which a tail may be overrun, or hints lost, again."""
+        now = trio.current_time()
+        self.losses.suspect()
+        self._restates = now - self._restated_at < self._limits.lease_seconds / BEATS
+        if self._restates:
+            return
+        self._restated_at = now
         for channel, room in self._rooms.items():
             room.restate()
             self._enqueue(channel, room)
@@ -245,6 +273,7 @@ class Sessions:
             room.is_queued = False
             if not room.sessions:
                 del self._rooms[channel]
+                self.losses.leave(channel, room.epoch)
             del room  # or it would be held until there is something to write again
             self._busy -= 1
             if not self._busy:
@@ -291,6 +320,8 @@ class Sessions:
                 await trio.sleep(RETRY_SECONDS)
             else:
                 room.cursor = room.cursor or events[0].cursor
+                before, room.epoch = room.epoch, events[-1].cursor.epoch
+                self.losses.wrote(channel, before, room.epoch)
                 break
         for session, draft in drafts.items():
             session.written = draft.name == JOIN
