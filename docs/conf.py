@@ -11,6 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
+from triolet import limits
 from triolet.closing import CATALOGUE, GONE
 from triolet.limits import Limits
 
@@ -63,6 +64,16 @@ def _write_limits() -> None:
         for field in fields(Limits)
     ]
     _write_table("limits", ("bound", "default", "what it bounds"), rows)
+    fixed = [
+        (f"``{name}``", _shown(value), " ".join(told.get(("", name), [])).strip())
+        for name, value in vars(limits).items()
+        if name.isupper() and isinstance(value, int | float | tuple)
+    ]
+    _write_table("bounds", ("bound", "value", "what it bounds"), fixed)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(_shown, value)) if isinstance(value, tuple) else f"{value:,}"
 
 
 def _write_promises() -> None:

@@ -15,8 +15,8 @@ import trio
 from trio.testing import MockClock
 
 from triolet.budget import Budget
-from triolet.limits import Limits
-from triolet.presence.sessions import LINGER_SECONDS, Session
+from triolet.limits import POLLED_PRESENCE_SECONDS, Limits
+from triolet.presence.sessions import Session
 from triolet.server.worker import Worker
 from triolet.testing import server as testing_server
 from triolet.testing.network import MemoryLink
@@ -165,7 +165,7 @@ def _no_connection_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
         await all_leave(server)
         let_go_of_frames(record.exc_info[1] for record in caplog.get_records("call") if record.exc_info)
         if any(isinstance(thing, Session) for thing in leaks.all_have_left()):  # members that poll stay for a moment
-            await trio.sleep(2 * LINGER_SECONDS)
+            await trio.sleep(2 * POLLED_PRESENCE_SECONDS)
         things = leaks.all_have_left()
         assert not things, describe(things)
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Account", "Budget", "BudgetStatistics"]
+from .limits import MEMORY_NEAR_PART
 
-NEAR = 0.9
-"""Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
+__all__ = ["Account", "Budget", "BudgetStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Budget:
     @property
     def near_bytes(self) -> int:
         """Bytes from which on no new client is let in."""
-        return int(self.ceiling * NEAR)
+        return int(self.ceiling * MEMORY_NEAR_PART)
 
     @property
     def near(self) -> bool:

@@ -8,18 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from .errors import ChannelNameError, CursorError, DataError
+from .limits import CHANNEL_BYTES, CURSOR_CHARACTERS, NAME_CHARACTERS
 from .value import check_json, encode_json
 
 __all__ = ["Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]
 
-MAX_CURSOR: Final = 64
-"""Longest text of a cursor, in characters: a 32-character epoch, a dot and a 19-digit offset fit."""
-
-MAX_CHANNEL: Final = 255
-"""Longest name of a channel, in bytes of UTF-8."""
-
-MAX_NAME: Final = 128
-"""Longest name or key of an event, in characters."""
 
 OWN_PREFIX: Final = "triolet."
 """How the names of Triolet's own messages begin in an event stream."""
@@ -58,7 +51,7 @@ class Cursor(msgspec.Struct, frozen=True, order=False):
 
         Bounds: the length is checked first, so the work is constant, however much is sent.
         """
-        match = _CURSOR.fullmatch(text) if len(text) <= MAX_CURSOR else None
+        match = _CURSOR.fullmatch(text) if len(text) <= CURSOR_CHARACTERS else None
         if match is None:
             raise CursorError(text)
         return cls(match[1] or "", int(match[2]))
@@ -157,8 +150,8 @@ def check_channel(name: str) -> str:
     Raises:
         ChannelNameError: the app's fault; it is empty, longer than 255 bytes, or holds a control character.
     """
-    if not isinstance(name, str) or not name or len(name.encode("utf-8", "surrogatepass")) > MAX_CHANNEL:
-        raise ChannelNameError(name, f"use text of 1 to {MAX_CHANNEL} bytes")
+    if not isinstance(name, str) or not name or len(name.encode("utf-8", "surrogatepass")) > CHANNEL_BYTES:
+        raise ChannelNameError(name, f"use text of 1 to {CHANNEL_BYTES} bytes")
     if _CONTROL.search(name):
         raise ChannelNameError(name, "use no control characters")
     return _plain(name)
@@ -170,7 +163,7 @@ def _plain(text: str) -> str:
 
 
 def _check_text(what: str, text: str) -> None:
-    if not isinstance(text, str) or not 1 <= len(text) <= MAX_NAME:
-        raise DataError(f"{what} must be text of 1 to {MAX_NAME} characters, not {text!r:.60}")
+    if not isinstance(text, str) or not 1 <= len(text) <= NAME_CHARACTERS:
+        raise DataError(f"{what} must be text of 1 to {NAME_CHARACTERS} characters, not {text!r:.60}")
     if _CONTROL.search(text):
         raise DataError(f"{what} must hold no control character: {text!r:.60}")

@@ -11,11 +11,10 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
-from triolet.connection.drain import AT_ONCE
+from triolet.limits import DRAINED_POLL_SECONDS, ENDED_AT_ONCE
 from triolet.testing.server import MemoryServer, serve
-from triolet.transports.polling import LEAVE_SECONDS
 
-CROWD = 4 * AT_ONCE
+CROWD = 4 * ENDED_AT_ONCE
 
 
 async def leave(server: MemoryServer) -> list[float]:
@@ -44,11 +43,11 @@ async def leave(server: MemoryServer) -> list[float]:
 
 
 async def test_who_leaves_does_so_in_turns(autojump_clock: MockClock) -> None:
-    app, _ = make_shop(Limits(leaves_per_second=AT_ONCE))
+    app, _ = make_shop(Limits(leaves_per_second=ENDED_AT_ONCE))
     async with serve(app, grace=100) as server:
         left = await leave(server)
     assert left[0] == 0
-    assert left[-1] == pytest.approx(CROWD / AT_ONCE - 1)
+    assert left[-1] == pytest.approx(CROWD / ENDED_AT_ONCE - 1)
     assert max(later - earlier for earlier, later in pairwise(left)) <= 1
 
 
@@ -60,10 +59,10 @@ async def test_a_short_grace_hurries_them(autojump_clock: MockClock) -> None:
 
 
 async def test_who_waits_for_its_turn_to_leave_is_served_on(autojump_clock: MockClock) -> None:
-    app, live = make_shop(Limits(leaves_per_second=AT_ONCE))
+    app, live = make_shop(Limits(leaves_per_second=ENDED_AT_ONCE))
     heard: list[int] = []
     async with serve(app, grace=100) as server, AsyncExitStack() as stack:
-        for _ in range(AT_ONCE):
+        for _ in range(ENDED_AT_ONCE):
             await (await stack.enter_async_context(server.events(ORDERS))).own("live")
         last = await stack.enter_async_context(server.events(ORDERS))
         await last.own("live")
@@ -91,4 +90,4 @@ async def test_a_poll_that_waits_is_told_when_to_come_back(autojump_clock: MockC
         server.stop.set()
     assert len(set(retries)) > 10
     assert all(0 <= retry <= 5_000 for retry in retries)
-    assert 1 < min(answered) < max(answered) <= 1 + LEAVE_SECONDS
+    assert 1 < min(answered) < max(answered) <= 1 + DRAINED_POLL_SECONDS

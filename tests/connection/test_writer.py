@@ -19,7 +19,7 @@ from triolet.closing import SLOW
 from triolet.connection import Context
 from triolet.connection.writer import write, write_head
 from triolet.hub import Hub, State, Subscription
-from triolet.hub.pump import WRITES_BETWEEN_CHECKPOINTS
+from triolet.limits import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
 from triolet.sockets.direct_outlet import DirectOutlet
 from triolet.testing.network import ClientEnd, link_pair

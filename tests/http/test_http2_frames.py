@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from triolet.http.http2_frames import FRAMES_AT_ONCE, PREFACE_BYTES, Frames, Spending, TooMuchError
-from triolet.limits import Limits
+from triolet.http.http2_frames import PREFACE_BYTES, Frames, Spending, TooMuchError
+from triolet.limits import HTTP2_FRAMES_AT_ONCE, Limits
 
 from .guarding import hosted
 from .test_http2 import GET, POST, client_of, connect_to
@@ -210,7 +210,7 @@ class TestSpending:
             spending.earn(100, True)
             spending.give_back(0, 100, 0)
             spending.give_back(0, 100, 0)
-        assert not affords(lambda: spending.give_back(0, 100, 0), FRAMES_AT_ONCE + 2)
+        assert not affords(lambda: spending.give_back(0, 100, 0), HTTP2_FRAMES_AT_ONCE + 2)
 
     def test_content_that_a_window_has_cut_earns_nothing(self) -> None:
         spending = Spending()
@@ -219,7 +219,7 @@ class TestSpending:
             spending.earn(1, False)
             spending.give_back(0, 100, 0)
 
-        assert not affords(crumb, FRAMES_AT_ONCE + 2)
+        assert not affords(crumb, HTTP2_FRAMES_AT_ONCE + 2)
 
     def test_many_that_wait_for_one_window_cost_more(self) -> None:
         spending = Spending()

@@ -12,7 +12,7 @@ from triolet import Cursor, Draft, Limits, LogBusy, policies
 from triolet.budget import Budget
 from triolet.counters import Metrics
 from triolet.hub import Hub, State, Step
-from triolet.hub.pump import WRITES_BETWEEN_CHECKPOINTS
+from triolet.limits import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from triolet import Cursor, Limits, Member, Triolet
 from triolet.errors import ChannelNameError, DataError
-from triolet.presence.sessions import LINGER_SECONDS
+from triolet.limits import POLLED_PRESENCE_SECONDS
 from triolet.testing.server import MemoryServer, WebSocketClient, serve
 
 ROOM = "/rooms/1/events"
@@ -97,7 +97,7 @@ async def test_who_polls_is_present_while_it_does_and_a_little_longer(autojump_c
         assert [event["event"] for event in joined["events"]] == ["join"]
         left = (await server.get(f"{HERE}?after={joined['cursor']}&wait=25")).json
         assert [event["event"] for event in left["events"]] == ["leave"]
-        assert trio.current_time() - last <= LINGER_SECONDS + 5
+        assert trio.current_time() - last <= POLLED_PRESENCE_SECONDS + 5
         assert await members(server) == []
 
 

@@ -13,9 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.presence.processes import ROOM, cluster, here
 from triolet import Cursor, Draft, Event, Limits, Member
 from triolet.errors import ChannelNameError, DataError
+from triolet.limits import PRESENCE_DRAFTS
 from triolet.presence.leases import PROCESSES
 from triolet.presence.presence import Presence
-from triolet.presence.record import DRAFTS, apply
+from triolet.presence.record import apply
 from triolet.presence.sessions import Session
 from triolet.presence.statements import Statement, presence_channel
 
@@ -240,7 +241,7 @@ async def test_a_log_begun_again_has_its_members_stated_again(autojump_clock: Mo
 async def test_thousands_come_and_go(autojump_clock: MockClock) -> None:
     async with cluster() as it:
         one, other = await it.start("one"), await it.start("other")
-        sessions = [one.join(ROOM, Member(str(number))) for number in range(10 * DRAFTS)]
+        sessions = [one.join(ROOM, Member(str(number))) for number in range(10 * PRESENCE_DRAFTS)]
         scattered = [one.join(f"halls/{number}", Member("ada")) for number in range(500)]
         await wait_all_tasks_blocked()
         assert len(await here(other)) == len(sessions)

@@ -9,8 +9,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.presence.processes import LIMITS, ROOM, Log, cluster, here
 from triolet import Limits, Member
 from triolet.counters import Metrics
-from triolet.presence.record import DRAFTS
-from triolet.presence.sessions import LINGER_SECONDS, Session, Sessions
+from triolet.limits import POLLED_PRESENCE_SECONDS, PRESENCE_DRAFTS
+from triolet.presence.sessions import Session, Sessions
 from triolet.presence.statements import JOIN, Statement, presence_channel
 
 
@@ -57,9 +57,9 @@ async def test_a_member_in_two_polls_is_there_until_the_last_of_them_and_a_littl
         with process.polls(ROOM, Member("ada")):
             with process.polls(ROOM, Member("ada")):
                 await trio.sleep(1)
-            await trio.sleep(LINGER_SECONDS + 20)
+            await trio.sleep(POLLED_PRESENCE_SECONDS + 20)
             assert await here(process) == ["ada"]
-        await trio.sleep(LINGER_SECONDS - 1)
+        await trio.sleep(POLLED_PRESENCE_SECONDS - 1)
         assert await here(process) == ["ada"]
         await trio.sleep(1 + LIMITS.lease_seconds / 3)
         assert await it.told() == [("join", "ada"), ("leave", "ada")]
@@ -71,7 +71,7 @@ async def test_a_member_that_polls_again_while_it_lingers_is_still_the_same_sess
         for _ in range(5):
             with process.polls(ROOM, Member("ada")):
                 await trio.sleep(20)
-            await trio.sleep(LINGER_SECONDS - 1)
+            await trio.sleep(POLLED_PRESENCE_SECONDS - 1)
         assert await it.told() == [("join", "ada")]
 
 
@@ -98,13 +98,13 @@ async def test_who_leaves_while_its_join_is_on_its_way_leaves_and_who_came_meanw
         await trio.sleep(0.5)
         for session in leaving:
             process.leave(session)
-        for number in range(DRAFTS + 1):
+        for number in range(PRESENCE_DRAFTS + 1):
             process.join(ROOM, Member(f"b{number}"))
         it.log.away = False
         await trio.sleep(2)
         told = await it.told()
         assert told[:6] == [(what, f"a{number}") for what in ("join", "leave") for number in range(3)]
-        assert told[6:] == [(JOIN, f"b{number}") for number in range(DRAFTS + 1)]
+        assert told[6:] == [(JOIN, f"b{number}") for number in range(PRESENCE_DRAFTS + 1)]
 
 
 async def test_a_process_that_ends_waits_for_what_is_being_written_again(autojump_clock: MockClock) -> None:

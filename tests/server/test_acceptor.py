@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from triolet import Limits
 from triolet.budget import Budget
 from triolet.counters import Metrics
-from triolet.server.acceptor import COMPLAIN_SECONDS, FULL_PAUSE_SECONDS, Acceptor
+from triolet.limits import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS
+from triolet.server.acceptor import Acceptor
 from triolet.server.admission import Admission
 from triolet.server.listeners import Listeners
 from triolet.sockets.link import Link
@@ -79,10 +80,10 @@ async def test_without_a_descriptor_one_client_is_told_to_come_back(
         client = Client()
         await gate.acceptor._accept_failed(cast(Any, Queue(client)), OSError(errno.EMFILE, "too many"))
         assert client.done == ["prepared", "HTTP/1.1 503 Service Unavailable", "closed"]
-    assert trio.current_time() == pytest.approx(3 * FULL_PAUSE_SECONDS)
+    assert trio.current_time() == pytest.approx(3 * ACCEPT_PAUSE_SECONDS)
     assert gate.metrics.refused == 3
     assert len(caplog.records) == 1, "it complains once, and again after a while"
-    await trio.sleep(COMPLAIN_SECONDS)
+    await trio.sleep(ACCEPT_COMPLAINT_SECONDS)
     await gate.acceptor._accept_failed(cast(Any, Queue()), OSError(errno.ENFILE, "too many"))
     gate.acceptor._give_up_reserve()
     assert len(caplog.records) == 2

@@ -11,8 +11,8 @@ from trio.testing import MockClock
 from tests.shop import make_shop
 from tests.sockets.test_tls import certified, trusting
 from triolet.budget import Budget
-from triolet.limits import Limits
-from triolet.server.admission import HANDSHAKE_BYTES, Admission
+from triolet.limits import HANDSHAKE_BYTES, Limits
+from triolet.server.admission import Admission
 from triolet.testing.server import serve
 
 __all__ = ["certified"]

@@ -9,8 +9,9 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.shop import ORDERS, make_shop
+from triolet.limits import STATUS_HEAD_BYTES, STATUS_SECONDS
 from triolet.server.settings import Settings
-from triolet.server.status import HEAD_BYTES, SECONDS, Observed, serve_status
+from triolet.server.status import Observed, serve_status
 from triolet.server.worker import Worker
 from triolet.testing.server import serve
 
@@ -95,7 +96,7 @@ async def test_a_head_that_is_too_long_is_cut_off(autojump_clock: MockClock) -> 
     client, server = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_status, server, Worker(app, Settings()))
-        await client.send_all(b"GET /metrics HTTP/1.1\r\nx: " + b"y" * 4 * HEAD_BYTES)
+        await client.send_all(b"GET /metrics HTTP/1.1\r\nx: " + b"y" * 4 * STATUS_HEAD_BYTES)
         assert await client.receive_some() == b""
 
 
@@ -106,7 +107,7 @@ async def test_who_asks_and_says_nothing_is_cut_off_in_time(autojump_clock: Mock
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_status, server, Worker(app, Settings()))
         assert await client.receive_some() == b""
-    assert trio.current_time() - start == SECONDS
+    assert trio.current_time() - start == STATUS_SECONDS
 
 
 async def test_who_asks_and_reads_nothing_is_cut_off_in_time(autojump_clock: MockClock) -> None:
@@ -121,4 +122,4 @@ async def test_who_asks_and_reads_nothing_is_cut_off_in_time(autojump_clock: Moc
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_status, server, Worker(app, Settings()))
         await client.send_all(b"GET /metrics HTTP/1.1\r\n\r\n")
-    assert trio.current_time() - start == SECONDS
+    assert trio.current_time() - start == STATUS_SECONDS

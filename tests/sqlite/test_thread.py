@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from triolet.errors import LogError, NotServingError
+from triolet.limits import SQLITE_HANDOVER_SECONDS
 from triolet.sqlite import thread as sqlite_thread
 from triolet.sqlite.thread import Handover, SqliteThread
 
@@ -88,7 +89,7 @@ async def test_a_busy_loop_makes_room_only_while_a_job_takes_long(monkeypatch: p
         handover.before_io_wait(0.1)  # the loop is idle: the thread has the GIL anyway
         assert time.slept == []
         handover.before_io_wait(0)
-        assert time.slept == [sqlite_thread.HANDOVER_SECONDS]
+        assert time.slept == [SQLITE_HANDOVER_SECONDS]
         with handover.wanted():
             pass
         handover.before_io_wait(0)  # a job was done just now: nobody starves

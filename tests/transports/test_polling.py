@@ -10,9 +10,9 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits, LogBusy
+from triolet.limits import DRAINED_POLL_SECONDS
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
-from triolet.transports.polling import LEAVE_SECONDS
 
 
 async def test_a_short_poll_answers_at_once_with_where_to_go_on(autojump_clock: MockClock) -> None:
@@ -163,7 +163,7 @@ async def test_a_draining_server_answers_its_long_polls_and_spreads_their_return
         await trio.sleep(1)
         server.stop.set()
         await server.ended.wait()
-        assert 1 < trio.current_time() < 1.1 + LEAVE_SECONDS
+        assert 1 < trio.current_time() < 1.1 + DRAINED_POLL_SECONDS
     assert all(0 <= retry <= 5_000 for retry in retries)
     assert len(set(retries)) > 10
 

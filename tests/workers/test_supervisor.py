@@ -11,18 +11,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet.workers.places import Place
-from triolet.workers.supervisor import (
-    BEAT_SECONDS,
-    DEAD_BEATS,
-    MARGIN_SECONDS,
-    NOW_SECONDS,
-    PAUSES,
-    SILENT_BEATS,
-    START_SECONDS,
-    STEADY_SECONDS,
-    Supervisor,
+from triolet.limits import (
+    WORKER_BEAT_SECONDS,
+    WORKER_DEAD_BEATS,
+    WORKER_KILL_SECONDS,
+    WORKER_NOW_SECONDS,
+    WORKER_PAUSES,
+    WORKER_SILENT_BEATS,
+    WORKER_START_SECONDS,
+    WORKER_STEADY_SECONDS,
 )
+from triolet.workers.places import Place
+from triolet.workers.supervisor import Supervisor
 
 
 class Process:
@@ -160,7 +160,7 @@ async def test_a_worker_that_outstays_its_grace_is_killed_and_that_is_a_failure(
         start = trio.current_time()
         await it.signal(signal.SIGTERM)
         await it.over.wait()
-        assert trio.current_time() - start == pytest.approx(10 + MARGIN_SECONDS, abs=2)
+        assert trio.current_time() - start == pytest.approx(10 + WORKER_KILL_SECONDS, abs=2)
         assert it.processes[1].orders == ["stop", "kill"]
     assert it.code == 1
 
@@ -236,12 +236,12 @@ async def test_a_place_where_no_worker_holds_is_given_up_with_a_failure(
         it.processes[0].die()
         start = trio.current_time()
         await it.over.wait()
-        assert trio.current_time() - start == pytest.approx(sum(PAUSES), abs=2)
-        assert len(it.processes) == 2 + len(PAUSES)
+        assert trio.current_time() - start == pytest.approx(sum(WORKER_PAUSES), abs=2)
+        assert len(it.processes) == 2 + len(WORKER_PAUSES)
         assert it.processes[1].orders == ["stop"]
     assert it.code == 1
     assert [record.message for record in caplog.records if record.levelno == logging.CRITICAL] == [
-        f"giving up: the worker at place 0 has ended {len(PAUSES)} times in a row"
+        f"giving up: the worker at place 0 has ended {len(WORKER_PAUSES)} times in a row"
     ]
 
 
@@ -257,8 +257,8 @@ async def test_workers_that_start_and_do_not_hold_are_given_up_too(autojump_cloc
 
 async def test_one_that_has_served_for_long_is_no_repeated_failure(autojump_clock: MockClock) -> None:
     async with house() as it:
-        for _ in range(2 * len(PAUSES)):
-            await trio.sleep(STEADY_SECONDS)
+        for _ in range(2 * len(WORKER_PAUSES)):
+            await trio.sleep(WORKER_STEADY_SECONDS)
             next(process for process in it.alive if 0 in process.serves).die()
             before = trio.current_time()
             await wait_all_tasks_blocked()
@@ -277,7 +277,7 @@ async def test_a_worker_that_is_never_ready_is_killed(autojump_clock: MockClock)
     it = House()
     it.hangs = True
     await it.run()
-    assert (it.code, it.processes[0].orders[0], trio.current_time()) == (1, "kill", START_SECONDS)
+    assert (it.code, it.processes[0].orders[0], trio.current_time()) == (1, "kill", WORKER_START_SECONDS)
 
 
 async def test_sigterm_before_the_workers_are_ready_is_obeyed(autojump_clock: MockClock) -> None:
@@ -395,7 +395,7 @@ async def test_a_worker_that_does_not_answer_is_not_serving_and_a_neighbour_serv
     async with house() as it:
         first, second = it.processes
         first.answers = False
-        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        await trio.sleep((WORKER_SILENT_BEATS + 2) * WORKER_BEAT_SECONDS)
         assert it.supervisor._places.serving == 1
         assert (first.serves, second.serves) == ({0}, {0, 1})
         assert first.orders == []
@@ -405,9 +405,9 @@ async def test_one_that_answers_again_in_time_stays(autojump_clock: MockClock) -
     async with house() as it:
         first, second = it.processes
         first.answers = False
-        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        await trio.sleep((WORKER_SILENT_BEATS + 2) * WORKER_BEAT_SECONDS)
         first.answers = True
-        await trio.sleep(3 * BEAT_SECONDS)
+        await trio.sleep(3 * WORKER_BEAT_SECONDS)
         assert it.supervisor._places.serving == 2
         assert (first.serves, second.serves) == ({0}, {1})
 
@@ -416,10 +416,10 @@ async def test_one_that_does_not_answer_for_long_is_killed_and_replaced(autojump
     async with house() as it:
         first, second = it.processes
         first.answers = False
-        await trio.sleep((DEAD_BEATS + 2) * BEAT_SECONDS)
+        await trio.sleep((WORKER_DEAD_BEATS + 2) * WORKER_BEAT_SECONDS)
         assert first.orders == ["kill"]
         (third,) = it.processes[2:]
-        await trio.sleep(BEAT_SECONDS)
+        await trio.sleep(WORKER_BEAT_SECONDS)
         assert it.supervisor._places.serving == 2
         assert (second.serves, third.serves) == ({1}, {0})
 
@@ -428,10 +428,10 @@ async def test_a_stand_in_that_does_not_answer_is_relieved(autojump_clock: MockC
     async with house(3) as it:
         first, second, third = sorted(it.processes, key=lambda process: min(process.serves))
         first.answers = False
-        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        await trio.sleep((WORKER_SILENT_BEATS + 2) * WORKER_BEAT_SECONDS)
         assert second.serves == {0, 1}
         second.answers = False
-        await trio.sleep((SILENT_BEATS + 2) * BEAT_SECONDS)
+        await trio.sleep((WORKER_SILENT_BEATS + 2) * WORKER_BEAT_SECONDS)
         assert third.serves == {0, 1, 2}
         assert it.supervisor._places.serving == 1
 
@@ -443,5 +443,5 @@ async def test_after_a_second_signal_workers_that_stay_are_killed_soon(autojump_
         await it.signal(signal.SIGTERM)
         await trio.sleep(1)
         await it.signal(signal.SIGTERM)
-        await trio.sleep(NOW_SECONDS + 1)
+        await trio.sleep(WORKER_NOW_SECONDS + 1)
         assert [process.orders[-1] for process in it.processes] == ["kill", "kill"]

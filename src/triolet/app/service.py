@@ -20,7 +20,7 @@ from ..connection.memory_pressure import relieve
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
-from ..limits import Limits
+from ..limits import DRAIN_SECONDS, Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
@@ -38,9 +38,6 @@ logger = logging.getLogger("triolet")
 
 EXTENSION: Final = "triolet"
 """Under which name the service stands in a Quart app's ``extensions``."""
-
-LEAVE_SECONDS: Final[float] = 5
-"""Within which everybody is asked to leave, where the server does not say."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -124,7 +121,7 @@ class Service:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 
     def _other_server(self) -> ServerState:
-        return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), LEAVE_SECONDS)
+        return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), DRAIN_SECONDS)
 
     @property
     def presence(self) -> Presence:

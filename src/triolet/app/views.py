@@ -27,6 +27,7 @@ from werkzeug.routing import RequestRedirect
 
 from ..errors import where
 from ..hub import Policy
+from ..limits import FOLLOW_URL_CHARACTERS
 from ..presence.members import Member
 from ..server.forwarded import rooted
 from ..transports.negotiate import Headers, Scope
@@ -61,8 +62,6 @@ DECIDED = "triolet_said_yes"
 SCRIPT = "triolet.static"
 """The endpoint of the browser's script."""
 
-URL_BYTES = 2_048
-"""How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 
 _PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 _OWN_HEADERS = {b"content-type", b"content-length"}
@@ -231,7 +230,7 @@ def only_exceptions() -> Iterator[None]:
 
 def follow_scope(scope: Scope, url: str) -> Scope | None:
     """Return the request that a follow by URL stands for: the connection's own, at another path. None for no URL."""
-    if not url.startswith("/") or len(url) > URL_BYTES or not url.isascii() or not url.isprintable():
+    if not url.startswith("/") or len(url) > FOLLOW_URL_CHARACTERS or not url.isascii() or not url.isprintable():
         return None
     path, _, query = url.partition("?")
     asked = {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}

@@ -14,13 +14,12 @@ from types import ModuleType, TracebackType
 from typing import Any, Final
 
 from ..errors import ConfigError, TrioletError, is_own, own_place
+from ..limits import MIDDLEWARE_LAYERS
 
 __all__ = ["AppError", "check_app", "load_app"]
 
 HERE: Final = os.path.dirname(__file__) + os.sep
 WRITE: Final = "write module:app, module:make() or module:object.app"
-MOST_LAYERS: Final = 16
-"""Of ASGI middleware that are looked through for the app beneath."""
 
 _FOREIGN: Final = {
     "quart.app.Quart": "a Quart on asyncio: make it a QuartTrio (from quart_trio import QuartTrio)",
@@ -212,7 +211,7 @@ def _wrong_call(app: Any, written: str) -> str | None:
 
 def _foreign(app: Any) -> str | None:
     """What is known of its class, or of that of the app that it stands before as middleware does."""
-    for _ in range(MOST_LAYERS):
+    for _ in range(MIDDLEWARE_LAYERS):
         names = _class_names(app)
         if _OURS in names or inspect.ismodule(app) or inspect.isclass(app):
             return None

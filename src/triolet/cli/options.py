@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from ..errors import ConfigError
+from ..limits import MOST_WORKERS
 from ..server.forwarded import Forwarded
 from ..workers.child import CONTROL_OPTION
 
 __all__ = ["BIND", "add_arguments"]
 
 BIND = "127.0.0.1:8000"
-MOST_WORKERS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

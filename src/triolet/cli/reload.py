@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from ..errors import ConfigError
+from ..limits import RELOAD_KILL_SECONDS
 from ..server.listeners import close_listener
 from ..workers.addresses import Access, bind_all
 from ..workers.signals import Signals
@@ -23,8 +24,6 @@ logger = logging.getLogger("triolet.supervisor")
 
 GRACE: Final = "1"
 """Seconds that the old process has: its clients come back to the new one."""
-MARGIN_SECONDS: Final = 5
-"""Until it is killed."""
 
 
 def serve_reloading(
@@ -103,7 +102,7 @@ async def _one_life(command: list[str], numbers: list[int], changed: trio.Event)
 async def _end(process: trio.Process) -> None:
     if process.poll() is None:
         process.terminate()
-    with trio.move_on_after(MARGIN_SECONDS):
+    with trio.move_on_after(RELOAD_KILL_SECONDS):
         await process.wait()
     if process.poll() is None:
         process.kill()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import trio
 
 from ..closing import RESTARTING
+from ..limits import ENDED_AT_ONCE
 from .connection import Connection
 from .context import Context
 
 __all__ = ["drain", "end_all"]
-
-AT_ONCE = 32
-"""Connections that are ended in one turn. What their goodbyes cost is some 10 ms, for which the others wait."""
 
 
 async def drain(context: Context, seconds: float) -> None:
@@ -30,9 +28,9 @@ async def drain(context: Context, seconds: float) -> None:
     leaving: list[Connection] = list(context.registry.open.values())
     pace = max(context.limits.leaves_per_second, len(leaving) / seconds)
     begun = trio.current_time()
-    for first in range(0, len(leaving), AT_ONCE):
+    for first in range(0, len(leaving), ENDED_AT_ONCE):
         await trio.sleep_until(begun + first / pace)  # by the clock, not by a pause: a late turn does not delay others
-        for conn in leaving[first : first + AT_ONCE]:
+        for conn in leaving[first : first + ENDED_AT_ONCE]:
             conn.end(RESTARTING)
 
 

@@ -8,15 +8,12 @@ from typing import Any
 import trio
 
 from ..closing import SILENT, SLOW
+from ..limits import HEARTBEAT_LOOKS
 from ..wire.frames import encode_ping
 from ..wire.messages import Beat
 from .connection import Connection
 
 __all__ = ["beat"]
-
-LOOKS = 40
-"""Moments in half of ``limits.beat_seconds`` at which heartbeats look: every quarter of a second. One for each
-connection would cost more in passes of the scheduler than all the heartbeats."""
 
 
 async def beat(conn: Connection, *, pings: bool = False) -> None:
@@ -41,8 +38,8 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
     conn.heard_at = trio.current_time()  # one that was let in late, for the log was away, could say nothing before
     # Whole numbers of steps since Trio's clock began: so the moments of all connections coincide, and the timer wakes
     # those that share one together.
-    step = conn.limits.beat_seconds / (2 * LOOKS)
-    look = int(conn.history.opened_at / step) + 1 + conn.context.random.randrange(2 * LOOKS)
+    step = conn.limits.beat_seconds / (2 * HEARTBEAT_LOOKS)
+    look = int(conn.history.opened_at / step) + 1 + conn.context.random.randrange(2 * HEARTBEAT_LOOKS)
     sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
     while True:
@@ -56,7 +53,7 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
         elif conn.outlet.pending and now >= _stalled_at(conn):
             conn.end(SLOW)
         elif now >= due:
-            look += LOOKS
+            look += HEARTBEAT_LOOKS
             said = sent in (None, _sent(conn)) and not said
             sent = _sent(conn)
             pinged = pings and (said or not pinged)

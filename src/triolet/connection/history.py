@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import trio
 
-__all__ = ["Happening", "History"]
+from ..limits import HAPPENINGS
 
-HAPPENINGS: Final = 16
-"""How many of the last notable things are remembered of a connection. Most connections have none."""
+__all__ = ["Happening", "History"]
 
 
 class Happening(NamedTuple):

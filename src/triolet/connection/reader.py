@@ -8,19 +8,13 @@ import trio
 
 from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
+from ..limits import FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
 from ..wire.frames import Binary, Close, Text
 from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
 from ..wire.session import Session, reply_to
 from .connection import Connection
 
 __all__ = ["MessageHandler", "read"]
-
-READ_BYTES = 1 << 16
-"""Most bytes that are read at once."""
-MAX_URL = 2_048
-"""Longest URL that a client may follow, in characters."""
-AWAY_SECONDS = 1
-"""Seconds before a log that is unavailable is asked again."""
 
 
 async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Session, first: bytes = b"") -> None:
@@ -127,7 +121,7 @@ class MessageHandler:
         # would start ten thousand tasks.
         conn = self._conn
         after = said.cursor()
-        if len(said.url) > MAX_URL:
+        if len(said.url) > FOLLOW_URL_CHARACTERS:
             raise RemoteError(BAD_MESSAGE, "a URL too long")
         if self._deciding >= conn.limits.follows or conn.nursery is None:
             raise RemoteError(FLOOD)
@@ -149,7 +143,7 @@ class MessageHandler:
                 await self._conn.subscriptions.follow_url(url, after)
                 return
             except LogAway:
-                await trio.sleep(AWAY_SECONDS)
+                await trio.sleep(LOG_RETRY_SECONDS)
             except LogError:
                 self._conn.end(CRASHED)
                 return

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from ..limits import ENDED_CONNECTIONS
+
 __all__ = ["Registry"]
 
 
@@ -17,9 +19,6 @@ class Numbered(Protocol):
 
 C = TypeVar("C", bound=Numbered)
 S = TypeVar("S")
-
-REMEMBERED = 256
-"""Connections that have ended and are remembered, by default: as ``limits.ended_connections``."""
 
 
 class Registry(Generic[C, S]):
@@ -40,7 +39,7 @@ class Registry(Generic[C, S]):
 
     __slots__ = ("_look", "ended", "open")
 
-    def __init__(self, look: Callable[[C], S] | None = None, remember: int = REMEMBERED) -> None:
+    def __init__(self, look: Callable[[C], S] | None = None, remember: int = ENDED_CONNECTIONS) -> None:
         self._look = look
         self.open: dict[int, C] = {}
         self.ended: deque[S] = deque(maxlen=remember)

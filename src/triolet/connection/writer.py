@@ -12,17 +12,11 @@ import trio
 from ..closing import CRASHED, SLOW
 from ..errors import LogAway, LogError
 from ..hub import Follower, Reading, State, Step
+from ..limits import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
 from ..wire.messages import LagMessage, Live, Open, gap_fields
 from .connection import Connection
 
 __all__ = ["write", "write_head"]
-
-MESSAGES_IN_A_ROW = 16
-"""Most messages of the app's and answers that are written before a follower that is behind gets its next page: a
-handler that sends on and on must not keep the events from a slow client."""
-
-AWAY_SECONDS = 1
-"""Seconds before a log that is unavailable is asked again."""
 
 
 async def write(conn: Connection) -> None:
@@ -115,7 +109,7 @@ async def advance(conn: Connection, follower: Follower) -> None:
     try:
         reading = await conn.context.hub.read(follower)
     except LogAway:  # the client is told in heartbeats, and goes on from its cursor when the log is back
-        await trio.sleep(AWAY_SECONDS)
+        await trio.sleep(LOG_RETRY_SECONDS)
         return
     except LogError:
         conn.end(CRASHED)

@@ -17,7 +17,7 @@ import trio
 
 from ..budget import Account, Budget
 from ..errors import where
-from ..limits import Limits
+from ..limits import REQUEST_BYTES, REQUESTS_BELOW_CEILING, SEND_TO_NOBODY_SECONDS, Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
 from ..sync.bounded_channel import BoundedChannel
 
@@ -25,13 +25,6 @@ __all__ = ["AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
 
 logger = logging.getLogger("triolet.server")
 
-NOBODY_SECONDS: Final = 0.05
-
-REQUEST_BYTES: Final = 32 << 10
-"""What a request holds while the app runs for it: its tasks, scope and context (measured: 32 kB over HTTP/2, 40 kB over
-HTTP/1.1)."""
-REQUESTS: Final = 1_000
-"""So many fit below any ceiling, however small: one that is meant for content is not spent on what is asked for it."""
 
 _CONTENT: Final = frozenset({"websocket.receive", "http.request"})
 _DISCONNECTS: Final = frozenset({"websocket.disconnect", "http.disconnect"})
@@ -156,7 +149,7 @@ class AppGroup:
         self._nursery = nursery
         self._limits = limits
         self._on_room = on_room
-        self._request_bytes = min(REQUEST_BYTES, budget.ceiling // REQUESTS)
+        self._request_bytes = min(REQUEST_BYTES, budget.ceiling // REQUESTS_BELOW_CEILING)
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Send) -> Inbox:
         """Run the app for one request; returns where to put its messages."""
@@ -205,7 +198,7 @@ def _size(message: Message) -> int:
 async def send_to_nobody(message: Message) -> None:
     """What a send to a client that is gone does: it lets others run, and slows down a loop that only sends."""
     if message is not None:
-        await trio.sleep(NOBODY_SECONDS)
+        await trio.sleep(SEND_TO_NOBODY_SECONDS)
 
 
 def bounded_websockets(websocket_class: type[Any]) -> type[Any]:

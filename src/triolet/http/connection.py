@@ -53,7 +53,7 @@ from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from ..budget import Account
-from ..limits import Limits
+from ..limits import READ_BYTES, WRITE_BYTES, Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from .app_task import AppGroup
@@ -63,9 +63,6 @@ from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedContext", "GuardedServer"]
 
-READ_BYTES: Final = 64 << 10
-WRITE_BYTES: Final = 64 << 10
-"""How much a client must take within ``limits.write_seconds``."""
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 

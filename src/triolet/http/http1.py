@@ -19,7 +19,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from ..budget import Budget
-from ..limits import Limits
+from ..limits import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES, Limits
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
@@ -28,16 +28,8 @@ from .app_task import Inbox, send_to_nobody
 from .busy import busy
 from .websocket import GuardedWebSocket
 
-__all__ = ["WRITE_BYTES", "GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]
+__all__ = ["GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]
 
-AHEAD_BYTES: Final = 64 << 10
-"""Bytes of a client that are read before there is room for them; then its kernel holds it back."""
-
-PIECE_BYTES: Final = 64
-"""What a piece of a body counts at least: each costs memory of its own, however small it is."""
-
-WRITE_BYTES: Final = 64 << 10
-"""How much of an answer a client must take within ``limits.write_seconds``, and what is copied of it at once."""
 
 _NO_CONTENT: Final = {b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"}
 
@@ -103,7 +95,8 @@ class GuardedH11(H11Protocol):
         write_now: writes without waiting, or returns False where something waits already.
 
     Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
-    method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``AHEAD_BYTES`` beyond.
+    method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``READ_AHEAD_BYTES``
+    beyond.
     """
 
     stream: GuardedHTTP | GuardedWebSocket | None
@@ -145,7 +138,7 @@ class GuardedH11(H11Protocol):
 
     async def room(self) -> None:
         """Wait until so little is held that more may be read."""
-        while len(self._ahead) >= AHEAD_BYTES:
+        while len(self._ahead) >= READ_AHEAD_BYTES:
             with trio.move_on_after(self._limits.stall_seconds) as patience:
                 await self._shrunk.wait()
             if patience.cancelled_caught and isinstance(self.stream, GuardedWebSocket):
@@ -255,7 +248,7 @@ class GuardedH11(H11Protocol):
         if self.stream.full:
             return False
         taken = body.take(self._ahead)
-        self._weight += max(taken, PIECE_BYTES)
+        self._weight += max(taken, BODY_PIECE_BYTES)
         self._check_size(body)
         self.connection.receive_data(bytes(self._ahead[:taken]))
         del self._ahead[:taken]

@@ -36,32 +36,30 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
 from ..closing import SILENT
-from ..limits import Limits
+from ..limits import (
+    BODY_PIECE_BYTES,
+    HTTP2_FRAMES_A_TURN,
+    HTTP2_RESETS_AT_ONCE,
+    HTTP2_RESETS_PER_SECOND,
+    HTTP2_STREAMS_A_FRAME,
+    HTTP2_TABLE_BYTES,
+    HTTP2_WINDOW_BYTES,
+    WRITE_BYTES,
+    Limits,
+)
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
 from ..wire.rate_limit import Rate
 from .busy import busy
-from .http1 import PIECE_BYTES, WRITE_BYTES, GuardedHTTP, pieces, stream_surroundings
-from .http2_frames import STREAMS_AT_ONCE, Frames, Spending, TooMuchError, is_content
+from .http1 import GuardedHTTP, pieces, stream_surroundings
+from .http2_frames import Frames, Spending, TooMuchError, is_content
 from .http2_outlet import Http2Stream, StreamOutlet
 from .keepalive import Keepalive
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH2"]
 
-CONNECTION_WINDOW: Final = 8 << 20
-"""More than the 100 streams at once of 64 KiB each."""
-
-FRAMES_A_TURN: Final = 8
-"""Frames that are handled before others have their turn: one may take us a tenth of a millisecond."""
-
-RESETS_PER_SECOND: Final = 33
-RESETS_AT_ONCE: Final = 200
-"""Streams that a client may reset, on average and at once: the work for them was done."""
-
-TABLE_BYTES: Final = 4 << 10
-"""Headers of ours that are remembered for a client. It may ask for any number (RFC 7541 section 4.2)."""
 
 PING: Final = b"triolet?"
 """What a ping of ours says, in the eight bytes that it has."""
@@ -119,7 +117,7 @@ class GuardedH2(H2Protocol):
         self._frames = Frames(limits.header_bytes, self.connection.DEFAULT_MAX_INBOUND_FRAME_SIZE)
         self._frames_held = 0
         self._spending = Spending()
-        self._resets = Rate(RESETS_PER_SECOND, RESETS_AT_ONCE)
+        self._resets = Rate(HTTP2_RESETS_PER_SECOND, HTTP2_RESETS_AT_ONCE)
         self._flushing = False
         self._unsent = bytearray()
         self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client)
@@ -130,7 +128,7 @@ class GuardedH2(H2Protocol):
         """Say our settings, and start the task that sends. Called in the connection's own task, like handle."""
         self._own_task = trio.lowlevel.current_task()
         await super().initiate()
-        self.connection.increment_flow_control_window(CONNECTION_WINDOW)
+        self.connection.increment_flow_control_window(HTTP2_WINDOW_BYTES)
         await self._flush()
         self.task_group.spawn(self._keep)
 
@@ -163,7 +161,7 @@ class GuardedH2(H2Protocol):
             await self._handle_events(events)
             if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
                 return
-            if not number % FRAMES_A_TURN:
+            if not number % HTTP2_FRAMES_A_TURN:
                 await trio.lowlevel.checkpoint()
         self.task_group.hold(self._frames.held - self._frames_held)
         self._frames_held = self._frames.held
@@ -182,7 +180,7 @@ class GuardedH2(H2Protocol):
                 return
         changes_windows = any(_changes_windows(event) for event in events)
         waiting = sum(outlet.waits for outlet in self._outlets_of(None)) if changes_windows else 0
-        self._spending.spend(now, 1 + waiting // STREAMS_AT_ONCE)
+        self._spending.spend(now, 1 + waiting // HTTP2_STREAMS_A_FRAME)
 
     async def room(self) -> None:
         """Flow control has seen to it."""
@@ -268,8 +266,8 @@ class GuardedH2(H2Protocol):
                 await self._receive(event)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
-        if self.connection.encoder.header_table_size > TABLE_BYTES:
-            self.connection.encoder.header_table_size = TABLE_BYTES
+        if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
+            self.connection.encoder.header_table_size = HTTP2_TABLE_BYTES
         await super()._handle_events(others)
 
     async def _keep(self) -> None:
@@ -328,7 +326,7 @@ class GuardedH2(H2Protocol):
                 await self._reset(stream_id, ErrorCodes.NO_ERROR)
             return
         if isinstance(stream, GuardedHTTP):
-            self._bodies[stream_id] = self._bodies.get(stream_id, 0) + max(len(event.data), PIECE_BYTES)
+            self._bodies[stream_id] = self._bodies.get(stream_id, 0) + max(len(event.data), BODY_PIECE_BYTES)
             if sum(self._bodies.values()) > self._max_bodies:
                 await self._refuse(stream_id, 413)
                 return

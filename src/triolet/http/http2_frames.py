@@ -16,6 +16,16 @@ from typing import Any, Final
 import h2.events
 from h2.errors import ErrorCodes
 
+from ..limits import (
+    HTTP2_CRUMB_BYTES,
+    HTTP2_CRUMB_COST,
+    HTTP2_EARNED_BY_FRAME,
+    HTTP2_EARNED_EVERY_BYTES,
+    HTTP2_EARNING_BYTES,
+    HTTP2_FRAMES_AT_ONCE,
+    HTTP2_FRAMES_PER_SECOND,
+    HTTP2_STREAMS_A_FRAME,
+)
 from ..wire.rate_limit import Rate
 
 __all__ = ["Frames", "Spending", "TooMuchError", "is_content"]
@@ -29,23 +39,6 @@ _HEADERS: Final = 1
 _PUSH_PROMISE: Final = 5
 _CONTINUATION: Final = 9
 _END_HEADERS: Final = 4
-
-FRAMES_PER_SECOND: Final = 33
-FRAMES_AT_ONCE: Final = 1_000
-"""Frames that cost us more than the client, on average and at once (nghttp2: 33 and 1,000)."""
-
-EARNED_BY_FRAME: Final = 2
-"""A window is given back to the stream, and to the connection."""
-EARNED_EVERY_BYTES: Final = 2 << 10
-"""Go's client gives back every 4 KiB, twice."""
-EARNING_BYTES: Final = 4 << 10
-"""A frame that a window has cut shorter than this earns nothing."""
-
-CRUMB_BYTES: Final = 1 << 10
-CRUMB_COST: Final = 4
-"""A stream waits, and is given less than ``CRUMB_BYTES``: it wakes, sends a frame, and waits again."""
-STREAMS_AT_ONCE: Final = 4
-"""So many streams that wake cost as much as one frame."""
 
 
 class TooMuchError(Exception):
@@ -120,7 +113,7 @@ class Spending:
     """What one client's frames have cost, and what it has earned."""
 
     def __init__(self) -> None:
-        self._rate = Rate(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
+        self._rate = Rate(HTTP2_FRAMES_PER_SECOND, HTTP2_FRAMES_AT_ONCE)
         self._earned = 0
 
     def earn(self, size: int, whole: bool) -> None:
@@ -130,8 +123,10 @@ class Spending:
             size: its bytes.
             whole: whether it ends a batch. Else a window has cut it.
         """
-        if whole or size >= EARNING_BYTES:
-            self._earned = min(self._earned + EARNED_BY_FRAME + size // EARNED_EVERY_BYTES, FRAMES_AT_ONCE)
+        if whole or size >= HTTP2_EARNING_BYTES:
+            self._earned = min(
+                self._earned + HTTP2_EARNED_BY_FRAME + size // HTTP2_EARNED_EVERY_BYTES, HTTP2_FRAMES_AT_ONCE
+            )
 
     def spend(self, now: float, cost: int = 1) -> None:
         """Pay for a frame. Raises TooMuchError where that is not possible."""
@@ -149,9 +144,9 @@ class Spending:
         Raises:
             TooMuchError: there is nothing left to pay with.
         """
-        cost = 1 + waiting // STREAMS_AT_ONCE
-        if waiting and delta < CRUMB_BYTES:
-            cost += CRUMB_COST - 1
+        cost = 1 + waiting // HTTP2_STREAMS_A_FRAME
+        if waiting and delta < HTTP2_CRUMB_BYTES:
+            cost += HTTP2_CRUMB_COST - 1
         earned = min(cost, self._earned)
         self._earned -= earned
         self.spend(now, cost - earned)

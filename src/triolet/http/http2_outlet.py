@@ -7,20 +7,18 @@ of one channel share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import trio
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
 from ..budget import Budget
+from ..limits import HTTP2_FRAME_BYTES
 from ..sockets.direct_outlet import DirectOutlet
 from ..sockets.outlet import Outlet
 
 __all__ = ["Http2Stream", "StreamOutlet"]
-
-FRAME_BYTES: Final = 16 << 10
-"""The largest frame that every client takes (RFC 9113 section 4.2)."""
 
 
 class Http2Stream:
@@ -184,7 +182,7 @@ class StreamOutlet(Outlet):
         try:
             room = min(size, connection.local_flow_control_window(stream_id))
             while taken < room and self._below.empty:
-                end = min(room, taken + FRAME_BYTES)
+                end = min(room, taken + HTTP2_FRAME_BYTES)
                 connection.send_data(stream_id, batch if end - taken == size else memoryview(batch)[taken:end])
                 self._below.write(self._take())
                 if self._sent is not None:

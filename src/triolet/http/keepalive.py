@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 import trio
 
-from ..limits import Limits
+from ..limits import KEEPALIVE_PHASES, Limits
 
 __all__ = ["Keepalive"]
-
-PHASES: Final = 40
-"""Moments in the second half of ``limits.beat_seconds`` among which first pings are dealt out, by the client's port:
-clients that came together are not all pinged together."""
 
 
 class Keepalive:
@@ -35,7 +31,7 @@ class Keepalive:
     def __init__(
         self, limits: Limits, ping: Callable[[], Awaitable[None]], excused: Callable[[], bool], client: Any
     ) -> None:
-        self._phase = client[1] % PHASES if client else 0
+        self._phase = client[1] % KEEPALIVE_PHASES if client else 0
         self._beat_seconds = limits.beat_seconds
         self._silence_seconds = limits.silence_seconds
         self._ping = ping
@@ -58,7 +54,7 @@ class Keepalive:
         """
         with self._running:
             self.heard()
-            due = self._heard_at + self._beat_seconds * (1 + self._phase / PHASES) / 2
+            due = self._heard_at + self._beat_seconds * (1 + self._phase / KEEPALIVE_PHASES) / 2
             while True:
                 await trio.sleep_until(min(due, self._heard_at + self._silence_seconds))
                 now = trio.current_time()

@@ -40,6 +40,7 @@ import trio
 from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
+from ..limits import HEADS_ASKED_AT_ONCE, LOG_RETRY_SECONDS, WRITES_BETWEEN_CHECKPOINTS
 from ..log.contract import EventLog, tail_ended
 from ..log.tail import waiting
 from .audience import Audience, LiveGroup, Recipients
@@ -49,15 +50,6 @@ from .windows import Windows
 __all__ = ["Pump"]
 
 logger = logging.getLogger("triolet.hub")
-
-WRITES_BETWEEN_CHECKPOINTS = 256
-"""Writes in a row: at some 5 µs each about a millisecond, for which all other tasks wait."""
-
-RETRY_SECONDS = 1
-"""Before a log that failed is asked again."""
-
-ASKED_AT_ONCE = 64
-"""Channels of which the log is asked for the head at the same moment, after the tail was overrun."""
 
 
 class Pump:
@@ -133,7 +125,7 @@ class Pump:
                 await self._ask_for(audiences.pop())
 
         async with trio.open_nursery() as nursery:
-            for _ in range(min(len(audiences), ASKED_AT_ONCE)):
+            for _ in range(min(len(audiences), HEADS_ASKED_AT_ONCE)):
                 nursery.start_soon(ask)
 
     async def _ask_for(self, audience: Audience) -> None:
@@ -152,10 +144,12 @@ class Pump:
             try:
                 return await self._log.head(channel)
             except LogAway:
-                await trio.sleep(RETRY_SECONDS)  # without a line in the log: a log that is away has written one itself
+                await trio.sleep(
+                    LOG_RETRY_SECONDS
+                )  # without a line in the log: a log that is away has written one itself
             except LogError as error:
                 logger.error("the log was asked for what the tail has lost, and failed: %s", where(error))
-                await trio.sleep(RETRY_SECONDS)
+                await trio.sleep(LOG_RETRY_SECONDS)
 
     # --- writing it to the live followers
 

@@ -7,7 +7,7 @@ from functools import partial
 import trio
 
 from ..event import Cursor, Event, Gap
-from ..limits import Limits
+from ..limits import CONFLATED_PAGES, Limits
 from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
 from .follower import Follower
@@ -17,9 +17,6 @@ from .window import Window
 from .windows import Windows
 
 __all__ = ["Reader"]
-
-CONFLATED_PAGES = 64
-"""Most pages that are read to find the newest event of each key; what lies behind them is for the next reading."""
 
 
 class Reader:

@@ -11,16 +11,10 @@ import msgspec
 import trio
 
 from ..event import Cursor, Gap
-from ..limits import Limits
+from ..limits import PAGES_MADE_AT_ONCE, SHARED_PAGE_SECONDS, Limits
 from ..wire.codec import size_of
 
 __all__ = ["Reading", "Replay", "ReplayStatistics"]
-
-PAGE_SECONDS = 5
-"""How long a page is shared: what retention drops from the log must not live on here."""
-
-MAKERS = 2
-"""Pages that are read and encoded at the same moment. Encoding one takes up to a millisecond, and all others wait."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -64,7 +58,7 @@ class Replay:
         self._hold = hold
         self._near = trio.Semaphore(limits.replay_turns)
         self._far = trio.Semaphore(limits.replay_turns)
-        self._makers = trio.Semaphore(MAKERS)
+        self._makers = trio.Semaphore(PAGES_MADE_AT_ONCE)
         self._pages: dict[object, tuple[Reading, float]] = {}
         self._bytes = 0
         self._making: dict[object, trio.Event] = {}
@@ -126,7 +120,7 @@ class Replay:
 
     def _known(self, place: object) -> Reading | None:
         page, made_at = self._pages.get(place, (None, 0.0))
-        if page is not None and trio.current_time() > made_at + PAGE_SECONDS:
+        if page is not None and trio.current_time() > made_at + SHARED_PAGE_SECONDS:
             self._drop(place)
             return None
         return page

@@ -7,13 +7,10 @@ from typing import Any
 
 from ..clock import wall_time
 from ..event import Cursor, Event
-from ..limits import Limits
+from ..limits import WINDOW_BATCHES, Limits
 from ..wire.codec import Codec, size_of
 
 __all__ = ["Window"]
-
-_BATCHES_KEPT = 8
-"""Joined batches of one window. A round needs one for each codec; clients that are behind stand at a few places."""
 
 
 class Window:
@@ -125,7 +122,7 @@ class Window:
         at = (codec, after, upto)
         batch = self._batches.get(at)
         if batch is None:
-            if len(self._batches) >= _BATCHES_KEPT:
+            if len(self._batches) >= WINDOW_BATCHES:
                 self._holds(-size_of(self._batches.pop(next(iter(self._batches)))))
             batch = self._batches[at] = codec.join(self._encoded(codec, after, upto))
             self._holds(size_of(batch))

@@ -6,28 +6,16 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Final
 
 import trio
 
 from ..clock import wall_time
 from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import MEMORY_APPENDS_IN_A_ROW, MEMORY_SWEEP_CHANNELS, MEMORY_SWEEPS, Limits
 from .contract import EventLog, Page, resume
 from .tail import Tail
 
 __all__ = ["MemoryLog"]
-
-TURNS: Final = 64
-"""Appends without giving way to other tasks: a publisher in a tight loop must not starve its readers, and
-a full pass of the scheduler costs several times what the append does."""
-
-SWEEP_CHANNELS: Final = 64
-"""Most channels looked at in one step of the sweep, so that a step stays well under a millisecond."""
-
-SWEEPS: Final = 8
-"""Passes of the sweep over all channels in ``limits.keep_seconds``: events of a channel that is neither read nor
-appended to outlive their age by at most this part of it, as long as anything is appended anywhere."""
 
 
 class MemoryLog(EventLog):
@@ -58,9 +46,9 @@ class MemoryLog(EventLog):
         self._channels: dict[str, _Channel] = {}
         self._bare_heads: dict[str, int] = {}
         self._tail = Tail()
-        self._turns = TURNS
+        self._turns = MEMORY_APPENDS_IN_A_ROW
         self._unswept: list[str] = []
-        self._next_sweep = clock() + self._limits.keep_seconds / SWEEPS
+        self._next_sweep = clock() + self._limits.keep_seconds / MEMORY_SWEEPS
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[MemoryLog]:
@@ -80,7 +68,7 @@ class MemoryLog(EventLog):
         if self._turns > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._turns = TURNS
+            self._turns = MEMORY_APPENDS_IN_A_ROW
             await trio.lowlevel.checkpoint()
         self._tail.check_open()
         if not drafts:
@@ -138,11 +126,11 @@ class MemoryLog(EventLog):
         # channels come and go between two steps.
         if not self._unswept:
             self._unswept = list(self._channels)
-        for channel in self._unswept[-SWEEP_CHANNELS:]:
+        for channel in self._unswept[-MEMORY_SWEEP_CHANNELS:]:
             self._fresh(channel)
-        del self._unswept[-SWEEP_CHANNELS:]
+        del self._unswept[-MEMORY_SWEEP_CHANNELS:]
         if not self._unswept:
-            self._next_sweep = now + self._limits.keep_seconds / SWEEPS
+            self._next_sweep = now + self._limits.keep_seconds / MEMORY_SWEEPS
 
 
 class _Channel:

@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import trio
 
 from ..errors import ConfigError, NotServingError
 from ..event import Event
+from ..limits import TAIL_BYTES, TAIL_EVENTS
 from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
 from ..sync.home import Home
 
 __all__ = ["Tail", "TailStatistics", "waiting"]
-
-TAIL_EVENTS: Final = 16_384
-"""Most events that wait for one listener: 32 default windows. A hub that is further behind reads faster
-from the log than from here."""
-
-TAIL_BYTES: Final = 32 << 20
-"""Most bytes of the data of the events that wait for one listener."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,11 @@ from ..closing import Closing
 from ..connection import Connection
 from ..counters import BY_CLIENT
 from ..hub import Follower, Lag, State, Step
+from ..limits import EXPLAIN_EVENTS, EXPLAIN_SECONDS, EXPLAINED_CHANNELS
 from .snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 
 __all__ = ["Explanation", "explain_ended", "explain_open"]
 
-TOLD = 3
-"""Channels of one connection that are spoken of one by one; of the others only the number is told."""
-
-LOOK_AHEAD = 3_600.0
-"""Seconds from now for which a policy is asked what it would say."""
-
-LOOK_FURTHER = 1e6
-"""Events further behind for which a policy is asked what it would say."""
 
 WHY: Final[dict[Closing, str]] = {
     closings.NORMAL: "The app's handler returned, or closed it.",
@@ -95,7 +88,7 @@ def explain_open(conn: Connection) -> Explanation:
         ]
     if seen.handler_behind:
         sentences.append("The app's handler does not take its messages, so nothing more is read from it.")
-    for follower in sorted(conn.followers.values(), key=_furthest)[:TOLD]:
+    for follower in sorted(conn.followers.values(), key=_furthest)[:EXPLAINED_CHANNELS]:
         sentences += _outlook(follower)
     sentences += _history(seen, seen.taken_at)
     verdict = "stalled" if seen.pending_bytes else "behind" if behind else "up to date"
@@ -113,7 +106,7 @@ def explain_ended(seen: ConnectionSnapshot) -> Explanation:
     ]
     sentences += [
         f"In {follower.channel} it was {_far(follower)} behind, for {_seconds(follower.since_seconds)} by then."
-        for follower in _behind(seen)[:TOLD]
+        for follower in _behind(seen)[:EXPLAINED_CHANNELS]
     ]
     if seen.pending_bytes:
         sentences.append(
@@ -137,7 +130,7 @@ def _followed(seen: ConnectionSnapshot, behind: list[FollowerSnapshot]) -> Itera
         yield "It follows nothing."
     elif not behind:
         yield f"It follows {_count(len(seen.followers), 'channel')} and is up to date."
-    for follower in behind[:TOLD]:
+    for follower in behind[:EXPLAINED_CHANNELS]:
         source = "the log" if follower.from_log else "memory"
         yield (
             f"In {follower.channel} it is {_far(follower)} behind, for {_seconds(follower.since_seconds)} now, and is "
@@ -146,8 +139,8 @@ def _followed(seen: ConnectionSnapshot, behind: list[FollowerSnapshot]) -> Itera
         if follower.step != Step.CATCH_UP.name.lower():
             yield f"Its policy says {follower.step}."
         yield _retention(follower.until_retention_seconds)
-    if len(behind) > TOLD:
-        yield f"It is behind in {len(behind) - TOLD} more of its {len(seen.followers)} channels."
+    if len(behind) > EXPLAINED_CHANNELS:
+        yield f"It is behind in {len(behind) - EXPLAINED_CHANNELS} more of its {len(seen.followers)} channels."
 
 
 def _retention(seconds: float) -> str:
@@ -184,10 +177,10 @@ def _outlook(follower: Follower) -> Iterator[str]:
 
     # A drastic step follows a mild one, and not the other way round: so the first moment is found by halving, with some
     # twenty questions. A policy of the app's own that is not like that is explained less exactly.
-    seconds = _first(lambda by: policy(later(by)) > now, LOOK_AHEAD, 0.05)
+    seconds = _first(lambda by: policy(later(by)) > now, EXPLAIN_SECONDS, 0.05)
     if seconds is not None:
         yield f"If it stays behind, its policy says {_step(policy(later(seconds)))} in {_seconds(seconds)}."
-    events = _first(lambda by: policy(further(by)) > now, LOOK_FURTHER, 0.01)
+    events = _first(lambda by: policy(further(by)) > now, EXPLAIN_EVENTS, 0.01)
     if events is not None:
         said = _step(policy(further(events)))
         yield f"If it falls {_count(int(events), 'event')} further behind, its policy says {said}."

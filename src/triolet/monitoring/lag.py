@@ -6,12 +6,9 @@ import math
 from typing import NamedTuple
 
 from ..hub import Follower, Window
-from ..limits import Limits
+from ..limits import LAG_SAMPLE_EVENTS, Limits
 
 __all__ = ["ChannelRate", "FollowerLag", "channel_rate", "follower_lag"]
-
-SAMPLE = 16
-"""Newest events of a window, from which the size of the others is guessed."""
 
 
 class ChannelRate(NamedTuple):
@@ -56,7 +53,7 @@ def channel_rate(window: Window, limits: Limits, now: float) -> ChannelRate:
     oldest = window.events(window.first - 1, 1, 1)
     if not oldest:
         return ChannelRate(0.0, None, limits.keep_events)
-    newest = window.events(max(window.first - 1, window.head - SAMPLE), SAMPLE, 1 << 62)
+    newest = window.events(max(window.first - 1, window.head - LAG_SAMPLE_EVENTS), LAG_SAMPLE_EVENTS, 1 << 62)
     size = sum(len(event.json) for event in newest) / len(newest)
     since = max(1.0, now - oldest[0].published_at)
     return ChannelRate(

@@ -13,10 +13,10 @@ import trio
 from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import LEASE_RENEWALS, LOG_RETRY_SECONDS, Limits
 from ..log.contract import EventLog, Page, read_checked
 
-__all__ = ["BEATS", "PROCESSES", "RETRY_SECONDS", "Leases", "read_lease"]
+__all__ = ["PROCESSES", "Leases", "read_lease"]
 
 logger = logging.getLogger("triolet.presence")
 
@@ -24,11 +24,6 @@ PROCESSES: Final = "triolet.processes"
 """The channel in which processes renew their leases."""
 ALIVE: Final = "alive"
 GONE: Final = "gone"
-
-BEATS: Final = 3
-"""Renewals in the time of a lease: two of them may be lost or late before another process takes this one for dead."""
-RETRY_SECONDS: Final = 1
-"""Seconds before a log that failed is asked again: often enough to save a lease, and no burden to a log in trouble."""
 
 
 class _Lease(msgspec.Struct, frozen=True):
@@ -88,14 +83,14 @@ class Leases:
         return True
 
     async def renew_on(self) -> None:
-        """Renew the lease for ever, ``BEATS`` times in its length.
+        """Renew the lease for ever, ``LEASE_RENEWALS`` times in its length.
 
         Cancellation: the lease ends by itself, unless :meth:`end` is called.
         """
-        seconds = self._limits.lease_seconds / BEATS
+        seconds = self._limits.lease_seconds / LEASE_RENEWALS
         renewed = True
         while True:
-            await trio.sleep(seconds if renewed else min(RETRY_SECONDS, seconds))
+            await trio.sleep(seconds if renewed else min(LOG_RETRY_SECONDS, seconds))
             renewed = await self.renew()
 
     async def end(self) -> None:

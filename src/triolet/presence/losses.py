@@ -4,16 +4,12 @@ lost, and its sessions are present again though they are over."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
 
+from ..limits import PRESENCE_LEFT_CHANNELS
 from ..log.contract import EventLog
 from .statements import presence_channel
 
-__all__ = ["LEFT_CHANNELS", "Losses"]
-
-LEFT_CHANNELS: Final = 1_024
-"""Channels that all members of this process have left, the latest of them, which are looked at after a loss. A failover
-loses seconds of the log; each channel costs its name, and one question to the log after a loss."""
+__all__ = ["Losses"]
 
 
 class Losses:
@@ -22,7 +18,8 @@ class Losses:
     Args:
         log: asked for the present epoch of channels that nobody here is in.
 
-    Bounds: ``LEFT_CHANNELS`` names, and once the name of each channel that has begun again and was not taken yet.
+    Bounds: ``PRESENCE_LEFT_CHANNELS`` names, and once the name of each channel that has begun again and was not taken
+    yet.
     """
 
     def __init__(self, log: EventLog) -> None:
@@ -40,7 +37,7 @@ class Losses:
         """Take note that all members here have left a channel, and in which epoch that was written ("" for not)."""
         if epoch:
             self._left[channel] = epoch
-        if len(self._left) > LEFT_CHANNELS:
+        if len(self._left) > PRESENCE_LEFT_CHANNELS:
             self._left.popitem(last=False)
 
     def enter(self, channel: str) -> str:

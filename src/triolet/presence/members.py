@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from ..errors import DataError
-from ..event import MAX_NAME, Cursor, encode_json
+from ..event import Cursor, encode_json
+from ..limits import NAME_CHARACTERS
 
 __all__ = ["Member", "Present", "Roster"]
 
@@ -27,8 +28,8 @@ class Member(msgspec.Struct, frozen=True):
     info: Any = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not 1 <= len(self.id) <= MAX_NAME:
-            raise DataError(f"a member's id is text of 1 to {MAX_NAME} characters, not {self.id!r:.60}")
+        if not isinstance(self.id, str) or not 1 <= len(self.id) <= NAME_CHARACTERS:
+            raise DataError(f"a member's id is text of 1 to {NAME_CHARACTERS} characters, not {self.id!r:.60}")
         encode_json([self.id, self.info])  # only to see that it can be: at the app's call, not when a join is written
 
 

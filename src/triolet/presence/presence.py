@@ -7,10 +7,10 @@ between processes, and no backend has anything to do for it: what works on memor
 asks for the roster and follows after its cursor, and so misses nobody. The price is an event for each join and leave.
 
 **Leases.** A process that dies cannot say so. Each one renews a lease in one channel for all (``triolet.processes``),
-``BEATS`` times in ``limits.lease_seconds``. A process of which nothing is heard for a lease is taken for dead. No clock
-is shared: silence is measured on the clock of the process that listens, from when it began to listen. It judges nobody
-before it has listened for a whole lease, nor while it does not hear its *own* renewals come back: then the log is away,
-or this process stood still, and the others' silence means nothing.
+``LEASE_RENEWALS`` times in ``limits.lease_seconds``. A process of which nothing is heard for a lease is taken for dead.
+No clock is shared: silence is measured on the clock of the process that listens, from when it began to listen. It
+judges nobody before it has listened for a whole lease, nor while it does not hear its *own* renewals come back: then
+the log is away, or this process stood still, and the others' silence means nothing.
 
 **What happens to a process that dies.** Its sessions stay in the record until its lease has ended. Then any process
 writes their leaves, with the reason ``lost``, wherever somebody looks: in the channels that are followed there
@@ -27,8 +27,8 @@ carries the number of the statement that it ends, and ends no later one. Session
 - the log was lost and begun again (its epoch changed), and presence with it;
 - retention comes near to the join, by age, events or bytes: a roster that is asked for later must still find it.
 
-All of them are stated again at most once in a ``BEATS``th of a lease: what is stated makes events, of which a tail may
-be overrun, or hints be lost, again.
+All of them are stated again at most once in a ``LEASE_RENEWALS``th of a lease: what is stated makes events, of which a
+tail may be overrun, or hints be lost, again.
 
 **A log that comes back with less than it had**, as after a failover or from a backup, may have lost a leave and kept
 its join. Each process ends those of its own sessions that are in the record and no longer there, wherever it reads one;
@@ -55,13 +55,13 @@ import trio
 
 from ..counters import Metrics
 from ..errors import LogError, where
-from ..limits import Limits
+from ..limits import LEASE_RENEWALS, PRESENCE_WRITERS, Limits
 from ..log.contract import EventLog
 from ..sync.home import Home
-from .leases import BEATS, PROCESSES, Leases
+from .leases import PROCESSES, Leases
 from .members import Member, Roster
 from .record import Records
-from .sessions import WRITERS, Session, Sessions
+from .sessions import Session, Sessions
 from .statements import PREFIX, presence_channel
 
 __all__ = ["Presence", "PresenceStatistics"]
@@ -205,7 +205,7 @@ class Presence:
             # Renewed before the first join is written: else another process would see a session of a process that it
             # has never heard, and may take it for dead.
             await self._leases.renew()
-            for _ in range(WRITERS):
+            for _ in range(PRESENCE_WRITERS):
                 nursery.start_soon(self._sessions.write)
             nursery.start_soon(self._leases.renew_on)
             nursery.start_soon(self._look_on)
@@ -213,7 +213,7 @@ class Presence:
 
     async def _look_on(self) -> None:
         while True:
-            await trio.sleep(self._limits.lease_seconds / BEATS)
+            await trio.sleep(self._limits.lease_seconds / LEASE_RENEWALS)
             self._sessions.look()
             await self._end_what_came_back()
             await self._bury()

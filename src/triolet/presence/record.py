@@ -5,25 +5,19 @@ from __future__ import annotations
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
 
 import trio
 
 from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import PRESENCE_DRAFTS, PRESENCE_RECORDS, Limits
 from ..log.contract import EventLog, read_checked
 from .leases import Leases
 from .members import Present, Roster
 from .statements import JOIN, Statement, process_of, read
 
-__all__ = ["DRAFTS", "KNOWN_CHANNELS", "Record", "Records", "apply"]
+__all__ = ["Record", "Records", "apply"]
 
 logger = logging.getLogger("triolet.presence")
-
-DRAFTS: Final = 256
-"""Most joins and leaves in one append: a transaction that does not hold up the log's other writers."""
-KNOWN_CHANNELS: Final = 1_024
-"""Channels whose record is kept after it was asked for. The longest unused go first, and are then read anew."""
 
 
 class Record:
@@ -60,7 +54,7 @@ class Records:
         is_over: whether a session, by the channel where it is told and its name, is one of this process's own that is
             no longer there.
 
-    Bounds: the sessions of all processes in ``KNOWN_CHANNELS`` channels.
+    Bounds: the sessions of all processes in ``PRESENCE_RECORDS`` channels.
     """
 
     def __init__(self, log: EventLog, limits: Limits, leases: Leases, is_over: Callable[[str, str], bool]) -> None:
@@ -109,7 +103,7 @@ class Records:
     def _record(self, channel: str) -> Record:
         record = self._records.setdefault(channel, Record())
         self._records.move_to_end(channel)
-        while len(self._records) > KNOWN_CHANNELS:
+        while len(self._records) > PRESENCE_RECORDS:
             self._records.popitem(last=False)
         return record
 
@@ -152,5 +146,5 @@ def apply(present: dict[str, tuple[Statement, float]], events: Sequence[Event]) 
 
 
 def _parts(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
-    for first in range(0, len(drafts), DRAFTS):
-        yield drafts[first : first + DRAFTS]
+    for first in range(0, len(drafts), PRESENCE_DRAFTS):
+        yield drafts[first : first + PRESENCE_DRAFTS]

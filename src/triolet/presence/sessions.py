@@ -10,7 +10,6 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import msgspec
 import trio
@@ -18,22 +17,21 @@ import trio
 from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event, encode_json
-from ..limits import Limits
+from ..limits import (
+    LEASE_RENEWALS,
+    LOG_RETRY_SECONDS,
+    POLLED_PRESENCE_SECONDS,
+    PRESENCE_DRAFTS,
+    Limits,
+)
 from ..log.contract import EventLog
-from .leases import BEATS, RETRY_SECONDS
 from .losses import Losses
 from .members import Member
-from .record import DRAFTS
 from .statements import JOIN, LEAVE, PREFIX, Statement, check_size, presence_channel, process_of, read
 
-__all__ = ["LINGER_SECONDS", "WRITERS", "Session", "Sessions"]
+__all__ = ["Session", "Sessions"]
 
 logger = logging.getLogger("triolet.presence")
-
-WRITERS: Final = 64
-"""Channels into which joins and leaves are written at the same time: as many appends may wait for one log."""
-LINGER_SECONDS: Final = 10
-"""How long a member that polls is present after its last poll: the time of five polls, so some may be late."""
 
 
 class Session:
@@ -199,7 +197,7 @@ class Sessions:
         finally:
             polling.polls -= 1
             if not polling.polls:
-                polling.until = trio.current_time() + LINGER_SECONDS
+                polling.until = trio.current_time() + POLLED_PRESENCE_SECONDS
 
     # --- stating again
 
@@ -238,11 +236,12 @@ class Sessions:
 
     def restate_all(self) -> None:
         """State every session again: what was said of it may be gone, or contradicted unheard. That is done at once,
-        but if it was done less than a ``BEATS``th of a lease ago: then when that has passed and ``look`` is called.
+        but if it was done less than a ``LEASE_RENEWALS``th of a lease ago: then when that has passed and ``look`` is
+        called.
         For what is stated makes events itself, of which a tail may be overrun, or hints lost, again."""
         now = trio.current_time()
         self.losses.suspect()
-        self._restates = now - self._restated_at < self._limits.lease_seconds / BEATS
+        self._restates = now - self._restated_at < self._limits.lease_seconds / LEASE_RENEWALS
         if self._restates:
             return
         self._restated_at = now
@@ -254,7 +253,7 @@ class Sessions:
         """State sessions again that retention may come near to. Not too often, because that makes events itself."""
         limits, age = self._limits, trio.current_time() - room.stated_at
         if age > limits.keep_seconds / 2 or (
-            age > limits.lease_seconds / BEATS
+            age > limits.lease_seconds / LEASE_RENEWALS
             and (events > limits.keep_events / 2 or room.bytes > limits.keep_bytes / 2)
         ):
             room.restate()
@@ -262,7 +261,8 @@ class Sessions:
     # --- writing
 
     async def write(self) -> None:
-        """Write joins and leaves, for ever. ``WRITERS`` tasks run it; a channel has one of them, so its order is kept.
+        """Write joins and leaves, for ever. ``PRESENCE_WRITERS`` tasks run it; a channel has one of them, so its order
+        is kept.
 
         Cancellation: what was not written is found by other processes when the lease has ended.
         """
@@ -308,7 +308,7 @@ class Sessions:
         """Write what has changed, again and again until it is written: ``dedupe`` keeps the first."""
         # The drafts are made once, and taken off `dirty` before the wait: a session that changes meanwhile gets dirty
         # again, and its next draft comes after this one.
-        sessions = list(room.dirty)[:DRAFTS]
+        sessions = list(room.dirty)[:PRESENCE_DRAFTS]
         drafts = {session: draft for session in sessions if (draft := session.next_draft()) is not None}
         for session in sessions:
             del room.dirty[session]
@@ -317,7 +317,7 @@ class Sessions:
                 events = await self._log.append(sessions[0].told, list(drafts.values()))
             except LogError as error:
                 logger.error("cannot write who comes and goes: %s", where(error))
-                await trio.sleep(RETRY_SECONDS)
+                await trio.sleep(LOG_RETRY_SECONDS)
             else:
                 room.cursor = room.cursor or events[0].cursor
                 before, room.epoch = room.epoch, events[-1].cursor.epoch

@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import DataError
 from ..event import Draft, Event, check_channel, encode_json
-from ..limits import Limits
+from ..limits import SESSION_NAME_CHARACTERS, SESSION_STATEMENTS, Limits
 from .members import Member
 
 __all__ = [
@@ -31,12 +31,6 @@ PREFIX: Final = "triolet.presence/"
 
 JOIN: Final = "join"
 LEAVE: Final = "leave"
-
-LONGEST_SESSION: Final = 32
-"""Characters of a session's name: 12 of its process, a dot, and a count of at most 19 digits."""
-
-MOST_STATED: Final = 10**9
-"""How often a session is stated, at the very most: once in a third of a lease, for centuries."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -76,7 +70,7 @@ def check_size(member: Member, limits: Limits) -> Member:
         DataError: the app's fault; the join, as JSON, is more than ``limits.event_bytes``.
     """
     info = msgspec.Raw(encode_json(member.info))
-    size = len(Statement(member.id, "x" * LONGEST_SESSION, MOST_STATED, info).joins().json)
+    size = len(Statement(member.id, "x" * SESSION_NAME_CHARACTERS, SESSION_STATEMENTS, info).joins().json)
     if size > limits.event_bytes:
         raise DataError(f"{size} bytes of JSON, to say that a member is present, are more than limits.event_bytes")
     return member

@@ -15,26 +15,13 @@ from coredis.exceptions import BusyLoadingError, RedisError
 
 from ..errors import LogAway, LogBroken, LogError, LogUncertain, NotServingError
 from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS, Limits
 from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, events_of, translate
 from .scripts import APPEND, decode_row, encode_row
 from .url import RedisAddress
 
 __all__ = ["Lane"]
 
-BATCH_DRAFTS: Final = 512
-"""Most drafts in one batch (an append of more has one of its own). Redis answers no other client meanwhile: some 3 ms.
-"""
-
-BATCH_BYTES: Final = 1 << 20
-"""Most bytes of their data."""
-
-BYTES_PER_SECOND: Final = 4 << 20
-"""The rate at which a busy server takes in a large batch: its answer may take so much longer than
-``limits.answer_seconds``."""
-
-PATIENCE_SECONDS: Final = 0.1
-"""Seconds between two looks whether an append's time is over."""
 
 NOTHING_DONE: Final = (*MOVED, BusyLoadingError)
 """The errors with which a server refuses a batch before it does anything."""
@@ -173,7 +160,7 @@ class Lane:
         was_sent, batch.was_sent = batch.was_sent, True  # from here on, whatever becomes of this task
         # A large batch takes a busy server longer, and is no sign that it is away: so the time grows with the size.
         try:
-            seconds = limits.answer_seconds + batch.size / BYTES_PER_SECOND
+            seconds = limits.answer_seconds + batch.size / REDIS_BYTES_PER_SECOND
             return await self._partition.call(connection, APPEND, keys, *args, seconds=seconds)
         except NOTHING_DONE:
             batch.was_sent = was_sent
@@ -190,7 +177,7 @@ class Lane:
             first = self._waiting[0]
             drafts += len(first.drafts)
             size += first.size
-            if batch.channels and (drafts > BATCH_DRAFTS or size > BATCH_BYTES):
+            if batch.channels and (drafts > REDIS_BATCH_DRAFTS or size > REDIS_BATCH_BYTES):
                 break
             # By channel, so that the script looks each of them up once. The order within a channel stays.
             batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
@@ -202,7 +189,7 @@ class Lane:
         while True:
             if not self._waiting and self._unsettled is None:
                 await self._work.park()
-            await trio.sleep(PATIENCE_SECONDS)
+            await trio.sleep(REDIS_PATIENCE_SECONDS)
             # Not while there is a connection: what is sent over one has a deadline of its own, that of the answer.
             if self._partition.connection is None:
                 self._expire(trio.current_time())

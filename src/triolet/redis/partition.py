@@ -28,7 +28,7 @@ from coredis.exceptions import ConnectionError as RedisConnectionError
 
 from ..errors import LogAway, LogBroken, LogError, LogFull
 from ..event import Cursor, Event
-from ..limits import Limits
+from ..limits import REDIS_CONNECT_DELAYS, REDIS_HINT_SECONDS, Limits
 from ..log.tail import Tail
 from .connect import Dialer, slot_of
 from .scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint
@@ -52,14 +52,10 @@ AWAY: Final = (
 )
 """The errors that show that the server is unavailable."""
 
-DELAYS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Seconds between attempts to connect, the last for all further ones."""
 
 NOT_ALLOWED: Final = ("The user executing the script", "ACL failure in script")
 """How a server says that a command in a script is not allowed, up to Redis 7.0 and from 7.2 on."""
 
-HEARING_SECONDS: Final = 0.1
-"""Seconds that a hint may take that must have been sent, before it counts as missed."""
 
 Argument: TypeAlias = "str | bytes | int | float"
 
@@ -156,7 +152,7 @@ class Partition:
             # Counted from anew once a connection has served: a server that accepts and then fails is asked ever more
             # seldom, as one that is not there is.
             attempt = 0 if self._connected_at < math.inf else attempt + 1
-            await trio.sleep(DELAYS[min(attempt, len(DELAYS) - 1)])
+            await trio.sleep(REDIS_CONNECT_DELAYS[min(attempt, len(REDIS_CONNECT_DELAYS) - 1)])
             candidate = ""  # the partitions begin with one epoch together; one that begins later has its own
 
     async def linked(self, give_up_at: float, other: BaseConnection | None = None) -> BaseConnection:
@@ -240,7 +236,7 @@ class Partition:
 
         Cancellation: nothing is lost.
         """
-        with trio.move_on_after(HEARING_SECONDS):
+        with trio.move_on_after(REDIS_HINT_SECONDS):
             while epoch != self.epoch or self._seq < seq:
                 await self._heard.park()
         if epoch != self.epoch:

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigError
+from ..limits import REDIS_CLUSTER_PARTITIONS
 
 __all__ = ["RedisAddress"]
 
@@ -27,9 +28,6 @@ OPTIONS: Final = (
     "cert",
     "key",
 )
-
-CLUSTER_PARTITIONS: Final = 16
-"""Number of partitions over which channels are spread in a cluster. Each process has a connection for each of them."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class RedisAddress:
             sentinel_password=options.get("sentinel_password"),
             tls=_tls(options) if parts.scheme.startswith("rediss") else None,
             prefix=prefix,
-            partitions=_number("partitions", options.get("partitions", str(CLUSTER_PARTITIONS)), 1)
+            partitions=_number("partitions", options.get("partitions", str(REDIS_CLUSTER_PARTITIONS)), 1)
             if is_cluster
             else 1,
             wait=wait == "wait",

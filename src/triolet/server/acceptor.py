@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from ..counters import Metrics
-from ..limits import Limits
+from ..limits import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS, ACCEPTS_AT_ONCE, Limits
 from ..sockets.link import Link, SocketLink
 from .admission import BUSY, Admission
 from .listeners import Listeners
@@ -24,13 +24,6 @@ __all__ = ["OUT_OF_DESCRIPTORS", "Acceptor", "raise_descriptor_limit", "turn_awa
 
 logger = logging.getLogger("triolet.server")
 
-ACCEPTS_AT_ONCE = 2
-"""In one turn of the event loop: mostly their requests are there too, and to let one in takes half a millisecond, for
-which live clients wait. (:data:`triolet.server.front.NEWCOMERS` are those whose requests come later.)"""
-FULL_PAUSE_SECONDS = 0.1
-"""Before accepting again where there was no descriptor left."""
-COMPLAIN_SECONDS = 10
-"""Between two lines in the log that say so."""
 
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """What ``accept`` fails with where the process or the machine has no room for one more. After any other error that
@@ -132,12 +125,12 @@ class Acceptor:
         with suppress(OSError):  # the client went
             turn_away(SocketLink(*listener.accept()))
         self._take_reserve()
-        await trio.sleep(FULL_PAUSE_SECONDS)
+        await trio.sleep(ACCEPT_PAUSE_SECONDS)
 
     def _complain(self, error: OSError) -> None:
         now = trio.current_time()
         if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_SECONDS
+            self._complain_at = now + ACCEPT_COMPLAINT_SECONDS
             text = os.strerror(error.errno or 0)
             logger.error("cannot accept with %d connections: %s", self._admission.connections, text)
 

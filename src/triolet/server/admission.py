@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from ..budget import Budget
-from ..limits import Limits
+from ..limits import HANDSHAKE_BYTES, Limits
 
-__all__ = ["BUSY", "HANDSHAKE_BYTES", "Admission"]
+__all__ = ["BUSY", "Admission"]
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 """The answer to one too many, with the seconds after which to come back."""
-
-
-HANDSHAKE_BYTES: Final = 70 << 10
-"""What OpenSSL holds for a client from accepting it to the end of its handshake (measured with 3.0)."""
 
 
 class Admission:

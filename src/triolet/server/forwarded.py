@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Final, TypeAlias
 
 from ..errors import ConfigError
+from ..limits import FORWARDED_HOPS
 
 __all__ = ["Forwarded", "forwarding", "rooted"]
 
@@ -23,8 +24,6 @@ Address: TypeAlias = "IPv4Address | IPv6Address"
 Network: TypeAlias = "IPv4Network | IPv6Network"
 App: TypeAlias = "Callable[..., Awaitable[Any]]"
 
-MOST_HOPS: Final = 32
-"""Of ``X-Forwarded-For``: who lists more is not gone through further."""
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%\-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
@@ -96,7 +95,7 @@ class Forwarded:
     def _client(self, scope: Scope, chain: list[bytes]) -> int:
         """Find the client: the nearest address that is not a believed proxy's own. Returns how many hops away it is."""
         hops = 0
-        for text in reversed(chain[-MOST_HOPS:]):
+        for text in reversed(chain[-FORWARDED_HOPS:]):
             address = _address(text.decode("latin-1"))
             if address is None:
                 break

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import trio
 
 from ..http.busy import busy
-from ..limits import Limits
+from ..limits import ADMITTED_AT_ONCE, READ_BYTES, Limits
 from ..sockets.server_state import with_client
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
@@ -30,13 +30,7 @@ __all__ = ["Front", "Upgrades"]
 Serve: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Serves a connection to its end, or returns what is for Hypercorn to read."""
 
-READ_BYTES = 1 << 16
 _NO_BODY = Framing(0, False)
-
-NEWCOMERS = 2
-"""How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
-and when thousands come back at once the live clients would wait for all of them. (Clients whose head is there when they
-are accepted are bounded by how many the worker accepts at once.)"""
 
 
 class Upgrades(Protocol):
@@ -86,7 +80,7 @@ class Front:
         self._root_path = root_path
         self._state = {} if state is None else state
         self._waiting: set[trio.CancelScope] = set()
-        self._newcomers = trio.Semaphore(NEWCOMERS)
+        self._newcomers = trio.Semaphore(ADMITTED_AT_ONCE)
         self._closed = False
 
     async def serve(self, stream: ClientStream) -> None:
@@ -129,7 +123,7 @@ class Front:
         data, rest = await self._read_head(stream)
         if not data:
             return _nothing
-        if len(self._waiting) >= NEWCOMERS or self._newcomers.value < NEWCOMERS:
+        if len(self._waiting) >= ADMITTED_AT_ONCE or self._newcomers.value < ADMITTED_AT_ONCE:
             async with self._newcomers:
                 pass  # it lets others run
         head = read_head(data)

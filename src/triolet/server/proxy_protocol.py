@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import trio
 
+from ..limits import PROXY_HEADER_BYTES
 from ..sockets.link import Link
 
 __all__ = ["ProxiedLink", "ProxyProtocolError", "read_proxy_header"]
@@ -20,8 +21,6 @@ LINE_BYTES: Final = 107
 """The longest of version 1."""
 HEAD_BYTES: Final = 16
 """Of version 2, before its addresses."""
-MOST_BYTES: Final = 4 << 10
-"""Of version 2's addresses and what follows them: certificates are the largest."""
 
 
 class ProxyProtocolError(Exception):
@@ -106,7 +105,7 @@ async def _line(link: Link, line: bytes) -> tuple[str, int] | None:
 
 async def _binary(link: Link, head: bytes) -> tuple[str, int] | None:
     command, family, size = struct.unpack("!BBH", head[len(SIGNATURE) :])
-    if command not in (0x20, 0x21) or size > MOST_BYTES:
+    if command not in (0x20, 0x21) or size > PROXY_HEADER_BYTES:
         raise ProxyProtocolError("a PROXY header of an unknown kind")
     rest = await _read(link, size)
     if command == 0x20:  # LOCAL: the proxy itself, as a health check

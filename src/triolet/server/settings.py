@@ -5,15 +5,10 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
-from ..limits import Limits
+from ..limits import GRACE_CLIENTS_PART, GRACE_LEAVING_PART, Limits
 from .forwarded import Forwarded
 
 __all__ = ["Settings"]
-
-CLIENTS_PART = 0.7
-"""The part of the grace that clients have; the rest is the app's."""
-LEAVING_PART = 0.5
-"""The part of the clients' time within which all are asked to leave; the rest is for slow ones."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +39,9 @@ class Settings:
     @property
     def clients_seconds(self) -> float:
         """What clients have of the grace, until their connections are cut."""
-        return self.grace * CLIENTS_PART
+        return self.grace * GRACE_CLIENTS_PART
 
     @property
     def leave_seconds(self) -> float:
         """Within which every client is to have been asked to leave."""
-        return self.clients_seconds * LEAVING_PART
+        return self.clients_seconds * GRACE_LEAVING_PART

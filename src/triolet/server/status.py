@@ -13,6 +13,14 @@ from typing import Protocol
 
 import trio
 
+from ..limits import (
+    STATUS_BACKLOG,
+    STATUS_CONNECTIONS,
+    STATUS_HEAD_BYTES,
+    STATUS_PAUSE_SECONDS,
+    STATUS_READ_BYTES,
+    STATUS_SECONDS,
+)
 from .acceptor import OUT_OF_DESCRIPTORS
 from .isolation import isolated
 
@@ -20,15 +28,6 @@ __all__ = ["Observed", "serve_status", "serve_status_on"]
 
 logger = logging.getLogger("triolet.server")
 
-HEAD_BYTES = 4 << 10
-SECONDS = 5
-"""From accepting a connection to the end of its answer."""
-AT_ONCE = 8
-"""Connections."""
-BACKLOG = 16
-READ_BYTES = 1 << 10
-PAUSE_SECONDS = 1
-"""Before accepting again where there was no descriptor left."""
 
 TEXT = "text/plain; charset=utf-8"
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
@@ -48,16 +47,16 @@ class Observed(Protocol):
 async def serve_status_on(listener: socket.socket, observed: Observed) -> None:
     """Answer on a bound socket until cancelled. The caller closes it.
 
-    Bounds: ``AT_ONCE`` connections, each for ``SECONDS``; where there is one more, the oldest is cut off, so that
-    clients that only hold a connection cannot keep a scrape waiting.
+    Bounds: ``STATUS_CONNECTIONS`` connections, each for ``STATUS_SECONDS``; where there is one more, the oldest is cut
+    off, so that clients that only hold a connection cannot keep a scrape waiting.
     """
     accepting = trio.socket.from_stdlib_socket(listener)
-    accepting.listen(BACKLOG)
+    accepting.listen(STATUS_BACKLOG)
     scopes: dict[trio.CancelScope, None] = {}
     async with trio.open_nursery() as nursery:
         while True:
             stream = await _accept(accepting)
-            if len(scopes) >= AT_ONCE:
+            if len(scopes) >= STATUS_CONNECTIONS:
                 oldest = next(iter(scopes))
                 oldest.cancel()
                 del scopes[oldest]
@@ -70,7 +69,7 @@ async def serve_status(stream: trio.abc.Stream, observed: Observed) -> None:
     Cancellation: the stream is closed all the same.
     """
     try:
-        with trio.move_on_after(SECONDS):
+        with trio.move_on_after(STATUS_SECONDS):
             head = await _read_head(stream)
             if head is not None:
                 await stream.send_all(await _answer(head, observed))
@@ -87,7 +86,7 @@ async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
             return trio.SocketStream(connected)
         except OSError as error:
             if error.errno in OUT_OF_DESCRIPTORS:
-                await trio.sleep(PAUSE_SECONDS)
+                await trio.sleep(STATUS_PAUSE_SECONDS)
 
 
 async def _serve_in_scope(stream: trio.abc.Stream, observed: Observed, scopes: dict[trio.CancelScope, None]) -> None:
@@ -103,8 +102,8 @@ async def _read_head(stream: trio.abc.Stream) -> bytes | None:
     """The head of a request; None where it is too long, or was never finished."""
     data = b""
     while b"\r\n\r\n" not in data:
-        more = await stream.receive_some(READ_BYTES)
-        if not more or len(data) > HEAD_BYTES:
+        more = await stream.receive_some(STATUS_READ_BYTES)
+        if not more or len(data) > STATUS_HEAD_BYTES:
             return None
         data += more
     return data

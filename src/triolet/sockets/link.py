@@ -13,13 +13,11 @@ from typing import Any, Protocol
 
 import trio
 
+from ..limits import NOTSENT_BYTES
 from .platform import tcp_options
 
 __all__ = ["Link", "SocketLink", "prepare"]
 
-NOTSENT_LOWAT = 16 << 10
-"""Bytes the kernel takes beyond what it has sent: a stalled client costs some 130 kB of kernel memory and not
-3.9 MB, and is noticed as soon. The value is Trio's own for its streams."""
 
 # SO_LINGER with 0 seconds: closing throws away what was not sent, and resets the connection (socket(7), tcp(7)).
 _RESET = struct.pack("ii", 1, 0)
@@ -87,7 +85,7 @@ def prepare(listener: socket.socket, user_timeout_seconds: float) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The kernel gives up on a peer that acknowledges nothing: an SSE client has no other way to be
         # found gone (RFC 5482).
-        for option, value in tcp_options(NOTSENT_LOWAT, user_timeout_seconds):
+        for option, value in tcp_options(NOTSENT_BYTES, user_timeout_seconds):
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
 
 

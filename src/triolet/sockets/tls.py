@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from ..budget import Budget
+from ..limits import TLS_CONTROL_BYTES, TLS_RECORD_BYTES
 from .direct_outlet import DirectOutlet
 from .link import Link
 from .stages import Stage
@@ -20,12 +21,6 @@ from .stream import ClientStream
 
 __all__ = ["TlsOutlet", "TlsStream"]
 
-RECORD_BYTES: Final = 16 << 10
-"""Bytes that are read, or encrypted, at once: a record (RFC 8446 section 5.1). OpenSSL's buffers stay as large as they
-ever were."""
-
-CONTROL_BYTES: Final = 16 << 10
-"""Most bytes of TLS's own that may wait for a client that takes nothing: some 600 answers to key updates."""
 
 _NOTHING: Final = memoryview(b"")
 
@@ -42,7 +37,7 @@ class TlsOutlet(DirectOutlet):
         tls: the connection's object, whose handshake may still have to be done.
         sealed: the buffer that it writes records to.
 
-    Bounds: the rest of one batch, one record, and ``CONTROL_BYTES`` and a little more of TLS's own.
+    Bounds: the rest of one batch, one record, and ``TLS_CONTROL_BYTES`` and a little more of TLS's own.
     """
 
     __slots__ = ("_counted", "_record", "_sealed", "_tls")
@@ -63,7 +58,7 @@ class TlsOutlet(DirectOutlet):
     def stuck(self) -> bool:
         """Whether the client makes TLS answer, and does not take the answers."""
         # An attack: a key update costs the client a few bytes, and may demand an answer (RFC 8446 section 4.6.3).
-        return self._sealed.pending > CONTROL_BYTES
+        return self._sealed.pending > TLS_CONTROL_BYTES
 
     def push(self) -> None:
         """Write TLS's own records: handshake, alerts, answers to key updates. Never waits."""
@@ -88,7 +83,7 @@ class TlsOutlet(DirectOutlet):
         # the client's side expects each record in its order.
         taken, size = 0, len(batch)
         while taken < size:
-            record = batch if size <= RECORD_BYTES else memoryview(batch)[taken : taken + RECORD_BYTES]
+            record = batch if size <= TLS_RECORD_BYTES else memoryview(batch)[taken : taken + TLS_RECORD_BYTES]
             taken += self._tls.write(record)
             if not self._passed():
                 if taken == size:
@@ -134,7 +129,7 @@ class TlsOutlet(DirectOutlet):
         if passed or len(self._record) != before:
             self.progress_at = trio.current_time()
         while passed and rest:
-            rest = rest[self._tls.write(rest[:RECORD_BYTES]) :]
+            rest = rest[self._tls.write(rest[:TLS_RECORD_BYTES]) :]
             passed = self._passed()
         return None if passed else rest
 
@@ -188,13 +183,13 @@ class TlsStream(ClientStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
-        data = self._decrypted(max_bytes or RECORD_BYTES)
+        data = self._decrypted(max_bytes or TLS_RECORD_BYTES)
         if data is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()  # cancelled here it would lose what was read
             return data
         while data is None:
             await self._fetch()
-            data = self._decrypted(max_bytes or RECORD_BYTES)
+            data = self._decrypted(max_bytes or TLS_RECORD_BYTES)
         return data
 
     async def send_eof(self) -> None:
@@ -222,7 +217,7 @@ class TlsStream(ClientStream):
     async def _fetch(self) -> None:
         if self.outlet.stuck:
             raise trio.BrokenResourceError("the client does not take what it makes TLS say")
-        data = await self.socket.receive_some(RECORD_BYTES)
+        data = await self.socket.receive_some(TLS_RECORD_BYTES)
         if data:
             self._arrived.write(data)
         else:

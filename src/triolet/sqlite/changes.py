@@ -13,15 +13,11 @@ import apsw
 import msgspec
 
 from ..event import Cursor, Event
+from ..limits import SQLITE_CHANGES, SQLITE_TAIL_EVENTS
 from .life import check_life
 
 __all__ = ["ADD_CHANGES", "CHANGES_TABLE", "TRIM_CHANGES", "News", "last_change", "read_news", "where_now"]
 
-KEPT: Final = 4_096
-"""Rows that are kept. A process that is further behind learns that it has lost some, and reads the channels."""
-
-EVENTS_AT_ONCE: Final = 2_048
-"""Most events in one reading; those of one row are always given."""
 
 CHANGES_TABLE: Final = """
 CREATE TABLE changes(
@@ -30,7 +26,7 @@ CREATE TABLE changes(
 ADD_CHANGES: Final = {
     rows: f"INSERT INTO changes VALUES {', '.join(['(?, ?, ?, ?)'] * rows)}" for rows in (64, 16, 4, 1)
 }
-TRIM_CHANGES: Final = f"DELETE FROM changes WHERE number <= ? - {KEPT}"
+TRIM_CHANGES: Final = f"DELETE FROM changes WHERE number <= ? - {SQLITE_CHANGES}"
 
 _LAST: Final = "SELECT ifnull(max(number), 0) FROM changes"
 _WHERE: Final = "SELECT epoch, (SELECT ifnull(max(number), 0) FROM changes) FROM log"
@@ -87,7 +83,7 @@ def read_news(db: apsw.Connection, epoch: str, seen: int, upto: int | None = Non
         upto = found[1]
     if upto <= seen:
         return None
-    ((first, last, rows),) = db.execute(_NEWS, {"seen": seen, "upto": upto, "events": EVENTS_AT_ONCE})
+    ((first, last, rows),) = db.execute(_NEWS, {"seen": seen, "upto": upto, "events": SQLITE_TAIL_EVENTS})
     if first is None:  # all of them have been trimmed
         return News([], upto, True)
     events = [

@@ -25,7 +25,7 @@ import msgspec
 
 from ..errors import LogBroken, LogBusy, LogError, LogFull
 from ..event import Cursor, Event
-from ..limits import Limits
+from ..limits import SQLITE_WAL_BYTES, Limits
 from ..log.contract import Page, resume
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life
@@ -47,8 +47,6 @@ APPLICATION_ID: Final = 0x54724C74
 FORM: Final = 2
 """The form of the tables below, kept as ``user_version``. A file of form 1 had no ``changes``, and is given them."""
 
-WAL_BYTES: Final = 64 << 20
-"""What the WAL file is cut back to, should a long read have made it grow."""
 
 _TABLES: Final = """
 CREATE TABLE log(epoch TEXT NOT NULL, unsynced_boot TEXT NOT NULL) STRICT;
@@ -118,7 +116,7 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: L
     if db.pragma("journal_mode", "wal") != "wal":
         raise LogError(f"cannot open {path}: its file system does not support SQLite's WAL; use a local disk")
     db.pragma("synchronous", synchronous)
-    db.pragma("journal_size_limit", WAL_BYTES)
+    db.pragma("journal_size_limit", SQLITE_WAL_BYTES)
     with transaction(db):
         form = db.pragma("user_version")
         if not form:

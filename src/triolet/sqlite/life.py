@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ..errors import LogBroken
+from ..limits import SQLITE_LIFE_BYTES
 
 __all__ = ["FileReplaced", "Identity", "LifeFile", "LifeOver", "check_life", "identity_of"]
 
@@ -35,8 +36,6 @@ logger = logging.getLogger("triolet.log")
 MARK_DIGITS: Final = 20
 """Places of the number in front, which is written over in one piece."""
 
-MOST_BYTES: Final = 4_096
-"""What is read of such a file: it has some 200."""
 
 AT_FDCWD: Final = -100
 STATX_INO_AND_BTIME: Final = 0x100 | 0x800
@@ -97,7 +96,7 @@ class LifeFile:
         """Whether the log is known to be the one that had this epoch, and to have lost nothing since."""
         try:
             with open(self._path, "rb") as file:
-                text, itself = file.read(MOST_BYTES), identity_of(file.fileno())
+                text, itself = file.read(SQLITE_LIFE_BYTES), identity_of(file.fileno())
             life = msgspec.json.decode(text[MARK_DIGITS:], type=_Life)
             return life == _Life(epoch, identity_of(self._log), itself) and int(text[:MARK_DIGITS]) <= number
         except (OSError, ValueError, msgspec.MsgspecError):

@@ -16,7 +16,7 @@ import trio
 from ..clock import wall_time
 from ..errors import LogBusy, LogError, NotServingError, where
 from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS, SQLITE_READERS, SQLITE_REST_SECONDS, Limits
 from ..log.contract import EventLog, Page
 from ..log.tail import Tail
 from .changes import read_news
@@ -32,17 +32,6 @@ logger = logging.getLogger("triolet.log")
 
 T = TypeVar("T")
 
-GROUP_DRAFTS: Final = 256
-"""Most drafts in one transaction (an append of more has one of its own): beyond, no rate is gained."""
-
-GROUP_BYTES: Final = 4 << 20
-"""Most bytes of their data: about what SQLite lets a WAL grow to (1,000 pages) before it checkpoints."""
-
-READERS: Final = 2
-"""Connections to read with, a thread each: a page that must come from a slow disk does not hold up all readers."""
-
-REST_SECONDS: Final = 0.005
-"""Seconds between two looks for other processes' commits, while there are commits all the time."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 """Where Linux says which life of the machine this is."""
@@ -266,7 +255,7 @@ class SqliteLog(EventLog):
         with scope, watching(self._path) as watch:
             while True:
                 await self._look()
-                await trio.sleep(REST_SECONDS)
+                await trio.sleep(SQLITE_REST_SECONDS)
                 if not watch.forget():
                     await self._look()  # what was written before may have been committed just now
                     await watch.changed()
@@ -324,7 +313,7 @@ class SqliteLog(EventLog):
             marked = boot if self._synchronous == "normal" else ""
             self._writer = Writer(self._path, epoch, marked, self._limits, life)
             self._is_ending = False
-            self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(READERS)])
+            self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(SQLITE_READERS)])
             stack.push_async_callback(_spare_another_files_wal, life, [self._write_thread, *self._read_threads])
             yield
             # Left out when cancelled or locked: the mark that stays is only the more careful one.
@@ -426,7 +415,7 @@ class _Appends:
             first = self._waiting[0]
             drafts += len(first.append.drafts)
             size += first.size
-            if group and (drafts > GROUP_DRAFTS or size > GROUP_BYTES):
+            if group and (drafts > SQLITE_GROUP_DRAFTS or size > SQLITE_GROUP_BYTES):
                 break
             group.append(self._waiting.popleft())
         return group

@@ -8,28 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import apsw
 import apsw.aio
 import trio
 
 from ..errors import LogBusy, LogError, NotServingError
+from ..limits import SQLITE_HANDOVER_AFTER_SECONDS, SQLITE_HANDOVER_SECONDS, SQLITE_LOCK_DELAYS
 from .file import translate
 
 __all__ = ["Handover", "SqliteThread"]
 
 T = TypeVar("T")
-
-LOCK_DELAYS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-"""Seconds between attempts at a locked file, the last for all further ones. SQLite's own are like these."""
-
-
-HANDOVER_AFTER: Final = 0.002
-"""Seconds of real time that a job may be under way, in a busy loop, before the loop makes room for it."""
-
-HANDOVER_SECONDS: Final = 50e-6
-"""Seconds for which the loop makes room, once in a pass of the scheduler: about what it takes to wake a thread."""
 
 
 class Handover(trio.abc.Instrument):
@@ -62,8 +53,8 @@ class Handover(trio.abc.Instrument):
         to do at once."""
         # Real time and a real sleep, in the loop's own thread: what is shared out here is the GIL, of which Trio's
         # clock knows nothing.
-        if self._jobs and not timeout and time.perf_counter() - self._since > HANDOVER_AFTER:
-            time.sleep(HANDOVER_SECONDS)
+        if self._jobs and not timeout and time.perf_counter() - self._since > SQLITE_HANDOVER_AFTER_SECONDS:
+            time.sleep(SQLITE_HANDOVER_SECONDS)
 
 
 class SqliteThread:
@@ -126,7 +117,7 @@ class SqliteThread:
             try:
                 return await self._try(job, to_its_end)
             except apsw.BusyError as error:
-                delay = LOCK_DELAYS[min(attempt, len(LOCK_DELAYS) - 1)]
+                delay = SQLITE_LOCK_DELAYS[min(attempt, len(SQLITE_LOCK_DELAYS) - 1)]
                 if trio.current_time() + delay > give_up_at:
                     problem = f"{self._path} was locked by another process for {self._lock_seconds} s"
                     raise LogBusy(problem) from error

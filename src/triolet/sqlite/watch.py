@@ -15,14 +15,12 @@ from typing import Final
 
 import trio
 
+from ..limits import INOTIFY_READ_BYTES, SQLITE_BLIND_SECONDS
+
 __all__ = ["FileWatch", "ring", "watching"]
 
 IN_MODIFY: Final = 0x2
 IN_ATTRIB: Final = 0x4
-READ_BYTES: Final = 1 << 12
-
-BLIND_SECONDS: Final = 0.02
-"""Seconds between two looks at the file where there is no inotify."""
 
 
 def ring(path: str) -> None:
@@ -63,7 +61,7 @@ class FileWatch:
         Cancellation: nothing is lost.
         """
         if self._descriptor < 0:
-            await trio.sleep(BLIND_SECONDS)
+            await trio.sleep(SQLITE_BLIND_SECONDS)
             return
         await trio.lowlevel.wait_readable(self._descriptor)
         self.forget()
@@ -73,7 +71,7 @@ class FileWatch:
         # Read until it is empty: each commit leaves several notes, and they are all answered with one look.
         found = False
         try:
-            while self._descriptor >= 0 and os.read(self._descriptor, READ_BYTES):
+            while self._descriptor >= 0 and os.read(self._descriptor, INOTIFY_READ_BYTES):
                 found = True
         except BlockingIOError:
             pass  # that was all

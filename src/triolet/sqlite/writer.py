@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEPS, Limits
 from .changes import ADD_CHANGES, TRIM_CHANGES
 from .file import events_of, transaction
 from .life import LifeFile, check_life
@@ -18,17 +18,6 @@ from .watch import ring
 
 __all__ = ["Append", "Stored", "Writer", "Written"]
 
-PRUNE_ROWS: Final = 256
-"""Rows that a transaction may delete besides twice those it inserts: so retention always catches up."""
-
-SWEEP_CHANNELS: Final = 16
-"""Channels that a transaction may prune although nothing is appended to them."""
-
-SWEEPS: Final = 64
-"""Looks, in ``limits.keep_seconds``, for channels that have grown old without being appended to."""
-
-CHUNKS: Final = (64, 16, 4, 1)
-"""Rows that one INSERT takes: few steps for any number of rows, and few statements to keep prepared."""
 
 _MARK_UNSYNCED: Final = "UPDATE log SET unsynced_boot = ?"
 _FIND: Final = """
@@ -56,13 +45,15 @@ WHERE channel = ? AND offset >= ? AND offset < ? AND at >= ? AND (before >= ? OR
 ORDER BY offset LIMIT 1"""
 _FIND_ONE: Final = "SELECT offset, at, before FROM events WHERE channel = ? AND offset = ?"
 _PRUNE: Final = "DELETE FROM events WHERE channel = ? AND offset >= ? AND offset < ?"
-_ADD_EVENTS: Final = {n: f"INSERT INTO events VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * n)}" for n in CHUNKS}
+_ADD_EVENTS: Final = {
+    n: f"INSERT INTO events VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * n)}" for n in SQLITE_INSERT_ROWS
+}
 _SAVE_CHANNELS: Final = {
     n: f"""
 INSERT INTO channels VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * n)}
 ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, total = excluded.total,
     dropped = excluded.dropped, oldest_at = excluded.oldest_at"""
-    for n in CHUNKS
+    for n in SQLITE_INSERT_ROWS
 }
 
 
@@ -129,11 +120,11 @@ class Writer:
             if changes:
                 _insert(db, ADD_CHANGES, changes)
                 db.execute(TRIM_CHANGES, (changes[-1][0],))
-            pruning = _Pruning(db, self._limits, now, 2 * len(batch.rows) + PRUNE_ROWS)
+            pruning = _Pruning(db, self._limits, now, 2 * len(batch.rows) + SQLITE_PRUNE_ROWS)
             pruning.prune_large(batch.channels.values())
             _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
             if now >= self._next_sweep and pruning.sweep():
-                self._next_sweep = now + self._limits.keep_seconds / SWEEPS
+                self._next_sweep = now + self._limits.keep_seconds / SQLITE_SWEEPS
         self._life.check_in_place()
         if changes:
             self._life.mark(self.epoch, changes[-1][0])
@@ -246,17 +237,17 @@ class _Pruning:
 
     def sweep(self) -> bool:
         """Prune channels that have an event that is too old, and return whether these were all."""
-        ((found,),) = self._db.execute(_FIND_AGED, (self._too_old, SWEEP_CHANNELS))
+        ((found,),) = self._db.execute(_FIND_AGED, (self._too_old, SQLITE_SWEEP_CHANNELS))
         aged = _decode_channels(found)
         for channel in aged:
             self._prune(channel)
         _insert(self._db, _SAVE_CHANNELS, [_row_of(channel) for channel in aged])
-        return len(aged) < SWEEP_CHANNELS and self._budget > 0
+        return len(aged) < SQLITE_SWEEP_CHANNELS and self._budget > 0
 
     def _is_large(self, channel: _Channel) -> bool:
         limits = self._limits
         count, size = channel.head - channel.oldest + 1, channel.total - channel.dropped
-        return count > limits.keep_events + min(limits.keep_events // 8 + 16, PRUNE_ROWS) or (
+        return count > limits.keep_events + min(limits.keep_events // 8 + 16, SQLITE_PRUNE_ROWS) or (
             count > 1 and size > limits.keep_bytes + limits.keep_bytes // 8
         )
 
@@ -285,7 +276,7 @@ class _Pruning:
 def _insert(db: apsw.Connection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows in as few steps as their number allows."""
     start = 0
-    for chunk in CHUNKS:
+    for chunk in SQLITE_INSERT_ROWS:
         while len(rows) - start >= chunk:
             db.execute(statements[chunk], tuple(chain.from_iterable(rows[start : start + chunk])))
             start += chunk

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import idna
 
 from ..errors import ConfigError
+from ..limits import ORIGIN_CHARACTERS, ORIGINS_NAMED, PREFLIGHT_HEADERS, PREFLIGHT_SECONDS
 from .negotiate import AskError, Headers, Scope, header
 
 __all__ = ["Origins", "check_origins", "is_preflight"]
@@ -25,17 +26,8 @@ logger = logging.getLogger("triolet")
 
 ANY: Final = "*"
 PORTS: Final = {"http": 80, "https": 443}
-NAMED: Final = 256
-"""How many refused origins are named in the log, each once. A client can make up as many as it likes."""
-NAMED_LETTERS: Final = 200
-"""And how much of each."""
-PREFLIGHT_SECONDS: Final = 7_200
-"""How long a browser may remember what a preflight was answered (Chromium's longest). The requests themselves are
-checked each time."""
 HOST_LETTERS: Final = 254
 """The longest name of a host, with its last dot (RFC 1035)."""
-ASKED_HEADERS: Final = 32
-"""How many names of headers a preflight may ask for."""
 
 SENT: Final = (
     "Accept",
@@ -130,7 +122,7 @@ class Origins:
         if not allowed:
             self._log(", ".join(_origins(scope)))
             return None
-        asked = (header(scope, b"access-control-request-headers") or "").split(",")[:ASKED_HEADERS]
+        asked = (header(scope, b"access-control-request-headers") or "").split(",")[:PREFLIGHT_HEADERS]
         known = {name.lower() for name in SENT}
         names = [name.strip() for name in asked]
         others = [name for name in names if _TOKEN.fullmatch(name) and name.lower() not in known]
@@ -161,15 +153,15 @@ class Origins:
 
     def _log(self, origin: str) -> None:
         """Name a refused origin once. A client writes it, so it is shown as Python would write it, and cut."""
-        shown = ascii(origin[:NAMED_LETTERS])
-        if shown in self._refused or len(self._refused) >= NAMED:
+        shown = ascii(origin[:ORIGIN_CHARACTERS])
+        if shown in self._refused or len(self._refused) >= ORIGINS_NAMED:
             return
         self._refused.add(shown)
         logger.warning(
             "a page of origin %s may not follow: that is neither the server's own nor in Triolet(origins=[…])", shown
         )
-        if len(self._refused) == NAMED:
-            logger.warning("pages of %d origins may not follow; no more origins will be named", NAMED)
+        if len(self._refused) == ORIGINS_NAMED:
+            logger.warning("pages of %d origins may not follow; no more origins will be named", ORIGINS_NAMED)
 
 
 def check_origins(origins: Any) -> frozenset[str]:

@@ -10,15 +10,13 @@ from ..closing import RESTARTING
 from ..connection import Context
 from ..errors import LogError
 from ..event import Cursor
+from ..limits import DRAINED_POLL_SECONDS
 from ..log.contract import Page
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind
 
 __all__ = ["Answer", "poll"]
-
-LEAVE_SECONDS = 0.5
-"""Over which long polls are answered when the server drains: thousands at once would hold up all other clients."""
 
 
 class Answer:
@@ -84,7 +82,7 @@ async def _wait_for_page(context: Context, channel: str, ask: Ask) -> Page:
 
     async def answer_when_draining() -> None:
         await context.draining.wait()
-        await trio.sleep(context.random.uniform(0, LEAVE_SECONDS))
+        await trio.sleep(context.random.uniform(0, DRAINED_POLL_SECONDS))
         waiting.cancel()
 
     async with trio.open_nursery() as nursery:

@@ -14,6 +14,7 @@ import trio
 from ..closing import FLOOD, GONE, Closing
 from ..connection import Connection
 from ..connection.writer import write_head
+from ..limits import READ_BYTES, SSE_HEARD_BYTES, SSE_RETRY_MS
 from .contract import Transport, bye, serve
 from .negotiate import Headers, Scope
 from .outlets import Send
@@ -29,14 +30,8 @@ HEADERS = [
 """No cache may keep the stream, no proxy may compress it (RFC 9111 section 5.2.2.6: it would wait for more until it has
 a block to deflate), nginx must not buffer it."""
 
-RETRY_MS = 1_000
-"""When a browser comes back that was told nothing better: the first line of each stream."""
-RETRY_LINE = b"retry: %d\n\n" % RETRY_MS
+RETRY_LINE = b"retry: %d\n\n" % SSE_RETRY_MS
 LAST_CHUNK = b"0\r\n\r\n"
-READ_BYTES = 1 << 16
-"""Read at once of what a client sends behind its request."""
-HEARD_BYTES = 1 << 16
-"""What a client may send behind its request, before it is given up. All of it is thrown away."""
 
 
 async def serve_stream(conn: Connection, stream: trio.abc.Stream, head: bytes, first: bytes) -> None:
@@ -95,7 +90,7 @@ class StreamedEvents(Transport):
     async def read(self, conn: Connection) -> None:
         """Notice the client's end. A request behind an event stream is not answered: the connection ends with it."""
         try:
-            while self._heard <= HEARD_BYTES:
+            while self._heard <= SSE_HEARD_BYTES:
                 data = await self._stream.receive_some(READ_BYTES)
                 if not data:
                     conn.end(GONE)

@@ -12,9 +12,10 @@ import trio
 
 from ..closing import GONE, NORMAL, SILENT, TOO_BIG, Closing
 from ..connection import Connection
-from ..connection.reader import READ_BYTES, MessageHandler, read
+from ..connection.reader import MessageHandler, read
 from ..connection.writer import write_head
 from ..errors import RemoteError
+from ..limits import READ_BYTES
 from ..wire.rate_limit import message_rate
 from ..wire.session import Session, State
 from .contract import Child, Transport, bye, serve

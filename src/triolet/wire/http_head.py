@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ..closing import PROTOCOL_ERROR
 from ..errors import RemoteError
+from ..limits import CHUNK_LINE_BYTES
 
 __all__ = ["BadRequest", "Body", "Framing", "Head", "accepts", "check_head", "is_host", "read_head", "split_head"]
 
@@ -27,7 +28,6 @@ _HOST: Final = re.compile(rb"(?:([-A-Za-z0-9._~!$&'()*+,;=%]*)|\[[0-9A-Fa-f:.]+\
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _REFUSED: Final = re.compile(rb"(?:^|;)q=0(?:\.0{0,3})?(?:;|$)")
-_MAX_CHUNK_LINE: Final = 256
 
 
 class BadRequest(RemoteError):
@@ -220,8 +220,8 @@ class Body:
     def _take_line(self, data: bytes | bytearray, at: int) -> int:
         # A chunk line may come in pieces, and the bound counts over all of them.
         end = data.find(b"\n", at) + 1
-        self._line += data[at : end or at + _MAX_CHUNK_LINE + 1]
-        if len(self._line) > _MAX_CHUNK_LINE or (self._last and self._line not in (b"\r", b"\r\n")):
+        self._line += data[at : end or at + CHUNK_LINE_BYTES + 1]
+        if len(self._line) > CHUNK_LINE_BYTES or (self._last and self._line not in (b"\r", b"\r\n")):
             raise BadRequest(400, "chunk line")
         if not end:
             return len(data)

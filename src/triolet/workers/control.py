@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 import trio
 
+from ..limits import CONTROL_BYTES, CONTROL_LISTENERS
+
 __all__ = ["ACCEPT", "BEAT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
 
 ACCEPT: Final = b"accept"
@@ -31,11 +33,6 @@ READY: Final = b"ready"
 """The app has started."""
 LEAVING: Final = b"leaving"
 """The worker accepts no longer, and will end: it was told to, or its app has ended by itself."""
-
-MOST_BYTES: Final = 1 << 20
-"""Most bytes of a message: metrics are by far the longest."""
-MOST_LISTENERS: Final = 64
-"""Most sockets in one message."""
 
 
 class Message(NamedTuple):
@@ -83,7 +80,7 @@ class Control:
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 data, descriptors, _, _ = socket.recv_fds(
-                    self._socket, MOST_BYTES, MOST_LISTENERS, socket.MSG_CMSG_CLOEXEC
+                    self._socket, CONTROL_BYTES, CONTROL_LISTENERS, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 continue

@@ -10,18 +10,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Final
 
-__all__ = ["MARGIN_SECONDS", "NOW_SECONDS", "LastResort"]
+from ..limits import LAST_RESORT_NOW_SECONDS, LAST_RESORT_SECONDS, LAST_WORDS_SECONDS
+
+__all__ = ["LastResort"]
 
 logger = logging.getLogger("triolet.server")
-
-MARGIN_SECONDS: Final = 2.0
-"""After the grace, until the process is ended from outside of the event loop: cancelling all takes a moment."""
-NOW_SECONDS: Final = 1.0
-"""The same after a second signal."""
-WORDS_SECONDS: Final = 0.5
-"""For the line in the log that says so."""
 
 
 class LastResort:
@@ -46,7 +40,7 @@ class LastResort:
     def ordered(self, count: int) -> None:
         """An order to end came. The first one has the grace, and a second one means now. It may be called in a signal's
         handler."""
-        self._within(self._grace + MARGIN_SECONDS if count == 1 else NOW_SECONDS)
+        self._within(self._grace + LAST_RESORT_SECONDS if count == 1 else LAST_RESORT_NOW_SECONDS)
 
     def _within(self, seconds: float) -> None:
         """End the process in so many seconds; the earliest deadline counts."""
@@ -65,7 +59,7 @@ class LastResort:
             # The log may be what does not move: another thread writes, and is not waited for long.
             last_words = threading.Thread(target=_say, daemon=True)
             last_words.start()
-            last_words.join(WORDS_SECONDS)
+            last_words.join(LAST_WORDS_SECONDS)
         finally:
             os._exit(1)
 

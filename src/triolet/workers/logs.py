@@ -12,6 +12,7 @@ import sys
 from typing import Any, Final
 
 from ..errors import printable
+from ..limits import LOG_LINE_CHARACTERS
 
 __all__ = ["LOGGERS", "JsonFormatter", "OneLine", "TextFormatter", "configure", "escaped", "speak_again"]
 
@@ -26,14 +27,12 @@ LOGGERS: Final = (
     "triolet.supervisor",
 )
 """Those of ours that a filter stands at, for apps that write their log with handlers of their own."""
-LINE_CHARACTERS: Final = 16 << 10
-"""Of one message: what is longer is cut off."""
 INDENT: Final = "    "
 
 
 def escaped(text: str) -> str:
     """A text as one line."""
-    return printable(text, LINE_CHARACTERS)
+    return printable(text, LOG_LINE_CHARACTERS)
 
 
 def _indented(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from ..errors import ConfigError, first_of
+from ..limits import COLLECT_AFTER_OBJECTS
 from ..server.listeners import take_name_away
 from ..server.settings import Settings
 from ..server.worker import Worker
@@ -26,11 +27,6 @@ from .systemd import Notifier
 __all__ = ["serve_alone", "serve_supervised"]
 
 logger = logging.getLogger("triolet.server")
-
-COLLECT_AFTER = (5_000, 20, 100)
-"""Thresholds of Python's garbage collector (its defaults are 700, 10, 10): new objects before it looks at the young
-ones, and how many of such looks before one at the older ones. Ten thousand connections are a million objects, which
-are looked at in one go."""
 
 
 async def serve_alone(
@@ -184,4 +180,4 @@ def calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*COLLECT_AFTER_OBJECTS)

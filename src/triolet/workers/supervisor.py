@@ -13,6 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 
+from ..limits import (
+    WORKER_BEAT_SECONDS,
+    WORKER_DEAD_BEATS,
+    WORKER_KILL_SECONDS,
+    WORKER_METRICS_SECONDS,
+    WORKER_NOW_SECONDS,
+    WORKER_PAUSES,
+    WORKER_SILENT_BEATS,
+    WORKER_START_SECONDS,
+    WORKER_STEADY_SECONDS,
+)
 from .merge_metrics import merge
 from .places import Place, Places, WorkerProcess
 from .systemd import Notifier
@@ -20,26 +31,6 @@ from .systemd import Notifier
 __all__ = ["Supervisor"]
 
 logger = logging.getLogger("triolet.supervisor")
-
-START_SECONDS = 60
-"""Seconds that a worker may take from its start until it is ready."""
-STEADY_SECONDS = 30
-"""Seconds after which the end of a worker is not taken for the same failure as the end of the one before it."""
-PAUSES = (0, 1, 2, 4, 8, 16, 32)
-"""Seconds before a place's worker is started again, while none there holds for ``STEADY_SECONDS``. After that many
-attempts the supervisor gives up."""
-MARGIN_SECONDS = 5
-"""After the grace, until workers that are still there are killed: they keep to the grace by themselves."""
-NOW_SECONDS = 3
-"""From a second signal until workers that are still there are killed: they end themselves in one."""
-BEAT_SECONDS = 1
-"""Between two beats to each worker that serves."""
-SILENT_BEATS = 3
-"""So many not answered: the worker does not serve, and a neighbour serves its queues too."""
-DEAD_BEATS = 15
-"""So many: it is killed, and replaced. An event loop that an app has held up for so long serves nobody."""
-METRICS_SECONDS = 2
-"""Seconds that a worker may take to send its metrics."""
 
 
 class Supervisor:
@@ -111,7 +102,7 @@ class Supervisor:
         told: dict[int, bytes] = {}
 
         async def ask(worker: WorkerProcess) -> None:
-            with trio.move_on_after(METRICS_SECONDS):
+            with trio.move_on_after(WORKER_METRICS_SECONDS):
                 if (found := await worker.metrics()) is not None:
                     told[worker.number] = found
 
@@ -135,7 +126,7 @@ class Supervisor:
             elif not self._ending.is_set():
                 self._ending.set()
             else:
-                self._patience.deadline = min(self._patience.deadline, trio.current_time() + NOW_SECONDS)
+                self._patience.deadline = min(self._patience.deadline, trio.current_time() + WORKER_NOW_SECONDS)
                 for worker in list(self._workers):
                     worker.now()
 
@@ -180,7 +171,7 @@ class Supervisor:
         self._places.close()  # so that each worker is the last to hold its own, and can empty the queue
         for worker in list(self._workers):
             worker.stop()
-        patience = trio.current_time() + self._grace + MARGIN_SECONDS
+        patience = trio.current_time() + self._grace + WORKER_KILL_SECONDS
         self._patience.deadline = min(self._patience.deadline, patience)
         with self._patience:
             await self._all_ended()
@@ -201,7 +192,7 @@ class Supervisor:
     async def _watch(self) -> None:
         """Notice workers that are there and do not answer: stopped by somebody, or held up by their app."""
         while True:
-            await trio.sleep(BEAT_SECONDS)
+            await trio.sleep(WORKER_BEAT_SECONDS)
             for worker in list(self._workers):
                 if worker.ready and not worker.ended.is_set():
                     self._mind(worker)
@@ -209,10 +200,10 @@ class Supervisor:
 
     def _mind(self, worker: WorkerProcess) -> None:
         who = f"worker {worker.number} (process {worker.pid})"
-        if worker.unanswered >= DEAD_BEATS:
-            logger.error("%s has not answered for %d s, and is killed", who, DEAD_BEATS * BEAT_SECONDS)
+        if worker.unanswered >= WORKER_DEAD_BEATS:
+            logger.error("%s has not answered for %d s, and is killed", who, WORKER_DEAD_BEATS * WORKER_BEAT_SECONDS)
             worker.kill()
-        elif worker.unanswered >= SILENT_BEATS and self._places.silence(worker):
+        elif worker.unanswered >= WORKER_SILENT_BEATS and self._places.silence(worker):
             logger.error("%s does not answer, and another serves its queue", who)
         elif not worker.unanswered and self._places.answered(worker):
             logger.info("%s answers again", who)
@@ -258,7 +249,7 @@ class Supervisor:
         self._workers.append(worker)
         self._nursery.start_soon(self._attend, worker)
         try:
-            with trio.move_on_after(START_SECONDS):
+            with trio.move_on_after(WORKER_START_SECONDS):
                 await worker.decided.wait()
         except trio.Cancelled:
             worker.stop()
@@ -296,11 +287,11 @@ class Supervisor:
 
     async def _refill(self, place: Place) -> None:
         """Start a worker at a place that has none, again and again, and give up after the last pause."""
-        if trio.current_time() - place.since >= STEADY_SECONDS:
+        if trio.current_time() - place.since >= WORKER_STEADY_SECONDS:
             place.attempts = 0
         with trio.CancelScope() as place.filling:
-            while place.attempts < len(PAUSES):
-                pause = PAUSES[place.attempts]
+            while place.attempts < len(WORKER_PAUSES):
+                pause = WORKER_PAUSES[place.attempts]
                 place.attempts += 1
                 await trio.sleep(pause)
                 self.restarts += 1
@@ -312,5 +303,5 @@ class Supervisor:
                     place.filling = None
                     self._places.put(place, worker)
                     return
-            self._give_up(f"the worker at place {place.number} has ended {len(PAUSES)} times in a row")
+            self._give_up(f"the worker at place {place.number} has ended {len(WORKER_PAUSES)} times in a row")
         place.filling = None

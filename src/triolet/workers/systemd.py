@@ -6,14 +6,12 @@ import socket
 import time
 from collections.abc import MutableMapping
 from contextlib import suppress
-from typing import Final
 
 import trio
 
-__all__ = ["Notifier"]
+from ..limits import WATCHDOG_BEATS
 
-BEATS: Final = 2
-"""Signs of life in the time after which systemd gives the service up, as sd_watchdog_enabled(3) advises."""
+__all__ = ["Notifier"]
 
 
 class Notifier:
@@ -55,7 +53,7 @@ class Notifier:
             return
         while True:
             self._say("WATCHDOG=1")
-            await trio.sleep(self._watchdog_seconds / BEATS)
+            await trio.sleep(self._watchdog_seconds / WATCHDOG_BEATS)
 
     def _say(self, text: str) -> None:
         if not self._address:
