@@ -67,9 +67,13 @@ def _write_limits() -> None:
     fixed = [
         (f"``{name}``", _shown(value), " ".join(told.get(("", name), [])).strip())
         for name, value in vars(limits).items()
-        if name.isupper() and isinstance(value, int | float | tuple)
+        if name.isupper() and _is_bound(value)
     ]
     _write_table("bounds", ("bound", "value", "what it bounds"), fixed)
+
+
+def _is_bound(value: Any) -> bool:
+    return all(map(_is_bound, value)) if isinstance(value, tuple) else isinstance(value, int | float)
 
 
 def _shown(value: Any) -> str:

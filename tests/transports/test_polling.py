@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,10 +11,16 @@ import trio
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Limits, LogBusy
+from triolet import Cursor, Draft, Limits, LogBusy
+from triolet.budget import Budget
+from triolet.clock import wall_time
+from triolet.connection import Context
+from triolet.hub import Hub
 from triolet.limits import DRAINED_POLL_SECONDS
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
+from triolet.transports.negotiate import Ask, TransportKind
+from triolet.transports.polling import poll
 
 
 async def test_a_short_poll_answers_at_once_with_where_to_go_on(autojump_clock: MockClock) -> None:
@@ -208,3 +216,28 @@ async def test_a_long_poll_whose_log_fails_while_it_waits_is_answered_503(autoju
             log.failing = True
             await live.publish_many(ORDER, [1, 2, 3])
         assert answers[0].status == 503
+
+
+async def test_a_poll_that_a_draining_server_answers_is_given_what_came_at_that_moment(
+    autojump_clock: MockClock,
+) -> None:
+    asked: list[Cursor | None] = []
+
+    class LateHub(Hub):
+        """An event comes just when the poll is given up."""
+
+        async def page(self, channel: str, after: Cursor | None, wait_seconds: float = 0) -> Page:
+            if wait_seconds:
+                await trio.sleep_forever()
+            asked.append(after)
+            return await super().page(channel, after)
+
+    async with MemoryLog(epoch="E").open() as log:
+        hub, draining = LateHub(log, Limits(), Budget(1 << 30)), trio.Event()
+        context = Context(hub, Limits(), Budget(1 << 30), draining, random.Random(0), wall_time)
+        await log.append(ORDER, [Draft.of(1), Draft.of(2)])
+        draining.set()
+        ask = Ask(TransportKind.LONG_POLL, Cursor("E", 1), 20)
+        body = json.loads((await poll(context, ORDER, ask, None)).body)
+    assert asked == [Cursor("E", 1)]
+    assert [event["id"] for event in body["events"]] == ["E.2"]
