@@ -9,6 +9,8 @@ import ctypes
 import socket
 from typing import Any
 
+import trio  # noqa: F401  # before anything is taken away: it looks through the socket module once, when it is imported
+
 __all__ = ["take_away"]
 
 OPTIONS = ("SO_REUSEPORT", "TCP_USER_TIMEOUT", "TCP_NOTSENT_LOWAT")

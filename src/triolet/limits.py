@@ -398,7 +398,7 @@ TLS_CONTROL_BYTES = 16 << 10
 # --- the server
 ACCEPTS_AT_ONCE = 2
 """In one turn of the event loop: mostly their requests are there too, and to let one in takes half a millisecond,
-for which live clients wait. (:data:`triolet.server.front.NEWCOMERS` are those whose requests come later.)"""
+for which live clients wait. (``ADMITTED_AT_ONCE`` are those whose requests come later.)"""
 ACCEPT_PAUSE_SECONDS = 0.1
 """Before accepting again where there was no descriptor left."""
 ACCEPT_COMPLAINT_SECONDS = 10

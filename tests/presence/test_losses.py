@@ -104,7 +104,7 @@ async def test_an_overrun_without_a_new_epoch_has_no_channel_read(autojump_clock
 async def test_the_channels_left_longest_ago_are_forgotten_first(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "LEFT_CHANNELS", 2)
+    monkeypatch.setattr(losses, "PRESENCE_LEFT_CHANNELS", 2)
     log = MemoryLog(epoch="E")
     async with log.open():
         lost = Losses(log)

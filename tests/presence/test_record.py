@@ -97,7 +97,7 @@ async def test_a_channel_in_which_nobody_died_is_not_read_at_every_look(autojump
 async def test_the_record_that_was_unused_for_longest_goes_first(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "KNOWN_CHANNELS", 3)
+    monkeypatch.setattr(record, "PRESENCE_RECORDS", 3)
     log = Log(LIMITS)
     records = Records(log, LIMITS, Leases("own", log, LIMITS, Metrics(), lambda: None), nobody)
     async with log.open():

@@ -191,7 +191,7 @@ async def test_a_tail_that_is_too_far_behind_others_says_so(
 async def test_much_that_others_append_is_read_in_parts(
     path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(sqlite_changes, "EVENTS_AT_ONCE", 7)
+    monkeypatch.setattr(sqlite_changes, "SQLITE_TAIL_EVENTS", 7)
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
             appended = []
