@@ -14,6 +14,7 @@ import gc
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import is_dataclass
 from enum import Enum
 from types import FrameType, ModuleType
@@ -132,9 +133,18 @@ def let_go_of_frames(errors: Iterable[BaseException | None]) -> None:
         if id(error) in seen:
             continue
         seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            _clear_from(frame)
         waiting += [other for other in (error.__cause__, error.__context__) if other is not None]
         waiting += getattr(error, "exceptions", ())
+
+
+def _clear_from(frame: FrameType | None) -> None:
+    """Clear a frame and those that it was called from: from Python 3.13 on it holds them after all have ended."""
+    while frame is not None:
+        with suppress(RuntimeError):  # it has not ended
+            frame.clear()
+        frame = frame.f_back
 
 
 class Holders:
