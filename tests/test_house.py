@@ -148,7 +148,7 @@ FORMATS = {
 
 
 NAMESAKES = {"Answer", "Connection", "Line", "Message", "serve"}
-"""Public names (but for the connection all the kit's) that another room has for something of its own, unseen by users."""
+"""Public names (all but the connection are the kit's) that another room has for something of its own."""
 
 
 def _name(path: Path) -> str:
