@@ -10,6 +10,7 @@ that nginx always has one to work on.
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import sys
@@ -18,6 +19,30 @@ import time
 from benchmarks.fanout.payload import sse_data, websocket_text
 
 HEAD = "POST /publish HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n"
+
+
+class Lines:
+    """The lines of standard input, of which one may be asked whether it has come.
+
+    Python's own reader takes as much as there is: what is in its buffer, ``select`` on the descriptor does not see.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def come(self, seconds: float) -> bool:
+        """Wait so long, at most, for a line or the end."""
+        return b"\n" in self._rest or bool(select.select([0], [], [], seconds)[0])
+
+    def next(self) -> list[str]:
+        """The words of the next line; none at the end."""
+        while b"\n" not in self._rest:
+            data = os.read(0, 1 << 12)
+            if not data:
+                return []
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode().split()
 
 
 class Poster:
@@ -52,7 +77,7 @@ class Poster:
                 self.owed -= 1
 
 
-def publish(posters: list[Poster], rate: float, burst: int, transport: str, size: int) -> int:
+def publish(lines: Lines, posters: list[Poster], rate: float, burst: int, transport: str, size: int) -> int:
     """Publish until a line comes in; return how many events."""
     published, due = 0, time.monotonic()
     for turn in range(1 << 62):
@@ -62,7 +87,7 @@ def publish(posters: list[Poster], rate: float, burst: int, transport: str, size
         published += burst
         due += 1 / rate if rate else 0
         wait = max(0.0, due - time.monotonic()) if rate else 0.0
-        if select.select([sys.stdin], [], [], wait)[0]:
+        if lines.come(wait):
             break
     for poster in posters:
         poster.settle()
@@ -71,11 +96,11 @@ def publish(posters: list[Poster], rate: float, burst: int, transport: str, size
 
 def main() -> None:
     posters = [Poster(int(sys.argv[1])) for _ in range(2)]
-    published = 0
+    lines, published = Lines(), 0
     print("ready", flush=True)
-    while (line := sys.stdin.readline().split()) and line[0] != "quit":
+    while (line := lines.next()) and line[0] != "quit":
         if line[0] == "start":
-            published += publish(posters, float(line[1]), int(line[2]), line[3], int(line[4]))
+            published += publish(lines, posters, float(line[1]), int(line[2]), line[3], int(line[4]))
         elif line[0] == "report":
             print(json.dumps({"published": published}), flush=True)
 

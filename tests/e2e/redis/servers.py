@@ -220,9 +220,20 @@ class Watched:
     def url(self) -> str:
         return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/mine/0"
 
+    def let_the_replica_catch_up(self) -> None:
+        """Wait until the replica has all that the master has. (WAIT would wait for what its own connection has written,
+        and that is nothing.)"""
+        wanted = _offset(self.master, "master_repl_offset")
+        until(lambda: _offset(self.replica, "slave_repl_offset") >= wanted, "the replica has all")
+
     def cut_off_the_replica(self) -> None:
         """What the master is given from now on the replica does not get: it is not let in any more."""
         self.master.ask(lines="CONFIG SET requirepass secret\nCLIENT KILL TYPE replica\n")
+
+
+def _offset(server: RedisServer, field: str) -> int:
+    lines = server.ask("INFO", "replication").splitlines()
+    return next(int(line.partition(":")[2]) for line in lines if line.startswith(f"{field}:"))
 
 
 @contextmanager

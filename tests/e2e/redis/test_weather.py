@@ -337,7 +337,7 @@ async def test_a_replica_that_takes_over_without_the_last_events_is_found_out(tm
     with running_watched(tmp_path, 300) as servers:
         async with RedisLog(servers.url, PATIENT).open() as mine, RedisLog(servers.url, PATIENT).open() as other:
             kept = await put(mine, 1, 2)
-            servers.master.ask("WAIT", "1", "10000")
+            servers.let_the_replica_catch_up()
             with mine.tail() as tail:
                 servers.cut_off_the_replica()
                 lost = await put(mine, 3, 4)
