@@ -11,6 +11,7 @@ server is gone as well: what a module, a cache or an exception holds.
 from __future__ import annotations
 
 import gc
+import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -137,6 +138,12 @@ def let_go_of_frames(errors: Iterable[BaseException | None]) -> None:
             _clear_from(frame)
         waiting += [other for other in (error.__cause__, error.__context__) if other is not None]
         waiting += getattr(error, "exceptions", ())
+
+
+def let_go_of_the_log() -> None:
+    """The same for the errors in the log that pytest keeps of the running test."""
+    records = [record for handler in logging.getLogger().handlers for record in getattr(handler, "records", ())]
+    let_go_of_frames(record.exc_info[1] for record in records if record.exc_info)
 
 
 def _clear_from(frame: FrameType | None) -> None:
