@@ -128,6 +128,7 @@ FORMATS = {
         "_END_HEADERS",
         "_HEADERS",
         "_PUSH_PROMISE",
+        "_SETTINGS",
     },
     "triolet.redis.connect": {"SLOTS"},
     "triolet.redis.log": {"GOOD", "UNKNOWN"},

@@ -125,6 +125,7 @@ async def test_a_connection_goes_on_after_a_call_from_elsewhere(name: str, way: 
             await refused_elsewhere(way, lambda: OF_CONNECTION[name](conns[0]))
             await client.say(type="message", data="here")
             assert (await client.until("message"))["data"] == {"echo": "here"}
+            conns.clear()
 
 
 async def test_a_second_life_elsewhere_leaves_the_first_alone(tmp_path: Path) -> None:

@@ -31,7 +31,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_has_triolet_its_script_and_the_pytest_plugin_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"triolet", "pytest_triolet.py"}
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        "triolet",
+        "triolet_command.py",
+        "pytest_triolet.py",
+    }
     assert {"triolet/py.typed", "triolet/static/triolet.js"} <= set(names)
     assert not [name for name in names if "hunt" in name or name.rpartition("/")[2].startswith("test_")]
 

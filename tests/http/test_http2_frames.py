@@ -189,7 +189,7 @@ async def plain(scope: object, receive: object, send: object) -> None:
 class TestFrames:
     @given(st.lists(st.binary(max_size=40)), st.integers(1, 30))
     def test_come_whole_however_they_are_read(self, payloads: list[bytes], step: int) -> None:
-        whole = [frame(0, payload, 1) for payload in payloads]
+        whole = [frame(4, b""), *[frame(0, payload, 1) for payload in payloads]]
         data = bytes(PREFACE_BYTES) + b"".join(whole)
         frames = Frames(16_384, 16_384)
         found = [piece for at in range(0, len(data), step) for piece in frames.split(data[at : at + step])]
@@ -199,8 +199,12 @@ class TestFrames:
 
     def test_that_are_not_whole_are_held(self) -> None:
         frames = Frames(16_384, 16_384)
-        assert len(list(frames.split(bytes(PREFACE_BYTES) + frame(1, bytes(100), 1) + bytes(5)))) == 2
+        assert len(list(frames.split(bytes(PREFACE_BYTES) + frame(4, b"") + frame(1, bytes(100), 1) + bytes(5)))) == 3
         assert frames.held == 100 + 9 + 5
+
+    def test_that_do_not_begin_with_settings_are_refused(self) -> None:
+        with pytest.raises(TooMuchError):
+            list(Frames(16_384, 16_384).split(bytes(PREFACE_BYTES) + frame(1, bytes(10), 1)))
 
 
 class TestSpending:

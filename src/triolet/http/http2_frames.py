@@ -36,6 +36,7 @@ HEAD_BYTES: Final = 9
 """Of each frame (RFC 9113 section 4.1)."""
 
 _HEADERS: Final = 1
+_SETTINGS: Final = 4
 _PUSH_PROMISE: Final = 5
 _CONTINUATION: Final = 9
 _END_HEADERS: Final = 4
@@ -66,6 +67,7 @@ class Frames:
         self._header_bytes = header_bytes
         self._frame_bytes = frame_bytes
         self._preface = PREFACE_BYTES
+        self._begun = False  # with SETTINGS, which end the preface: h2 would serve a request before them
         self._ahead = b""
         self._head = 0
 
@@ -78,7 +80,7 @@ class Frames:
         """Yield the whole frames, one by one; the preface comes in what pieces it comes.
 
         Raises:
-            TooMuchError: one is too large.
+            TooMuchError: one is too large, or the first are no SETTINGS (RFC 9113 section 3.4).
         """
         data = self._ahead + data
         at = min(self._preface, len(data))
@@ -86,6 +88,9 @@ class Frames:
             self._preface -= at
             yield data[:at]
         while (end := self._end(data, at)) <= len(data):
+            if not self._begun and data[at + 3] != _SETTINGS:
+                raise TooMuchError(ErrorCodes.PROTOCOL_ERROR)
+            self._begun = True
             self._count_head(data[at + 3], data[at + 4], end - at)
             yield data[at:end]
             at = end
