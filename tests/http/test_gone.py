@@ -12,9 +12,10 @@ from trio.testing import MockClock
 
 from tests.leaks import let_go_of_the_log
 from triolet.http.connection import GuardedServer
+from triolet.limits import Limits
 from triolet.testing.network import ClientEnd
 
-from .guarding import Host, hosted
+from .guarding import Host, Receive, Send, hosted, read_all
 from .test_http2 import GET, POST, Client, connect_to
 from .test_websocket import request
 
@@ -115,3 +116,23 @@ async def test_one_that_goes_while_the_app_works_is_not_put_back(autojump_clock:
         await client.aclose()
         await trio.sleep(3)
         assert host.context.served == set() == host.context.idle
+
+
+async def test_a_request_that_was_begun_while_another_is_answered_has_no_longer_than_any(
+    autojump_clock: MockClock,
+) -> None:
+    async def app(scope: object, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok", "more_body": True})
+        await trio.sleep(1)
+        await send({"type": "http.response.body", "body": b""})
+
+    async with hosted(app, limits=Limits(header_seconds=5)) as host:
+        host.config.keep_alive_timeout = 150
+        client = host.connect()
+        await client.send_all(HEAD % b"/")
+        await trio.sleep(0.5)
+        await client.send_all(b"GET / HT")
+        with trio.fail_after(7):
+            assert (await read_all(client)).endswith(b"ok")
+        await client.aclose()

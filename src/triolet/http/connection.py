@@ -262,7 +262,10 @@ class GuardedServer(TCPServer):
         self._in_head = self._guarded.in_head
 
     def _set_idle(self, idle: bool) -> None:
-        self._reading.deadline = trio.current_time() + self._idle_seconds() if idle else math.inf
+        # What came behind the last request may have begun the next one already: it has no longer than any other.
+        self._in_head = idle and self._guarded.in_head
+        seconds = self._limits.header_seconds if self._in_head else self._idle_seconds()
+        self._reading.deadline = trio.current_time() + seconds if idle else math.inf
         self._asked = self._asked or not idle
         self.idle = idle
         if idle and self.context.terminated.is_set():

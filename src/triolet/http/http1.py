@@ -317,4 +317,6 @@ class GuardedH11(H11Protocol):
         await super()._maybe_recycle()
         if self.connection.our_state is h11.IDLE:
             self._body = None
+            if self._ahead:  # it came while the answer was being completed, and has begun the next request
+                await self.send(Updated(idle=True))
             self.wake()
