@@ -114,7 +114,8 @@ def is_marked(view: Any) -> bool:
 
 def decided(decision: Decision) -> Any:
     """Return an ordinary response, so that whatever looks at responses after a view works; it carries the decision."""
-    setattr(request._get_current_object(), DECIDED, True)  # type: ignore[attr-defined]  # as werkzeug's proxies have it
+    current: Any = request  # a proxy of werkzeug's
+    setattr(current._get_current_object(), DECIDED, True)
     response: Any = current_app.response_class(b"", mimetype="application/json")
     response.decision = decision
     return response
