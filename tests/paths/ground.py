@@ -31,12 +31,15 @@ class Ground(ABC):
             held can be told to the byte.
         too_many: events of ``big_bytes``, more than the kernels and a proxy hold between the server and a client that
             does not read.
+        rounds: how many times so many are published at most. A kernel between may grow its buffer as far as its
+            ``tcp_rmem`` allows, 32 MB on many machines, and whether it does is its own affair.
     """
 
     limits = LIMITS
     alone = True
     too_many = 60
     big_bytes = 40_000
+    rounds = 1
 
     def __init__(self, cell: Cell, reach: Reach) -> None:
         self.cell = cell
@@ -89,12 +92,19 @@ class Ground(ABC):
 
     async def wait_for(self, what: str, true: Callable[[], Awaitable[bool]], within: float) -> float:
         """Look again and again until it is so, and return how long that took."""
+        took = await self.becomes(true, within)
+        if took is not None:
+            return took
+        raise AssertionError(f"{self.cell}: it took longer than {within} s until {what}: {await self.look()}")
+
+    async def becomes(self, true: Callable[[], Awaitable[bool]], within: float) -> float | None:
+        """The same; None where it did not become so in time."""
         began = trio.current_time()
         with trio.move_on_after(within + SLACK_SECONDS):
             while not await true():  # noqa: ASYNC110  # it is another process that changes
                 await trio.sleep(0.05)
             return trio.current_time() - began
-        raise AssertionError(f"{self.cell}: it took longer than {within} s until {what}: {await self.look()}")
+        return None
 
 
 def freeze(client: Client) -> None:

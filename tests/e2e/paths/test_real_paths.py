@@ -39,6 +39,7 @@ class RealGround(Ground):
     def __init__(self, cell: Cell, reach: Reach, stop: Callable[[], None]) -> None:
         super().__init__(cell, reach)
         self.too_many, self.big_bytes = TOO_MUCH.get(cell.path, (self.too_many, self.big_bytes))
+        self.rounds = 3 if cell.path in ("nginx", "haproxy") else 1
         self._stop = stop
 
     async def stop(self) -> None:
