@@ -342,6 +342,14 @@ SESSION_NAME_CHARACTERS = 32
 SESSION_STATEMENTS = 10**9
 """How often a session is stated, at the very most: once in a third of a lease, for centuries."""
 
+# --- identity
+CONTROL_WAITING = 1_024
+"""Messages about identities that wait for a log that is away, to be told to other processes."""
+CONTROL_DRAFTS = 64
+"""Most of them in one append."""
+CONTROL_REMEMBERED = 4_096
+"""Of this process's own messages, those that have taken effect here and are still to come back from the log."""
+
 # --- the wire
 CHUNK_LINE_BYTES = 256
 """The line before a chunk of a request's body."""
