@@ -179,6 +179,7 @@ class Service:
                 with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
                     await control.listens()
             nursery.start_soon(context.timer.run)
+            nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
             try:

@@ -13,7 +13,7 @@ from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
-from ..identity import Control
+from ..identity import Control, Deadlines
 from ..limits import Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
@@ -55,6 +55,11 @@ class Context(msgspec.Struct, frozen=True):
     presence: Presence | None = None
     control: Control | None = None
     home: Home = msgspec.field(default_factory=Home)
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """When connections expire. The hub has them, since it is asked before each of its rounds."""
+        return self.hub.deadlines
 
     def retry(self, closing: Closing) -> int | None:
         """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""
