@@ -58,12 +58,11 @@ async def write_head(conn: Connection, head: bytes) -> None:
     ):
         reading = await conn.context.hub.read(follower)
         conn.context.deadlines.enforce()
-        if follower.state is not State.BEHIND:
-            conn.outlet.write(head)  # it has expired meanwhile, and is told so behind its head
-        elif say(conn, follower, reading, head):
-            settle(conn, follower, reading)
-    else:
-        conn.outlet.write(head)
+        if follower in conn.subscriptions.behind:  # else what it was let in with was taken from it meanwhile
+            if say(conn, follower, reading, head):
+                settle(conn, follower, reading)
+            return
+    conn.outlet.write(head)
 
 
 async def drain(conn: Connection) -> None:
