@@ -347,6 +347,12 @@ SESSION_STATEMENTS = 10**9
 # --- identity
 DEADLINES_STALE = 64
 """Entries that may stand in the heap of deadlines for nothing, besides as many as stand there for something."""
+TICKET_SECONDS = 30
+"""How long a ticket is good, at most: a URL may stand in a log."""
+TICKET_BYTES = 32
+"""Random bytes of a ticket."""
+IDENTITY_BODY_BYTES = 1 << 10
+"""Largest body of a request to renew a stream."""
 RENEWAL_KEY_BYTES = 16
 """Random bytes of the key by which a stream is renewed (RFC 6750 section 5.2 asks for 128 bits of a token)."""
 CONTROL_WAITING = 1_024

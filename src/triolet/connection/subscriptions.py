@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -179,7 +180,8 @@ class Subscriptions:
         self.remove_all()
         self._ending.end(closing)
         if self.outlet.pending or not self.outlet.empty:  # TLS's last record is in no number of bytes
-            self.outlet.abort()
+            self.outlet.cut()
+        self.outlet.until = math.inf  # where there is room, a goodbye is said
 
     def acknowledge(self, channel: str, cursor: str) -> None:
         """Count how old the event was that the client has applied. Nothing but that histogram depends on it.

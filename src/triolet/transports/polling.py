@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 
 import trio
@@ -10,11 +11,12 @@ from ..closing import RESTARTING
 from ..connection import Context
 from ..errors import LogError
 from ..event import Cursor
+from ..identity import Grant
 from ..limits import DRAINED_POLL_SECONDS
 from ..log.contract import Page
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
-from .negotiate import Ask, AskError, TransportKind
+from .negotiate import Ask, AskError, TransportKind, expired
 
 __all__ = ["Answer", "poll"]
 
@@ -31,7 +33,12 @@ class Answer:
 
 
 async def poll(
-    context: Context, channel: str, ask: Ask, if_none_match: str | None, member: Member | None = None
+    context: Context,
+    channel: str,
+    ask: Ask,
+    if_none_match: str | None,
+    member: Member | None = None,
+    grant: Grant | None = None,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
@@ -40,13 +47,18 @@ async def poll(
 
     Raises:
         LogError: the log cannot be read.
-        AskError: more is held for clients than may be, so no answer was made; the client is to come back.
+        AskError: more is held for clients than may be, so no answer was made, and the client is to come back; or what
+            it was let in with has expired meanwhile.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
-        page = await _page(context, channel, ask)
+        until = math.inf if grant is None else grant.until
+        page = await _page(context, channel, ask, until)
+    if trio.current_time() >= until:
+        context.metrics.expired += 1
+        raise expired()
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
         raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
@@ -69,13 +81,13 @@ async def poll(
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
 
 
-async def _page(context: Context, channel: str, ask: Ask) -> Page:
+async def _page(context: Context, channel: str, ask: Ask, until: float) -> Page:
     if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask)
+        return await _wait_for_page(context, channel, ask, until)
     return await context.hub.page(channel, ask.after)
 
 
-async def _wait_for_page(context: Context, channel: str, ask: Ask) -> Page:
+async def _wait_for_page(context: Context, channel: str, ask: Ask, until: float) -> Page:
     after: Cursor | None = ask.after
     if after is None:
         after = (await context.hub.page(channel, None)).head
@@ -89,15 +101,19 @@ async def _wait_for_page(context: Context, channel: str, ask: Ask) -> Page:
         nursery.start_soon(answer_when_draining)
         page: Page | LogError
         try:
-            with trio.CancelScope() as waiting:
+            with trio.CancelScope(deadline=until) as waiting:
                 page = await context.hub.page(channel, after, ask.wait)
-            if waiting.cancelled_caught:
+            if trio.current_time() >= until:
+                page = Page((), None, after)  # nothing of it is told: see the caller
+            elif waiting.cancelled_caught:
                 page = await context.hub.page(channel, after)
         except LogError as error:  # to be raised as what it is, not in the nursery's group
             page = error
         nursery.cancel_scope.cancel()
     if isinstance(page, LogError):
         raise page
+    if trio.current_time() >= until:
+        return page
     news = page.events or page.gap is not None
     answer = "events" if news else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
