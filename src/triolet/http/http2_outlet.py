@@ -28,13 +28,17 @@ class Http2Stream:
     Args:
         open_outlet: gives the stream's outlet, always the same.
         abort: resets the stream, or the connection where the client takes nothing at all.
+        cut: the same, but also the connection where a part of a frame waits in it, which may be the stream's.
     """
 
-    __slots__ = ("_open_outlet", "abort")
+    __slots__ = ("_open_outlet", "abort", "cut")
 
-    def __init__(self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None]) -> None:
+    def __init__(
+        self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None], cut: Callable[[], None]
+    ) -> None:
         self._open_outlet = open_outlet
         self.abort = abort
+        self.cut = cut
 
     @property
     def outlet(self) -> StreamOutlet:
