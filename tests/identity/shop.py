@@ -15,6 +15,7 @@ from tests.paths import memory
 from tests.paths.stock import serve_stock
 from triolet import BadToken, Connection, EventLog, Identity, Limits, Triolet
 from triolet.clock import wall_time
+from triolet.testing.http import Answer
 from triolet.testing.network import MemoryLink
 from triolet.testing.server import MemoryServer
 
@@ -27,9 +28,12 @@ __all__ = [
     "Sent",
     "Shared",
     "bearer",
+    "deadlines",
     "make_shop",
+    "post",
     "sent",
     "served",
+    "token",
 ]
 
 PATHS = memory.IN_MEMORY
@@ -90,14 +94,25 @@ def make_shop(
 
 
 @asynccontextmanager
-async def served(app: QuartTrio, path: str = "http1") -> AsyncIterator[MemoryServer]:
-    """Serve an app on a path."""
+async def served(app: QuartTrio, path: str = "http1", **settings: Any) -> AsyncIterator[MemoryServer]:
+    """Serve an app on a path; ``settings`` are the worker's."""
     if path == "hypercorn":
         async with serve_stock(app) as stock:
             yield stock
         return
-    async with memory.served(app, path) as server:
+    async with memory.served(app, path, **settings) as server:
         yield server
+
+
+async def post(server: MemoryServer, path: str, headers: dict[str, str], body: Any = None) -> Answer:
+    """Post JSON, or nothing."""
+    return await server.request("POST", path, headers, json=body)
+
+
+def deadlines(server: MemoryServer) -> int:
+    """How many connections are to end at a time."""
+    assert server.hub is not None
+    return len(server.hub.deadlines)
 
 
 class Sent:

@@ -14,7 +14,7 @@ from triolet.identity.deadlines import Deadlines
 from triolet.testing.clients import Client
 from triolet.testing.faults import slow_reader, stalled
 
-from .shop import ORDER, ORDERS, OWN_PATHS, PATHS, STREAMS, Sent, bearer, make_shop, sent, served
+from .shop import ORDER, ORDERS, OWN_PATHS, PATHS, STREAMS, Sent, bearer, deadlines, make_shop, sent, served
 
 __all__ = ["sent"]  # a fixture
 
@@ -44,7 +44,8 @@ async def test_a_client_is_warned_once_and_ends_with_its_identity(
             began = trio.current_time()
             await client.until("live")
             warning = await client.until("expiring", within=1_000)
-            assert (trio.current_time(), warning["in"]) == (pytest.approx(began + 70), pytest.approx(30_000, abs=2))
+            assert trio.current_time() == pytest.approx(began + 70)
+            assert warning["in"] == pytest.approx(30_000, abs=2)
             assert len(warning.get("key", "")) == (22 if transport == "sse" else 0)
             assert "refused" not in warning
             await trio.sleep(29.9)
@@ -83,7 +84,7 @@ async def test_a_client_that_does_not_expire_costs_nothing(autojump_clock: MockC
     async with served(app) as server, server.sse(ORDERS, headers=bearer("ann")) as one, server.sse(ORDERS) as other:
         await one.until("live")
         await other.until("live")
-        assert len(server.hub.deadlines) == 0
+        assert deadlines(server) == 0
         await one.nothing_for(1_000)
 
 
@@ -95,7 +96,11 @@ async def test_what_is_published_in_the_moment_of_the_end_is_not_sent(
 ) -> None:
     app, live = make_shop()
     if lags:  # the task that enforces deadlines does not get to run at all
-        monkeypatch.setattr(Deadlines, "run", lambda self: trio.sleep_forever())
+
+        async def stands_still(self: Deadlines) -> None:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(Deadlines, "run", stands_still)
     async with served(app, path) as server:
         async with server.client(transport, ORDERS, headers=bearer("ann", 40)) as client:
             until = trio.current_time() + 40
@@ -247,7 +252,7 @@ async def test_a_hundred_that_end_in_one_moment_end_then(path: str, sent: Sent, 
             await client.__aexit__(None, None, None)
         assert b"too late" not in sent.since(until)
         assert live.statistics().counts.expired == 100
-        assert len(server.hub.deadlines) == 0
+        assert deadlines(server) == 0
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -257,9 +262,9 @@ async def test_a_connection_that_ends_by_itself_is_forgotten(path: str, autojump
         for transport in STREAMS:
             async with server.client(transport, ORDERS, headers=bearer("ann", 40)) as client:
                 await client.until("live")
-                assert len(server.hub.deadlines) == 1
+                assert deadlines(server) == 1
         await trio.sleep(10)
-        assert len(server.hub.deadlines) == 0
+        assert deadlines(server) == 0
         await trio.sleep(100)
         assert live.statistics().counts.expired == 0
 
