@@ -123,9 +123,11 @@ class JWT:
         self._audiences = None if audience is AnyAudience.ANY else _texts("audience", audience)
         self._issuers = None if issuer is None else _texts("issuer", issuer)
         self._leeway = _number("leeway", leeway, 0, TOKEN_LEEWAY_MOST_SECONDS)
-        self._require = frozenset() if require == () else _texts("require", require)
+        self._require = _texts("require", require, least=0)
         (self._subject_claim,) = _texts("subject_claim", [subject_claim])
-        self._session_claim = None if session_claim is None else next(iter(_texts("session_claim", [session_claim])))
+        self._session_claim = session_claim
+        if session_claim is not None:
+            _texts("session_claim", [session_claim])
         self._source = _source(keys, refresh, fetch)
         self._algorithms = self._source.algorithms if algorithms is None else self._allowed(algorithms)
 
@@ -175,11 +177,9 @@ class JWT:
             raise BadToken("audience")
         if self._issuers is not None and not self._issuers & _one(claims.get("iss")):
             raise BadToken("issuer")
-        session = None
-        if self._session_claim in claims:
-            session = claims[self._session_claim]
-            if session is None:  # which is none for an Identity, and no text for a token
-                raise BadToken("claims")
+        session = claims.get(self._session_claim) if self._session_claim else None
+        if session is None and self._session_claim in claims:  # null, which an Identity would take for no session
+            raise BadToken("claims")
         try:
             return Identity(claims.get(self._subject_claim), session, expires_at, claims)  # type: ignore[arg-type]  # it looks
         except DataError:
@@ -217,10 +217,10 @@ def _one(text: Any) -> frozenset[str]:
     return frozenset([text] if isinstance(text, str) else [])
 
 
-def _texts(name: str, given: Any) -> frozenset[str]:
+def _texts(name: str, given: Any, least: int = 1) -> frozenset[str]:
     """A setting that is one text, or several."""
-    found = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else []
-    if isinstance(given, bytes | Mapping) or not found or not all(isinstance(text, str) and text for text in found):
+    found = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [None]
+    if len(found) < least or not all(isinstance(text, str) and text for text in found):
         raise ConfigError(f"JWT({name}=…) must be a text, or several, and none of them empty")
     return frozenset(found)
 

@@ -54,7 +54,7 @@ class GivenKeys:
     __slots__ = ("_keys",)
 
     def __init__(self, keys: KeySet) -> None:
-        self._keys = keys
+        self._keys = _usable(keys)
         _warn_of("keys of a JWT", keys)
 
     @property
@@ -84,7 +84,7 @@ class FileKeys:
     def __init__(self, path: str) -> None:
         self._path = path
         self._seen: object = _look(path)
-        self._keys = _read(path)
+        self._keys = _usable(_read(path))
         self._failed_at = math.inf
         _warn_of(self.told, self._keys)
 
@@ -138,6 +138,13 @@ def _read(path: str) -> KeySet:
     return read_file(content)
 
 
+def _usable(keys: KeySet) -> KeySet:
+    """Refuse to begin with no key. Later it may be meant: the issuer has taken all of them back."""
+    if not keys.keys:
+        raise BadKeys(told_of(keys))
+    return keys
+
+
 def source_of(keys: Any, refresh: float | None, fetch: Fetch | None) -> KeySource:
     """Find out what ``keys`` of a :class:`~triolet.JWT` is, and return where keys come from.
 
@@ -152,6 +159,8 @@ def source_of(keys: Any, refresh: float | None, fetch: Fetch | None) -> KeySourc
             from .fetch import HttpFetch  # here, so that keys of one's own need no HTTP client
 
             fetch = HttpFetch()
+        if not callable(fetch):
+            raise BadKeys(f"fetch= is an async function of the URL, not {type(fetch).__name__}")
         return UrlKeys(url, fetch, age)
     if refresh is not None or fetch is not None:
         raise BadKeys("refresh= and fetch= are for the URL of a JWKS, and this is none")
@@ -198,9 +207,7 @@ def _checked_url(url: str) -> str:
     if not host or not url.isascii() or not url.isprintable() or " " in url:
         raise BadKeys("it is no URL")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise BadKeys(
-            "keys are fetched by https (by http from the loopback only): else anybody between could give his own"
-        )
+        raise BadKeys("keys are fetched by https, or others could give their own in between (http: from the loopback)")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise BadKeys("it has a user, a password or a fragment: give fetch=, a function of your own, that says them")
     return url

@@ -245,14 +245,14 @@ def _read_entry(entry: Any, secrets: bool) -> Iterator[Key]:
     kty, kid = entry.get("kty"), entry.get("kid")
     kty = kty if isinstance(kty, str) else ""
     algorithm = _BY_TYPE.get(kty)
-    if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
+    if entry.get("use") not in (None, "sig") or entry.get("alg") not in (None, algorithm):
         return
     if algorithm is None:
         raise BadKeys(f"its kty is none of {', '.join(_BY_TYPE)}")
     if kid is not None and not isinstance(kid, str):
         raise BadKeys("its kid is no text")
-    operations = entry.get("key_ops", ["verify"])
-    if not isinstance(operations, list | tuple) or "verify" not in operations:
+    operations = entry.get("key_ops")
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         raise BadKeys("its key_ops do not say verify")
     if entry.get("crv") != _CURVES.get(kty):
         raise BadKeys(f"its crv is not {_CURVES.get(kty)}")

@@ -13,8 +13,8 @@ older, and the last fetch failed     goes on, fetches beside     waits; else ``k
 ===================================  ==========================  ==========================
 
 To wait is to wait for the one fetch that is under way, or that may begin, as the last one is long enough ago; where
-none is and none may, nobody waits. A fetch runs in a system task of Trio's, as it is nobody's: the client for which it was
-begun may go, and others wait for it as well. It is bounded in seconds and raises nothing.
+none is and none may, nobody waits. A fetch runs in a system task of Trio's, as it is nobody's: the client for which it
+was begun may go, and others wait for it as well. It is bounded in seconds and raises nothing.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class UrlKeys:
         fetch: fetches it; here it is bounded in seconds and bytes.
         refresh: the age at which they are fetched again, in seconds.
 
-    Bounds: one fetch at a time, begun every ``JWKS_ASK_SECONDS`` at most, after a failure every ``JWKS_RETRY_SECONDS``.
-        Keys that could not be fetched anew serve on for ``JWKS_AWAY_SECONDS``.
+    Bounds: one fetch at a time, and ``JWKS_ASK_SECONDS`` between two, after a failure ``JWKS_RETRY_SECONDS``. Keys
+        that could not be fetched anew serve on for ``JWKS_AWAY_SECONDS``.
     """
 
     __slots__ = ("_fetch", "_refresh", "_runs", "_url")
@@ -106,15 +106,17 @@ class UrlKeys:
     def _begin(self, state: _Fetched) -> None:
         pause = JWKS_RETRY_SECONDS if state.failed else JWKS_ASK_SECONDS
         if state.under_way is None and trio.current_time() - state.asked_at >= pause:
-            state.under_way = trio.Event()
-            state.asked_at = trio.current_time()
             trio.lowlevel.spawn_system_task(self._run, state, name=f"keys of {self.told}")
+            state.under_way = trio.Event()
 
     async def _run(self, state: _Fetched) -> None:
         """Fetch the keys. It raises nothing: in a system task that would end everything."""
         try:
-            with trio.fail_after(JWKS_SECONDS):
+            body = b""
+            with trio.move_on_after(JWKS_SECONDS) as scope:
                 body = await self._fetch(self._url)
+            if scope.cancelled_caught:
+                raise BadKeys(f"no answer in {JWKS_SECONDS} s")
             if not isinstance(body, bytes) or len(body) > JWKS_BYTES:
                 raise BadKeys(f"it is more than {JWKS_BYTES} bytes, or no bytes")
             keys = read_set(body, secrets=False)
@@ -132,6 +134,7 @@ class UrlKeys:
             state.keys, state.fetched_at, state.failed = keys, trio.current_time(), False
         finally:
             assert state.under_way is not None
+            state.asked_at = trio.current_time()
             state.under_way.set()
             state.under_way = None
 
