@@ -38,11 +38,6 @@ KEYS: Final[dict[str, Callable[[], Any]]] = {
     "ES256": lambda: ELLIPTIC,
     "EdDSA": lambda: EDWARDS,
 }
-    "HS256": lambda: SECRET,
-    "RS256": rsa_key,
-    "ES256": lambda: ELLIPTIC,
-    "EdDSA": lambda: EDWARDS,
-}
 """What this issuer signs with, by algorithm."""
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
+import trio
 
 from ..limits import JWKS_BYTES, JWKS_REDIRECTS, JWKS_SECONDS
 from .keys import BadKeys
@@ -72,8 +73,11 @@ async def _body(answer: httpx.Response) -> bytes:
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise BadKeys("it answers compressed, which it was not asked for")
     body = bytearray()
-    async for chunk in answer.aiter_raw():
-        body += chunk
-        if len(body) > JWKS_BYTES:
-            raise BadKeys(f"it answers more than {JWKS_BYTES} bytes")
+    with trio.CancelScope() as enough:
+        async for chunk in answer.aiter_raw():
+            body += chunk
+            if len(body) > JWKS_BYTES:
+                enough.cancel()  # where the next bytes are waited for: to leave the loop here would leave it unclosed
+    if len(body) > JWKS_BYTES:
+        raise BadKeys(f"it answers more than {JWKS_BYTES} bytes")
     return bytes(body)
