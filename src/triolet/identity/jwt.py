@@ -249,4 +249,4 @@ def _source(keys: Any, refresh: float | None, fetch: Fetch | None) -> KeySource:
 
 
 def _missing(error: ModuleNotFoundError) -> ConfigError:
-    return ConfigError(f"JWT needs {error.name}: pip install 'triolet[jwt]'")
+    return ConfigError(f"JWT needs {(error.name or '').partition('.')[0]}: pip install 'triolet[jwt]'")

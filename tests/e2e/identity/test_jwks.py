@@ -45,6 +45,8 @@ class Host:
                 pass
 
         class Quiet(ThreadingHTTPServer):
+            daemon_threads = False  # all have ended when it has
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a handshake that the client broke off
 
