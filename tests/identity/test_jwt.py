@@ -210,6 +210,19 @@ async def test_a_bad_token_is_refused_and_said_why(name: str) -> None:
     assert await kind_of(shop(), build()) == kind
 
 
+@pytest.mark.parametrize("algorithm", KEYS)
+async def test_a_token_with_any_letter_changed_is_refused(algorithm: str) -> None:
+    jwt = shop(keys=jwk(algorithm))
+    text = token(algorithm)
+    for at, letter in enumerate(text):
+        for other in ("A", "_", "."):
+            if other != letter:
+                assert await kind_of(jwt, text[:at] + other + text[at + 1 :]) != "ok"
+    for at in range(len(text)):
+        assert await kind_of(jwt, text[:at]) != "ok"
+        assert await kind_of(jwt, text[:at] + text[at + 1 :]) != "ok"
+
+
 GOOD: dict[str, Callable[[], str]] = {
     "as it is": token,
     "aud among others": lambda: token(aud=["mail", "shop"]),

@@ -71,6 +71,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an empty issuer": ({"issuer": ""}, "issuer"),
     "a negative leeway": ({"leeway": -1}, "leeway"),
     "a long leeway": ({"leeway": 301}, "leeway"),
+    "a leeway of 400 digits": ({"leeway": 10**400}, "leeway"),
     "a leeway of NaN": ({"leeway": math.nan}, "leeway"),
     "a leeway of true": ({"leeway": True}, "leeway"),
     "a leeway that is a text": ({"leeway": "60"}, "leeway"),

@@ -6,7 +6,6 @@ system's clock, which no test decides, and reads JSON as Python does (NaN, and n
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -14,11 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..clock import wall_time
 from ..errors import BadToken, ConfigError, DataError
-from ..limits import (
-    TOKEN_LAST_SECOND,
-    TOKEN_LEEWAY_MOST_SECONDS,
-    TOKEN_LEEWAY_SECONDS,
-)
+from ..limits import TOKEN_LAST_SECOND, TOKEN_LEEWAY_MOST_SECONDS, TOKEN_LEEWAY_SECONDS
 from .identity import Identity
 from .token import Token
 
@@ -54,8 +49,8 @@ class JWT:
     here, and those of ``require`` have to be there. ``sub`` is the identity's subject, ``sid`` its session. Its
     ``expires_at`` is ``exp`` itself, without the leeway, and its ``claims`` are all claims of the token.
 
-    Checking takes some 30 µs (HS256), 50 (RS256), 100 (ES256) or 130 (EdDSA), in the event loop: to hand it to a thread
-    and to take its answer would hold up the loop for longer.
+    Checking takes some 30 µs (HS256), 50 (RS256), 100 (ES256) or 130 (EdDSA), in the event loop: the way to a thread
+    and back takes longer.
 
     Args:
         keys: what tokens are signed with:
@@ -74,7 +69,7 @@ class JWT:
             ``JWT.ANY``.
         issuer: the ``iss`` that tokens must have, or several; None: any.
         algorithms: fewer than the keys would allow.
-        leeway: by how many seconds the issuer's clock may be off, 0 to 300.
+        leeway: by how many seconds the issuer's clock may be off, 0 to 300. A connection ends at ``exp`` all the same.
         require: claims that must be there. Without ``"exp"`` in it, tokens may last for ever.
         session_claim: names the session; None: tokens have none.
         subject_claim: names the subject.
@@ -226,7 +221,7 @@ def _texts(name: str, given: Any, least: int = 1) -> frozenset[str]:
 
 
 def _number(name: str, value: Any, least: float, most: float) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:
         raise ConfigError(f"JWT({name}=…) must be a number of seconds from {least} to {most}, not {value!r:.60}")
     return float(value)
