@@ -4,6 +4,7 @@ from .control import Control
 from .deadlines import Deadlines
 from .grant import Grant
 from .identity import Identity
+from .jwt import JWT
 from .request import Request
 
-__all__ = ["Control", "Deadlines", "Grant", "Identity", "Request"]
+__all__ = ["JWT", "Control", "Deadlines", "Grant", "Identity", "Request"]

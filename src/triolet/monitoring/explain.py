@@ -32,6 +32,9 @@ WHY: Final[dict[Closing, str]] = {
     ),
     closings.TOO_BIG: "It sent a message over limits.message_bytes.",
     closings.CRASHED: "An error in the app's handler or in the log ended it: the server's log says where.",
+    closings.EXPIRED: (
+        "Its client's identity had expired, and was not renewed in time. It may come back with a new credential."
+    ),
     closings.RESTARTING: "The server drained.",
     closings.OVERLOADED: "The server was out of room or memory, and this client was the furthest behind.",
     closings.SLOW: (
@@ -44,9 +47,6 @@ WHY: Final[dict[Closing, str]] = {
     ),
     closings.LAGGING: "It read, but not fast enough for its policy.",
     closings.REFUSED: "The app refused it.",
-    closings.EXPIRED: (
-        "Its client's identity had expired, and was not renewed in time. It may come back with a new credential."
-    ),
 }
 
 
