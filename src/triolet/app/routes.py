@@ -17,6 +17,7 @@ from ..errors import ChannelNameError, ConfigError
 from ..event import check_channel
 from ..hub import Policy
 from ..identity import Grant
+from ..identity.control import check_follows
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
@@ -157,7 +158,7 @@ def _channel_name(name: str, has_members: bool) -> str:
     try:
         if has_members:
             presence_channel(name)
-        return check_channel(name)
+        return check_follows(check_channel(name))
     except ChannelNameError:
         abort(404)
 
