@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
+from ..closing import EXPIRED
 from ..connection import Connection, Context
 from ..connection.expiry import watch
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
@@ -151,6 +152,9 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
 
 
 def _unavailable(error: Exception) -> AskError:
+    closing = error.closing if isinstance(error, ConnectionEnded) else None
+    if closing is EXPIRED:
+        return expired()
     if isinstance(error, NotServingError):
         return AskError(503, "serving", "this app is not being served now; try again")
     return AskError(503, "log", "the event log cannot be read now; try again")
