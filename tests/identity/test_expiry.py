@@ -315,20 +315,24 @@ async def test_an_identity_that_has_expired_while_the_view_was_asked_is_not_let_
 
 async def test_an_operator_is_told_who_it_is_until_when_and_why_it_ended(autojump_clock: MockClock) -> None:
     app, live = make_shop()
-    async with served(app) as server:
-        async with server.websocket(ORDERS, headers=bearer("ann", 40)) as client, server.websocket(ORDERS) as nobody:
-            await client.until("live")
-            await nobody.until("live")
-            one, other = live.connections()
-            assert (one.subject, one.expires_seconds) == ("ann", pytest.approx(40, abs=0.1))
-            assert (other.subject, other.expires_seconds) == (None, None)
-            assert "Its client is 'ann', for another 40.0 s." in live.explain(one.id).sentences
-            assert "client is" not in str(live.explain(other.id))
-            await to_the_end(client)
-            told_then = live.explain(one.id).sentences
-            assert "Its client was 'ann', until then." in told_then
-            assert any("identity had expired, and was not renewed in time" in sentence for sentence in told_then)
-            assert "packer" not in str(live.explain(one.id))  # a claim
+    async with (
+        served(app) as server,
+        server.websocket(ORDERS, headers=bearer("ann", 40)) as client,
+        server.websocket(ORDERS) as nobody,
+    ):
+        await client.until("live")
+        await nobody.until("live")
+        one, other = live.connections()
+        assert one.subject == "ann"
+        assert one.expires_seconds == pytest.approx(40, abs=0.1)
+        assert (other.subject, other.expires_seconds) == (None, None)
+        assert "Its client is 'ann', for another 40.0 s." in live.explain(one.id).sentences
+        assert "client is" not in str(live.explain(other.id))
+        await to_the_end(client)
+        told_then = live.explain(one.id).sentences
+        assert "Its client was 'ann', until then." in told_then
+        assert any("identity had expired, and was not renewed in time" in sentence for sentence in told_then)
+        assert "packer" not in str(live.explain(one.id))  # a claim
 
 
 @pytest.mark.parametrize("path", OWN_PATHS)
