@@ -12,6 +12,7 @@ import pytest
 from triolet import Event, policies
 from triolet.app import admit, serve
 from triolet.hub import Lag, Policy, Step
+from triolet.transports.polling import poll
 
 __all__ = ["Sees", "sees"]
 
@@ -32,7 +33,7 @@ class Sees:
 @contextmanager
 def sees() -> Iterator[None]:
     """Subscriptions of routes whose policy is a :class:`Sees` have its ``allow``."""
-    subscribe, follows, poll = admit._subscribe, admit.Follows.__call__, serve.poll
+    subscribe, follows = admit._subscribe, admit.Follows.__call__
     asked: dict[int, tuple[Any, Any]] = {}
 
     def with_allow(subscription: Any) -> Any:
