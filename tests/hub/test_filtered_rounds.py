@@ -1,4 +1,4 @@
-"""Rounds and pages for clients some of whom may not see every event, while everybody comes, goes, stalls and reads on."""
+"""Rounds and pages for clients that may not see every event, while everybody comes, goes, stalls and reads on."""
 
 from __future__ import annotations
 

@@ -109,7 +109,8 @@ async def play(way: str, acts: list[Any], oldest: bool) -> None:
         if oldest:
             await publish(live, [True, False] * 4)
             wanted, count = [1, 3, 5, 7], 8
-            one = await stack.enter_async_context(client_of(server, way, **start))
+        start: dict[str, Any] = {"after": 0} if oldest else {}
+        one = await stack.enter_async_context(client_of(server, way, **start))
         other = await stack.enter_async_context(client_of(server, way, "/all", **start))
         await take(one, 0.05)
         for act, how in acts:
