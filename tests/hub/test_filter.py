@@ -389,6 +389,16 @@ async def test_a_poll_waits_for_an_event_that_the_client_may_see(autojump_clock:
         assert (page.end, page.head) == (Cursor("e", 11), Cursor("e", 11))
 
 
+async def test_a_poll_does_not_wait_while_there_is_more_to_read(autojump_clock: MockClock) -> None:
+    log = MemoryLog(epoch="e")
+    async with running(log, Limits(page_events=3)) as hub:
+        await publish(log, 8)
+        before = trio.current_time()
+        page = await hub.page(CHANNEL, Cursor("e", 0), 30, lambda event: event.offset == 7)
+        assert ([event.offset for event in page.events], page.end) == ([7], Cursor("e", 8))
+        assert trio.current_time() == before
+
+
 async def test_a_poll_for_which_nothing_comes_moves_on_without_being_busy(autojump_clock: MockClock) -> None:
     log = CountingLog()
     async with running(log, Limits(page_events=3)) as hub, trio.open_nursery() as nursery:

@@ -175,6 +175,17 @@ async def test_one_that_is_sent_nothing_is_moved_on_and_comes_back_behind_it(
             assert len(times) >= 8
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_that_comes_back_to_pages_of_which_none_is_for_it_becomes_live(
+    way: str, autojump_clock: MockClock
+) -> None:
+    async with served(way) as (server, live):
+        await publish(live, [False] * 12)
+        async with client_of(server, way, after=0) as client:
+            message = await client.until("live", within=1)
+            assert (message["cursor"], client.events) == ("e.12", [])
+
+
 async def test_an_event_stream_that_saw_only_its_open_is_moved_by_its_beat(autojump_clock: MockClock) -> None:
     async with served() as (server, live), server.events("/some") as stream:
         await publish(live, [False] * 1_000)
