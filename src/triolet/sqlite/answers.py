@@ -6,18 +6,19 @@ offsets. The events themselves stand where all others do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final
 
 import apsw
 import msgspec
 
-from ..event import Draft, Event
+from ..event import Event
 from ..limits import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS
 from ..log.contract import NOTHING_KEPT, Kept
+from ..log.jobs import Claim, Commit, Release
 from .file import insert
 
-__all__ = ["Answers", "Claim", "Commit", "Places", "Release", "Row"]
+__all__ = ["Answers", "Places", "Row"]
 
 Places = tuple[float, list[list[int]]]
 """When events were stored, and for each write their offsets."""
@@ -38,32 +39,6 @@ DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE until <= ? O
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[tuple[str, str, str, float, str, Places | None]]).decode
-
-
-class Claim(NamedTuple):
-    """A call of ``claim``."""
-
-    key: bytes
-    print: bytes
-    holder: bytes
-    seconds: float
-
-
-class Commit(NamedTuple):
-    """A call of ``commit``: all of its events and the answer are stored, or nothing."""
-
-    key: bytes
-    holder: bytes
-    answer: bytes
-    seconds: float
-    writes: Sequence[tuple[str, Sequence[Draft]]]
-
-
-class Release(NamedTuple):
-    """A call of ``release``."""
-
-    key: bytes
-    holder: bytes
 
 
 class Row:

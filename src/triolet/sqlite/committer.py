@@ -11,8 +11,8 @@ import trio
 
 from ..errors import LogBusy, NotServingError
 from ..limits import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS
-from .answers import Commit
-from .writer import Job, Written, writes_of
+from ..log.jobs import Job, weight_of
+from .writer import Written
 
 __all__ = ["Committer"]
 
@@ -131,11 +131,7 @@ class _Waiting:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.drafts = 1
-        self.size = len(job.answer) if isinstance(job, Commit) else 0
-        for _, drafts in writes_of(job):
-            self.drafts += len(drafts)
-            self.size += sum([len(draft.json) for draft in drafts])
+        self.drafts, self.size = weight_of(job)
         self.done = trio.Event()
         self.result: Any = None
         self.error: Exception | None = None

@@ -18,15 +18,15 @@ from ..errors import LogError, NotServingError, where
 from ..event import Cursor, Draft, Event
 from ..limits import SQLITE_READERS, SQLITE_REST_SECONDS, Limits
 from ..log.contract import EventLog, Kept, Page
+from ..log.jobs import Append, Claim, Commit, Job, Release
 from ..log.tail import Tail
-from .answers import Claim, Commit, Release
 from .changes import read_news
 from .committer import Committer
 from .file import begin_again, mark_clean, prepare, read_head, read_page
 from .life import FileReplaced, LifeFile, LifeOver
 from .thread import Handover, SqliteThread
 from .watch import watching
-from .writer import Append, Job, Writer, Written
+from .writer import Writer, Written
 
 __all__ = ["SqliteLog"]
 

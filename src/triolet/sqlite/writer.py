@@ -11,13 +11,14 @@ import msgspec
 from ..event import Cursor, Draft, Event
 from ..limits import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEPS, Limits
 from ..log.contract import Kept, check_repeated
-from .answers import Answers, Claim, Commit, Places, Release
+from ..log.jobs import Append, Claim, Commit, Job, writes_of
+from .answers import Answers, Places
 from .changes import ADD_CHANGES, TRIM_CHANGES
 from .file import events_of, insert, transaction
 from .life import LifeFile, check_life
 from .watch import ring
 
-__all__ = ["Append", "Job", "Stored", "Writer", "Written", "writes_of"]
+__all__ = ["Stored", "Writer", "Written"]
 
 
 _MARK_UNSYNCED: Final = "UPDATE log SET unsynced_boot = ?"
@@ -62,24 +63,6 @@ ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, t
     dropped = excluded.dropped, oldest_at = excluded.oldest_at"""
     for n in SQLITE_INSERT_ROWS
 }
-
-
-class Append(NamedTuple):
-    """The drafts of one call of ``append``: all of them are stored, or none."""
-
-    channel: str
-    drafts: Sequence[Draft]
-
-
-Job = Append | Claim | Commit | Release
-"""What may be done in a transaction."""
-
-
-def writes_of(job: Job) -> Sequence[tuple[str, Sequence[Draft]]]:
-    """Return what a job appends: channels and drafts."""
-    if isinstance(job, Append):
-        return ((job.channel, job.drafts),)
-    return job.writes if isinstance(job, Commit) else ()
 
 
 class Stored(NamedTuple):
