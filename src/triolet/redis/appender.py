@@ -1,4 +1,4 @@
-"""The lane of a partition: how a RedisLog appends. Appends that wait go out together, and take effect once."""
+"""The lane of a partition: how a RedisLog stores. What waits goes out together, and takes effect once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from coredis.exceptions import BusyLoadingError, RedisError
 from ..errors import LogAway, LogBroken, LogError, LogUncertain, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS, Limits
+from ..log.contract import Kept, check_repeated
+from ..log.jobs import Append, Claim, Commit, Job, Writes, weight_of
+from .append import APPEND
 from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, events_of, translate
-from .scripts import APPEND, decode_row, encode_row
+from .scripts import decode_row, encode_row
 from .url import RedisAddress
 
 __all__ = ["Lane"]
@@ -28,12 +31,12 @@ NOTHING_DONE: Final = (*MOVED, BusyLoadingError)
 
 
 class Lane:
-    """Sends what is to be appended to a partition, batch after batch.
+    """Sends what is to be done in a partition, batch after batch: appends, claims, commits and releases.
 
     Each batch has a number, under which Redis remembers what became of it: one whose answer was lost, because the
     connection broke or the server failed, is sent again with the same number before any other, and is stored once.
 
-    An append that waits while the server is unavailable fails after ``limits.away_seconds``: with LogAway if it was
+    What waits while the server is unavailable fails after ``limits.away_seconds``: with LogAway if it was
     never sent, with LogUncertain if it was.
 
     Args:
@@ -42,7 +45,7 @@ class Lane:
         limits: retention, and how long to wait.
         clock: the time of the events, in seconds since 1970; None asks Redis.
 
-    Bounds: the drafts of the appends that wait, and one batch that was sent and not answered.
+    Bounds: the drafts of what waits, and one batch that was sent and not answered.
     """
 
     def __init__(
@@ -71,12 +74,12 @@ class Lane:
             if problem is not None:
                 nursery.cancel_scope.cancel()
 
-    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        """Append to a channel. See RedisLog.append.
+    async def do(self, job: Job) -> Any:
+        """Have a job done, and return what its caller is told. See RedisLog's methods for the errors.
 
-        Cancellation: all were stored and announced, or none; which of the two is not known.
+        Cancellation: it is done and announced as a whole, or not at all; which of the two is not known.
         """
-        mine = _Waiting(channel, drafts, trio.current_time() + self._limits.away_seconds)
+        mine = _Waiting(job, trio.current_time() + self._limits.away_seconds)
         self._waiting.append(mine)
         self._work.unpark_all()
         try:
@@ -87,7 +90,7 @@ class Lane:
             raise
         if mine.error is not None:
             raise mine.error
-        return mine.events
+        return _result_of(job, mine.result)
 
     async def sent(self) -> None:
         """Wait until nothing waits to be sent, or the server is unavailable.
@@ -151,12 +154,8 @@ class Lane:
             *self._partition.known,
         ]
         keys = [self._partition.key, self._writer]
-        for channel, members in batch.channels.items():
-            keys += self._partition.keys(channel)
-            args += [channel, sum([len(member.drafts) for member in members])]
-            for member in members:
-                for draft in member.drafts:
-                    args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
+        for group in batch.groups:
+            group.write(self._partition, keys, args)
         was_sent, batch.was_sent = batch.was_sent, True  # from here on, whatever becomes of this task
         # A large batch takes a busy server longer, and is no sign that it is away: so the time grows with the size.
         try:
@@ -175,13 +174,11 @@ class Lane:
         drafts = size = 0
         while self._waiting:
             first = self._waiting[0]
-            drafts += len(first.drafts)
+            drafts += first.drafts
             size += first.size
-            if batch.channels and (drafts > REDIS_BATCH_DRAFTS or size > REDIS_BATCH_BYTES):
+            if batch.groups and (drafts > REDIS_BATCH_DRAFTS or size > REDIS_BATCH_BYTES):
                 break
-            # By channel, so that the script looks each of them up once. The order within a channel stays.
-            batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
-            batch.size += first.size
+            batch.add(self._waiting.popleft())
         return batch
 
     async def _give_up(self) -> None:
@@ -207,18 +204,21 @@ class Lane:
 
 
 class _Waiting:
-    """An append on its way: what is to be stored, and then what became of it."""
+    """A job on its way: what is to be done, and then what became of it."""
 
-    __slots__ = ("channel", "done", "drafts", "error", "events", "give_up_at", "size")
+    __slots__ = ("done", "drafts", "error", "give_up_at", "job", "result", "size")
 
-    def __init__(self, channel: str, drafts: Sequence[Draft], give_up_at: float) -> None:
-        self.channel = channel
-        self.drafts = tuple(drafts)
-        self.size = sum([len(draft.json) for draft in drafts])
+    def __init__(self, job: Job, give_up_at: float) -> None:
+        self.job = job
+        self.drafts, self.size = weight_of(job)
         self.give_up_at = give_up_at
         self.done = trio.Event()
-        self.events: list[Event] = []
+        self.result: Any = None
         self.error: Exception | None = None
+
+    def succeed(self, result: Any) -> None:
+        self.result = result
+        self.done.set()
 
     def fail(self, error: Exception) -> None:
         if not self.done.is_set():
@@ -227,19 +227,33 @@ class _Waiting:
 
 
 class _Batch:
-    """Appends that go out together, by channel.
+    """What goes out together: groups, which are done in their order.
 
-    Sent again it is the same, with all its appends, also those whose callers do not wait any more: under its number
-    Redis may have stored it, and answers with what it did then.
+    Sent again it is the same, with all its jobs, also those whose callers do not wait any more: under its number Redis
+    may have done it, and answers with what it did then.
     """
 
-    __slots__ = ("channels", "number", "size", "was_sent")
+    __slots__ = ("_appends", "groups", "number", "size", "was_sent")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.size = 0
-        self.channels: dict[str, list[_Waiting]] = {}
+        self.groups: list[_Appends | _Single] = []
         self.was_sent = False
+        self._appends: _Appends | None = None
+
+    def add(self, waiting: _Waiting) -> None:
+        """Add a job behind the others."""
+        self.size += waiting.size
+        if isinstance(waiting.job, Append):
+            if self._appends is None:
+                self._appends = _Appends()
+                self.groups.append(self._appends)
+            self._appends.add(waiting, waiting.job)
+            return
+        if isinstance(waiting.job, Commit):  # what is appended after it, to the same channels, must come after it
+            self._appends = None
+        self.groups.append(_Single(waiting))
 
     def succeed(self, epoch: str, at: float, results: Sequence[Any]) -> None:
         """Answer the callers.
@@ -247,34 +261,136 @@ class _Batch:
         Args:
             epoch: the epoch in which it was stored.
             at: when it was stored, in seconds since 1970.
-            results: one for each channel. A number is the first offset. A list says that a ``dedupe`` was known: it has
-                for each draft its offset and, if that is an earlier event's, what is stored of it. Bytes are an error.
+            results: one for each group.
         """
-        for (channel, members), result in zip(self.channels.items(), results, strict=True):
-            if isinstance(result, bytes):
-                for member in members:
-                    member.fail(LogBroken(f"something else has a key of the channel's: {result.decode()}"))
-                continue
-            events = _placed(epoch, channel, [draft for member in members for draft in member.drafts], at, result)
-            start = 0
-            for member in members:
-                member.events = events[start : start + len(member.drafts)]
-                member.done.set()
-                start += len(member.drafts)
+        for group, result in zip(self.groups, results, strict=True):
+            group.succeed(epoch, at, result)
 
     def fail(self, error: Exception) -> None:
-        """Fail all its appends: nothing of it is stored, or it is not known."""
-        for members in self.channels.values():
-            for member in members:
+        """Fail all its jobs: nothing of it is stored, or it is not known."""
+        for group in self.groups:
+            for member in group.members:
                 member.fail(error)
 
     def expire(self, now: float, error: Exception) -> bool:
-        """Fail the appends whose time is over, and return whether others still wait."""
-        members = [member for members in self.channels.values() for member in members]
+        """Fail the jobs whose time is over, and return whether others still wait."""
+        members = [member for group in self.groups for member in group.members]
         for member in members:
             if member.give_up_at <= now:
                 member.fail(error)
         return not all(member.done.is_set() for member in members)
+
+
+class _Appends:
+    """Appends, by channel, so that the script looks each of them up once. The order within a channel stays."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, list[tuple[_Waiting, Append]]] = {}
+
+    @property
+    def members(self) -> list[_Waiting]:
+        """Those that wait."""
+        return [waiting for members in self._channels.values() for waiting, _ in members]
+
+    def add(self, waiting: _Waiting, job: Append) -> None:
+        """Add one behind the others."""
+        self._channels.setdefault(job.channel, []).append((waiting, job))
+
+    def write(self, partition: Partition, keys: list[str], args: list[Argument]) -> None:
+        """Write keys and arguments."""
+        args.append("append")
+        drafts = [
+            (channel, [draft for _, job in members for draft in job.drafts])
+            for channel, members in self._channels.items()
+        ]
+        _write_sections(partition, keys, args, drafts)
+
+    def succeed(self, epoch: str, at: float, results: Sequence[Any]) -> None:
+        """Answer the callers. See _placed for what there is of each channel; bytes are an error."""
+        for (channel, members), result in zip(self._channels.items(), results, strict=True):
+            if isinstance(result, bytes):
+                for waiting, _ in members:
+                    waiting.fail(_broken(result))
+                continue
+            events = _placed(epoch, channel, [draft for _, job in members for draft in job.drafts], at, result)
+            start = 0
+            for waiting, job in members:
+                waiting.succeed(events[start : start + len(job.drafts)])
+                start += len(job.drafts)
+
+
+class _Single:
+    """A claim, a commit or a release."""
+
+    def __init__(self, waiting: _Waiting) -> None:
+        self._waiting = waiting
+
+    @property
+    def members(self) -> list[_Waiting]:
+        """The one that waits."""
+        return [self._waiting]
+
+    def write(self, partition: Partition, keys: list[str], args: list[Argument]) -> None:
+        """Write keys and arguments."""
+        job = self._waiting.job
+        assert not isinstance(job, Append)
+        keys.append(partition.once_key(job.key))
+        if isinstance(job, Claim):
+            args += ["claim", job.print, job.holder, job.seconds]
+        elif isinstance(job, Commit):
+            args += ["commit", job.holder, job.answer, job.seconds]
+            _write_sections(partition, keys, args, _not_empty(job.writes))
+        else:
+            args += ["release", job.holder]
+
+    def succeed(self, epoch: str, at: float, result: Any) -> None:
+        """Answer the caller; bytes are an error."""
+        if isinstance(result, bytes):
+            self._waiting.fail(_broken(result))
+        else:
+            self._waiting.succeed(result)
+
+
+def _broken(said: bytes) -> LogBroken:
+    return LogBroken(f"something else has a key of the channel's: {said.decode()}")
+
+
+def _not_empty(writes: Writes) -> Writes:
+    return [(channel, drafts) for channel, drafts in writes if drafts]
+
+
+def _write_sections(partition: Partition, keys: list[str], args: list[Argument], writes: Writes) -> None:
+    args.append(len(writes))
+    for channel, drafts in writes:
+        keys += partition.keys(channel)
+        args += [channel, len(drafts)]
+        for draft in drafts:
+            args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
+
+
+def _result_of(job: Job, result: Any) -> Any:
+    """Return what a caller is told, from what the script answered to its group."""
+    # In the caller's task, and not in the lane's: one that repeats a commit with other writes harms nobody else.
+    if isinstance(job, Append):
+        return result
+    if not result[0]:
+        _, print, is_answered, answer = result
+        return Kept(print, answer if is_answered else None)
+    return _stored_of(job, result[1]) if isinstance(job, Commit) else None
+
+
+def _stored_of(job: Commit, stored: Any) -> list[list[Event]]:
+    """Return the events of a commit, from epoch, time, places (see _placed) and counts."""
+    epoch, stamp, places, counts = stored
+    writes = _not_empty(job.writes)
+    check_repeated(writes, counts)
+    placed = iter(
+        [
+            _placed(epoch.decode(), channel, drafts, _time_in(stamp), result)
+            for (channel, drafts), result in zip(writes, places, strict=True)
+        ]
+    )
+    return [next(placed) if drafts else [] for _, drafts in job.writes]
 
 
 def _time_in(stamp: bytes) -> float:
@@ -284,6 +400,14 @@ def _time_in(stamp: bytes) -> float:
 
 
 def _placed(epoch: str, channel: str, drafts: Sequence[Draft], at: float, result: Any) -> list[Event]:
+    """Return the events of one channel.
+
+    Args:
+        epoch, channel, drafts: what they are of.
+        at: when the new ones were stored.
+        result: a number is the first offset. A list says that a ``dedupe`` was known: it has for each draft its offset
+            and, if that is an earlier event's, what is stored of it.
+    """
     if isinstance(result, int):
         return [
             Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
