@@ -234,7 +234,8 @@ if #news > 0 then
     redis.call(publish, hints, start .. '\\221' .. struct.pack('>I4', #news) .. table.concat(news))
 end
 local reply = {part.epoch, part.seq, stamp, results}
-redis.call('SET', KEYS[2], cmsgpack.pack({number, reply}), 'EX', 3600)
+-- It is refused only where memory is full and nothing was written before: then it need not be known what was done.
+redis.pcall('SET', KEYS[2], cmsgpack.pack({number, reply}), 'EX', 3600)
 return reply
 """
 
