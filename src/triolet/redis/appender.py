@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,14 +12,12 @@ import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import BusyLoadingError, RedisError
 
-from ..errors import LogAway, LogBroken, LogError, LogUncertain, NotServingError
-from ..event import Cursor, Draft, Event
+from ..errors import LogAway, LogError, LogUncertain, NotServingError
 from ..limits import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS, Limits
-from ..log.contract import Kept, check_repeated
-from ..log.jobs import Append, Claim, Commit, Job, Writes, weight_of
+from ..log.jobs import Job
 from .append import APPEND
-from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, events_of, translate
-from .scripts import decode_row, encode_row
+from .batch import Batch, Waiting, result_of, time_in
+from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, translate
 from .url import RedisAddress
 
 __all__ = ["Lane"]
@@ -57,8 +54,8 @@ class Lane:
         self._clock = clock
         self._writer = partition.writer_key(secrets.token_urlsafe(9))
         self._number = 0
-        self._waiting: deque[_Waiting] = deque()
-        self._unsettled: _Batch | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._unsettled: Batch | None = None
         self._work = trio.lowlevel.ParkingLot()
         self._settled = trio.lowlevel.ParkingLot()
 
@@ -79,18 +76,18 @@ class Lane:
 
         Cancellation: it is done and announced as a whole, or not at all; which of the two is not known.
         """
-        mine = _Waiting(job, trio.current_time() + self._limits.away_seconds)
+        mine = Waiting(job, trio.current_time() + self._limits.away_seconds)
         self._waiting.append(mine)
         self._work.unpark_all()
         try:
             await mine.done.wait()
         except trio.Cancelled:
-            with suppress(ValueError):  # it is in a batch already, which must stay as it is: see _Batch
+            with suppress(ValueError):  # it is in a batch already, which must stay as it is: see Batch
                 self._waiting.remove(mine)
             raise
         if mine.error is not None:
             raise mine.error
-        return _result_of(job, mine.result)
+        return result_of(job, mine.result)
 
     async def sent(self) -> None:
         """Wait until nothing waits to be sent, or the server is unavailable.
@@ -137,10 +134,10 @@ class Lane:
                 # Answered only when its own hint was heard (or was told as lost): so an event is announced here before
                 # its publisher goes on.
                 await self._partition.hear(epoch.decode(), seq)
-                batch.succeed(epoch.decode(), _time_in(stamp), results)
+                batch.succeed(epoch.decode(), time_in(stamp), results)
             self._unsettled = None
 
-    async def _send(self, batch: _Batch, connection: BaseConnection) -> Any:
+    async def _send(self, batch: Batch, connection: BaseConnection) -> Any:
         limits = self._limits
         args: list[Argument] = [
             draw_epoch(),
@@ -165,12 +162,12 @@ class Lane:
             batch.was_sent = was_sent
             raise
 
-    def _next_batch(self) -> _Batch | None:
+    def _next_batch(self) -> Batch | None:
         """Take as many appends as fit into one batch; one at least, if there is one."""
         if not self._waiting:
             return None
         self._number += 1
-        batch = _Batch(self._number)
+        batch = Batch(self._number)
         drafts = size = 0
         while self._waiting:
             first = self._waiting[0]
@@ -201,221 +198,3 @@ class Lane:
         # They wait in the order in which they came, and each for as long: so the first are over first.
         while self._waiting and self._waiting[0].give_up_at <= now:
             self._waiting.popleft().fail(LogAway(f"{away}: this is not stored"))
-
-
-class _Waiting:
-    """A job on its way: what is to be done, and then what became of it."""
-
-    __slots__ = ("done", "drafts", "error", "give_up_at", "job", "result", "size")
-
-    def __init__(self, job: Job, give_up_at: float) -> None:
-        self.job = job
-        self.drafts, self.size = weight_of(job)
-        self.give_up_at = give_up_at
-        self.done = trio.Event()
-        self.result: Any = None
-        self.error: Exception | None = None
-
-    def succeed(self, result: Any) -> None:
-        self.result = result
-        self.done.set()
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.is_set():
-            self.error = error
-            self.done.set()
-
-
-class _Batch:
-    """What goes out together: groups, which are done in their order.
-
-    Sent again it is the same, with all its jobs, also those whose callers do not wait any more: under its number Redis
-    may have done it, and answers with what it did then.
-    """
-
-    __slots__ = ("_appends", "groups", "number", "size", "was_sent")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.size = 0
-        self.groups: list[_Appends | _Single] = []
-        self.was_sent = False
-        self._appends: _Appends | None = None
-
-    def add(self, waiting: _Waiting) -> None:
-        """Add a job behind the others."""
-        self.size += waiting.size
-        if isinstance(waiting.job, Append):
-            if self._appends is None:
-                self._appends = _Appends()
-                self.groups.append(self._appends)
-            self._appends.add(waiting, waiting.job)
-            return
-        if isinstance(waiting.job, Commit):  # what is appended after it, to the same channels, must come after it
-            self._appends = None
-        self.groups.append(_Single(waiting))
-
-    def succeed(self, epoch: str, at: float, results: Sequence[Any]) -> None:
-        """Answer the callers.
-
-        Args:
-            epoch: the epoch in which it was stored.
-            at: when it was stored, in seconds since 1970.
-            results: one for each group.
-        """
-        for group, result in zip(self.groups, results, strict=True):
-            group.succeed(epoch, at, result)
-
-    def fail(self, error: Exception) -> None:
-        """Fail all its jobs: nothing of it is stored, or it is not known."""
-        for group in self.groups:
-            for member in group.members:
-                member.fail(error)
-
-    def expire(self, now: float, error: Exception) -> bool:
-        """Fail the jobs whose time is over, and return whether others still wait."""
-        members = [member for group in self.groups for member in group.members]
-        for member in members:
-            if member.give_up_at <= now:
-                member.fail(error)
-        return not all(member.done.is_set() for member in members)
-
-
-class _Appends:
-    """Appends, by channel, so that the script looks each of them up once. The order within a channel stays."""
-
-    def __init__(self) -> None:
-        self._channels: dict[str, list[tuple[_Waiting, Append]]] = {}
-
-    @property
-    def members(self) -> list[_Waiting]:
-        """Those that wait."""
-        return [waiting for members in self._channels.values() for waiting, _ in members]
-
-    def add(self, waiting: _Waiting, job: Append) -> None:
-        """Add one behind the others."""
-        self._channels.setdefault(job.channel, []).append((waiting, job))
-
-    def write(self, partition: Partition, keys: list[str], args: list[Argument]) -> None:
-        """Write keys and arguments."""
-        args.append("append")
-        drafts = [
-            (channel, [draft for _, job in members for draft in job.drafts])
-            for channel, members in self._channels.items()
-        ]
-        _write_sections(partition, keys, args, drafts)
-
-    def succeed(self, epoch: str, at: float, results: Sequence[Any]) -> None:
-        """Answer the callers. See _placed for what there is of each channel; bytes are an error."""
-        for (channel, members), result in zip(self._channels.items(), results, strict=True):
-            if isinstance(result, bytes):
-                for waiting, _ in members:
-                    waiting.fail(_broken(result))
-                continue
-            events = _placed(epoch, channel, [draft for _, job in members for draft in job.drafts], at, result)
-            start = 0
-            for waiting, job in members:
-                waiting.succeed(events[start : start + len(job.drafts)])
-                start += len(job.drafts)
-
-
-class _Single:
-    """A claim, a commit or a release."""
-
-    def __init__(self, waiting: _Waiting) -> None:
-        self._waiting = waiting
-
-    @property
-    def members(self) -> list[_Waiting]:
-        """The one that waits."""
-        return [self._waiting]
-
-    def write(self, partition: Partition, keys: list[str], args: list[Argument]) -> None:
-        """Write keys and arguments."""
-        job = self._waiting.job
-        assert not isinstance(job, Append)
-        keys.append(partition.once_key(job.key))
-        if isinstance(job, Claim):
-            args += ["claim", job.print, job.holder, job.seconds]
-        elif isinstance(job, Commit):
-            args += ["commit", job.holder, job.answer, job.seconds]
-            _write_sections(partition, keys, args, _not_empty(job.writes))
-        else:
-            args += ["release", job.holder]
-
-    def succeed(self, epoch: str, at: float, result: Any) -> None:
-        """Answer the caller; bytes are an error."""
-        if isinstance(result, bytes):
-            self._waiting.fail(_broken(result))
-        else:
-            self._waiting.succeed(result)
-
-
-def _broken(said: bytes) -> LogBroken:
-    return LogBroken(f"something else has a key of the channel's: {said.decode()}")
-
-
-def _not_empty(writes: Writes) -> Writes:
-    return [(channel, drafts) for channel, drafts in writes if drafts]
-
-
-def _write_sections(partition: Partition, keys: list[str], args: list[Argument], writes: Writes) -> None:
-    args.append(len(writes))
-    for channel, drafts in writes:
-        keys += partition.keys(channel)
-        args += [channel, len(drafts)]
-        for draft in drafts:
-            args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
-
-
-def _result_of(job: Job, result: Any) -> Any:
-    """Return what a caller is told, from what the script answered to its group."""
-    # In the caller's task, and not in the lane's: one that repeats a commit with other writes harms nobody else.
-    if isinstance(job, Append):
-        return result
-    if not result[0]:
-        _, print, is_answered, answer = result
-        return Kept(print, answer if is_answered else None)
-    return _stored_of(job, result[1]) if isinstance(job, Commit) else None
-
-
-def _stored_of(job: Commit, stored: Any) -> list[list[Event]]:
-    """Return the events of a commit, from epoch, time, places (see _placed) and counts."""
-    epoch, stamp, places, counts = stored
-    writes = _not_empty(job.writes)
-    check_repeated(writes, counts)
-    placed = iter(
-        [
-            _placed(epoch.decode(), channel, drafts, _time_in(stamp), result)
-            for (channel, drafts), result in zip(writes, places, strict=True)
-        ]
-    )
-    return [next(placed) if drafts else [] for _, drafts in job.writes]
-
-
-def _time_in(stamp: bytes) -> float:
-    """Return the time that Redis puts in front of a row: two bytes of MessagePack, and a double."""
-    (at,) = struct.unpack(">xxd", stamp)
-    return float(at)
-
-
-def _placed(epoch: str, channel: str, drafts: Sequence[Draft], at: float, result: Any) -> list[Event]:
-    """Return the events of one channel.
-
-    Args:
-        epoch, channel, drafts: what they are of.
-        at: when the new ones were stored.
-        result: a number is the first offset. A list says that a ``dedupe`` was known: it has for each draft its offset
-            and, if that is an earlier event's, what is stored of it.
-    """
-    if isinstance(result, int):
-        return [
-            Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
-            for offset, draft in enumerate(drafts, result)
-        ]
-    return [
-        events_of(epoch, channel, offset, [decode_row(earlier)])[0]
-        if earlier
-        else Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
-        for draft, offset, earlier in zip(drafts, result[::2], result[1::2], strict=True)
-    ]
