@@ -43,6 +43,7 @@ export class Track {
   #head = null;
   #holeAt = null;
   #conflatedTo = null;
+  #filtered = false;
 
   constructor(url, options, owner) {
     /** @type {?string} the URL that is followed; null where the app on the server chose the channel */
@@ -81,8 +82,13 @@ export class Track {
     this.#owner.retry();
   }
 
+  /** Asks for something to be done, once: see `command` of triolet.js. @returns {Promise<Reply>} */
+  command(url, data, options) {
+    return this.#owner.command(url, data, options);
+  }
+
   /** @param {State} state  @internal */
-  become(state, why = {}) {
+  become(state = this.state, why = {}) {
     if (this.state === "gone" || (state === this.state && !why.error)) return;
     this.state = state;
     tell(this.#options.onState, state, why, this);
@@ -105,13 +111,23 @@ export class Track {
         return tell(this.#options.onBeat, message, this);
       case "lag":
         return tell(this.#options.onLag, message, this);
+      case "expiring":
+        return tell(this.#options.onExpiring, { in: message.in, refused: message.refused === true }, this);
+      case "renewed":
+        return tell(this.#options.onRenewed, { in: message.in }, this);
     }
   }
 
-  #open({ channel, cursor }) {
+  /** Of a filtered channel: nothing up to here is for this client. @internal */
+  pass(cursor) {
+    if (this.#filtered) this.#reach(cursor);
+  }
+
+  #open({ channel, cursor, filtered = false }) {
     const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
+    this.#filtered = filtered;
     this.cursor ??= cursor;
     this.#conflatedTo = null;
     this.become("behind");
@@ -120,7 +136,7 @@ export class Track {
   }
 
   #event({ channel, id, event, data, time, key }) {
-    const step = stepTo(this.cursor, id, 1);
+    const step = this.#stepTo(id, 1);
     if (step !== null && step < 1) return this.#repeat(id);
     if (step !== 1 && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
@@ -147,9 +163,15 @@ export class Track {
 
   /** The server says that everything up to here has been sent. */
   #reach(cursor) {
-    const step = stepTo(this.cursor, cursor);
-    if (step === null || step > 0) this.#hole(cursor);
-    else if (step === 0) this.cursor = cursor; // ours may have been a bare offset
+    const step = this.#stepTo(cursor);
+    if (step === null || (step > 0 && !this.#filtered)) this.#hole(cursor);
+    else if (step >= 0) this.cursor = cursor; // ours may have been a bare offset
+  }
+
+  /** Where the server keeps back what is not for this client, any step onward is as good as the next. */
+  #stepTo(cursor, oldest) {
+    const onward = this.#filtered && offsetOf(cursor) > offsetOf(this.cursor);
+    return onward ? 1 : stepTo(this.cursor, cursor, oldest);
   }
 
   #hole(to) {
