@@ -84,7 +84,7 @@ export class Commands {
   /** @param {string} [base]  the URL from which those of commands are seen, and the origin of the WebSocket */
   constructor(base) {
     this.#base = base;
-    this.#await();
+    this.#miss();
   }
 
   /** Over this WebSocket from now on. */
@@ -97,12 +97,12 @@ export class Commands {
   lose() {
     if (this.#socket === null) return;
     this.#socket = null;
-    this.#await();
+    this.#miss();
     for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
     this.#asked.clear();
   }
 
-  #await() {
+  #miss() {
     this.#opened = new Promise((resolve) => (this.#back = resolve));
   }
 
