@@ -30,6 +30,7 @@ PACKAGE = "triolet."
 
 OUTLIVING = (
     "app.extension.",  # an app's, which a test may make at any time
+    "app.identify.",
     "app.routes.",
     "counters.",
     "limits.",
@@ -49,6 +50,7 @@ OUTLIVING = (
 
 OF_AN_APP = (
     "app.extension.",
+    "app.identify.",
     "app.routes.",
     "app.serve.Clients",
     "app.service.",

@@ -232,6 +232,8 @@ SSE_HEARD_BYTES = 1 << 16
 # --- the app
 DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
+SUBJECT_BYTES = 255
+"""How long an identity's subject and session may be: as long as a channel's name."""
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 
