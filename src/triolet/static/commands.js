@@ -32,7 +32,8 @@ export function newId(crypto = globalThis.crypto) {
 /** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
 class Command {
   constructor(url, data, { id = newId() }, base) {
-    if (!/^[\x20-\x7e]+$/.test(id)) throw new TypeError("id: a text of printable ASCII characters");
+    const isText = typeof id === "string" && /^[\x20-\x7e]+$/.test(id);
+    if (!isText) throw new TypeError("id: a text of printable ASCII characters");
     this.id = id;
     this.url = locate(url, base);
     this.body = JSON.stringify(data ?? null);
@@ -117,8 +118,8 @@ export class Commands {
   async send(url, data, options) {
     const { timeout, signal } = options;
     if (!(timeout > 0)) throw new TypeError("timeout: a number of ms, more than 0");
-    if (this.#waiting.length === WAITING) throw new Unanswered("too many commands wait: it was never sent", null, false);
     const command = new Command(url, data, options, this.#base);
+    if (this.#waiting.length === WAITING) throw command.unanswered(`${WAITING} others wait`);
     const late = () => new Error(`${timeout} ms are over`);
     const run = (inner) => this.#inTurn(inner, () => this.#ask(command, options, inner));
     try {

@@ -61,7 +61,8 @@ export async function request(url, query, headers, options, signal) {
 export function ask(name, url, body, options, signal) {
   const silent = () => new Ended("silent");
   return within(options.silence, silent, options, signal, async (inner) => {
-    const headers = { ...options.headers, ...(await authorization(options, inner)), "Content-Type": "application/json" };
+    const headers = { ...options.headers, ...(await authorization(options, inner)) };
+    headers["Content-Type"] = "application/json";
     const asked = { method: "POST", headers, body: JSON.stringify(body), signal: inner, cache: "no-store" };
     const response = await options.fetch(home(name, url, options), asked);
     if (!response.ok) throw await failure(response);

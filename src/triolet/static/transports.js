@@ -62,6 +62,7 @@ async function overSse(track, line, options, signal) {
   if (track.cursor !== track.start) headers["Last-Event-ID"] = track.cursor;
   const renew = (message) => renewStream(message, track.url, options, signal);
   const renewal = new Renewal(renew, (message) => track.take(message), options, line, signal);
+  line.listen();
   const response = await request(track.url, { after: track.start }, headers, options, signal);
   if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw new Ended("not an event stream");
   const reader = response.body.getReader();
@@ -144,6 +145,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
   target.protocol = target.protocol.replace("http", "ws");
   return new Promise((_, reject) => {
     if (signal.aborted) throw signal.reason; // while the token was fetched
+    line.listen();
     const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, protocols);
     let bye = null;
     const acknowledge = acknowledging(socket, options);
@@ -154,7 +156,6 @@ export async function converse(url, query, line, options, signal, hear, ready) {
       reject(why);
     };
     signal.addEventListener("abort", () => end(signal.reason));
-    line.listen();
     socket.onopen = () => ready?.(socket);
     socket.onclose = ({ code, reason }) =>
       end(bye ?? new Ended(reason || `closed ${code}`, { code, retry: FINAL_CODES.has(code) ? null : undefined }));

@@ -18,18 +18,20 @@
  * @property {"websocket"|"sse"|"long-poll"|"poll"} [transport]  default "sse"
  * @property {string|number} [after]  the cursor to go on from; "0" is the oldest event kept, none is "from now"
  * @property {(event: LiveEvent) => void} [onEvent]  `handle.state` is "behind" while the event is one of the missed
- * @property {(state: State, why: {retry?: number, error?: Ended}) => void} [onState]  `retry`: ms until the next try
+ * @property {(state: State, why: {retry?: number, error?: Ended}) => void} [onState]  `retry`: ms until the next try;
+ *     "live" with an error: a renewal failed. The error's `code` at "gone" is 4401 (expired) or 4403 (revoked, refused)
+ *     where the page may follow no longer
  * @property {(gap: Gap) => void} [onGap]  events that were missed for good; without it the console says so
  * @property {(fault: Object) => void} [onFault]  a broken promise of the server's ("hole", "repeat"); default: console
  * @property {(beat: {time: number, cursors: Object, stale?: boolean}) => void} [onBeat]  `stale`: the server cannot
  *   reach its log now, so there may be events that it does not know of
  * @property {(lag: {behind: number, step: string}) => void} [onLag]  so far behind that publishers wait ("block")
- * @property {string|(() => ?string|Promise<?string>)} [token]  who the page is: a text, or a function that is asked for
- *     one before each connection and each renewal (null: nobody). Where the function fails it is asked again, later, and
- *     `onState` says so. With a function an expired token is replaced; with a text that is the end, "expired"
+ * @property {string|(() => ?string|Promise<?string>)} [token]  who the page is: a text, or a function that is asked
+ *     for one before each connection and each renewal (null: nobody). Where the function fails it is asked again later,
+ *     and `onState` says so. With a function an expired token is replaced; with a text that is the end, "expired"
  * @property {(warning: {in: ?number, refused: boolean}) => void} [onExpiring]  in so many ms the server ends this
- *     connection, 4401. By then the client renews it if it can: over WebSocket with a new token of the function's, over
- *     SSE also with the cookies of then. `refused`: the server has not taken what it was given
+ *     connection, 4401. The client renews it before, if it can: over WebSocket with a new token of the function's,
+ *     over SSE without a token also with the cookies of then. `refused`: the server did not take what it was given
  * @property {(renewed: {in: ?number}) => void} [onRenewed]  it goes on, for so many ms; null: it does not expire
  * @property {string} [base]  where the server has its own URLs, if not where this script was found or at `/triolet/`
  * @property {number} [acknowledge]  over WebSocket: tell the server after so many ms what was applied, so that its
@@ -93,9 +95,9 @@ export function follow(url, options = {}) {
 const ours = new Commands();
 
 /**
- * Asks the server for something that is to happen once: a POST with an `Idempotency-Key`, sent again under this id until
- * it is answered. A handle's `command` does the same with the handle's options and seen from its URL, and a `Socket`'s
- * over the WebSocket while that is open. 16 are asked at once, the others wait in order.
+ * Asks the server for something that is to happen once: a POST with an `Idempotency-Key`, sent again under this id
+ * until it is answered. A handle's `command` does the same with the handle's options and seen from its URL, and a
+ * `Socket`'s over the WebSocket while that is open. 16 are asked at once, the others wait in order, 1,000 at most.
  *
  * @param {string} url  of the app's command, as `/orders/A123/pick`
  * @param {any} [data]  what JSON can say

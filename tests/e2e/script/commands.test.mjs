@@ -142,6 +142,7 @@ test("what cannot be asked is an error at once", async () => {
   for (const [data, more] of [
     [1, { id: "ä" }],
     [1, { id: "" }],
+    [1, { id: 5 }],
     [1, { id: "a\nb" }],
     [1, { timeout: 0 }],
     [1, { timeout: "soon" }],

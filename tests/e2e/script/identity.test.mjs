@@ -164,7 +164,7 @@ test("an expired token is replaced at once, but only once: then with backoff", a
   assert.deepEqual(clock.pending, []);
 });
 
-test("tokens that are over as they come do not make it run in circles; half a minute later it may hurry again", async () => {
+test("tokens that are over as they come make nobody run in circles; later it may hurry again", async () => {
   const { opened, clock, heard } = await openWebSocket({ token: tokens() });
   const expire = async () => {
     await opened.at(-1).open();
@@ -248,7 +248,7 @@ test("clients spread over the second quarter, and renew at most once a second", 
   }
 });
 
-test("a token that cannot be fetched is asked for again while the connection stands, and the page is told", async () => {
+test("a token that cannot be fetched is asked for again while the connection stands, which is told", async () => {
   const answers = ["t1", new Error("away"), new Error("away"), "t4"];
   const token = async () => {
     const answer = answers.shift();
