@@ -265,6 +265,36 @@ test("a command to another origin goes there, and not over the socket", async ()
   assert.deepEqual([network.requests[0].host, opened[0].sent], ["bank.example", []]);
 });
 
+test("a command that the network loses waits, however open the socket is to another place", async () => {
+  const network = new Network(undefined, json(1));
+  const { socket, clock } = await openLive({ fetch: network.fetch });
+  const asked = socket.command("http://bank.example/pay", 1);
+  await clock.advance(999);
+  assert.equal(network.requests.length, 1);
+  await clock.advance(1);
+  assert.equal((await asked).data, 1);
+});
+
+test("a command that was sent over a WebSocket and not answered may have happened", async () => {
+  const { socket, clock } = await openLive({ silence: 200_000 });
+  const outcome = socket.command("/orders/A1/pick", 1, { id: "1" }).catch((error) => error);
+  await clock.advance(60_000);
+  assert.deepEqual([(await outcome).sent, (await outcome).id], [true, "1"]);
+  assert.match((await outcome).message, /60000 ms are over; it may have happened$/);
+});
+
+test("a reply shows that all is well: the next loss is one of its own", async () => {
+  const retries = [];
+  const { socket, opened, clock } = await openLive({ onState: (_, { retry }) => retry && retries.push(retry) });
+  await opened[0].lose();
+  await clock.advance(1_000);
+  await opened[1].open();
+  socket.command("/orders/A1/pick", 1, { id: "1" });
+  await opened[1].say(reply("1"));
+  await opened[1].lose();
+  assert.deepEqual(retries, [1_000, 1_000]);
+});
+
 test("a closed socket's commands go on by POST", async () => {
   const network = new Network(json(1));
   const { socket, opened, clock } = await openLive({ fetch: network.fetch });

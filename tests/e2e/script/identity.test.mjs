@@ -123,6 +123,20 @@ test("a client that is closed while its token is fetched opens nothing", async (
   assert.deepEqual([opened, network.requests], [[], []]);
 });
 
+test("a client that is closed just as its token has come leaves no WebSocket open", async () => {
+  for (let moment = 0; moment < 20; moment++) {
+    const { WebSocket, opened } = makeSockets();
+    let give = null;
+    const { track } = listen("websocket", { WebSocket, token: () => new Promise((resolve) => (give = resolve)) });
+    await settle();
+    give("t");
+    for (let turn = 0; turn < moment; turn++) await Promise.resolve();
+    track.close();
+    await settle();
+    assert.ok(opened.every(({ closed }) => closed));
+  }
+});
+
 test("polls keep their token until it is refused, and come back with another", async () => {
   const expired = json({ error: "expired" }, {}, 401);
   const network = new Network(json(POLLED), json(POLLED), expired, json(POLLED));
@@ -206,7 +220,7 @@ test("an answer says of an end what a bye says", async () => {
     [json({ error: "token" }, {}, 401), "t", "gone", ["HTTP 401", undefined]],
     [json({ error: "token" }, {}, 401), tokens(), "connecting", ["HTTP 401", undefined]],
     [json({ error: "revoked" }, {}, 403), tokens(), "gone", ["revoked", 4403]],
-    [json("constructor", {}, 403), tokens(), "gone", ["HTTP 403", undefined]],
+    [json({ error: "constructor" }, {}, 403), tokens(), "gone", ["HTTP 403", undefined]],
     [json(null, {}, 403), tokens(), "gone", ["HTTP 403", undefined]],
   ]) {
     for (const transport of ["sse", "long-poll"]) {
@@ -262,6 +276,15 @@ test("a token that cannot be fetched is asked for again while the connection sta
   assert.deepEqual(heard.retries, [1_000, 2_000]);
   assert.deepEqual(heard.errors[0], ["away", undefined]);
   assert.equal(track.state, "live");
+});
+
+test("two warnings in a row are answered one after the other", async () => {
+  const { opened, clock } = await openWebSocket({ token: tokens() });
+  await opened[0].say({ type: "expiring", in: 30_000 }, { type: "expiring", in: 30_000 });
+  await clock.advance(15_000);
+  assert.deepEqual(opened[0].sent, [{ type: "auth", token: "t2" }]);
+  await clock.advance(15_000);
+  assert.deepEqual(opened[0].sent[1], { type: "auth", token: "t3" });
 });
 
 test("a refusal is told and not answered: the end comes when it was said", async () => {
