@@ -43,7 +43,6 @@ export class Track {
   #head = null;
   #holeAt = null;
   #conflatedTo = null;
-  #filtered = false;
 
   constructor(url, options, owner) {
     /** @type {?string} the URL that is followed; null where the app on the server chose the channel */
@@ -118,16 +117,10 @@ export class Track {
     }
   }
 
-  /** Of a filtered channel: nothing up to here is for this client. @internal */
-  pass(cursor) {
-    if (this.#filtered) this.#reach(cursor);
-  }
-
-  #open({ channel, cursor, filtered = false }) {
+  #open({ channel, cursor }) {
     const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
-    this.#filtered = filtered;
     this.cursor ??= cursor;
     this.#conflatedTo = null;
     this.become("behind");
@@ -136,7 +129,7 @@ export class Track {
   }
 
   #event({ channel, id, event, data, time, key }) {
-    const step = this.#stepTo(id, 1);
+    const step = stepTo(this.cursor, id, 1);
     if (step !== null && step < 1) return this.#repeat(id);
     if (step !== 1 && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
@@ -163,15 +156,9 @@ export class Track {
 
   /** The server says that everything up to here has been sent. */
   #reach(cursor) {
-    const step = this.#stepTo(cursor);
-    if (step === null || (step > 0 && !this.#filtered)) this.#hole(cursor);
-    else if (step >= 0) this.cursor = cursor; // ours may have been a bare offset
-  }
-
-  /** Where the server keeps back what is not for this client, any step onward is as good as the next. */
-  #stepTo(cursor, oldest) {
-    const onward = this.#filtered && offsetOf(cursor) > offsetOf(this.cursor);
-    return onward ? 1 : stepTo(this.cursor, cursor, oldest);
+    const step = stepTo(this.cursor, cursor);
+    if (step === null || step > 0) this.#hole(cursor);
+    else if (step === 0) this.cursor = cursor; // ours may have been a bare offset
   }
 
   #hole(to) {

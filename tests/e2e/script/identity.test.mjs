@@ -399,32 +399,3 @@ test("a server of another place is asked there", async () => {
     assert.deepEqual([renewals[0].host, renewals[0].path], [host, path]);
   }
 });
-
-// --- channels of which a client gets only its own ----------------------------------------------------------
-
-test("a filtered stream has holes that are none, and beats move it over them", async () => {
-  const { streams, heard, clock, track } = await openStream();
-  await streams[0].end();
-  await clock.advance(1_000);
-  await streams[1].send("open", { ...BEGIN, filtered: true });
-  await streams[1].event("e.5");
-  await streams[1].send("live", { channel: "c", cursor: "e.7" });
-  await streams[1].send("beat", { time: 1, cursors: { c: "e.9" } });
-  assert.equal(track.cursor, "e.9");
-  await streams[1].event("f.12");
-  assert.deepEqual(heard.events, ["e.5 behind", "f.12 live"]);
-  assert.deepEqual([heard.faults, heard.gaps], [[], []]);
-  await streams[1].event("f.12");
-  await streams[1].send("beat", { time: 1, cursors: { c: "g.3" } });
-  assert.deepEqual(heard.faults, ["repeat", "hole"]);
-});
-
-test("a filtered poll goes on from what it was told, also where nothing was for it", async () => {
-  const page = json({ ...POLLED, cursor: "e.500", live: false, retry: 0, filtered: true });
-  const rest = json({ ...POLLED, cursor: "e.520", filtered: true });
-  const network = new Network(page, rest);
-  const { clock, heard, track } = listen("poll", { fetch: network.fetch, after: "e.1" });
-  await clock.advance(0);
-  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.500");
-  assert.deepEqual([track.cursor, track.state, heard.faults], ["e.520", "live", []]);
-});
