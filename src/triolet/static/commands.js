@@ -64,7 +64,11 @@ async function read(response) {
   const text = await response.text();
   const isJson = /^application\/([^;]*\+)?json/.test(response.headers.get("Content-Type") ?? "");
   if (!text) return null;
-  return isJson ? JSON.parse(text) : text;
+  try {
+    return isJson ? JSON.parse(text) : text;
+  } catch {
+    return text; // it only says that it is
+  }
 }
 
 /** "Running" is another process's word: it is running there. Any other 409 is the app's answer. */

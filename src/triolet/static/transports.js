@@ -156,7 +156,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
       reject(why);
     };
     signal.addEventListener("abort", () => end(signal.reason));
-    socket.onopen = () => ready?.(socket);
+    socket.onopen = () => ready(socket);
     socket.onclose = ({ code, reason }) =>
       end(bye ?? new Ended(reason || `closed ${code}`, { code, retry: FINAL_CODES.has(code) ? null : undefined }));
     socket.onmessage = ({ data }) => {
@@ -175,10 +175,16 @@ export async function converse(url, query, line, options, signal, hear, ready) {
   });
 }
 
+/** A channel's own WebSocket, over which commands go too. */
+function overWebSocket(track, line, options, signal, commands) {
+  const hear = (message) => (message.type === "reply" ? commands.hear(message) : track.take(message));
+  const ready = (socket) => commands.use(socket);
+  return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);
+}
+
 export const TRANSPORTS = {
   sse: overSse,
-  poll: overPolls,
+  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
   "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
-  websocket: (track, line, options, signal) =>
-    converse(track.url, { after: track.cursor }, line, options, signal, (message) => track.take(message)),
+  websocket: overWebSocket,
 };

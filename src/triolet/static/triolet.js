@@ -87,8 +87,11 @@ export function follow(url, options = {}) {
     command: (where, data, asked) => commands.send(where, data, { ...settings, ...asked }),
   };
   const track = new Track(url, settings, owner);
-  const change = (state, why) => track.become(state, why);
-  const line = new Line((signal) => transport(track, line, settings, signal), change, settings);
+  const change = (state, why) => {
+    if (state !== undefined) commands.lose();
+    track.become(state, why);
+  };
+  const line = new Line((signal) => transport(track, line, settings, signal, commands), change, settings);
   return track;
 }
 
@@ -96,8 +99,8 @@ const ours = new Commands();
 
 /**
  * Asks the server for something that is to happen once: a POST with an `Idempotency-Key`, sent again under this id
- * until it is answered. A handle's `command` does the same with the handle's options and seen from its URL, and a
- * `Socket`'s over the WebSocket while that is open. 16 are asked at once, the others wait in order, 1,000 at most.
+ * until it is answered. A handle's `command` does the same with the handle's options, seen from its URL, and over its
+ * WebSocket while it has one that is open. 16 are asked at once, the others wait in order, 1,000 at most.
  *
  * @param {string} url  of the app's command, as `/orders/A123/pick`
  * @param {any} [data]  what JSON can say

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { newId } from "../../../src/triolet/static/commands.js";
 import { Unanswered, command } from "../../../src/triolet/static/triolet.js";
-import { openSocket, openStream } from "./dialogues.mjs";
-import { Clock, Held, Network, json, settle, status } from "./fakes.mjs";
+import { BEGIN, listen, openSocket, openStream } from "./dialogues.mjs";
+import { Clock, Held, Network, json, makeSockets, settle, status } from "./fakes.mjs";
 
 const PICK = "http://shop.example/orders/A123/pick";
 
@@ -56,12 +56,14 @@ test("a command is a POST with a key, and its answer is the app's", async () => 
 
 test("an answer is JSON, text or nothing, a refusal as well, and says whether it is one of before", async () => {
   const text = { response: new Response("gone", { status: 410, headers: { "Content-Type": "text/plain" } }) };
+  const lies = { response: new Response("{", { headers: { "Content-Type": "application/json" } }) };
   for (const [answer, expected] of [
     [json({ error: "shelf" }, { "Idempotency-Replayed": "true" }, 409), [409, { error: "shelf" }, true]],
     [json(null), [200, null, false]],
     [status(204), [204, null, false]],
     [status(500), [500, null, false]],
     [text, [410, "gone", false]],
+    [lies, [200, "{", false]],
   ]) {
     const { outcome } = ask([answer]);
     await settle();
@@ -206,6 +208,25 @@ test("a socket asks over its WebSocket, and answers come in any order", async ()
   assert.deepEqual(await one, { status: 404, data: null, repeated: false });
   assert.deepEqual(await two, { status: 200, data: { picked: "2" }, repeated: true });
   assert.deepEqual(clock.pending, [50_000]);
+});
+
+test("a channel's own WebSocket carries commands too, and while it is away they go by POST", async () => {
+  const { WebSocket, opened } = makeSockets();
+  const network = new Network(json("by POST"));
+  const { track, clock, heard } = listen("websocket", { WebSocket, fetch: network.fetch });
+  await settle();
+  await opened[0].open();
+  await opened[0].say(BEGIN);
+  const asked = [track.command("pick", 1, { id: "1" }), track.command("pick", 2, { id: "2" })];
+  assert.deepEqual(opened[0].sent[0], { type: "command", id: "1", url: "/orders/A123/pick", data: 1 });
+  await opened[0].say(reply("1"));
+  await opened[0].lose();
+  await clock.advance(1_000);
+  assert.deepEqual((await Promise.all(asked)).map(({ data }) => data), [{ picked: "1" }, "by POST"]);
+  await opened[1].open();
+  track.command("pick", 3, { id: "3" });
+  assert.equal(opened[1].sent[0].id, "3");
+  assert.deepEqual(heard.faults, []);
 });
 
 test("what was not answered is asked again, in order, as soon as the socket is back", async () => {
