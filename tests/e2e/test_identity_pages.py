@@ -168,3 +168,20 @@ def test_polls_go_on_with_the_next_token(browser: Browser, server: Server, trans
         order(server, "A2")
         shows_order(page, "A2")
         assert orders(page) == ["A1", "A2"]
+
+
+def test_an_event_source_of_the_pages_own_is_let_in_by_a_ticket(browser: Browser, server: Server) -> None:
+    with browser.page(lobby(server)) as page:
+        page.evaluate(
+            """(async () => {
+                const {ticketed} = await import("/triolet/triolet.js");
+                const token = async () => (await (await fetch("/token/ann", {method: "POST"})).json()).token;
+                globalThis.heard = [];
+                globalThis.source = new EventSource(await ticketed("/orders/events?after=0", {token}));
+                source.onmessage = (event) => heard.push(JSON.parse(event.data));
+            })()"""
+        )
+        page.wait("source.readyState === EventSource.OPEN")
+        order(server, "A1")
+        page.wait("heard.includes('A1')")
+        page.evaluate("source.close()")
