@@ -48,7 +48,7 @@ class Command {
     return JSON.stringify({ type: "command", id, url: url.pathname + url.search, data: JSON.parse(body) });
   }
 
-  /** As the header `Idempotency-Key`: a string of RFC 8941, section 3.3.3. */
+  /** As the header `Idempotency-Key`: a string of RFC 9651, section 3.3.3. */
   get key() {
     return `"${this.id.replace(/["\\]/g, "\\$&")}"`;
   }
