@@ -106,7 +106,6 @@ class Limits:
     """And their bytes."""
     idle_windows: int = 1_024
     """Windows that are kept although nobody follows their channel now."""
-
     windows_bytes: int = 64 << 20
     """And of all channels together, a quarter of ``memory_bytes`` at most; then the longest unused windows are emptied.
     The log has it all."""
@@ -232,8 +231,44 @@ SSE_HEARD_BYTES = 1 << 16
 # --- the app
 DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
+SUBJECT_BYTES = 255
+"""How long an identity's subject and session may be: as long as a channel's name."""
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
+
+# --- tokens, and the keys that they are checked with
+TOKEN_BYTES = 8 << 10
+"""Longest token: as much as Apache and nginx take in one line of a head."""
+TOKEN_HEAD_BYTES = 4 << 10
+"""Longest head of one, in base64: some carry a chain of certificates, which is not looked at."""
+TOKEN_KEYS_TRIED = 4
+"""Keys that one token may be tried with: those of its `kid`, or of its algorithm where it names none."""
+TOKEN_LAST_SECOND = 253_402_300_799
+"""Latest time in a token, in seconds since 1970: the end of the year 9999. What is later was meant in milliseconds."""
+TOKEN_LEEWAY_SECONDS = 60
+"""How far a token issuer's clock may be off, by default."""
+TOKEN_LEEWAY_MOST_SECONDS = 300
+"""And at most: RFC 7519 speaks of "no more than a few minutes"."""
+SECRET_BYTES = 32
+"""Shortest secret for HS256 (RFC 7518, section 3.2)."""
+RSA_KEY_BITS = (2_048, 8_192)
+"""Shortest RSA key (RFC 7518, section 3.3), and the longest: checking a signature takes time in the square of it."""
+JWKS_BYTES = 256 << 10
+"""Largest set of keys, and largest file with one. A key has half a kilobyte, with certificates some four."""
+JWKS_KEYS = 64
+"""Most keys of a set that are read: each takes some 20 to 200 µs, for which all other tasks wait."""
+JWKS_REDIRECTS = 3
+"""Redirects, all to the same host, that a fetch follows."""
+JWKS_SECONDS = 5
+"""Seconds from connecting to the last byte of a set (jose: 5)."""
+JWKS_REFRESH_SECONDS = 600
+"""Age at which a set is fetched again, by default (jose: ten minutes)."""
+JWKS_ASK_SECONDS = 30
+"""Between two fetches of a set, whatever asks for them: unknown names of keys cannot make more (jose: 30)."""
+JWKS_RETRY_SECONDS = 5
+"""The same after a fetch that failed."""
+JWKS_AWAY_SECONDS = 24 * 3600
+"""How long the last keys serve on, while there are no newer ones to be had."""
 
 # --- the hub
 WRITES_BETWEEN_CHECKPOINTS = 256
@@ -258,6 +293,10 @@ MEMORY_SWEEP_CHANNELS = 64
 MEMORY_SWEEPS = 8
 """Passes of the sweep over all channels in ``limits.keep_seconds``: events of a channel that is neither read nor
 appended to outlive their age by at most this part of it, as long as anything is appended anywhere."""
+MEMORY_KEPT_BYTES = 256 << 20
+"""Claims and answers that a log in memory keeps: half of what is held for clients. Then nothing more can be claimed."""
+MEMORY_KEPT_EACH_BYTES = 512
+"""What each of them costs besides what is in it (measured)."""
 TAIL_EVENTS = 16_384
 """Most events that wait for one listener: 32 default windows. A hub that is further behind reads faster from the log
 than from here."""
@@ -408,9 +447,8 @@ HANDSHAKE_BYTES = 70 << 10
 FORWARDED_HOPS = 32
 """Of ``X-Forwarded-For``: who lists more is not gone through further."""
 ADMITTED_AT_ONCE = 2
-"""How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
-and when thousands come back at once the live clients would wait for all of them. (Clients whose head is there
-when they are accepted are bounded by how many the worker accepts at once.)"""
+"""How many go on in one turn of the event loop once their head is read: letting one in takes half a millisecond, for
+which live clients wait. (Those whose head is there when they are accepted are bounded by ``ACCEPTS_AT_ONCE``.)"""
 PROXY_HEADER_BYTES = 4 << 10
 """Of version 2's addresses and what follows them: certificates are the largest."""
 GRACE_CLIENTS_PART = 0.7
