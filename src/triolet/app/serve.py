@@ -175,7 +175,7 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
             admitted.ask,
             if_none_match,
             subscription.member,
-            admitted.decision.grant,
+            grant=admitted.decision.grant,
         )
     except (AskError, LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
