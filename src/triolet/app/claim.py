@@ -84,8 +84,9 @@ class Claim:
                 if not isinstance(stored, Kept):
                     self._settled = True
                     return None
-                # Lapsed, and nobody else has it: it can be taken anew, for nothing was done in its name.
-                found = await self.take()
+                self._settled = bool(stored.print)
+                # If nothing is there it has lapsed, and nobody else took it: what was done here can still be stored.
+                found = stored if self._settled else await self.take()
                 if found is not None:
                     return found
             except (LogAway, LogBusy, LogUncertain) as error:
