@@ -11,6 +11,7 @@ from quart import Blueprint
 from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.paths.memory import served as served_by_path
 from triolet import Command, ConfigError, Connection, EventLog, Limits, Triolet
 from triolet.errors import innermost
 from triolet.testing import Client, MemoryServer
@@ -21,11 +22,12 @@ from .warehouse import ANN, BOB, CARRIERS, Warehouse
 EVENTS, PICK = "/orders/A1/events", "/orders/A1/pick"
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", [*ROADS, "tls", "http2", "http2 middleware"])
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_it_is_done_answered_and_heard_of(carrier: str, road: str, autojump_clock: MockClock) -> None:
     shop = Warehouse()
-    async with served(shop.app, road) as server, server.client(carrier, EVENTS, headers=ANN) as client:
+    reached = served(shop.app, road) if road in ROADS else served_by_path(shop.app, road)
+    async with reached as server, server.client(carrier, EVENTS, headers=ANN) as client:
         reply = await client.command(PICK, {"bin": 7}, "id 1")
         assert reply == {"type": "reply", "id": "id 1", "status": 200, "data": {"picked": "A1", "times": 1}}
         assert (await client.until("event"))["data"] == {"state": "picked"}
