@@ -70,11 +70,11 @@ class Shop:
         session["times"] = session.get("times", 0) + 1
 
         @after_this_request
-        def mark(response: Response) -> Response:
+        async def mark(response: Any) -> Any:
             self.notes.append("after this")
             return response
 
-        await trio.sleep(request.args.get("seconds", 0, float))
+        await trio.sleep(float(request.args.get("seconds", 0)))
         assert (await request.get_json()) == command.data
         self.notes.append(("went", request.method, request.path, current_app.name, g.opened, session["times"]))
         return {"times": session["times"]}, 201, {"x-place": "7", "location": "/there"}
@@ -127,7 +127,8 @@ async def test_the_apps_error_handlers_answer_and_their_answers_are_kept(
 
 
 async def test_before_request_decides_each_time(autojump_clock: MockClock) -> None:
-    shop, banned = Shop(), []
+    shop = Shop()
+    banned: list[str] = []
 
     @shop.app.before_request
     async def look() -> None:

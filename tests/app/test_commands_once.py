@@ -92,7 +92,8 @@ async def test_another_process_says_that_it_runs_and_then_what_came_of_it(autoju
         assert (await ask(other, f"{PICK}?seconds=25", b"8")).status == 422
         async with other.websocket("/live", headers=ANN) as client:
             reply = await client.command(f"{PICK}?seconds=25", None, "1")
-        assert (reply["data"]["times"], reply["repeated"], trio.current_time()) == (1, True, pytest.approx(25, abs=1))
+        assert (reply["data"]["times"], reply["repeated"]) == (1, True)
+        assert trio.current_time() == pytest.approx(25, abs=1)
         assert (await ask(other, f"{PICK}?seconds=25", b"8")).status == 422
         assert len(await events(store)) == 1
         assert other.app.extensions["triolet"].statistics().counts.commands["conflict"] >= 5
@@ -289,7 +290,8 @@ async def test_a_view_that_takes_too_long_is_504_and_not_kept(autojump_clock: Mo
     shop = Warehouse(Limits(command_run_seconds=10))
     async with serve(shop.app) as server:
         answer = await ask(server, f"{PICK}?seconds=60")
-        assert (answer.status, answer.json["error"], trio.current_time()) == (504, "timeout", pytest.approx(10))
+        assert (answer.status, answer.json["error"]) == (504, "timeout")
+        assert trio.current_time() == pytest.approx(10)
         assert (await ask(server, f"{PICK}?seconds=60")).status == 504
         assert await events(shop.live.log) == []  # type: ignore[arg-type]
     assert len(shop.done) == 2

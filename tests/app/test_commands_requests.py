@@ -79,7 +79,7 @@ async def test_a_body_is_json_or_none(road: str, autojump_clock: MockClock) -> N
     assert [done[2] for done in shop.done] == [None, None, 0, "é", {"a": [1.5, True]}, json.loads(deep(32))]
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", ["direct", "asgi"])  # Hypercorn by itself may reset what it has not read
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_beyond_its_bound_is_413(chunked: bool, road: str, autojump_clock: MockClock) -> None:
     shop = Warehouse(Limits(message_bytes=1_000))
@@ -214,7 +214,7 @@ async def test_an_app_that_is_not_served_answers_503(autojump_clock: MockClock) 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": PICK, "raw_path": None,
         "query_string": b"", "headers": [(b"host", b"test"), (b"idempotency-key", b"1")], "extensions": {},
     }  # fmt: skip

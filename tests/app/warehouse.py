@@ -77,7 +77,7 @@ class Warehouse:
         for _ in range(self._turns):
             await trio.lowlevel.checkpoint()
         await command.publish(f"orders/{order_id}", {"state": "picked"}, name="order-status")
-        await trio.sleep(0 if self._faster else request.args.get("seconds", 0, float))
+        await trio.sleep(0 if self._faster else float(request.args.get("seconds", 0)))
         if order_id == "secret":
             abort(403)
         if order_id == "broken":

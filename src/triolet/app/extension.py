@@ -227,10 +227,10 @@ class Triolet:
         Its answer is kept in the log for ``limits.command_seconds``, together with what it has published, in one
         transaction: a repeat of the same id, by the same client at the same URL, gets the kept answer (with
         ``Idempotency-Replayed: true``) from whichever process, and nothing happens. Kept are the status, the body and
-        the headers of the view's answer, but no cookie. Answers of 5xx, 408, 425 and 429 are not kept, nor is one that
-        the view has not come to in ``limits.command_run_seconds`` (504): a repeat runs the view again, and so it does
-        where a process has died. So what the view does elsewhere (a database, a payment) is made idempotent with
-        ``command.id``.
+        the headers of the view's answer, but no cookie. Answers of 5xx, 408, 425 and 429 are not kept, nor is a 504,
+        which answers for a view that has not returned in ``limits.command_run_seconds``: a repeat runs the view again,
+        and so it does where a process has died. So what the view does elsewhere (a database, a payment) is made
+        idempotent with ``command.id``.
 
         It runs to its end although its client goes, and with it its request's context: session, ``after_request`` and
         teardown functions have their turn when the view has returned.

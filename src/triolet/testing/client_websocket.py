@@ -15,6 +15,7 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from .clients import Client, Message, with_after
+from .commands import reply_to
 from .http import Answer, RefusedError
 from .network import ClientEnd
 from .strict import MalformedError
@@ -92,19 +93,9 @@ class WebSocketClient(Client):
                 if self.closed is not None:
                     await self.reconnect()
             await self._say(json.dumps({"type": "command", "id": id, "url": url, "data": data}))
-            return await self._reply(id)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
-
-    async def _reply(self, id: str) -> Message | None:
-        while True:
-            for message in self._waiting:
-                if message["type"] == "reply" and message["id"] == id:
-                    self._waiting.remove(message)
-                    return self._taken(message)
-            if self.closed is not None:
-                return None
-            await self._arrived.wait()
+        return await reply_to(self, id)
 
     async def event(self) -> Message:
         """The next message that is an event; others are passed over. See :meth:`until`."""
