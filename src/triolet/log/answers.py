@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
 from ..errors import LogFull
@@ -91,6 +91,9 @@ class Answers:
         claim = self._claims.get(key)
         if claim is not None and claim.holder == holder and claim.events is None:
             self._drop(key)
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self._claims.values())
 
     def _find(self, key: bytes, now: float) -> Claim | None:
         claim = self._claims.get(key)

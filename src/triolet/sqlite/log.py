@@ -259,7 +259,7 @@ class SqliteLog(EventLog):
         try:
             await self._begin_again()
         except LogError as error:
-            self._cannot_hear(error)
+            _cannot_hear(self._tail, error)
 
     async def _read_news(self, upto: int | None = None) -> None:
         """Announce the commits after those that were announced last. If they cannot be read, listeners are told so."""
@@ -276,11 +276,7 @@ class SqliteLog(EventLog):
         except NotServingError:
             pass  # the log is ending: its listeners are, too
         except LogError as error:
-            self._cannot_hear(error)
-
-    def _cannot_hear(self, error: LogError) -> None:
-        logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
-        self._tail.lose()
+            _cannot_hear(self._tail, error)
 
     # --- connections
 
@@ -326,6 +322,11 @@ class SqliteLog(EventLog):
     def _next_reader(self) -> SqliteThread:
         self._read_threads.rotate()
         return self._read_threads[0]
+
+
+def _cannot_hear(tail: Tail, error: LogError) -> None:
+    logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
+    tail.lose()
 
 
 def _in_place(life: LifeFile, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:

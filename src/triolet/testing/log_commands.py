@@ -158,7 +158,7 @@ async def _check_answers(factory: LogFactory) -> None:
         subject.clock.now += 59
         same(await log.claim(b"\0" * 32, PRINT, ITS, 10), Kept(PRINT, b""), "an answer is kept for its seconds")
         subject.clock.now += 1
-        same(await log.commit(b"\1" * 32, MINE, b"", 60, _writes("a")), NOTHING_KEPT, "then nothing is kept")
+        same(await log.commit(b"\1" * 32, MINE, b"", 60, []), NOTHING_KEPT, "then nothing is kept")
         same(await log.claim(b"\0" * 32, b"q" * 32, ITS, 10), None, "then the key can be claimed anew")
         await _stored(log, _writes("a"), key=b"\0" * 32, holder=ITS)
         subject.clock.now += 100
