@@ -9,7 +9,7 @@ What a user types is here:
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
 - ``Command``: what a view of ``@live.command`` is given
-- ``Identity``: who a client is, of ``@live.identify``
+- ``Identity``: who a client is, of ``@live.identify``; ``JWT``: a ready function for it
 - ``EventLog``: the contract of a log of your own
 - ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
   ``live.explain(conn)`` give
@@ -51,7 +51,7 @@ from .errors import (
 )
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
-from .identity import Identity
+from .identity import JWT, Identity
 from .limits import Limits
 from .log import EventLog
 from .monitoring.explain import Explanation
@@ -60,6 +60,7 @@ from .monitoring.statistics import Statistics
 from .presence.members import Member, Roster
 
 __all__ = [
+    "JWT",
     "BadToken",
     "ChannelNameError",
     "Command",

@@ -2,6 +2,7 @@
 
 from .grant import Grant
 from .identity import Identity
+from .jwt import JWT
 from .request import Request
 
-__all__ = ["Grant", "Identity", "Request"]
+__all__ = ["JWT", "Grant", "Identity", "Request"]
