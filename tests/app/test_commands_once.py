@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,36 @@ async def test_the_same_id_with_other_data_is_answered_422(autojump_clock: MockC
             await trio.sleep(10)
         assert (await ask(server, f"{PICK}?seconds=5", b'{ "bin":7 }')).status == 200
     assert len(shop.done) == 1
+
+
+async def test_an_id_that_is_used_with_other_data_costs_the_right_one_nothing(autojump_clock: MockClock) -> None:
+    shop, log = Warehouse(), ScriptedLog(MemoryLog())
+    statuses: dict[bytes, int] = {}
+    async with serve(shop.app, log=log) as server:
+
+        async def one(body: bytes) -> None:
+            statuses[body] = (await ask(server, body=body)).status
+
+        await one(b"1")
+        with log.having(slow("claim", 1)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one, b"2")
+                await trio.sleep(0.5)
+                nursery.start_soon(one, b"1")
+    assert statuses == {b"1": 200, b"2": 422}
+
+
+async def test_what_an_app_does_before_and_after_a_view_has_an_end_too(autojump_clock: MockClock) -> None:
+    shop = Warehouse(Limits(command_run_seconds=10, write_seconds=20))
+
+    @shop.app.after_request
+    async def for_ever(response: Any) -> Any:
+        await trio.sleep_forever()
+
+    async with serve(shop.app) as server:
+        assert ((answer := await ask(server)).status, answer.json["error"]) == (504, "timeout")
+        assert trio.current_time() == pytest.approx(60)
+        assert shop.closed == ["A1"]
 
 
 async def test_another_process_says_that_it_runs_and_then_what_came_of_it(autojump_clock: MockClock) -> None:
@@ -483,3 +514,21 @@ async def test_a_slow_log_holds_up_nobody_else(autojump_clock: MockClock) -> Non
                 nursery.start_soon(partial(ask, server, id=str(number)))
             await trio.sleep(3.5)
             assert len(await events(log)) == 5
+
+
+async def test_two_processes_on_one_file_do_it_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    first, second = Warehouse(), Warehouse()
+    url, replies = f"sqlite:///{tmp_path}/orders.db", []
+    async with serve(first.app, log=url) as one, serve(second.app, log=url) as other, trio.open_nursery() as nursery:
+
+        async def command(server: MemoryServer, transport: str) -> None:
+            async with server.client(transport, "/orders/A1/events", headers=ANN) as client:
+                replies.append(await client.command(f"{PICK}?seconds=5", {"bin": 7}, "1"))
+                await client.until("event")
+
+        for server in (one, other):
+            for transport in ("websocket", "sse"):
+                nursery.start_soon(command, server, transport)
+    assert len(first.done) + len(second.done) == 1
+    assert {str(reply["data"]) for reply in replies} == {"{'picked': 'A1', 'times': 1}"}
+    assert sorted("repeated" in reply for reply in replies) == [False, True, True, True]

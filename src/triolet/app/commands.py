@@ -166,14 +166,16 @@ class Running:
 
     Attributes:
         print: the fingerprint of what is asked.
+        held: whether its claim is: else the id may turn out to be of other data.
         answer: once it is done: what is kept; where nothing is, what others are told that wait for it.
         done: set when it is over.
     """
 
-    __slots__ = ("answer", "done", "print")
+    __slots__ = ("answer", "done", "held", "print")
 
     def __init__(self, print: bytes) -> None:
         self.print = print
+        self.held = False
         self.answer: KeptAnswer | Answer = FAILED
         self.done = trio.Event()
 
@@ -190,7 +192,7 @@ class Commands:
         server: whose draining ends them.
 
     Bounds: ``limits.commands_running`` commands, each with a body of ``limits.message_bytes``, its events and its
-    answer.
+    answer; for each twice ``limits.command_run_seconds`` and ``limits.write_seconds``, in all.
     """
 
     def __init__(
@@ -232,7 +234,7 @@ class Commands:
         finally:
             if not asked.begun:
                 asked.scope.cancel()
-        return asked.answer or DRAINING
+        return asked.answer or (DRAINING if self._ending else TIMEOUT)
 
     def _refusal(self) -> Answer | None:
         if self._ending or self._server.draining.is_set():
@@ -241,6 +243,8 @@ class Commands:
 
     async def _run(self, asked: Asked, request: Any) -> None:
         began = trio.current_time()
+        # The view and the storing have bounds of their own; the rest is for what the app does before and after.
+        asked.scope.deadline = began + 2 * (self._limits.command_run_seconds + self._limits.write_seconds)
         try:
             with asked.scope, self._server.budget.holding(len(asked.body)):
                 asked.answer = await _ask_app(self._app, request)
@@ -295,9 +299,10 @@ class Commands:
         command = Command(id, data, identity, self._limits)
         key = _key(identity, request.path, scope["query_string"], id)
         print = sha256(_encode(data)).digest()
-        running = self._running.get(key)
-        if running is not None:
-            return await _wait_for(running, print, asked)
+        while (other := self._running.get(key)) is not None:
+            if other.print == print or other.held:
+                return await _wait_for(other, print, asked)
+            await other.done.wait()  # it is not known yet which of the two data the id belongs to
         running = self._running[key] = Running(print)
         asked.begun = True
         claim = Claim(self._log, self._hub, self._limits, key, print)
@@ -308,9 +313,11 @@ class Commands:
             logger.error("a command failed: %s", where(error))
             raise
         finally:
-            await claim.give_back()
-            del self._running[key]
-            running.done.set()
+            try:
+                await claim.give_back()
+            finally:
+                del self._running[key]
+                running.done.set()
 
     async def _perform(
         self, asked: Asked, running: Running, claim: Claim, view: Callable[[], Any], command: Command
@@ -322,6 +329,7 @@ class Commands:
             return _tell(running, LOG)
         if found is not None:
             return _found(asked, running, found)
+        running.held = True
         return await _beside(claim.renew, partial(self._carry_out, asked, running, claim, view, command))
 
     async def _carry_out(
