@@ -179,6 +179,7 @@ async def test_answers_of_all_kinds_come_through(autojump_clock: MockClock) -> N
     shop = Shop()
     kinds: dict[str, Any] = {
         "list": ([1, 2], [1, 2]),
+        "cookie": (("a", 200, {"set-cookie": "a=b", "x-tray": "9"}), "a"),
         "text": ("é", "é"),
         "none": (("", 204), None),
         "bytes": ((b"\xff", 200, {"content-type": "application/octet-stream"}), "\ufffd"),
@@ -198,7 +199,9 @@ async def test_answers_of_all_kinds_come_through(autojump_clock: MockClock) -> N
             first = await server.post(f"/kinds/{kind}", idempotency_key="2")
             again = await server.post(f"/kinds/{kind}", idempotency_key="2")
             assert (again.status, again.body) == (first.status, first.body)
-            assert again.headers.get("content-type") == first.headers.get("content-type")
+            for name in ("content-type", "x-tray"):
+                assert again.headers.get(name) == first.headers.get(name)
+            assert ("set-cookie" in first.headers, "set-cookie" in again.headers) == (kind == "cookie", False)
 
 
 async def test_quarts_own_test_client_asks_as_any(autojump_clock: MockClock) -> None:

@@ -494,11 +494,36 @@ async def test_what_runs_for_longer_than_the_drain_is_given_back_for_others(
         assert len(first.done) == 1
         one.stop.set()
         await one.ended.wait()
-        assert trio.current_time() < 12
+        # While a client is there, what clients have of the grace; after the last, what Quart leaves to the app's tasks.
+        assert trio.current_time() == pytest.approx(1 + (7 if carrier == "post" else 3))
         answer = await ask(other, f"{PICK}?seconds=20")
         assert (answer.status, answer.json["times"]) == (200, 1)
         assert len(await events(store)) == 1
     assert len(second.done) == 1
+
+
+async def test_what_runs_when_the_last_client_has_gone_has_a_while_to_end(autojump_clock: MockClock) -> None:
+    first, second = Warehouse(), Warehouse()
+    ended: list[float] = []
+
+    @first.app.after_serving
+    async def close_what_commands_use() -> None:
+        ended.append(trio.current_time())
+
+    @first.app.while_serving
+    async def hold_what_commands_use() -> AsyncIterator[None]:
+        yield
+        ended.append(trio.current_time())
+
+    async with two_processes(first, second) as (one, other, store, _):
+        async with one.websocket("/live", headers=ANN) as client:
+            await client.say(type="command", id="1", url=f"{PICK}?seconds=3")
+            await trio.sleep(1)
+        one.stop.set()
+        await one.ended.wait()
+        assert ended == [pytest.approx(3)] * 2
+        assert (await ask(other, f"{PICK}?seconds=3")).headers["idempotency-replayed"] == "true"
+        assert len(await events(store)) == 1
 
 
 async def _without_answer(server: MemoryServer) -> None:

@@ -190,7 +190,6 @@ class Service:
             try:
                 task_status.started()
                 await self._stopping.wait()
-                await commands.finish(self._commands_seconds)
                 await presence.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
@@ -206,12 +205,15 @@ class Service:
             )
         return log
 
-    @property
-    def _commands_seconds(self) -> float:
-        """How long commands may go on once the app ends: Quart cancels all its tasks after a while of its own, and
-        before that what was not done is given back."""
-        patience = None if self.app is None else self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"]
-        return max(0.0, (patience or 0.0) - self.limits.goodbye_seconds)
+    async def finish_commands(self) -> None:
+        """Take no more commands, and let those that run end, while all of the app is there still.
+
+        Bounds: Quart cancels all tasks of the app after a while of its own (``BACKGROUND_TASK_SHUTDOWN_TIMEOUT``).
+        Before that, those that run still are ended, and given back.
+        """
+        patience: float = self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] or 0.0
+        if self._commands is not None:
+            await self._commands.finish(max(0.0, patience - self.limits.goodbye_seconds))
 
     # --- for whoever operates it
 
