@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -511,7 +511,7 @@ async def test_what_runs_when_the_last_client_has_gone_has_a_while_to_end(autoju
         ended.append(trio.current_time())
 
     @first.app.while_serving
-    async def hold_what_commands_use() -> AsyncIterator[None]:
+    async def hold_what_commands_use() -> AsyncGenerator[None, None]:
         yield
         ended.append(trio.current_time())
 

@@ -15,7 +15,6 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from .clients import Client, Message, with_after
-from .commands import reply_to
 from .http import Answer, RefusedError
 from .network import ClientEnd
 from .strict import MalformedError
@@ -92,10 +91,18 @@ class WebSocketClient(Client):
             async with self._returning:
                 if self.closed is not None:
                     await self.reconnect()
+                stream = self.stream
             await self._say(json.dumps({"type": "command", "id": id, "url": url, "data": data}))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
-        return await reply_to(self, id)
+        while True:
+            for message in self._waiting:
+                if message["type"] == "reply" and message["id"] == id:
+                    self._waiting.remove(message)
+                    return self._taken(message)
+            if stream not in self.ends:  # it has ended, and another command may have opened a new one
+                return None
+            await self._arrived.wait()
 
     async def event(self) -> Message:
         """The next message that is an event; others are passed over. See :meth:`until`."""

@@ -10,12 +10,11 @@ import h11
 import trio
 
 from .http import PATIENCE_SECONDS, Answer, ask, read_answer
-from .listener import Listener
 from .network import ClientEnd
 from .seed import current
 from .transcript import Message
 
-__all__ = ["as_reply", "new_id", "post", "reply_to", "until_answered"]
+__all__ = ["as_reply", "new_id", "post", "until_answered"]
 
 UNHEARD_SECONDS: Final = 1.0
 """Before asking again where nothing was answered."""
@@ -51,17 +50,6 @@ async def post(end: ClientEnd, url: str, headers: dict[str, str], id: str, data:
     except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
         return None
     return as_reply(id, answer)
-
-
-async def reply_to(client: Listener, id: str) -> Message | None:
-    """Take the reply to a command of a client's; None where its connection ended before."""
-    what = f"the reply to command {id}"
-    try:
-        return await client.pick(lambda one: one["type"] == "reply" and one["id"] == id, what, within=PATIENCE_SECONDS)
-    except AssertionError:
-        if client.closed is None:
-            raise
-        return None
 
 
 def as_reply(id: str, answer: Answer) -> Message:
