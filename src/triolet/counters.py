@@ -97,6 +97,8 @@ class Counts:
         crashes: connections that a bug ended.
         slow_handlers: connections that ended because the app's handler did not take their messages.
         follows_refused: follows that the app refused to a connection that was open already.
+        allow_failures: events that a client was not sent because its ``allow=`` function raised, or answered neither
+            True nor False.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -147,6 +149,7 @@ class Counts:
     command_seconds: HistogramSnapshot
     restatements: int = 0
     processes_lost: int = 0
+    allow_failures: int = 0
 
     @property
     def heartbeat_misses(self) -> int:
@@ -190,6 +193,7 @@ class Metrics:
         self.command_seconds = Histogram(AGE_BUCKETS)
         self.restatements = 0
         self.processes_lost = 0
+        self.allow_failures = 0
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""
@@ -207,16 +211,16 @@ class Metrics:
         self.gaps[gap.reason] += 1
         self.missed[gap.reason] += gap.missed or 0
 
-    def round_written(self, published_at: float, events: int, followers: int) -> None:
+    def round_written(self, published_at: float, written: int, followers: int) -> None:
         """Count a round.
 
         Args:
             published_at: when the oldest of its events was published, in seconds since 1970.
-            events: how many events it brought.
-            followers: to how many followers it was written.
+            written: how many events were written: one that was written to a thousand followers counts a thousand.
+            followers: to how many followers something was written.
         """
         if followers:
-            self.delivered += events * followers
+            self.delivered += written
             # One observation for the whole round, with a weight: counting must not be work for each delivery. Never
             # below 0: the clock of the host that published may be ahead of ours.
             self.written.observe(max(0.0, self.now() - published_at), followers)

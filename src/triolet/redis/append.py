@@ -77,14 +77,19 @@ end
 
 -- Of entries that a stranger has deleted again, the stream remembers the last one's id, and takes no other before it.
 local function is_ahead(channel, stream)
-    local about = not channel.is_new and redis.pcall('XINFO', 'STREAM', stream)
-    if not about or about.err then return false end
-    for i = 1, #about, 2 do
-        if about[i] == 'last-generated-id' then
-            return tonumber(string.match(about[i + 1], '^%d+')) > channel.head
+    if channel.ahead == nil then
+        local about = not channel.is_new and redis.pcall('XINFO', 'STREAM', stream) or {}
+        channel.ahead = false
+        for i = 1, #about, 2 do
+            if about[i] == 'last-generated-id' then
+                channel.ahead = tonumber(string.match(about[i + 1], '^%d+')) > channel.head
+            end
         end
     end
+    return channel.ahead
 end
+
+local channels, wrong, grown = {}, {}, {}
 
 local function add(channel, section)
     local stream, dedupe, count, start = section.stream, section.dedupe, section.count, section.start
@@ -113,7 +118,10 @@ local function add(channel, section)
             else
                 added = redis.pcall('XADD', stream, channel.head .. '-0', 'e', blob, 's', size, 'u', unique)
             end
-            if added.err and string.find(added.err, 'XADD', 1, true) then return added.err end
+            if added.err and string.find(added.err, 'XADD', 1, true) then
+                channels[section.name], wrong[section.name] = nil, added.err  -- its counts are of what is not there
+                return added.err
+            end
             if added.err then error(added.err) end
             if unique ~= '' then redis.call('HSET', dedupe, unique, channel.head) end
             blobs[#blobs + 1] = blob
@@ -128,18 +136,18 @@ local function add(channel, section)
         channel.pasts = many > PASTS and string.gsub(pasts, '^ %d+:%d+', '') or pasts
         channel.term = part.term
     end
-    drop(channel, stream, dedupe, 2 * count + 256)
-    local counts = string.format('%.0f %.0f %.0f', channel.head, channel.term, channel.bytes)
-    redis.call('HSET', part.log, section.name, counts .. channel.pasts)
-    redis.call('PEXPIRE', stream, milliseconds_of(keep_seconds))
-    redis.call('PEXPIRE', dedupe, milliseconds_of(keep_seconds))
+    if not channel.stream then
+        channel.stream, channel.dedupe, channel.added = stream, dedupe, 0
+        grown[#grown + 1] = channel
+    end
+    channel.added = channel.added + count
     local place = cmsgpack.pack(section.name) .. cmsgpack.pack(first)
     news[#news + 1] = '\\147' .. place .. '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
     return repeats or first
 end
 
 local FIELDS = {append = 0, claim = 3, commit = 3, release = 1}
-local channels, wrong, kept, broken, groups = {}, {}, {}, {}, {}
+local kept, broken, groups = {}, {}, {}
 
 local function find(key)
     local saved = redis.pcall('GET', key)
@@ -227,6 +235,13 @@ end
 
 local results = {}
 for i, group in ipairs(groups) do results[i] = group.err or run[group.kind](group) end
+for _, channel in ipairs(grown) do
+    drop(channel, channel.stream, channel.dedupe, 2 * channel.added + 256)
+    local counts = string.format('%.0f %.0f %.0f', channel.head, channel.term, channel.bytes)
+    redis.call('HSET', part.log, channel.name, counts .. channel.pasts)
+    redis.call('PEXPIRE', channel.stream, milliseconds_of(keep_seconds))
+    redis.call('PEXPIRE', channel.dedupe, milliseconds_of(keep_seconds))
+end
 if #news > 0 then
     part.seq = part.seq + 1
     part.save()

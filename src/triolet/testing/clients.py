@@ -13,7 +13,7 @@ from .commands import new_id, post, until_answered
 from .entrance import Entrance
 from .listener import Listener
 from .network import ClientEnd, Line, Network
-from .strict import Order
+from .strict import Order, moved
 from .transcript import Message
 
 __all__ = ["HANDSHAKE_SECONDS", "POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message", "with_after"]
@@ -124,10 +124,17 @@ class Client(Listener):
         self.hear(message)
 
     def keep_cursor(self, message: Message) -> None:
-        """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come."""
+        """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come.
+
+        Where a channel is filtered for this client, ``live`` and beats move it over what it may not see.
+        """
         kind = message["type"]
         if kind == "bye":
             self.retry = message.get("retry")
+        for channel, cursor in moved(message, self._order.filtered):
+            if self.cursor == self.cursors.get(channel):
+                self.cursor = cursor
+            self.cursors[channel] = cursor
         place = {"open": "cursor", "event": "id", "gap": "to"}.get(kind)
         if place is None or message.get("reason") == "conflated" or message.get(place) is None:
             return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from tests.e2e.needs import needs
 from triolet.errors import ConfigError, LogAway, LogBroken, LogError, LogFull, LogUncertain
@@ -144,6 +146,34 @@ async def test_a_commit_of_which_one_channel_is_broken_stores_nothing(server: Re
                 await call
         server.ask("XSETID", "{triolet:0}:events:d", "1-0")
         assert len(await commit(log, writes("a", "d"), bytes([2]) * 32)) == 2
+
+
+async def test_a_channel_whose_stream_is_ahead_stays_broken_for_all_of_a_batch(server: RedisServer) -> None:
+    """Were the first of them counted, the second would leave a hole."""
+    async with RedisLog(server.url, LIMITS).open() as log:
+        await put(log, 1)
+        await log.claim(KEY, PRINT, MINE, 60)
+        server.ask("XADD", "{triolet:0}:events:a", "2-0", "strange", "thing")
+        server.ask("XDEL", "{triolet:0}:events:a", "2-0")
+        results: list[object] = []
+
+        async def append() -> None:
+            try:
+                results.append(await put(log, 2))
+            except LogBroken:
+                results.append("broken")
+
+        async with trio.open_nursery() as nursery:  # in one batch, for the lane takes all that waits when it wakes
+            nursery.start_soon(partial(put, log, "first", channel="x"))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(append)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(commit, log, writes("b"))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(append)
+        assert results == ["broken", "broken"]
+        server.ask("XSETID", "{triolet:0}:events:a", "1-0")
+        assert (await put(log, 2))[0].offset == 2
 
 
 async def test_a_full_redis_claims_and_commits_nothing_and_forgets_nothing(server: RedisServer) -> None:

@@ -151,7 +151,8 @@ class Calls:
                 self.draw_sections(keys, args, chance.choice([0, 1, 2] if kind == "commit" else [1, 1, 2]))
         answer = await self.both.call(APPEND, keys, *args)
         if isinstance(answer, list):
-            self.committed += sum(result[0] == 1 and result[1][:1] == [answer[0]] for result in answer[3] if result[1:])
+            stored = [result[1] for result in answer[3] if len(result) == 2 and isinstance(result[1], list)]
+            self.committed += sum(isinstance(each[0], bytes) for each in stored)
 
     def draw_sections(self, keys: list[str], args: list[Any], count: int) -> None:
         chance = self.chance
