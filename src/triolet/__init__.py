@@ -28,7 +28,7 @@ What a user types is here:
 #   app/                                                       8
 #   cli  testing/  the face                                    9
 
-from .app.commands import Command
+from .app.command import Command
 from .app.extension import Triolet
 from .connection import Connection
 from .errors import (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,11 @@ import trio
 from quart import abort
 from trio.testing import MockClock
 
-from triolet import Command, Cursor, Event, Limits, LogAway, LogFull, LogUncertain, TrioletError
+from triolet import Command, Limits, LogAway, LogFull, LogUncertain, TrioletError
 from triolet.log import MemoryLog
-from triolet.testing import Answer, MemoryServer, ScriptedLog, failing, serve, slow
+from triolet.testing import MemoryServer, ScriptedLog, failing, serve, slow
 
-from .warehouse import ANN, SharedLog, Warehouse
-
-PICK = "/orders/A1/pick"
-ORDER = "orders/A1"
-
-
-async def ask(server: MemoryServer, path: str = PICK, body: bytes = b"", id: str = "1") -> Answer:
-    return await server.post(path, body, idempotency_key=id, **ANN)
-
-
-async def events(log: MemoryLog | ScriptedLog, channel: str = ORDER) -> list[Event]:
-    return list((await log.read(channel, Cursor("", 0), limit=100, max_bytes=1 << 20)).events)
-
-
-@asynccontextmanager
-async def two_processes(
-    first: Warehouse, second: Warehouse
-) -> AsyncIterator[tuple[MemoryServer, MemoryServer, MemoryLog, SharedLog]]:
-    """Two servers on one log, and the first one's hands on it."""
-    store = MemoryLog()
-    hands = SharedLog(store)
-    async with store.open(), serve(first.app, log=hands) as one, serve(second.app, log=SharedLog(store)) as other:
-        yield one, other, store, hands
+from .warehouse import ANN, ORDER, PICK, SharedLog, Warehouse, ask, events, two_processes
 
 
 async def test_the_same_id_at_the_same_moment_is_done_once_and_all_are_answered(autojump_clock: MockClock) -> None:
@@ -422,43 +399,6 @@ async def test_events_of_several_channels_and_the_answer_are_stored_together(aut
         assert len(await events(log, "b")) == 1
 
 
-async def test_a_server_that_drains_takes_no_more_and_lets_those_that_run_end(autojump_clock: MockClock) -> None:
-    first, second = Warehouse(), Warehouse()
-    answers = []
-    async with two_processes(first, second) as (one, other, store, _), trio.open_nursery() as nursery:
-
-        async def run() -> None:
-            answers.append(await ask(one, f"{PICK}?seconds=5"))
-
-        async with one.websocket("/live", headers=ANN) as client:
-            nursery.start_soon(run)
-            await trio.sleep(1)
-            one.stop.set()
-            await client.say(type="command", id="2", url=PICK)
-            await trio.lowlevel.checkpoint()
-        await one.ended.wait()
-        assert answers[0].status == 200
-        assert (await ask(other, f"{PICK}?seconds=5")).body == answers[0].body
-        assert len(await events(store)) == 1
-    assert len(first.done) == 1
-
-
-async def test_what_is_asked_of_a_server_that_drains_is_503(autojump_clock: MockClock) -> None:
-    shop = Warehouse()
-    async with serve(shop.app) as server:
-        end = server.connect()
-        head = f'POST {PICK} HTTP/1.1\r\nhost: test\r\nidempotency-key: "1"\r\ncontent-length: 1\r\n\r\n'
-        await end.send_all(head.encode())
-        await trio.sleep(1)
-        server.stop.set()
-        await trio.sleep(1)
-        await end.send_all(b"1")
-        answer = bytes(await end.receive_some())
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 1" in answer
-    assert shop.done == []
-
-
 async def test_a_process_that_stood_still_and_comes_last_gives_the_answer_that_is_kept(
     autojump_clock: MockClock,
 ) -> None:
@@ -476,59 +416,6 @@ async def test_a_process_that_stood_still_and_comes_last_gives_the_answer_that_i
         assert (reply["data"]["times"], reply["repeated"]) == (1, True)
         assert len(await events(store)) == 1
     assert (len(first.done), len(second.done)) == (2, 1)
-
-
-@pytest.mark.parametrize("carrier", ["websocket", "post"])
-async def test_what_runs_for_longer_than_the_drain_is_given_back_for_others(
-    carrier: str, autojump_clock: MockClock
-) -> None:
-    first, second = Warehouse(), Warehouse()
-    async with two_processes(first, second) as (one, other, store, _), trio.open_nursery() as nursery:
-        if carrier == "post":
-            nursery.start_soon(partial(_without_answer, one))
-            await trio.sleep(1)
-        else:
-            async with one.websocket("/live", headers=ANN) as client:
-                await client.say(type="command", id="1", url=f"{PICK}?seconds=20")
-                await trio.sleep(1)
-        assert len(first.done) == 1
-        one.stop.set()
-        await one.ended.wait()
-        # While a client is there, what clients have of the grace; after the last, what Quart leaves to the app's tasks.
-        assert trio.current_time() == pytest.approx(1 + (7 if carrier == "post" else 3))
-        answer = await ask(other, f"{PICK}?seconds=20")
-        assert (answer.status, answer.json["times"]) == (200, 1)
-        assert len(await events(store)) == 1
-    assert len(second.done) == 1
-
-
-async def test_what_runs_when_the_last_client_has_gone_has_a_while_to_end(autojump_clock: MockClock) -> None:
-    first, second = Warehouse(), Warehouse()
-    ended: list[float] = []
-
-    @first.app.after_serving
-    async def close_what_commands_use() -> None:
-        ended.append(trio.current_time())
-
-    @first.app.while_serving
-    async def hold_what_commands_use() -> AsyncGenerator[None, None]:
-        yield
-        ended.append(trio.current_time())
-
-    async with two_processes(first, second) as (one, other, store, _):
-        async with one.websocket("/live", headers=ANN) as client:
-            await client.say(type="command", id="1", url=f"{PICK}?seconds=3")
-            await trio.sleep(1)
-        one.stop.set()
-        await one.ended.wait()
-        assert ended == [pytest.approx(3)] * 2
-        assert (await ask(other, f"{PICK}?seconds=3")).headers["idempotency-replayed"] == "true"
-        assert len(await events(store)) == 1
-
-
-async def _without_answer(server: MemoryServer) -> None:
-    with pytest.raises(trio.BrokenResourceError):
-        await ask(server, f"{PICK}?seconds=20")
 
 
 async def test_a_slow_log_holds_up_nobody_else(autojump_clock: MockClock) -> None:

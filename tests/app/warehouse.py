@@ -10,13 +10,16 @@ import trio
 from quart import abort, request
 from quart_trio import QuartTrio
 
-from triolet import Command, Connection, EventLog, Identity, Limits, Triolet
-from triolet.testing import LogFault, ScriptedLog
+from triolet import Command, Connection, Cursor, Event, EventLog, Identity, Limits, Triolet
+from triolet.log import MemoryLog
+from triolet.testing import Answer, LogFault, MemoryServer, ScriptedLog, serve
 
-__all__ = ["ANN", "BOB", "CARRIERS", "SharedLog", "Warehouse"]
+__all__ = ["ANN", "BOB", "CARRIERS", "ORDER", "PICK", "SharedLog", "Warehouse", "ask", "events", "two_processes"]
 
 ANN: Final = {"authorization": "Bearer ann"}
 BOB: Final = {"authorization": "Bearer bob"}
+PICK: Final = "/orders/A1/pick"
+ORDER: Final = "orders/A1"
 CARRIERS: Final = ["websocket", "sse", "long poll", "short poll", "follow"]
 
 
@@ -95,3 +98,22 @@ class SharedLog(ScriptedLog):
     async def open(self) -> AsyncIterator[SharedLog]:
         """It is open."""
         yield self
+
+
+async def ask(server: MemoryServer, path: str = PICK, body: bytes = b"", id: str = "1") -> Answer:
+    return await server.post(path, body, idempotency_key=id, **ANN)
+
+
+async def events(log: MemoryLog | ScriptedLog, channel: str = ORDER) -> list[Event]:
+    return list((await log.read(channel, Cursor("", 0), limit=100, max_bytes=1 << 20)).events)
+
+
+@asynccontextmanager
+async def two_processes(
+    first: Warehouse, second: Warehouse
+) -> AsyncIterator[tuple[MemoryServer, MemoryServer, MemoryLog, SharedLog]]:
+    """Two servers on one log, and the first one's hands on it."""
+    store = MemoryLog()
+    hands = SharedLog(store)
+    async with store.open(), serve(first.app, log=hands) as one, serve(second.app, log=SharedLog(store)) as other:
+        yield one, other, store, hands

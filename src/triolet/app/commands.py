@@ -23,36 +23,29 @@ What makes it happen once, behind ``before_request`` and ``@live.identify``, whi
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from hashlib import sha256
 from inspect import signature
 from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import quote
 
-import msgspec
 import trio
 from quart import current_app, request
 from quart.globals import app_ctx
 from quart.utils import encode_headers
 
-from ..errors import DataError, LocalError, LogError, where
-from ..event import Draft
+from ..errors import LogError, where
 from ..hub import Hub
 from ..identity import Identity
 from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, Limits
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
-from ..sync.home import Home
 from ..transports.negotiate import AskError, Scope
-from ..value import nesting_exceeds
-from ..wire.idempotency_key import parse_key
 from .answers import Answer, KeptAnswer, as_response, is_kept, keep, own_answer
 from .claim import Claim
-from .publishing import check_drafts, publishable
+from .command import Command, key_of, print_of, read_data, read_id
 from .views import body_of, only_exceptions
 
-__all__ = ["Command", "Commands"]
+__all__ = ["Commands"]
 
 logger = logging.getLogger("triolet")
 
@@ -68,74 +61,6 @@ TIMEOUT: Final = own_answer(504, "timeout", "this command has taken too long")
 FAILED: Final = own_answer(500, "failed", "this command has failed")
 
 T = TypeVar("T")
-
-_encode: Final = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Command:
-    """A command, as its view is given it.
-
-    Attributes:
-        id: the client's, 1 to ``limits.command_id_bytes`` bytes of ASCII. It is the same for every repeat, so what the
-            view does elsewhere (a database, a payment) can be made idempotent with it.
-        data: the JSON value that was sent; None where none was.
-        identity: who asks; None is nobody.
-
-    Bounds: ``limits.command_events`` events, of ``limits.event_bytes`` together.
-    """
-
-    __slots__ = ("_answered", "_bytes", "_home", "_limits", "_writes", "data", "id", "identity")
-
-    def __init__(self, id: str, data: Any, identity: Identity | None, limits: Limits) -> None:
-        self.id = id
-        self.data = data
-        self.identity = identity
-        self._limits = limits
-        self._home = Home()
-        self._writes: list[tuple[str, Draft]] = []
-        self._bytes = 0
-        self._answered = False
-
-    async def publish(self, channel: str, data: Any, *, name: str = "message", key: str | None = None) -> None:
-        """Publish an event together with this command's answer, in one transaction.
-
-        It is held back until the view has returned: nothing is published where the answer is of 400 or more, or the
-        view raises. Events of several channels may be published, and are stored in the order of these calls.
-
-        Args:
-            channel, data, name, key: as for :meth:`Triolet.publish`.
-
-        Raises:
-            DataError, ChannelNameError: it cannot be published, or is more than one command may publish.
-            LocalError: the command is answered already.
-            WrongThreadError: called from another thread or event loop than the app's.
-
-        Cancellation: it is not published.
-        """
-        self._home.check("Command.publish")
-        await trio.lowlevel.checkpoint()
-        if self._answered:
-            raise LocalError(
-                "this command is answered already, and what it publishes is stored with the answer: use live.publish"
-            )
-        draft = Draft.of(data, name=name, key=key)
-        check_drafts([draft], self._limits)
-        if len(self._writes) >= self._limits.command_events:
-            raise DataError(f"a command publishes at most {self._limits.command_events} events: limits.command_events")
-        if self._bytes + len(draft.json) > self._limits.event_bytes:
-            raise DataError("the events of one command are at most limits.event_bytes of JSON, all together")
-        self._writes.append((publishable(channel), draft))
-        self._bytes += len(draft.json)
-
-    def close(self) -> Sequence[tuple[str, Sequence[Draft]]]:
-        """The view has returned: nothing more can be published. Return what is to be."""
-        self._answered = True
-        writes: list[tuple[str, list[Draft]]] = []
-        for channel, draft in self._writes:
-            if not writes or writes[-1][0] != channel:
-                writes.append((channel, []))
-            writes[-1][1].append(draft)
-        return writes
 
 
 class Asked:
@@ -293,12 +218,12 @@ class Commands:
         scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
         asked = scope.get(ASKED) or Asked(bytes(await request.body))  # the latter where the app is asked past us
         try:
-            id, data = _read_id(scope, self._limits), _read_data(asked.body, self._limits)
+            id, data = read_id(scope, self._limits), read_data(asked.body, self._limits)
         except AskError as error:
             return as_response(own_answer(error.status, error.error, str(error)))
         command = Command(id, data, identity, self._limits)
-        key = _key(identity, request.path, scope["query_string"], id)
-        print = sha256(_encode(data)).digest()
+        key = key_of(identity, request.path, scope["query_string"], id)
+        print = print_of(data)
         while (other := self._running.get(key)) is not None:
             if other.print == print or other.held:
                 return await _wait_for(other, print, asked)
@@ -444,33 +369,3 @@ def _outcome(answer: Answer | None) -> str:
     if answer is None or answer.status >= 500:
         return "failed"
     return "refused" if answer.status >= 400 else "done"
-
-
-def _key(identity: Identity | None, path: str, query: bytes, id: str) -> bytes:
-    url = quote(path) + (f"?{query.decode('latin-1')}" if query else "")
-    return sha256(_encode([None if identity is None else identity.subject, url, id])).digest()
-
-
-def _read_id(scope: Scope, limits: Limits) -> str:
-    """Return what a request's command is called. Raises AskError: 400."""
-    said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"idempotency-key"]
-    id = parse_key(said[0]) if len(said) == 1 else None
-    if id is None or len(id) > limits.command_id_bytes:
-        most = limits.command_id_bytes
-        raise AskError(400, "id", f'a command needs one Idempotency-Key: "…", of 1 to {most} bytes of printable ASCII')
-    return id
-
-
-def _read_data(body: bytes, limits: Limits) -> Any:
-    """Return the JSON value in a body; None where there is no body. Raises AskError."""
-    if len(body) > limits.message_bytes:
-        raise AskError(413, "size", f"a command's body is at most {limits.message_bytes} bytes")
-    if not body:
-        return None
-    try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        raise AskError(400, "json", "a command's body is JSON, or there is none") from None
-    if nesting_exceeds(body, limits.message_depth):
-        raise AskError(400, "json", f"a command's JSON is nested deeper than {limits.message_depth}")
-    return data
