@@ -9,7 +9,7 @@ import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
 from ..errors import ConfigError
-from ..transports.origins import asks_to_post, is_preflight
+from ..transports.origins import preflighted
 from .lifespan import ASYNCIO
 from .serve import answer_preflight, readable, serve_command, serve_http, serve_websocket
 from .service import EXTENSION, Service
@@ -54,14 +54,13 @@ class HTTPConnection(TrioASGIHTTPConnection):
             await serve_command(service, request, send)
             nursery.cancel_scope.cancel()
             return
-        if asks_to_post(request.scope) and is_command(self.app, request):
-            allowed = service.origins.preflight(request.scope, b"POST")
-            if allowed is not None:
-                await answer_preflight(allowed, send)
-                nursery.cancel_scope.cancel()
-                return
-        if is_preflight(request.scope) and (is_ours(self.app, request) or redirects_to_ours(self.app, request)):
-            allowed = service.origins.preflight(request.scope)
+        method = preflighted(request.scope)
+        if (
+            is_command(self.app, request)
+            if method == "POST"
+            else method is not None and (is_ours(self.app, request) or redirects_to_ours(self.app, request))
+        ):
+            allowed = service.origins.preflight(request.scope, "POST" if method == "POST" else "GET, HEAD")
             if allowed is not None:
                 await answer_preflight(allowed, send)
                 nursery.cancel_scope.cancel()
