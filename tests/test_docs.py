@@ -176,9 +176,10 @@ def check_message(message: dict[str, Any]) -> None:
         "expiring": messages.Expiring,
         "renewed": messages.Renewed,
         "refused": messages.Refused,
+        "reply": messages.Reply,
     }
     match message:
-        case {"type": "follow" | "unfollow" | "message" | "ack" | "auth"}:
+        case {"type": "follow" | "unfollow" | "message" | "ack" | "auth" | "command"}:
             messages.parse_client(json.dumps(message), depth=32)
         case {"type": "event"}:
             assert list(message) == ["type", "channel", "id", "event", "data", "time"]

@@ -27,6 +27,9 @@ AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 
 DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 604_800)
 """Seconds: many below a minute tell of an intermediary that cuts connections, or of clients that are given up."""
 
+COMMAND_OUTCOMES = ("done", "repeated", "refused", "conflict", "mismatch", "failed", "timeout")
+"""What can come of a command."""
+
 BY_CLIENT = "closed by the client"
 """The label in place of a reason where it was the client that closed."""
 
@@ -112,6 +115,10 @@ class Counts:
         written: age of the oldest event of each round when the round had been written, in seconds; once for each
             follower it was written to.
         acknowledged: age of an event when its client acknowledged it, in seconds.
+        commands: commands by what came of them: ``done``; ``repeated`` (the kept answer was given again); ``refused``
+            (by an answer of 4xx, or for want of room); ``conflict`` (another process runs it); ``mismatch`` (the id is
+            of other data); ``failed``; ``timeout``.
+        command_seconds: how long commands took from being asked to their answer, in seconds, repeats too.
         restatements: joins that were written again for a session that was there already.
         processes_lost: processes that were heard, and then were silent for a whole lease.
         authentications: credentials that were asked about, by outcome: ``ok``, ``none`` (the client is nobody),
@@ -143,6 +150,8 @@ class Counts:
     polled: int
     written: HistogramSnapshot
     acknowledged: HistogramSnapshot
+    commands: Mapping[str, int]
+    command_seconds: HistogramSnapshot
     restatements: int = 0
     processes_lost: int = 0
     allow_failures: int = 0
@@ -188,6 +197,8 @@ class Metrics:
         self.polled = 0
         self.written = Histogram(AGE_BUCKETS)
         self.acknowledged = Histogram(AGE_BUCKETS)
+        self.commands = Counter(dict.fromkeys(COMMAND_OUTCOMES, 0))
+        self.command_seconds = Histogram(AGE_BUCKETS)
         self.restatements = 0
         self.processes_lost = 0
         self.allow_failures = 0
@@ -224,6 +235,11 @@ class Metrics:
             # One observation for the whole round, with a weight: counting must not be work for each delivery. Never
             # below 0: the clock of the host that published may be ahead of ours.
             self.written.observe(max(0.0, self.now() - published_at), followers)
+
+    def command_answered(self, outcome: str, seconds: float) -> None:
+        """Count a command, ``seconds`` after it was asked."""
+        self.commands[outcome] += 1
+        self.command_seconds.observe(seconds)
 
     def event_acknowledged(self, published_at: float) -> None:
         """Count a client's acknowledgement, by the age of the event."""

@@ -131,6 +131,22 @@ class Limits:
     """A process of which nothing was heard for so long is taken for dead, and its members leave. It is heard three
     times in that time."""
 
+    # --- commands
+    command_id_bytes: int = 255
+    """Longest id of a command (an ``Idempotency-Key``), in bytes; a UUID has 36."""
+    commands: int = 16
+    """Commands that one WebSocket may have asked and not been answered; the next is answered 429."""
+    commands_running: int = 1_000
+    """Commands of the process that are asked and not answered; past it 503."""
+    command_events: int = 64
+    """Events that one command may publish. All together they are at most ``event_bytes`` of JSON."""
+    answer_bytes: int = 64 << 10
+    """Largest answer of a command's view that can be kept, with its headers."""
+    command_run_seconds: float = 30
+    """How long a command's view may run (then 504); and how long storing what came of it may be tried."""
+    command_seconds: float = 24 * 3600
+    """How long a command's answer is kept: within that time a repeat gets it, and takes no effect (Stripe: a day)."""
+
     # --- publishing
     event_bytes: int = 1 << 20
     """Largest event, as JSON."""
@@ -235,6 +251,8 @@ DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
 SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
+COMMAND_RETRY_SECONDS = 1
+"""After which a client is told to ask again for a command that runs elsewhere, or that there is no room for now."""
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 

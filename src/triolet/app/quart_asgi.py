@@ -11,12 +11,13 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from ..errors import ConfigError
 from ..transports.origins import preflighted
 from .lifespan import ASYNCIO
-from .serve import answer_preflight, readable, serve_http, serve_websocket
+from .serve import answer_preflight, readable, serve_command, serve_http, serve_websocket
 from .service import EXTENSION, Service
 from .views import (
     as_get_request,
     decides,
     find,
+    is_command,
     is_ours,
     only_exceptions,
     redirects_to_ours,
@@ -50,9 +51,13 @@ class HTTPConnection(TrioASGIHTTPConnection):
             await serve_http(service, request, send)
             nursery.cancel_scope.cancel()
             return
+        if request.method == "POST" and is_command(self.app, request):
+            await serve_command(service, request, send)
+            nursery.cancel_scope.cancel()
+            return
         method = preflighted(request.scope)
         if (
-            takes_posts(self.app, request)
+            takes_posts(self.app, request) or is_command(self.app, request)
             if method == "POST"
             else method is not None and (is_ours(self.app, request) or redirects_to_ours(self.app, request))
         ):

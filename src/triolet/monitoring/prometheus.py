@@ -48,6 +48,7 @@ class Exporter(Collector):
         yield from _events(seen)
         yield from _clients_behind(seen)
         yield from _polls(seen)
+        yield from _commands(seen)
         yield from _presence(seen)
         yield from _identities(seen)
         yield from _process(seen)
@@ -115,6 +116,12 @@ def _polls(seen: Statistics) -> Iterator[Metric]:
     yield _counters("long_polls", "Long polls that were answered, by what with.", "answer", counts.long_polls)
     short = {"page": counts.short_polls, "not_modified": counts.not_modified}
     yield _counters("short_polls", "Short polls that were answered, by what with.", "answer", short)
+
+
+def _commands(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _counters("commands", "Commands, by what came of them.", "outcome", counts.commands)
+    yield _histogram("command_seconds", "From a command to its answer, repeats too.", counts.command_seconds)
 
 
 def _presence(seen: Statistics) -> Iterator[Metric]:

@@ -39,7 +39,7 @@ SENT: Final = (
     "Last-Event-ID",
 )
 """The headers that a page of a listed origin may send, besides those for which its preflight asks."""
-EXPOSED: Final = b"ETag, Retry-After"
+EXPOSED: Final = b"ETag, Idempotency-Replayed, Retry-After"
 """The headers of answers that it may read, besides those that it may read anyway."""
 
 _FORM: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[^\[\]]*\]|[^\s/?#@:\\\[\]]*)(?::([0-9]*))?", re.IGNORECASE)

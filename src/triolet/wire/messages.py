@@ -22,6 +22,7 @@ __all__ = [
     "Beat",
     "Bye",
     "ClientMessage",
+    "CommandMessage",
     "Expiring",
     "Follow",
     "GapMessage",
@@ -32,6 +33,7 @@ __all__ = [
     "Open",
     "Refused",
     "Renewed",
+    "Reply",
     "Unfollow",
     "encode_event",
     "encode_message",
@@ -138,6 +140,24 @@ class Renewed(Message, tag="renewed", frozen=True, rename={"milliseconds": "in"}
     milliseconds: int | None
 
 
+class Reply(Message, tag="reply", frozen=True, omit_defaults=True):
+    """The answer to a command.
+
+    Attributes:
+        id: the command's.
+        status: as of HTTP.
+        data: the answer's body: JSON as it is, another text as a JSON string, ``null`` where there is none.
+        retry: after how many ms to ask again, where the answer says so (``Retry-After``).
+        repeated: whether it is the answer that was kept of the first time.
+    """
+
+    id: str
+    status: int
+    data: msgspec.Raw
+    retry: int | None = None
+    repeated: bool = False
+
+
 class AppMessage(Message, tag="message", frozen=True):
     """A message of the app's own, from ``conn.send``. ``data`` is JSON already."""
 
@@ -224,10 +244,23 @@ class Incoming(ClientMessage, tag="message", frozen=True):
     data: Any
 
 
-_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | Auth)
+class CommandMessage(ClientMessage, tag="command", frozen=True):
+    """Ask for a command at a URL of this server's, as a POST request of its own would.
+
+    Attributes:
+        id: what makes it take effect once.
+        data: JSON as it came: the request's body.
+    """
+
+    id: str
+    url: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | Auth:
+_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | Auth | CommandMessage)
+
+
+def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | Auth | CommandMessage:
     """Read a client's message.
 
     Args:
@@ -240,7 +273,7 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | 
     # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
     # is left out of the error, for it may quote what the client sent.
     try:
-        said: Follow | Unfollow | Incoming | Ack | Auth = _client_decoder.decode(text)
+        said: Follow | Unfollow | Incoming | Ack | Auth | CommandMessage = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
     if nesting_exceeds(text.encode(), depth):
