@@ -126,6 +126,7 @@ FORMATS = {
         "PREFACE_BYTES",
         "_CONTINUATION",
         "_END_HEADERS",
+        "_GOAWAY",
         "_HEADERS",
         "_PUSH_PROMISE",
         "_SETTINGS",
