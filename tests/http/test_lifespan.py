@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -56,6 +57,27 @@ async def test_an_app_that_cannot_start_says_why(autojump_clock: MockClock) -> N
     with pytest.raises(BaseExceptionGroup) as group:
         await start()
     assert group.group_contains(ConfigError, match="no database")
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, SystemExit])
+async def test_an_app_that_cannot_start_by_what_is_no_exception_says_so(
+    kind: type[BaseException], grouped: bool, autojump_clock: MockClock
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise BaseExceptionGroup("", [kind("no loop")]) if grouped else kind("no loop")
+
+    async def start() -> None:
+        async with lived(app) as lifespan:
+            await lifespan.start()
+            await trio.sleep(1)
+
+    with pytest.raises(BaseExceptionGroup) as group:
+        await start()
+    assert group.group_contains(
+        ConfigError, match=rf"did not start: {kind.__name__}( at test_lifespan.py:\d+)?: no loop"
+    )
 
 
 async def test_an_app_that_ends_by_itself_is_noticed(autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
-from ..errors import ConfigError, first_of, innermost
+from ..errors import ConfigError, first_of, innermost, where
 
 __all__ = ["AppLifespan", "is_cancelled"]
 
@@ -65,6 +65,11 @@ class AppLifespan:
             if not self._lifespan.completed or isinstance(innermost(error), LifespanFailureError):
                 raise
             logger.error("the app's own tasks crashed", exc_info=error)
+        except BaseException as error:
+            if self._lifespan.completed or _is_passing(error):
+                raise
+            # Out of a group Hypercorn would take it for an app that knows no lifespan.
+            raise LifespanFailureError("startup", where(error)) from error
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Call the app for its lifespan, until it returns.
@@ -100,6 +105,12 @@ class AppLifespan:
         """Have the app end, and wait until it has. Cancellation: the app goes on ending."""
         if not self._lifespan.shutdown.is_set():
             await self._lifespan.wait_for_shutdown()
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether it is Trio's or the interpreter's own, or comes with such a one."""
+    own = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+    return isinstance(error, own) or (isinstance(error, BaseExceptionGroup) and error.split(own)[0] is not None)
 
 
 def _sentence(failure: BaseException) -> str:

@@ -195,8 +195,7 @@ class Front:
             "extensions": {},
         }
         self._forwarded.apply(scope)
-        rooted(scope)
-        return scope
+        return rooted(scope)
 
     async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
