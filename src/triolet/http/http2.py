@@ -45,7 +45,7 @@ from ..limits import (
     WRITE_BYTES,
     Limits,
 )
-from ..sockets.server_state import with_client
+from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
 from ..wire.rate_limit import Rate
@@ -391,6 +391,8 @@ class GuardedH2(H2Protocol):
 
     async def _refuse(self, stream_id: int, status: int, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer a request without the app, or end the one that it is answering."""
+        if stream_id not in self.streams:
+            note_refusal(self.connection_state, self.client, status)
         with suppress(h2.exceptions.ProtocolError):
             headers = [(b":status", b"%d" % status), *self.config.response_headers("h2"), *more]
             self.connection.send_headers(stream_id, headers, end_stream=True)

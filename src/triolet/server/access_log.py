@@ -49,6 +49,17 @@ class AccessLog:
     def __init__(self, on: bool) -> None:
         self._on = on
 
+    def refused(self, client: Any, status: int) -> None:
+        """Write a line for what was no request, or was refused before an app had it. It has no path: what the client
+        sent may be anything.
+
+        Args:
+            client: its address, as ASGI has it.
+            status: what it was answered.
+        """
+        if self._on:
+            logger.info('%s "-" %d 0.000', client[0] if client else "unix", status)
+
     def begin(self, scope: MutableMapping[str, Any]) -> Line | None:
         """A line for a request that is served straight on its socket: its transport leaves its status there."""
         if not self._on:

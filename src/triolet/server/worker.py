@@ -94,9 +94,10 @@ class Worker:
         self.failed = False
         self.crashes = 0
         state: dict[str, Any] = {}  # what the lifespan leaves for requests
-        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
-        leave_server(state, server)
         access_log = AccessLog(settings.access_log)
+        leave = settings.leave_seconds
+        server = ServerState(self.budget, self.metrics, self.draining, leave, self.sockets, access_log.refused)
+        leave_server(state, server)
         served = forwarding(access_log.around(app), settings.forwarded)
         self._host = AppHost(served, settings.limits, settings.root_path, state)
         self._front = Front(
