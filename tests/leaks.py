@@ -30,6 +30,7 @@ PACKAGE = "triolet."
 
 OUTLIVING = (
     "app.extension.",  # an app's, which a test may make at any time
+    "app.identify.",
     "app.routes.",
     "counters.",
     "limits.",
@@ -40,6 +41,10 @@ OUTLIVING = (
     "hub.audience.",  # a channel's, and so are its events
     "hub.policies.",  # an app's
     "hub.window.",
+    "identity.fetch.",  # an app's
+    "identity.jwt.",
+    "identity.key_sources.",
+    "identity.url_keys.",
     "presence.leases.",  # of processes
     "presence.record.",  # what was read from the log
     "testing.",  # a test's own ends
@@ -49,6 +54,7 @@ OUTLIVING = (
 
 OF_AN_APP = (
     "app.extension.",
+    "app.identify.",
     "app.routes.",
     "app.serve.Clients",
     "app.service.",

@@ -8,6 +8,7 @@ What a user types is here:
 - ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
+- ``Identity``: who a client is, of ``@live.identify``; ``JWT``: a ready function for it
 - ``EventLog``: the contract of a log of your own
 - ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
   ``live.explain(conn)`` give
@@ -19,7 +20,7 @@ What a user types is here:
 #   closing, errors, limits, value, event, clock, budget, counters  1
 #   sync/  wire/                                               2
 #   log/  sockets/                                             3
-#   sqlite/  redis/  presence/                                 4
+#   sqlite/  redis/  presence/  identity/                      4
 #   hub/  http/                                                5
 #   connection/  server/                                       6
 #   transports/  monitoring/  workers/                         7
@@ -29,6 +30,7 @@ What a user types is here:
 from .app.extension import Triolet
 from .connection import Connection
 from .errors import (
+    BadToken,
     ChannelNameError,
     ConfigError,
     ConnectionEnded,
@@ -47,6 +49,7 @@ from .errors import (
 )
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
+from .identity import JWT, Identity
 from .limits import Limits
 from .log import EventLog
 from .monitoring.explain import Explanation
@@ -55,6 +58,8 @@ from .monitoring.statistics import Statistics
 from .presence.members import Member, Roster
 
 __all__ = [
+    "JWT",
+    "BadToken",
     "ChannelNameError",
     "ConfigError",
     "Connection",
@@ -68,6 +73,7 @@ __all__ = [
     "EventLog",
     "Explanation",
     "Gap",
+    "Identity",
     "Limits",
     "LogAway",
     "LogBroken",

@@ -60,6 +60,9 @@ RESTARTING: Final = Closing(1012, "restarting", (0, 5_000))
 OVERLOADED: Final = Closing(1013, "try again later", (2_000, 20_000))
 """Admission or load shedding: there is no room, or no memory, for this client."""
 
+EXPIRED: Final = Closing(4401, "expired", None)
+"""The client's identity has expired: it comes back with a new credential, or not at all."""
+
 SLOW: Final = Closing(4408, "slow", (1_000, 5_000))
 """The kernel has taken nothing for ``limits.stall_seconds``."""
 
@@ -71,6 +74,9 @@ LAGGING: Final = Closing(4410, "too far behind", (1_000, 5_000))
 
 REFUSED: Final = Closing(4403, "refused", None)
 """The app decides which client may follow what, and this was its answer."""
+
+REVOKED: Final = Closing(4403, "revoked", None)
+"""The app has revoked what the client was let in with (``live.revoke``)."""
 
 # Counters label a closing that stands here by its reason; any other one as the client's. So a new closing that is
 # missing here would be counted as "closed by the client".
@@ -84,10 +90,12 @@ CATALOGUE: Final = (
     FLOOD,
     TOO_BIG,
     CRASHED,
+    EXPIRED,
     RESTARTING,
     OVERLOADED,
     SLOW,
     SILENT,
     LAGGING,
     REFUSED,
+    REVOKED,
 )

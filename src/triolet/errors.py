@@ -13,6 +13,7 @@
     ├── RemoteError           the client's fault: carries the Closing it is to be sent
     │   ├── CursorError         a cursor of no known form: 400
     │   └── BadRequest          HTTP that cannot be served (wire/http_head.py)
+    ├── BadToken              the client's credential is no good: 401, or 503 where it cannot be checked now
     ├── AskError              a request on a channel's URL that is refused (transports/negotiate.py)
     ├── LogError              the store's fault: no listener heard of the event
     │   ├── LogFull             no room on the disk, or in the memory of Redis
@@ -34,6 +35,7 @@ from typing import Final
 from .closing import BAD_MESSAGE, Closing
 
 __all__ = [
+    "BadToken",
     "ChannelNameError",
     "ConfigError",
     "ConnectionEnded",
@@ -62,6 +64,20 @@ __all__ = [
 
 MESSAGE_CHARACTERS: Final = 300
 """Of an error's message in a log line: enough for what a person wrote, and not for a page of data."""
+
+BAD_TOKENS: Final = (
+    "algorithm",
+    "audience",
+    "claims",
+    "expired",
+    "issuer",
+    "key",
+    "keys_away",
+    "malformed",
+    "signature",
+    "ticket",
+)
+"""What can be wrong with a token. ``keys_away`` is no fault of the client's: the keys to check it cannot be had now."""
 
 _CODES: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Control characters, the other line ends, and what turns the direction of writing."""
@@ -146,6 +162,20 @@ class CursorError(RemoteError):
             BAD_MESSAGE,
             f"{text!r:.80} is no cursor: send what the last event's id was, as '<epoch>.<offset>' or '<offset>'",
         )
+
+
+class BadToken(TrioletError):
+    """A client's credential is not accepted. Nothing of it stands in the error.
+
+    Attributes:
+        kind: one of :data:`BAD_TOKENS`, by which it is counted. The client hears only whether it has expired.
+    """
+
+    def __init__(self, kind: str) -> None:
+        if kind not in BAD_TOKENS:
+            raise ValueError(f"{kind!r:.80} is no kind of bad token: {', '.join(BAD_TOKENS)}")
+        super().__init__(f"a token is not accepted: {kind}")
+        self.kind = kind
 
 
 class LogError(TrioletError):

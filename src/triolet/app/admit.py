@@ -34,6 +34,7 @@ import trio
 from ..connection import Connection, Context
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
+from ..identity import Grant
 from ..sockets.outlet import Outlet
 from ..transports.negotiate import (
     Ask,
@@ -47,6 +48,7 @@ from ..transports.negotiate import (
     parse_ask,
 )
 from ..wire.codec import Codec
+from .identify import GRANT
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
 
@@ -163,8 +165,9 @@ async def _connect(
         way.outlet,
         way.codec,
         raw=way.raw if decision.raw else None,
-        decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again),
+        decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again, decision.grant),
         takes_messages=decision.handler is not None,
+        grant=decision.grant,
     )
     try:
         if subscription is not None:
@@ -180,15 +183,16 @@ async def _connect(
 class Follows:
     """Asks the view behind a URL that a client follows, with the headers of its own request."""
 
-    __slots__ = ("_again", "_app")
+    __slots__ = ("_again", "_app", "_grant")
 
-    def __init__(self, app: Any, again: Callable[[], Scope]) -> None:
+    def __init__(self, app: Any, again: Callable[[], Scope], grant: Grant | None) -> None:
         self._app = app
         self._again = again
+        self._grant = grant
 
     async def __call__(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
-        asked = follow_scope(self._again(), url)
+        asked = follow_scope({**self._again(), GRANT: self._grant}, url)
         request = None if asked is None else find(self._app, with_root_path(self._app, asked))
         if asked is None or request is None or not names_text(asked):
             return None  # another view's answer is not read: it may have no end

@@ -21,6 +21,7 @@ from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from ..sync.home import Home
 from ..transports.origins import check_origins
+from .identify import Identifier
 from .lifespan import LifespanConnection, live_with
 from .open_log import open_log
 from .presence import Presence
@@ -90,6 +91,7 @@ class Triolet:
         self._service: Service | None = None
         self._alone: Any = None
         self._home: Home | None = None
+        self._identifier = Identifier()
         if app is not None:
             self.init_app(app)
 
@@ -199,6 +201,20 @@ class Triolet:
             return handler
 
         return register
+
+    def identify(self, function: View) -> View:
+        """Say who a client is: ``async def who(token: str | None) -> Identity | None``, or a ready :class:`JWT`.
+
+        It is asked once a connection, and once a poll, in the request's context and before any view of Triolet's, with
+        the credential that came: the ``Authorization`` header's bearer token, or a WebSocket's subprotocol
+        ``triolet.token.<token>``; None where none came (sessions and cookies are in the context as ever). It returns an
+        :class:`Identity`, or None for nobody; ``abort`` refuses, and so does :class:`BadToken`, with 401.
+
+        Raises:
+            ConfigError: there is one already, or this is no function.
+        """
+        self._identifier.use(function)
+        return function
 
     # --- publishing
 
@@ -361,7 +377,7 @@ class Triolet:
 
     def _make_service(self, app: QuartTrio | None) -> Service:
         in_memory = self._log == "memory:" or isinstance(self._log, MemoryLog)
-        options = Options(self.limits, self.origins, self._deflate, self._policy, in_memory)
+        options = Options(self.limits, self.origins, self._deflate, self._policy, in_memory, self._identifier)
         return Service(app, self._open_log, options)
 
     def _open_log(self) -> EventLog:

@@ -11,15 +11,18 @@ from typing import Any
 from quart import Blueprint, Response, abort, current_app, request
 from quart_trio import QuartTrio
 
+from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ChannelNameError, ConfigError
 from ..event import check_channel
 from ..hub import Policy
+from ..identity import Grant
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
+from .identify import Identifier, snapshot
 from .service import EXTENSION
 from .views import SCRIPT, Decision, decided, mark, only_exceptions
 
@@ -83,11 +86,12 @@ def channel_view(view: View, policy: Policy | None, member: View | None, limits:
 
     @wraps(view)
     async def decide(*args: Any, **kwargs: Any) -> Any:
+        grant = await identifier().grant()
         answer = await current_app.ensure_async(view)(*args, **kwargs)
         if not isinstance(answer, str):
             return answer
         who = None if member is None else await _who(member(*args, **kwargs), limits)
-        return decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who))
+        return decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who, grant=grant))
 
     return mark(decide)  # type: ignore[no-any-return]
 
@@ -99,8 +103,12 @@ def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...] = 
 
     async def decide(**kwargs: Any) -> Any:
         app: Any = current_app
+        grant = await identifier().grant()
         handler = partial(_call, app._get_current_object(), handlers[0], kwargs) if handlers else None
-        return decided(Decision(None, handler, raw, subprotocols=known))
+        if handler is not None:
+            grant = grant or Grant(None, wall_time())
+            grant.request = snapshot()
+        return decided(Decision(None, handler, raw, subprotocols=known, grant=grant))
 
     return mark(decide)  # type: ignore[no-any-return]
 
@@ -121,6 +129,12 @@ def socket_endpoint(rule: str, options: dict[str, Any]) -> str:
     """Return the name of a socket's endpoint, where it was given none: a rule may stand at several hosts."""
     where = [str(options[name]) for name in ("host", "subdomain") if options.get(name) is not None]
     return " ".join(["socket", rule, *where]).replace(".", "_")
+
+
+def identifier() -> Identifier:
+    """What says who a client of the present app is."""
+    found: Identifier = current_app.extensions[EXTENSION].options.identifier
+    return found
 
 
 def _channel_name(name: str, has_members: bool) -> str:

@@ -69,8 +69,7 @@ class Clients:
         assert conn is not None, "a stream has one"
         headers = [*decision.headers] if deflate is None else [*decision.headers, (EXTENSIONS, deflate)]
         try:
-            conn.subprotocol = _subprotocol(upgrade.subprotocols, decision)
-            head = accept_response(upgrade.key, conn.subprotocol, headers)
+            head = accept_response(upgrade.key, _subprotocol(upgrade.subprotocols, decision), headers)
         except ValueError:  # a header of the app's that cannot be sent
             conn.detach()
             raise
@@ -133,8 +132,8 @@ async def serve_websocket(service: Service, request: Any, receive: Receive, send
         return
     conn, decision = admitted.conn, admitted.decision
     assert conn is not None, "a stream has one"
-    conn.subprotocol = _subprotocol(scope.get("subprotocols") or (), decision)
-    accept = {"type": "websocket.accept", "subprotocol": conn.subprotocol, "headers": decision.headers}
+    subprotocol = _subprotocol(scope.get("subprotocols") or (), decision)
+    accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": decision.headers}
     await websocket.serve_asgi(conn, _beyond_connect(receive), send, accept, decision.handler)
 
 
@@ -194,8 +193,11 @@ def readable(service: Service, request: Any, send: Send) -> Send:
 
 
 def _subprotocol(offered: Iterable[str], decision: Decision) -> str | None:
-    """What is agreed on: the first that is known of those that the client offers, which come as it prefers them."""
-    return next((name for name in offered if name in decision.subprotocols), None)
+    """Agree on the first that is known of those that the client offers, which come as it prefers them."""
+    agreed = next((name for name in offered if name in decision.subprotocols), None)
+    if decision.grant is not None:
+        decision.grant.subprotocol = agreed
+    return agreed
 
 
 def _beyond_connect(receive: Receive) -> Receive:

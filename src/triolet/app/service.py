@@ -31,6 +31,7 @@ from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 from ..sockets.stages import no_sockets
 from ..transports.origins import Origins
+from .identify import Identifier
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
 
@@ -49,6 +50,7 @@ class Options(msgspec.Struct, frozen=True):
         deflate: whether permessage-deflate is agreed on.
         policy: what happens when a client stays behind, where its route says nothing else.
         in_memory: whether the log is known to this process only.
+        identifier: says who a client is.
     """
 
     limits: Limits
@@ -56,6 +58,7 @@ class Options(msgspec.Struct, frozen=True):
     deflate: bool = False
     policy: Policy | None = None
     in_memory: bool = False
+    identifier: Identifier = msgspec.field(default_factory=Identifier)
 
 
 class Service:

@@ -28,6 +28,7 @@ from werkzeug.routing import RequestRedirect
 
 from ..errors import where
 from ..hub import Policy
+from ..identity import Grant
 from ..limits import FOLLOW_URL_CHARACTERS
 from ..presence.members import Member
 from ..server.forwarded import rooted
@@ -79,6 +80,7 @@ class Decision(msgspec.Struct, frozen=True):
         headers: the response's (a renewed session's cookie, say).
         policy: the route's.
         member: what the client is to the others in the channel; None is nobody.
+        grant: what the client is let in with; None where nobody asks: no ``@live.identify``, no handler.
     """
 
     channel: str | None
@@ -88,6 +90,7 @@ class Decision(msgspec.Struct, frozen=True):
     headers: Headers = []
     policy: Policy | None = None
     member: Member | None = None
+    grant: Grant | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):

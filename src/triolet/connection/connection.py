@@ -39,6 +39,7 @@ from ..closing import GONE, NORMAL, RESTARTING, Closing
 from ..errors import ConfigError
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription
+from ..identity import Grant, Identity, Request
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
@@ -61,9 +62,6 @@ _ids = itertools.count(1)
 class Connection:
     """One client: a nursery, an outlet, and its followers, by channel.
 
-    Attributes:
-        subprotocol: what the client and the route have agreed on; None is nothing, or no WebSocket.
-
     An app's ``live.socket`` handler gets one: it follows channels, iterates over the client's messages and
     sends its own. All of that ends when the connection does: the handler is cancelled.
 
@@ -76,6 +74,7 @@ class Connection:
         "codec",
         "context",
         "ending",
+        "grant",
         "heard_at",
         "history",
         "holding",
@@ -85,7 +84,6 @@ class Connection:
         "outlet",
         "peer_closed",
         "raw",
-        "subprotocol",
         "subscriptions",
     )
 
@@ -98,13 +96,13 @@ class Connection:
         raw: Callable[[str | bytes], Any] | None = None,
         decide: Decide | None = None,
         takes_messages: bool = False,
+        grant: Grant | None = None,
     ) -> None:
         self.context = context
         self.id = next(_ids)
         self.outlet = outlet
         self.codec = codec
         self.raw = raw  # makes a batch of a message where there is no codec: on a raw socket
-        self.subprotocol: str | None = None
         self.ending = Ending()
         self.history = History()
         self.holding = Holding(context.budget)
@@ -119,6 +117,7 @@ class Connection:
             self.inbox = BoundedChannel(*bounds, self.holding.hold)
         self.heard_at = trio.current_time()
         self.peer_closed = False
+        self.grant = grant
         # Methods of the parts and not of this object: nothing that the outlet holds refers back to the connection.
         outlet.on_full = self.subscriptions.stall
         outlet.on_gone = self.ending.gone
@@ -142,6 +141,21 @@ class Connection:
     def nursery(self) -> trio.Nursery | None:
         """The nursery of its tasks; None before they run."""
         return self.ending.nursery
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the client is now, as the app's ``@live.identify`` said; None is nobody."""
+        return None if self.grant is None else self.grant.identity
+
+    @property
+    def request(self) -> Request | None:
+        """The request that opened it, as it was: URL, headers, cookies, session. None where there is no handler."""
+        return None if self.grant is None else self.grant.request
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the client and the route have agreed on; None is nothing, or no handler."""
+        return None if self.grant is None else self.grant.subprotocol
 
     @property
     def followers(self) -> Mapping[str, Follower]:
@@ -243,10 +257,6 @@ class Connection:
         self.outgoing.answer(Open(None, None))
 
     # --- for its tasks
-
-    def hold(self, more: int) -> None:
-        """Count ``more`` bytes as held for this client, besides those in its outlet."""
-        self.holding.hold(more)
 
     def begin(self, nursery: trio.Nursery) -> None:
         """Open the connection: its tasks start now. If the peer was found gone before, or the server shuts down

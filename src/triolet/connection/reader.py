@@ -48,10 +48,10 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
             if not data:  # the stream has ended without a close frame
                 raise RemoteError(GONE)
             conn.heard_at = now = trio.current_time()
-            conn.hold(len(data))
+            conn.holding.hold(len(data))
             await _handle(conn, handler, session, bytes(data), now)
             unfinished = session.held
-            conn.hold(unfinished - held - len(data))
+            conn.holding.hold(unfinished - held - len(data))
             held = unfinished
     except RemoteError as error:
         conn.end(error.closing)

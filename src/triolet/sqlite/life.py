@@ -29,7 +29,7 @@ import msgspec
 from ..errors import LogBroken
 from ..limits import SQLITE_LIFE_BYTES
 
-__all__ = ["FileReplaced", "Identity", "LifeFile", "LifeOver", "check_life", "identity_of"]
+__all__ = ["FileIdentity", "FileReplaced", "LifeFile", "LifeOver", "check_life", "identity_of"]
 
 logger = logging.getLogger("triolet.log")
 
@@ -51,7 +51,7 @@ class LifeOver(Exception):
     """What is in the file is not what was there before: another process began a new epoch, or it was overwritten."""
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """Tells one file from every other that was or will be on its disk: an inode's number is given again, but not with
     the same time of birth. 0 where the system does not tell that."""
 
@@ -61,8 +61,8 @@ class Identity(NamedTuple):
 
 class _Life(msgspec.Struct, frozen=True):
     epoch: str
-    log: Identity
-    itself: Identity
+    log: FileIdentity
+    itself: FileIdentity
 
 
 class LifeFile:
@@ -170,11 +170,11 @@ class LifeFile:
         return descriptor
 
 
-def identity_of(file: str | int) -> Identity:
+def identity_of(file: str | int) -> FileIdentity:
     """Identify a file by its path or descriptor. Raises OSError."""
     known = os.stat(file)
     birth = getattr(known, "st_birthtime_ns", None)
-    return Identity(known.st_ino, _birth_of(file) if birth is None else birth)
+    return FileIdentity(known.st_ino, _birth_of(file) if birth is None else birth)
 
 
 def check_life(found: tuple[str, int], known: tuple[str, int]) -> None:

@@ -1,0 +1,54 @@
+"""A grant: what one client was let in with, and until when."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from .identity import Identity
+from .request import Request
+
+__all__ = ["Grant"]
+
+
+class Grant:
+    """What one connection, or one poll, was let in with. It is one object for the whole of its life, so that all that
+    looks at it (what it follows, its filters, its deadline) sees a renewal at once.
+
+    Args:
+        identity: the client's; None is nobody.
+        now: the wall clock, in seconds since 1970.
+        request: the request as it was, where a handler may ask for it.
+
+    Attributes:
+        identity: who the client is now.
+        request: the request as it was, where a handler may ask for it; else None.
+        subprotocol: what a WebSocket's client and its route have agreed on; None is nothing.
+        until: Trio's time at which it ends; infinite where it does not.
+    """
+
+    __slots__ = ("identity", "request", "subprotocol", "until")
+
+    def __init__(self, identity: Identity | None, now: float, request: Request | None = None) -> None:
+        self.identity = identity
+        self.request = request
+        self.subprotocol: str | None = None
+        self.until = _until(identity, now)
+
+    def renew(self, identity: Identity, now: float) -> bool:
+        """Go on with a new identity of the same subject. Return False, and change nothing, for another subject.
+
+        Another subject is another client: what was decided for the first says nothing about it.
+        """
+        if self.identity is None or identity.subject != self.identity.subject:
+            return False
+        self.identity = identity
+        self.until = _until(identity, now)
+        return True
+
+
+def _until(identity: Identity | None, now: float) -> float:
+    if identity is None or identity.expires_at is None:
+        return math.inf
+    return trio.current_time() + identity.expires_at - now

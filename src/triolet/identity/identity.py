@@ -1,0 +1,64 @@
+"""An identity: who a client is, as the app's ``@live.identify`` says."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import DataError
+from ..limits import SUBJECT_BYTES
+
+__all__ = ["Identity"]
+
+NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Identity(msgspec.Struct, frozen=True, eq=True):
+    """Who a client is, and until when.
+
+    Attributes:
+        subject: the user, account or device: 1 to 255 bytes of text without control characters. What is revoked, and
+            under which a command's answer is kept.
+        session: the login, of which a subject may have several; the same bounds. None is none.
+        expires_at: when it ends, in seconds since 1970; None is never.
+        claims: what else the app knows of the client, for its own views, handlers and checks. It is not copied.
+
+    Raises:
+        DataError: a part is out of its bounds. The message does not quote it.
+    """
+
+    subject: str
+    session: str | None = None
+    expires_at: float | None = None
+    claims: Mapping[str, Any] = msgspec.field(default=NO_CLAIMS)
+
+    def __post_init__(self) -> None:
+        _check("subject", self.subject)
+        if self.session is not None:
+            _check("session", self.session)
+        expires = self.expires_at
+        if expires is not None and (
+            isinstance(expires, bool) or not isinstance(expires, int | float) or not math.isfinite(expires)
+        ):
+            raise DataError("an identity's expires_at is a number of seconds since 1970, or None")
+        if not isinstance(self.claims, Mapping):
+            raise DataError("an identity's claims are a mapping")
+
+    def __repr__(self) -> str:
+        return f"Identity({self.subject!r})"  # claims may hold what belongs in no log line
+
+
+def _check(part: str, text: Any) -> None:
+    try:
+        size = len(text.encode()) if isinstance(text, str) else 0
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= SUBJECT_BYTES:
+        raise DataError(f"an identity's {part} is a text of 1 to {SUBJECT_BYTES} bytes")
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
+        raise DataError(f"an identity's {part} has no control characters")
