@@ -58,6 +58,22 @@ async def test_an_app_that_cannot_start_says_why(autojump_clock: MockClock) -> N
     assert group.group_contains(ConfigError, match="no database")
 
 
+async def test_an_app_that_cannot_end_says_why(autojump_clock: MockClock) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for answer in ("startup.complete", "shutdown.failed"):
+            await receive()
+            await send({"type": f"lifespan.{answer}", "message": "the queue is away"})
+
+    async def live() -> None:
+        async with lived(app) as lifespan:
+            await lifespan.start()
+            await lifespan.finish()  # and its nursery is cancelled at once
+
+    with pytest.raises(BaseExceptionGroup) as group:
+        await live()
+    assert group.group_contains(ConfigError, match="did not end: the queue is away")
+
+
 class Stopped(BaseException):
     """What a library for another loop may raise."""
 

@@ -27,13 +27,21 @@ def is_cancelled() -> bool:
 
 
 class _Lifespan(Lifespan):
-    """Hypercorn's, which knows whether the app has said that it has started."""
+    """Hypercorn's, which knows what the app has said.
+
+    Attributes:
+        completed: that it has started.
+        unended: why it could not end, if it could not.
+    """
 
     completed = False
+    unended: str | None = None
 
     async def asgi_send(self, message: Any) -> None:
         """Hear what the app says."""
         self.completed = self.completed or message["type"] == "lifespan.startup.complete"
+        if message["type"] == "lifespan.shutdown.failed":
+            self.unended = message.get("message") or "it does not say why"
         await super().asgi_send(message)
 
 
@@ -102,9 +110,17 @@ class AppLifespan:
         await self._lifespan.shutdown.wait()
 
     async def finish(self) -> None:
-        """Have the app end, and wait until it has. Cancellation: the app goes on ending."""
+        """Have the app end, and wait until it has.
+
+        Raises:
+            ConfigError: the app said that it could not; the message says what it said.
+
+        Cancellation: the app goes on ending.
+        """
         if not self._lifespan.shutdown.is_set():
             await self._lifespan.wait_for_shutdown()
+        if self._lifespan.unended is not None:
+            raise ConfigError(f"the app did not end: {self._lifespan.unended}")
 
 
 def _is_passing(error: BaseException) -> bool:
