@@ -32,7 +32,7 @@ async def pages(log: SqliteLog, start: int) -> list[tuple[list[int], int | None]
     while after.offset < head.offset:
         page = await read_checked(log, "a", after, limit=10, max_bytes=1 << 20)
         assert page.gap is None or page.gap.reason == "expired"
-        found.append(([event.offset for event in page.events], page.gap and page.gap.missed))
+        found.append(([event.offset for event in page.events], None if page.gap is None else page.gap.missed))
         after = page.events[-1].cursor if page.events else page.gap.to if page.gap else page.head
     return found
 

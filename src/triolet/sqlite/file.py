@@ -253,7 +253,7 @@ def read_page(
     events = events_of(epoch, channel, page)
     if events or position == head or limit < 1:
         return Page(_without_hole(events, position), gap, Cursor(epoch, head))
-    start = db.execute(_NEXT, bindings | {"position": position}).fetchall()[0][0]
+    start: Any = db.execute(_NEXT, bindings | {"position": position}).fetchall()[0][0]
     rest = read_page(db, channel, Cursor(epoch, start), limit, max_bytes, known=known, now=now, limits=limits)
     if rest.gap is not None:  # retention has gone on meanwhile
         start = rest.gap.to.offset

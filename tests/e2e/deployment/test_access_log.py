@@ -6,6 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 
+import h2.config
 import h2.connection
 import pytest
 
@@ -58,7 +59,7 @@ def test_a_request_over_http_2_that_is_refused_is_a_line_too(tmp_path: Path) -> 
     with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, *options) as server:
         server.says("serving on")
         with socket.create_connection(("127.0.0.1", port), 10) as plain, context.wrap_socket(plain) as client:
-            config = h2.connection.H2Configuration(validate_outbound_headers=False)
+            config = h2.config.H2Configuration(validate_outbound_headers=False)
             asking = h2.connection.H2Connection(config)
             asking.initiate_connection()
             pseudo = [(":method", "GET"), (":path", "SECRET"), (":scheme", "https"), (":authority", "a")]
