@@ -269,6 +269,9 @@ class GuardedH2(H2Protocol):
         if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
             self.connection.encoder.header_table_size = HTTP2_TABLE_BYTES
         await super()._handle_events(others)
+        for event in others:
+            if isinstance(event, h2.events.StreamReset):
+                await self._drop(event.stream_id)
 
     async def _ask(self, event: h2.events.RequestReceived) -> None:
         """Take in a request, unless the connection takes none any more. Who comes to a server that drains, from its
@@ -295,7 +298,8 @@ class GuardedH2(H2Protocol):
         by its client. It ends there if it takes no more."""
         if self.closed:
             return
-        idle = not self.streams and not self.stream_buffers  # the end of an answer is sent when its buffer goes
+        # The end of an answer is sent when its buffer goes.
+        idle = not self.streams and not any(buffer.complete for buffer in self.stream_buffers.values())
         enough = self._leaving or self.keep_alive_requests >= self.config.keep_alive_max_requests
         if idle and (enough or (self._last_stream and self.context.terminated.is_set())):
             self._go_away()
@@ -404,6 +408,7 @@ class GuardedH2(H2Protocol):
         await self._flush()
         await self._close_stream(stream_id)
         await self._window_updated(stream_id)  # whoever waits for one finds that the stream is closed
+        await self._drop(stream_id)
 
     def _stream_of(self, stream_id: int) -> Http2Stream:
         abort = partial(self._give_up, stream_id, self._limits.stall_seconds)
@@ -452,17 +457,20 @@ class GuardedH2(H2Protocol):
         if outlet is not None:
             outlet.fail()
         await super()._close_stream(stream_id)
-        buffer = self.stream_buffers.get(stream_id)
-        if buffer is not None and not buffer.complete:  # it was reset, and no end of an answer will be sent
-            await buffer.close()
-            del self.stream_buffers[stream_id]
-            self.priority.remove_stream(stream_id)
         await self._settle()
 
+    async def _drop(self, stream_id: int) -> None:
+        """Forget a stream that was reset: no end of an answer will be sent."""
+        buffer = self.stream_buffers.pop(stream_id, None)
+        if buffer is not None:
+            await buffer.close()
+            self.priority.remove_stream(stream_id)
+            await self._settle()
+
     async def _end_stream(self, stream_id: int) -> None:
-        """Forget a stream that its app is done with; one whose answer has no end, as the app failed, is reset."""
-        buffer = self.stream_buffers.get(stream_id)
-        if buffer is None or buffer.complete:
+        """Forget a stream that its app is done with, and reset it if its answer has no end, as the app has failed."""
+        buffer, stream = self.stream_buffers.get(stream_id), self.streams.get(stream_id)
+        if buffer is None or buffer.complete or isinstance(stream, GuardedWebSocket):  # that has said why it ends
             await self._close_stream(stream_id)
         else:
             await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
