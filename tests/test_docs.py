@@ -174,9 +174,10 @@ def check_message(message: dict[str, Any]) -> None:
         "lag": messages.LagMessage,
         "bye": messages.Bye,
         "refused": messages.Refused,
+        "reply": messages.Reply,
     }
     match message:
-        case {"type": "follow" | "unfollow" | "message" | "ack"}:
+        case {"type": "follow" | "unfollow" | "message" | "ack" | "command"}:
             messages.parse_client(json.dumps(message), depth=32)
         case {"type": "event"}:
             assert list(message) == ["type", "channel", "id", "event", "data", "time"]

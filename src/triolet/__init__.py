@@ -8,6 +8,7 @@ What a user types is here:
 - ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
+- ``Command``: what a view of ``@live.command`` is given
 - ``Identity``: who a client is, of ``@live.identify``; ``JWT``: a ready function for it
 - ``EventLog``: the contract of a log of your own
 - ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
@@ -27,6 +28,7 @@ What a user types is here:
 #   app/                                                       8
 #   cli  testing/  the face                                    9
 
+from .app.command import Command
 from .app.extension import Triolet
 from .connection import Connection
 from .errors import (
@@ -61,6 +63,7 @@ __all__ = [
     "JWT",
     "BadToken",
     "ChannelNameError",
+    "Command",
     "ConfigError",
     "Connection",
     "ConnectionEnded",

@@ -26,6 +26,9 @@ AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 
 DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 604_800)
 """Seconds: many below a minute tell of an intermediary that cuts connections, or of clients that are given up."""
 
+COMMAND_OUTCOMES = ("done", "repeated", "refused", "conflict", "mismatch", "failed", "timeout")
+"""What can come of a command."""
+
 BY_CLIENT = "closed by the client"
 """The label in place of a reason where it was the client that closed."""
 
@@ -94,6 +97,8 @@ class Counts:
         crashes: connections that a bug ended.
         slow_handlers: connections that ended because the app's handler did not take their messages.
         follows_refused: follows that the app refused to a connection that was open already.
+        allow_failures: events that a client was not sent because its ``allow=`` function raised, or answered neither
+            True nor False.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -109,6 +114,10 @@ class Counts:
         written: age of the oldest event of each round when the round had been written, in seconds; once for each
             follower it was written to.
         acknowledged: age of an event when its client acknowledged it, in seconds.
+        commands: commands by what came of them: ``done``; ``repeated`` (the kept answer was given again); ``refused``
+            (by an answer of 4xx, or for want of room); ``conflict`` (another process runs it); ``mismatch`` (the id is
+            of other data); ``failed``; ``timeout``.
+        command_seconds: how long commands took from being asked to their answer, in seconds, repeats too.
         restatements: joins that were written again for a session that was there already.
         processes_lost: processes that were heard, and then were silent for a whole lease.
     """
@@ -136,8 +145,11 @@ class Counts:
     polled: int
     written: HistogramSnapshot
     acknowledged: HistogramSnapshot
+    commands: Mapping[str, int]
+    command_seconds: HistogramSnapshot
     restatements: int = 0
     processes_lost: int = 0
+    allow_failures: int = 0
 
     @property
     def heartbeat_misses(self) -> int:
@@ -177,8 +189,11 @@ class Metrics:
         self.polled = 0
         self.written = Histogram(AGE_BUCKETS)
         self.acknowledged = Histogram(AGE_BUCKETS)
+        self.commands = Counter(dict.fromkeys(COMMAND_OUTCOMES, 0))
+        self.command_seconds = Histogram(AGE_BUCKETS)
         self.restatements = 0
         self.processes_lost = 0
+        self.allow_failures = 0
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""
@@ -196,19 +211,24 @@ class Metrics:
         self.gaps[gap.reason] += 1
         self.missed[gap.reason] += gap.missed or 0
 
-    def round_written(self, published_at: float, events: int, followers: int) -> None:
+    def round_written(self, published_at: float, written: int, followers: int) -> None:
         """Count a round.
 
         Args:
             published_at: when the oldest of its events was published, in seconds since 1970.
-            events: how many events it brought.
-            followers: to how many followers it was written.
+            written: how many events were written: one that was written to a thousand followers counts a thousand.
+            followers: to how many followers something was written.
         """
         if followers:
-            self.delivered += events * followers
+            self.delivered += written
             # One observation for the whole round, with a weight: counting must not be work for each delivery. Never
             # below 0: the clock of the host that published may be ahead of ours.
             self.written.observe(max(0.0, self.now() - published_at), followers)
+
+    def command_answered(self, outcome: str, seconds: float) -> None:
+        """Count a command, ``seconds`` after it was asked."""
+        self.commands[outcome] += 1
+        self.command_seconds.observe(seconds)
 
     def event_acknowledged(self, published_at: float) -> None:
         """Count a client's acknowledgement, by the age of the event."""

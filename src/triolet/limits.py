@@ -106,7 +106,6 @@ class Limits:
     """And their bytes."""
     idle_windows: int = 1_024
     """Windows that are kept although nobody follows their channel now."""
-
     windows_bytes: int = 64 << 20
     """And of all channels together, a quarter of ``memory_bytes`` at most; then the longest unused windows are emptied.
     The log has it all."""
@@ -129,6 +128,22 @@ class Limits:
     lease_seconds: float = 15
     """A process of which nothing was heard for so long is taken for dead, and its members leave. It is heard three
     times in that time."""
+
+    # --- commands
+    command_id_bytes: int = 255
+    """Longest id of a command (an ``Idempotency-Key``), in bytes; a UUID has 36."""
+    commands: int = 16
+    """Commands that one WebSocket may have asked and not been answered; the next is answered 429."""
+    commands_running: int = 1_000
+    """Commands of the process that are asked and not answered; past it 503."""
+    command_events: int = 64
+    """Events that one command may publish. All together they are at most ``event_bytes`` of JSON."""
+    answer_bytes: int = 64 << 10
+    """Largest answer of a command's view that can be kept, with its headers."""
+    command_run_seconds: float = 30
+    """How long a command's view may run (then 504); and how long storing what came of it may be tried."""
+    command_seconds: float = 24 * 3600
+    """How long a command's answer is kept: within that time a repeat gets it, and takes no effect (Stripe: a day)."""
 
     # --- publishing
     event_bytes: int = 1 << 20
@@ -234,6 +249,8 @@ DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
 SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
+COMMAND_RETRY_SECONDS = 1
+"""After which a client is told to ask again for a command that runs elsewhere, or that there is no room for now."""
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 
@@ -294,6 +311,10 @@ MEMORY_SWEEP_CHANNELS = 64
 MEMORY_SWEEPS = 8
 """Passes of the sweep over all channels in ``limits.keep_seconds``: events of a channel that is neither read nor
 appended to outlive their age by at most this part of it, as long as anything is appended anywhere."""
+MEMORY_KEPT_BYTES = 256 << 20
+"""Claims and answers that a log in memory keeps: half of what is held for clients. Then nothing more can be claimed."""
+MEMORY_KEPT_EACH_BYTES = 512
+"""What each of them costs besides what is in it (measured)."""
 TAIL_EVENTS = 16_384
 """Most events that wait for one listener: 32 default windows. A hub that is further behind reads faster from the log
 than from here."""
@@ -444,9 +465,8 @@ HANDSHAKE_BYTES = 70 << 10
 FORWARDED_HOPS = 32
 """Of ``X-Forwarded-For``: who lists more is not gone through further."""
 ADMITTED_AT_ONCE = 2
-"""How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
-and when thousands come back at once the live clients would wait for all of them. (Clients whose head is there
-when they are accepted are bounded by how many the worker accepts at once.)"""
+"""How many go on in one turn of the event loop once their head is read: letting one in takes half a millisecond, for
+which live clients wait. (Those whose head is there when they are accepted are bounded by ``ACCEPTS_AT_ONCE``.)"""
 PROXY_HEADER_BYTES = 4 << 10
 """Of version 2's addresses and what follows them: certificates are the largest."""
 GRACE_CLIENTS_PART = 0.7

@@ -16,12 +16,14 @@ from triolet.errors import RemoteError
 from triolet.wire.messages import (
     AppMessage,
     Beat,
+    CommandMessage,
     Follow,
     Incoming,
     Live,
     Message,
     Open,
     Refused,
+    Reply,
     Unfollow,
     encode_event,
     encode_message,
@@ -61,6 +63,11 @@ JSON = st.recursive(
         (say_bye(RESTARTING, 250), {"type": "bye", "code": 1012, "reason": "restarting", "retry": 250}),
         (say_bye(BAD_MESSAGE, None), {"type": "bye", "code": 1008, "reason": "bad message", "retry": None}),
         (Refused("/secret"), {"type": "refused", "url": "/secret"}),
+        (Reply("1", 204, msgspec.Raw(b"null")), {"type": "reply", "id": "1", "status": 204, "data": None}),
+        (
+            Reply("1", 503, msgspec.Raw(b"[1]"), 1000, True),
+            {"type": "reply", "id": "1", "status": 503, "data": [1], "retry": 1000, "repeated": True},
+        ),
         (AppMessage(msgspec.Raw(b'{"a":1}')), {"type": "message", "data": {"a": 1}}),
     ],
 )
@@ -75,6 +82,9 @@ def test_an_event_has_its_key_only_where_it_was_given_one() -> None:
     assert json.loads(encode_event(msgspec.structs.replace(event, key="A1"))) == {**wire, "key": "A1"}
 
 
+RAW = msgspec.Raw('[1, "é"]'.encode())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -83,6 +93,8 @@ def test_an_event_has_its_key_only_where_it_was_given_one() -> None:
         ('{"type":"follow","url":"/o","after":5}', Follow("/o", 5)),
         ('{"type":"unfollow","channel":"orders"}', Unfollow("orders")),
         ('{"type":"message","data":null}', Incoming(None)),
+        ('{"type":"command","id":"1","url":"/o"}', CommandMessage("1", "/o")),
+        ('{"type":"command","id":"1","url":"/o","data":[1, "é"]}', CommandMessage("1", "/o", RAW)),
         ('{"data":1,"type":"message","more":"is passed over"}', Incoming(1)),
     ],
 )
@@ -94,6 +106,8 @@ NO_MESSAGES = [
     *["", " ", "{", "null", "5", "[]", '"follow"', "{}", '{"type":null}', '{"type":"FOLLOW","url":"/o"}', "\ufeff{}"],
     *['{"type":"follow"}', '{"type":"follow","url":5}', '{"type":"follow","url":"/o","after":1.5}'],
     *['{"type":"follow","url":"/o","after":[]}', '{"type":"unfollow"}', '{"type":"message"}', '{"type":"event"}'],
+    *['{"type":"command","url":"/o"}', '{"type":"command","id":1,"url":"/o"}', '{"type":"command","id":"1"}'],
+    *['{"type":"command","id":"1","url":"/o","data":}', '{"type":"command","id":"1","url":"/o","data":[}'],
     *['{"type":"message","data":NaN}', '{"type":"message","data":1}x', '{"type":"message","data":"\n"}'],
 ]
 

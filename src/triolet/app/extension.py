@@ -10,8 +10,8 @@ from quart import Blueprint, current_app
 from quart_trio import QuartTrio
 
 from ..connection import Connection
-from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
-from ..event import OWN_PREFIX, Draft, Event, check_channel
+from ..errors import ConfigError, NotServingError
+from ..event import Draft, Event
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
 from ..limits import Limits
@@ -25,6 +25,7 @@ from .identify import Identifier
 from .lifespan import LifespanConnection, live_with
 from .open_log import open_log
 from .presence import Presence
+from .publishing import check_drafts, publishable
 from .quart_asgi import HTTPConnection, WebSocketConnection
 from .routes import Routes, check_subprotocols, socket_endpoint, socket_view
 from .serve import Clients
@@ -202,6 +203,57 @@ class Triolet:
 
         return register
 
+    def command(
+        self,
+        rule: str,
+        *,
+        blueprint: Blueprint | None = None,
+        endpoint: str | None = None,
+        **options: Any,
+    ) -> Callable[[View], View]:
+        """Take commands at a URL: a POST view that takes effect once, however often it is asked.
+
+        ::
+
+            @live.command("/orders/<order_id>/pick")
+            async def pick(order_id: str, command: Command) -> Any:
+                await command.publish(f"orders/{order_id}", {"state": "packed"}, name="order-status")
+                return {"picked": order_id}
+
+        The view is an ordinary Quart view, and is given a :class:`Command` besides the URL's values:
+        ``before_request``, sessions, ``abort`` and error handlers hold for it. It is asked with
+        ``POST`` and an ``Idempotency-Key`` header, or on a WebSocket of Triolet's with a ``command`` message.
+
+        Its answer is kept in the log for ``limits.command_seconds``, together with what it has published, in one
+        transaction: a repeat of the same id, by the same client at the same URL, gets the kept answer (with
+        ``Idempotency-Replayed: true``) from whichever process, and nothing happens. Kept are the status, the body and
+        the headers of the view's answer, but no cookie. Answers of 5xx, 408, 425 and 429 are not kept, nor is a 504,
+        which answers for a view that has not returned in ``limits.command_run_seconds``: a repeat runs the view again,
+        and so it does where a process has died. So what the view does elsewhere (a database, a payment) is made
+        idempotent with ``command.id``.
+
+        It runs to its end although its client goes, and with it its request's context: session, ``after_request`` and
+        teardown functions have their turn when the view has returned.
+
+        Where ``@live.identify`` says nobody, the ids of all such clients are of one kind: they must be hard to guess,
+        as UUIDs are.
+
+        Args:
+            rule: the URL rule, as for ``app.route``.
+            blueprint: register it there and not on the app.
+            endpoint: the endpoint's name, if not the function's.
+            options: as for :meth:`channel`.
+
+        Raises:
+            ConfigError: ``methods`` or ``websocket`` was given, or a value of the URL is called ``command``.
+        """
+
+        def register(view: View) -> View:
+            self._routes.add_command(rule, endpoint or view.__name__, view, blueprint, options)
+            return view
+
+        return register
+
     def identify(self, function: View) -> View:
         """Say who a client is: ``async def who(token: str | None) -> Identity | None``, or a ready :class:`JWT`.
 
@@ -259,13 +311,9 @@ class Triolet:
         """
         service = self.service
         service.check_home("Triolet.publish")
-        channel = check_channel(channel)
-        if channel.startswith(OWN_PREFIX):  # it would say who is present, or which process is alive
-            raise ChannelNameError(channel, f"what begins with {OWN_PREFIX!r} is Triolet's own")
+        channel = publishable(channel)
         drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
-        for draft in drafts:
-            if len(draft.json) > self.limits.event_bytes:
-                raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.event_bytes")
+        check_drafts(drafts, self.limits)
         return await service.hub.publish(channel, drafts)
 
     @property

@@ -97,14 +97,16 @@ def live_with(app: QuartTrio, service: Service) -> None:
 
 async def _live(app: QuartTrio, service: Service) -> None:
     """Open log and hub, and have them close after all of the app's own ``after_serving`` functions and
-    ``while_serving`` generators, of which Quart-Trio 0.12 ends the functions first and 0.13 the generators."""
+    ``while_serving`` generators, of which Quart-Trio 0.12 ends the functions first and 0.13 the generators. Commands
+    end before all of those, since they may use what those close."""
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
         try:
             await service.run(task_status=task_status)
         finally:  # however the app's life ends: it may have another one
-            registered: list[list[Any]] = [app.after_serving_funcs, app.while_serving_gens]
-            for them, ours in zip(registered, (end, last), strict=True):
+            functions: list[Any] = app.after_serving_funcs
+            generators: list[Any] = app.while_serving_gens
+            for them, ours in ((functions, finish), (functions, end), (generators, last), (generators, first)):
                 if ours in them:
                     them.remove(ours)
 
@@ -116,13 +118,16 @@ async def _live(app: QuartTrio, service: Service) -> None:
         if not ends:
             await service.stop()
 
-    last: Any = _Last(end)
+    finish = service.finish_commands
+    first: Any = _AtTheEnd(finish)  # of what is ended: of generators that is the one that began last
+    last: Any = _AtTheEnd(end)
     await app.nursery.start(run)
+    app.after_serving_funcs.insert(0, finish)
     app.after_serving_funcs.append(end)
-    app.while_serving_gens.append(last)
+    app.while_serving_gens += [last, first]
 
 
-class _Last:
+class _AtTheEnd:
     """As a ``while_serving`` generator, of which Quart asks no more. Trio warns of one that is not gone through."""
 
     def __init__(self, end: Callable[[], Awaitable[None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
 from inspect import isawaitable
@@ -24,9 +25,9 @@ from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
 from .identify import Identifier, snapshot
 from .service import EXTENSION
-from .views import SCRIPT, Decision, decided, mark, only_exceptions
+from .views import SCRIPT, Decision, decided, mark, mark_command, only_exceptions
 
-__all__ = ["Routes", "channel_view", "socket_endpoint", "socket_view"]
+__all__ = ["Routes", "channel_view", "command_view", "socket_endpoint", "socket_view"]
 
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
@@ -45,31 +46,48 @@ class Routes:
         self._rules: list[Callable[[QuartTrio], None]] = []
         self._apps: list[QuartTrio] = []
         self._views: dict[tuple[View, Policy | None, View | None], View] = {}
+        self._commands: dict[View, View] = {}
 
     def channel(self, view: View, policy: Policy | None, member: View | None) -> View:
         """Return the deciding view of a channel's, always the same: a view may stand at several rules, as in Quart."""
         return self._views.setdefault((view, policy, member), channel_view(view, policy, member, self._limits))
 
-    def add(self, rule: str, endpoint: str, view: View, blueprint: Blueprint | None, options: dict[str, Any]) -> None:
+    def add(
+        self,
+        rule: str,
+        endpoint: str,
+        view: View,
+        blueprint: Blueprint | None,
+        options: dict[str, Any],
+        method: str = "GET",
+    ) -> None:
         """Add a rule to a blueprint, or to all apps, those that come later too.
 
         Raises:
             ConfigError: an option that no rule of Triolet's can have.
         """
         if not options.keys().isdisjoint(("methods", "websocket")):
-            raise ConfigError(
-                "a channel or socket is asked with GET, whatever the transport: no methods=, no websocket="
-            )
+            what = "channel or socket" if method == "GET" else "command"
+            raise ConfigError(f"a {what} is asked with {method}, whatever the transport: no methods=, no websocket=")
         if blueprint is not None:
-            blueprint.add_url_rule(rule, endpoint, view, methods=["GET"], **options)
+            blueprint.add_url_rule(rule, endpoint, view, methods=[method], **options)
             return
 
         def register(app: QuartTrio) -> None:
-            app.add_url_rule(rule, endpoint, view, methods=["GET"], **options)
+            app.add_url_rule(rule, endpoint, view, methods=[method], **options)
 
         self._rules.append(register)
         for app in self._apps:
             register(app)
+
+    def add_command(
+        self, rule: str, endpoint: str, view: View, blueprint: Blueprint | None, options: dict[str, Any]
+    ) -> None:
+        """Add a command's rule. Raises ConfigError as :meth:`add`."""
+        if re.search(r"<(?:[^<>]*:)?command>", rule):
+            raise ConfigError(f"{rule!r:.100} has a value called command, which is what its view is given by that name")
+        asked = self._commands.setdefault(view, command_view(view))  # always the same, as a channel's
+        self.add(rule, endpoint, asked, blueprint, options, "POST")
 
     def give_to(self, app: QuartTrio) -> None:
         """Register all rules in an app, and that of the browser's script."""
@@ -111,6 +129,18 @@ def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...] = 
         return decided(Decision(None, handler, raw, subprotocols=known, grant=grant))
 
     return mark(decide)  # type: ignore[no-any-return]
+
+
+def command_view(view: View) -> View:
+    """Return a Quart view that has one of the app's take effect once."""
+
+    @wraps(view)
+    async def ask(**kwargs: Any) -> Any:
+        grant = await identifier().grant()
+        commands = current_app.extensions[EXTENSION].commands
+        return await commands.once(view, kwargs, None if grant is None else grant.identity)
+
+    return mark_command(ask)  # type: ignore[no-any-return]
 
 
 def check_subprotocols(names: Any) -> tuple[str, ...]:

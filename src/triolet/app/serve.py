@@ -25,10 +25,11 @@ from ..wire.handshake import Upgrade
 from ..wire.http_answer import accept_response, refusal, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
+from .asking import Asks, ask_over_http
 from .service import Service
 from .views import Decision, Refusal, find, with_root_path
 
-__all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_http", "serve_websocket"]
+__all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"
 
@@ -74,10 +75,10 @@ class Clients:
             conn.detach()
             raise
         session = Session(self._service.limits, deflate=deflate is not None)
-        handler = decision.handler
+        handler, ask = decision.handler, None if decision.raw else Asks(self._service, again, decision.grant)
         del admitted, decision, headers, upgrade
         stream.stage = Stage.STREAM
-        await websocket.serve_stream(conn, stream, head, session, first, handler)
+        await websocket.serve_stream(conn, stream, head, session, first, handler, ask)
 
     async def serve_events(self, request: Any, stream: ClientStream, first: bytes) -> bytes | None:
         """Admit an event stream and serve it, until it ends.
@@ -134,7 +135,8 @@ async def serve_websocket(service: Service, request: Any, receive: Receive, send
     assert conn is not None, "a stream has one"
     subprotocol = _subprotocol(scope.get("subprotocols") or (), decision)
     accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": decision.headers}
-    await websocket.serve_asgi(conn, _beyond_connect(receive), send, accept, decision.handler)
+    ask = None if decision.raw else Asks(service, lambda: scope, decision.grant)
+    await websocket.serve_asgi(conn, _beyond_connect(receive), send, accept, decision.handler, ask)
 
 
 async def serve_http(service: Service, request: Any, send: Send) -> None:
@@ -159,6 +161,13 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     uncounted = len(answer.body) if stream_of(scope) is None else 0
     with service.server.budget.holding(uncounted):
         await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+
+
+async def serve_command(service: Service, request: Any, send: Send) -> None:
+    """Have a command done that came as a POST request, and answer it through ASGI."""
+    scope: Scope = request.scope
+    answer = await ask_over_http(service, request)
+    await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
 async def answer_poll(service: Service, admitted: Admitted, if_none_match: str | None) -> Answer | Refusal:

@@ -31,7 +31,9 @@ from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 from ..sockets.stages import no_sockets
 from ..transports.origins import Origins
+from .commands import Commands
 from .identify import Identifier
+from .views import has_commands
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
 
@@ -86,6 +88,7 @@ class Service:
         self.make_log = make_log
         self._log: EventLog | None = None
         self._context: Context | None = None
+        self._commands: Commands | None = None
         self._stopping = trio.Event()
 
     @property
@@ -133,6 +136,13 @@ class Service:
         assert presence is not None, "every service has one"
         return presence
 
+    @property
+    def commands(self) -> Commands:
+        """The commands that run. Raises NotServingError."""
+        if self._commands is None:
+            raise NotServingError("the app is not being served")
+        return self._commands
+
     def check_home(self, what: str) -> None:
         """Go on only in the run that serves. Raises WrongThreadError."""
         if self._context is not None:
@@ -153,7 +163,7 @@ class Service:
         if self.running:
             raise ConfigError("this app is served already in this process: make another of it for another server")
         self._stopping = trio.Event()
-        log = self.make_log()
+        log = self._checked(self.make_log())
         async with log.open(), trio.open_nursery() as nursery:
             hub = Hub(log, self.limits, self.server.budget, self.server.counters)
             await nursery.start(hub.run)
@@ -175,15 +185,35 @@ class Service:
             nursery.start_soon(context.timer.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
+            self._commands = commands = Commands(self.app, log, hub, nursery, self.limits, self.server)
+            nursery.start_soon(commands.drain)
             try:
                 task_status.started()
                 await self._stopping.wait()
                 await presence.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
-                self._log = self._context = None
+                self._log = self._context = self._commands = None
                 self.server = replace(self.server, sockets=no_sockets)  # the app outlives its server
                 nursery.cancel_scope.cancel()
+
+    def _checked(self, log: EventLog) -> EventLog:
+        if self.app is not None and has_commands(self.app) and not log.can_commit:
+            raise ConfigError(
+                f"this app has commands, and its log ({type(log).__name__}) keeps no answers: use a log of Triolet's, "
+                "or give it claim, commit and release (see triolet.EventLog)"
+            )
+        return log
+
+    async def finish_commands(self) -> None:
+        """Take no more commands, and let those that run end, while all of the app is there still.
+
+        Bounds: Quart cancels all tasks of the app after a while of its own (``BACKGROUND_TASK_SHUTDOWN_TIMEOUT``).
+        Before that, those that run still are ended, and given back.
+        """
+        patience: float = self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] or 0.0
+        if self._commands is not None:
+            await self._commands.finish(max(0.0, patience - self.limits.goodbye_seconds))
 
     # --- for whoever operates it
 

@@ -41,14 +41,19 @@ __all__ = [
     "Refusal",
     "as_get_request",
     "ask_view",
+    "body_of",
     "decided",
     "decides",
     "find",
     "follow_scope",
+    "has_commands",
+    "is_command",
     "is_marked",
     "is_ours",
     "mark",
+    "mark_command",
     "only_exceptions",
+    "posted",
     "redirects_to_ours",
     "with_root_path",
 ]
@@ -57,6 +62,9 @@ logger = logging.getLogger("triolet")
 
 DECIDES = "decides_for_triolet"
 """The attribute that marks a view as a channel's or a socket's."""
+
+COMMANDS = "takes_commands_for_triolet"
+"""The attribute that marks a view as a command's."""
 
 DECIDED = "triolet_said_yes"
 """The attribute that marks a request of which a view has decided that it may follow."""
@@ -116,6 +124,23 @@ def is_marked(view: Any) -> bool:
     return bool(getattr(view, DECIDES, False))
 
 
+def mark_command(view: Any) -> Any:
+    """Mark a view as a command's, and return it."""
+    setattr(view, COMMANDS, True)
+    return view
+
+
+def has_commands(app: Any) -> bool:
+    """Whether any view of an app's is a command's."""
+    return any(getattr(view, COMMANDS, False) for view in app.view_functions.values())
+
+
+def is_command(app: Any, request: Any) -> bool:
+    """Whether a POST to a request's URL is a command."""
+    endpoint = _endpoint(app, request, "POST")
+    return endpoint is not None and bool(getattr(app.view_functions.get(endpoint), COMMANDS, False))
+
+
 def decided(decision: Decision) -> Any:
     """Return an ordinary response, so that whatever looks at responses after a view works; it carries the decision."""
     current: Any = request  # a proxy of werkzeug's
@@ -131,6 +156,13 @@ def find(app: Any, scope: Scope) -> Any:
     if not decides(app, request):
         return None
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
+    return request
+
+
+def posted(app: Any, scope: Scope, body: bytes) -> Any:
+    """Return the request, as the app's own class makes it, with a body that is there already."""
+    request = TrioASGIHTTPConnection(app, {**scope})._create_request_from_scope(_no_push)  # type: ignore[typeddict-item]  # as above
+    request.body.set_result(body)
     return request
 
 
@@ -191,13 +223,13 @@ async def ask_view(app: Any, request: Any) -> Decision | Refusal:
         logger.error("a view said yes, and something after it (after_request?) put another response in its place")
         return Refusal(500, [], b"")
     if decision is None:
-        return Refusal(response.status_code, headers, await _body(response))
+        return Refusal(response.status_code, headers, await body_of(response))
     kept = [(name, value) for name, value in headers if name not in _OWN_HEADERS]
     return msgspec.structs.replace(decision, headers=kept)
 
 
-async def _body(response: Any) -> bytes:
-    """A response's body; none where it cannot be read, as then its status still says the most.
+async def body_of(response: Any) -> bytes:
+    """Return a response's body; none where it cannot be read, as then its status still says the most.
 
     Quart's own ``Response``, where it was given nothing or a generator, reads from it by asyncio, which is not there.
     """

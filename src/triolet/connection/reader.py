@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
+import msgspec
 import trio
 
 from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
-from ..limits import FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
+from ..limits import COMMAND_RETRY_SECONDS, FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
 from ..wire.frames import Binary, Close, Text
-from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
+from ..wire.messages import Ack, CommandMessage, Follow, Incoming, Reply, Unfollow, parse_client
 from ..wire.session import Session, reply_to
 from .connection import Connection
 
-__all__ = ["MessageHandler", "read"]
+__all__ = ["AskCommand", "MessageHandler", "read"]
+
+AskCommand: TypeAlias = Callable[[str, str, bytes], Awaitable[Reply]]
+"""Has a command done, given its URL, its id and its data as JSON."""
+
+TOO_MANY_COMMANDS = msgspec.Raw(b'{"error":"commands","message":"too many commands are not answered yet; try again"}')
 
 
-async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Session, first: bytes = b"") -> None:
+async def read(
+    conn: Connection,
+    source: trio.abc.ReceiveStream,
+    session: Session,
+    first: bytes = b"",
+    ask: AskCommand | None = None,
+) -> None:
     """Read until the connection ends.
 
     A message must be finished by the session's deadline. While the app has not taken what came before, for
@@ -28,12 +41,13 @@ async def read(conn: Connection, source: trio.abc.ReceiveStream, session: Sessio
         source: the client's bytes.
         session: the WebSocket, after its handshake.
         first: what was read behind the handshake already.
+        ask: has the client's commands done; None where it may ask for none.
 
     Bounds: what the session holds, and ``READ_BYTES`` that came in.
 
     Cancellation: what was read and not handled is lost; the connection is ending then.
     """
-    handler = MessageHandler(conn)
+    handler = MessageHandler(conn, ask)
     held = 0
     try:
         conn.heard_at = now = trio.current_time()
@@ -83,9 +97,11 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
 class MessageHandler:
     """Handles a client's messages, whether their frames were read here or by another server."""
 
-    def __init__(self, conn: Connection) -> None:
+    def __init__(self, conn: Connection, ask: AskCommand | None = None) -> None:
         self._conn = conn
+        self._ask = ask
         self._deciding = 0
+        self._asking = 0
 
     async def message(self, message: str | bytes, size: int) -> None:
         """Handle one message.
@@ -112,6 +128,8 @@ class MessageHandler:
                 conn.unfollow(said.channel)
             elif isinstance(said, Ack):
                 conn.subscriptions.acknowledge(said.channel, said.cursor)
+            elif isinstance(said, CommandMessage):
+                self._command(said)
             else:
                 self._follow(said)
 
@@ -147,6 +165,26 @@ class MessageHandler:
             except LogError:
                 self._conn.end(CRASHED)
                 return
+
+    def _command(self, said: CommandMessage) -> None:
+        """Have a command done, in a task of its own as a follow."""
+        conn = self._conn
+        if len(said.url) > FOLLOW_URL_CHARACTERS or len(said.id) > conn.limits.command_id_bytes or self._ask is None:
+            raise RemoteError(BAD_MESSAGE, "a command that cannot be")
+        if self._asking >= conn.limits.commands or conn.nursery is None:
+            conn.outgoing.answer(Reply(said.id, 429, TOO_MANY_COMMANDS, 1000 * COMMAND_RETRY_SECONDS))
+            return
+        self._asking += 1
+        conn.nursery.start_soon(self._answer_command, self._ask, said)
+
+    async def _answer_command(self, ask: AskCommand, said: CommandMessage) -> None:
+        data = bytes(said.data)
+        self._conn.holding.hold(len(data))
+        try:
+            self._conn.outgoing.answer(await ask(said.url, said.id, data))
+        finally:
+            self._conn.holding.hold(-len(data))
+            self._asking -= 1
 
     async def _deliver(self, message: Any, size: int) -> None:
         inbox = self._conn.inbox

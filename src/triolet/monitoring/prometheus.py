@@ -48,6 +48,7 @@ class Exporter(Collector):
         yield from _events(seen)
         yield from _clients_behind(seen)
         yield from _polls(seen)
+        yield from _commands(seen)
         yield from _presence(seen)
         yield from _process(seen)
 
@@ -72,6 +73,7 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     yield _histogram("connection_duration_seconds", "How long connections lasted.", counts.durations)
     yield _counter("heartbeat_misses", "Connections that ended because they went silent.", counts.heartbeat_misses)
     yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
+    yield _counter("allow_failures", "Events not sent, for an allow= function failed.", counts.allow_failures)
     yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
     yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
 
@@ -113,6 +115,12 @@ def _polls(seen: Statistics) -> Iterator[Metric]:
     yield _counters("long_polls", "Long polls that were answered, by what with.", "answer", counts.long_polls)
     short = {"page": counts.short_polls, "not_modified": counts.not_modified}
     yield _counters("short_polls", "Short polls that were answered, by what with.", "answer", short)
+
+
+def _commands(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _counters("commands", "Commands, by what came of them.", "outcome", counts.commands)
+    yield _histogram("command_seconds", "From a command to its answer, repeats too.", counts.command_seconds)
 
 
 def _presence(seen: Statistics) -> Iterator[Metric]:

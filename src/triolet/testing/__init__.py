@@ -1,7 +1,8 @@
 """Tests of a live app without sleeps, subprocesses or hanging clients, on Trio's virtual clock.
 
 - ``serve``: the whole server in memory, and clients of it: ``server.client(transport, path)``, or ``server.websocket``,
-  ``sse``, ``long_poll``, ``short_poll``, ``follow``; each has ``expect(...)`` and ``nothing_for(seconds)``
+  ``sse``, ``long_poll``, ``short_poll``, ``follow``; each has ``expect(...)``, ``nothing_for(seconds)`` and
+  ``command(url, data)``
 - ``Network``, ``Line``: latency, bandwidth, kernels' buffers; ``proxy``: what may stand before a server
 - ``stalled``, ``cut``, ``half_open``, ``slow_reader``, ``reordered_accepts``: faults, as context managers
 - ``ScriptedLog``: a log with faults: ``slow``, ``full``, ``away``, ``failing``, ``unreadable``

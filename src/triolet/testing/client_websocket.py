@@ -48,6 +48,7 @@ class WebSocketClient(Client):
         self._events: deque[ws.Event] = deque()
         self._parts: list[Any] = []
         self._speaking = trio.Lock()
+        self._returning = trio.Lock()
 
     @property
     def stream(self) -> ClientEnd:
@@ -83,6 +84,25 @@ class WebSocketClient(Client):
         if message["type"] == "refused":
             raise RefusedError(f"to follow {url}", None)
         return message
+
+    async def ask_command(self, id: str, url: str, data: Any) -> Message | None:
+        """Ask for a command once, on this WebSocket or on a new one where it has ended. See :meth:`command`."""
+        try:
+            async with self._returning:
+                if self.closed is not None:
+                    await self.reconnect()
+                stream = self.stream
+            await self._say(json.dumps({"type": "command", "id": id, "url": url, "data": data}))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+        while True:
+            for message in self._waiting:
+                if message["type"] == "reply" and message["id"] == id:
+                    self._waiting.remove(message)
+                    return self._taken(message)
+            if stream not in self.ends:  # it has ended, and another command may have opened a new one
+                return None
+            await self._arrived.wait()
 
     async def event(self) -> Message:
         """The next message that is an event; others are passed over. See :meth:`until`."""

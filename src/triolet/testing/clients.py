@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from types import TracebackType
-from typing import ClassVar, Final, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
 
 import trio
 
+from .commands import new_id, post, until_answered
 from .entrance import Entrance
 from .listener import Listener
 from .network import ClientEnd, Line, Network
-from .strict import Order
+from .strict import Order, moved
 from .transcript import Message
 
 __all__ = ["HANDSHAKE_SECONDS", "POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message", "with_after"]
@@ -122,10 +124,17 @@ class Client(Listener):
         self.hear(message)
 
     def keep_cursor(self, message: Message) -> None:
-        """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come."""
+        """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come.
+
+        Where a channel is filtered for this client, ``live`` and beats move it over what it may not see.
+        """
         kind = message["type"]
         if kind == "bye":
             self.retry = message.get("retry")
+        for channel, cursor in moved(message, self._order.filtered):
+            if self.cursor == self.cursors.get(channel):
+                self.cursor = cursor
+            self.cursors[channel] = cursor
         place = {"open": "cursor", "event": "id", "gap": "to"}.get(kind)
         if place is None or message.get("reason") == "conflated" or message.get(place) is None:
             return
@@ -167,6 +176,37 @@ class Client(Listener):
         self._drop()
         self._waiting.clear()
         await self._open()
+
+    async def command(self, url: str, data: Any = None, id: str | None = None) -> Message:
+        """Ask for a command, and again with the same id until it is answered, over as many connections as it takes.
+
+        It goes over the client's own WebSocket; where it has none, as a POST request with the client's headers.
+
+        Args:
+            url: the command's.
+            data: a JSON value.
+            id: what makes it take effect once; without, a new one.
+
+        Returns:
+            The reply: ``status``, ``data``, and ``repeated`` where it is the answer of an earlier time.
+
+        Raises:
+            trio.TooSlowError: there was no answer within an hour but such as say when to ask again (``retry``).
+            RefusedError: a WebSocket that has ended was not let in again.
+
+        Cancellation: the command may be done; ask again with the same id.
+        """
+        id = id or new_id()
+        self.transcript.said(trio.current_time(), {"type": "command", "id": id, "url": url, "data": data})
+        return await until_answered(partial(self.ask_command, id, url, data))
+
+    async def ask_command(self, id: str, url: str, data: Any) -> Message | None:
+        """Ask for a command once. Return the reply; None where the connection ended before it."""
+        end = self.dial()
+        try:
+            return await post(end, url, self.headers, id, data)
+        finally:
+            self.hang_up(end)
 
     # --- as a context manager, and as an iterator
 

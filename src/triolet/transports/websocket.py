@@ -12,7 +12,7 @@ import trio
 
 from ..closing import GONE, NORMAL, SILENT, TOO_BIG, Closing
 from ..connection import Connection
-from ..connection.reader import MessageHandler, read
+from ..connection.reader import AskCommand, MessageHandler, read
 from ..connection.writer import write_head
 from ..errors import RemoteError
 from ..limits import READ_BYTES
@@ -36,6 +36,7 @@ async def serve_stream(
     session: Session,
     first: bytes,
     handler: Handler | None,
+    ask: AskCommand | None = None,
 ) -> None:
     """Serve an accepted WebSocket on a stream, until it ends.
 
@@ -46,13 +47,21 @@ async def serve_stream(
         session: reads what comes from it.
         first: what came behind the request already.
         handler: the app's, of a ``live.socket``.
+        ask: has the client's commands done; None where it may ask for none.
 
     Cancellation: the connection is reset.
     """
-    await serve(conn, StreamedWebSocket(handler, stream, head, session, first))
+    await serve(conn, StreamedWebSocket(handler, ask, stream, head, session, first))
 
 
-async def serve_asgi(conn: Connection, receive: Receive, send: Send, accept: Any, handler: Handler | None) -> None:
+async def serve_asgi(
+    conn: Connection,
+    receive: Receive,
+    send: Send,
+    accept: Any,
+    handler: Handler | None,
+    ask: AskCommand | None = None,
+) -> None:
     """Serve a WebSocket through another server, which makes the frames and answers pings.
 
     Args:
@@ -61,19 +70,21 @@ async def serve_asgi(conn: Connection, receive: Receive, send: Send, accept: Any
         send: ASGI's.
         accept: the message that accepts the WebSocket, of type ``websocket.accept``.
         handler: the app's, of a ``live.socket``.
+        ask: has the client's commands done; None where it may ask for none.
 
     Cancellation: the other server closes the connection in its own way.
     """
-    await serve(conn, AsgiWebSocket(handler, receive, send, accept))
+    await serve(conn, AsgiWebSocket(handler, ask, receive, send, accept))
 
 
 class WebSocket(Transport):
-    """What both ways have in common: the app's handler, and the last words."""
+    """What both ways have in common: the app's handler and commands, and the last words."""
 
-    __slots__ = ("_handler",)
+    __slots__ = ("_ask", "_handler")
 
-    def __init__(self, handler: Handler | None) -> None:
+    def __init__(self, handler: Handler | None, ask: AskCommand | None) -> None:
         self._handler = handler
+        self._ask = ask
 
     def children(self) -> tuple[Child, ...]:
         children = super().children()
@@ -98,9 +109,15 @@ class StreamedWebSocket(WebSocket):
     owns_socket = True
 
     def __init__(
-        self, handler: Handler | None, stream: trio.abc.Stream, head: bytes, session: Session, first: bytes
+        self,
+        handler: Handler | None,
+        ask: AskCommand | None,
+        stream: trio.abc.Stream,
+        head: bytes,
+        session: Session,
+        first: bytes,
     ) -> None:
-        super().__init__(handler)
+        super().__init__(handler, ask)
         self._stream = stream
         self._head = head
         self._session = session
@@ -112,7 +129,7 @@ class StreamedWebSocket(WebSocket):
 
     async def read(self, conn: Connection) -> None:
         first, self._first = self._first, b""
-        await read(conn, self._stream, self._session, first)
+        await read(conn, self._stream, self._session, first, self._ask)
 
     async def goodbye(self, conn: Connection, closing: Closing) -> None:
         """Bye and close frame; then the peer's, unless it came first, so that no reset overtakes ours (RFC 6455
@@ -131,8 +148,10 @@ class AsgiWebSocket(WebSocket):
 
     __slots__ = ("_accept", "_receive", "_send")
 
-    def __init__(self, handler: Handler | None, receive: Receive, send: Send, accept: Any) -> None:
-        super().__init__(handler)
+    def __init__(
+        self, handler: Handler | None, ask: AskCommand | None, receive: Receive, send: Send, accept: Any
+    ) -> None:
+        super().__init__(handler, ask)
         self._receive = receive
         self._send = send
         self._accept = accept
@@ -142,7 +161,7 @@ class AsgiWebSocket(WebSocket):
         await self._send(accept)
 
     async def read(self, conn: Connection) -> None:
-        incoming, rate = MessageHandler(conn), message_rate(conn.limits)
+        incoming, rate = MessageHandler(conn, self._ask), message_rate(conn.limits)
         try:
             while True:
                 message = await self._receive()

@@ -21,6 +21,7 @@ __all__ = [
     "Beat",
     "Bye",
     "ClientMessage",
+    "CommandMessage",
     "Follow",
     "GapMessage",
     "Incoming",
@@ -29,6 +30,7 @@ __all__ = [
     "Message",
     "Open",
     "Refused",
+    "Reply",
     "Unfollow",
     "encode_event",
     "encode_message",
@@ -46,11 +48,20 @@ class Message(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Open(Message, tag="open", frozen=True, omit_defaults=True):
-    """The first message of a stream: the cursor it starts from, for a client that is cut off before any event."""
+    """The first message of a stream: the cursor it starts from, for a client that is cut off before any event.
+
+    Attributes:
+        channel: the channel's name; None on a socket that follows nothing by itself.
+        cursor: where the stream starts.
+        url: the URL that was followed; None where that is the connection's own, or the app chose the channel.
+        filtered: whether the client may not see every event: then offsets have holes that are no gaps, and ``live``
+            and beats move its cursor over them.
+    """
 
     channel: str | None
     cursor: str | None
     url: str | None = None
+    filtered: bool = False
 
 
 class Live(Message, tag="live", frozen=True):
@@ -104,6 +115,24 @@ class Refused(Message, tag="refused", frozen=True):
     """A follow was refused. It says the same of a channel that is forbidden and of one that does not exist."""
 
     url: str
+
+
+class Reply(Message, tag="reply", frozen=True, omit_defaults=True):
+    """The answer to a command.
+
+    Attributes:
+        id: the command's.
+        status: as of HTTP.
+        data: the answer's body: JSON as it is, another text as a JSON string, ``null`` where there is none.
+        retry: after how many ms to ask again, where the answer says so (``Retry-After``).
+        repeated: whether it is the answer that was kept of the first time.
+    """
+
+    id: str
+    status: int
+    data: msgspec.Raw
+    retry: int | None = None
+    repeated: bool = False
 
 
 class AppMessage(Message, tag="message", frozen=True):
@@ -183,10 +212,23 @@ class Incoming(ClientMessage, tag="message", frozen=True):
     data: Any
 
 
-_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack)
+class CommandMessage(ClientMessage, tag="command", frozen=True):
+    """Ask for a command at a URL of this server's, as a POST request of its own would.
+
+    Attributes:
+        id: what makes it take effect once.
+        data: JSON as it came: the request's body.
+    """
+
+    id: str
+    url: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
+_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | CommandMessage)
+
+
+def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | CommandMessage:
     """Read a client's message.
 
     Args:
@@ -199,7 +241,7 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
     # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
     # is left out of the error, for it may quote what the client sent.
     try:
-        said: Follow | Unfollow | Incoming | Ack = _client_decoder.decode(text)
+        said: Follow | Unfollow | Incoming | Ack | CommandMessage = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
     if nesting_exceeds(text.encode(), depth):

@@ -2,9 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Socket } from "../../../src/triolet/static/triolet.js";
-import { BEGIN, event, listen, note } from "./dialogues.mjs";
-import { Clock, Network, json, makeSockets, settle, status } from "./fakes.mjs";
+import { BEGIN, event, listen, note, openSocket } from "./dialogues.mjs";
+import { Network, json, makeSockets, settle, status } from "./fakes.mjs";
 
 // --- polls -------------------------------------------------------------------------------------------------
 
@@ -58,6 +57,21 @@ test("a poll tells of gaps and finds holes", async () => {
   const holed = listen("poll", { fetch: new Network(answer({ cursor: "e.9" })).fetch, after: "e.1" });
   await settle();
   assert.deepEqual(holed.heard.faults, ["hole"]);
+});
+
+test("a filtered poll goes on behind what was not for it, also where nothing was", async () => {
+  const filtered = { filtered: true, live: false, retry: 0 };
+  const network = new Network(
+    answer({ ...filtered, cursor: "e.200" }),
+    answer({ ...filtered, events: [note("e.204")], cursor: "e.300" }),
+    answer({ filtered: true, cursor: "e.310" }),
+  );
+  const { heard, clock, track } = listen("poll", { fetch: network.fetch, after: "e.1" });
+  await clock.advance(0);
+  const asked = network.requests.map(({ path }) => path.split("after=")[1]);
+  assert.deepEqual(asked, ["e.1", "e.200", "e.300"]);
+  assert.equal(track.cursor, "e.310");
+  assert.deepEqual([heard.events, heard.faults, track.state], [["e.204 behind"], [], "live"]);
 });
 
 // --- WebSocket ---------------------------------------------------------------------------------------------
@@ -135,13 +149,6 @@ test("a client that holds publishers up hears of it", async () => {
   assert.deepEqual(lags, [[21, "block"]]);
 });
 
-function openSocket(more = {}) {
-  const { WebSocket, opened } = makeSockets();
-  const clock = new Clock();
-  const socket = new Socket("http://shop.example/warehouse", { WebSocket, clock, random: () => 1, ...more });
-  return { socket, opened, clock };
-}
-
 test("one socket follows many channels by URL, and asks for each again from its cursor", async () => {
   const { socket, opened, clock } = openSocket();
   const heard = [];
@@ -188,6 +195,33 @@ test("a refused channel is gone; the others stay", async () => {
   assert.equal(refused.state, "gone");
   assert.deepEqual(errors, [4403]);
   assert.equal(other.state, "behind");
+});
+
+test("a channel that is taken away is gone, by whichever URL it was followed; the others stay", async () => {
+  const { socket, opened } = openSocket();
+  const errors = [];
+  const onState = (state, { error }) => errors.push([error?.message, error?.code]);
+  const [taken, chosen, other] = [
+    socket.follow("/a/events", { onState }),
+    socket.follow("/a/again", { onState }),
+    socket.follow("/b/events"),
+  ];
+  await settle();
+  await opened[0].open();
+  await opened[0].say(
+    { type: "open", channel: "a", cursor: "e.0", url: "/a/events" },
+    { type: "open", channel: "a", cursor: "e.0", url: "/a/again" },
+    { type: "open", channel: "b", cursor: "e.0", url: "/b/events" },
+  );
+  errors.length = 0;
+  await opened[0].say({ type: "refused", url: "/a/events", channel: "a" });
+  assert.deepEqual([taken.state, chosen.state, other.state], ["gone", "gone", "behind"]);
+  assert.deepEqual(errors, [
+    ["revoked", 4403],
+    ["revoked", 4403],
+  ]);
+  taken.close();
+  assert.equal(opened[0].sent.length, 3);
 });
 
 test("messages go both ways, and nothing is sent without a connection", async () => {

@@ -1,0 +1,127 @@
+"""A command: what a view of ``@live.command`` is given, and how it is read from its request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+import trio
+
+from ..errors import DataError, LocalError
+from ..event import Draft
+from ..identity import Identity
+from ..limits import Limits
+from ..sync.home import Home
+from ..transports.negotiate import AskError, Scope
+from ..value import nesting_exceeds
+from ..wire.idempotency_key import parse_key
+from .publishing import check_drafts, publishable
+
+__all__ = ["Command", "key_of", "print_of", "read_data", "read_id"]
+
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Command:
+    """A command, as its view is given it.
+
+    Attributes:
+        id: the client's, 1 to ``limits.command_id_bytes`` bytes of ASCII. It is the same for every repeat, so what the
+            view does elsewhere (a database, a payment) can be made idempotent with it.
+        data: the JSON value that was sent; None where none was.
+        identity: who asks; None is nobody.
+
+    Bounds: ``limits.command_events`` events, of ``limits.event_bytes`` together.
+    """
+
+    __slots__ = ("_answered", "_bytes", "_home", "_limits", "_writes", "data", "id", "identity")
+
+    def __init__(self, id: str, data: Any, identity: Identity | None, limits: Limits) -> None:
+        self.id = id
+        self.data = data
+        self.identity = identity
+        self._limits = limits
+        self._home = Home()
+        self._writes: list[tuple[str, Draft]] = []
+        self._bytes = 0
+        self._answered = False
+
+    async def publish(self, channel: str, data: Any, *, name: str = "message", key: str | None = None) -> None:
+        """Publish an event together with this command's answer, in one transaction.
+
+        It is held back until the view has returned: nothing is published where the answer is of 400 or more, or the
+        view raises. Events of several channels may be published, and are stored in the order of these calls.
+
+        Args:
+            channel, data, name, key: as for :meth:`Triolet.publish`.
+
+        Raises:
+            DataError, ChannelNameError: it cannot be published, or is more than one command may publish.
+            LocalError: the command is answered already.
+            WrongThreadError: called from another thread or event loop than the app's.
+
+        Cancellation: it is not published.
+        """
+        self._home.check("Command.publish")
+        await trio.lowlevel.checkpoint()
+        if self._answered:
+            raise LocalError(
+                "this command is answered already, and what it publishes is stored with the answer: use live.publish"
+            )
+        draft = Draft.of(data, name=name, key=key)
+        check_drafts([draft], self._limits)
+        if len(self._writes) >= self._limits.command_events:
+            raise DataError(f"a command publishes at most {self._limits.command_events} events: limits.command_events")
+        if self._bytes + len(draft.json) > self._limits.event_bytes:
+            raise DataError("the events of one command are at most limits.event_bytes of JSON, all together")
+        self._writes.append((publishable(channel), draft))
+        self._bytes += len(draft.json)
+
+    def close(self) -> Sequence[tuple[str, Sequence[Draft]]]:
+        """The view has returned: nothing more can be published. Return what is to be."""
+        self._answered = True
+        writes: list[tuple[str, list[Draft]]] = []
+        for channel, draft in self._writes:
+            if not writes or writes[-1][0] != channel:
+                writes.append((channel, []))
+            writes[-1][1].append(draft)
+        return writes
+
+
+def key_of(identity: Identity | None, path: str, query: bytes, id: str) -> bytes:
+    """Return the key of a command: of the client's subject, the URL below the app, and the id."""
+    url = quote(path) + (f"?{query.decode('latin-1')}" if query else "")
+    return sha256(_encode([None if identity is None else identity.subject, url, id])).digest()
+
+
+def read_id(scope: Scope, limits: Limits) -> str:
+    """Return what a request's command is called. Raises AskError: 400."""
+    said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"idempotency-key"]
+    id = parse_key(said[0]) if len(said) == 1 else None
+    if id is None or len(id) > limits.command_id_bytes:
+        most = limits.command_id_bytes
+        raise AskError(400, "id", f'a command needs one Idempotency-Key: "…", of 1 to {most} bytes of printable ASCII')
+    return id
+
+
+def read_data(body: bytes, limits: Limits) -> Any:
+    """Return the JSON value in a body; None where there is no body. Raises AskError."""
+    if len(body) > limits.message_bytes:
+        raise AskError(413, "size", f"a command's body is at most {limits.message_bytes} bytes")
+    if not body:
+        return None
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        raise AskError(400, "json", "a command's body is JSON, or there is none") from None
+    if nesting_exceeds(body, limits.message_depth):
+        raise AskError(400, "json", f"a command's JSON is nested deeper than {limits.message_depth}")
+    return data
+
+
+def print_of(data: Any) -> bytes:
+    """Return the fingerprint of a JSON value: the same for whatever is equal, however it was written."""
+    return sha256(_encode(data)).digest()
