@@ -131,6 +131,7 @@ FORMATS = {
         "PREFACE_BYTES",
         "_CONTINUATION",
         "_END_HEADERS",
+        "_GOAWAY",
         "_HEADERS",
         "_PUSH_PROMISE",
         "_SETTINGS",

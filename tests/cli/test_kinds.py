@@ -31,6 +31,7 @@ async def make_async(): return app
 def make_number(): return 3
 def make_limits(): return Limits(header_bytes=-1)
 def crash(): raise ValueError("a bug")
+def stop(): raise BaseException("a bug")
 def wsgi(environ, start_response): pass
 async def asgi(scope, receive, send): pass
 
@@ -66,6 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (path / "redis_feed.py").write_text("import redis_that_is_missing\n")
     (path / "broken.py").write_text("x = (\n")
     (path / "deep.py").write_text("import json\nx = json.loads('{')\n")
+    (path / "stopped.py").write_text("from asyncio import CancelledError\nraise CancelledError('no loop')\n")
     (path / "outer.py").write_text("import deep\n")
     (path / "pack").mkdir()
     (path / "pack" / "__init__.py").touch()
@@ -170,6 +172,8 @@ def test_a_folder_that_is_not_there_is_named() -> None:
         ("outer:app", "x = json.loads('{')", "JSONDecodeError"),
         ("pack.half:app", "from . import nothing_here", "ImportError"),
         ("kinds:crash()", 'raise ValueError("a bug")', "ValueError: a bug"),
+        ("stopped:app", "raise CancelledError('no loop')", "CancelledError: no loop"),
+        ("kinds:stop()", 'raise BaseException("a bug")', "BaseException: a bug"),
     ],
 )
 def test_an_error_in_the_app_is_its_own_traceback_once(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -81,3 +82,22 @@ def test_a_short_poll_is_not_answered_twice(server: Server, front: str) -> None:
         f"{front}/c/short/events", params={"after": "0"}, headers={"If-None-Match": first.headers["ETag"]}
     )
     assert (first.status_code, again.status_code) == (200, 304)
+
+
+@pytest.mark.parametrize(("channel", "status"), [("forbidden", 403), ("absent", 404)])
+def test_a_websocket_that_is_refused_hears_the_apps_own_status_and_words(front: str, channel: str, status: int) -> None:
+    # Again and again: nginx keeps its connections to the server, and a refused one must not spoil the next request.
+    for _ in range(5):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"ws{front.removeprefix('http')}/c/{channel}/events", origin=Origin(front))
+        said = refused.value.response
+        page = httpx.get(f"{front}/c/{channel}/events")
+        assert (said.status_code, page.status_code) == (status, status)
+        assert said.body == page.content != b""
+
+
+def test_a_websocket_of_another_origin_hears_why(front: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws{front.removeprefix('http')}/c/ws/events", origin=Origin("https://elsewhere.example"))
+    assert refused.value.response.status_code == 403
+    assert json.loads(refused.value.response.body or b"")["error"] == "origin"

@@ -58,6 +58,47 @@ async def test_an_app_that_cannot_start_says_why(autojump_clock: MockClock) -> N
     assert group.group_contains(ConfigError, match="no database")
 
 
+async def test_an_app_that_cannot_end_says_why(autojump_clock: MockClock) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for answer in ("startup.complete", "shutdown.failed"):
+            await receive()
+            await send({"type": f"lifespan.{answer}", "message": "the queue is away"})
+
+    async def live() -> None:
+        async with lived(app) as lifespan:
+            await lifespan.start()
+            await lifespan.finish()  # and its nursery is cancelled at once
+
+    with pytest.raises(BaseExceptionGroup) as group:
+        await live()
+    assert group.group_contains(ConfigError, match="did not end: the queue is away")
+
+
+class Stopped(BaseException):
+    """What a library for another loop may raise."""
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("kind", [Stopped, SystemExit])
+async def test_an_app_that_cannot_start_by_what_is_no_exception_says_so(
+    kind: type[BaseException], grouped: bool, autojump_clock: MockClock
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise BaseExceptionGroup("", [kind("no loop")]) if grouped else kind("no loop")
+
+    async def start() -> None:
+        async with lived(app) as lifespan:
+            await lifespan.start()
+            await trio.sleep(1)
+
+    with pytest.raises(BaseExceptionGroup) as group:
+        await start()
+    assert group.group_contains(
+        ConfigError, match=rf"did not start: {kind.__name__}( at test_lifespan.py:\d+)?: no loop"
+    )
+
+
 async def test_an_app_that_ends_by_itself_is_noticed(autojump_clock: MockClock) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -115,11 +115,33 @@ def test_a_list_that_means_nothing_is_refused(text: str) -> None:
 @pytest.mark.parametrize("path", ["/c/x", "/shop/c/x"])
 def test_a_prefix_is_there_whether_it_was_stripped_or_not(path: str) -> None:
     scope = {**scope_of(), "root_path": "/shop", "path": path, "raw_path": path.encode()}
-    rooted(scope)
+    scope = dict(rooted(scope))
     assert (scope["path"], scope["raw_path"]) == ("/shop/c/x", b"/shop/c/x")
 
 
 def test_a_prefix_ends_at_a_slash() -> None:
     scope = {**scope_of(), "root_path": "/shop", "path": "/shopping"}
-    rooted(scope)
-    assert scope["path"] == "/shop/shopping"
+    assert rooted(scope)["path"] == "/shop/shopping"
+
+
+def test_a_prefix_beyond_ascii_is_read_and_quoted() -> None:
+    scope = scope_of(("X-Forwarded-Prefix", "/caf%C3%A9"))
+    Forwarded.parse("10.0.0.0/8").apply(scope)
+    assert scope["root_path"] == "/café"
+    stripped = rooted(scope)
+    assert (stripped["path"], stripped["raw_path"]) == ("/café/c/x", b"/caf%C3%A9/c/x")
+    assert rooted(stripped) is stripped
+
+
+@pytest.mark.parametrize(
+    ("pages", "path"),
+    [
+        ([], "/shop/c/x"),
+        (["/c/x"], "/shop/c/x"),
+        (["/c/x", "/shop/c/x"], "/shop/c/x"),
+        (["/shop/c/x"], "/shop/shop/c/x"),
+    ],
+)
+def test_whether_a_prefix_was_stripped_is_read_from_the_apps_pages(pages: list[str], path: str) -> None:
+    scope = {**scope_of(), "root_path": "/shop", "path": "/shop/c/x"}
+    assert rooted(scope, pages.__contains__)["path"] == path

@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import trio
@@ -279,29 +280,13 @@ def follow_scope(scope: Scope, url: str) -> Scope | None:
     if not url.startswith("/") or len(url) > FOLLOW_URL_CHARACTERS or not url.isascii() or not url.isprintable():
         return None
     path, _, query = url.partition("?")
-    asked = {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
-    rooted(asked)
-    return asked
+    return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
 
 
 def with_root_path(app: Any, scope: Any) -> Any:
-    """Return a scope whose path includes its ``root_path``, as ASGI says and Quart reads it, however it came.
-
-    A proxy may pass on the path below which an app lives, or take it off; so may ASGI middleware that mounts an app. A
-    path that begins with ``root_path`` includes it, unless the app has no such page, but has one of the whole path.
-    """
-    given = scope.get("root_path") or ""
-    root = "/" + given.strip("/")
-    if root == "/":
-        return scope if not given else {**scope, "root_path": ""}
-    path = scope["path"]
-    below = path.removeprefix(root) if path.startswith(f"{root}/") else ""
-    if below and (_has(app, scope, below) or not _has(app, scope, path)):
-        return scope if root == given else {**scope, "root_path": root}
-    if path == root and not _has(app, scope, path):
-        return {**scope, "root_path": root}
-    raw = quote(root).encode() + (scope.get("raw_path") or quote(path).encode())
-    return {**scope, "root_path": root, "path": root + path, "raw_path": raw}
+    """Return a scope whose path includes its ``root_path``, as :func:`~triolet.server.forwarded.rooted` does, with an
+    app's pages known."""
+    return rooted(scope, partial(_has, app, scope))
 
 
 def _has(app: Any, scope: Any, path: str) -> bool:

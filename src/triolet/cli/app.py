@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..errors import ConfigError, TrioletError, is_own, own_place
 from ..limits import MIDDLEWARE_LAYERS
+from ..workers.signals import EndedEarly
 
 __all__ = ["AppError", "check_app", "load_app"]
 
@@ -37,6 +38,8 @@ _FOREIGN: Final = {
 }
 """What a class is called that can be told by its name, and what to do about it."""
 _OURS: Final = "quart_trio.app.QuartTrio"
+_PASSING: Final = (EndedEarly, SystemExit, KeyboardInterrupt)
+"""What is raised while an app is imported and is no error of it. All else is, if it is no Exception either."""
 
 
 class AppError(Exception):
@@ -76,7 +79,9 @@ def _import(name: str, folder: str) -> ModuleType:
         return importlib.import_module(name)
     except TrioletError as error:
         raise _placed(error) from None
-    except Exception as error:
+    except _PASSING:
+        raise
+    except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and _from_the_app_on(error.__traceback__) is None:
             raise ConfigError(
                 f"there is no module {name!r} in {os.path.abspath(folder)}: {_advice(name)}--app-dir?"
@@ -139,7 +144,9 @@ def _called(node: ast.Call, make: Callable[..., Any], name: str) -> Any:
         return make(*given, **named)
     except TrioletError as error:
         raise _placed(error) from None
-    except Exception as error:
+    except _PASSING:
+        raise
+    except BaseException as error:
         raise AppError(error) from None
 
 

@@ -61,12 +61,13 @@ def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signal
         return trio.run(_supervise, options, arguments, addresses, signals, notifier)
     last_resort = _last_resort(options, signals)
     app, settings = _app_and_settings(options, signals)
-    listeners = bind_all(addresses, _access(options))
+    listeners: list[socket.socket] = []
+    status = [] if options.metrics is None else [bind_status(options.metrics)]
     try:
-        status = [] if options.metrics is None else [bind_status(options.metrics)]
+        listeners = bind_all(addresses, _access(options))
         return int(trio.run(serve_alone, app, settings, listeners, status, signals, last_resort, notifier))
     finally:
-        for listener in listeners:
+        for listener in (*listeners, *status):
             close_listener(listener)
 
 

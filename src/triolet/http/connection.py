@@ -268,7 +268,7 @@ class GuardedServer(TCPServer):
         self._reading.deadline = trio.current_time() + seconds if idle else math.inf
         self._asked = self._asked or not idle
         self.idle = idle
-        if idle and self.context.terminated.is_set():
+        if idle and self._asked and self.context.terminated.is_set():
             self.end()
 
     def _give_up(self) -> None:

@@ -20,6 +20,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from ..budget import Budget
 from ..limits import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES, Limits
+from ..sockets.server_state import note_refusal
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
@@ -304,6 +305,8 @@ class GuardedH11(H11Protocol):
     async def _refuse(self, error: BadRequest) -> None:
         """Answer with the error's status if nothing was answered yet, and end the connection."""
         self._ahead.clear()
+        if self.stream is None:  # or its app has had the request, and is asked what became of it
+            note_refusal(self.connection_state, self.client, error.status)
         await self._close_stream()
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._body = None  # what is left of it is not read

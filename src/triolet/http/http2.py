@@ -6,7 +6,6 @@ more than a window beyond it. The connection's window is wide enough that one su
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,10 +14,9 @@ from typing import Any, Final
 import h2.connection
 import h2.events
 import h2.exceptions
-import h2.settings
 import trio
 from h2.errors import ErrorCodes
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import (
     Body,
     Data,
@@ -47,13 +45,13 @@ from ..limits import (
     WRITE_BYTES,
     Limits,
 )
-from ..sockets.server_state import with_client
+from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
 from ..wire.rate_limit import Rate
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
-from .http2_frames import Frames, Spending, TooMuchError, is_content
+from .http2_frames import Frames, Spending, TooMuchError, changes_windows, goaway, is_content, is_plain
 from .http2_outlet import Http2Stream, StreamOutlet
 from .keepalive import Keepalive
 from .websocket import GuardedWebSocket
@@ -66,9 +64,6 @@ PING: Final = b"triolet?"
 
 _CONTENT: Final = (Body, Data, EndBody, EndData, Trailers)
 """Events that wait for the client."""
-
-_METHOD: Final = re.compile(rb"[A-Za-z][-A-Za-z]{0,31}")
-_PATH: Final = re.compile(rb"/[!\"$-~]*|\*")
 
 
 class GuardedH2(H2Protocol):
@@ -85,7 +80,8 @@ class GuardedH2(H2Protocol):
     Bounds: ``limits.header_bytes`` of a request's headers; ``limits.body_bytes`` of all bodies at once; of each stream
     what its inbox holds and one window; what :class:`~.http2_frames.Frames` keeps of frames that are not whole; 33
     frames a second that are neither requests nor content. After every few frames others have their turn. While a stream
-    is open a client that is silent for ``limits.silence_seconds``, and answers no ping, is reset.
+    is open a client that is silent for ``limits.silence_seconds``, and answers no ping, is reset. After Hypercorn's
+    ``keep_alive_max_requests`` it is to connect anew: once nothing is being answered, or at twice as many.
     """
 
     streams: dict[int, Any]
@@ -120,6 +116,8 @@ class GuardedH2(H2Protocol):
         self._resets = Rate(HTTP2_RESETS_PER_SECOND, HTTP2_RESETS_AT_ONCE)
         self._flushing = False
         self._unsent = bytearray()
+        self._last_stream = 0  # of those that are answered
+        self._leaving = False  # whether the client knows that no later one is
         self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client)
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
@@ -178,8 +176,8 @@ class GuardedH2(H2Protocol):
                 outlets = self._outlets_of(event.stream_id)
                 self._spending.give_back(now, event.delta, sum(outlet.waits for outlet in outlets))
                 return
-        changes_windows = any(_changes_windows(event) for event in events)
-        waiting = sum(outlet.waits for outlet in self._outlets_of(None)) if changes_windows else 0
+        changed = any(changes_windows(event) for event in events)
+        waiting = sum(outlet.waits for outlet in self._outlets_of(None)) if changed else 0
         self._spending.spend(now, 1 + waiting // HTTP2_STREAMS_A_FRAME)
 
     async def room(self) -> None:
@@ -231,6 +229,8 @@ class GuardedH2(H2Protocol):
         while a window is closed it takes whatever an app sends."""
         if isinstance(event, Response | InformationalResponse):
             self._send_head(event)
+        elif isinstance(event, StreamClosed):
+            await self._end_stream(event.stream_id)
         elif not isinstance(event, Body | Data):
             if isinstance(event, _CONTENT) and event.stream_id in self._outlets:
                 await self._outlets[event.stream_id].drained()
@@ -261,7 +261,7 @@ class GuardedH2(H2Protocol):
         others = []
         for event in events:
             if isinstance(event, h2.events.RequestReceived):
-                await super()._handle_events([event])
+                await self._ask(event)
             elif isinstance(event, h2.events.DataReceived):
                 await self._receive(event)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
@@ -269,6 +269,49 @@ class GuardedH2(H2Protocol):
         if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
             self.connection.encoder.header_table_size = HTTP2_TABLE_BYTES
         await super()._handle_events(others)
+        for event in others:
+            if isinstance(event, h2.events.StreamReset):
+                await self._drop(event.stream_id)
+
+    async def _ask(self, event: h2.events.RequestReceived) -> None:
+        """Take in a request, unless the connection takes none any more. Who comes to a server that drains, from its
+        queue, has one: it is told when to come back."""
+        if self._leaving or (self._last_stream and self.context.terminated.is_set()):
+            self._go_away()
+            await self._reset(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked again: nothing was done
+            return
+        self._last_stream = event.stream_id
+        await self._create_stream(event)
+        if self.keep_alive_requests >= 2 * self.config.keep_alive_max_requests:
+            self._go_away()
+        await self._settle()
+
+    def _go_away(self) -> None:
+        """Have the client ask on another connection from now on. What it has asked is answered; after h2's own
+        ``close_connection`` nothing would be."""
+        if not self._leaving:
+            self._leaving = True
+            self._unsent += self.connection.data_to_send() + goaway(self._last_stream)
+
+    async def _settle(self) -> None:
+        """Say whether the connection waits for a request, however the last one has ended: answered, refused, or reset
+        by its client. It ends there if it takes no more."""
+        if self.closed:
+            return
+        # The end of an answer is sent when its buffer goes.
+        idle = not self.streams and not any(buffer.complete for buffer in self.stream_buffers.values())
+        enough = self._leaving or self.keep_alive_requests >= self.config.keep_alive_max_requests
+        if idle and (enough or (self._last_stream and self.context.terminated.is_set())):
+            self._go_away()
+            await self._flush()
+            await self.send(Closed())
+        else:
+            await self.send(Updated(idle=idle))
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        if stream_id not in self.stream_buffers:
+            await self._settle()
 
     async def _keep(self) -> None:
         """See to it that a client that has frozen goes, whatever its streams are: an event stream hears nothing, so it
@@ -287,7 +330,7 @@ class GuardedH2(H2Protocol):
         pseudo = {name: value for name, value in request.headers if name.startswith(b":")}
         hosts = [value for name, value in request.headers if name in (b":authority", b"host")]
         stream_id, method = request.stream_id, pseudo.get(b":method", b"")
-        if not _is_plain(pseudo) or not all(map(is_host, hosts)):
+        if not is_plain(pseudo) or not all(map(is_host, hosts)):
             await self._refuse(stream_id, 400)
             return
         if not self._below.outlet.budget.admits():
@@ -352,6 +395,8 @@ class GuardedH2(H2Protocol):
 
     async def _refuse(self, stream_id: int, status: int, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer a request without the app, or end the one that it is answering."""
+        if stream_id not in self.streams:
+            note_refusal(self.connection_state, self.client, status)
         with suppress(h2.exceptions.ProtocolError):
             headers = [(b":status", b"%d" % status), *self.config.response_headers("h2"), *more]
             self.connection.send_headers(stream_id, headers, end_stream=True)
@@ -362,7 +407,8 @@ class GuardedH2(H2Protocol):
             self.connection.reset_stream(stream_id, code)
         await self._flush()
         await self._close_stream(stream_id)
-        await self._window_updated(stream_id)  # the sending task finds that it is closed, and forgets it
+        await self._window_updated(stream_id)  # whoever waits for one finds that the stream is closed
+        await self._drop(stream_id)
 
     def _stream_of(self, stream_id: int) -> Http2Stream:
         abort = partial(self._give_up, stream_id, self._limits.stall_seconds)
@@ -411,6 +457,23 @@ class GuardedH2(H2Protocol):
         if outlet is not None:
             outlet.fail()
         await super()._close_stream(stream_id)
+        await self._settle()
+
+    async def _drop(self, stream_id: int) -> None:
+        """Forget a stream that was reset: no end of an answer will be sent."""
+        buffer = self.stream_buffers.pop(stream_id, None)
+        if buffer is not None:
+            await buffer.close()
+            self.priority.remove_stream(stream_id)
+            await self._settle()
+
+    async def _end_stream(self, stream_id: int) -> None:
+        """Forget a stream that its app is done with, and reset it if its answer has no end, as the app has failed."""
+        buffer, stream = self.stream_buffers.get(stream_id), self.streams.get(stream_id)
+        if buffer is None or buffer.complete or isinstance(stream, GuardedWebSocket):  # that has said why it ends
+            await self._close_stream(stream_id)
+        else:
+            await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
 
     async def _flush(self) -> None:
         """Send what h2 has made, whole: it may be of several streams, so no one of them may cut it short.
@@ -434,22 +497,3 @@ class GuardedH2(H2Protocol):
 
     async def _write_as_hypercorn(self, make: Callable[[], bytes]) -> None:
         await self.send(RawData(make()))
-
-
-def _changes_windows(event: h2.events.Event) -> bool:
-    return (
-        isinstance(event, h2.events.RemoteSettingsChanged)
-        and h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings
-    )
-
-
-def _is_plain(pseudo: dict[bytes, bytes]) -> bool:
-    """Whether a request's pseudo-headers are such as HTTP/1.1 could say, or open a WebSocket (RFC 8441)."""
-    method, protocol = pseudo.get(b":method", b""), pseudo.get(b":protocol")
-    if method == b"CONNECT" and protocol != b"websocket":
-        return False
-    return (
-        (protocol is None or method == b"CONNECT")
-        and _METHOD.fullmatch(method) is not None
-        and _PATH.fullmatch(pseudo.get(b":path", b"")) is not None
-    )

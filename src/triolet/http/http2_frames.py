@@ -10,10 +10,13 @@ sent earns such frames. A client that gives back byte by byte earns nothing by i
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
 import h2.events
+import h2.settings
 from h2.errors import ErrorCodes
 
 from ..limits import (
@@ -28,7 +31,7 @@ from ..limits import (
 )
 from ..wire.rate_limit import Rate
 
-__all__ = ["Frames", "Spending", "TooMuchError", "is_content"]
+__all__ = ["Frames", "Spending", "TooMuchError", "changes_windows", "goaway", "is_content", "is_plain"]
 
 PREFACE_BYTES: Final = 24
 """What a client begins with (RFC 9113 section 3.4)."""
@@ -38,8 +41,12 @@ HEAD_BYTES: Final = 9
 _HEADERS: Final = 1
 _SETTINGS: Final = 4
 _PUSH_PROMISE: Final = 5
+_GOAWAY: Final = 7
 _CONTINUATION: Final = 9
 _END_HEADERS: Final = 4
+
+_METHOD: Final = re.compile(rb"[A-Za-z][-A-Za-z]{0,31}")
+_PATH: Final = re.compile(rb"/[!\"$-~]*|\*")
 
 
 class TooMuchError(Exception):
@@ -163,4 +170,30 @@ def is_content(events: list[Any]) -> bool:
         isinstance(event, h2.events.RequestReceived)
         or (isinstance(event, h2.events.DataReceived) and (event.data or event.stream_ended is not None))
         for event in events
+    )
+
+
+def goaway(last_stream: int) -> bytes:
+    """A GOAWAY without an error (RFC 9113 section 6.8): streams up to this one are answered, later ones may be asked
+    again elsewhere. h2 makes one only together with the end of all streams."""
+    return struct.pack(">BHBBIII", 0, 8, _GOAWAY, 0, 0, last_stream, ErrorCodes.NO_ERROR)
+
+
+def changes_windows(event: h2.events.Event) -> bool:
+    """Whether it may wake the streams that wait for a window, each of them."""
+    return (
+        isinstance(event, h2.events.RemoteSettingsChanged)
+        and h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings
+    )
+
+
+def is_plain(pseudo: dict[bytes, bytes]) -> bool:
+    """Whether a request's pseudo-headers are such as HTTP/1.1 could say, or open a WebSocket (RFC 8441)."""
+    method, protocol = pseudo.get(b":method", b""), pseudo.get(b":protocol")
+    if method == b"CONNECT" and protocol != b"websocket":
+        return False
+    return (
+        (protocol is None or method == b"CONNECT")
+        and _METHOD.fullmatch(method) is not None
+        and _PATH.fullmatch(pseudo.get(b":path", b"")) is not None
     )

@@ -13,7 +13,7 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
-from ..errors import ConfigError, first_of, innermost
+from ..errors import ConfigError, first_of, innermost, where
 
 __all__ = ["AppLifespan", "is_cancelled"]
 
@@ -27,13 +27,21 @@ def is_cancelled() -> bool:
 
 
 class _Lifespan(Lifespan):
-    """Hypercorn's, which knows whether the app has said that it has started."""
+    """Hypercorn's, which knows what the app has said.
+
+    Attributes:
+        completed: that it has started.
+        unended: why it could not end, if it could not.
+    """
 
     completed = False
+    unended: str | None = None
 
     async def asgi_send(self, message: Any) -> None:
         """Hear what the app says."""
         self.completed = self.completed or message["type"] == "lifespan.startup.complete"
+        if message["type"] == "lifespan.shutdown.failed":
+            self.unended = message.get("message") or "it does not say why"
         await super().asgi_send(message)
 
 
@@ -65,6 +73,11 @@ class AppLifespan:
             if not self._lifespan.completed or isinstance(innermost(error), LifespanFailureError):
                 raise
             logger.error("the app's own tasks crashed", exc_info=error)
+        except BaseException as error:
+            if self._lifespan.completed or _is_passing(error):
+                raise
+            # Out of a group Hypercorn would take it for an app that knows no lifespan.
+            raise LifespanFailureError("startup", where(error)) from error
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Call the app for its lifespan, until it returns.
@@ -97,9 +110,23 @@ class AppLifespan:
         await self._lifespan.shutdown.wait()
 
     async def finish(self) -> None:
-        """Have the app end, and wait until it has. Cancellation: the app goes on ending."""
+        """Have the app end, and wait until it has.
+
+        Raises:
+            ConfigError: the app said that it could not; the message says what it said.
+
+        Cancellation: the app goes on ending.
+        """
         if not self._lifespan.shutdown.is_set():
             await self._lifespan.wait_for_shutdown()
+        if self._lifespan.unended is not None:
+            raise ConfigError(f"the app did not end: {self._lifespan.unended}")
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether it is Trio's or the interpreter's own, or comes with such a one."""
+    own = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+    return isinstance(error, own) or (isinstance(error, BaseExceptionGroup) and error.split(own)[0] is not None)
 
 
 def _sentence(failure: BaseException) -> str:

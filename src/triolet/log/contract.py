@@ -255,6 +255,21 @@ def resume(after: Cursor, epoch: str, oldest: int, head: int) -> tuple[int, Gap 
     return oldest - 1, Gap(had, Cursor(epoch, oldest - 1), oldest - 1 - had.offset, "expired")
 
 
+def with_hole(gap: Gap | None, after: Cursor, position: Cursor, start: int) -> Gap | None:
+    """Return the gap before a page whose first events somebody has deleted from the store.
+
+    Args:
+        gap: what :func:`resume` has said.
+        after: the cursor that the client has.
+        position: where reading would go on.
+        start: the offset before the first event that is left.
+    """
+    to, missed = Cursor(position.epoch, start), start - position.offset
+    if gap is not None:
+        return Gap(gap.after, to, None if gap.missed is None else gap.missed + missed, gap.reason)
+    return None if after == Cursor("", 0) else Gap(position, to, missed, "expired")
+
+
 def check_repeated(writes: Sequence[tuple[str, Sequence[Draft]]], counts: Sequence[int]) -> None:
     """Check that a commit which is repeated has as many writes, of as many drafts, as it had.
 

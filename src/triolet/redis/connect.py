@@ -24,6 +24,15 @@ logger = logging.getLogger("triolet.log")
 
 SLOTS: Final = 16_384
 
+
+def _is_told_here(record: logging.LogRecord) -> bool:
+    """Whether a record of coredis' is written. One with the traceback of a connection that failed is not: its error is
+    raised too, and the log tells of that in a line. A Redis that hangs would write 145 more each time it is tried."""
+    return not record.exc_info or logging.getLogger("coredis").isEnabledFor(logging.DEBUG)
+
+
+logging.getLogger("coredis").addFilter(_is_told_here)
+
 Node = tuple[str, int]
 """Host and port."""
 

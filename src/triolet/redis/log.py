@@ -12,7 +12,7 @@ import trio
 from ..errors import ConfigError, LogError, NotServingError
 from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Kept, Page, resume
+from ..log.contract import EventLog, Kept, Page, resume, with_hole
 from ..log.jobs import Append, Claim, Commit, Release
 from ..log.tail import Tail
 from .appender import Lane
@@ -205,7 +205,7 @@ class RedisLog(EventLog):
             gap = Gap(after, Cursor(epoch, position), None, "future")
         start = answer[7]
         if start > position:
-            gap = _with_hole(gap, after, Cursor(epoch, position), start)
+            gap = with_hole(gap, after, Cursor(epoch, position), start)
         return Page(tuple(events_of(epoch, channel, start + 1, decode_rows(answer[6]))), gap, at)
 
     async def head(self, channel: str) -> Cursor:
@@ -286,11 +286,3 @@ class RedisLog(EventLog):
         with trio.move_on_after(self._limits.answer_seconds):
             for lane in self._lanes:
                 await lane.sent()
-
-
-def _with_hole(gap: Gap | None, after: Cursor, position: Cursor, start: int) -> Gap | None:
-    """The gap before a page whose first events somebody has deleted."""
-    to, missed = Cursor(position.epoch, start), start - position.offset
-    if gap is not None:
-        return Gap(gap.after, to, None if gap.missed is None else gap.missed + missed, gap.reason)
-    return None if after == Cursor("", 0) else Gap(position, to, missed, "expired")

@@ -10,7 +10,7 @@ import trio
 
 from ..sockets.server_state import leave_status
 
-__all__ = ["AccessLog", "Line"]
+__all__ = ["AccessLog", "Line", "write_refusal"]
 
 logger = logging.getLogger("triolet.access")
 
@@ -39,6 +39,11 @@ class Line:
         logger.info('%s "%s %s" %d %.3f', self._client, self._method, self._path, self.status, seconds)
 
 
+def write_refusal(client: Any, status: int) -> None:
+    """Write the line of :meth:`AccessLog.refused`: a function, since whoever is told of refusals outlives a server."""
+    logger.info('%s "-" %d 0.000', client[0] if client else "unix", status)
+
+
 class AccessLog:
     """Writes a line for each request, or none at all.
 
@@ -48,6 +53,17 @@ class AccessLog:
 
     def __init__(self, on: bool) -> None:
         self._on = on
+
+    def refused(self, client: Any, status: int) -> None:
+        """Write a line for what was no request, or was refused before an app had it. It has no path: what the client
+        sent may be anything.
+
+        Args:
+            client: its address, as ASGI has it.
+            status: what it was answered.
+        """
+        if self._on:
+            write_refusal(client, status)
 
     def begin(self, scope: MutableMapping[str, Any]) -> Line | None:
         """A line for a request that is served straight on its socket: its transport leaves its status there."""

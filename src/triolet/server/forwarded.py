@@ -9,17 +9,18 @@ log and the check of the ``Origin`` all see the same client.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote, unquote
 
 from ..errors import ConfigError
 from ..limits import FORWARDED_HOPS
 
 __all__ = ["Forwarded", "forwarding", "rooted"]
 
-Scope: TypeAlias = "MutableMapping[str, Any]"
+Scope: TypeAlias = "dict[str, Any]"
 Address: TypeAlias = "IPv4Address | IPv6Address"
 Network: TypeAlias = "IPv4Network | IPv6Network"
 App: TypeAlias = "Callable[..., Awaitable[Any]]"
@@ -90,7 +91,7 @@ class Forwarded:
             scope["headers"] = [(b"host", host), *others]
         prefix = _of_hop(found.get(b"x-forwarded-prefix", []), hops).decode("latin-1").rstrip("/")
         if _PREFIX.fullmatch(prefix):
-            scope["root_path"] = prefix
+            scope["root_path"] = unquote(prefix)
 
     def _client(self, scope: Scope, chain: list[bytes]) -> int:
         """Find the client: the nearest address that is not a believed proxy's own. Returns how many hops away it is."""
@@ -112,22 +113,35 @@ def forwarding(app: App, forwarded: Forwarded) -> App:
     async def put_right(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
             forwarded.apply(scope)
-            rooted(scope)
+            scope = rooted(scope)
         await app(scope, receive, send)
 
     return put_right
 
 
-def rooted(scope: Scope) -> None:
-    """Have a request's path begin with its ``root_path``, as ASGI wants it, also where a proxy has stripped that."""
+def rooted(scope: Scope, has: Callable[[str], bool] | None = None) -> Scope:
+    """Return a scope whose path includes its ``root_path``, as ASGI says and Quart reads it, however it came.
+
+    A proxy may pass on the path below which an app lives, or take it off; so may ASGI middleware that mounts an app. A
+    path that begins with ``root_path`` includes it, unless the app has no such page, but has one of the whole path.
+
+    Args:
+        scope: the request's, which is left as it is.
+        has: whether the app has a page at a path, where that is known.
+    """
     given = scope.get("root_path") or ""
     root = given.strip("/") and "/" + given.strip("/")
-    scope["root_path"] = root
-    path = scope["path"]
-    if root and path != root and not path.startswith(f"{root}/"):
-        scope["path"] = root + path
-        if scope.get("raw_path") is not None:
-            scope["raw_path"] = root.encode() + scope["raw_path"]
+    if not root or not _is_stripped(scope["path"], root, has):
+        return scope if root == given else {**scope, "root_path": root}
+    raw = quote(root).encode() + (scope.get("raw_path") or quote(scope["path"]).encode())
+    return {**scope, "root_path": root, "path": root + scope["path"], "raw_path": raw}
+
+
+def _is_stripped(path: str, root: str, has: Callable[[str], bool] | None) -> bool:
+    below = path.removeprefix(root)
+    if path != root and not path.startswith(f"{root}/"):
+        return True
+    return has is not None and has(path) and not (below and has(below))
 
 
 def _lists_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:

@@ -195,12 +195,12 @@ class Front:
             "extensions": {},
         }
         self._forwarded.apply(scope)
-        rooted(scope)
-        return scope
+        return rooted(scope)
 
     async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
         stream.stage = Stage.REFUSED
+        self._access_log.refused(_address(stream.socket.getpeername()), error.status)
         with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
             await stream.send_eof()

@@ -9,10 +9,11 @@ from contextlib import suppress
 
 import trio
 
+from ..errors import ConfigError
 from ..limits import Limits
 from ..sockets.link import prepare
 
-__all__ = ["Listeners", "NamedSocket", "close_listener", "take_name_away"]
+__all__ = ["Listeners", "NamedSocket", "close_listener", "listen", "take_name_away"]
 
 
 class Listeners:
@@ -41,9 +42,9 @@ class Listeners:
             self.adopt(listener)
 
     def adopt(self, listener: socket.socket) -> None:
-        """Listen on a bound socket too."""
+        """Listen on a bound socket too. Raises ConfigError as :func:`listen`."""
         prepare(listener, self._limits.silence_seconds)  # first: what connects from now on inherits it
-        listener.listen(self._limits.backlog)
+        listen(listener, self._limits.backlog)
         self._open.append(listener)
 
     def release(self, listener: socket.socket) -> None:
@@ -59,6 +60,21 @@ class Listeners:
         for listener in {*self._open, *self._own}:
             close_listener(listener, owned=listener in self._own)
         self._open.clear()
+
+
+def listen(listener: socket.socket, backlog: int) -> None:
+    """Listen on a bound socket.
+
+    Raises:
+        ConfigError: another one listens at its address already. Two may be bound there for as long as neither listens:
+            two servers that start at the same time, or two options that say the same.
+    """
+    try:
+        listener.listen(backlog)
+    except OSError as error:
+        name = listener.getsockname()
+        at = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{os.fsdecode(name)}"
+        raise ConfigError(f"cannot listen on {at}: {error.strerror or error} (errno {error.errno})") from None
 
 
 class NamedSocket(socket.socket):

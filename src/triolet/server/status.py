@@ -23,6 +23,7 @@ from ..limits import (
 )
 from .acceptor import OUT_OF_DESCRIPTORS
 from .isolation import isolated
+from .listeners import listen
 
 __all__ = ["Observed", "serve_status", "serve_status_on"]
 
@@ -50,8 +51,8 @@ async def serve_status_on(listener: socket.socket, observed: Observed) -> None:
     Bounds: ``STATUS_CONNECTIONS`` connections, each for ``STATUS_SECONDS``; where there is one more, the oldest is cut
     off, so that clients that only hold a connection cannot keep a scrape waiting.
     """
+    listen(listener, STATUS_BACKLOG)
     accepting = trio.socket.from_stdlib_socket(listener)
-    accepting.listen(STATUS_BACKLOG)
     scopes: dict[trio.CancelScope, None] = {}
     async with trio.open_nursery() as nursery:
         while True:

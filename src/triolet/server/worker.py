@@ -31,6 +31,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -48,7 +49,7 @@ from ..sockets.stages import OpenSockets, Stage
 from ..sockets.stream import ClientStream
 from ..sockets.tls import TlsStream
 from .acceptor import Acceptor, turn_away
-from .access_log import AccessLog
+from .access_log import AccessLog, write_refusal
 from .admission import Admission
 from .forwarded import forwarding
 from .front import Front, Upgrades
@@ -94,9 +95,9 @@ class Worker:
         self.failed = False
         self.crashes = 0
         state: dict[str, Any] = {}  # what the lifespan leaves for requests
-        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
-        leave_server(state, server)
         access_log = AccessLog(settings.access_log)
+        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
+        leave_server(state, replace(server, refused=write_refusal) if settings.access_log else server)
         served = forwarding(access_log.around(app), settings.forwarded)
         self._host = AppHost(served, settings.limits, settings.root_path, state)
         self._front = Front(

@@ -30,6 +30,7 @@ __all__ = [
     "leave_inbox",
     "leave_server",
     "leave_status",
+    "note_refusal",
     "note_status",
     "server_state",
     "stream_of",
@@ -86,6 +87,10 @@ class _Shared:
         return self
 
 
+def _nobody_is_told(client: Any, status: int) -> None:
+    """Where no access log is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerState(_Shared):
     """The values that an app and its server share in one process.
@@ -96,6 +101,8 @@ class ServerState(_Shared):
         draining: set when the server shuts down gracefully.
         leave_seconds: the time within which a server that drains asks every client to leave.
         sockets: looks at the open connections.
+        refused: told of each request that was refused before an app had it, or was none: the client's address, as ASGI
+            has it, and the status.
     """
 
     budget: Budget
@@ -103,6 +110,7 @@ class ServerState(_Shared):
     draining: trio.Event
     leave_seconds: float
     sockets: Callable[[], OpenSockets] = no_sockets
+    refused: Callable[[Any, int], None] = _nobody_is_told
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,13 @@ def note_status(scope: Mapping[str, Any], status: int) -> None:
     line: AnsweredLine | None = (scope.get("state") or {}).get(LINE_KEY)
     if line is not None:
         line.status = status
+
+
+def note_refusal(state: Mapping[str, Any], client: Any, status: int) -> None:
+    """Say that a request was refused before an app had it, or was none, to who wants to know."""
+    server: ServerState | None = state.get(SERVER_KEY)
+    if server is not None:
+        server.refused(client, status)
 
 
 def server_state(scope: Mapping[str, Any]) -> ServerState | None:

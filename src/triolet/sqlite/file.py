@@ -27,7 +27,7 @@ import msgspec
 from ..errors import LogBroken, LogBusy, LogError, LogFull
 from ..event import Cursor, Event
 from ..limits import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES, Limits
-from ..log.contract import Page, resume
+from ..log.contract import Page, resume, with_hole
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life
 
@@ -98,6 +98,9 @@ SELECT
         AND (e.before + length(e.json) <= first.before + :max_bytes OR e.offset = first.offset)
     )
 FROM channels AS c WHERE c.name = :name"""
+_NEXT: Final = """
+SELECT ifnull(min(e.offset) - 1, c.head) FROM channels AS c LEFT JOIN events AS e
+ON e.channel = c.id AND e.offset > :position WHERE c.name = :name"""
 _MARK_CLEAN: Final = "UPDATE log SET unsynced_boot = '' WHERE unsynced_boot != ''"
 
 _decode_rows = msgspec.json.Decoder(list[tuple[int, str, str, str | None, float]]).decode
@@ -230,7 +233,8 @@ def read_page(
     """Read what EventLog.read returns, all of it from one state of the file.
 
     One statement looks up the head, the oldest event kept, and the page after a position. Where it shows that
-    the page must begin elsewhere, it is asked again.
+    the page must begin elsewhere, it is asked again. A page ends before rows that somebody has deleted, and the next
+    one begins with a gap.
 
     Args:
         known: the epoch, and how far the file has come at least.
@@ -256,8 +260,23 @@ def read_page(
         # One statement sees one state of the file. A second one may see the next state, in which retention has gone on;
         # so its answer is looked at in the same way, until both agree.
         if wanted == position:
-            return Page(events_of(epoch, channel, page), gap, Cursor(epoch, head))
+            break
         position = wanted
+    events = events_of(epoch, channel, page)
+    if events or position == head or limit < 1:
+        return Page(_without_hole(events, position), gap, Cursor(epoch, head))
+    start: Any = db.execute(_NEXT, bindings | {"position": position}).fetchall()[0][0]
+    rest = read_page(db, channel, Cursor(epoch, start), limit, max_bytes, known=known, now=now, limits=limits)
+    if rest.gap is not None:  # retention has gone on meanwhile
+        start = rest.gap.to.offset
+    return Page(rest.events, with_hole(gap, after, Cursor(epoch, position), start), rest.head)
+
+
+def _without_hole(events: tuple[Event, ...], position: int) -> tuple[Event, ...]:
+    """The events up to the first that is missing."""
+    if not events or events[-1].offset == position + len(events):
+        return events
+    return tuple(event for number, event in enumerate(events, position + 1) if event.offset == number)
 
 
 def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:

@@ -15,7 +15,8 @@ from ipaddress import ip_address
 from typing import Final
 
 from ..errors import ConfigError
-from ..server.listeners import NamedSocket, close_listener
+from ..limits import STATUS_BACKLOG
+from ..server.listeners import NamedSocket, close_listener, listen
 from ..sockets.platform import SHARES_PORTS
 
 __all__ = ["Access", "address", "bind", "bind_all", "bind_shared", "bind_status", "passed_sockets"]
@@ -79,7 +80,7 @@ def bind_shared(texts: Sequence[str], count: int, access: Access | None = None) 
 
 
 def bind_status(text: str) -> socket.socket:
-    """Bind the operator's listener, as :func:`bind`.
+    """Bind the operator's listener, as :func:`bind`, and listen, so that nothing else is bound to its address.
 
     Metrics are not for the public, so an address that is not the loopback's is warned of.
 
@@ -87,6 +88,7 @@ def bind_status(text: str) -> socket.socket:
         ConfigError: the operator's fault; there is no such address, or it is taken.
     """
     listener = bind(text)
+    listen(listener, STATUS_BACKLOG)
     name = listener.getsockname()
     if isinstance(name, tuple) and not ip_address(name[0]).is_loopback:
         logger.warning("metrics and health are open to whoever reaches %s: is that a network of yours alone?", text)
@@ -212,6 +214,8 @@ def _bind_unix(path: str, access: Access) -> socket.socket:
 
     Until its mode and group are what they are to be, nobody may connect.
     """
+    if not path:
+        raise ValueError("write it as unix:/run/app.sock")  # the kernel would draw a name, which nobody knows
     group = None if access.group is None else _group(access.group)
     _clear(path)
     listener = NamedSocket(socket.AF_UNIX)

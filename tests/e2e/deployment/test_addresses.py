@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 from contextlib import suppress
@@ -58,7 +59,7 @@ def test_one_of_ipv6_alone_takes_ipv4_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "99999", "host:", "127.0.0.1:x", "fd://x", "fd://9999", "unix:/no/such/folder/x"]
+    "text", ["x", "99999", "host:", "127.0.0.1:x", "fd://x", "fd://9999", "unix:/no/such/folder/x", "unix:"]
 )
 def test_what_is_no_address_is_a_sentence(text: str) -> None:
     with pytest.raises(ConfigError, match="cannot listen on"):
@@ -72,6 +73,20 @@ def test_an_address_that_is_taken_is_said_and_nothing_stays_bound(tmp_path: Path
         with pytest.raises(ConfigError, match="in use"):
             bind_all([f"unix:{tmp_path}/x", f"127.0.0.1:{port}"])
         assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--metrics", "{port}"], ["--workers", "2", "--metrics", "{port}"], ["--bind", "127.0.0.1:{port}"]],
+    ids=["metrics", "metrics of two workers", "twice"],
+)
+def test_two_listeners_at_one_address_are_a_sentence(options: list[str], tmp_path: Path) -> None:
+    port = str(free_port())
+    more = [option.format(port=port) for option in options]
+    with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, "--bind", port, *more) as server:
+        assert server.process.wait(30) == 1
+        assert re.search(rf"^triolet: cannot listen on .*{port}.*: Address already in use", server.said, re.MULTILINE)
+        assert "Traceback" not in server.said
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o600, 0o777])
