@@ -173,11 +173,13 @@ def check_message(message: dict[str, Any]) -> None:
         "beat": messages.Beat,
         "lag": messages.LagMessage,
         "bye": messages.Bye,
+        "expiring": messages.Expiring,
+        "renewed": messages.Renewed,
         "refused": messages.Refused,
         "reply": messages.Reply,
     }
     match message:
-        case {"type": "follow" | "unfollow" | "message" | "ack" | "command"}:
+        case {"type": "follow" | "unfollow" | "message" | "ack" | "auth" | "command"}:
             messages.parse_client(json.dumps(message), depth=32)
         case {"type": "event"}:
             assert list(message) == ["type", "channel", "id", "event", "data", "time"]

@@ -75,6 +75,8 @@ class Limits:
     ``--grace`` leaves to clients is enough in any case."""
     goodbye_seconds: float = 2
     """For the last words of a connection, and for the peer's close frame."""
+    expiry_warning_seconds: float = 30
+    """How long before its identity expires a client is warned, or at once where less is left."""
 
     # --- HTTP
     header_bytes: int = 16 << 10
@@ -393,6 +395,24 @@ SESSION_NAME_CHARACTERS = 32
 """Characters of a session's name: 12 of its process, a dot, and a count of at most 19 digits."""
 SESSION_STATEMENTS = 10**9
 """How often a session is stated, at the very most: once in a third of a lease, for centuries."""
+
+# --- identity
+DEADLINES_STALE = 64
+"""Entries that may stand in the heap of deadlines for nothing, besides as many as stand there for something."""
+TICKET_SECONDS = 30
+"""How long a ticket is good, at most: a URL may stand in a log."""
+TICKET_BYTES = 32
+"""Random bytes of a ticket."""
+IDENTITY_BODY_BYTES = 1 << 10
+"""Largest body of a request to renew a stream."""
+RENEWAL_KEY_BYTES = 16
+"""Random bytes of the key by which a stream is renewed (RFC 6750 section 5.2 asks for 128 bits of a token)."""
+CONTROL_WAITING = 1_024
+"""Messages about identities that wait for a log that is away, to be told to other processes."""
+CONTROL_DRAFTS = 64
+"""Most of them in one append."""
+CONTROL_REMEMBERED = 4_096
+"""Of this process's own messages, those that have taken effect here and are still to come back from the log."""
 
 # --- the wire
 CHUNK_LINE_BYTES = 256

@@ -26,12 +26,15 @@ every road: a view that waits longer than that is answered for.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import trio
 
+from ..closing import EXPIRED
 from ..connection import Connection, Context
+from ..connection.expiry import watch
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..identity import Grant
@@ -43,18 +46,27 @@ from ..transports.negotiate import (
     Scope,
     TransportKind,
     check_path,
+    expired,
     names_text,
     parse_after,
     parse_ask,
 )
 from ..wire.codec import Codec
-from .identify import GRANT
+from .identify import GRANT, take_ticket
+from .renewal import Again
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
 
 __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 
 logger = logging.getLogger("triolet")
+
+
+_SAID_WITH: Final[dict[int, Headers]] = {
+    401: [(b"www-authenticate", b'Bearer error="invalid_token"')],
+    426: [(b"upgrade", b"websocket")],
+}
+"""What HTTP wants to have said with a status."""
 
 
 class Way(NamedTuple):
@@ -109,13 +121,18 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             context = service.context
             service.origins.check(scope, always=upgrade)
             check_path(scope)
+            if service.options.identifier.known:
+                take_ticket(arrival.request)
             decision = await ask_view(service.app, arrival.request)
+            arrival.request.scope.pop(GRANT, None)  # or the grant would hold its scope, and that the grant
             if isinstance(decision, Refusal):
                 return decision
             kept = decision.headers
+            if decision.grant is not None and decision.grant.until <= trio.current_time():
+                raise expired()
             ask = parse_ask(scope, service.limits, upgrade=upgrade)
             subscription = _subscribe(ask, decision)
-            conn = await _connect(context, service.app, arrival, ask, decision, subscription)
+            conn = await _connect(context, service, arrival, ask, decision, subscription)
             return Admitted(ask, decision, subscription, conn)
     except (AskError, LocalError, LogError, ConnectionEnded, trio.TooSlowError) as error:
         return refused("WebSocket" if upgrade else "request", error, kept)
@@ -130,11 +147,14 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
     if isinstance(error, LocalError) and not isinstance(error, NotServingError):
         return Refusal(500, kept, b"")
     told = error if isinstance(error, AskError) else _unavailable(error)
-    upgrade = [(b"upgrade", b"websocket")] if told.status == 426 else []
-    return Refusal(told.status, [*kept, (b"content-type", b"application/json"), *upgrade], told.body)
+    said = _SAID_WITH.get(told.status, [])
+    return Refusal(told.status, [*kept, (b"content-type", b"application/json"), *said], told.body)
 
 
 def _unavailable(error: Exception) -> AskError:
+    closing = error.closing if isinstance(error, ConnectionEnded) else None
+    if closing is EXPIRED:
+        return expired()
     if isinstance(error, NotServingError):
         return AskError(503, "serving", "this app is not being served now; try again")
     return AskError(503, "log", "the event log cannot be read now; try again")
@@ -150,7 +170,7 @@ def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
 
 async def _connect(
     context: Context,
-    app: Any,
+    service: Service,
     arrival: Arrival,
     ask: Ask,
     decision: Decision,
@@ -159,17 +179,22 @@ async def _connect(
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
     if ask.transport in (TransportKind.LONG_POLL, TransportKind.SHORT_POLL):
         return None
-    way = arrival.way()
+    way, app, grant = arrival.way(), service.app, decision.grant
     conn = Connection(
         context,
         way.outlet,
         way.codec,
         raw=way.raw if decision.raw else None,
-        decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again, decision.grant),
+        decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again, grant),
         takes_messages=decision.handler is not None,
-        grant=decision.grant,
+        grant=grant,
     )
     try:
+        identifier = service.options.identifier
+        if grant is not None and arrival.again is not None and not decision.raw and identifier.known:
+            grant.ask = Again(app, identifier, arrival.again, service.limits.write_seconds)
+        if grant is not None and grant.until < math.inf:
+            watch(conn)
         if subscription is not None:
             await conn.add_follower(subscription)
         elif not decision.raw:

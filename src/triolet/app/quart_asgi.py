@@ -21,6 +21,7 @@ from .views import (
     is_ours,
     only_exceptions,
     redirects_to_ours,
+    takes_posts,
     with_root_path,
 )
 
@@ -56,7 +57,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
             return
         method = preflighted(request.scope)
         if (
-            is_command(self.app, request)
+            takes_posts(self.app, request) or is_command(self.app, request)
             if method == "POST"
             else method is not None and (is_ours(self.app, request) or redirects_to_ours(self.app, request))
         ):
@@ -65,7 +66,8 @@ class HTTPConnection(TrioASGIHTTPConnection):
                 await answer_preflight(allowed, send)
                 nursery.cancel_scope.cancel()
                 return
-        if service.origins.lets_read(request.scope) and redirects_to_ours(self.app, request):
+        posted = request.method == "POST" and takes_posts(self.app, request)
+        if service.origins.lets_read(request.scope) and (posted or redirects_to_ours(self.app, request)):
             send = readable(service, request, send)
         with only_exceptions():
             await super().handle_request(nursery, request, send)

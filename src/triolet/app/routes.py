@@ -18,14 +18,15 @@ from ..errors import ChannelNameError, ConfigError
 from ..event import check_channel
 from ..hub import Policy
 from ..identity import Grant
+from ..identity.control import check_follows
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
-from .identify import Identifier, snapshot
-from .service import EXTENSION
-from .views import SCRIPT, Decision, decided, mark, mark_command, only_exceptions
+from .identify import EXTENSION, Identifier, snapshot
+from .renewal import POSTED
+from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, only_exceptions
 
 __all__ = ["Routes", "channel_view", "command_view", "socket_endpoint", "socket_view"]
 
@@ -80,6 +81,18 @@ class Routes:
         for app in self._apps:
             register(app)
 
+    def take_posts(self) -> None:
+        """Have what concerns identities posted to, below Triolet's own path: the app says who a client is."""
+        for name, view in POSTED.items():
+
+            def register(app: QuartTrio, name: str = name, view: View = view) -> None:
+                rule = f"{STATIC_URL}/{name}"
+                app.add_url_rule(rule, f"{OWN_POSTS}{name}", view, methods=["POST"], **_everywhere(app))
+
+            self._rules.append(register)
+            for app in self._apps:
+                register(app)
+
     def add_command(
         self, rule: str, endpoint: str, view: View, blueprint: Blueprint | None, options: dict[str, Any]
     ) -> None:
@@ -94,9 +107,12 @@ class Routes:
         self._apps.append(app)
         for register in self._rules:
             register(app)
-        everywhere: dict[str, Any] = {"host": "<triolet_host>"} if app.url_map.host_matching else {}
         rule = f"{STATIC_URL}/<path:filename>"
-        app.add_url_rule(rule, SCRIPT, _send_static, methods=["GET"], **everywhere)
+        app.add_url_rule(rule, SCRIPT, _send_static, methods=["GET"], **_everywhere(app))
+
+
+def _everywhere(app: QuartTrio) -> dict[str, Any]:
+    return {"host": "<triolet_host>"} if app.url_map.host_matching else {}
 
 
 def channel_view(view: View, policy: Policy | None, member: View | None, limits: Limits) -> View:
@@ -172,7 +188,7 @@ def _channel_name(name: str, has_members: bool) -> str:
     try:
         if has_members:
             presence_channel(name)
-        return check_channel(name)
+        return check_follows(check_channel(name))
     except ChannelNameError:
         abort(404)
 

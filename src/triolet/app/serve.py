@@ -178,7 +178,14 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
     subscription, headers = admitted.subscription, admitted.decision.headers
     assert subscription is not None, "a poll asks for a channel"
     try:
-        answer = await poll(service.context, subscription.channel, admitted.ask, if_none_match, subscription.member)
+        answer = await poll(
+            service.context,
+            subscription.channel,
+            admitted.ask,
+            if_none_match,
+            subscription.member,
+            grant=admitted.decision.grant,
+        )
     except (AskError, LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
     return Answer(answer.status, [*headers, *answer.headers], answer.body)

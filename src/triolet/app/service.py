@@ -7,7 +7,8 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import msgspec
 import trio
@@ -20,6 +21,7 @@ from ..connection.memory_pressure import relieve
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
+from ..identity import Control
 from ..limits import DRAIN_SECONDS, Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
@@ -32,15 +34,13 @@ from ..sockets.server_state import ServerState
 from ..sockets.stages import no_sockets
 from ..transports.origins import Origins
 from .commands import Commands
-from .identify import Identifier
+from .identify import EXTENSION, Identifier
+from .renewal import RENEW, renew_told
 from .views import has_commands
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
 
 logger = logging.getLogger("triolet")
-
-EXTENSION: Final = "triolet"
-"""Under which name the service stands in a Quart app's ``extensions``."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -170,6 +170,8 @@ class Service:
             self._log = log
             counters = self.server.counters
             presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
+            control = Control(log, self.limits, nursery)
+            control.on(RENEW, partial(renew_told, hub.deadlines.find_named))
             self._context = context = Context(
                 hub,
                 self.limits,
@@ -181,8 +183,13 @@ class Service:
                 self.options.policy,
                 self.server.counters,
                 presence=presence,
+                control=control,
             )
+            if self.options.identifier.known:
+                with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
+                    await control.listens()
             nursery.start_soon(context.timer.run)
+            nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
             self._commands = commands = Commands(self.app, log, hub, nursery, self.limits, self.server)
@@ -191,6 +198,7 @@ class Service:
                 task_status.started()
                 await self._stopping.wait()
                 await presence.finish(self.limits.goodbye_seconds)
+                await control.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
                 self._log = self._context = self._commands = None

@@ -40,6 +40,7 @@ from ..errors import ConfigError
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription
 from ..identity import Grant, Identity, Request
+from ..identity.control import check_follows
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
@@ -192,7 +193,7 @@ class Connection:
         self.context.home.check("Connection.follow")
         if member is not None:
             presence_channel(channel)
-        channel = check_channel(channel)
+        channel = check_follows(check_channel(channel))
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)
@@ -275,6 +276,7 @@ class Connection:
     def detach(self) -> None:
         """Do the bookkeeping of the end. It is synchronous, so nothing can cancel it; a second time does nothing."""
         self.holding.close()
+        self.context.deadlines.remove(self.id)
         self.outlet.on_full = self.outlet.on_gone = _nothing
         self.end(GONE)  # a reason that was given before stays; so GONE is for a connection that was cancelled
         # The registry takes its last snapshot while the followers are still there to be seen.

@@ -13,6 +13,7 @@ from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
+from ..identity import Control, Deadlines
 from ..limits import Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
@@ -37,6 +38,7 @@ class Context(msgspec.Struct, frozen=True):
         metrics: the counters of the process.
         timer: wakes the heartbeats.
         presence: keeps which members are present; None where presence is not kept.
+        control: tells all processes of one log of identities; None where there are none.
         home: the run of Trio in which all of this lives.
     """
 
@@ -51,7 +53,13 @@ class Context(msgspec.Struct, frozen=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timer: Timer = msgspec.field(default_factory=Timer)
     presence: Presence | None = None
+    control: Control | None = None
     home: Home = msgspec.field(default_factory=Home)
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """When connections expire. The hub has them, since it is asked before each of its rounds."""
+        return self.hub.deadlines
 
     def retry(self, closing: Closing) -> int | None:
         """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""

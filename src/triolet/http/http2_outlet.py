@@ -6,6 +6,7 @@ of one channel share it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,13 +28,17 @@ class Http2Stream:
     Args:
         open_outlet: gives the stream's outlet, always the same.
         abort: resets the stream, or the connection where the client takes nothing at all.
+        cut: the same, but also the connection where a part of a frame waits in it, which may be the stream's.
     """
 
-    __slots__ = ("_open_outlet", "abort")
+    __slots__ = ("_open_outlet", "abort", "cut")
 
-    def __init__(self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None]) -> None:
+    def __init__(
+        self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None], cut: Callable[[], None]
+    ) -> None:
         self._open_outlet = open_outlet
         self.abort = abort
+        self.cut = cut
 
     @property
     def outlet(self) -> StreamOutlet:
@@ -100,6 +105,10 @@ class StreamOutlet(Outlet):
         return self._rest is None
 
     @property
+    def closed(self) -> bool:
+        return self._gone
+
+    @property
     def pending(self) -> int:
         return 0 if self._rest is None else len(self._rest)
 
@@ -126,8 +135,15 @@ class StreamOutlet(Outlet):
                 await self._changed.wait()
                 continue
             async with self._lock:
-                await self._below.drained()
-                if self._rest is not None:
+                # A part of a frame that waits there may be ours, which must not go out after our time either.
+                self._below.until = self.until
+                try:
+                    await self._below.drained()
+                finally:
+                    self._below.until = math.inf
+                if self._rest is not None and trio.current_time() >= self.until:
+                    self.cut()
+                elif self._rest is not None:
                     self._flush(self._rest)
 
     async def send_all(self, data: bytes) -> None:
@@ -160,6 +176,15 @@ class StreamOutlet(Outlet):
     def abort(self) -> None:
         self._end()
         self._reset()
+
+    def cut(self) -> None:
+        # What the kernel has left of a frame, which may be ours, cannot be taken back: it goes out, or the connection
+        # ends with all of its streams, which are stuck behind it anyway.
+        if self._rest is not None and not self._below.empty:
+            self._end()
+            self._below.abort()
+        else:
+            self.abort()
 
     def _end(self) -> None:
         self._gone = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,11 +26,16 @@ class BufferedOutlet(Outlet):
         take: sends one batch, and waits until it is taken.
         abort: resets the connection, or does the nearest to it that is possible.
         bound: bytes that may wait; a batch is taken whole while fewer do.
+        below: the outlet of ours, if any, that sends alone what is taken here.
+        cut: has no byte more go out of what was taken, where that is more than ``abort`` does.
 
     Bounds: ``bound`` bytes and one batch more.
+
+    What another server has begun to send is its own: no :meth:`abort` of ours may reach it, and after ``until`` it may
+    still send the rest of that one batch.
     """
 
-    __slots__ = ("_abort", "_batches", "_bound", "_changed", "_gone", "_pending", "_take")
+    __slots__ = ("_abort", "_batches", "_below", "_bound", "_changed", "_closed", "_cut", "_gone", "_pending", "_take")
 
     buffers = True
 
@@ -39,11 +45,16 @@ class BufferedOutlet(Outlet):
         take: Callable[[Any], Awaitable[None]],
         abort: Callable[[], None],
         bound: int = 64 << 10,
+        below: Outlet | None = None,
+        cut: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(budget)
         self._take = take
         self._abort = abort
         self._bound = bound
+        self._below = below
+        self._cut = abort if cut is None else cut
+        self._closed = False
         self._batches: deque[Any] = deque()
         self._pending = 0
         self._gone = False
@@ -55,6 +66,10 @@ class BufferedOutlet(Outlet):
         # "Empty" is what lets a follower be live. Here it means room: the other server takes what we send at its own
         # pace, and a client that reads well would fall behind at every event if one batch in the buffer were too many.
         return self._pending < self._bound
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def pending(self) -> int:
@@ -70,12 +85,19 @@ class BufferedOutlet(Outlet):
             await self._changed.wait()
 
     def fail(self) -> None:
+        self._closed = True
         self._end()
         super().fail()
 
     def abort(self) -> None:
+        self._closed = True
         self._end()
         self._abort()
+
+    def cut(self) -> None:
+        self._closed = True
+        self._end()
+        self._cut()
 
     def _end(self) -> None:
         self._gone = True
@@ -97,11 +119,23 @@ class BufferedOutlet(Outlet):
     async def _take_next(self) -> None:
         while not self._batches:
             await self._changed.wait()
+        if trio.current_time() >= self.until:
+            self.cut()
+            return
         batch = self._batches[0]  # it stays in the buffer, and counted, until it is taken
         try:
-            await self._take(batch)
+            with trio.move_on_at(self.until) as in_time:
+                if self._below is not None:
+                    self._below.until = self.until
+                await self._take(batch)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self.fail()
+        else:
+            if in_time.cancelled_caught:
+                self.cut()
+        finally:
+            if self._below is not None:
+                self._below.until = math.inf
         if not self._gone:  # else the buffer was emptied meanwhile
             self._batches.popleft()
             self._wait(-size_of(batch))

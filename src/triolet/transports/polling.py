@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from hashlib import sha256
 
@@ -12,10 +13,11 @@ from ..connection import Context
 from ..errors import LogError
 from ..event import Cursor
 from ..hub import Allow, Polled
+from ..identity import Grant
 from ..limits import DRAINED_POLL_SECONDS
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
-from .negotiate import Ask, AskError, TransportKind
+from .negotiate import Ask, AskError, TransportKind, expired
 
 __all__ = ["Answer", "poll"]
 
@@ -38,6 +40,7 @@ async def poll(
     if_none_match: str | None,
     member: Member | None = None,
     allow: Allow | None = None,
+    grant: Grant | None = None,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
@@ -52,16 +55,22 @@ async def poll(
         member: what the client is to the others in the channel; None is nobody.
         allow: whether the client may see an event; None: all of them. A long poll goes on waiting where what came is
             not for it: the cursor of the answer alone has moved on.
+        grant: what the client was let in with, and until when.
 
     Raises:
         LogError: the log cannot be read.
-        AskError: more is held for clients than may be, so no answer was made; the client is to come back.
+        AskError: more is held for clients than may be, so no answer was made, and the client is to come back; or what
+            it was let in with has expired meanwhile.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
-        page = await _page(context, channel, ask, allow)
+        until = math.inf if grant is None else grant.until
+        page = await _page(context, channel, ask, allow, until)
+    if page is None or trio.current_time() >= until:
+        context.metrics.expired += 1
+        raise expired()
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
         raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
@@ -96,13 +105,14 @@ def _selected(page: Polled, allow: Allow | None) -> str:
     return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
 
 
-async def _page(context: Context, channel: str, ask: Ask, allow: Allow | None) -> Polled:
+async def _page(context: Context, channel: str, ask: Ask, allow: Allow | None, until: float) -> Polled | None:
+    """Read what a poll is answered with; None where its time is over before."""
     if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask, allow)
+        return await _wait_for_page(context, channel, ask, allow, until)
     return await context.hub.page(channel, ask.after, allow=allow)
 
 
-async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow | None) -> Polled:
+async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow | None, until: float) -> Polled | None:
     after: Cursor | None = ask.after
     if after is None:
         after = (await context.hub.page(channel, None)).head
@@ -114,17 +124,21 @@ async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow 
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_when_draining)
-        page: Polled | LogError
+        page: Polled | LogError | None
         try:
-            with trio.CancelScope() as waiting:
+            with trio.CancelScope(deadline=until) as waiting:
                 page = await context.hub.page(channel, after, ask.wait, allow)
-            if waiting.cancelled_caught:
+            if trio.current_time() >= until:
+                page = None  # at once, also where the log is away
+            elif waiting.cancelled_caught:
                 page = await context.hub.page(channel, after, allow=allow)
         except LogError as error:  # to be raised as what it is, not in the nursery's group
             page = error
         nursery.cancel_scope.cancel()
     if isinstance(page, LogError):
         raise page
+    if page is None:
+        return None
     answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
     return page

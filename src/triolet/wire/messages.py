@@ -18,10 +18,12 @@ from ..value import nesting_exceeds
 __all__ = [
     "Ack",
     "AppMessage",
+    "Auth",
     "Beat",
     "Bye",
     "ClientMessage",
     "CommandMessage",
+    "Expiring",
     "Follow",
     "GapMessage",
     "Incoming",
@@ -30,6 +32,7 @@ __all__ = [
     "Message",
     "Open",
     "Refused",
+    "Renewed",
     "Reply",
     "Unfollow",
     "encode_event",
@@ -115,6 +118,26 @@ class Refused(Message, tag="refused", frozen=True):
     """A follow was refused. It says the same of a channel that is forbidden and of one that does not exist."""
 
     url: str
+
+
+class Expiring(Message, tag="expiring", frozen=True, omit_defaults=True, rename={"milliseconds": "in"}):
+    """The client's identity ends, and its connection with it, unless it is renewed.
+
+    Attributes:
+        milliseconds: in how many ms; None is never.
+        key: names the connection to ``POST /triolet/renew``, where the client cannot renew on the connection itself.
+        refused: whether this answers a renewal that was not accepted.
+    """
+
+    milliseconds: int | None
+    key: str | None = None
+    refused: bool = False
+
+
+class Renewed(Message, tag="renewed", frozen=True, rename={"milliseconds": "in"}):
+    """The client's identity was renewed: it ends in so many ms now; None is never."""
+
+    milliseconds: int | None
 
 
 class Reply(Message, tag="reply", frozen=True, omit_defaults=True):
@@ -206,6 +229,15 @@ class Ack(ClientMessage, tag="ack", frozen=True):
     cursor: str
 
 
+class Auth(ClientMessage, tag="auth", frozen=True):
+    """A new credential, with which the connection is to go on."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "Auth()"  # the token belongs in no log line
+
+
 class Incoming(ClientMessage, tag="message", frozen=True):
     """A message for the app's handler."""
 
@@ -225,10 +257,10 @@ class CommandMessage(ClientMessage, tag="command", frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | CommandMessage)
+_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | Auth | CommandMessage)
 
 
-def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | CommandMessage:
+def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | Auth | CommandMessage:
     """Read a client's message.
 
     Args:
@@ -241,7 +273,7 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | 
     # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
     # is left out of the error, for it may quote what the client sent.
     try:
-        said: Follow | Unfollow | Incoming | Ack | CommandMessage = _client_decoder.decode(text)
+        said: Follow | Unfollow | Incoming | Ack | Auth | CommandMessage = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
     if nesting_exceeds(text.encode(), depth):
