@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..closing import FLOOD, LAGGING
+from ..closing import FLOOD, LAGGING, Closing
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor
 from ..hub import Follower, Lag, State, Step, Subscription
@@ -168,6 +168,18 @@ class Subscriptions:
         for channel in list(self.followers):
             self.remove(channel)
         self.behind.clear()
+
+    def cut(self, closing: Closing) -> None:
+        """End the connection, and with it its events: no byte of one goes out after this.
+
+        It is for a client that may not have them any more. The followers leave the hub at once, and not when the
+        connection's tasks have ended. What its kernel has not taken of a batch cannot be called back in part, so such a
+        client is reset, and hears no goodbye. Synchronous, so nothing can cancel it.
+        """
+        self.remove_all()
+        self._ending.end(closing)
+        if self.outlet.pending or not self.outlet.empty:  # TLS's last record is in no number of bytes
+            self.outlet.abort()
 
     def acknowledge(self, channel: str, cursor: str) -> None:
         """Count how old the event was that the client has applied. Nothing but that histogram depends on it.

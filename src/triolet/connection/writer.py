@@ -57,10 +57,11 @@ async def write_head(conn: Connection, head: bytes) -> None:
         and follower.window.holds(follower.position)  # or reading would wait for the log
     ):
         reading = await conn.context.hub.read(follower)
-        if say(conn, follower, reading, head):
-            settle(conn, follower, reading)
-    else:
-        conn.outlet.write(head)
+        if follower in conn.subscriptions.behind:  # else what it was let in with was taken from it meanwhile
+            if say(conn, follower, reading, head):
+                settle(conn, follower, reading)
+            return
+    conn.outlet.write(head)
 
 
 async def drain(conn: Connection) -> None:
