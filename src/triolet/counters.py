@@ -111,6 +111,8 @@ class Counts:
         acknowledged: age of an event when its client acknowledged it, in seconds.
         restatements: joins that were written again for a session that was there already.
         processes_lost: processes that were heard, and then were silent for a whole lease.
+        revoked: what ``live.revoke`` has ended: ``connections``, ``subscriptions`` and ``polls``.
+        rechecks: views that were asked again, by what they said: ``yes``, ``no``, or neither (``failed``).
     """
 
     open: Mapping[str, int]
@@ -138,6 +140,8 @@ class Counts:
     acknowledged: HistogramSnapshot
     restatements: int = 0
     processes_lost: int = 0
+    revoked: Mapping[str, int] = MappingProxyType({})
+    rechecks: Mapping[str, int] = MappingProxyType({})
 
     @property
     def heartbeat_misses(self) -> int:
@@ -179,6 +183,8 @@ class Metrics:
         self.acknowledged = Histogram(AGE_BUCKETS)
         self.restatements = 0
         self.processes_lost = 0
+        self.revoked = Counter({"connections": 0, "subscriptions": 0, "polls": 0})
+        self.rechecks = Counter({"yes": 0, "no": 0, "failed": 0})
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""

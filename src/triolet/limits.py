@@ -234,6 +234,17 @@ DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
 SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
+REVOCATIONS_KEPT = 4_096
+"""Revocations that are remembered for those who are being let in: more in the time of one admission, and they are sent
+away to come back."""
+REVOKED_AT_ONCE = 64
+"""Clients that a revocation ends in one turn of the event loop: at some 20 µs each about a millisecond."""
+RECHECK_LEAST_SECONDS = 1
+"""The least that ``recheck=`` may say: each costs the app as much as a request."""
+RECHECK_PART = 0.9
+"""Part of a recheck's time after which it is asked: the rest is for its turn, and for the view."""
+RECHECKS_AT_ONCE = 32
+"""Views that are asked again at the same moment, in one process."""
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 

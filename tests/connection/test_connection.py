@@ -49,7 +49,7 @@ async def test_one_that_has_ended_is_freed_without_the_garbage_collector(autojum
     async with running(MemoryLog()) as hub:
         probe = Probe()
         freed = weakref.ref(probe)
-        conn, _ = connected(hub, raw=probe, decide=probe)
+        conn, _ = connected(hub, raw=probe, access=Access(decide=probe))
         await conn.add_follower(Subscription(CHANNEL))
         gc.disable()
         try:

@@ -13,7 +13,8 @@ from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
-from ..limits import Limits
+from ..identity import Revocations
+from ..limits import RECHECKS_AT_ONCE, Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
 from ..sync.timer import Timer
@@ -38,6 +39,8 @@ class Context(msgspec.Struct, frozen=True):
         timer: wakes the heartbeats.
         presence: keeps which members are present; None where presence is not kept.
         home: the run of Trio in which all of this lives.
+        revocations: what was revoked lately, and the polls that it may end.
+        rechecking: has a place for each view that may be asked again at the same moment.
     """
 
     hub: Hub
@@ -52,6 +55,8 @@ class Context(msgspec.Struct, frozen=True):
     timer: Timer = msgspec.field(default_factory=Timer)
     presence: Presence | None = None
     home: Home = msgspec.field(default_factory=Home)
+    revocations: Revocations = msgspec.field(default_factory=Revocations)
+    rechecking: trio.Semaphore = msgspec.field(default_factory=lambda: trio.Semaphore(RECHECKS_AT_ONCE))
 
     def retry(self, closing: Closing) -> int | None:
         """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""

@@ -20,6 +20,7 @@ class Subscription(msgspec.Struct, frozen=True):
         url: the URL that was followed, as the client wrote it; None where it followed no URL.
         policy: what happens when the client stays behind; None is the app's.
         member: the member that the client is to the others in the channel; None if it is not present as one.
+        recheck: within how many seconds the view is asked again; None is never.
     """
 
     channel: str
@@ -27,3 +28,4 @@ class Subscription(msgspec.Struct, frozen=True):
     url: str | None = None
     policy: Policy | None = None
     member: Member | None = None
+    recheck: float | None = None

@@ -3,5 +3,6 @@
 from .grant import Grant
 from .identity import Identity
 from .request import Request
+from .revocations import Revocation, Revocations
 
-__all__ = ["Grant", "Identity", "Request"]
+__all__ = ["Grant", "Identity", "Request", "Revocation", "Revocations"]

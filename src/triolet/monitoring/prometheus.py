@@ -72,6 +72,8 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     yield _histogram("connection_duration_seconds", "How long connections lasted.", counts.durations)
     yield _counter("heartbeat_misses", "Connections that ended because they went silent.", counts.heartbeat_misses)
     yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
+    yield _counters("revoked", "What live.revoke has ended.", "what", counts.revoked)
+    yield _counters("rechecks", "Views asked again, by what they said.", "answer", counts.rechecks)
     yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
     yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
 
