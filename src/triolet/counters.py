@@ -94,6 +94,8 @@ class Counts:
         crashes: connections that a bug ended.
         slow_handlers: connections that ended because the app's handler did not take their messages.
         follows_refused: follows that the app refused to a connection that was open already.
+        allow_failures: events that a client was not sent because its ``allow=`` function raised, or answered neither
+            True nor False.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -142,6 +144,7 @@ class Counts:
     processes_lost: int = 0
     revoked: Mapping[str, int] = MappingProxyType({})
     rechecks: Mapping[str, int] = MappingProxyType({})
+    allow_failures: int = 0
 
     @property
     def heartbeat_misses(self) -> int:
@@ -185,6 +188,7 @@ class Metrics:
         self.processes_lost = 0
         self.revoked = Counter({"connections": 0, "subscriptions": 0, "polls": 0})
         self.rechecks = Counter({"yes": 0, "no": 0, "failed": 0})
+        self.allow_failures = 0
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""
@@ -202,16 +206,16 @@ class Metrics:
         self.gaps[gap.reason] += 1
         self.missed[gap.reason] += gap.missed or 0
 
-    def round_written(self, published_at: float, events: int, followers: int) -> None:
+    def round_written(self, published_at: float, written: int, followers: int) -> None:
         """Count a round.
 
         Args:
             published_at: when the oldest of its events was published, in seconds since 1970.
-            events: how many events it brought.
-            followers: to how many followers it was written.
+            written: how many events were written: one that was written to a thousand followers counts a thousand.
+            followers: to how many followers something was written.
         """
         if followers:
-            self.delivered += events * followers
+            self.delivered += written
             # One observation for the whole round, with a weight: counting must not be work for each delivery. Never
             # below 0: the clock of the host that published may be ahead of ours.
             self.written.observe(max(0.0, self.now() - published_at), followers)

@@ -85,8 +85,10 @@ class Client:
         self.steps: list[Step] = []
         self.follower: Follower
 
-    async def follow(self, after: Cursor | None = None, channel: str = CHANNEL) -> Client:
-        self.follower = await self.hub.follow(Subscription(channel, after, policy=self.policy), self)
+    async def follow(
+        self, after: Cursor | None = None, channel: str = CHANNEL, allow: Callable[[Event], bool] | None = None
+    ) -> Client:
+        self.follower = await self.hub.follow(Subscription(channel, after, policy=self.policy, allow=allow), self)
         return self
 
     async def read_on(self) -> list[Any]:
@@ -101,7 +103,7 @@ class Client:
             follower.position = reading.position
             if not self.sink.empty:
                 break
-            if not follower.go_live() and reading.batch is None and not reading.gaps:
+            if not follower.go_live() and reading.position == reading.start and not reading.gaps:
                 follower.wait_for_round()
                 break
         return gaps

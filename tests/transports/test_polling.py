@@ -15,7 +15,7 @@ from triolet import Cursor, Draft, Limits, LogBusy
 from triolet.budget import Budget
 from triolet.clock import wall_time
 from triolet.connection import Context
-from triolet.hub import Hub
+from triolet.hub import Allow, Hub, Polled
 from triolet.limits import DRAINED_POLL_SECONDS
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
@@ -226,7 +226,9 @@ async def test_a_poll_that_a_draining_server_answers_is_given_what_came_at_that_
     class LateHub(Hub):
         """An event comes just when the poll is given up."""
 
-        async def page(self, channel: str, after: Cursor | None, wait_seconds: float = 0) -> Page:
+        async def page(
+            self, channel: str, after: Cursor | None, wait_seconds: float = 0, allow: Allow | None = None
+        ) -> Polled:
             if wait_seconds:
                 await trio.sleep_forever()
             asked.append(after)

@@ -94,7 +94,7 @@ class Subscriptions:
     @property
     def offsets(self) -> int:
         """The sum of the offsets that the client was sent: a number that changes when it is sent an event."""
-        return sum(follower.position.offset for follower in self.followers.values())
+        return sum(follower.sent for follower in self.followers.values())
 
     async def add(self, subscription: Subscription, since: int | None = None) -> None:
         """Follow a channel, without asking whether the client may. One that is followed already is followed anew.
@@ -169,7 +169,7 @@ class Subscriptions:
         if follower is not None:
             # `offsets` has this follower's no more; so the sum of both, by which the heartbeat sees that something was
             # sent, stays the same.
-            self._outgoing.said += follower.position.offset
+            self._outgoing.said += follower.sent
             self.behind.pop(follower, None)
             self._context.hub.leave(follower)
         if self.access.checks and (check := self.access.checks.pop(channel, None)) is not None:

@@ -136,7 +136,8 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
     codec = conn.codec
     batches: list[Any] = [head] if head else []
     if not follower.opened:
-        batches.append(codec.say(Open(follower.channel, str(reading.start), follower.url)))
+        filtered = follower.filter is not None
+        batches.append(codec.say(Open(follower.channel, str(reading.start), follower.url, filtered)))
     if follower.step is Step.BLOCK and not follower.told:
         batches.append(codec.say(LagMessage(follower.channel, follower.events_behind, "block")))
     batches += [codec.say(gap_fields(follower.channel, gap)) for gap in reading.gaps]
@@ -147,6 +148,8 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
         batches.append(codec.say(Live(follower.channel, str(reading.position))))
     if batches and not conn.outlet.write(codec.concat(batches)):
         return False
+    if batches and follower.filter is not None:
+        follower.filter.writes += 1
     count(conn, follower, reading)
     follower.opened = True
     follower.told = follower.step is Step.BLOCK
@@ -158,14 +161,12 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
 def count(conn: Connection, follower: Follower, reading: Reading) -> None:
     """Count what was written, for operators, and remember each gap."""
     metrics = conn.context.metrics
-    begins = reading.start.offset
     for gap in reading.gaps:
         metrics.gap_told(gap)
         missed = "nobody knows how many" if gap.missed is None else gap.missed
         conn.history.note("gap", follower.channel, f"{gap.reason}, {gap.after} to {gap.to}, {missed} events missed")
-        begins = begins + (gap.missed or 0) if gap.reason == "conflated" else gap.to.offset
     if reading.batch is not None:
-        metrics.replayed += reading.position.offset - begins
+        metrics.replayed += reading.events
         metrics.replays += not follower.opened
 
 
@@ -176,7 +177,7 @@ def settle(conn: Connection, follower: Follower, reading: Reading) -> None:
         if conn.history.eventful:
             conn.history.note("caught up", follower.channel)
         return
-    if reading.batch is None and not reading.gaps and conn.outlet.empty:
+    if reading.position == reading.start and not reading.gaps and conn.outlet.empty:
         # It stands past the round that is being written: another look before the next round would find nothing.
         follower.wait_for_round()
     else:

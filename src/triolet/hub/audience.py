@@ -61,23 +61,30 @@ class Audience:
     Attributes:
         window: the channel's newest events.
         live: the followers that the pump writes to, by their codec.
+        filtered: the live followers whose clients may not see every event: in no group, for each is written its own.
         early: followers that have read further than the present round, and wait for the next.
         watched: followers that are behind and whose policy may make publishers wait.
         rounds: how many rounds have begun.
         listeners: how many followers and waiting polls there are: while there is one the window stays in memory.
     """
 
-    __slots__ = ("_changed", "_room", "early", "listeners", "live", "rounds", "watched", "window")
+    __slots__ = ("_changed", "_room", "early", "filtered", "listeners", "live", "rounds", "watched", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.live: dict[Codec, LiveGroup] = {}
+        self.filtered: dict[Follower, None] = {}  # a dict and not a set, whose order differs from run to run
         self.early: list[Follower] = []
-        self.watched: dict[Follower, None] = {}  # a dict and not a set, whose order differs from run to run
+        self.watched: dict[Follower, None] = {}  # a dict, as above
         self.rounds = 0
         self.listeners = 0
         self._changed: trio.Event | None = None
         self._room: trio.Event | None = None
+
+    @property
+    def live_followers(self) -> int:
+        """Number of followers that the pump writes to."""
+        return sum(len(group.followers) for group in self.live.values()) + len(self.filtered)
 
     # --- called by followers
 
@@ -87,10 +94,14 @@ class Audience:
         Args:
             before: the state that it had; None if it has just been made.
         """
-        if before is State.LIVE:
+        if before is State.LIVE and follower.filter is None:
             self.live[follower.codec].remove(follower)
-        if follower.state is State.LIVE:
+        elif before is State.LIVE:
+            del self.filtered[follower]
+        if follower.state is State.LIVE and follower.filter is None:
             self._group(follower.codec).add(follower)
+        elif follower.state is State.LIVE:
+            self.filtered[follower] = None
         if follower.state is State.BEHIND:
             if holds_publishers(follower.policy):
                 self.watched[follower] = None
@@ -112,7 +123,7 @@ class Audience:
     # --- for the pump
 
     def recipients(self) -> list[tuple[Codec, LiveGroup, Recipients]]:
-        """Return all live followers as they are now, codec by codec."""
+        """Return all live followers that see every event, as they are now, codec by codec."""
         return [(codec, group, group.recipients()) for codec, group in self.live.items() if group.followers]
 
     def all_fall_behind(self) -> None:
@@ -120,6 +131,8 @@ class Audience:
         for group in self.live.values():
             for follower in group.followers[:]:  # a copy: `fall_behind` takes each out of the list itself
                 follower.fall_behind()
+        for follower in list(self.filtered):
+            follower.fall_behind()
 
     def wake(self) -> None:
         """Wake the polls that wait, and the followers that had read past the last round: there is more to read."""

@@ -45,11 +45,12 @@ import trio
 from ..event import Cursor
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
+from .filter import Filter
 from .policies import Lag, Policy, Step
 from .subscription import Subscription
 from .window import Window
 
-__all__ = ["MOVES", "Follower", "Owner", "Place", "State"]
+__all__ = ["MOVES", "FilteredFollower", "Follower", "Owner", "Place", "State"]
 
 
 class State(Enum):
@@ -181,6 +182,16 @@ class Follower:
         """The outlet that its events are written to."""
         return self.owner.outlet
 
+    @property
+    def filter(self) -> Filter | None:
+        """Which events its client may see; None: all of them."""
+        return None
+
+    @property
+    def sent(self) -> int:
+        """A number that changes when its client is sent something of the channel."""
+        return self.position.offset
+
     def would_be_live(self, position: Cursor) -> bool:
         """Tell whether nothing more is to be read at a position."""
         # `flushed`, and not `head`: what lies between is for the round that comes, which writes it to the live.
@@ -264,3 +275,27 @@ class Follower:
         before, self.state = self.state, state
         self.place.moved(self, before)
         return True
+
+
+class FilteredFollower(Follower):
+    """A follower whose client may not see every event.
+
+    Its position moves over the events that are not for it as over those that are: it says up to where the client was
+    sent everything that it may see. A class of its own, since most followers see all, and should not pay for this.
+
+    Attributes:
+        filter: which events its client may see.
+    """
+
+    __slots__ = ("filter",)
+
+    filter: Filter
+
+    def __init__(self, place: Place, subscription: Subscription, owner: Owner, filter: Filter) -> None:
+        self.filter = filter
+        super().__init__(place, subscription, owner)
+
+    @property
+    def sent(self) -> int:
+        # Not the position: a client that is sent nothing needs a heartbeat, however far the channel moves on.
+        return self.filter.writes

@@ -26,6 +26,7 @@
 #
 # Which room does what:
 #
+#     filter        which events a client may see: the app's function, held to a yes or a no
 #     policies      what a client gets that stays behind: pure functions of numbers
 #     window        the newest events of a channel, without a hole, and their encoded forms
 #     follower      a cursor and three states
@@ -47,10 +48,11 @@ from ..budget import Budget
 from ..counters import Metrics
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Page
-from .follower import Follower, Owner
+from ..log.contract import EventLog
+from .filter import Allow, Filter
+from .follower import FilteredFollower, Follower, Owner
 from .pump import Pump
-from .reading import Reader
+from .reading import Polled, Reader
 from .replay import Reading, Replay
 from .subscription import Subscription
 from .windows import Windows
@@ -151,7 +153,7 @@ class Hub:
         """Make a follower, which is behind at first. Without a policy it catches up, however long that takes.
 
         Args:
-            subscription: the channel, the cursor to go on from, and the policy.
+            subscription: the channel, the cursor to go on from, the policy, and which events the client may see.
             owner: the connection, whose writer brings the follower up to date.
 
         Raises:
@@ -162,6 +164,8 @@ class Hub:
         audience = await self.windows.open(subscription.channel)
         # No await between these: a window without a listener may go at any checkpoint.
         self.windows.keep(subscription.channel)
+        if subscription.allow is not None:
+            return FilteredFollower(audience, subscription, owner, Filter(subscription.allow, self._metrics))
         return Follower(audience, subscription, owner)
 
     def leave(self, follower: Follower) -> None:
@@ -186,13 +190,16 @@ class Hub:
         """
         return await self._reader.read(follower)
 
-    async def page(self, channel: str, after: Cursor | None, wait_seconds: float = 0) -> Page:
+    async def page(
+        self, channel: str, after: Cursor | None, wait_seconds: float = 0, allow: Allow | None = None
+    ) -> Polled:
         """Read a page for a poll.
 
         Args:
             channel: its name.
             after: the cursor to go on from; None is "from now".
-            wait_seconds: how long to wait for a first event; 0 for a short poll.
+            wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
+            allow: whether the client may see an event; None: all of them.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
@@ -201,7 +208,8 @@ class Hub:
 
         Cancellation: nothing is left behind.
         """
-        return await self._reader.poll(channel, after, wait_seconds)
+        filter = None if allow is None else Filter(allow, self._metrics)
+        return await self._reader.poll(channel, after, wait_seconds, filter)
 
     # --- for operators
 
@@ -230,7 +238,7 @@ class Hub:
         return HubStatistics(
             windows=len(audiences),
             followers=sum(audience.listeners for audience in audiences),
-            live=sum(len(group.followers) for audience in audiences for group in audience.live.values()),
+            live=sum(audience.live_followers for audience in audiences),
             delivered=self._pump.delivered,
             window_bytes=self.windows.held,
         )

@@ -23,6 +23,9 @@
 #   stands at the end of the round already. If one left at a checkpoint, the `version` of its group tells so, and each
 #   that is still to be written to is looked at again.
 # - A short write is dealt with after the loop: `fall_behind` moves other followers in the lists.
+# - Followers whose clients may not see every event stand in no flat list, so the others pay nothing for them. Each is
+#   written, behind all others, its own selection of the parts that were encoded once for everybody. Where nothing of a
+#   round is for it, nothing is written, and its position moves all the same.
 #
 # `flushed` is the offset at which a round ends, and is set when the round begins: live followers are there, or will be
 # when the round is over. A follower that has read up to `flushed` may go live, and the next round begins exactly there.
@@ -165,15 +168,20 @@ class Pump:
         window.flushed = end  # before `wake`: the early look whether they stand at it
         audience.wake()
         # Taken before the first checkpoint: a follower that goes live during the round stands at its end already.
-        recipients = audience.recipients()
+        recipients, filtered = audience.recipients(), list(audience.filtered)
         if window.first > start + 1:  # its bound has dropped events of this very round, or the tail had a hole
             audience.all_fall_behind()
             return
         batches = [window.batch(codec, start, end) for codec, _, _ in recipients]
-        before = self.delivered
+        # Taken now, as the batches are: at a checkpoint the window may be emptied.
+        pairs = {codec: window.pairs(codec, start, end) for codec in dict.fromkeys(f.codec for f in filtered)}
+        before, cursor = self.delivered, Cursor(window.epoch, end)
         for (_, group, some), batch in zip(recipients, batches, strict=True):
-            await self._write(group, some, batch, start, Cursor(window.epoch, end))
-        self._metrics.round_written(published_at, end - start, self.delivered - before)
+            await self._write(group, some, batch, start, cursor)
+        written = (end - start) * (self.delivered - before)
+        for follower in filtered:
+            written += await self._write_allowed(follower, pairs[follower.codec], start, cursor)
+        self._metrics.round_written(published_at, written, self.delivered - before)
         self._windows.keep_within_bound()
 
     async def _write(self, group: LiveGroup, recipients: Recipients, batch: Any, start: int, end: Cursor) -> None:
@@ -186,11 +194,32 @@ class Pump:
                 some = [f for f in some if f.state is State.LIVE and f.position.offset == start]
                 their_sends = [f.outlet.send for f in some]
             self._write_some(some, their_sends, batch, end)
-            # Counted over rounds: a thousand channels with one follower each must give way as one with a thousand.
-            self._writes += len(some)
-            if self._writes >= WRITES_BETWEEN_CHECKPOINTS:
-                self._writes = 0
-                await trio.lowlevel.checkpoint()
+            await self._give_way(len(some))
+
+    async def _write_allowed(
+        self, follower: Follower, pairs: Sequence[tuple[Event, Any]], start: int, end: Cursor
+    ) -> int:
+        """Write a follower what its client may see of a round, and return how many events that are."""
+        await self._give_way(len(pairs))  # the app's function is called for each
+        if follower.state is not State.LIVE or follower.position.offset != start:
+            return 0  # it left, or left and came back, at a checkpoint
+        assert follower.filter is not None
+        parts = follower.filter.parts(pairs)
+        if follower.state is not State.LIVE:
+            return 0  # the app's function has ended it
+        if not parts:
+            follower.position = end
+            return 0
+        follower.filter.writes += 1
+        self._write_some([follower], [follower.outlet.send], follower.codec.join(parts), end)
+        return len(parts)
+
+    async def _give_way(self, writes: int) -> None:
+        # Counted over rounds: a thousand channels with one follower each must give way as one with a thousand.
+        self._writes += writes
+        if self._writes >= WRITES_BETWEEN_CHECKPOINTS:
+            self._writes = 0
+            await trio.lowlevel.checkpoint()
 
     def _write_some(
         self, followers: list[Follower], sends: list[Callable[[Any], int]], batch: Any, end: Cursor

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
 import trio
 
 from ..event import Cursor, Event, Gap
 from ..limits import CONFLATED_PAGES, Limits
 from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
+from .filter import Filter
 from .follower import Follower
 from .policies import Step
-from .replay import Reading, Replay
+from .replay import Material, Reading, Replay
 from .window import Window
 from .windows import Windows
 
-__all__ = ["Reader"]
+__all__ = ["Polled", "Reader"]
+
+
+class Polled(msgspec.Struct, frozen=True):
+    """What a poll is answered with.
+
+    Attributes:
+        events: those that its client may see.
+        gap: what was lost before them; None if nothing was.
+        head: the newest event's cursor at the moment of reading.
+        end: up to where was read: the cursor to go on from. It lies behind what the client may not see, too.
+    """
+
+    events: tuple[Event, ...]
+    gap: Gap | None
+    head: Cursor
+    end: Cursor
+
+    @property
+    def says_something(self) -> bool:
+        """Whether its client is told anything but where to go on from."""
+        return bool(self.events) or self.gap is not None
 
 
 class Reader:
@@ -44,7 +67,7 @@ class Reader:
 
         Cancellation: nothing is lost; the follower has not moved.
         """
-        window, after, codec = follower.window, follower.position, follower.codec
+        window, after, codec, filter = follower.window, follower.position, follower.codec, follower.filter
         step = follower.judge()
         if step is Step.DISCONNECT:  # its owner was told by `judge`, and is ending the connection
             return Reading(after, (), None, after)
@@ -52,26 +75,38 @@ class Reader:
             return _skipped(window, after)
         # Pages are shared where making them waits for the log or is much work. What is read from the window is not: its
         # batches are kept there already.
+        if step is Step.LATEST and filter is not None:  # which event is the newest of a key is another for each client
+            return await self._latest(window, codec, after, filter)
         if step is Step.LATEST:
             place = (window.channel, codec, after, step)
             return await self._replay.page(place, partial(self._latest, window, codec, after))
+        if not window.gives(after) and filter is not None:
+            read = partial(self._material, window, codec, after)
+            return (await self._replay.page((Material, window.channel, codec, after), read)).reading(codec, filter)
         if not window.gives(after):
             return await self._replay.page((window.channel, codec, after), partial(self._logged, window, codec, after))
         events = window.events(after.offset, self._limits.page_events, self._limits.page_bytes)
         start = Cursor(window.epoch, after.offset)
         if not events:
             return Reading(start, (), None, start)
+        if filter is not None:
+            pairs = tuple(window.pairs(codec, after.offset, events[-1].offset))
+            self._windows.keep_within_bound()
+            return Material(start, (), pairs, events[-1].cursor).reading(codec, filter)
         batch = window.batch(codec, after.offset, events[-1].offset)
         self._windows.keep_within_bound()
-        return Reading(start, (), batch, events[-1].cursor)
+        return Reading(start, (), batch, events[-1].cursor, len(events))
 
-    async def poll(self, channel: str, after: Cursor | None, wait_seconds: float) -> Page:
+    async def poll(
+        self, channel: str, after: Cursor | None, wait_seconds: float, filter: Filter | None = None
+    ) -> Polled:
         """Read a page for a poll.
 
         Args:
             channel: its name.
             after: the cursor to go on from; None is "from now".
-            wait_seconds: how long to wait for a first event; 0 for a short poll.
+            wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
+            filter: which events that are; None: all of them.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
@@ -84,15 +119,17 @@ class Reader:
         try:
             position = window.cursor if after is None else after
             rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
-            page = await self._page(window, position)
+            page = _polled(await self._page(window, position), filter)
             with trio.move_on_after(wait_seconds):
-                while wait_seconds and not page.events and page.gap is None:
-                    if audience.rounds == rounds:  # else it was read while one went by
+                while wait_seconds and not page.says_something:
+                    if page.end != page.head:  # nothing on this page was for the client, and more can be read
+                        await trio.lowlevel.checkpoint()
+                    elif audience.rounds == rounds:  # else it was read while one went by
                         await audience.next_round()
                     rounds = audience.rounds
-                    # From the page's head, which names the epoch also where the client gave a bare offset: a log that
+                    # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.
-                    page = await self._page(window, page.head)
+                    page = _polled(await self._page(window, page.end), filter)
             return page
         finally:
             self._windows.release(channel)
@@ -107,22 +144,26 @@ class Reader:
         )
 
     async def _logged(self, window: Window, codec: Codec, after: Cursor) -> Reading:
+        read = await self._material(window, codec, after)
+        batch = codec.join([part for _, part in read.pairs]) if read.pairs else None
+        return Reading(read.start, read.gaps, batch, read.position, len(read.pairs))
+
+    async def _material(self, window: Window, codec: Codec, after: Cursor) -> Material:
         limits = self._limits
         page = await read_checked(
             self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
         )
-        start = _starts_after(page)
         gaps = () if page.gap is None else (page.gap,)
-        if not page.events:
-            return Reading(start, gaps, None, page.head if page.gap is None else page.gap.to)
-        return Reading(start, gaps, codec.join([codec.event(e) for e in page.events]), page.events[-1].cursor)
+        pairs = tuple([(event, codec.event(event)) for event in page.events])
+        return Material(_starts_after(page), gaps, pairs, _ends_at(page))
 
-    async def _latest(self, window: Window, codec: Codec, after: Cursor) -> Reading:
-        """Read the newest event of each key after a cursor, and all events without a key."""
+    async def _latest(self, window: Window, codec: Codec, after: Cursor, filter: Filter | None = None) -> Reading:
+        """Read the newest event of each key after a cursor, and all events without a key: of those that the client
+        may see."""
         newest: dict[str | int, Event] = {}
         gaps: list[Gap] = []
         start = position = after
-        seen = size = 0
+        seen = allowed = size = 0
         for _ in range(CONFLATED_PAGES):
             page = await self._page(window, position)
             if page.gap is not None:
@@ -133,23 +174,26 @@ class Reader:
                 first = page.events[0].cursor
                 start = Cursor(first.epoch, first.offset - 1)
             for event in page.events:
+                if filter is not None and not filter.allows(event):
+                    continue
+                allowed += 1
                 key = event.offset if event.key is None else event.key
                 old = newest.pop(key, None)  # popped and put in anew, so that the dict stays in the order of offsets
                 size += len(event.json) - (0 if old is None else len(old.json))
                 newest[key] = event
             seen += len(page.events)
+            position = _ends_at(page)
             if not page.events or len(newest) > self._limits.page_events or size > self._limits.page_bytes:
                 break
-            position = page.events[-1].cursor
         if not seen:
-            return Reading(_starts_after(page), tuple(gaps), None, page.head if page.gap is None else page.gap.to)
-        # The stream goes on behind the last event that is sent, not behind the last that was seen: they are the same,
-        # for the last one seen is the newest of its key.
+            return Reading(_starts_after(page), tuple(gaps), None, position)
+        # The stream goes on behind the last event that was seen. Where the client may see all that is the last one that
+        # is sent, for it is the newest of its key.
         begins = gaps[0].after if gaps else start
-        position = next(reversed(newest.values())).cursor
-        if seen > len(newest):
-            gaps.append(Gap(start, position, seen - len(newest), "conflated"))
-        return Reading(begins, tuple(gaps), codec.join([codec.event(e) for e in newest.values()]), position)
+        if allowed > len(newest):
+            gaps.append(Gap(start, position, allowed - len(newest), "conflated"))
+        batch = codec.join([codec.event(e) for e in newest.values()]) if newest else None
+        return Reading(begins, tuple(gaps), batch, position, len(newest))
 
 
 def _skipped(window: Window, after: Cursor) -> Reading:
@@ -167,3 +211,15 @@ def _starts_after(page: Page) -> Cursor:
         first = page.events[0].cursor
         return Cursor(first.epoch, first.offset - 1)
     return page.head
+
+
+def _ends_at(page: Page) -> Cursor:
+    """Return the cursor to go on from behind a page."""
+    if page.events:
+        return page.events[-1].cursor
+    return page.head if page.gap is None else page.gap.to
+
+
+def _polled(page: Page, filter: Filter | None) -> Polled:
+    events = page.events if filter is None else tuple(filter.parts(zip(page.events, page.events, strict=True)))
+    return Polled(events, page.gap, page.head, page.events[-1].cursor if page.events else page.head)

@@ -5,16 +5,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import trio
 
-from ..event import Cursor, Gap
+from ..event import Cursor, Event, Gap
 from ..limits import PAGES_MADE_AT_ONCE, SHARED_PAGE_SECONDS, Limits
-from ..wire.codec import size_of
+from ..wire.codec import Codec, size_of
+from .filter import Filter
 
-__all__ = ["Reading", "Replay", "ReplayStatistics"]
+__all__ = ["Material", "Reading", "Replay", "ReplayStatistics"]
+
+
+class _Shared(Protocol):
+    @property
+    def size(self) -> int:
+        """The bytes that it holds; 0 where it is not worth keeping."""
+
+
+_Page = TypeVar("_Page", bound=_Shared)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -25,12 +35,45 @@ class Reading(msgspec.Struct, frozen=True):
         gaps: what is to be announced first.
         batch: the events, encoded and joined; None where there is nothing to read.
         position: where the stream stands once ``batch`` is written.
+        events: how many events ``batch`` holds.
     """
 
     start: Cursor
     gaps: tuple[Gap, ...]
     batch: Any
     position: Cursor
+    events: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its batch."""
+        return 0 if self.batch is None else size_of(self.batch)
+
+
+class Material(msgspec.Struct, frozen=True):
+    """What followers whose clients may not see every event share of a page: its events, encoded, but not joined.
+
+    Attributes:
+        start: the cursor that was read after.
+        gaps: what is to be announced first.
+        pairs: the events, each with its encoded form.
+        position: where the stream stands behind them, whichever of them its client may see.
+    """
+
+    start: Cursor
+    gaps: tuple[Gap, ...]
+    pairs: tuple[tuple[Event, Any], ...]
+    position: Cursor
+
+    @property
+    def size(self) -> int:
+        """Bytes of its events, in both forms."""
+        return sum(len(event.json) + len(part) for event, part in self.pairs)
+
+    def reading(self, codec: Codec, filter: Filter) -> Reading:
+        """Return what one client may see of it, joined."""
+        parts = filter.parts(self.pairs)
+        return Reading(self.start, self.gaps, codec.join(parts) if parts else None, self.position, len(parts))
 
 
 class ReplayStatistics(NamedTuple):
@@ -59,7 +102,7 @@ class Replay:
         self._near = trio.Semaphore(limits.replay_turns)
         self._far = trio.Semaphore(limits.replay_turns)
         self._makers = trio.Semaphore(PAGES_MADE_AT_ONCE)
-        self._pages: dict[object, tuple[Reading, float]] = {}
+        self._pages: dict[object, tuple[Any, float]] = {}
         self._bytes = 0
         self._making: dict[object, trio.Event] = {}
         self.taking_part = 0
@@ -83,11 +126,12 @@ class Replay:
             if not self.taking_part:
                 self._forget()
 
-    async def page(self, place: object, make: Callable[[], Awaitable[Reading]]) -> Reading:
+    async def page(self, place: object, make: Callable[[], Awaitable[_Page]]) -> _Page:
         """Return the page at a place: one that was made for another follower, or a new one.
 
         Args:
-            place: what the page depends on: channel, codec, cursor and, if it is conflated, the step.
+            place: what the page depends on: channel, codec, cursor and, if it is conflated, the step; and its type,
+                where that is not :class:`Reading`.
             make: reads and encodes it.
 
         Raises:
@@ -99,6 +143,7 @@ class Replay:
         """
         # A loop: when the follower that makes the page is cancelled or fails, each that waited looks again, and the
         # first of them makes it. The error is not shared with them: the log may answer the next one.
+        known: _Page | None
         while (known := self._known(place)) is None and place in self._making:
             await self._making[place].wait()
         if known is not None:
@@ -110,7 +155,7 @@ class Replay:
         finally:
             del self._making[place]
             made.set()
-        if page.batch is not None and self.taking_part:  # else nothing would ever forget it
+        if page.size and self.taking_part:  # else nothing would ever forget it
             self._keep(place, page)
         return page
 
@@ -118,15 +163,15 @@ class Replay:
         """Count what is held now."""
         return ReplayStatistics(self.taking_part, len(self._pages), self._bytes)
 
-    def _known(self, place: object) -> Reading | None:
+    def _known(self, place: object) -> Any:
         page, made_at = self._pages.get(place, (None, 0.0))
         if page is not None and trio.current_time() > made_at + SHARED_PAGE_SECONDS:
             self._drop(place)
             return None
         return page
 
-    def _keep(self, place: object, page: Reading) -> None:
-        size = size_of(page.batch)
+    def _keep(self, place: object, page: _Shared) -> None:
+        size = page.size
         while self._pages and self._bytes + size > self._limits.replay_bytes:
             self._drop(next(iter(self._pages)))
         self._pages[place] = page, trio.current_time()
@@ -134,7 +179,7 @@ class Replay:
         self._hold(size)
 
     def _drop(self, place: object) -> None:
-        size = size_of(self._pages.pop(place)[0].batch)
+        size = self._pages.pop(place)[0].size
         self._bytes -= size
         self._hold(-size)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import msgspec
 
+from ..errors import ConfigError
 from ..event import Cursor
 from ..presence.members import Member
+from .filter import Allow
 from .policies import Policy
 
-__all__ = ["Subscription"]
+__all__ = ["Subscription", "check_allow"]
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -21,6 +26,9 @@ class Subscription(msgspec.Struct, frozen=True):
         policy: what happens when the client stays behind; None is the app's.
         member: the member that the client is to the others in the channel; None if it is not present as one.
         recheck: within how many seconds the view is asked again; None is never.
+        allow: whether the client may see an event; None: all of them. It must have passed :func:`check_allow`. What a
+            gap says to be missed counts all events, also those that the client could not have seen; only one of reason
+            ``conflated`` counts those that it could.
     """
 
     channel: str
@@ -29,3 +37,23 @@ class Subscription(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     member: Member | None = None
     recheck: float | None = None
+    allow: Allow | None = None
+
+
+def check_allow(allow: Any) -> None:
+    """Check, where a route is made, that a function can say which events a client may see.
+
+    Raises:
+        ConfigError: the app's fault; it is no function, or one that has to be awaited, and nobody would.
+    """
+    if not callable(allow):
+        raise ConfigError(f"allow= must be a function that returns True or False, not {allow!r:.80}")
+    # Of an object, what is called: it may be async.
+    if any(is_one(it) for it in (allow, type(allow).__call__) for is_one in _AWAITED):
+        raise ConfigError(
+            "allow= must be an ordinary function and no coroutine: it is asked about each event while that is written "
+            "to all. Look up before, in the view or in identify, what it needs to know"
+        )
+
+
+_AWAITED = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

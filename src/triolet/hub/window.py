@@ -128,6 +128,11 @@ class Window:
             self._holds(size_of(batch))
         return batch
 
+    def pairs(self, codec: Codec, after: int, upto: int) -> list[tuple[Event, Any]]:
+        """Return the events after one offset up to another, each with its form: for followers that may not see all."""
+        parts = self._encoded(codec, after, upto)
+        return list(zip(self._events[after + 1 - self.first : upto + 1 - self.first], parts, strict=True))
+
     def events(self, after: int, limit: int, max_bytes: int) -> list[Event]:
         """Return the events after an offset that is held, within the bounds of a page: one at least, if there is one.
 

@@ -74,6 +74,7 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
     yield _counters("revoked", "What live.revoke has ended.", "what", counts.revoked)
     yield _counters("rechecks", "Views asked again, by what they said.", "answer", counts.rechecks)
+    yield _counter("allow_failures", "Events not sent, for an allow= function failed.", counts.allow_failures)
     yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
     yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
 

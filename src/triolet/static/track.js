@@ -23,15 +23,17 @@ function distance(from, to, oldest = 0) {
 
 /**
  * The same from one event to the next. Where another life of the log begins without a gap nothing was lost (its server
- * was restarted, say), and the offsets go on: then a step of 0 or 1 is as good as in one life.
+ * was restarted, say), and the offsets go on: then a step of 0 or 1 is as good as in one life, and a longer one where
+ * the events between may have been for others.
  */
-function stepTo(from, to, oldest) {
+function stepTo(from, to, oldest, filtered = false) {
   const onward = offsetOf(to) - offsetOf(from);
-  return distance(from, to, oldest) ?? (onward === 0 || onward === 1 ? onward : null);
+  return distance(from, to, oldest) ?? (onward === 0 || onward === 1 || (filtered && onward > 1) ? onward : null);
 }
 
 /**
- * A position in a channel: what `follow` returns. It checks that offsets come without a hole.
+ * A position in a channel: what `follow` returns. It checks that offsets come without a hole, unless the server says
+ * that this client may not see every event.
  *
  * A hole that the server did not announce is a fault: `onFault` hears of it, and the connection is made anew from the
  * last good cursor. When the events are missing again, `onGap` gets them as lost (reason "hole"), and it goes on.
@@ -53,6 +55,8 @@ export class Track {
     this.start = options.after == null ? null : String(options.after);
     /** @type {?string} the newest event that was delivered: keep it, to go on from it after a reload */
     this.cursor = this.start;
+    /** @type {boolean} whether the server keeps events back that this client may not see */
+    this.filtered = false;
     /** @type {State} */
     this.state = "connecting";
     this.#options = options;
@@ -103,15 +107,18 @@ export class Track {
       case "beat":
         if (this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
         return tell(this.#options.onBeat, message, this);
+      case "moved": // of our own making: where the next poll goes on from
+        return this.#reach(message.cursor);
       case "lag":
         return tell(this.#options.onLag, message, this);
     }
   }
 
-  #open({ channel, cursor }) {
+  #open({ channel, cursor, filtered = false }) {
     const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
+    this.filtered = filtered;
     this.cursor ??= cursor;
     this.#conflatedTo = null;
     this.become("behind");
@@ -120,9 +127,9 @@ export class Track {
   }
 
   #event({ channel, id, event, data, time, key }) {
-    const step = stepTo(this.cursor, id, 1);
+    const step = stepTo(this.cursor, id, 1, this.filtered);
     if (step !== null && step < 1) return this.#repeat(id);
-    if (step !== 1 && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
+    if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
     tell(this.#options.onEvent, { channel: channel ?? this.channel, id, event, data, time, key }, this);
   }
@@ -140,6 +147,11 @@ export class Track {
     tell(this.#options.onGap ?? console.warn, gap, this);
   }
 
+  /** Whether the events that a step leaves out may have been for others. */
+  #mayPass(step) {
+    return this.filtered && step !== null;
+  }
+
   #isConflated(cursor) {
     const left = this.#conflatedTo === null ? null : distance(cursor, this.#conflatedTo);
     return left !== null && left >= 0;
@@ -147,9 +159,9 @@ export class Track {
 
   /** The server says that everything up to here has been sent. */
   #reach(cursor) {
-    const step = stepTo(this.cursor, cursor);
-    if (step === null || step > 0) this.#hole(cursor);
-    else if (step === 0) this.cursor = cursor; // ours may have been a bare offset
+    const step = stepTo(this.cursor, cursor, 0, this.filtered);
+    if ((step === null || step > 0) && !this.#mayPass(step)) this.#hole(cursor);
+    else if (step >= 0) this.cursor = cursor; // ours may have been a bare offset
   }
 
   #hole(to) {

@@ -120,10 +120,11 @@ async function overPolls(track, line, options, signal, hold) {
 }
 
 /** The answer to a poll, as the messages that a stream would have carried. */
-function unfold(track, line, { channel, events, cursor, gap, live }) {
-  if (track.state === "connecting") track.take({ type: "open", channel, cursor });
+function unfold(track, line, { channel, events, cursor, gap, live, filtered }) {
+  if (track.state === "connecting") track.take({ type: "open", channel, cursor, filtered });
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
+  if (filtered && !live) track.take({ type: "moved", cursor });
   if (!live) return;
   const message = { type: "live", cursor };
   line.heard(message);

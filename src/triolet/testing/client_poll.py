@@ -19,7 +19,8 @@ class _PollClient(Client):
     (``tag``).
 
     Its messages are those that a stream would have carried: ``open`` for the first answer, ``gap``, ``event``, and
-    ``live`` where it becomes up to date. An answer that fails ends it.
+    ``live`` where it becomes up to date; and a ``beat`` where the cursor has moved over what this client may not see.
+    An answer that fails ends it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -92,7 +93,8 @@ class _PollClient(Client):
         """The answer to a poll, as the messages that a stream would have carried."""
         channel, cursor = body["channel"], body["cursor"]
         if first:
-            self.receive({"type": "open", "channel": channel, "cursor": self._place or cursor})
+            said = {"filtered": True} if body.get("filtered") is True else {}
+            self.receive({"type": "open", "channel": channel, "cursor": self._place or cursor, **said})
         if body["gap"] is not None:
             self.receive({**body["gap"], "type": "gap"})
         for event in body["events"]:
@@ -101,6 +103,8 @@ class _PollClient(Client):
             self.transcript.note(trio.current_time(), "200: nothing new")
         if body["live"] and not self._live:
             self.receive({"type": "live", "channel": channel, "cursor": cursor})
+        elif body.get("filtered") is True and cursor != self._place:
+            self.receive({"type": "beat", "time": body["time"], "cursors": {channel: cursor}})
         self._live = body["live"]
         self._place = cursor
         self.retry = body["retry"]

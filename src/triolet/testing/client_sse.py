@@ -64,8 +64,9 @@ class SseClient(Client):
         return "the stream ended"
 
     def keep_cursor(self, message: Message) -> None:
-        """A beat of one channel has an ``id:`` too, and EventSource goes by that."""
-        super().keep_cursor(message)
+        """A beat of one channel has an ``id:`` too, and EventSource goes by that; ``live`` has none."""
+        if message["type"] != "live":
+            super().keep_cursor(message)
         if message["type"] == "beat" and len(message["cursors"]) == 1:
             (self.cursor,) = message["cursors"].values()
 

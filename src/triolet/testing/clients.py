@@ -11,7 +11,7 @@ import trio
 from .entrance import Entrance
 from .listener import Listener
 from .network import ClientEnd, Line, Network
-from .strict import Order
+from .strict import Order, moved
 from .transcript import Message
 
 __all__ = ["HANDSHAKE_SECONDS", "POLLS", "STREAMS", "TRANSPORTS", "Client", "ClientOptions", "Message", "with_after"]
@@ -85,6 +85,7 @@ class Client(Listener):
         self.cursor = self.start
         self.cursors: dict[str, str] = {}
         self.retry: int | None = None
+        self._filtered: set[str] = set()
         self._ends: list[ClientEnd] = []
         self._scope = trio.CancelScope()
         self._order = Order()
@@ -122,10 +123,19 @@ class Client(Listener):
         self.hear(message)
 
     def keep_cursor(self, message: Message) -> None:
-        """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come."""
+        """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come.
+
+        Where a channel is filtered for this client, ``live`` and beats move it over what it may not see.
+        """
         kind = message["type"]
         if kind == "bye":
             self.retry = message.get("retry")
+        if kind == "open" and isinstance(message.get("channel"), str):
+            (self._filtered.add if message.get("filtered") is True else self._filtered.discard)(message["channel"])
+        for channel, cursor in moved(message, self._filtered):
+            if self.cursor == self.cursors.get(channel):
+                self.cursor = cursor
+            self.cursors[channel] = cursor
         place = {"open": "cursor", "event": "id", "gap": "to"}.get(kind)
         if place is None or message.get("reason") == "conflated" or message.get(place) is None:
             return

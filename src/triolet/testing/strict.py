@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from ..errors import TrioletError
 from ..event import Cursor
 from .transcript import Message
 
-__all__ = ["BlockReader", "MalformedError", "Order", "read_json", "read_page"]
+__all__ = ["BlockReader", "MalformedError", "Order", "moved", "read_json", "read_page"]
 
 FIELDS: Final = ("event", "data", "id", "retry", "time")
 """What the lines of an event stream begin with. A browser would pass over others; we never write them."""
@@ -28,7 +28,7 @@ PAGE: Final[dict[str, type | tuple[type, ...]]] = {
 """What the answer to a poll has, and what each of it is."""
 
 PLACES: Final = {"open": "cursor", "event": "id", "gap": "to", "live": "cursor"}
-"""Where a message brings its client."""
+"""Where a message brings its client. A beat does so too, channel by channel."""
 
 
 class MalformedError(Exception):
@@ -84,14 +84,20 @@ class BlockReader:
 
 class Order:
     """Holds the messages of one connection against the order that the protocol promises: nothing of a channel comes
-    before its ``open``, and no cursor goes back."""
+    before its ``open``, no cursor goes back, and none is left out without a gap, unless ``open`` said that the channel
+    is filtered for this client."""
 
     def __init__(self) -> None:
         self._places: dict[str | None, Cursor] = {}
+        self._conflated: dict[str | None, Cursor] = {}
+        self._filtered: set[str] = set()
 
     def take(self, message: Message) -> None:
         """Look at the next message. Raises MalformedError."""
         kind = message["type"]
+        if kind == "beat":
+            self._beat(message)
+            return
         at = _cursor(message.get(PLACES.get(kind, "")))
         if at is None:
             return  # of the app's own, or one that moves nobody
@@ -101,11 +107,44 @@ class Order:
         before = self._places.get(channel)
         if kind != "open" and before is None:
             raise MalformedError(f"a message of {channel} before its open: {message}")
-        goes_back = before is not None and at.epoch == before.epoch and at.offset < before.offset + (kind == "event")
-        if kind in ("event", "live") and goes_back:
-            raise MalformedError(f"a cursor of {channel} that goes back from {before}: {message}")
-        if message.get("reason") != "conflated":
+        if kind in ("event", "live") and before is not None and at.epoch == before.epoch:
+            expected = before.offset + (kind == "event")
+            if at.offset < expected:
+                raise MalformedError(f"a cursor of {channel} that goes back from {before}: {message}")
+            if at.offset > expected and not self._may_skip(channel, at):
+                raise MalformedError(f"events of {channel} are missing after {before}: {message}")
+        if kind == "open":
+            if message.get("filtered") is True and channel is not None:
+                self._filtered.add(channel)
+            else:
+                self._filtered.discard(channel)
+            self._conflated.pop(channel, None)
+        if message.get("reason") == "conflated":
+            self._conflated[channel] = at
+        else:
             self._places[channel] = at
+
+    def _may_skip(self, channel: str | None, at: Cursor) -> bool:
+        upto = self._conflated.get(channel)
+        return channel in self._filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
+
+    def _beat(self, message: Message) -> None:
+        """Move on over what a client may not see. Of another channel a beat says nothing that is new."""
+        for channel, cursor in moved(message, self._filtered):
+            at, before = _cursor(cursor), self._places[channel]
+            if at is None or (at.epoch == before.epoch and at.offset < before.offset):
+                raise MalformedError(f"a beat of {channel} that goes back from {before}: {message}")
+            self._places[channel] = at
+
+
+def moved(message: Message, filtered: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Where ``live`` or a beat brings a client in the channels that are filtered for it: over what it may not see."""
+    if not filtered:  # the app's own messages may look like ours, and be anything
+        return
+    if message["type"] == "live" and message.get("channel") in filtered:
+        yield message["channel"], message["cursor"]
+    if message["type"] == "beat":
+        yield from [(channel, at) for channel, at in message["cursors"].items() if channel in filtered]
 
 
 def read_json(text: str | bytes) -> Any:

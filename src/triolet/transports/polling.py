@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from hashlib import sha256
 
 import trio
 
@@ -10,8 +11,8 @@ from ..closing import RESTARTING
 from ..connection import Context
 from ..errors import LogError
 from ..event import Cursor
+from ..hub import Allow, Polled
 from ..limits import DRAINED_POLL_SECONDS
-from ..log.contract import Page
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind
@@ -31,12 +32,26 @@ class Answer:
 
 
 async def poll(
-    context: Context, channel: str, ask: Ask, if_none_match: str | None, member: Member | None = None
+    context: Context,
+    channel: str,
+    ask: Ask,
+    if_none_match: str | None,
+    member: Member | None = None,
+    allow: Allow | None = None,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
     A long poll waits until there is an event or its time is over; a short one answers at once, with 304 where
     nothing is new. A server that drains answers at once.
+
+    Args:
+        context: what all clients share.
+        channel: its name.
+        ask: what the client asks for.
+        if_none_match: its tags of what it has.
+        member: what the client is to the others in the channel; None is nobody.
+        allow: whether the client may see an event; None: all of them. A long poll goes on waiting where what came is
+            not for it: the cursor of the answer alone has moved on.
 
     Raises:
         LogError: the log cannot be read.
@@ -46,7 +61,7 @@ async def poll(
     """
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
-        page = await _page(context, channel, ask)
+        page = await _page(context, channel, ask, allow)
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
         raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
@@ -54,28 +69,40 @@ async def poll(
     if page.gap is not None:
         metrics.gap_told(page.gap)
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
-    cursor = page.events[-1].cursor if page.events else page.head
+    cursor = page.end
     live = cursor == page.head
     stale = context.hub.stale
-    etag = f'"{ask.after}-{cursor}{"-stale" if stale else ""}"'
-    headers = [(b"cache-control", b"no-cache"), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
+    etag = f'"{ask.after}-{cursor}{_selected(page, allow)}{"-stale" if stale else ""}"'
+    kept_by = b"no-cache" if allow is None else b"private, no-cache"
+    headers = [(b"cache-control", kept_by), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
     if ask.transport is TransportKind.SHORT_POLL and if_none_match is not None and etag in if_none_match:
         metrics.not_modified += 1
         return Answer(304, headers, b"")
     if ask.transport is TransportKind.SHORT_POLL:
         metrics.short_polls += 1
     retry = _retry(context, ask, live)
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, int(context.now() * 1000), stale)
+    now = int(context.now() * 1000)
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, allow is not None)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
 
 
-async def _page(context: Context, channel: str, ask: Ask) -> Page:
+def _selected(page: Polled, allow: Allow | None) -> str:
+    """What a tag adds where a client may not see every event: which of them are in the answer."""
+    # Two clients that went on from the same place have the same tag else, and other answers: a cache that both ask
+    # through (a browser in which one logs out and another in) would be told 304 for the one, and give the other's.
+    if allow is None or not page.events:
+        return ""
+    offsets = ",".join([str(event.offset) for event in page.events])
+    return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
+
+
+async def _page(context: Context, channel: str, ask: Ask, allow: Allow | None) -> Polled:
     if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask)
-    return await context.hub.page(channel, ask.after)
+        return await _wait_for_page(context, channel, ask, allow)
+    return await context.hub.page(channel, ask.after, allow=allow)
 
 
-async def _wait_for_page(context: Context, channel: str, ask: Ask) -> Page:
+async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow | None) -> Polled:
     after: Cursor | None = ask.after
     if after is None:
         after = (await context.hub.page(channel, None)).head
@@ -87,19 +114,18 @@ async def _wait_for_page(context: Context, channel: str, ask: Ask) -> Page:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_when_draining)
-        page: Page | LogError
+        page: Polled | LogError
         try:
             with trio.CancelScope() as waiting:
-                page = await context.hub.page(channel, after, ask.wait)
+                page = await context.hub.page(channel, after, ask.wait, allow)
             if waiting.cancelled_caught:
-                page = await context.hub.page(channel, after)
+                page = await context.hub.page(channel, after, allow=allow)
         except LogError as error:  # to be raised as what it is, not in the nursery's group
             page = error
         nursery.cancel_scope.cancel()
     if isinstance(page, LogError):
         raise page
-    news = page.events or page.gap is not None
-    answer = "events" if news else "draining" if waiting.cancelled_caught else "timeout"
+    answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
     return page
 

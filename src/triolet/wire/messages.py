@@ -46,11 +46,20 @@ class Message(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Open(Message, tag="open", frozen=True, omit_defaults=True):
-    """The first message of a stream: the cursor it starts from, for a client that is cut off before any event."""
+    """The first message of a stream: the cursor it starts from, for a client that is cut off before any event.
+
+    Attributes:
+        channel: the channel's name; None on a socket that follows nothing by itself.
+        cursor: where the stream starts.
+        url: the URL that was followed; None where that is the connection's own, or the app chose the channel.
+        filtered: whether the client may not see every event: then offsets have holes that are no gaps, and ``live``
+            and beats move its cursor over them.
+    """
 
     channel: str | None
     cursor: str | None
     url: str | None = None
+    filtered: bool = False
 
 
 class Live(Message, tag="live", frozen=True):

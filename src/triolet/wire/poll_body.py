@@ -22,6 +22,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     retry: int
     time: int
     stale: bool = False
+    filtered: bool = False
 
 
 def poll_body(
@@ -33,20 +34,24 @@ def poll_body(
     retry: int,
     time: int,
     stale: bool = False,
+    filtered: bool = False,
 ) -> bytes:
     """Return a page as JSON.
 
     Args:
         channel: the channel's name.
-        events: the page, in order.
+        events: the page, in order: what the client may see of it.
         gap: what is missing before them; None if nothing is.
         cursor: the cursor to ask with next.
         live: whether the page reaches the channel's head.
         retry: ms after which to ask again.
         time: the server's clock, in ms since 1970.
         stale: whether the server cannot reach its log now.
+        filtered: whether the client may not see every event: then offsets have holes that are no gaps.
     """
     # An event's JSON goes in as it was published, without being decoded again.
     array = JSON.join([JSON.event(event) for event in events])
     said = None if gap is None else gap_fields(channel, gap)
-    return msgspec.json.encode(_Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale))
+    return msgspec.json.encode(
+        _Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale, filtered)
+    )

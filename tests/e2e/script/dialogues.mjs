@@ -26,12 +26,12 @@ export function listen(transport, more = {}) {
   return { track, heard, clock };
 }
 
-export async function openStream(more = {}) {
+export async function openStream(more = {}, begin = BEGIN) {
   const streams = [new Stream(), new Stream(), new Stream()];
   const network = new Network(...streams);
   const client = listen("sse", { fetch: network.fetch, ...more });
   await settle();
-  await streams[0].send("open", BEGIN);
+  await streams[0].send("open", begin);
   await streams[0].send("live", { channel: "c", cursor: "e.1" });
   return { ...client, network, streams };
 }

@@ -60,6 +60,21 @@ test("a poll tells of gaps and finds holes", async () => {
   assert.deepEqual(holed.heard.faults, ["hole"]);
 });
 
+test("a filtered poll goes on behind what was not for it, also where nothing was", async () => {
+  const filtered = { filtered: true, live: false, retry: 0 };
+  const network = new Network(
+    answer({ ...filtered, cursor: "e.200" }),
+    answer({ ...filtered, events: [note("e.204")], cursor: "e.300" }),
+    answer({ filtered: true, cursor: "e.310" }),
+  );
+  const { heard, clock, track } = listen("poll", { fetch: network.fetch, after: "e.1" });
+  await clock.advance(0);
+  const asked = network.requests.map(({ path }) => path.split("after=")[1]);
+  assert.deepEqual(asked, ["e.1", "e.200", "e.300"]);
+  assert.equal(track.cursor, "e.310");
+  assert.deepEqual([heard.events, heard.faults, track.state], [["e.204 behind"], [], "live"]);
+});
+
 // --- WebSocket ---------------------------------------------------------------------------------------------
 
 test("a WebSocket is opened after the cursor, speaks triolet.1, and comes back at its place", async () => {

@@ -186,6 +186,36 @@ test("another life of the log without a gap, whose offsets do not go on, is a ho
   }
 });
 
+const FILTERED = { ...BEGIN, filtered: true };
+
+test("where the server says that it filters, holes are none, and live and beats move over them", async () => {
+  const { streams, heard, track, network, clock } = await openStream({}, FILTERED);
+  assert.equal(track.filtered, true);
+  await streams[0].event("e.4");
+  await streams[0].send("live", { channel: "c", cursor: "e.7" });
+  assert.equal(track.cursor, "e.7");
+  await streams[0].send("beat", { time: 1, cursors: { c: "e.9" } });
+  assert.equal(track.cursor, "e.9");
+  await streams[0].event("f.12"); // another life of the log, and the offsets go on
+  assert.deepEqual([heard.events, heard.faults, heard.gaps], [["e.4 live", "f.12 live"], [], []]);
+  await streams[0].end();
+  await clock.advance(1_000);
+  assert.equal(network.requests[1].headers["Last-Event-ID"], "f.12");
+  await streams[1].send("open", { channel: "c", cursor: "f.12" }); // it may see all of them now
+  await streams[1].event("f.14");
+  assert.deepEqual([track.filtered, heard.faults], [false, ["hole"]]);
+});
+
+test("a filtered client, too, is not given an event twice, nor moved back", async () => {
+  const { streams, heard, track } = await openStream({}, FILTERED);
+  for (const id of ["e.4", "e.4", "e.2"]) await streams[0].event(id);
+  await streams[0].send("beat", { time: 1, cursors: { c: "e.3" } });
+  assert.equal(track.cursor, "e.4");
+  assert.deepEqual([heard.events, heard.faults], [["e.4 live"], ["repeat", "repeat"]]);
+  await streams[0].event("f.3");
+  assert.deepEqual(heard.faults, ["repeat", "repeat", "hole"]);
+});
+
 test("a repeated event is a fault, and is not delivered again", async () => {
   const { streams, heard } = await openStream();
   for (const id of ["e.2", "e.2", "e.1", "e.3"]) await streams[0].event(id);

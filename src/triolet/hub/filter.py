@@ -1,0 +1,75 @@
+"""Which events of a channel one client may see: the app's function, asked about each, and held to a yes or a no."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import trio
+
+from ..counters import Metrics
+from ..errors import where
+from ..event import Event
+
+__all__ = ["Allow", "Filter"]
+
+logger = logging.getLogger("triolet.hub")
+
+Allow: TypeAlias = Callable[[Event], bool]
+"""The app's function, bound to a client already: whether that client may see an event."""
+
+_PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+class Filter:
+    """What one client may see of a channel, event by event.
+
+    It fails closed. Where the function raises, or answers anything but True or False, the event is not sent, and the
+    stream goes on with the next one. Each time is counted, and the first is logged: without a message, which may quote
+    the event.
+
+    Args:
+        allow: the app's function. It is called in the pump, between the writes to other clients, so it must answer at
+            once: from what it knows, without a lock, a file or a network.
+        metrics: where failures are counted.
+
+    Attributes:
+        writes: how often its client was written something of the channel: events, or what is said around them.
+    """
+
+    __slots__ = ("_allow", "_failed", "_metrics", "writes")
+
+    def __init__(self, allow: Allow, metrics: Metrics) -> None:
+        self._allow = allow
+        self._metrics = metrics
+        self._failed = False
+        self.writes = 0
+
+    def allows(self, event: Event) -> bool:
+        """Ask the app's function about an event. It never raises what that raises."""
+        try:
+            answer: object = self._allow(event)
+        except _PASSING:
+            raise
+        except BaseException as error:  # asyncio's CancelledError, say, which would end the pump, and so the server
+            self._fail(where(error, with_message=False))
+            return False
+        # By identity: a coroutine, a Mock or a non-empty answer of a database would all count as a yes.
+        if answer is not True and answer is not False:
+            self._fail(f"it answered neither True nor False, but {type(answer).__name__}")
+        return answer is True
+
+    def parts(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
+        """Return the parts of those events that its client may see.
+
+        Args:
+            pairs: events, each with its encoded form.
+        """
+        return [part for event, part in pairs if self.allows(event)]
+
+    def _fail(self, why: str) -> None:
+        self._metrics.allow_failures += 1
+        if not self._failed:
+            self._failed = True
+            logger.error("an allow= function failed, so its client is not sent the event: %s", why)
