@@ -106,7 +106,6 @@ class Limits:
     """And their bytes."""
     idle_windows: int = 1_024
     """Windows that are kept although nobody follows their channel now."""
-
     windows_bytes: int = 64 << 20
     """And of all channels together, a quarter of ``memory_bytes`` at most; then the longest unused windows are emptied.
     The log has it all."""
@@ -271,6 +270,10 @@ MEMORY_SWEEP_CHANNELS = 64
 MEMORY_SWEEPS = 8
 """Passes of the sweep over all channels in ``limits.keep_seconds``: events of a channel that is neither read nor
 appended to outlive their age by at most this part of it, as long as anything is appended anywhere."""
+MEMORY_KEPT_BYTES = 256 << 20
+"""Claims and answers that a log in memory keeps: half of what is held for clients. Then nothing more can be claimed."""
+MEMORY_KEPT_EACH_BYTES = 512
+"""What each of them costs besides what is in it (measured)."""
 TAIL_EVENTS = 16_384
 """Most events that wait for one listener: 32 default windows. A hub that is further behind reads faster from the log
 than from here."""
@@ -350,6 +353,14 @@ SESSION_NAME_CHARACTERS = 32
 SESSION_STATEMENTS = 10**9
 """How often a session is stated, at the very most: once in a third of a lease, for centuries."""
 
+# --- identity
+CONTROL_WAITING = 1_024
+"""Messages about identities that wait for a log that is away, to be told to other processes."""
+CONTROL_DRAFTS = 64
+"""Most of them in one append."""
+CONTROL_REMEMBERED = 4_096
+"""Of this process's own messages, those that have taken effect here and are still to come back from the log."""
+
 # --- the wire
 CHUNK_LINE_BYTES = 256
 """The line before a chunk of a request's body."""
@@ -421,9 +432,8 @@ HANDSHAKE_BYTES = 70 << 10
 FORWARDED_HOPS = 32
 """Of ``X-Forwarded-For``: who lists more is not gone through further."""
 ADMITTED_AT_ONCE = 2
-"""How many go on in the same turn of the event loop once their head is read. To let one in takes half a millisecond,
-and when thousands come back at once the live clients would wait for all of them. (Clients whose head is there
-when they are accepted are bounded by how many the worker accepts at once.)"""
+"""How many go on in one turn of the event loop once their head is read: letting one in takes half a millisecond, for
+which live clients wait. (Those whose head is there when they are accepted are bounded by ``ACCEPTS_AT_ONCE``.)"""
 PROXY_HEADER_BYTES = 4 << 10
 """Of version 2's addresses and what follows them: certificates are the largest."""
 GRACE_CLIENTS_PART = 0.7

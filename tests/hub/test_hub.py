@@ -13,7 +13,7 @@ from triolet.budget import Budget
 from triolet.counters import Metrics
 from triolet.hub import Hub, State, Step
 from triolet.limits import WRITES_BETWEEN_CHECKPOINTS
-from triolet.log import MemoryLog
+from triolet.log import Kept, MemoryLog
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 
 from .doubles import CHANNEL, Client, HandTailLog, Sink, blocked, live, publish, running
@@ -405,6 +405,49 @@ async def test_a_publish_waits_for_a_follower_that_holds_it_up_and_no_longer(aut
         client.follower.advance(Cursor(client.follower.window.epoch, 3))
         await blocked()
         assert published == [7]
+
+
+async def test_a_commit_is_counted_and_heard_of_as_a_publish_is() -> None:
+    log, metrics = MemoryLog(), Metrics()
+    hub = Hub(log, Limits(), Budget(1 << 30), metrics)
+    async with log.open(), trio.open_nursery() as nursery:
+        await nursery.start(hub.run)
+        (client,) = await live(hub)
+        writes = [(CHANNEL, [Draft.of(1)]), ("other", [Draft.of(2)]), (CHANNEL, [Draft.of(3)])]
+        assert isinstance(await hub.commit(b"k", b"me", b"", 60, writes), Kept)
+        assert metrics.published == 0
+        await log.claim(b"k", b"p", b"me", 5)
+        stored = await hub.commit(b"k", b"me", b"", 60, writes)
+        assert isinstance(stored, list)
+        assert [[event.offset for event in events] for events in stored] == [[1], [1], [2]]
+        assert metrics.published == 3
+        await blocked()
+        assert client.seen == [1, 2]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_commit_waits_for_room_in_each_of_its_channels(autojump_clock: MockClock) -> None:
+    log = MemoryLog()
+    async with running(log) as hub, trio.open_nursery() as nursery:
+        client = await Client(hub, Sink(0), policy=policies.block(events=1, seconds=60)).follow()
+        await client.read_on()
+        for _ in range(3):
+            await hub.publish(CHANNEL, [Draft.of(None)])
+            await blocked()
+        await log.claim(b"k", b"p", b"me", 100)
+        committed: list[float] = []
+
+        async def commit() -> None:
+            await hub.commit(b"k", b"me", b"", 60, [("other", [Draft.of(1)]), (CHANNEL, [Draft.of(2)])])
+            committed.append(trio.current_time())
+
+        nursery.start_soon(commit)
+        await trio.sleep(7)
+        assert (committed, (await log.head("other")).offset) == ([], 0)
+        client.sink.drain()
+        client.follower.advance(Cursor(client.follower.window.epoch, 3))
+        await blocked()
+        assert committed == [7]
 
 
 @pytest.mark.parametrize("goes", [True, False])

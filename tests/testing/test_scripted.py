@@ -17,7 +17,7 @@ from triolet import Triolet
 from triolet.errors import ConfigError, LogAway, LogBroken, LogBusy, LogError, LogFull, LogUncertain
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
-from triolet.log import EventLog, MemoryLog
+from triolet.log import EventLog, Kept, MemoryLog
 from triolet.sqlite.log import SqliteLog
 from triolet.testing import LOG_CHECKS, LogCheck, LogFactory
 from triolet.testing.clients import TRANSPORTS
@@ -328,3 +328,53 @@ async def test_a_client_is_told_when_the_log_has_lost_its_tail(transport: str, a
             await client.expect(data=number)
         await live.publish("a", "new")
         await client.expect(data="new")
+
+
+async def test_what_fails_an_append_fails_a_commit_that_stores_nothing(log: ScriptedLog) -> None:
+    await log.claim(b"k", b"p", b"me", 10)
+    writes = [("a", [Draft.of(1)]), ("b", [Draft.of(2)])]
+    for fault in (full(), failing("append"), LogFault("append", channel="b", error=LogFull), failing("commit")):
+        with log.having(fault):
+            with pytest.raises(LogError):
+                await log.commit(b"k", b"me", b"", 60, writes)
+            assert (await log.head("a")).offset == 0
+    with log.having(LogFault("append", channel="c", error=LogFull)):
+        assert isinstance(await log.commit(b"k", b"me", b"", 60, writes), list)
+
+
+async def test_a_commit_whose_answer_is_lost_is_repeated(log: ScriptedLog) -> None:
+    await log.claim(b"k", b"p", b"me", 10)
+    with log.having(failing("commit", stored=True)), pytest.raises(LogUncertain):
+        await log.commit(b"k", b"me", b"", 60, [("a", [Draft.of(1)])])
+    again = await log.commit(b"k", b"me", b"", 60, [("a", [Draft.of(1)])])
+    assert isinstance(again, list)
+    assert [event.offset for event in again[0]] == [1]
+    assert (await log.head("a")).offset == 1
+
+
+async def test_claims_and_releases_fail_too(log: ScriptedLog, autojump_clock: MockClock) -> None:
+    with log.having(*away()):
+        for call in (log.claim(b"k", b"p", b"me", 10), log.release(b"k", b"me"), log.commit(b"k", b"me", b"", 60, [])):
+            with pytest.raises(LogAway):
+                await call
+    with log.having(failing("claim", stored=True)), pytest.raises(LogUncertain):
+        await log.claim(b"k", b"p", b"me", 10)
+    assert await log.claim(b"k", b"p", b"it", 10) == Kept(b"p", None)
+
+
+async def test_what_is_lost_takes_its_answer_along(log: ScriptedLog) -> None:
+    for key in (b"1", b"2"):
+        await log.claim(key, b"p", b"me", 10)
+        await log.commit(key, b"me", b"answer", 60, [("a", [Draft.of(1)]), ("b", [Draft.of(2)])])
+    before = await log.commit(b"1", b"me", b"", 60, [])
+    log.lose(1)
+    assert await log.claim(b"2", b"p", b"it", 10) is None
+    assert await log.claim(b"1", b"p", b"it", 10) == Kept(b"p", b"answer")
+    again = await log.commit(b"1", b"me", b"", 60, [])
+    assert isinstance(again, list)
+    assert isinstance(before, list)
+    assert again[0][0].cursor == await _first(log, "a") != before[0][0].cursor
+
+
+async def _first(log: EventLog, channel: str) -> Cursor:
+    return (await log.read(channel, Cursor("", 0), limit=1, max_bytes=1)).events[0].cursor

@@ -20,6 +20,7 @@ from ..connection.memory_pressure import relieve
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
+from ..identity import Control
 from ..limits import DRAIN_SECONDS, Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
@@ -160,6 +161,7 @@ class Service:
             self._log = log
             counters = self.server.counters
             presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
+            control = Control(log, self.limits, nursery)
             self._context = context = Context(
                 hub,
                 self.limits,
@@ -171,7 +173,11 @@ class Service:
                 self.options.policy,
                 self.server.counters,
                 presence=presence,
+                control=control,
             )
+            if self.options.identifier.known:
+                with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
+                    await control.listens()
             nursery.start_soon(context.timer.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
@@ -179,6 +185,7 @@ class Service:
                 task_status.started()
                 await self._stopping.wait()
                 await presence.finish(self.limits.goodbye_seconds)
+                await control.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
                 self._log = self._context = None

@@ -13,7 +13,7 @@ from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
-from ..identity import Revocations
+from ..identity import Control, Revocations
 from ..limits import RECHECKS_AT_ONCE, Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
@@ -38,6 +38,7 @@ class Context(msgspec.Struct, frozen=True):
         metrics: the counters of the process.
         timer: wakes the heartbeats.
         presence: keeps which members are present; None where presence is not kept.
+        control: tells all processes of one log of identities; None where there are none.
         home: the run of Trio in which all of this lives.
         revocations: what was revoked lately, and the polls that it may end.
         rechecking: has a place for each view that may be asked again at the same moment.
@@ -54,6 +55,7 @@ class Context(msgspec.Struct, frozen=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timer: Timer = msgspec.field(default_factory=Timer)
     presence: Presence | None = None
+    control: Control | None = None
     home: Home = msgspec.field(default_factory=Home)
     revocations: Revocations = msgspec.field(default_factory=Revocations)
     rechecking: trio.Semaphore = msgspec.field(default_factory=lambda: trio.Semaphore(RECHECKS_AT_ONCE))

@@ -48,7 +48,7 @@ from ..budget import Budget
 from ..counters import Metrics
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog
+from ..log.contract import EventLog, Kept
 from .filter import Allow, Filter
 from .follower import FilteredFollower, Follower, Owner
 from .pump import Pump
@@ -136,6 +136,31 @@ class Hub:
         events = await self._log.append(channel, drafts)
         self._metrics.published += len(events)
         return events
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Sequence[tuple[str, Sequence[Draft]]]
+    ) -> list[list[Event]] | Kept:
+        """Store events of any channels, and an answer under a claimed key, all or nothing: see EventLog.commit.
+
+        It waits first where a follower's policy makes publishers wait, for one channel after the other: see
+        :meth:`room`.
+
+        Returns:
+            For each of the writes its events; or, where the key is another's, what is kept there.
+
+        Raises:
+            ConfigError: the app's fault; the log cannot commit, or not these together.
+            LogError: the store's fault; nothing was stored.
+            LogUncertain: the store went away; all of it may be stored. A repeat is safe.
+
+        Cancellation: all was stored and announced, or nothing; which of them is not known.
+        """
+        for channel in dict.fromkeys(channel for channel, _ in writes):
+            await self.room(channel)
+        outcome = await self._log.commit(key, holder, answer, seconds, writes)
+        if not isinstance(outcome, Kept):
+            self._metrics.published += sum(map(len, outcome))
+        return outcome
 
     async def room(self, channel: str) -> None:
         """Wait while a follower's policy makes publishers wait. The policy bounds the time: a follower that is still

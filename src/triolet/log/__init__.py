@@ -1,6 +1,6 @@
 """The store of channels: its contract, a log in memory, and the tail that every log listens by."""
 
-from .contract import EventLog, Page
+from .contract import EventLog, Kept, Page
 from .memory import MemoryLog
 
-__all__ = ["EventLog", "MemoryLog", "Page"]
+__all__ = ["EventLog", "Kept", "MemoryLog", "Page"]

@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 import msgspec
 
-from ..errors import LogBroken
+from ..errors import ConfigError, LogBroken
 from ..event import Cursor, Draft, Event, Gap
 
-__all__ = ["EventLog", "Page", "checked", "read_checked", "resume", "tail_ended"]
+__all__ = ["EventLog", "Kept", "Page", "checked", "read_checked", "resume", "tail_ended"]
 
 
 logger = logging.getLogger("triolet.log")
@@ -32,6 +32,18 @@ class Page(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
     gap: Gap | None
     head: Cursor
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a log keeps under a key: the answer of what was done, or that it is being done.
+
+    Attributes:
+        print: the fingerprint of what was asked, as it was claimed; empty where nothing is kept (any more).
+        answer: what was answered; None while it is still running, by another holder.
+    """
+
+    print: bytes
+    answer: bytes | None
 
 
 class EventLog(ABC):
@@ -113,6 +125,76 @@ class EventLog(ABC):
         Cancellation: nothing is lost; what was not taken comes with the next step.
         """
 
+    # --- what happens once: a log of one's own may leave these out, and its app then has no commands
+
+    @property
+    def can_commit(self) -> bool:
+        """Whether there are :meth:`claim`, :meth:`commit` and :meth:`release`."""
+        return type(self).commit is not EventLog.commit
+
+    async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
+        """Begin what is to happen once, whichever process is asked for it, and however often.
+
+        Args:
+            key: names it, in 32 bytes: a SHA-256.
+            print: the fingerprint of what is asked, in 32 bytes; it is given back with what is kept.
+            holder: names who does it, in 1 to 64 bytes. Claiming again with the same holder renews the claim.
+            seconds: after which the claim lapses by itself, should its holder have died.
+
+        Returns:
+            None where the key is held by this holder now; else what is kept, or is running, there.
+
+        Raises:
+            ConfigError: the app's fault; this log has no such thing.
+            LogError: the store's fault; the key is not held.
+            LogUncertain: the store went away; it may be held. A repeat with the same holder is safe.
+
+        Cancellation: it is held or not; which of the two is not known. :meth:`release` it, or let it lapse.
+        """
+        raise _without_commands(self)
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Sequence[tuple[str, Sequence[Draft]]]
+    ) -> list[list[Event]] | Kept:
+        """Store events of any channels, and the answer under the key, in one transaction: all of it or nothing.
+
+        Repeated with the same holder and the same writes it takes effect once, and returns the same events.
+
+        Args:
+            key: what was claimed.
+            holder: who has claimed it.
+            answer: what a repeat is answered.
+            seconds: how long the answer is kept; afterwards the key may be claimed anew.
+            writes: channels, checked by the caller, and what is to be appended to them, in this order. As in
+                :meth:`append`, a draft whose ``dedupe`` its channel remembers is not stored again.
+
+        Returns:
+            For each of the writes its events, one for each draft. Or, where the key is not held by this holder, or not
+            any more, what is kept there; then nothing was stored.
+
+        Raises:
+            ConfigError: the app's fault; this log has no such thing, or cannot store such writes together.
+            LogError: the store's fault; nothing was stored, nothing will be announced, and the key is held as before.
+            LogUncertain: the store went away; all of it may be stored. A repeat is safe.
+
+        Cancellation: all was stored and announced, or nothing; which of the two is not known.
+        """
+        raise _without_commands(self)
+
+    async def release(self, key: bytes, holder: bytes) -> None:
+        """Give a claim back: nothing has happened, and the next may claim. Does nothing where the key is not held by
+        this holder, or is answered already.
+
+        Raises:
+            ConfigError: the app's fault; this log has no such thing.
+            LogError: the store's fault; the claim lapses when its seconds are over.
+
+        Cancellation: it was given back, or lapses when its seconds are over.
+        """
+        raise _without_commands(self)
+
+    # --- for followers
+
     @property
     def stale(self) -> bool:
         """Whether the log is unavailable, so that followers may have been told less than there is.
@@ -120,6 +202,13 @@ class EventLog(ABC):
         They stay connected, and are told in heartbeats. A log that cannot be unavailable need not override this.
         """
         return False
+
+
+def _without_commands(log: EventLog) -> ConfigError:
+    return ConfigError(
+        f"{type(log).__name__} keeps no answers, so an app with this log can have no commands: give it claim, commit "
+        "and release, see triolet.log.EventLog"
+    )
 
 
 def resume(after: Cursor, epoch: str, oldest: int, head: int) -> tuple[int, Gap | None]:

@@ -12,7 +12,8 @@ import trio
 from ..clock import wall_time
 from ..event import Cursor, Draft, Event
 from ..limits import MEMORY_APPENDS_IN_A_ROW, MEMORY_SWEEP_CHANNELS, MEMORY_SWEEPS, Limits
-from .contract import EventLog, Page, resume
+from .answers import Answers
+from .contract import EventLog, Kept, Page, resume
 from .tail import Tail
 
 __all__ = ["MemoryLog"]
@@ -34,7 +35,8 @@ class MemoryLog(EventLog):
         clock: what time it is, in seconds since 1970. Tests give one that they can set.
         epoch: fixed in tests; drawn at random otherwise.
 
-    Bounds: retention, for each channel. A channel of which nothing is kept costs its name and a number.
+    Bounds: retention, for each channel. A channel of which nothing is kept costs its name and a number. Answers of
+    :meth:`commit`, with the events that were stored with them: 256 MiB; then :meth:`claim` raises LogFull.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class MemoryLog(EventLog):
         self._epoch = epoch or secrets.token_urlsafe(6)
         self._channels: dict[str, _Channel] = {}
         self._bare_heads: dict[str, int] = {}
+        self._answers = Answers()
         self._tail = Tail()
         self._turns = MEMORY_APPENDS_IN_A_ROW
         self._unswept: list[str] = []
@@ -63,28 +66,52 @@ class MemoryLog(EventLog):
 
         Cancellation: nothing was stored.
         """
-        self._tail.check_open()
-        self._turns -= max(1, len(drafts))
-        if self._turns > 0:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._turns = MEMORY_APPENDS_IN_A_ROW
-            await trio.lowlevel.checkpoint()
-        self._tail.check_open()
+        await self._turn(len(drafts))
         if not drafts:
             return []
         # Nothing below awaits: stored, expired and announced in one step, which no cancellation can split.
-        now = self._clock()
-        kept = self._channels.get(channel)
-        if kept is None:
-            kept = self._channels[channel] = _Channel(self._bare_heads.pop(channel, 0))
-        before = kept.head
-        events = kept.add(self._epoch, channel, drafts, now)
-        kept.expire(self._limits, now)
-        if now >= self._next_sweep:
-            self._sweep(now)
-        self._tail.announce(events if kept.head - before == len(events) else _newer(events, before))
+        events, new = self._store(channel, drafts, self._clock())
+        self._tail.announce(new)
         return events
+
+    async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
+        """Begin what is to happen once. See EventLog.
+
+        Raises:
+            LogFull: so many answers are kept that there is no room for another.
+
+        Cancellation: it is not held.
+        """
+        await self._turn(1)
+        return self._answers.claim(key, print, holder, seconds, self._clock())
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Sequence[tuple[str, Sequence[Draft]]]
+    ) -> list[list[Event]] | Kept:
+        """Store events of any channels, and the answer, in one step. See EventLog.
+
+        Cancellation: nothing was stored.
+        """
+        await self._turn(sum([len(drafts) for _, drafts in writes]))
+        now = self._clock()
+        claim = self._answers.held(key, holder, now)
+        if isinstance(claim, Kept):
+            return claim
+        if claim.events is not None:
+            return [list(events) for events in claim.events]
+        # Nothing here awaits, as in `append`.
+        stored = [self._store(channel, drafts, now) for channel, drafts in writes]
+        self._answers.settle(key, answer, [tuple(events) for events, _ in stored], now + seconds)
+        self._tail.announce([event for _, new in stored for event in new])
+        return [events for events, _ in stored]
+
+    async def release(self, key: bytes, holder: bytes) -> None:
+        """Give a claim back. See EventLog.
+
+        Cancellation: it is still held.
+        """
+        await self._turn(1)
+        self._answers.release(key, holder)
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
@@ -108,6 +135,31 @@ class MemoryLog(EventLog):
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what is appended from now on. See EventLog, and Tail for the bounds."""
         return self._tail.listen()
+
+    async def _turn(self, drafts: int) -> None:
+        """Notice a cancellation, and after some drafts let the other tasks have their turn."""
+        self._tail.check_open()
+        self._turns -= max(1, drafts)
+        if self._turns > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._turns = MEMORY_APPENDS_IN_A_ROW
+            await trio.lowlevel.checkpoint()
+        self._tail.check_open()
+
+    def _store(self, channel: str, drafts: Sequence[Draft], now: float) -> tuple[list[Event], Sequence[Event]]:
+        """Store drafts. Return their events, and those of them that are new."""
+        if not drafts:
+            return [], ()
+        kept = self._channels.get(channel)
+        if kept is None:
+            kept = self._channels[channel] = _Channel(self._bare_heads.pop(channel, 0))
+        before = kept.head
+        events = kept.add(self._epoch, channel, drafts, now)
+        kept.expire(self._limits, now)
+        if now >= self._next_sweep:
+            self._sweep(now)
+        return events, events if kept.head - before == len(events) else _newer(events, before)
 
     def _head(self, channel: str, kept: _Channel | None) -> int:
         return kept.head if kept is not None else self._bare_heads.get(channel, 0)

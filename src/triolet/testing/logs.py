@@ -18,37 +18,25 @@ was promised; only a log that never announces an event keeps the suite waiting, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
-from ..errors import LogBroken, NotServingError
+from ..errors import NotServingError
 from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Page, checked
+from ..log.contract import EventLog, Page
+from .log_commands import COMMAND_CHECKS, PairFactory, check_pair
+from .log_subject import OLDEST, Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true
 
 __all__ = ["LOG_CHECKS", "LogCheck", "LogFactory", "check_log"]
-
-LogFactory = Callable[[Limits, Callable[[], float]], EventLog]
-"""Makes a new, empty, unopened log at each call, which keeps to these limits and takes its time from there."""
-
-LogCheck = Callable[[LogFactory], Awaitable[None]]
-"""Checks one promise on logs that it has made, opens and closes itself."""
 
 FLOOD: Final = 20_000
 """Events that nobody listens to meanwhile."""
 
 EACH: Final = 20 * 2 * (1 + 2 + 3)
 """Events that 20 publishers append to each of three channels."""
-
-ALL: Final = 1 << 30
-"""A bound in bytes that is none."""
-
-OLDEST: Final = Cursor("", 0)
-"""Asks for the oldest event kept."""
 
 AWKWARD_JSON: Final = (
     b"null",
@@ -63,90 +51,42 @@ AWKWARD_CHANNELS: Final = ("a/b", "A/B", " ", "%s'\";--", "*?[a]:{b}", "Å\U0001
 """Names of channels that a store might confuse, fold or quote wrongly."""
 
 
-async def check_log(factory: LogFactory) -> None:
+async def check_log(factory: LogFactory, *, pair: PairFactory | None = None) -> None:
     """Check that a log keeps every promise of EventLog.
+
+    Of a log that has no ``claim`` and ``commit``, and inherits those of EventLog, they are not checked, and a line in
+    the log ``triolet.testing`` says so.
 
     Args:
         factory: see LogFactory. It is called once or more for each check.
+        pair: makes two logs at each call, unopened, of one store that is new and empty: where processes share a log,
+            claims and commits must hold between them. None where they cannot.
 
     Raises:
         AssertionError: a promise is broken; the message says which.
     """
     for check in LOG_CHECKS:
         await check(factory)
-
-
-@dataclass
-class _Clock:
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class _Subject:
-    """An open log, and what the checks do with it."""
-
-    def __init__(self, log: EventLog, clock: _Clock) -> None:
-        self.log = log
-        self.clock = clock
-
-    async def put(self, channel: str, *values: object) -> list[Event]:
-        return await self.log.append(channel, [Draft.of(value) for value in values])
-
-    async def page(self, channel: str, after: Cursor = OLDEST, limit: int = 1 << 20) -> Page:
-        page = await self.log.read(channel, after, limit=limit, max_bytes=ALL)
-        try:
-            return checked(page, channel, after)
-        except LogBroken as error:
-            raise AssertionError(str(error)) from error
-
-    async def all(self, channel: str) -> list[Event]:
-        return list((await self.page(channel)).events)
-
-
-@asynccontextmanager
-async def _opened(factory: LogFactory, limits: Limits | None = None) -> AsyncIterator[_Subject]:
-    clock = _Clock()
-    async with factory(limits or Limits(), clock).open() as log:
-        yield _Subject(log, clock)
-
-
-def _same(actual: object, expected: object, promise: str) -> None:
-    if actual != expected:
-        raise AssertionError(f"{promise}:\n  expected {_short(expected)}\n  but got  {_short(actual)}")
-
-
-def _true(holds: object, promise: str) -> None:
-    if not holds:
-        raise AssertionError(promise)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 600 else f"{text[:400]} … {text[-190:]}"
-
-
-def _offsets(events: Sequence[Event]) -> list[int]:
-    return [event.offset for event in events]
+    if pair is not None:
+        await check_pair(pair)
 
 
 # --- appending and reading
 
 
 async def _check_empty_channel(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         head = await subject.log.head("new")
-        _same(head.offset, 0, "a channel that nobody appended to has the head 0")
-        _same(Cursor.parse(str(head)), head, "an epoch is made of 1 to 32 of A-Z a-z 0-9 _ -")
-        _same(await subject.page("new"), Page((), None, head), "such a channel reads as empty, without a gap")
-        _same(await subject.page("new", head), Page((), None, head), "reading after the head finds nothing")
-        _same(await subject.log.append("new", []), [], "appending nothing returns nothing")
-        _same(await subject.log.head("new"), head, "appending nothing changes nothing")
+        same(head.offset, 0, "a channel that nobody appended to has the head 0")
+        same(Cursor.parse(str(head)), head, "an epoch is made of 1 to 32 of A-Z a-z 0-9 _ -")
+        same(await subject.page("new"), Page((), None, head), "such a channel reads as empty, without a gap")
+        same(await subject.page("new", head), Page((), None, head), "reading after the head finds nothing")
+        same(await subject.log.append("new", []), [], "appending nothing returns nothing")
+        same(await subject.log.head("new"), head, "appending nothing changes nothing")
 
 
 async def _check_numbering(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         epoch = (await subject.log.head("a")).epoch
         first = await subject.log.append("a", [Draft.of(1, name="x", key="k"), Draft.of({"b": None})])
         subject.clock.now += 1.25
@@ -157,113 +97,113 @@ async def _check_numbering(factory: LogFactory) -> None:
             Event(Cursor(epoch, 2), "a", "message", b'{"b":null}', None, 1_000_000.0),
             Event(Cursor(epoch, 3), "a", "message", b'"three"', None, 1_000_001.25),
         ]
-        _same(first + second, expected, "append returns its drafts as events, numbered 1, 2, 3 …")
-        _same(other[0].cursor, Cursor(epoch, 1), "each channel counts for itself, in the log's one epoch")
-        _same(await subject.all("a"), expected, "what is read is what append returned")
-        _same(await subject.log.head("a"), Cursor(epoch, 3), "the head is the newest event's cursor")
-        _same(await subject.all("b"), other, "channels do not mix")
+        same(first + second, expected, "append returns its drafts as events, numbered 1, 2, 3 …")
+        same(other[0].cursor, Cursor(epoch, 1), "each channel counts for itself, in the log's one epoch")
+        same(await subject.all("a"), expected, "what is read is what append returned")
+        same(await subject.log.head("a"), Cursor(epoch, 3), "the head is the newest event's cursor")
+        same(await subject.all("b"), other, "channels do not mix")
 
 
 async def _check_bytes(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         drafts = [Draft(json) for json in AWKWARD_JSON]
         drafts += [Draft.of(0, name=name, key=name) for name in ("a'b", "Å\U0001f600", "%00", "x" * 128)]
         for channel in AWKWARD_CHANNELS:
             await subject.log.append(channel, drafts)
         for channel in AWKWARD_CHANNELS:
             events = await subject.all(channel)
-            _same([event.channel for event in events], [channel] * len(drafts), "names of channels stay as they are")
-            _same([event.json for event in events], [draft.json for draft in drafts], "data stays byte for byte")
-            _same([event.name for event in events], [draft.name for draft in drafts], "names stay as they are")
-            _same([event.key for event in events], [draft.key for draft in drafts], "keys stay as they are")
+            same([event.channel for event in events], [channel] * len(drafts), "names of channels stay as they are")
+            same([event.json for event in events], [draft.json for draft in drafts], "data stays byte for byte")
+            same([event.name for event in events], [draft.name for draft in drafts], "names stay as they are")
+            same([event.key for event in events], [draft.key for draft in drafts], "keys stay as they are")
 
 
 async def _check_pages(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         events = await subject.log.append("a", [Draft(b'"' + b"x" * (n - 2) + b'"') for n in (10, 90, 2, 500, 20, 30)])
         head = events[-1].cursor
         for after in range(len(events) + 1):
             for limit in (1, 2, len(events), 1_000):
                 page = await subject.page("a", Cursor(head.epoch, after), limit)
                 expected = Page(tuple(events[after : after + limit]), None, head)
-                _same(page, expected, f"a page after {after} holds the next {limit} events, if there are so many")
+                same(page, expected, f"a page after {after} holds the next {limit} events, if there are so many")
         for after, max_bytes, count in ((0, 100, 2), (0, 99, 1), (0, 1, 1), (2, 501, 1), (3, 50, 1), (3, 520, 2)):
             page = await subject.log.read("a", Cursor("", after), limit=10, max_bytes=max_bytes)
             promise = f"a page after {after} of at most {max_bytes} bytes holds what fits, but at least one event"
-            _same(list(page.events), events[after : after + count], promise)
-            _same(page.head, head, "a page that was cut short still tells the head")
+            same(list(page.events), events[after : after + count], promise)
+            same(page.head, head, "a page that was cut short still tells the head")
 
 
 async def _check_foreign_cursors(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         events = await subject.put("a", 1, 2, 3)
         epoch = events[0].cursor.epoch
         head, zero = Cursor(epoch, 3), Cursor(epoch, 0)
         for after in (Cursor(epoch, 9), Cursor("", 10**18 - 1)):
             expected = Page((), Gap(Cursor(head.epoch, after.offset), head, None, "future"), head)
-            _same(await subject.page("a", after), expected, "a cursor past the head is a gap: future")
+            same(await subject.page("a", after), expected, "a cursor past the head is a gap: future")
         for after in (Cursor("other", 2), Cursor("other", 0), Cursor("other", 10**18 - 1)):
             expected = Page(tuple(events), Gap(after, zero, None, "epoch"), head)
-            _same(await subject.page("a", after), expected, "another epoch is a gap, and all that is kept")
-        _same(await subject.page("a", zero), Page(tuple(events), None, head), "nothing is missing after 0")
-        _same(await subject.page("a", Cursor("", 2)), Page(tuple(events[2:]), None, head), "bare offsets are read")
+            same(await subject.page("a", after), expected, "another epoch is a gap, and all that is kept")
+        same(await subject.page("a", zero), Page(tuple(events), None, head), "nothing is missing after 0")
+        same(await subject.page("a", Cursor("", 2)), Page(tuple(events[2:]), None, head), "bare offsets are read")
 
 
 # --- retention
 
 
 async def _check_retention_by_count(factory: LogFactory) -> None:
-    async with _opened(factory, Limits(keep_events=10)) as subject:
+    async with opened(factory, Limits(keep_events=10)) as subject:
         for start in range(0, 2_000, 100):
             await subject.put("a", *range(start, start + 100))
         events = await _check_what_is_left(subject, "a", 2_000)
-        _true(10 <= len(events) <= 1_000, f"of 2,000 events and keep_events=10, {len(events):,} were kept")
+        true(10 <= len(events) <= 1_000, f"of 2,000 events and keep_events=10, {len(events):,} were kept")
 
 
 async def _check_retention_by_age(factory: LogFactory) -> None:
-    async with _opened(factory, Limits(keep_seconds=60)) as subject:
+    async with opened(factory, Limits(keep_seconds=60)) as subject:
         await subject.put("a", 1, 2, 3)
         subject.clock.now += 50
         await subject.put("a", 4)
-        _same(_offsets(await subject.all("a")), [1, 2, 3, 4], "what is younger than keep_seconds is kept")
+        same(offsets(await subject.all("a")), [1, 2, 3, 4], "what is younger than keep_seconds is kept")
         subject.clock.now += 11
-        _same(_offsets(await _check_what_is_left(subject, "a", 4)), [4], "what is older is gone")
+        same(offsets(await _check_what_is_left(subject, "a", 4)), [4], "what is older is gone")
         subject.clock.now += 60
-        _same(await _check_what_is_left(subject, "a", 4), [], "all may go, the head stays")
-        _same((await subject.put("a", 5))[0].offset, 5, "and counting goes on from it")
+        same(await _check_what_is_left(subject, "a", 4), [], "all may go, the head stays")
+        same((await subject.put("a", 5))[0].offset, 5, "and counting goes on from it")
         await _check_what_is_left(subject, "a", 5)
 
 
 async def _check_retention_by_bytes(factory: LogFactory) -> None:
-    async with _opened(factory, Limits(keep_bytes=10_000)) as subject:
+    async with opened(factory, Limits(keep_bytes=10_000)) as subject:
         for _ in range(20):
             await subject.put("a", *["x" * 998] * 10)
         events = await _check_what_is_left(subject, "a", 200)
-        _true(10 <= len(events) <= 100, f"of 200,000 bytes and keep_bytes=10_000, {len(events)} kB were kept")
+        true(10 <= len(events) <= 100, f"of 200,000 bytes and keep_bytes=10_000, {len(events)} kB were kept")
         await subject.put("a", "x" * 20_000)
         newest = (await _check_what_is_left(subject, "a", 201))[-1:]
-        _same(_offsets(newest), [201], "the newest event is kept whatever its size")
+        same(offsets(newest), [201], "the newest event is kept whatever its size")
 
 
-async def _check_what_is_left(subject: _Subject, channel: str, head: int) -> list[Event]:
+async def _check_what_is_left(subject: Subject, channel: str, head: int) -> list[Event]:
     """Check that reading is consistent, whatever was dropped. Return what is kept."""
     cursor = await subject.log.head(channel)
-    _same(cursor.offset, head, "the head stays when retention drops events")
+    same(cursor.offset, head, "the head stays when retention drops events")
     page = await subject.page(channel)
     events = list(page.events)
     oldest = events[0].offset if events else head + 1
-    _same(page.gap, None, "a bare 0 asks for the oldest kept: no gap")
-    _same(_offsets(events), list(range(oldest, head + 1)), "retention drops the oldest, and leaves no hole")
+    same(page.gap, None, "a bare 0 asks for the oldest kept: no gap")
+    same(offsets(events), list(range(oldest, head + 1)), "retention drops the oldest, and leaves no hole")
     for offset in {0, 1, oldest - 2, oldest - 1, oldest, head} & set(range(head + 1)):
         after = Cursor(cursor.epoch, offset)
         if offset < oldest - 1:
             had = Cursor(cursor.epoch, offset)
             gap = Gap(had, Cursor(cursor.epoch, oldest - 1), oldest - 1 - offset, "expired")
             expected = Page(page.events, gap, cursor)
-            _same(await subject.page(channel, after), expected, "what is gone is a gap that counts it: expired")
+            same(await subject.page(channel, after), expected, "what is gone is a gap that counts it: expired")
         else:
             expected = Page(tuple(events[offset - oldest + 1 :]), None, cursor)
-            _same(await subject.page(channel, after), expected, "what is still there is read without a gap")
+            same(await subject.page(channel, after), expected, "what is still there is read without a gap")
     return events
 
 
@@ -271,30 +211,30 @@ async def _check_what_is_left(subject: _Subject, channel: str, head: int) -> lis
 
 
 async def _check_dedupe(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         with subject.log.tail() as tail:
             (first,) = await subject.log.append("a", [Draft.of(1, dedupe="k")])
             subject.clock.now += 1
             again = await subject.log.append("a", [Draft.of(2, name="other", key="y", dedupe="k")])
-            _same(again, [first], "a repeated dedupe returns the first event")
+            same(again, [first], "a repeated dedupe returns the first event")
             mixed = await subject.log.append(
                 "a", [Draft.of(3), Draft.of(4, dedupe="k"), Draft.of(5, dedupe="m"), Draft.of(6, dedupe="m")]
             )
-            _same(_offsets(mixed), [2, 1, 3, 3], "dedupe works within one append, and beside new events")
-            _same(mixed[2], mixed[3], "the first of two in one append is the event")
+            same(offsets(mixed), [2, 1, 3, 3], "dedupe works within one append, and beside new events")
+            same(mixed[2], mixed[3], "the first of two in one append is the event")
             other = await subject.log.append("b", [Draft.of(7, dedupe="k")])
-            _same([event.json for event in other], [b"7"], "each channel remembers for itself")
+            same([event.json for event in other], [b"7"], "each channel remembers for itself")
             await subject.put("a", *range(300))
             late = await subject.log.append("a", [Draft.of(8, dedupe="m")])
-            _same(late, [mixed[2]], "a dedupe is remembered as long as its event is kept")
+            same(late, [mixed[2]], "a dedupe is remembered as long as its event is kept")
             end = await subject.put("a", "end")
-            _same(end[0].offset, 304, "repeated drafts take no offset")
-            heard = await _hear(tail, "a", 304)
-            _same(_offsets(heard["a"]), list(range(1, 305)), "a repeated append is announced once")
+            same(end[0].offset, 304, "repeated drafts take no offset")
+            heard = await hear(tail, "a", 304)
+            same(offsets(heard["a"]), list(range(1, 305)), "a repeated append is announced once")
 
 
 async def _check_dedupe_in_a_race(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         results: list[Event] = []
 
         async def publish(number: int) -> None:
@@ -303,67 +243,54 @@ async def _check_dedupe_in_a_race(factory: LogFactory) -> None:
         async with trio.open_nursery() as nursery:
             for number in range(20):
                 nursery.start_soon(publish, number)
-        _same(results, [results[0]] * 20, "of publishers that repeat each other at once, all get the same event")
-        _same(await subject.all("a"), results[:1], "and it is stored once")
+        same(results, [results[0]] * 20, "of publishers that repeat each other at once, all get the same event")
+        same(await subject.all("a"), results[:1], "and it is stored once")
 
 
 # --- listening
 
 
-async def _hear(tail: AsyncIterator[Sequence[Event]], channel: str, offset: int) -> dict[str, list[Event]]:
-    """Listen until a channel's event of this offset was heard. Return everything by channel; under an empty name is
-    that something was lost."""
-    heard: dict[str, list[Event]] = {channel: []}
-    while offset not in _offsets(heard[channel]):
-        events = await anext(tail)
-        if not events:
-            heard[""] = []
-        for event in events:
-            heard.setdefault(event.channel, []).append(event)
-    return heard
-
-
 async def _check_tail(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         await subject.put("a", "before")
         with subject.log.tail() as one, subject.log.tail() as two:
             events = await subject.put("a", 1, 2) + await subject.put("a", 3)
             other = await subject.put("b", 1)
             await subject.put("end", 0)
             for tail in (one, two):
-                heard = await _hear(tail, "end", 1)
-                _same(heard["a"], events, "a listener hears what append returns, from when it began to listen")
-                _same(heard["b"], other, "it hears all channels")
+                heard = await hear(tail, "end", 1)
+                same(heard["a"], events, "a listener hears what append returns, from when it began to listen")
+                same(heard["b"], other, "it hears all channels")
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await anext(one)
             more = await subject.put("a", 4)
-            _same((await _hear(one, "a", 5))["a"], more, "a cancelled step loses nothing")
+            same((await hear(one, "a", 5))["a"], more, "a cancelled step loses nothing")
         with subject.log.tail() as late:
             newest = await subject.put("a", 5)
-            _same((await _hear(late, "a", 6))["a"], newest, "who listens later hears what comes later")
+            same((await hear(late, "a", 6))["a"], newest, "who listens later hears what comes later")
 
 
 async def _check_slow_listener(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         with subject.log.tail() as tail:
             await subject.put("quiet", 1)
             for start in range(0, FLOOD, 250):
                 await subject.put("a", *range(start, start + 250))
-            heard = await _hear(tail, "a", FLOOD)
-            offsets = _offsets(heard["a"])
-        whole = "quiet" in heard and len(offsets) == FLOOD
-        _same(offsets[-1], FLOOD, "a listener that was behind hears the newest")
-        _same(offsets, sorted(set(offsets)), "in order and once; a hole is where it lost the oldest")
-        _same("" in heard, not whole, "an empty step comes where a listener has lost something, and only there")
-        _same((await subject.log.head("a")).offset, FLOOD, "no listener keeps an append waiting")
+            heard = await hear(tail, "a", FLOOD)
+            places = offsets(heard["a"])
+        whole = "quiet" in heard and len(places) == FLOOD
+        same(places[-1], FLOOD, "a listener that was behind hears the newest")
+        same(places, sorted(set(places)), "in order and once; a hole is where it lost the oldest")
+        same("" in heard, not whole, "an empty step comes where a listener has lost something, and only there")
+        same((await subject.log.head("a")).offset, FLOOD, "no listener keeps an append waiting")
 
 
 # --- many at once
 
 
 async def _check_twenty_publishers(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         returned: dict[str, list[Event]] = {"a": [], "b": [], "c": []}
         followed: list[Event] = []
 
@@ -372,17 +299,17 @@ async def _check_twenty_publishers(factory: LogFactory) -> None:
             for turn in range(18):
                 channel = "abc"[(number + turn) % 3]
                 events = await subject.put(channel, *[number] * (1 + turn // 3 % 3))
-                offsets = _offsets(events)
-                _same(offsets, sorted(set(offsets)), "the events of one append are in the order of its drafts")
-                _true(offsets[0] > last[channel], "an append that began after another returned comes after it")
-                last[channel] = offsets[-1]
+                places = offsets(events)
+                same(places, sorted(set(places)), "the events of one append are in the order of its drafts")
+                true(places[0] > last[channel], "an append that began after another returned comes after it")
+                last[channel] = places[-1]
                 returned[channel] += events
 
         async def follow() -> None:
             after = Cursor("", 0)
             while len(followed) < EACH:
                 page = await subject.page("a", after, 7)
-                _true(page.gap is None, "nothing is lost between two pages while others append")
+                true(page.gap is None, "nothing is lost between two pages while others append")
                 followed.extend(page.events)
                 after = page.events[-1].cursor if page.events else after
                 await trio.lowlevel.checkpoint()
@@ -393,17 +320,17 @@ async def _check_twenty_publishers(factory: LogFactory) -> None:
                 for number in range(20):
                     nursery.start_soon(publish, number)
             await subject.put("end", 0)
-            heard = await _hear(tail, "end", 1)
-        _same(followed, await subject.all("a"), "who follows by pages gets each event once, in order")
+            heard = await hear(tail, "end", 1)
+        same(followed, await subject.all("a"), "who follows by pages gets each event once, in order")
         for channel, events in returned.items():
             kept = await subject.all(channel)
-            _same(_offsets(kept), list(range(1, EACH + 1)), "20 publishers at once leave no hole")
-            _same(sorted(events, key=lambda event: event.offset), kept, "each append got its own events")
-            _same(heard[channel], kept, "tail is in the order of the offsets, within each channel")
+            same(offsets(kept), list(range(1, EACH + 1)), "20 publishers at once leave no hole")
+            same(sorted(events, key=lambda event: event.offset), kept, "each append got its own events")
+            same(heard[channel], kept, "tail is in the order of the offsets, within each channel")
 
 
 async def _check_cancelled_appends(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         returned: list[Event] = []
 
         async def publish(number: int) -> None:
@@ -418,19 +345,19 @@ async def _check_cancelled_appends(factory: LogFactory) -> None:
                         await trio.lowlevel.checkpoint()
                     nursery.cancel_scope.cancel()
             (end,) = await subject.put("a", "end")
-            heard = (await _hear(tail, "a", end.offset))["a"]
+            heard = (await hear(tail, "a", end.offset))["a"]
         kept = await subject.all("a")
-        _same(_offsets(kept), list(range(1, end.offset + 1)), "cancelled appends leave no hole")
-        _same(heard, kept, "what is stored is announced, also when nobody waits for it any more")
+        same(offsets(kept), list(range(1, end.offset + 1)), "cancelled appends leave no hole")
+        same(heard, kept, "what is stored is announced, also when nobody waits for it any more")
         counts = {event.json: 0 for event in kept[:-1]}
         for event in kept[:-1]:
             counts[event.json] += 1
-        _same(set(counts.values()) - {3}, set(), "a cancelled append is stored whole or not at all")
-        _true(set(_offsets(returned)) <= set(_offsets(kept)), "what returned is stored")
+        same(set(counts.values()) - {3}, set(), "a cancelled append is stored whole or not at all")
+        true(set(offsets(returned)) <= set(offsets(kept)), "what returned is stored")
 
 
 async def _check_cancelled_reads(factory: LogFactory) -> None:
-    async with _opened(factory) as subject:
+    async with opened(factory) as subject:
         events = await subject.put("a", *range(500))
         for patience in range(20):
             async with trio.open_nursery() as nursery:
@@ -439,14 +366,14 @@ async def _check_cancelled_reads(factory: LogFactory) -> None:
                 for _ in range(patience):
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
-            _same(len(await subject.all("a")), len(events), "a cancelled read leaves the log as it was")
+            same(len(await subject.all("a")), len(events), "a cancelled read leaves the log as it was")
 
 
 # --- being open
 
 
 async def _check_open_only(factory: LogFactory) -> None:
-    log = factory(Limits(), _Clock())
+    log = factory(Limits(), Clock())
     await _check_refuses(log, "not open yet")
     async with log.open():
         (event,) = await log.append("a", [Draft.of(1)])
@@ -454,8 +381,8 @@ async def _check_open_only(factory: LogFactory) -> None:
     async with log.open():
         head, page = await log.head("a"), await log.read("a", event.cursor, limit=1, max_bytes=1)
     goes_on, told = head.epoch == event.cursor.epoch, page.gap and page.gap.reason
-    _true(head == event.cursor or not goes_on, "a log that is opened again in its epoch has kept everything")
-    _same(told, None if goes_on else "epoch", "one that has begun another epoch says so by a gap: epoch")
+    true(head == event.cursor or not goes_on, "a log that is opened again in its epoch has kept everything")
+    same(told, None if goes_on else "epoch", "one that has begun another epoch says so by a gap: epoch")
 
 
 async def _check_refuses(log: EventLog, when: str) -> None:
@@ -494,5 +421,6 @@ LOG_CHECKS: Final[tuple[LogCheck, ...]] = (
     _check_cancelled_appends,
     _check_cancelled_reads,
     _check_open_only,
+    *COMMAND_CHECKS,
 )
 """One check for each promise, in the order in which a new log is best made to keep them."""

@@ -20,19 +20,23 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from itertools import chain
+from typing import Final, Literal, get_args
 
 import msgspec
 import trio
 
 from ..errors import ConfigError, LogAway, LogBroken, LogError, LogFull, LogUncertain
 from ..event import Cursor, Draft, Event
-from ..log import EventLog, MemoryLog, Page
+from ..log import EventLog, Kept, MemoryLog, Page
+from ..log.answers import Claim
 
 __all__ = ["LogFault", "Operation", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"]
 
-Operation = Literal["open", "append", "read"]
-"""What a fault is in: ``read`` is also asking for the head."""
+Operation = Literal["open", "append", "read", "claim", "commit", "release"]
+"""What a fault is in: ``read`` is also asking for the head, and what is in ``append`` is in ``commit`` as well."""
+
+OPERATIONS: Final = get_args(Operation)
 
 REMEMBERED: Final = 100_000
 """Events whose order of storing is known, so that the last of them can be lost."""
@@ -45,7 +49,7 @@ class LogFault:
     Attributes:
         on: which kind of call.
         nth: which of them, counted from 1 since the fault began: one, several (a range), or all.
-        channel: only calls for this channel count and suffer.
+        channel: only calls for this channel count and suffer; commits, if it is one of theirs.
         before: seconds from the call until the log does it. Those of a cancelled call are over.
         after: seconds from then until the caller is told. A call that is cancelled meanwhile was done all the same.
         error: what is raised, instead of doing it.
@@ -63,7 +67,7 @@ class LogFault:
 
     def __post_init__(self) -> None:
         first = min(self.nth, default=0) if isinstance(self.nth, range) else 1 if self.nth is None else self.nth
-        if self.on not in ("open", "append", "read") or first < 1 or min(self.before, self.after) < 0:
+        if self.on not in OPERATIONS or first < 1 or min(self.before, self.after) < 0:
             raise ValueError(f"this would never happen: {self}")
 
     def meets(self, count: int) -> bool:
@@ -87,10 +91,11 @@ def unreadable() -> LogFault:
     return LogFault("read", error=LogBroken)
 
 
-def away(patience: float = 1.0) -> tuple[LogFault, LogFault]:
+def away(patience: float = 1.0) -> tuple[LogFault, ...]:
     """Be out of reach, as a server can: each call waits so many seconds and fails, surely without having been done. The
     log says that it is stale meanwhile. For ``with log.having(*away()):``."""
-    return (LogFault("append", before=patience, error=LogAway), LogFault("read", before=patience, error=LogAway))
+    calls: tuple[Operation, ...] = ("append", "read", "claim", "release")
+    return tuple(LogFault(on, before=patience, error=LogAway) for on in calls)
 
 
 def failing(
@@ -193,6 +198,36 @@ class ScriptedLog(EventLog):
         await _come_back(fault)
         return events
 
+    @property
+    def can_commit(self) -> bool:
+        """Whether the log inside can. See EventLog."""
+        return self.inner.can_commit
+
+    async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
+        """Begin what is to happen once. See EventLog."""
+        fault = await self._meet("claim")
+        kept = await self.inner.claim(key, print, holder, seconds)
+        await _come_back(fault)
+        return kept
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Sequence[tuple[str, Sequence[Draft]]]
+    ) -> list[list[Event]] | Kept:
+        """Store events and an answer together. See EventLog."""
+        fault = await self._meet("commit", *[channel for channel, _ in writes])
+        done = await self.inner.commit(key, holder, answer, seconds, writes)
+        if not isinstance(done, Kept):
+            for events in filter(None, done):
+                self._note(events[0].channel, events)
+        await _come_back(fault)
+        return done
+
+    async def release(self, key: bytes, holder: bytes) -> None:
+        """Give a claim back. See EventLog."""
+        fault = await self._meet("release")
+        await self.inner.release(key, holder)
+        await _come_back(fault)
+
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
         fault = await self._meet("read", channel)
@@ -230,11 +265,12 @@ class ScriptedLog(EventLog):
             self._heads[channel] = newest = max(known, *(event.offset for event in events))
             self._order.extend([channel] * (newest - known))
 
-    async def _meet(self, on: Operation, channel: str | None = None) -> LogFault:
+    async def _meet(self, on: Operation, *channels: str) -> LogFault:
         """Suffer what comes before a call is done. Return what comes after, or raise."""
         met = LogFault(on)
+        kinds = ("commit", "append") if on == "commit" else (on,)
         for one in self._underway:
-            if one.fault.on == on and one.fault.channel in (None, channel):
+            if one.fault.on in kinds and one.fault.channel in (None, *channels):
                 one.count += 1
                 if one.fault.meets(one.count):
                     met = _both(met, one.fault)
@@ -314,6 +350,10 @@ def _cut_off(log: MemoryLog, counts: Counter[str]) -> None:
         dedupes: dict[str, Event] = kept._dedupe or {}
         for dedupe in [name for name, event in dedupes.items() if event.offset > kept.head]:
             del dedupes[dedupe]
+    # What was stored together is lost together. A claim of which nothing is stored lapses by itself.
+    for key, claim in list(log._answers._claims.items()):
+        if any(event.offset > log._head(event.channel, log._channels.get(event.channel)) for event in _of(claim)):
+            log._answers._drop(key)
 
 
 def _begin_epoch(log: MemoryLog) -> str:
@@ -327,4 +367,12 @@ def _begin_epoch(log: MemoryLog) -> str:
         kept._events[:] = map(moved, kept._events)
         if kept._dedupe:
             kept._dedupe.update({dedupe: moved(event) for dedupe, event in kept._dedupe.items()})
+    for claim in log._answers._claims.values():
+        if claim.events is not None:
+            claim.events = [list(map(moved, events)) for events in claim.events]
     return over
+
+
+def _of(claim: Claim) -> Iterator[Event]:
+    """The events that were stored with an answer."""
+    return chain.from_iterable(claim.events or ())

@@ -1,0 +1,241 @@
+"""The control channel: what all processes of one log tell each other of identities (revocations, renewals).
+
+It is a channel of the log itself, as presence's are (see presence/presence.py), and stands on the log's contract alone.
+Each process follows it from when it begins. What was said before concerns no connection of its own.
+
+**What is told takes effect here at once**, and elsewhere when the log has it: a log that is away must not keep open
+here what was revoked here. It waits then, in order, and is told when the log is back. A message has an id, by which its
+own process passes over it when it comes back on the channel, and by which the log stores a repeat once.
+
+**What is lost is said to be lost** (``lost``): where the log's tail was overrun the channel is read, and only where it
+cannot tell all that was said (retention, or another epoch) somebody may have been told something that this process has
+not heard. What that means is for those to say that listen.
+
+Nothing that is told is secret: the log's files and servers have their own readers.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import trio
+
+from ..errors import LogError, where
+from ..event import Cursor, Draft, Event
+from ..limits import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS, Limits
+from ..log.contract import EventLog, read_checked, tail_ended
+
+__all__ = ["IDENTITY_CHANNEL", "Control"]
+
+logger = logging.getLogger("triolet.identity")
+
+IDENTITY_CHANNEL: Final = "triolet.identity"
+"""The channel on which processes tell each other of identities."""
+
+Handler: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+class _Statement:
+    """A message on its way into the log."""
+
+    __slots__ = ("draft", "stored", "tried")
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.stored = False
+        self.tried = trio.Event()
+
+
+class Control:
+    """The control channel, as one process has it.
+
+    Args:
+        log: must be open while the nursery is.
+        limits: ``page_events`` and ``page_bytes``, by which it is read where its tail was overrun.
+        nursery: where its two tasks run, once it has begun: an app without identities pays nothing.
+
+    Attributes:
+        lost: called when messages of other processes may have been lost to this one.
+
+    Bounds: ``CONTROL_WAITING`` messages that wait for a log that is away.
+    """
+
+    def __init__(self, log: EventLog, limits: Limits, nursery: trio.Nursery) -> None:
+        self.lost: Callable[[], None] = _nothing
+        self._log = log
+        self._limits = limits
+        self._nursery = nursery
+        self._context = copy_context()
+        self._handlers: dict[str, Handler] = {}
+        self._waiting: deque[_Statement] = deque()
+        self._some = trio.Event()
+        self._away = False
+        self._begun = False
+        self._listens = trio.Event()
+        self._done_here: dict[str, None] = {}
+        self._cursor: Cursor | None = None
+
+    def on(self, type: str, handler: Handler) -> None:
+        """Have a function called with each message of a type, of this process and of all others: at least once each,
+        in the order of the channel, and here at once. It must not wait, and takes a repeat."""
+        self._handlers[type] = handler
+
+    def begin(self) -> None:
+        """Follow the channel from now on. A second call does nothing."""
+        if not self._begun:
+            self._begun = True
+            # In the context of the service, and not of the request that may have begun it: see presence.
+            self._context.run(self._nursery.start_soon, self._follow)
+            self._context.run(self._nursery.start_soon, self._write)
+
+    async def listens(self) -> None:
+        """Begin, and wait until this process hears what others say. Before that nobody should be let in.
+
+        Cancellation: nothing is lost; it goes on beginning.
+        """
+        self.begin()
+        await self._listens.wait()
+
+    async def tell(self, message: Mapping[str, Any]) -> bool:
+        """Tell all processes something. It takes effect here before this waits.
+
+        Args:
+            message: JSON values; ``type`` says which handlers it is for.
+
+        Returns:
+            Whether it is in the log. If not, the log is away: it is told as soon as that is back, after those that
+            waited already. Past ``CONTROL_WAITING`` of them it is told to nobody else, which is logged.
+
+        Raises:
+            DataError: the app's fault; a value is no JSON. Nobody is told.
+
+        Cancellation: it is told all the same.
+        """
+        self.begin()
+        name = secrets.token_urlsafe(12)
+        statement = _Statement(Draft.of({**message, "id": name}, name=message["type"], dedupe=name))
+        self._done_here[name] = None
+        if len(self._done_here) > CONTROL_REMEMBERED:  # told, and lost on its way back
+            del self._done_here[next(iter(self._done_here))]
+        self._handle(message)
+        if len(self._waiting) >= CONTROL_WAITING:
+            logger.error("the log is away, and too many messages wait for it: %r is told here only", message["type"])
+            return False
+        self._waiting.append(statement)
+        self._some.set()
+        if self._away:
+            await trio.lowlevel.checkpoint()
+        else:
+            await statement.tried.wait()
+        return statement.stored
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until all is in the log that waits for it, but no longer than so many seconds."""
+        with trio.move_on_after(seconds):
+            while self._waiting and not self._away:
+                await self._waiting[-1].tried.wait()
+
+    # --- writing
+
+    async def _write(self) -> None:
+        while True:
+            while not self._waiting:
+                self._some = trio.Event()
+                await self._some.wait()
+            statements = [statement for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
+            try:
+                await self._log.append(IDENTITY_CHANNEL, [statement.draft for statement in statements])
+            except LogError as error:
+                if not self._away:
+                    logger.error("other processes cannot be told of identities now: %s", where(error))
+                self._away = True
+                for statement in self._waiting:
+                    statement.tried.set()
+                await trio.sleep(LOG_RETRY_SECONDS)
+                continue
+            self._away = False
+            for statement in statements:
+                statement.stored = True
+                statement.tried.set()
+                self._waiting.popleft()
+
+    # --- listening
+
+    async def _follow(self) -> None:
+        await self._catch_up()  # where it begins; what is said from here to the next line is read then
+        with self._log.tail() as batches:
+            await self._catch_up()
+            self._listens.set()
+            async for events in batches:
+                if not events:
+                    await self._catch_up()
+                for event in events:
+                    if event.channel == IDENTITY_CHANNEL:
+                        self._hear(event)
+        raise tail_ended(self._log)  # in silence nothing would be revoked any more
+
+    async def _catch_up(self) -> None:
+        """Hear what was said since the last that was heard: some of it did not come. A log that cannot be read is asked
+        until it can."""
+        while True:
+            try:
+                if await self._read_on():
+                    return
+            except LogError as error:
+                logger.error("cannot read what other processes say of identities: %s", where(error))
+                await trio.sleep(LOG_RETRY_SECONDS)
+
+    async def _read_on(self) -> bool:
+        """Read a page, and return whether nothing comes after it."""
+        limits, after = self._limits, self._cursor
+        if after is None:
+            self._cursor = await self._log.head(IDENTITY_CHANNEL)
+            return True
+        page = await read_checked(
+            self._log, IDENTITY_CHANNEL, after, limit=limits.page_events, max_bytes=limits.page_bytes
+        )
+        if page.gap is not None:
+            self._cursor = page.gap.to
+            self.lost()
+        for event in page.events:
+            self._hear(event)
+        return self._cursor == page.head
+
+    def _hear(self, event: Event) -> None:
+        """Take in a message, once."""
+        heard, self._cursor = self._cursor, event.cursor
+        if heard is not None and heard.epoch == event.cursor.epoch and event.offset <= heard.offset:
+            self._cursor = heard
+            return
+        if heard is not None and (heard.epoch != event.cursor.epoch or event.offset > heard.offset + 1):
+            self.lost()
+        try:
+            message = msgspec.json.decode(event.json, type=dict[str, Any])
+        except msgspec.DecodeError:
+            logger.error("a message about identities cannot be read, and is passed over: %s", event.cursor)
+            return
+        name = message.pop("id", None)
+        if name in self._done_here:
+            del self._done_here[name]
+        else:
+            self._handle(message)
+
+    def _handle(self, message: Mapping[str, Any]) -> None:
+        handler = self._handlers.get(message.get("type", ""))
+        if handler is None:
+            return  # of a later version
+        try:
+            handler(message)
+        except Exception as error:  # one message must not keep the next from being heard
+            logger.error("a message about identities failed: %s", where(error))
+            logger.debug("its error", exc_info=error)
+
+
+def _nothing() -> None:
+    """Nobody is concerned."""

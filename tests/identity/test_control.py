@@ -1,0 +1,162 @@
+"""The control channel: told at once here, in order everywhere, and never lost in silence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from triolet import Cursor, DataError, Draft, Event, Limits, LogError
+from triolet.identity.control import IDENTITY_CHANNEL, Control
+from triolet.limits import CONTROL_WAITING
+from triolet.log.contract import Page
+from triolet.log.memory import MemoryLog
+
+
+class Log(MemoryLog):
+    """In memory, and away at times."""
+
+    away = False
+    unreadable = False
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        if self.unreadable:
+            raise LogError("unreadable")
+        return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        if self.away:
+            raise LogError("away")
+        return await super().append(channel, drafts)
+
+
+class Process:
+    """One process, and what it has heard."""
+
+    def __init__(self, log: Log, nursery: trio.Nursery) -> None:
+        self.control = Control(log, Limits(page_events=4), nursery)
+        self.control.on("revoke", self.hear)
+        self.control.lost = self.lose
+        self.heard: list[Any] = []
+        self.losses = 0
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        if message.get("n") == "bad":
+            raise RuntimeError("a bug")
+        self.heard.append(message["n"])
+
+    def lose(self) -> None:
+        self.losses += 1
+
+
+@asynccontextmanager
+async def processes(count: int, log: Log) -> AsyncIterator[list[Process]]:
+    async with log.open(), trio.open_nursery() as nursery:
+        made = [Process(log, nursery) for _ in range(count)]
+        for process in made:
+            await process.control.listens()
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def test_all_processes_hear_what_one_says_once_and_in_order(autojump_clock: MockClock) -> None:
+    async with processes(3, Log(Limits())) as (one, two, three):
+        for n in range(9):
+            assert await one.control.tell({"type": "revoke", "n": n})
+        await wait_all_tasks_blocked()
+        assert one.heard == two.heard == three.heard == list(range(9))
+
+
+async def test_it_has_taken_effect_here_before_the_log_is_waited_for(autojump_clock: MockClock) -> None:
+    async with processes(1, Log(Limits())) as (one,), trio.open_nursery() as nursery:
+        nursery.start_soon(one.control.tell, {"type": "revoke", "n": 1})
+        one.control._log.away = True  # type: ignore[attr-defined]
+        await wait_all_tasks_blocked()
+        assert one.heard == [1]
+
+
+async def test_what_was_said_while_the_log_was_away_is_told_in_order_when_it_is_back(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log(Limits())
+    async with processes(2, log) as (one, two):
+        log.away = True
+        for n in range(100):
+            assert not await one.control.tell({"type": "revoke", "n": n})
+        assert (one.heard, two.heard) == (list(range(100)), [])
+        log.away = False
+        await trio.sleep(60)
+        assert one.heard == two.heard == list(range(100))
+        assert await one.control.tell({"type": "revoke", "n": 100})
+
+
+async def test_no_more_wait_for_a_log_than_may(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    log = Log(Limits())
+    async with processes(2, log) as (one, two):
+        log.away = True
+        for n in range(CONTROL_WAITING + 1):
+            await one.control.tell({"type": "revoke", "n": n})
+        assert "is told here only" in caplog.text
+        log.away = False
+        await trio.sleep(60)
+        assert (len(one.heard), len(two.heard)) == (CONTROL_WAITING + 1, CONTROL_WAITING)
+
+
+async def test_a_caller_that_is_cancelled_has_told_it(autojump_clock: MockClock) -> None:
+    async with processes(2, Log(Limits())) as (one, two):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await one.control.tell({"type": "revoke", "n": 1})
+        await wait_all_tasks_blocked()
+        assert (one.heard, two.heard) == ([1], [1])
+
+
+async def test_what_an_overrun_tail_has_dropped_is_read_from_the_log(autojump_clock: MockClock) -> None:
+    log = Log(Limits())
+    async with processes(2, log) as (one, two):
+        log._tail.lose()
+        for n in range(9):
+            await one.control.tell({"type": "revoke", "n": n})
+            log._tail.lose()
+        await wait_all_tasks_blocked()
+        assert two.heard == list(range(9))
+        assert (one.losses, two.losses) == (0, 0)
+
+
+async def test_what_retention_has_dropped_before_it_was_read_is_lost_and_said_so(autojump_clock: MockClock) -> None:
+    log = Log(Limits(keep_events=2))
+    async with processes(2, log) as (one, two):
+        log.unreadable = True
+        log._tail.lose()
+        for n in range(100):
+            await log.append(IDENTITY_CHANNEL, [Draft.of({"type": "revoke", "n": n}, name="revoke")])
+        log.unreadable = False
+        await trio.sleep(60)
+        assert one.heard == two.heard == list(range(100 - len(one.heard), 100))
+        assert 0 < len(one.heard) < 100
+        assert (one.losses, two.losses) == (1, 1)
+
+
+async def test_a_message_that_fails_keeps_none_from_the_next(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Log(Limits())
+    async with processes(2, log) as (one, two):
+        await log.append(IDENTITY_CHANNEL, [Draft.of(7, name="revoke"), Draft.of({"type": "of a later version"})])
+        await one.control.tell({"type": "revoke", "n": "bad"})
+        await one.control.tell({"type": "revoke", "n": 2})
+        await wait_all_tasks_blocked()
+        assert two.heard == [2]
+    assert "cannot be read" in caplog.text
+    assert "a message about identities failed: RuntimeError" in caplog.text
+
+
+async def test_what_is_no_json_is_the_callers_fault(autojump_clock: MockClock) -> None:
+    async with processes(1, Log(Limits())) as (one,):
+        with pytest.raises(DataError):
+            await one.control.tell({"type": "revoke", "n": object()})
+        assert one.heard == []
