@@ -140,10 +140,10 @@ class Counts:
     polled: int
     written: HistogramSnapshot
     acknowledged: HistogramSnapshot
+    revoked: Mapping[str, int]
+    rechecks: Mapping[str, int]
     restatements: int = 0
     processes_lost: int = 0
-    revoked: Mapping[str, int] = MappingProxyType({})
-    rechecks: Mapping[str, int] = MappingProxyType({})
     allow_failures: int = 0
 
     @property

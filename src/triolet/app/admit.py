@@ -9,6 +9,7 @@ on a WebSocket that is open already. What they ask is the same question, so it i
 2. **the view's decision**: the app's own code, in its own context, says which channel it is, or refuses. Next, so that
    a client that may not follow, or asks for what is not there, hears that and nothing else; and because its headers
    (a session that was renewed, a CORS header) stand on every later answer, a refusal too.
+   Whatever was revoked since it was asked, and speaks of this client, is as good as a no.
 3. **ask**: which transport, from which cursor, how long to wait? Here a request can be wrong by itself.
 4. **subscription**: what the request asks for and what the view allows become one frozen value.
 5. **connection**: a stream's client is known to the hub from here on. A poll needs none.
@@ -27,14 +28,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import trio
 
+from ..closing import REVOKED
 from ..connection import Connection, Context
+from ..connection.access import Access
+from ..connection.recheck import UndecidedError
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..identity import Grant
+from ..identity.revocations import WaitingPoll
 from ..sockets.outlet import Outlet
 from ..transports.negotiate import (
     Ask,
@@ -47,6 +54,7 @@ from ..transports.negotiate import (
     parse_after,
     parse_ask,
 )
+from ..transports.polling import ENDED_POLLS
 from ..wire.codec import Codec
 from .identify import GRANT
 from .service import Service
@@ -55,6 +63,9 @@ from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_pa
 __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 
 logger = logging.getLogger("triolet")
+
+LATER: Final = (408, 425, 429)
+"""Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
 
 
 class Way(NamedTuple):
@@ -71,12 +82,15 @@ class Arrival(NamedTuple):
     Attributes:
         request: its request, of :func:`triolet.app.views.find`.
         way: opens the way on which events reach it. It is called once for a stream, and never for a poll.
-        again: makes the scope of a WebSocket's request anew, for what is followed on it; None is an ordinary request.
+        again: makes the request's scope anew, for what is followed on it, and to ask its view again. It is kept no
+            longer than for that.
+        upgrade: whether it is a WebSocket's.
     """
 
     request: Any
     way: Callable[[], Way]
-    again: Callable[[], Scope] | None = None
+    again: Callable[[], Scope]
+    upgrade: bool = False
 
 
 class Admitted(NamedTuple):
@@ -87,12 +101,14 @@ class Admitted(NamedTuple):
         decision: what the view said.
         subscription: what it follows; None is a socket that follows nothing by itself.
         conn: its connection, which follows already, and is the caller's to detach; None is a poll.
+        poll: for a poll: has it ended by what is revoked while it is answered.
     """
 
     ask: Ask
     decision: Decision
     subscription: Subscription | None
     conn: Connection | None
+    poll: Callable[[], AbstractContextManager[WaitingPoll]]
 
 
 async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
@@ -102,21 +118,26 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
 
     Cancellation: nothing is left: no connection, no follower.
     """
-    scope, upgrade = arrival.request.scope, arrival.again is not None
+    scope, upgrade = arrival.request.scope, arrival.upgrade
     kept: Headers = []
     try:
         with trio.fail_after(service.limits.write_seconds):
             context = service.context
             service.origins.check(scope, always=upgrade)
             check_path(scope)
+            since = context.revocations.position
             decision = await ask_view(service.app, arrival.request)
             if isinstance(decision, Refusal):
                 return decision
             kept = decision.headers
             ask = parse_ask(scope, service.limits, upgrade=upgrade)
             subscription = _subscribe(ask, decision)
-            conn = await _connect(context, service.app, arrival, ask, decision, subscription)
-            return Admitted(ask, decision, subscription, conn)
+            path = arrival.request.path
+            # No await between these and being found by a revocation: as a connection, or as a poll.
+            _check_revoked(context, since, decision, path)
+            conn = await _connect(context, service.app, arrival, ask, decision, subscription, since)
+            poll = partial(context.revocations.poll, decision.grant, decision.channel or "", path)
+            return Admitted(ask, decision, subscription, conn, poll)
     except (AskError, LocalError, LogError, ConnectionEnded, trio.TooSlowError) as error:
         return refused("WebSocket" if upgrade else "request", error, kept)
 
@@ -135,17 +156,27 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
 
 
 def _unavailable(error: Exception) -> AskError:
+    if isinstance(error, ConnectionEnded) and error.closing in ENDED_POLLS:
+        return AskError(*ENDED_POLLS[error.closing])
     if isinstance(error, NotServingError):
         return AskError(503, "serving", "this app is not being served now; try again")
     return AskError(503, "log", "the event log cannot be read now; try again")
 
 
 def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
-    if decision.channel is not None:
-        return Subscription(decision.channel, ask.after, policy=decision.policy, member=decision.member)
-    if ask.transport is not TransportKind.WEBSOCKET:
+    if decision.channel is None and ask.transport is not TransportKind.WEBSOCKET:
         raise AskError(426, "upgrade", "this URL speaks WebSocket only")
-    return None
+    return decision.subscription(ask.after)
+
+
+def _check_revoked(context: Context, since: int, decision: Decision, path: str) -> None:
+    """Refuse what was decided before it was revoked. Raises ConnectionEnded."""
+    identity = None if decision.grant is None else decision.grant.identity
+    closing = context.revocations.since(since, identity, decision.channel, (path,))
+    if closing is not None:
+        if closing is REVOKED:
+            context.metrics.revoked["connections"] += 1
+        raise ConnectionEnded(closing)
 
 
 async def _connect(
@@ -155,23 +186,34 @@ async def _connect(
     ask: Ask,
     decision: Decision,
     subscription: Subscription | None,
+    since: int,
 ) -> Connection | None:
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
     if ask.transport in (TransportKind.LONG_POLL, TransportKind.SHORT_POLL):
         return None
     way = arrival.way()
+    follows = Follows(app, arrival.again, decision.grant) if arrival.upgrade or decision.recheck else None
+    access = Access(
+        decision.grant,
+        arrival.request.path,
+        arrival.request.root_path,
+        follows.__call__ if follows is not None and arrival.upgrade and not decision.raw else None,
+        follows.ask_again if follows is not None else None,
+    )
     conn = Connection(
         context,
         way.outlet,
         way.codec,
         raw=way.raw if decision.raw else None,
-        decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again, decision.grant),
+        access=access,
         takes_messages=decision.handler is not None,
-        grant=decision.grant,
     )
     try:
         if subscription is not None:
-            await conn.add_follower(subscription)
+            access.own = subscription.channel
+            await conn.add_follower(subscription, since)
+            if conn.closing is not None:
+                raise ConnectionEnded(conn.closing)
         elif not decision.raw:
             conn.greet()
     except BaseException:
@@ -181,7 +223,7 @@ async def _connect(
 
 
 class Follows:
-    """Asks the view behind a URL that a client follows, with the headers of its own request."""
+    """Asks the view behind a URL that a client follows, with the headers of its own request, and asks it again."""
 
     __slots__ = ("_again", "_app", "_grant")
 
@@ -192,12 +234,38 @@ class Follows:
 
     async def __call__(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
-        asked = follow_scope({**self._again(), GRANT: self._grant}, url)
-        request = None if asked is None else find(self._app, with_root_path(self._app, asked))
-        if asked is None or request is None or not names_text(asked):
-            return None  # another view's answer is not read: it may have no end
+        asked = follow_scope(self._scope(), url)
+        request = self._find(asked)
+        if asked is None or request is None:
+            return None
         after = parse_after(asked)
         decision = await ask_view(self._app, request)
-        if not isinstance(decision, Decision) or decision.channel is None:
+        return decision.subscription(after) if isinstance(decision, Decision) else None
+
+    async def ask_again(self, url: str | None) -> str | None:
+        """Return the channel that may be followed there now; None is a no.
+
+        Args:
+            url: what was followed; None is the connection's own URL.
+
+        Raises:
+            UndecidedError: the view failed, or has no answer at the moment.
+        """
+        request = self._find(self._scope() if url is None else follow_scope(self._scope(), url))
+        if request is None:
             return None
-        return Subscription(decision.channel, after, policy=decision.policy, member=decision.member)
+        decision = await ask_view(self._app, request)
+        if isinstance(decision, Decision):
+            return decision.channel
+        if decision.status >= 500 or decision.status in LATER:
+            raise UndecidedError(f"the view of {request.path!r:.200} answered {decision.status}")
+        return None
+
+    def _scope(self) -> Scope:
+        return {**self._again(), GRANT: self._grant}
+
+    def _find(self, asked: Scope | None) -> Any:
+        """The request, if it is one for a view of Triolet's: another view's answer is not read, it may have no end."""
+        if asked is None or not names_text(asked):
+            return None
+        return find(self._app, with_root_path(self._app, asked))

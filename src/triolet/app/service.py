@@ -17,10 +17,11 @@ from ..clock import wall_time
 from ..connection import Connection, Context, Registry
 from ..connection.drain import drain, end_all
 from ..connection.memory_pressure import relieve
+from ..connection.revoke import Revoker
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
-from ..identity import Control
+from ..identity import Control, Revocations
 from ..limits import DRAIN_SECONDS, Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
@@ -87,6 +88,7 @@ class Service:
         self.make_log = make_log
         self._log: EventLog | None = None
         self._context: Context | None = None
+        self._revoker: Revoker | None = None
         self._stopping = trio.Event()
 
     @property
@@ -134,6 +136,13 @@ class Service:
         assert presence is not None, "every service has one"
         return presence
 
+    @property
+    def revoker(self) -> Revoker:
+        """Ends what is revoked. Raises NotServingError."""
+        context = self.context
+        assert self._revoker is not None, f"made with {context}"
+        return self._revoker
+
     def check_home(self, what: str) -> None:
         """Go on only in the run that serves. Raises WrongThreadError."""
         if self._context is not None:
@@ -174,10 +183,14 @@ class Service:
                 self.server.counters,
                 presence=presence,
                 control=control,
+                revocations=Revocations(self.limits.write_seconds),
             )
+            self._revoker = Revoker(context, control, nursery)
             if self.options.identifier.known:
                 with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
                     await control.listens()
+            elif not self.options.in_memory:
+                control.begin()  # others may revoke channels and URLs, which nobody need be known for
             nursery.start_soon(context.timer.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
@@ -188,7 +201,7 @@ class Service:
                 await control.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
-                self._log = self._context = None
+                self._log = self._context = self._revoker = None
                 self.server = replace(self.server, sockets=no_sockets)  # the app outlives its server
                 nursery.cancel_scope.cancel()
 

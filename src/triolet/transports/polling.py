@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from hashlib import sha256
+from typing import Final
 
 import trio
 
-from ..closing import RESTARTING
+from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
 from ..errors import LogError
-from ..event import Cursor
 from ..hub import Allow, Polled
+from ..identity.revocations import WaitingPoll
 from ..limits import DRAINED_POLL_SECONDS
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind
 
-__all__ = ["Answer", "poll"]
+__all__ = ["ENDED_POLLS", "Answer", "poll"]
+
+ENDED_POLLS: Final[dict[Closing | None, tuple[int, str, str]]] = {
+    REVOKED: (403, "revoked", "what this client was let in with was revoked"),
+}
+"""How a poll is answered that ends for a reason: status, word and sentence."""
 
 
 class Answer:
@@ -38,6 +44,7 @@ async def poll(
     if_none_match: str | None,
     member: Member | None = None,
     allow: Allow | None = None,
+    held: WaitingPoll | None = None,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
@@ -52,16 +59,20 @@ async def poll(
         member: what the client is to the others in the channel; None is nobody.
         allow: whether the client may see an event; None: all of them. A long poll goes on waiting where what came is
             not for it: the cursor of the answer alone has moved on.
+        held: says when the poll is to be answered because of what was revoked; None is never.
 
     Raises:
         LogError: the log cannot be read.
-        AskError: more is held for clients than may be, so no answer was made; the client is to come back.
+        AskError: what the client was let in with was taken from it meanwhile; or more is held for clients than may be, so no answer was made; the client is to come back.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
+    held = held or WaitingPoll(None, channel, "")
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
-        page = await _page(context, channel, ask, allow)
+        page = await _page(context, channel, ask, allow, held)
+    if held.closing in ENDED_POLLS:
+        raise AskError(*ENDED_POLLS[held.closing])
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
         raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
@@ -80,7 +91,7 @@ async def poll(
         return Answer(304, headers, b"")
     if ask.transport is TransportKind.SHORT_POLL:
         metrics.short_polls += 1
-    retry = _retry(context, ask, live)
+    retry = _retry(context, ask, live, context.draining.is_set() or held.closing is RESTARTING)
     now = int(context.now() * 1000)
     body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, allow is not None)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
@@ -96,43 +107,50 @@ def _selected(page: Polled, allow: Allow | None) -> str:
     return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
 
 
-async def _page(context: Context, channel: str, ask: Ask, allow: Allow | None) -> Polled:
+async def _page(
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll
+) -> Polled:
     if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask, allow)
+        return await _wait_for_page(context, channel, ask, allow, held)
     return await context.hub.page(channel, ask.after, allow=allow)
 
 
-async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow | None) -> Polled:
-    after: Cursor | None = ask.after
-    if after is None:
-        after = (await context.hub.page(channel, None)).head
+async def _wait_for_page(
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll
+) -> Polled:
+    after = ask.after
 
     async def answer_when_draining() -> None:
         await context.draining.wait()
         await trio.sleep(context.random.uniform(0, DRAINED_POLL_SECONDS))
         waiting.cancel()
 
+    page: Polled | LogError | AskError
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_when_draining)
-        page: Polled | LogError
         try:
             with trio.CancelScope() as waiting:
+                held.stop = waiting.cancel
+                if after is None:
+                    after = (await context.hub.page(channel, None)).head
                 page = await context.hub.page(channel, after, ask.wait, allow)
-            if waiting.cancelled_caught:
+            if held.closing in ENDED_POLLS:
+                page = AskError(*ENDED_POLLS[held.closing])  # at once, also where the log is away
+            elif waiting.cancelled_caught:
                 page = await context.hub.page(channel, after, allow=allow)
         except LogError as error:  # to be raised as what it is, not in the nursery's group
             page = error
         nursery.cancel_scope.cancel()
-    if isinstance(page, LogError):
+    if isinstance(page, LogError | AskError):
         raise page
     answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
     return page
 
 
-def _retry(context: Context, ask: Ask, live: bool) -> int:
-    """When to ask again, in ms: at once where there is more or the next poll waits; drawn where we drain."""
-    if context.draining.is_set():
+def _retry(context: Context, ask: Ask, live: bool, leaves: bool) -> int:
+    """When to ask again, in ms: at once where there is more or the next poll waits; drawn where all are to leave."""
+    if leaves:
         assert RESTARTING.retry is not None
         return context.random.randint(*RESTARTING.retry)
     if not live or ask.transport is TransportKind.LONG_POLL:
