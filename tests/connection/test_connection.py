@@ -14,6 +14,7 @@ from tests.transports.test_contract import connected
 from triolet import Connection
 from triolet.closing import GONE, NORMAL, RESTARTING
 from triolet.connection.heartbeat import beat
+from triolet.connection.access import Access
 from triolet.connection.supervisor import supervise
 from triolet.connection.writer import write
 from triolet.hub import Subscription
