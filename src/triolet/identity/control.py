@@ -148,22 +148,25 @@ class Control:
             while not self._waiting:
                 self._some = trio.Event()
                 await self._some.wait()
-            statements = [statement for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
-            try:
-                await self._log.append(IDENTITY_CHANNEL, [statement.draft for statement in statements])
-            except LogError as error:
-                if not self._away:
-                    logger.error("other processes cannot be told of identities now: %s", where(error))
-                self._away = True
-                for statement in self._waiting:
-                    statement.tried.set()
-                await trio.sleep(LOG_RETRY_SECONDS)
-                continue
-            self._away = False
-            for statement in statements:
-                statement.stored = True
+            await self._write_some()
+
+    async def _write_some(self) -> None:
+        statements = [statement for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
+        try:
+            await self._log.append(IDENTITY_CHANNEL, [statement.draft for statement in statements])
+        except LogError as error:
+            if not self._away:
+                logger.error("other processes cannot be told of identities now: %s", where(error))
+            self._away = True
+            for statement in self._waiting:
                 statement.tried.set()
-                self._waiting.popleft()
+            await trio.sleep(LOG_RETRY_SECONDS)
+            return
+        self._away = False
+        for statement in statements:
+            statement.stored = True
+            statement.tried.set()
+            self._waiting.popleft()
 
     # --- listening
 
