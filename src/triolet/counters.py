@@ -10,12 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
 from .clock import wall_time
 from .closing import CATALOGUE, SILENT, Closing
+from .errors import BAD_TOKENS
 from .event import Gap
 
 __all__ = ["BY_CLIENT", "Counts", "Histogram", "HistogramSnapshot", "Metrics", "closing_labels"]
@@ -115,6 +116,10 @@ class Counts:
         processes_lost: processes that were heard, and then were silent for a whole lease.
         revoked: what ``live.revoke`` has ended: ``connections``, ``subscriptions`` and ``polls``.
         rechecks: views that were asked again, by what they said: ``yes``, ``no``, or neither (``failed``).
+        authentications: credentials that were asked about, by outcome: ``ok``, ``none`` (the client is nobody),
+            ``refused`` (by the app's ``abort``), or the kind of :class:`BadToken`.
+        expired: connections and polls that ended because their identity did.
+        renewals: renewals of open connections: ``ok``, or ``refused``.
     """
 
     open: Mapping[str, int]
@@ -145,6 +150,9 @@ class Counts:
     restatements: int = 0
     processes_lost: int = 0
     allow_failures: int = 0
+    authentications: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    expired: int = 0
+    renewals: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def heartbeat_misses(self) -> int:
@@ -189,6 +197,9 @@ class Metrics:
         self.revoked = Counter({"connections": 0, "subscriptions": 0, "polls": 0})
         self.rechecks = Counter({"yes": 0, "no": 0, "failed": 0})
         self.allow_failures = 0
+        self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
+        self.expired = 0
+        self.renewals = Counter({"ok": 0, "refused": 0})
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""
@@ -226,7 +237,7 @@ class Metrics:
 
     def snapshot(self) -> Counts:
         """Return what was counted so far, frozen."""
-        return Counts(**{field.name: _frozen(getattr(self, field.name)) for field in fields(Counts)})
+        return Counts(**{count.name: _frozen(getattr(self, count.name)) for count in fields(Counts)})
 
 
 def closing_labels(closing: Closing) -> tuple[str, str]:

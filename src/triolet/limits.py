@@ -75,6 +75,8 @@ class Limits:
     ``--grace`` leaves to clients is enough in any case."""
     goodbye_seconds: float = 2
     """For the last words of a connection, and for the peer's close frame."""
+    expiry_warning_seconds: float = 30
+    """How long before its identity expires a client is warned, or at once where less is left."""
 
     # --- HTTP
     header_bytes: int = 16 << 10
@@ -354,6 +356,10 @@ SESSION_STATEMENTS = 10**9
 """How often a session is stated, at the very most: once in a third of a lease, for centuries."""
 
 # --- identity
+DEADLINES_STALE = 64
+"""Entries that may stand in the heap of deadlines for nothing, besides as many as stand there for something."""
+RENEWAL_KEY_BYTES = 16
+"""Random bytes of the key by which a stream is renewed (RFC 6750 section 5.2 asks for 128 bits of a token)."""
 CONTROL_WAITING = 1_024
 """Messages about identities that wait for a log that is away, to be told to other processes."""
 CONTROL_DRAFTS = 64

@@ -284,6 +284,7 @@ class Connection:
     def detach(self) -> None:
         """Do the bookkeeping of the end. It is synchronous, so nothing can cancel it; a second time does nothing."""
         self.holding.close()
+        self.context.deadlines.remove(self.id)
         self.outlet.on_full = self.outlet.on_gone = _nothing
         self.end(GONE)  # a reason that was given before stays; so GONE is for a connection that was cancelled
         # The registry takes its last snapshot while the followers are still there to be seen.

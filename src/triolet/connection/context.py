@@ -13,7 +13,7 @@ from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
-from ..identity import Control, Revocations
+from ..identity import Control, Deadlines, Revocations
 from ..limits import RECHECKS_AT_ONCE, Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
@@ -59,6 +59,11 @@ class Context(msgspec.Struct, frozen=True):
     home: Home = msgspec.field(default_factory=Home)
     revocations: Revocations = msgspec.field(default_factory=Revocations)
     rechecking: trio.Semaphore = msgspec.field(default_factory=lambda: trio.Semaphore(RECHECKS_AT_ONCE))
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """When connections expire. The hub has them, since it is asked before each of its rounds."""
+        return self.hub.deadlines
 
     def retry(self, closing: Closing) -> int | None:
         """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""

@@ -194,7 +194,7 @@ class Subscriptions:
         self.remove_all()
         self._ending.end(closing)
         if self.outlet.pending or not self.outlet.empty:  # TLS's last record is in no number of bytes
-            self.outlet.abort()
+            self.outlet.cut()
 
     def begin(self, nursery: trio.Nursery) -> None:
         """The connection's tasks start, and with them the rechecks of what it follows already."""

@@ -57,6 +57,7 @@ async def write_head(conn: Connection, head: bytes) -> None:
         and follower.window.holds(follower.position)  # or reading would wait for the log
     ):
         reading = await conn.context.hub.read(follower)
+        conn.context.deadlines.enforce()
         if follower in conn.subscriptions.behind:  # else what it was let in with was taken from it meanwhile
             if say(conn, follower, reading, head):
                 settle(conn, follower, reading)
@@ -115,7 +116,8 @@ async def advance(conn: Connection, follower: Follower) -> None:
     except LogError:
         conn.end(CRASHED)
         return
-    if follower.state is not State.BEHIND:  # it was unfollowed while the log was asked
+    conn.context.deadlines.enforce()
+    if follower.state is not State.BEHIND:  # it was unfollowed while the log was asked, or has expired
         conn.subscriptions.behind.pop(follower, None)
         return
     if say(conn, follower, reading):

@@ -6,6 +6,7 @@ of one channel share it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,7 @@ class StreamOutlet(Outlet):
         "_reset",
         "_rest",
         "_sent",
+        "_sticks",
         "_stream_id",
         "_take",
     )
@@ -91,6 +93,7 @@ class StreamOutlet(Outlet):
         self._rest: memoryview | None = None
         self._answer: bytes | None = None
         self._gone = False
+        self._sticks = False  # whether the connection's outlet holds a part of a frame of ours
         self._changed: trio.Event | None = None
         super().__init__(budget)
         self.send = self._send
@@ -98,6 +101,10 @@ class StreamOutlet(Outlet):
     @property
     def empty(self) -> bool:
         return self._rest is None
+
+    @property
+    def closed(self) -> bool:
+        return self._gone
 
     @property
     def pending(self) -> int:
@@ -126,8 +133,16 @@ class StreamOutlet(Outlet):
                 await self._changed.wait()
                 continue
             async with self._lock:
-                await self._below.drained()
-                if self._rest is not None:
+                if self._sticks:
+                    self._below.until = self.until
+                try:
+                    await self._below.drained()
+                finally:
+                    self._below.until = math.inf
+                self._sticks = False
+                if self._rest is not None and trio.current_time() >= self.until:
+                    self.cut()
+                elif self._rest is not None:
                     self._flush(self._rest)
 
     async def send_all(self, data: bytes) -> None:
@@ -161,6 +176,15 @@ class StreamOutlet(Outlet):
         self._end()
         self._reset()
 
+    def cut(self) -> None:
+        # What the kernel has left of a frame cannot be taken back: it goes out, or the connection ends with all of its
+        # streams, which are stuck behind it anyway.
+        if self._sticks and not self._below.empty:
+            self._end()
+            self._below.abort()
+        else:
+            self.abort()
+
     def _end(self) -> None:
         self._gone = True
         self.send = _refuse
@@ -185,6 +209,7 @@ class StreamOutlet(Outlet):
                 end = min(room, taken + HTTP2_FRAME_BYTES)
                 connection.send_data(stream_id, batch if end - taken == size else memoryview(batch)[taken:end])
                 self._below.write(self._take())
+                self._sticks = not self._below.empty
                 if self._sent is not None:
                     self._sent(end - taken, end == size)
                 taken = end

@@ -47,6 +47,7 @@ import trio
 from ..budget import Budget
 from ..counters import Metrics
 from ..event import Cursor, Draft, Event
+from ..identity import Deadlines
 from ..limits import Limits
 from ..log.contract import EventLog, Kept
 from .filter import Allow, Filter
@@ -87,8 +88,10 @@ class Hub:
         limits: bounds of windows and pages.
         budget: where the bytes held here are counted.
         metrics: where events and rounds are counted.
+        deadlines: when followers may be written to no longer.
 
     Attributes:
+        deadlines: the same.
         windows: the channels in memory.
         replay: turns and pages of the followers that catch up.
 
@@ -96,14 +99,22 @@ class Hub:
     subscription. No follower has a queue.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, budget: Budget, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        limits: Limits,
+        budget: Budget,
+        metrics: Metrics | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
         self._log = log
         self._limits = limits
         self._metrics = Metrics() if metrics is None else metrics
         self.windows = Windows(log, limits, budget)
         self.replay = Replay(limits, budget.hold)
         self._reader = Reader(log, limits, self.windows, self.replay)
-        self._pump = Pump(log, self.windows, self._metrics)
+        self.deadlines = Deadlines() if deadlines is None else deadlines
+        self._pump = Pump(log, self.windows, self._metrics, self.deadlines)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the pump: one task, which never waits for any client.

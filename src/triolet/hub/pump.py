@@ -43,6 +43,7 @@ import trio
 from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
+from ..identity import Deadlines
 from ..limits import HEADS_ASKED_AT_ONCE, LOG_RETRY_SECONDS, WRITES_BETWEEN_CHECKPOINTS
 from ..log.contract import EventLog, tail_ended
 from ..log.tail import waiting
@@ -62,15 +63,17 @@ class Pump:
         log: where events come from. It must be open while :meth:`run` runs.
         windows: the channels in memory.
         metrics: where rounds are counted.
+        deadlines: are enforced before anything is written.
 
     Attributes:
         delivered: how often a batch was written to a live follower.
     """
 
-    def __init__(self, log: EventLog, windows: Windows, metrics: Metrics) -> None:
+    def __init__(self, log: EventLog, windows: Windows, metrics: Metrics, deadlines: Deadlines) -> None:
         self._log = log
         self._windows = windows
         self._metrics = metrics
+        self._deadlines = deadlines
         self._writes = 0
         self._batches: object = None  # the tail, while it runs
         self.delivered = 0
@@ -187,10 +190,11 @@ class Pump:
     async def _write(self, group: LiveGroup, recipients: Recipients, batch: Any, start: int, end: Cursor) -> None:
         followers, sends, version = recipients
         for at in range(0, len(followers), WRITES_BETWEEN_CHECKPOINTS):
+            self._deadlines.enforce()  # whoever has no right to it any more leaves the group, and its version tells so
             some = followers[at : at + WRITES_BETWEEN_CHECKPOINTS]
             their_sends = sends[at : at + WRITES_BETWEEN_CHECKPOINTS]
             if group.version != version:
-                # One left, or left and came back, at the checkpoint: write to those that still wait here.
+                # One left, or left and came back, at the checkpoint or its deadline: write to those that still wait here.
                 some = [f for f in some if f.state is State.LIVE and f.position.offset == start]
                 their_sends = [f.outlet.send for f in some]
             self._write_some(some, their_sends, batch, end)

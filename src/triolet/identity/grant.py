@@ -39,9 +39,10 @@ class Grant:
     def renew(self, identity: Identity, now: float) -> bool:
         """Go on with a new identity of the same subject. Return False, and change nothing, for another subject.
 
-        Another subject is another client: what was decided for the first says nothing about it.
+        Another subject is another client: what was decided for the first says nothing about it. Nobody may become
+        somebody: what was decided for nobody holds for all.
         """
-        if self.identity is None or identity.subject != self.identity.subject:
+        if self.identity is not None and identity.subject != self.identity.subject:
             return False
         self.identity = identity
         self.until = _until(identity, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,11 +26,12 @@ class BufferedOutlet(Outlet):
         take: sends one batch, and waits until it is taken.
         abort: resets the connection, or does the nearest to it that is possible.
         bound: bytes that may wait; a batch is taken whole while fewer do.
+        below: the outlet of ours, if any, that sends alone what is taken here.
 
     Bounds: ``bound`` bytes and one batch more.
     """
 
-    __slots__ = ("_abort", "_batches", "_bound", "_changed", "_gone", "_pending", "_take")
+    __slots__ = ("_abort", "_batches", "_below", "_bound", "_changed", "_gone", "_pending", "_take", "_taking")
 
     buffers = True
 
@@ -39,11 +41,14 @@ class BufferedOutlet(Outlet):
         take: Callable[[Any], Awaitable[None]],
         abort: Callable[[], None],
         bound: int = 64 << 10,
+        below: Outlet | None = None,
     ) -> None:
         super().__init__(budget)
         self._take = take
         self._abort = abort
         self._bound = bound
+        self._below = below
+        self._taking: trio.CancelScope | None = None
         self._batches: deque[Any] = deque()
         self._pending = 0
         self._gone = False
@@ -55,6 +60,10 @@ class BufferedOutlet(Outlet):
         # "Empty" is what lets a follower be live. Here it means room: the other server takes what we send at its own
         # pace, and a client that reads well would fall behind at every event if one batch in the buffer were too many.
         return self._pending < self._bound
+
+    @property
+    def closed(self) -> bool:
+        return self._gone
 
     @property
     def pending(self) -> int:
@@ -75,6 +84,8 @@ class BufferedOutlet(Outlet):
 
     def abort(self) -> None:
         self._end()
+        if self._taking is not None:
+            self._taking.cancel()  # or the other server goes on with what it has begun to send
         self._abort()
 
     def _end(self) -> None:
@@ -97,11 +108,21 @@ class BufferedOutlet(Outlet):
     async def _take_next(self) -> None:
         while not self._batches:
             await self._changed.wait()
+        if trio.current_time() >= self.until:
+            self.cut()
+            return
         batch = self._batches[0]  # it stays in the buffer, and counted, until it is taken
         try:
-            await self._take(batch)
+            with trio.CancelScope() as self._taking:
+                if self._below is not None:
+                    self._below.until = self.until
+                await self._take(batch)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self.fail()
+        finally:
+            self._taking = None
+            if self._below is not None:
+                self._below.until = math.inf
         if not self._gone:  # else the buffer was emptied meanwhile
             self._batches.popleft()
             self._wait(-size_of(batch))

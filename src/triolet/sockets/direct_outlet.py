@@ -36,6 +36,10 @@ class DirectOutlet(Outlet):
         return self._rest is None
 
     @property
+    def closed(self) -> bool:
+        return self._gone
+
+    @property
     def pending(self) -> int:
         return 0 if self._rest is None else len(self._rest)
 
@@ -55,7 +59,9 @@ class DirectOutlet(Outlet):
             while self._rest is not None and not self._gone:
                 try:
                     await self._link.wait_writable()
-                    if self._rest is not None:  # else it was aborted, or found gone, while we were being woken
+                    if trio.current_time() >= self.until:
+                        self.cut()
+                    elif self._rest is not None:  # else it was aborted, or found gone, while we were being woken
                         self._hold(self._flushed(self._rest))
                 except (OSError, trio.ClosedResourceError):
                     self.fail()

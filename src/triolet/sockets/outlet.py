@@ -24,6 +24,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -45,12 +46,13 @@ class Outlet(ABC):
         on_full: called when a batch was not taken whole: from now until it is drained the outlet takes no more.
         on_gone: called once, when the peer turns out to be gone: with ``GONE``, or ``SILENT`` where that is how.
         progress_at: Trio's time when something was last taken.
+        until: Trio's time from which on nothing goes out of what waits: then it is cut, by the task that would send it.
         buffers: whether what was taken may wait here for long, and ``run`` has to run.
     """
 
     buffers = False
 
-    __slots__ = ("budget", "on_full", "on_gone", "progress_at", "send")
+    __slots__ = ("budget", "on_full", "on_gone", "progress_at", "send", "until")
 
     # An attribute and not a method, so that the pump's list of them holds the kernel's own functions.
     send: Callable[[Any], int]
@@ -60,11 +62,17 @@ class Outlet(ABC):
         self.on_full: Callable[[], None] = _do_nothing
         self.on_gone: Callable[[Closing], None] = _do_nothing
         self.progress_at = 0.0
+        self.until = math.inf
 
     @property
     @abstractmethod
     def empty(self) -> bool:
         """Whether nothing waits to be taken."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was aborted, or the peer is gone: nothing is taken any more."""
+        return False
 
     @property
     @abstractmethod
@@ -85,6 +93,10 @@ class Outlet(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Reset the connection at once, without waiting. What waits is thrown away, here and in the kernel."""
+
+    def cut(self) -> None:
+        """Have not one byte more go out of what waits, whatever else ends with it."""
+        self.abort()
 
     def write(self, batch: Any) -> bool:
         """Take a whole batch, and return whether it was taken. If the outlet is full nothing of it is. Never waits."""

@@ -90,7 +90,7 @@ async def bye(conn: Connection, closing: Closing) -> None:
 
 async def _serve_to_end(conn: Connection, transport: Transport) -> None:
     closing = await supervise(conn, partial(transport.read, conn), *transport.children())
-    if closing in (GONE, SLOW):  # nobody hears a goodbye
+    if closing in (GONE, SLOW) or conn.outlet.closed:  # nobody hears a goodbye
         if not conn.peer_closed:
             conn.outlet.abort()
         return

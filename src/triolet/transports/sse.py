@@ -67,7 +67,7 @@ async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Sen
             conn.detach()
     else:
         await serve(conn, transport)
-    if conn.outlet.empty:
+    if conn.outlet.empty and not conn.outlet.closed:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

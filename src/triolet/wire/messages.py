@@ -18,9 +18,11 @@ from ..value import nesting_exceeds
 __all__ = [
     "Ack",
     "AppMessage",
+    "Auth",
     "Beat",
     "Bye",
     "ClientMessage",
+    "Expiring",
     "Follow",
     "GapMessage",
     "Incoming",
@@ -29,6 +31,7 @@ __all__ = [
     "Message",
     "Open",
     "Refused",
+    "Renewed",
     "Unfollow",
     "encode_event",
     "encode_message",
@@ -121,6 +124,26 @@ class Refused(Message, tag="refused", frozen=True, omit_defaults=True):
     channel: str | None = None
 
 
+class Expiring(Message, tag="expiring", frozen=True, omit_defaults=True, rename={"milliseconds": "in"}):
+    """The client's identity ends, and its connection with it, unless it is renewed.
+
+    Attributes:
+        milliseconds: in how many ms; None is never.
+        key: names the connection to ``POST /triolet/renew``, where the client cannot renew on the connection itself.
+        refused: whether this answers a renewal that was not accepted.
+    """
+
+    milliseconds: int | None
+    key: str | None = None
+    refused: bool = False
+
+
+class Renewed(Message, tag="renewed", frozen=True, rename={"milliseconds": "in"}):
+    """The client's identity was renewed: it ends in so many ms now; None is never."""
+
+    milliseconds: int | None
+
+
 class AppMessage(Message, tag="message", frozen=True):
     """A message of the app's own, from ``conn.send``. ``data`` is JSON already."""
 
@@ -192,16 +215,25 @@ class Ack(ClientMessage, tag="ack", frozen=True):
     cursor: str
 
 
+class Auth(ClientMessage, tag="auth", frozen=True):
+    """A new credential, with which the connection is to go on."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "Auth()"  # the token belongs in no log line
+
+
 class Incoming(ClientMessage, tag="message", frozen=True):
     """A message for the app's handler."""
 
     data: Any
 
 
-_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack)
+_client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | Auth)
 
 
-def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
+def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | Auth:
     """Read a client's message.
 
     Args:
@@ -214,7 +246,7 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack:
     # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
     # is left out of the error, for it may quote what the client sent.
     try:
-        said: Follow | Unfollow | Incoming | Ack = _client_decoder.decode(text)
+        said: Follow | Unfollow | Incoming | Ack | Auth = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
     if nesting_exceeds(text.encode(), depth):
