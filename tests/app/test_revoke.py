@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet import ConfigError, Connection, DataError, Identity, Triolet
 from triolet.errors import ChannelNameError, NotServingError
+from triolet.testing.faults import stalled
 from triolet.testing.http import Answer
 from triolet.testing.server import MemoryServer, serve
 
@@ -118,7 +119,7 @@ async def test_what_speaks_of_somebody_else_ends_nothing(
 
 async def _expect_event(server: MemoryServer) -> None:
     answer = await server.request("GET", f"{EVENTS}?wait=20", ANN)
-    assert [event["data"] for event in answer.json()["events"]] == ["news"]
+    assert [event["data"] for event in answer.json["events"]] == ["news"]
 
 
 @pytest.mark.parametrize("road", ROADS)
@@ -143,7 +144,7 @@ async def test_a_poll_that_waits_is_answered_at_once(
         await trio.sleep(3)
         assert answered == [asked]
         assert answers[0].status == 403
-        assert answers[0].json()["error"] == "revoked"
+        assert answers[0].json["error"] == "revoked"
         assert b"secret" not in answers[0].body
         assert revoked(live) == (0, 0, 1)
 
@@ -155,13 +156,13 @@ async def test_a_socket_loses_the_one_channel_that_was_revoked(road: str, autoju
         await client.follow(EVENTS)
         await client.follow("/orders/8/events?after=0")
         await client.say(type="message", data="tasks")
-        await client.until("open")
-        await client.until("live")
+        await client.pick(lambda message: message.get("channel") == "tasks" and message["type"] == "live", "live")
         for named, url, channel in (
             ({**SUBJECT, **URL}, EVENTS, "orders/7"),
             ({"channel": "orders/8"}, "/orders/8/events?after=0", "orders/8"),
             ({"channel": "tasks"}, None, "tasks"),
         ):
+            await wait_all_tasks_blocked()
             await live.revoke(**named)
             await live.publish(channel, "secret")
             assert await client.until("refused") == {"type": "refused", "url": url, "channel": channel}
@@ -257,8 +258,7 @@ async def test_a_client_whose_kernel_is_full_of_events_is_reset(transport: str, 
     app, live = make_app()
     async with serve(app) as server, server.client(transport, EVENTS, headers=ANN, kernel_bytes=4_000) as client:
         await client.until("live")
-        (end,) = client.ends
-        with server.network.stalled(end):
+        with stalled(client):
             for _ in range(20):
                 await live.publish("orders/7", "x" * 1_000)
             await wait_all_tasks_blocked()
@@ -266,7 +266,8 @@ async def test_a_client_whose_kernel_is_full_of_events_is_reset(transport: str, 
             assert not conn.outlet.empty
             await live.revoke(subject="ann")
             assert conn.outlet.empty
-        assert await client.until("end")
+        await wait_all_tasks_blocked()
+        assert client.closed == "reset: reset by the peer"
 
 
 @pytest.mark.parametrize(

@@ -74,17 +74,18 @@ class Revoker:
 
     def _heard(self, message: Mapping[str, Any]) -> None:
         # Held to the same as what is revoked here: one that names nothing would end everybody.
-        self._apply(Revocation.of(*[message.get(part) for part in PARTS]))
+        self.apply(Revocation.of(*[message.get(part) for part in PARTS]))
 
     def _lost(self) -> None:
         logger.error(
             "what other processes have revoked may be lost to this one: all clients with an identity are sent away, to "
             "come back and be asked anew"
         )
-        self._apply(LOST)
+        self.apply(LOST)
 
-    def _apply(self, revocation: Revocation) -> None:
-        """Find all that it speaks of, and end the first of them."""
+    def apply(self, revocation: Revocation) -> None:
+        """Revoke something in this process. Those that it speaks of and that are too many for one turn of the event
+        loop end a moment later."""
         context = self._context
         context.revocations.add(revocation)
         polls = sum(1 for poll in list(context.revocations.polls) if poll.revoke(revocation))
