@@ -18,8 +18,10 @@ from quart import abort
 from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import Connection, ConnectionEnded, Identity, Triolet
+from triolet import Connection, Cursor, Identity, Triolet
 from triolet.identity import Revocation
+from triolet.log import MemoryLog
+from triolet.log.contract import Page
 from triolet.testing.http import RefusedError
 from triolet.testing.kernel import Kernel
 from triolet.testing.server import MemoryServer
@@ -42,13 +44,29 @@ class Moment(trio.abc.Instrument):
             self._happen()
 
 
+class Steps(MemoryLog):
+    """One that takes its time, as a log on a disk or a server does."""
+
+    async def head(self, channel: str) -> Cursor:
+        await trio.lowlevel.checkpoint()
+        head = await super().head(channel)
+        await trio.lowlevel.checkpoint()
+        return head
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        await trio.lowlevel.checkpoint()
+        page = await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+        await trio.lowlevel.checkpoint()
+        return page
+
+
 class Shop:
     """An app in which each subject has a channel of its own, until it has it no more."""
 
     def __init__(self, *, by_channel: bool = False, **route: Any) -> None:
         self.by_channel = by_channel
         self.app = QuartTrio("orders")
-        self.live = live = Triolet(self.app)
+        self.live = live = Triolet(self.app, log=Steps())
         self.gone: set[str] = set()
         self.decided: list[str] = []
 

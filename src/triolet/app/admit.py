@@ -135,7 +135,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             path = arrival.request.path
             # No await between these and being found by a revocation: as a connection, or as a poll.
             _check_revoked(context, since, decision, path)
-            conn = await _connect(context, service.app, arrival, ask, decision, subscription, since)
+            conn = await _connect(context, service.app, arrival, ask, decision, subscription)
             poll = partial(context.revocations.poll, decision.grant, decision.channel or "", path)
             return Admitted(ask, decision, subscription, conn, poll)
     except (AskError, LocalError, LogError, ConnectionEnded, trio.TooSlowError) as error:
@@ -186,7 +186,6 @@ async def _connect(
     ask: Ask,
     decision: Decision,
     subscription: Subscription | None,
-    since: int,
 ) -> Connection | None:
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
     if ask.transport in (TransportKind.LONG_POLL, TransportKind.SHORT_POLL):
@@ -211,7 +210,7 @@ async def _connect(
     try:
         if subscription is not None:
             access.own = subscription.channel
-            await conn.add_follower(subscription, since)
+            await conn.add_follower(subscription)
             if conn.closing is not None:
                 raise ConnectionEnded(conn.closing)
         elif not decision.raw:

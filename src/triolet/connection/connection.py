@@ -206,7 +206,7 @@ class Connection:
         present = member if member is None or isinstance(member, Member) else Member(member)
         if present is not None:
             check_size(present, self.limits)
-        await self.add_follower(Subscription(channel, cursor, policy=policy, member=present), since)
+        await self.subscriptions.add(Subscription(channel, cursor, policy=policy, member=present), since)
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. It is no error if the channel was not followed."""
@@ -252,13 +252,13 @@ class Connection:
 
     # --- for admission
 
-    async def add_follower(self, subscription: Subscription, since: int | None = None) -> None:
-        """Follow what a view has decided, at a position among the revocations (see :meth:`Subscriptions.add`).
+    async def add_follower(self, subscription: Subscription) -> None:
+        """Follow what a view has decided.
 
         Raises:
             ConfigError, ConnectionEnded, LogError: as :meth:`follow`.
         """
-        await self.subscriptions.add(subscription, since)
+        await self.subscriptions.add(subscription)
 
     def greet(self) -> None:
         """Say the first message of a socket that follows nothing by itself."""
