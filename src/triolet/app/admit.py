@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from ..closing import REVOKED
+from ..closing import RESTARTING, REVOKED
 from ..connection import Connection, Context
 from ..connection.access import Access
 from ..connection.recheck import UndecidedError
@@ -63,6 +63,8 @@ from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_pa
 __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 
 logger = logging.getLogger("triolet")
+
+POLLS: Final = (TransportKind.LONG_POLL, TransportKind.SHORT_POLL)
 
 LATER: Final = (408, 425, 429)
 """Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
@@ -134,7 +136,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             subscription = _subscribe(ask, decision)
             path = arrival.request.path
             # No await between these and being found by a revocation: as a connection, or as a poll.
-            _check_revoked(context, since, decision, path)
+            _check_revoked(context, since, ask, decision, path)
             conn = await _connect(context, service.app, arrival, ask, decision, subscription)
             poll = partial(context.revocations.poll, decision.grant, decision.channel or "", path)
             return Admitted(ask, decision, subscription, conn, poll)
@@ -158,7 +160,8 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
 def _unavailable(error: Exception) -> AskError:
     if isinstance(error, ConnectionEnded) and error.closing in ENDED_POLLS:
         return AskError(*ENDED_POLLS[error.closing])
-    if isinstance(error, NotServingError):
+    sent_away = isinstance(error, ConnectionEnded) and error.closing is RESTARTING
+    if sent_away or isinstance(error, NotServingError):
         return AskError(503, "serving", "this app is not being served now; try again")
     return AskError(503, "log", "the event log cannot be read now; try again")
 
@@ -169,13 +172,13 @@ def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
     return decision.subscription(ask.after)
 
 
-def _check_revoked(context: Context, since: int, decision: Decision, path: str) -> None:
+def _check_revoked(context: Context, since: int, ask: Ask, decision: Decision, path: str) -> None:
     """Refuse what was decided before it was revoked. Raises ConnectionEnded."""
     identity = None if decision.grant is None else decision.grant.identity
     closing = context.revocations.since(since, identity, decision.channel, (path,))
     if closing is not None:
         if closing is REVOKED:
-            context.metrics.revoked["connections"] += 1
+            context.metrics.revoked["polls" if ask.transport in POLLS else "connections"] += 1
         raise ConnectionEnded(closing)
 
 
@@ -188,7 +191,7 @@ async def _connect(
     subscription: Subscription | None,
 ) -> Connection | None:
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
-    if ask.transport in (TransportKind.LONG_POLL, TransportKind.SHORT_POLL):
+    if ask.transport in POLLS:
         return None
     way = arrival.way()
     follows = Follows(app, arrival.again, decision.grant) if arrival.upgrade or decision.recheck else None
