@@ -41,6 +41,10 @@ OUTLIVING = (
     "hub.audience.",  # a channel's, and so are its events
     "hub.policies.",  # an app's
     "hub.window.",
+    "identity.fetch.",  # an app's
+    "identity.jwt.",
+    "identity.key_sources.",
+    "identity.url_keys.",
     "presence.leases.",  # of processes
     "presence.record.",  # what was read from the log
     "testing.",  # a test's own ends

@@ -13,10 +13,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "quart_trio": "quart-trio"}
+DISTRIBUTIONS = {"jwt": "pyjwt", "prometheus_client": "prometheus-client", "quart_trio": "quart-trio"}
 """Where a distribution is called otherwise than what is imported of it."""
 
-EXTRAS = {"coredis": "redis", "anyio": "redis", "pytest": "testing"}
+EXTRAS = {
+    "anyio": "redis",
+    "coredis": "redis",
+    "cryptography": "jwt",
+    "httpx": "jwt",
+    "jwt": "jwt",
+    "pytest": "testing",
+}
 """What only an extra brings, and which."""
 
 

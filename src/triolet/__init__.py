@@ -8,7 +8,7 @@ What a user types is here:
 - ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
-- ``Identity``: who a client is, of ``@live.identify``
+- ``Identity``: who a client is, of ``@live.identify``; ``JWT``: a ready function for it
 - ``EventLog``: the contract of a log of your own
 - ``Statistics``, ``ConnectionSnapshot``, ``Explanation``: what ``live.statistics()``, ``live.connections()`` and
   ``live.explain(conn)`` give
@@ -49,7 +49,7 @@ from .errors import (
 )
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
-from .identity import Identity
+from .identity import JWT, Identity
 from .limits import Limits
 from .log import EventLog
 from .monitoring.explain import Explanation
@@ -58,6 +58,7 @@ from .monitoring.statistics import Statistics
 from .presence.members import Member, Roster
 
 __all__ = [
+    "JWT",
     "BadToken",
     "ChannelNameError",
     "ConfigError",

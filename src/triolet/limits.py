@@ -249,6 +249,40 @@ RECHECKS_AT_ONCE = 32
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 
+# --- tokens, and the keys that they are checked with
+TOKEN_BYTES = 8 << 10
+"""Longest token: as much as Apache and nginx take in one line of a head."""
+TOKEN_HEAD_BYTES = 4 << 10
+"""Longest head of one, in base64: some carry a chain of certificates, which is not looked at."""
+TOKEN_KEYS_TRIED = 4
+"""Keys that one token may be tried with: those of its `kid`, or of its algorithm where it names none."""
+TOKEN_LAST_SECOND = 253_402_300_799
+"""Latest time in a token, in seconds since 1970: the end of the year 9999. What is later was meant in milliseconds."""
+TOKEN_LEEWAY_SECONDS = 60
+"""How far a token issuer's clock may be off, by default."""
+TOKEN_LEEWAY_MOST_SECONDS = 300
+"""And at most: RFC 7519 speaks of "no more than a few minutes"."""
+SECRET_BYTES = 32
+"""Shortest secret for HS256 (RFC 7518, section 3.2)."""
+RSA_KEY_BITS = (2_048, 8_192)
+"""Shortest RSA key (RFC 7518, section 3.3), and the longest: checking a signature takes time in the square of it."""
+JWKS_BYTES = 256 << 10
+"""Largest set of keys, and largest file with one. A key has half a kilobyte, with certificates some four."""
+JWKS_KEYS = 64
+"""Most keys of a set that are read: each takes some 20 to 200 µs, for which all other tasks wait."""
+JWKS_REDIRECTS = 3
+"""Redirects, all to the same host, that a fetch follows."""
+JWKS_SECONDS = 5
+"""Seconds from connecting to the last byte of a set (jose: 5)."""
+JWKS_REFRESH_SECONDS = 600
+"""Age at which a set is fetched again, by default (jose: ten minutes)."""
+JWKS_ASK_SECONDS = 30
+"""Between two fetches of a set, whatever asks for them: unknown names of keys cannot make more (jose: 30)."""
+JWKS_RETRY_SECONDS = 5
+"""The same after a fetch that failed."""
+JWKS_AWAY_SECONDS = 24 * 3600
+"""How long the last keys serve on, while there are no newer ones to be had."""
+
 # --- the hub
 WRITES_BETWEEN_CHECKPOINTS = 256
 """Writes in a row: at some 5 µs each about a millisecond, for which all other tasks wait."""
@@ -358,6 +392,12 @@ SESSION_STATEMENTS = 10**9
 # --- identity
 DEADLINES_STALE = 64
 """Entries that may stand in the heap of deadlines for nothing, besides as many as stand there for something."""
+TICKET_SECONDS = 30
+"""How long a ticket is good, at most: a URL may stand in a log."""
+TICKET_BYTES = 32
+"""Random bytes of a ticket."""
+IDENTITY_BODY_BYTES = 1 << 10
+"""Largest body of a request to renew a stream."""
 RENEWAL_KEY_BYTES = 16
 """Random bytes of the key by which a stream is renewed (RFC 6750 section 5.2 asks for 128 bits of a token)."""
 CONTROL_WAITING = 1_024

@@ -39,7 +39,7 @@ class Below:
 
     def http2_stream(self) -> tuple[Http2Stream, Any]:
         outlet: Any = object()
-        return Http2Stream(lambda: outlet, self.reset), outlet
+        return Http2Stream(lambda: outlet, self.reset, self.reset), outlet
 
     def reset(self) -> None:
         self.resets += 1

@@ -27,6 +27,7 @@ every road: a view that waits longer than that is answered for.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -34,9 +35,10 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from ..closing import RESTARTING, REVOKED
+from ..closing import EXPIRED, RESTARTING, REVOKED
 from ..connection import Connection, Context
 from ..connection.access import Access
+from ..connection.expiry import watch
 from ..connection.recheck import UndecidedError
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
@@ -50,13 +52,15 @@ from ..transports.negotiate import (
     Scope,
     TransportKind,
     check_path,
+    expired,
     names_text,
     parse_after,
     parse_ask,
 )
 from ..transports.polling import ENDED_POLLS
 from ..wire.codec import Codec
-from .identify import GRANT
+from .identify import GRANT, take_ticket
+from .renewal import Again
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
 
@@ -68,6 +72,13 @@ POLLS: Final = (TransportKind.LONG_POLL, TransportKind.SHORT_POLL)
 
 LATER: Final = (408, 425, 429)
 """Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
+
+
+_SAID_WITH: Final[dict[int, Headers]] = {
+    401: [(b"www-authenticate", b'Bearer error="invalid_token"')],
+    426: [(b"upgrade", b"websocket")],
+}
+"""What HTTP wants to have said with a status."""
 
 
 class Way(NamedTuple):
@@ -128,16 +139,21 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             service.origins.check(scope, always=upgrade)
             check_path(scope)
             since = context.revocations.position
+            if service.options.identifier.known:
+                take_ticket(arrival.request)
             decision = await ask_view(service.app, arrival.request)
+            arrival.request.scope.pop(GRANT, None)  # or the grant would hold its scope, and that the grant
             if isinstance(decision, Refusal):
                 return decision
             kept = decision.headers
+            if decision.grant is not None and decision.grant.until <= trio.current_time():
+                raise expired()
             ask = parse_ask(scope, service.limits, upgrade=upgrade)
             subscription = _subscribe(ask, decision)
             path = arrival.request.path
             # No await between these and being found by a revocation: as a connection, or as a poll.
             _check_revoked(context, since, ask, decision, path)
-            conn = await _connect(context, service.app, arrival, ask, decision, subscription)
+            conn = await _connect(context, service, arrival, ask, decision, subscription)
             poll = partial(context.revocations.poll, decision.grant, decision.channel or "", path)
             return Admitted(ask, decision, subscription, conn, poll)
     except (AskError, LocalError, LogError, ConnectionEnded, trio.TooSlowError) as error:
@@ -153,15 +169,17 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
     if isinstance(error, LocalError) and not isinstance(error, NotServingError):
         return Refusal(500, kept, b"")
     told = error if isinstance(error, AskError) else _unavailable(error)
-    upgrade = [(b"upgrade", b"websocket")] if told.status == 426 else []
-    return Refusal(told.status, [*kept, (b"content-type", b"application/json"), *upgrade], told.body)
+    said = _SAID_WITH.get(told.status, [])
+    return Refusal(told.status, [*kept, (b"content-type", b"application/json"), *said], told.body)
 
 
 def _unavailable(error: Exception) -> AskError:
-    if isinstance(error, ConnectionEnded) and error.closing in ENDED_POLLS:
-        return AskError(*ENDED_POLLS[error.closing])
-    sent_away = isinstance(error, ConnectionEnded) and error.closing is RESTARTING
-    if sent_away or isinstance(error, NotServingError):
+    closing = error.closing if isinstance(error, ConnectionEnded) else None
+    if closing in ENDED_POLLS:
+        return AskError(*ENDED_POLLS[closing])
+    if closing is EXPIRED:
+        return expired()
+    if closing is RESTARTING or isinstance(error, NotServingError):
         return AskError(503, "serving", "this app is not being served now; try again")
     return AskError(503, "log", "the event log cannot be read now; try again")
 
@@ -184,7 +202,7 @@ def _check_revoked(context: Context, since: int, ask: Ask, decision: Decision, p
 
 async def _connect(
     context: Context,
-    app: Any,
+    service: Service,
     arrival: Arrival,
     ask: Ask,
     decision: Decision,
@@ -193,10 +211,10 @@ async def _connect(
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
     if ask.transport in POLLS:
         return None
-    way = arrival.way()
-    follows = Follows(app, arrival.again, decision.grant) if arrival.upgrade or decision.recheck else None
+    way, app, grant = arrival.way(), service.app, decision.grant
+    follows = Follows(app, arrival.again, grant) if arrival.upgrade or decision.recheck else None
     access = Access(
-        decision.grant,
+        grant,
         arrival.request.path,
         arrival.request.root_path,
         follows.__call__ if follows is not None and arrival.upgrade and not decision.raw else None,
@@ -211,6 +229,11 @@ async def _connect(
         takes_messages=decision.handler is not None,
     )
     try:
+        identifier = service.options.identifier
+        if grant is not None and arrival.upgrade and not decision.raw and identifier.known:
+            grant.ask = Again(app, identifier, arrival.again, service.limits.write_seconds)
+        if grant is not None and grant.until < math.inf:
+            watch(conn)
         if subscription is not None:
             access.own = subscription.channel
             await conn.add_follower(subscription)

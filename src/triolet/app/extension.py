@@ -9,13 +9,14 @@ from weakref import WeakSet
 from quart import Blueprint, current_app, has_request_context
 from quart_trio import QuartTrio
 
+from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ChannelNameError, ConfigError, DataError, NotServingError
 from ..event import OWN_PREFIX, Draft, Event, check_channel
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
-from ..identity import Identity, Revocation
-from ..limits import Limits
+from ..identity import Identity, Revocation, tickets
+from ..limits import TICKET_SECONDS, Limits
 from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot
@@ -218,13 +219,16 @@ class Triolet:
 
         It is asked once a connection, and once a poll, in the request's context and before any view of Triolet's, with
         the credential that came: the ``Authorization`` header's bearer token, or a WebSocket's subprotocol
-        ``triolet.token.<token>``; None where none came (sessions and cookies are in the context as ever). It returns an
+        ``triolet.token.<token>``; None where none came (sessions and cookies are in the context as ever). A ticket in
+        the URL (``?ticket=``, see :meth:`ticket`), where neither came, stands for its identity, and nobody is asked. It
+        returns an
         :class:`Identity`, or None for nobody; ``abort`` refuses, and so does :class:`BadToken`, with 401.
 
         Raises:
             ConfigError: there is one already, or this is no function.
         """
         self._identifier.use(function)
+        self._routes.take_posts()
         return function
 
     async def identity(self) -> Identity | None:
@@ -287,6 +291,31 @@ class Triolet:
         service = self.service
         service.check_home("Triolet.revoke")
         return await service.revoker.revoke(Revocation.of(subject, session, channel, url))
+
+    async def ticket(self, identity: Identity, seconds: float = TICKET_SECONDS) -> str:
+        """Make a ticket for a client that can only write a URL, as a browser's EventSource: ``/orders?ticket=…``.
+
+        It is good once, whatever asks: a stream, a WebSocket or a poll. So an EventSource that comes back by itself
+        with its ticket is answered 401, and stops; its page gets another ticket, and opens another one. Clients get
+        one for themselves by ``POST /triolet/ticket``, with their credential.
+
+        Args:
+            identity: what the client is let in as. Its ``expires_at`` ends the connection as ever.
+            seconds: for how long it is good, at most 30: a URL may stand in somebody's log.
+
+        Raises:
+            ConfigError: no such time can be, or the log can keep no tickets (see :meth:`EventLog.claim`).
+            DataError: the identity's claims are no JSON.
+            LogError: the log cannot be written; there is no ticket.
+            NotServingError, WrongThreadError: as :meth:`publish`.
+
+        Cancellation: nobody knows the ticket.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= TICKET_SECONDS:
+            raise ConfigError(f"a ticket is good for at most {TICKET_SECONDS} seconds, not {seconds!r:.60}")
+        service = self.service
+        service.check_home("Triolet.ticket")
+        return await tickets.issue(service.log, identity, seconds, wall_time())
 
     # --- publishing
 

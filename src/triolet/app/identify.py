@@ -2,7 +2,9 @@
 
 The credential is the ``Authorization`` header's bearer token (RFC 6750 section 2.1), or a WebSocket's subprotocol
 ``triolet.token.<token>``, since a browser's WebSocket can send no header. It is never read from the query of a URL,
-which proxies and browsers write into their logs.
+which proxies and browsers write into their logs. A ticket is (``?ticket=``), where neither of both came: it is good
+once, for half a minute, and stands for an identity already, so the app's function is not asked. It is cut out of the
+request before a view, a log line or a handler sees that (:func:`take_ticket`).
 
 What a request was let in with stands in its scope, as a :class:`Grant`. A follow on an open WebSocket is a request of
 its own, and brings the grant of its connection with it: the app is not asked again, and a renewal counts for it.
@@ -13,22 +15,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from inspect import isawaitable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote_plus
 
-from quart import Response, abort, request
+from quart import Response, abort, current_app, request
 from quart import session as quart_session
+from werkzeug.exceptions import HTTPException
 
 from ..clock import wall_time
-from ..errors import BadToken, ConfigError, where
-from ..identity import Grant, Identity, Request
+from ..errors import BadToken, ConfigError, LogError, where
+from ..identity import Grant, Identity, Request, tickets
 from ..transports.negotiate import Scope, header
 
-__all__ = ["GRANT", "Identifier", "credential", "snapshot"]
+__all__ = ["EXTENSION", "GRANT", "Identifier", "credential", "snapshot", "take_ticket", "with_token"]
 
 logger = logging.getLogger("triolet")
 
 GRANT: Final = "triolet.grant"
 """Under which name a request's grant stands in its scope."""
+
+EXTENSION: Final = "triolet"
+"""Under which name the service stands in a Quart app's ``extensions``."""
+
+TICKET: Final = "triolet.ticket"
+"""Under which name a request's ticket stands in its scope, until it is used."""
 
 TOKEN_SUBPROTOCOL: Final = "triolet.token."
 
@@ -67,7 +77,8 @@ class Identifier:
         scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
         if self._function is None or GRANT in scope:
             return scope.get(GRANT)
-        identity = await self.identify(credential(scope))
+        token, ticket = credential(scope), scope.pop(TICKET, None)
+        identity = await (self.identify(token) if token is not None or ticket is None else self._redeem(ticket))
         grant = scope[GRANT] = Grant(identity, wall_time())
         return grant
 
@@ -82,12 +93,40 @@ class Identifier:
             answer = self._function(token)
             identity = await answer if isawaitable(answer) else answer
         except BadToken as error:
-            abort(refusal_of(error.kind))
+            _refuse(error.kind)
+        except HTTPException:
+            _count("refused")
+            raise
         if identity is not None and not isinstance(identity, Identity):
             raise TypeError(f"live.identify returns an Identity or None, not {type(identity).__name__}")
-        if identity is not None and identity.expires_at is not None and identity.expires_at <= wall_time():
-            abort(refusal_of("expired"))
-        return identity
+        return _good(identity)
+
+    async def _redeem(self, ticket: str) -> Identity | None:
+        """Use a ticket. Raises HTTPException as :meth:`grant`."""
+        try:
+            identity = await tickets.redeem(current_app.extensions[EXTENSION].log, ticket, wall_time())
+        except LogError as error:
+            logger.error("a ticket cannot be checked: %s", where(error))
+            _refuse("keys_away")
+        if identity is None:
+            _refuse("ticket")
+        return _good(identity)
+
+
+def _good(identity: Identity | None) -> Identity | None:
+    if identity is not None and identity.expires_at is not None and identity.expires_at <= wall_time():
+        _refuse("expired")
+    _count("none" if identity is None else "ok")
+    return identity
+
+
+def _refuse(kind: str) -> NoReturn:
+    _count(kind)
+    abort(refusal_of(kind))
+
+
+def _count(outcome: str) -> None:
+    current_app.extensions[EXTENSION].server.counters.authentications[outcome] += 1
 
 
 def credential(scope: Scope) -> str | None:
@@ -101,6 +140,34 @@ def credential(scope: Scope) -> str | None:
                 if name.strip().startswith(TOKEN_SUBPROTOCOL):
                     return name.strip()[len(TOKEN_SUBPROTOCOL) :] or None
     return None
+
+
+def with_token(scope: Scope, token: str) -> Scope:
+    """Return a request as if it had come with another credential."""
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name != b"authorization" and not (name == b"sec-websocket-protocol" and TOKEN_SUBPROTOCOL.encode() in value)
+    ]
+    query, _ = _without_ticket(scope["query_string"])
+    authorization = (b"authorization", f"Bearer {token}".encode("utf-8", "replace"))
+    return {**scope, "headers": [*kept, authorization], "query_string": query}
+
+
+def take_ticket(asked: Any) -> None:
+    """Take the ticket out of a request's URL, so that no view and no line of a log sees it."""
+    if b"ticket=" not in asked.query_string:
+        return
+    query, ticket = _without_ticket(asked.query_string)
+    asked.query_string = query
+    asked.scope = {**asked.scope, "query_string": query, TICKET: ticket}
+
+
+def _without_ticket(query: bytes) -> tuple[bytes, str | None]:
+    fields = query.split(b"&")
+    found = [field for field in fields if field.startswith(b"ticket=")]
+    ticket = unquote_plus(found[0].partition(b"=")[2].decode("latin-1")) if found else None
+    return b"&".join(field for field in fields if field not in found), ticket
 
 
 def refusal_of(kind: str) -> Response:

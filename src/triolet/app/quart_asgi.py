@@ -9,11 +9,20 @@ import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
 from ..errors import ConfigError
-from ..transports.origins import is_preflight
+from ..transports.origins import preflighted
 from .lifespan import ASYNCIO
 from .serve import answer_preflight, readable, serve_http, serve_websocket
 from .service import EXTENSION, Service
-from .views import as_get_request, decides, find, is_ours, only_exceptions, redirects_to_ours, with_root_path
+from .views import (
+    as_get_request,
+    decides,
+    find,
+    is_ours,
+    only_exceptions,
+    redirects_to_ours,
+    takes_posts,
+    with_root_path,
+)
 
 __all__ = ["HTTPConnection", "WebSocketConnection"]
 
@@ -41,13 +50,19 @@ class HTTPConnection(TrioASGIHTTPConnection):
             await serve_http(service, request, send)
             nursery.cancel_scope.cancel()
             return
-        if is_preflight(request.scope) and (is_ours(self.app, request) or redirects_to_ours(self.app, request)):
-            allowed = service.origins.preflight(request.scope)
+        method = preflighted(request.scope)
+        if (
+            takes_posts(self.app, request)
+            if method == "POST"
+            else method is not None and (is_ours(self.app, request) or redirects_to_ours(self.app, request))
+        ):
+            allowed = service.origins.preflight(request.scope, "POST" if method == "POST" else "GET, HEAD")
             if allowed is not None:
                 await answer_preflight(allowed, send)
                 nursery.cancel_scope.cancel()
                 return
-        if service.origins.lets_read(request.scope) and redirects_to_ours(self.app, request):
+        posted = request.method == "POST" and takes_posts(self.app, request)
+        if service.origins.lets_read(request.scope) and (posted or redirects_to_ours(self.app, request)):
             send = readable(service, request, send)
         with only_exceptions():
             await super().handle_request(nursery, request, send)

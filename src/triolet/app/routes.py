@@ -23,9 +23,9 @@ from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
-from .identify import Identifier, snapshot
-from .service import EXTENSION
-from .views import SCRIPT, Decision, decided, mark, only_exceptions
+from .identify import EXTENSION, Identifier, snapshot
+from .renewal import POSTED
+from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, only_exceptions
 
 __all__ = ["ChannelOptions", "Routes", "channel_view", "socket_endpoint", "socket_view"]
 
@@ -91,14 +91,29 @@ class Routes:
         for app in self._apps:
             register(app)
 
+    def take_posts(self) -> None:
+        """Have what concerns identities posted to, below Triolet's own path: the app says who a client is."""
+        for name, view in POSTED.items():
+
+            def register(app: QuartTrio, name: str = name, view: View = view) -> None:
+                rule = f"{STATIC_URL}/{name}"
+                app.add_url_rule(rule, f"{OWN_POSTS}{name}", view, methods=["POST"], **_everywhere(app))
+
+            self._rules.append(register)
+            for app in self._apps:
+                register(app)
+
     def give_to(self, app: QuartTrio) -> None:
         """Register all rules in an app, and that of the browser's script."""
         self._apps.append(app)
         for register in self._rules:
             register(app)
-        everywhere: dict[str, Any] = {"host": "<triolet_host>"} if app.url_map.host_matching else {}
         rule = f"{STATIC_URL}/<path:filename>"
-        app.add_url_rule(rule, SCRIPT, _send_static, methods=["GET"], **everywhere)
+        app.add_url_rule(rule, SCRIPT, _send_static, methods=["GET"], **_everywhere(app))
+
+
+def _everywhere(app: QuartTrio) -> dict[str, Any]:
+    return {"host": "<triolet_host>"} if app.url_map.host_matching else {}
 
 
 def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:

@@ -183,6 +183,7 @@ async def answer_poll(
             if_none_match,
             subscription.member,
             subscription.allow,
+            admitted.decision.grant,
             held,
         )
     except (AskError, LocalError, LogError) as error:

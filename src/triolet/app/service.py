@@ -7,7 +7,8 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import msgspec
 import trio
@@ -33,14 +34,12 @@ from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 from ..sockets.stages import no_sockets
 from ..transports.origins import Origins
-from .identify import Identifier
+from .identify import EXTENSION, Identifier
+from .renewal import RENEW, renew_told
 
 __all__ = ["EXTENSION", "Options", "Service", "alone"]
 
 logger = logging.getLogger("triolet")
-
-EXTENSION: Final = "triolet"
-"""Under which name the service stands in a Quart app's ``extensions``."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -171,6 +170,7 @@ class Service:
             counters = self.server.counters
             presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
             control = Control(log, self.limits, nursery)
+            control.on(RENEW, partial(renew_told, hub.deadlines.find_named))
             self._context = context = Context(
                 hub,
                 self.limits,

@@ -50,6 +50,7 @@ __all__ = [
     "mark",
     "only_exceptions",
     "redirects_to_ours",
+    "takes_posts",
     "with_root_path",
 ]
 
@@ -64,6 +65,9 @@ DECIDED = "triolet_said_yes"
 SCRIPT = "triolet.static"
 """The endpoint of the browser's script."""
 
+
+OWN_POSTS = "triolet.post."
+"""What the endpoints begin with that are posted to, below Triolet's own path."""
 
 _PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 _OWN_HEADERS = {b"content-type", b"content-length"}
@@ -162,6 +166,12 @@ def is_ours(app: Any, request: Any) -> bool:
     """Whether a GET of a request's URL would be Triolet's to answer: a channel's, a socket's, the script's."""
     endpoint = _endpoint(app, request, "GET")
     return endpoint is not None and (endpoint == SCRIPT or is_marked(app.view_functions.get(endpoint)))
+
+
+def takes_posts(app: Any, request: Any) -> bool:
+    """Whether a POST to a request's URL would be Triolet's to answer."""
+    endpoint = _endpoint(app, request, "POST")
+    return endpoint is not None and endpoint.startswith(OWN_POSTS)
 
 
 def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:

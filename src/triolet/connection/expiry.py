@@ -70,14 +70,9 @@ class Expiry:
     def expire(self) -> None:
         """End the connection now. When this returns, no byte of an event goes out any more."""
         conn = self._conn
-        conn.subscriptions.remove_all()
         if conn.closing is None:
             conn.context.metrics.expired += 1
-        conn.end(EXPIRED)
-        if conn.outlet.empty and not conn.outlet.pending:
-            conn.outlet.until = math.inf  # there is room for a goodbye
-        else:
-            conn.outlet.cut()  # what waits may be of an event
+        conn.subscriptions.cut(EXPIRED)
 
 
 def watch(conn: Connection) -> None:
@@ -103,9 +98,7 @@ def renew(conn: Connection, identity: Identity | None) -> bool:
     context, grant = conn.context, conn.grant
     context.deadlines.enforce()
     before = _end_of(conn)
-    done = (
-        identity is not None and grant is not None and conn.closing is None and grant.renew(identity, context.now())
-    )
+    done = identity is not None and grant is not None and conn.closing is None and grant.renew(identity, context.now())
     context.metrics.renewals["ok" if done else "refused"] += 1
     if conn.closing is not None:
         return False

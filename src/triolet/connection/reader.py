@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 
 from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
+from ..identity import Identity
 from ..limits import FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
 from ..wire.frames import Binary, Close, Text
-from ..wire.messages import Ack, Follow, Incoming, Unfollow, parse_client
+from ..wire.messages import Ack, Auth, Follow, Incoming, Unfollow, parse_client
 from ..wire.session import Session, reply_to
 from .connection import Connection
+from .expiry import renew
 
 __all__ = ["MessageHandler", "read"]
 
@@ -86,6 +89,7 @@ class MessageHandler:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self._deciding = 0
+        self._renews = False
 
     async def message(self, message: str | bytes, size: int) -> None:
         """Handle one message.
@@ -112,6 +116,8 @@ class MessageHandler:
                 conn.unfollow(said.channel)
             elif isinstance(said, Ack):
                 conn.subscriptions.acknowledge(said.channel, said.cursor)
+            elif isinstance(said, Auth):
+                self._renew(said.token)
             else:
                 self._follow(said)
 
@@ -135,6 +141,23 @@ class MessageHandler:
             pass  # the client is gone meanwhile; or it is the view's own fault, which was logged where it happened
         finally:
             self._deciding -= 1
+
+    def _renew(self, token: str) -> None:
+        """Ask the app about a new credential, in a task of its own. While it is asked, another is refused."""
+        conn = self._conn
+        ask = None if conn.grant is None or self._renews else conn.grant.ask
+        if ask is None or conn.nursery is None:
+            renew(conn, None)
+            return
+        self._renews = True
+        conn.nursery.start_soon(self._renew_with, ask, token)
+
+    async def _renew_with(self, ask: Callable[[str], Awaitable[Identity | None]], token: str) -> None:
+        try:
+            identity = await ask(token)
+        finally:
+            self._renews = False
+        renew(self._conn, identity)
 
     async def _follow_patiently(self, url: str, after: Any) -> None:
         """Follow, once the log can be asked: while it is away, what the client follows already stays as it is."""

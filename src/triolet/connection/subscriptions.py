@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import partial
 
 import msgspec
@@ -195,6 +196,7 @@ class Subscriptions:
         self._ending.end(closing)
         if self.outlet.pending or not self.outlet.empty:  # TLS's last record is in no number of bytes
             self.outlet.cut()
+        self.outlet.until = math.inf  # where there is room, a goodbye is said
 
     def begin(self, nursery: trio.Nursery) -> None:
         """The connection's tasks start, and with them the rechecks of what it follows already."""

@@ -366,7 +366,7 @@ class GuardedH2(H2Protocol):
 
     def _stream_of(self, stream_id: int) -> Http2Stream:
         abort = partial(self._give_up, stream_id, self._limits.stall_seconds)
-        return Http2Stream(partial(self._outlet_of, stream_id), abort)
+        return Http2Stream(partial(self._outlet_of, stream_id), abort, partial(self._give_up, stream_id, 0))
 
     def _outlet_of(self, stream_id: int) -> StreamOutlet:
         outlet = self._outlets.get(stream_id)

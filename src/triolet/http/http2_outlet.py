@@ -28,13 +28,17 @@ class Http2Stream:
     Args:
         open_outlet: gives the stream's outlet, always the same.
         abort: resets the stream, or the connection where the client takes nothing at all.
+        cut: the same, but also the connection where a part of a frame waits in it, which may be the stream's.
     """
 
-    __slots__ = ("_open_outlet", "abort")
+    __slots__ = ("_open_outlet", "abort", "cut")
 
-    def __init__(self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None]) -> None:
+    def __init__(
+        self, open_outlet: Callable[[], StreamOutlet], abort: Callable[[], None], cut: Callable[[], None]
+    ) -> None:
         self._open_outlet = open_outlet
         self.abort = abort
+        self.cut = cut
 
     @property
     def outlet(self) -> StreamOutlet:
@@ -66,7 +70,6 @@ class StreamOutlet(Outlet):
         "_reset",
         "_rest",
         "_sent",
-        "_sticks",
         "_stream_id",
         "_take",
     )
@@ -93,7 +96,6 @@ class StreamOutlet(Outlet):
         self._rest: memoryview | None = None
         self._answer: bytes | None = None
         self._gone = False
-        self._sticks = False  # whether the connection's outlet holds a part of a frame of ours
         self._changed: trio.Event | None = None
         super().__init__(budget)
         self.send = self._send
@@ -133,13 +135,12 @@ class StreamOutlet(Outlet):
                 await self._changed.wait()
                 continue
             async with self._lock:
-                if self._sticks:
-                    self._below.until = self.until
+                # A part of a frame that waits there may be ours, which must not go out after our time either.
+                self._below.until = self.until
                 try:
                     await self._below.drained()
                 finally:
                     self._below.until = math.inf
-                self._sticks = False
                 if self._rest is not None and trio.current_time() >= self.until:
                     self.cut()
                 elif self._rest is not None:
@@ -177,9 +178,9 @@ class StreamOutlet(Outlet):
         self._reset()
 
     def cut(self) -> None:
-        # What the kernel has left of a frame cannot be taken back: it goes out, or the connection ends with all of its
-        # streams, which are stuck behind it anyway.
-        if self._sticks and not self._below.empty:
+        # What the kernel has left of a frame, which may be ours, cannot be taken back: it goes out, or the connection
+        # ends with all of its streams, which are stuck behind it anyway.
+        if self._rest is not None and not self._below.empty:
             self._end()
             self._below.abort()
         else:
@@ -209,7 +210,6 @@ class StreamOutlet(Outlet):
                 end = min(room, taken + HTTP2_FRAME_BYTES)
                 connection.send_data(stream_id, batch if end - taken == size else memoryview(batch)[taken:end])
                 self._below.write(self._take())
-                self._sticks = not self._below.empty
                 if self._sent is not None:
                     self._sent(end - taken, end == size)
                 taken = end

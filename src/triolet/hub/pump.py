@@ -194,7 +194,7 @@ class Pump:
             some = followers[at : at + WRITES_BETWEEN_CHECKPOINTS]
             their_sends = sends[at : at + WRITES_BETWEEN_CHECKPOINTS]
             if group.version != version:
-                # One left, or left and came back, at the checkpoint or its deadline: write to those that still wait here.
+                # One left, or left and came back, at the checkpoint or its deadline: write to those that wait.
                 some = [f for f in some if f.state is State.LIVE and f.position.offset == start]
                 their_sends = [f.outlet.send for f in some]
             self._write_some(some, their_sends, batch, end)

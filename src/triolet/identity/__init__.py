@@ -4,7 +4,8 @@ from .control import Control
 from .deadlines import Deadlines
 from .grant import Grant
 from .identity import Identity
+from .jwt import JWT
 from .request import Request
 from .revocations import Revocation, Revocations
 
-__all__ = ["Control", "Deadlines", "Grant", "Identity", "Request", "Revocation", "Revocations"]
+__all__ = ["JWT", "Control", "Deadlines", "Grant", "Identity", "Request", "Revocation", "Revocations"]

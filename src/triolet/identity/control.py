@@ -51,6 +51,11 @@ class _Statement:
         self.stored = False
         self.tried = trio.Event()
 
+    def done(self) -> None:
+        """It is in the log."""
+        self.stored = True
+        self.tried.set()
+
 
 class Control:
     """The control channel, as one process has it.
@@ -148,25 +153,21 @@ class Control:
             while not self._waiting:
                 self._some = trio.Event()
                 await self._some.wait()
-            await self._write_some()
-
-    async def _write_some(self) -> None:
-        statements = [statement for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
-        try:
-            await self._log.append(IDENTITY_CHANNEL, [statement.draft for statement in statements])
-        except LogError as error:
-            if not self._away:
-                logger.error("other processes cannot be told of identities now: %s", where(error))
-            self._away = True
-            for statement in self._waiting:
-                statement.tried.set()
-            await trio.sleep(LOG_RETRY_SECONDS)
-            return
-        self._away = False
-        for statement in statements:
-            statement.stored = True
-            statement.tried.set()
-            self._waiting.popleft()
+            drafts = [statement.draft for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
+            try:
+                await self._log.append(IDENTITY_CHANNEL, drafts)
+            except LogError as error:
+                if not self._away:
+                    logger.error("other processes cannot be told of identities now: %s", where(error))
+                self._away = True
+                for told in self._waiting:
+                    told.tried.set()
+                del told
+                await trio.sleep(LOG_RETRY_SECONDS)
+                continue
+            self._away = False
+            for _ in drafts:
+                self._waiting.popleft().done()
 
     # --- listening
 

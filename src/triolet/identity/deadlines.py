@@ -2,7 +2,7 @@
 
 Why a deadline is looked at before writing too. A task wakes when the scheduler gets to it. In a process that lags, or
 where an event is published in the very moment of a deadline, the pump or a writer may run first, and would write an
-event to a client that has no right to it any more. So whoever writes events asks here first (:meth:`Deadlines.enforce`),
+event to a client that has no right to it any more. So all that write events ask here first (:meth:`Deadlines.enforce`),
 which costs one comparison where nothing is due: the task is there for deadlines in a quiet process.
 
 Nothing in the heap refers to a connection. It holds times and numbers, and an entry counts only while it says the time
@@ -52,8 +52,8 @@ class Holder(Protocol):
 class Deadlines:
     """The deadlines of one process.
 
-    Bounds: a holder, a name and at most two entries of the heap for each connection that expires, and ``DEADLINES_STALE``
-    entries more. A connection that does not expire is not here.
+    Bounds: a holder, a name and at most two entries of the heap for each connection that expires, and
+    ``DEADLINES_STALE`` entries more. A connection that does not expire is not here.
     """
 
     __slots__ = ("_earlier", "_first", "_heap", "_holders", "_named")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -24,15 +25,17 @@ class Grant:
     Attributes:
         identity: who the client is now.
         request: the request as it was, where a handler may ask for it; else None.
+        ask: asks the app who the client is by a new credential; None where that cannot come on the connection.
         subprotocol: what a WebSocket's client and its route have agreed on; None is nothing.
         until: Trio's time at which it ends; infinite where it does not.
     """
 
-    __slots__ = ("identity", "request", "subprotocol", "until")
+    __slots__ = ("ask", "identity", "request", "subprotocol", "until")
 
     def __init__(self, identity: Identity | None, now: float, request: Request | None = None) -> None:
         self.identity = identity
         self.request = request
+        self.ask: Callable[[str], Awaitable[Identity | None]] | None = None
         self.subprotocol: str | None = None
         self.until = _until(identity, now)
 

@@ -32,6 +32,9 @@ WHY: Final[dict[Closing, str]] = {
     ),
     closings.TOO_BIG: "It sent a message over limits.message_bytes.",
     closings.CRASHED: "An error in the app's handler or in the log ended it: the server's log says where.",
+    closings.EXPIRED: (
+        "Its client's identity had expired, and was not renewed in time. It may come back with a new credential."
+    ),
     closings.RESTARTING: "The server drained.",
     closings.OVERLOADED: "The server was out of room or memory, and this client was the furthest behind.",
     closings.SLOW: (
@@ -80,6 +83,7 @@ def explain_open(conn: Connection) -> Explanation:
     seen = snapshot(conn)
     behind = _behind(seen)
     sentences = [f"Connection {seen.id} ({seen.transport}) has been open for {_seconds(seen.open_seconds)}."]
+    sentences += _identified(seen)
     sentences += _followed(seen, behind)
     if seen.pending_bytes:
         left = max(0.0, conn.limits.stall_seconds - seen.stalled_seconds)
@@ -105,6 +109,7 @@ def explain_ended(seen: ConnectionSnapshot) -> Explanation:
         f"Connection {seen.id} ({seen.transport}) ended {_seconds(now - seen.taken_at)} ago, after it had been open "
         f"for {_seconds(seen.open_seconds)}: {closing.code} {closing.reason or BY_CLIENT}.",
         WHY.get(closing, "The client said goodbye."),
+        *_identified(seen),
     ]
     sentences += [
         f"In {follower.channel} it was {_far(follower)} behind, for {_seconds(follower.since_seconds)} by then."
@@ -119,6 +124,15 @@ def explain_ended(seen: ConnectionSnapshot) -> Explanation:
         sentences.append("The app's handler had not taken its messages.")
     sentences += _history(seen, now)
     return Explanation("closed", tuple(sentences), seen)
+
+
+def _identified(seen: ConnectionSnapshot) -> Iterator[str]:
+    """Say who its client is, or was, and until when. The claims are the app's, and are not told."""
+    if seen.subject is None:
+        return
+    left = seen.expires_seconds
+    until = "without end" if left is None else f"for another {_seconds(left)}" if left else "until then"
+    yield f"Its client {'is' if seen.closing is None else 'was'} {seen.subject!r}, {until}."
 
 
 def _behind(seen: ConnectionSnapshot) -> list[FollowerSnapshot]:

@@ -49,6 +49,7 @@ class Exporter(Collector):
         yield from _clients_behind(seen)
         yield from _polls(seen)
         yield from _presence(seen)
+        yield from _identities(seen)
         yield from _process(seen)
 
     def exposition(self) -> tuple[str, bytes]:
@@ -127,6 +128,13 @@ def _presence(seen: Statistics) -> Iterator[Metric]:
     yield _gauge("presence_leases", "Processes that hold a lease, this one among them.", presence.leases)
     yield _counter("presence_restatements", "Joins written again for sessions that were there.", counts.restatements)
     yield _counter("presence_processes_lost", "Processes that fell silent for a lease.", counts.processes_lost)
+
+
+def _identities(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _counters("authentications", "Credentials asked about, by outcome.", "outcome", counts.authentications)
+    yield _counter("expired", "Connections and polls that ended because their identity did.", counts.expired)
+    yield _counters("renewals", "Renewals of open connections.", "outcome", counts.renewals)
 
 
 def _process(seen: Statistics) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import trio
@@ -58,6 +59,8 @@ class ConnectionSnapshot:
         handler_behind: whether the app's handler leaves its messages waiting, so that nothing more is read.
         happenings: the last notable things that happened to it, the oldest first.
         closing: why it ended; None while it is open.
+        subject: the subject of its client's identity; None is nobody.
+        expires_seconds: for how much longer that identity is good, 0 where it is no more; None is without end.
     """
 
     id: int
@@ -70,12 +73,14 @@ class ConnectionSnapshot:
     handler_behind: bool
     happenings: tuple[Happening, ...]
     closing: Closing | None
+    subject: str | None = None
+    expires_seconds: float | None = None
 
 
 def snapshot(conn: Connection) -> ConnectionSnapshot:
     """Take a snapshot of a connection, and of all that it follows."""
     now = trio.current_time()
-    pending = conn.outlet.pending
+    pending, grant, identity = conn.outlet.pending, conn.grant, conn.identity
     return ConnectionSnapshot(
         id=conn.id,
         transport=conn.transport,
@@ -87,6 +92,8 @@ def snapshot(conn: Connection) -> ConnectionSnapshot:
         handler_behind=conn.inbox is not None and conn.inbox.full,
         happenings=conn.history.happenings,
         closing=conn.closing,
+        subject=None if identity is None else identity.subject,
+        expires_seconds=None if grant is None or grant.until == math.inf else max(0.0, grant.until - now),
     )
 
 

@@ -27,11 +27,15 @@ class BufferedOutlet(Outlet):
         abort: resets the connection, or does the nearest to it that is possible.
         bound: bytes that may wait; a batch is taken whole while fewer do.
         below: the outlet of ours, if any, that sends alone what is taken here.
+        cut: has no byte more go out of what was taken, where that is more than ``abort`` does.
 
     Bounds: ``bound`` bytes and one batch more.
+
+    What another server has begun to send is its own: no :meth:`abort` of ours may reach it, and after ``until`` it may
+    still send the rest of that one batch.
     """
 
-    __slots__ = ("_abort", "_batches", "_below", "_bound", "_changed", "_gone", "_pending", "_take", "_taking")
+    __slots__ = ("_abort", "_batches", "_below", "_bound", "_changed", "_closed", "_cut", "_gone", "_pending", "_take")
 
     buffers = True
 
@@ -42,13 +46,15 @@ class BufferedOutlet(Outlet):
         abort: Callable[[], None],
         bound: int = 64 << 10,
         below: Outlet | None = None,
+        cut: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(budget)
         self._take = take
         self._abort = abort
         self._bound = bound
         self._below = below
-        self._taking: trio.CancelScope | None = None
+        self._cut = abort if cut is None else cut
+        self._closed = False
         self._batches: deque[Any] = deque()
         self._pending = 0
         self._gone = False
@@ -63,7 +69,7 @@ class BufferedOutlet(Outlet):
 
     @property
     def closed(self) -> bool:
-        return self._gone
+        return self._closed
 
     @property
     def pending(self) -> int:
@@ -79,14 +85,19 @@ class BufferedOutlet(Outlet):
             await self._changed.wait()
 
     def fail(self) -> None:
+        self._closed = True
         self._end()
         super().fail()
 
     def abort(self) -> None:
+        self._closed = True
         self._end()
-        if self._taking is not None:
-            self._taking.cancel()  # or the other server goes on with what it has begun to send
         self._abort()
+
+    def cut(self) -> None:
+        self._closed = True
+        self._end()
+        self._cut()
 
     def _end(self) -> None:
         self._gone = True
@@ -113,14 +124,16 @@ class BufferedOutlet(Outlet):
             return
         batch = self._batches[0]  # it stays in the buffer, and counted, until it is taken
         try:
-            with trio.CancelScope() as self._taking:
+            with trio.move_on_at(self.until) as in_time:
                 if self._below is not None:
                     self._below.until = self.until
                 await self._take(batch)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self.fail()
+        else:
+            if in_time.cancelled_caught:
+                self.cut()
         finally:
-            self._taking = None
             if self._below is not None:
                 self._below.until = math.inf
         if not self._gone:  # else the buffer was emptied meanwhile

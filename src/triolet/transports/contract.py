@@ -12,6 +12,7 @@ contract and is right when that suite says so.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -77,6 +78,7 @@ async def serve(conn: Connection, transport: Transport) -> None:
         await with_outlet(conn.outlet, partial(_serve_to_end, conn, transport))
     finally:
         conn.detach()
+        conn.outlet.until = math.inf  # other answers may go out on the same stream
         if transport.owns_socket:
             conn.outlet.abort()
 

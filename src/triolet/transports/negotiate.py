@@ -20,6 +20,7 @@ __all__ = [
     "Scope",
     "TransportKind",
     "check_path",
+    "expired",
     "header",
     "names_text",
     "parse_after",
@@ -53,6 +54,11 @@ class AskError(TrioletError):
     @property
     def body(self) -> bytes:
         return msgspec.json.encode({"error": self.error, "message": str(self)})
+
+
+def expired() -> AskError:
+    """What a poll is answered whose client's identity has expired."""
+    return AskError(401, "expired", "what this client was let in with has expired")
 
 
 class Ask(msgspec.Struct, frozen=True):

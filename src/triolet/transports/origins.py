@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..limits import ORIGIN_CHARACTERS, ORIGINS_NAMED, PREFLIGHT_HEADERS, PREFLIGHT_SECONDS
 from .negotiate import AskError, Headers, Scope, header
 
-__all__ = ["Origins", "check_origins", "is_preflight"]
+__all__ = ["Origins", "check_origins", "preflighted"]
 
 logger = logging.getLogger("triolet")
 
@@ -116,7 +116,7 @@ class Origins:
         """Whether the page of a request may read its answer although it is of another origin."""
         return bool(self._allowed(scope))
 
-    def preflight(self, scope: Scope) -> Headers | None:
+    def preflight(self, scope: Scope, methods: str = "GET, HEAD") -> Headers | None:
         """Return the headers that answer a preflight; None if the page may not ask: the app may let it."""
         allowed = self._allowed(scope)
         if not allowed:
@@ -128,7 +128,7 @@ class Origins:
         others = [name for name in names if _TOKEN.fullmatch(name) and name.lower() not in known]
         return [
             *(pair for pair in allowed if pair[0] != b"access-control-expose-headers"),
-            (b"access-control-allow-methods", b"GET, HEAD"),
+            (b"access-control-allow-methods", methods.encode()),
             (b"access-control-allow-headers", ", ".join([*SENT, *others]).encode()),
             (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
             (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
@@ -180,10 +180,10 @@ def check_origins(origins: Any) -> frozenset[str]:
     return frozenset(_listed(origin) for origin in origins)
 
 
-def is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks if a page of another origin may send a GET request."""
+def preflighted(scope: Scope) -> str | None:
+    """Return the method, one of ours, with which a page of another origin wants to ask; None if it is no preflight."""
     method = header(scope, b"access-control-request-method") if scope["method"] == "OPTIONS" else None
-    return method in ("GET", "HEAD") and bool(_origins(scope))
+    return method if method in ("GET", "HEAD", "POST") and _origins(scope) else None
 
 
 def _listed(origin: Any) -> str:

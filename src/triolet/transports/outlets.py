@@ -59,7 +59,7 @@ def event_stream_outlet(scope: Scope, send: Send, budget: Budget, *, through_asg
     async def take(batch: bytes) -> None:
         await send({"type": "http.response.body", "body": batch, "more_body": True})
 
-    return BufferedOutlet(budget, take, aborter(scope), below=_below(scope)), SSE
+    return BufferedOutlet(budget, take, aborter(scope), below=_below(scope), cut=_cutter(scope)), SSE
 
 
 def websocket_outlet(
@@ -81,7 +81,8 @@ def websocket_outlet(
         for message in batch:
             await send({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
 
-    return BufferedOutlet(budget, take, aborter(scope), below=_below(scope)), WEBSOCKET_TEXT, raw_text
+    outlet = BufferedOutlet(budget, take, aborter(scope), below=_below(scope), cut=_cutter(scope))
+    return outlet, WEBSOCKET_TEXT, raw_text
 
 
 async def with_outlet(outlet: Outlet, serve: Callable[[], Awaitable[None]]) -> None:
@@ -109,6 +110,12 @@ def _below(scope: Scope) -> Outlet | None:
     """Find the outlet of ours through which the server sends for this request alone; none, where streams share it."""
     stream = stream_of(scope)
     return None if stream is None or isinstance(stream, Http2Stream) else stream.outlet
+
+
+def _cutter(scope: Scope) -> Callable[[], None]:
+    """Find how not one byte more goes out of what waits below for this request."""
+    stream = stream_of(scope)
+    return stream.cut if isinstance(stream, Http2Stream) else aborter(scope)
 
 
 def middleware_between(app: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from hashlib import sha256
 from typing import Final
@@ -11,12 +12,14 @@ import trio
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
 from ..errors import LogError
+from ..event import Cursor
 from ..hub import Allow, Polled
+from ..identity import Grant
 from ..identity.revocations import WaitingPoll
 from ..limits import DRAINED_POLL_SECONDS
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
-from .negotiate import Ask, AskError, TransportKind
+from .negotiate import Ask, AskError, TransportKind, expired
 
 __all__ = ["ENDED_POLLS", "Answer", "poll"]
 
@@ -44,6 +47,7 @@ async def poll(
     if_none_match: str | None,
     member: Member | None = None,
     allow: Allow | None = None,
+    grant: Grant | None = None,
     held: WaitingPoll | None = None,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
@@ -63,16 +67,18 @@ async def poll(
 
     Raises:
         LogError: the log cannot be read.
-        AskError: what the client was let in with was taken from it meanwhile; or more is held for clients than may be, so no answer was made; the client is to come back.
+        AskError: what the client was let in with has expired meanwhile, or was revoked; or more is held for clients
+            than may be, so no answer was made, and the client is to come back.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
     held = held or WaitingPoll(None, channel, "")
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
-        page = await _page(context, channel, ask, allow, held)
-    if held.closing in ENDED_POLLS:
-        raise AskError(*ENDED_POLLS[held.closing])
+        until = math.inf if grant is None else grant.until
+        page = await _page(context, channel, ask, allow, held, until)
+    if _has_ended(held, until) or page is None:
+        raise _ended(context, held)
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
         raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
@@ -108,16 +114,17 @@ def _selected(page: Polled, allow: Allow | None) -> str:
 
 
 async def _page(
-    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll
-) -> Polled:
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float
+) -> Polled | None:
+    """Read what a poll is answered with; None where it has ended before."""
     if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask, allow, held)
+        return await _wait_for_page(context, channel, ask, allow, held, until)
     return await context.hub.page(channel, ask.after, allow=allow)
 
 
 async def _wait_for_page(
-    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll
-) -> Polled:
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float
+) -> Polled | None:
     after = ask.after
 
     async def answer_when_draining() -> None:
@@ -125,27 +132,41 @@ async def _wait_for_page(
         await trio.sleep(context.random.uniform(0, DRAINED_POLL_SECONDS))
         waiting.cancel()
 
-    page: Polled | LogError | AskError
+    page: Polled | LogError | None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_when_draining)
         try:
-            with trio.CancelScope() as waiting:
+            with trio.CancelScope(deadline=until) as waiting:
                 held.stop = waiting.cancel
                 if after is None:
                     after = (await context.hub.page(channel, None)).head
                 page = await context.hub.page(channel, after, ask.wait, allow)
-            if held.closing in ENDED_POLLS:
-                page = AskError(*ENDED_POLLS[held.closing])  # at once, also where the log is away
+            if _has_ended(held, until):
+                page = None  # at once, also where the log is away
             elif waiting.cancelled_caught:
                 page = await context.hub.page(channel, after, allow=allow)
         except LogError as error:  # to be raised as what it is, not in the nursery's group
             page = error
         nursery.cancel_scope.cancel()
-    if isinstance(page, LogError | AskError):
+    if isinstance(page, LogError):
         raise page
+    if page is None:
+        return None
     answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
     return page
+
+
+def _has_ended(held: WaitingPoll, until: float) -> bool:
+    return held.closing in ENDED_POLLS or trio.current_time() >= until
+
+
+def _ended(context: Context, held: WaitingPoll) -> AskError:
+    """What a poll is answered that has lost what it was let in with."""
+    if held.closing in ENDED_POLLS:
+        return AskError(*ENDED_POLLS[held.closing])
+    context.metrics.expired += 1
+    return expired()
 
 
 def _retry(context: Context, ask: Ask, live: bool, leaves: bool) -> int:
