@@ -129,3 +129,14 @@ async def test_who_has_ended_never_becomes_live_again() -> None:
     assert one.would_be_live(one.position)
     assert not one.go_live()
     assert not one.end()
+
+
+async def test_who_has_ended_waits_for_no_round() -> None:
+    audience, woken = begun(), Woken()
+    gone, here = follower(audience, woken), follower(audience, woken)
+    for one in (gone, here):
+        one.wait_for_round()
+    assert gone.end()
+    assert list(audience.early) == [here]
+    audience.wake()
+    assert woken == [here]

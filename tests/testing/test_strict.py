@@ -96,6 +96,10 @@ def told(kind: str, cursor: str, channel: str | None = "c", **more: Any) -> dict
     return {"type": kind, "channel": channel, field: cursor, **more}
 
 
+def beat(cursor: str, channel: str = "c") -> dict[str, Any]:
+    return {"type": "beat", "time": 1, "cursors": {channel: cursor}}
+
+
 @pytest.mark.parametrize(
     "messages",
     [
@@ -106,6 +110,15 @@ def told(kind: str, cursor: str, channel: str | None = "c", **more: Any) -> dict
         [told("open", "a.1"), told("event", "a.2"), told("live", "a.1")],
         [told("open", "a.1"), told("open", "a.9", "d"), told("event", "a.9", "d")],
         [told("open", "a.5"), told("gap", "a.9", reason="conflated"), told("event", "a.5")],
+        [told("open", "a.1"), told("event", "a.3")],
+        [told("open", "a.1"), told("live", "a.2")],
+        [told("open", "a.1"), told("gap", "a.5", reason="conflated"), told("event", "a.4"), told("event", "a.6")],
+        [told("open", "a.1", filtered=True), told("event", "a.4"), told("event", "a.4")],
+        [told("open", "a.1", filtered=True), told("event", "a.4"), told("event", "a.3")],
+        [told("open", "a.1", filtered=True), told("event", "a.4"), beat("a.3")],
+        [told("open", "a.1", filtered=True), beat("a.9"), told("event", "a.9")],
+        [told("open", "a.1", filtered=True), told("open", "a.1", "d"), told("event", "a.3", "d")],
+        [told("open", "a.1", filtered=True), told("open", "a.1"), told("event", "a.3")],
     ],
 )
 def test_what_cannot_come_now(messages: list[dict[str, Any]]) -> None:
@@ -131,6 +144,22 @@ def test_what_can() -> None:
         {"type": "event", "id": 7},  # of the app's own
         told("open", "a.0"),
         told("event", "a.1"),
+    ):
+        order.take(message)
+
+
+def test_what_can_where_the_client_may_not_see_every_event() -> None:
+    order = Order()
+    for message in (
+        told("open", "a.1", filtered=True),
+        told("event", "a.4"),
+        told("live", "a.6"),
+        beat("a.6"),
+        beat("a.9", "another"),
+        beat("a.9"),
+        told("event", "a.12"),
+        told("gap", "b.3", reason="epoch"),
+        told("event", "b.7"),
     ):
         order.take(message)
 

@@ -74,7 +74,7 @@ class Audience:
         self.window = window
         self.live: dict[Codec, LiveGroup] = {}
         self.filtered: dict[Follower, None] = {}  # a dict and not a set, whose order differs from run to run
-        self.early: list[Follower] = []
+        self.early: dict[Follower, None] = {}
         self.watched: dict[Follower, None] = {}  # a dict, as above
         self.rounds = 0
         self.listeners = 0
@@ -102,6 +102,8 @@ class Audience:
             self._group(follower.codec).add(follower)
         elif follower.state is State.LIVE:
             self.filtered[follower] = None
+        if follower.state is State.ENDED:  # no round may come for long, and until then its connection would be held
+            self.early.pop(follower, None)
         if follower.state is State.BEHIND:
             if holds_publishers(follower.policy):
                 self.watched[follower] = None
@@ -117,8 +119,7 @@ class Audience:
 
     def wait_for_round(self, follower: Follower) -> None:
         """Have a follower told when the next round begins."""
-        # One that ends meanwhile stays in the list until then: `wake` looks at its state.
-        self.early.append(follower)
+        self.early[follower] = None
 
     # --- for the pump
 
@@ -136,10 +137,9 @@ class Audience:
 
     def wake(self) -> None:
         """Wake the polls that wait, and the followers that had read past the last round: there is more to read."""
-        early, self.early = self.early, []
+        early, self.early = self.early, {}
         for follower in early:
-            if follower.state is State.BEHIND:  # else it has ended since
-                follower.owner.fell_behind(follower)
+            follower.owner.fell_behind(follower)
         # Counted, besides the event that is set: a poll that was reading from the log during the round sees by the
         # number that it missed one, and reads again instead of waiting.
         self.rounds += 1

@@ -183,7 +183,10 @@ class Pump:
             await self._write(group, some, batch, start, cursor)
         written = (end - start) * (self.delivered - before)
         for follower in filtered:
-            written += await self._write_allowed(follower, pairs[follower.codec], start, cursor)
+            mine = pairs[follower.codec]
+            written += self._write_allowed(follower, mine, start, cursor)
+            if self._is_due(len(mine)):  # the app's function was called for each
+                await trio.lowlevel.checkpoint()
         self._metrics.round_written(published_at, written, self.delivered - before)
         self._windows.keep_within_bound()
 
@@ -198,13 +201,11 @@ class Pump:
                 some = [f for f in some if f.state is State.LIVE and f.position.offset == start]
                 their_sends = [f.outlet.send for f in some]
             self._write_some(some, their_sends, batch, end)
-            await self._give_way(len(some))
+            if self._is_due(len(some)):
+                await trio.lowlevel.checkpoint()
 
-    async def _write_allowed(
-        self, follower: Follower, pairs: Sequence[tuple[Event, Any]], start: int, end: Cursor
-    ) -> int:
+    def _write_allowed(self, follower: Follower, pairs: Sequence[tuple[Event, Any]], start: int, end: Cursor) -> int:
         """Write a follower what its client may see of a round, and return how many events that are."""
-        await self._give_way(len(pairs))  # the app's function is called for each
         if follower.state is not State.LIVE or follower.position.offset != start:
             return 0  # it left, or left and came back, at a checkpoint
         assert follower.filter is not None
@@ -218,12 +219,14 @@ class Pump:
         self._write_some([follower], [follower.outlet.send], follower.codec.join(parts), end)
         return len(parts)
 
-    async def _give_way(self, writes: int) -> None:
+    def _is_due(self, writes: int) -> bool:
+        """Count writes, and tell whether it is time to give way to others."""
         # Counted over rounds: a thousand channels with one follower each must give way as one with a thousand.
         self._writes += writes
-        if self._writes >= WRITES_BETWEEN_CHECKPOINTS:
-            self._writes = 0
-            await trio.lowlevel.checkpoint()
+        if self._writes < WRITES_BETWEEN_CHECKPOINTS:
+            return False
+        self._writes = 0
+        return True
 
     def _write_some(
         self, followers: list[Follower], sends: list[Callable[[Any], int]], batch: Any, end: Cursor

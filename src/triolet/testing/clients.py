@@ -85,7 +85,6 @@ class Client(Listener):
         self.cursor = self.start
         self.cursors: dict[str, str] = {}
         self.retry: int | None = None
-        self._filtered: set[str] = set()
         self._ends: list[ClientEnd] = []
         self._scope = trio.CancelScope()
         self._order = Order()
@@ -130,9 +129,7 @@ class Client(Listener):
         kind = message["type"]
         if kind == "bye":
             self.retry = message.get("retry")
-        if kind == "open" and isinstance(message.get("channel"), str):
-            (self._filtered.add if message.get("filtered") is True else self._filtered.discard)(message["channel"])
-        for channel, cursor in moved(message, self._filtered):
+        for channel, cursor in moved(message, self._order.filtered):
             if self.cursor == self.cursors.get(channel):
                 self.cursor = cursor
             self.cursors[channel] = cursor

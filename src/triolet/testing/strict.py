@@ -85,12 +85,16 @@ class BlockReader:
 class Order:
     """Holds the messages of one connection against the order that the protocol promises: nothing of a channel comes
     before its ``open``, no cursor goes back, and none is left out without a gap, unless ``open`` said that the channel
-    is filtered for this client."""
+    is filtered for this client.
+
+    Attributes:
+        filtered: the channels that are.
+    """
 
     def __init__(self) -> None:
         self._places: dict[str | None, Cursor] = {}
         self._conflated: dict[str | None, Cursor] = {}
-        self._filtered: set[str] = set()
+        self.filtered: set[str] = set()
 
     def take(self, message: Message) -> None:
         """Look at the next message. Raises MalformedError."""
@@ -115,9 +119,9 @@ class Order:
                 raise MalformedError(f"events of {channel} are missing after {before}: {message}")
         if kind == "open":
             if message.get("filtered") is True and channel is not None:
-                self._filtered.add(channel)
+                self.filtered.add(channel)
             else:
-                self._filtered.discard(channel)
+                self.filtered.discard(channel)
             self._conflated.pop(channel, None)
         if message.get("reason") == "conflated":
             self._conflated[channel] = at
@@ -126,11 +130,11 @@ class Order:
 
     def _may_skip(self, channel: str | None, at: Cursor) -> bool:
         upto = self._conflated.get(channel)
-        return channel in self._filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
+        return channel in self.filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
 
     def _beat(self, message: Message) -> None:
         """Move on over what a client may not see. Of another channel a beat says nothing that is new."""
-        for channel, cursor in moved(message, self._filtered):
+        for channel, cursor in moved(message, self.filtered):
             at, before = _cursor(cursor), self._places[channel]
             if at is None or (at.epoch == before.epoch and at.offset < before.offset):
                 raise MalformedError(f"a beat of {channel} that goes back from {before}: {message}")
