@@ -238,6 +238,8 @@ SUBJECT_BYTES = 255
 REVOCATIONS_KEPT = 4_096
 """Revocations that are remembered for those who are being let in: more in the time of one admission, and they are sent
 away to come back."""
+CLOCKS_APART_SECONDS = 2
+"""By how much the clocks of two hosts may differ, where a ticket that one has made is older than a revocation."""
 REVOKED_AT_ONCE = 64
 """Clients that a revocation ends in one turn of the event loop: at some 20 µs each about a millisecond."""
 RECHECK_LEAST_SECONDS = 1

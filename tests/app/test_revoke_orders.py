@@ -61,27 +61,32 @@ class Steps(MemoryLog):
 
 
 class Shop:
-    """An app in which each subject has a channel of its own, until it has it no more."""
+    """An app in which each subject has a channel of its own, until it has it no more.
 
-    def __init__(self, *, by_channel: bool = False, **route: Any) -> None:
-        self.by_channel = by_channel
+    Attributes:
+        revokes: what names it: a whole subject, its channel, or the session that it would go on with.
+        gone: those whom ``live.identify`` refuses, or the view.
+    """
+
+    def __init__(self, revokes: str = "subject", *, view: bool = True, **route: Any) -> None:
+        self.revokes = revokes
         self.app = QuartTrio("orders")
         self.live = live = Triolet(self.app, log=Steps())
         self.gone: set[str] = set()
-        self.decided: list[str] = []
 
         @live.identify
         async def identity_of(token: str | None) -> Identity | None:
             await trio.lowlevel.checkpoint()
-            if not self.by_channel:
+            if self.revokes != "channel":
                 self.check(token)
             await trio.lowlevel.checkpoint()
-            return None if token is None else Identity(token)
+            return None if token is None else Identity(token.partition(".")[0], token)
 
         @live.channel("/orders/<name>/events", **route)
         async def events(name: str) -> str:
             await trio.lowlevel.checkpoint()
-            self.check(name)
+            if view:
+                self.check(name)
             await trio.lowlevel.checkpoint()
             return f"orders/{name}"
 
@@ -99,9 +104,14 @@ class Shop:
         await self.live.publish(f"orders/{name}", "secret")
 
     def revoke(self, name: str) -> None:
-        self.gone.add(name)
-        channel = f"orders/{name}" if self.by_channel else None
-        self.live.service.revoker.apply(Revocation(name, channel=channel))
+        session = f"{name}.new"
+        self.gone.add(session if self.revokes == "session" else name)
+        named = {
+            "subject": Revocation(name),
+            "channel": Revocation(name, channel=f"orders/{name}"),
+            "session": Revocation(session=session),
+        }
+        self.live.service.revoker.apply(named[self.revokes])
 
 
 Scenario = Callable[[Shop, MemoryServer, str], Awaitable[None]]
@@ -178,7 +188,7 @@ async def explore(
 
     def watched(kernel: Kernel, data: Any) -> int:
         taken = send(kernel, data)
-        if moment is not None and moment.come and b"secret" in bytes(data)[:taken]:
+        if moment is not None and moment.come and shop.revokes != "session" and b"secret" in bytes(data)[:taken]:
             late.append(bytes(data)[:taken])
         return taken
 
@@ -225,6 +235,62 @@ async def test_a_connect_or_poll(
 async def test_a_follow(
     scenario: Scenario, road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = Shop(by_channel=True)
+    shop = Shop("channel")
     async with served(shop.app, road) as server:
         assert await explore(shop, server, scenario, monkeypatch) > 20
+
+
+@pytest.mark.parametrize("road", ["direct", "asgi"])
+async def test_a_ticket(road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(view=False)
+
+    async def use_ticket(shop: Shop, server: MemoryServer, name: str) -> None:
+        answer = await server.post("/triolet/ticket", **bearer(name))
+        if answer.status == 200:
+            with suppress(RefusedError, trio.BrokenResourceError, AssertionError):
+                async with server.sse(f"/orders/{name}/events?ticket={answer.json['ticket']}", after=0) as client:
+                    await client.until("live")
+                    await shop.tell(name)
+                    await trio.sleep(1)
+
+    async with served(shop.app, road) as server:
+        assert await explore(shop, server, use_ticket, monkeypatch) > 40
+
+
+@pytest.mark.parametrize("road", ["direct", "asgi"])
+async def test_a_renewal_with_a_session_that_is_revoked_meanwhile(
+    road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop("session")
+    outcomes = set()
+
+    async def renew(shop: Shop, server: MemoryServer, name: str) -> None:
+        headers = bearer(f"{name}.old")
+        async with server.websocket(f"/orders/{name}/events", headers=headers) as client:
+            await client.until("live")
+            await client.say(type="auth", token=f"{name}.new")
+            await wait_all_tasks_blocked()
+            connections = shop.live.service.context.registry.open.values()
+            renewed = [conn.identity == Identity(name, f"{name}.new") for conn in connections if conn.closing is None]
+            outcomes.add((f"{name}.new" in shop.gone, *renewed))
+            await trio.sleep(1)
+
+    async with served(shop.app, road) as server:
+        assert await explore(shop, server, renew, monkeypatch) > 40
+    # Refused, or ended; and not revoked before it took effect.
+    assert outcomes == {(True, False), (True,), (False, True)}
+
+
+async def test_rechecks(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(recheck=1)
+
+    async def stay(shop: Shop, server: MemoryServer, name: str) -> None:
+        with suppress(RefusedError, trio.BrokenResourceError, AssertionError):
+            async with server.sse(f"/orders/{name}/events", headers=bearer(name), after=0) as client:
+                await client.until("live")
+                for _ in range(3):
+                    await trio.sleep(1)
+                    await shop.tell(name)
+
+    async with served(shop.app, "direct") as server:
+        assert await explore(shop, server, stay, monkeypatch) > 50

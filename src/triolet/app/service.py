@@ -23,7 +23,7 @@ from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
 from ..identity import Control, Revocations
-from ..limits import DRAIN_SECONDS, Limits
+from ..limits import DRAIN_SECONDS, TICKET_SECONDS, Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
@@ -183,7 +183,7 @@ class Service:
                 self.server.counters,
                 presence=presence,
                 control=control,
-                revocations=Revocations(self.limits.write_seconds),
+                revocations=Revocations(self.limits.write_seconds + TICKET_SECONDS),
             )
             self._revoker = Revoker(context, control, nursery)
             if self.options.identifier.known:

@@ -212,6 +212,17 @@ class Subscriptions:
             if revocation.ends(access.identity, channel, access.paths(follower.url))
         ]
 
+    def enforce(self, since: int) -> None:
+        """End what was revoked since a position, under the identity that the client has now."""
+        access = self.access
+        revoked = self._context.revocations.since(since, access.identity, None, access.paths(None))
+        if revoked is not None:
+            self._context.metrics.revoked["connections"] += revoked is REVOKED and self._ending.closing is None
+            self.cut(revoked)
+        for follower in list(self.followers.values()):
+            if (revoked := self._revoked(follower, since)) is not None:
+                self.refuse(follower, revoked)
+
     def refuse(self, follower: Follower, closing: Closing) -> None:
         """End a follower that its client may not have any more, announced, so that no byte of an event of its channel
         goes out after this. The connection ends with it where it follows nothing else by its URL, or where bytes of

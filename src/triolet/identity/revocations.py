@@ -23,7 +23,7 @@ import trio
 from ..closing import RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, DataError
 from ..event import check_channel
-from ..limits import FOLLOW_URL_CHARACTERS, REVOCATIONS_KEPT
+from ..limits import CLOCKS_APART_SECONDS, FOLLOW_URL_CHARACTERS, REVOCATIONS_KEPT
 from .grant import Grant
 from .identity import Identity, check_part
 
@@ -132,7 +132,7 @@ class Revocations:
     """The revocations that are known in this process, the latest of them, and the polls that they may end.
 
     Args:
-        seconds: how long an admission may take at most: older ones need not be kept for it.
+        seconds: how long it may be at most from when something is decided until it takes effect.
 
     Attributes:
         position: how many were ever known here.
@@ -143,6 +143,7 @@ class Revocations:
 
     def __init__(self, seconds: float = math.inf) -> None:
         self._seconds = seconds
+        self._began = trio.current_time() if seconds < math.inf else -math.inf
         self._kept: deque[tuple[float, Revocation]] = deque(maxlen=REVOCATIONS_KEPT)
         self.position = 0
         self.polls: dict[WaitingPoll, None] = {}
@@ -175,6 +176,16 @@ class Revocations:
             if revocation.ends(identity, channel, paths):
                 return revocation.closing
         return None
+
+    def before(self, seconds: float) -> int:
+        """Return the position of so many seconds ago, as another process has measured them, whose clock may be another
+        one by ``CLOCKS_APART_SECONDS``. Where it is not known, for this process did not listen then or keeps none so
+        old, it is one since which nothing may take effect."""
+        since = trio.current_time() - seconds
+        newer = sum(1 for at, _ in self._kept if at >= since - CLOCKS_APART_SECONDS)
+        if since < self._began or (newer == len(self._kept) == REVOCATIONS_KEPT) or seconds > self._seconds:
+            return -1
+        return self.position - newer
 
     @contextmanager
     def poll(self, grant: Grant | None, channel: str, path: str) -> Iterator[WaitingPoll]:
