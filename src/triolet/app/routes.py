@@ -35,6 +35,11 @@ STATIC_URL = "/triolet"
 OUTSIDE: Final = "Not within a "
 """How Quart's RuntimeErrors begin where there is no request."""
 
+NO_REQUEST: Final = (
+    "a live.socket's handler outlives its request, so Quart's request, session and websocket are not there: "
+    "conn.request has the request as it was, and conn.request.session what the session held"
+)
+
 View = Callable[..., Any]
 
 
@@ -222,10 +227,7 @@ async def _call(
             except RuntimeError as error:
                 if has_request_context() or has_websocket_context() or not str_of(error).startswith(OUTSIDE):
                     raise
-                raise ConfigError(
-                    "a live.socket's handler outlives its request, so Quart's request, session and websocket are not "
-                    "there: conn.request has the request as it was, and conn.request.session what the session held"
-                ) from error
+                raise ConfigError(NO_REQUEST).with_traceback(error.__traceback__) from error
 
 
 async def _send_static(filename: str, triolet_host: str = "") -> Any:
