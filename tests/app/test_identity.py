@@ -109,7 +109,9 @@ async def test_a_handler_that_reads_what_is_not_there_is_told_what_is(
     assert "test_identity.py" in line.getMessage()
 
 
-@pytest.mark.parametrize(("kind", "text"), [(RuntimeError, "Not within reach"), (RuntimeError, "no context"), (ValueError, "bad")])
+@pytest.mark.parametrize(
+    ("kind", "text"), [(RuntimeError, "Not within reach"), (RuntimeError, "no context"), (ValueError, "bad")]
+)
 async def test_an_error_of_its_own_stays_what_it_is(
     kind: type[Exception], text: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

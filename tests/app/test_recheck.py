@@ -219,9 +219,7 @@ def test_a_time_that_cannot_be_is_refused_at_the_start(seconds: Any) -> None:
         live.channel("/orders", recheck=seconds)
 
 
-DECISIONS = st.lists(
-    st.tuples(st.integers(1, 25), st.sampled_from(["7", "7", 403, "8", 500])), min_size=1, max_size=8
-)
+DECISIONS = st.lists(st.tuples(st.integers(1, 25), st.sampled_from(["7", "7", 403, "8", 500])), min_size=1, max_size=8)
 
 
 @given(DECISIONS, st.booleans(), st.integers(0, 1_000))

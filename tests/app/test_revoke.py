@@ -283,9 +283,7 @@ async def test_a_client_whose_kernel_is_full_of_events_is_reset(transport: str, 
         ({"url": b"/orders"}, DataError),
     ],
 )
-async def test_what_nobody_can_have_is_refused(
-    named: Any, error: type[Exception], autojump_clock: MockClock
-) -> None:
+async def test_what_nobody_can_have_is_refused(named: Any, error: type[Exception], autojump_clock: MockClock) -> None:
     app, live = make_app()
     async with serve(app):
         with pytest.raises(error):

@@ -178,9 +178,7 @@ def bearer(name: str) -> dict[str, str]:
     return {"authorization": f"Bearer {name}"}
 
 
-async def explore(
-    shop: Shop, server: MemoryServer, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> int:
+async def explore(shop: Shop, server: MemoryServer, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> int:
     """Play a scenario once for each of its steps, with a subject of its own, and return how many there are."""
     late: list[bytes] = []
     moment: Moment | None = None

@@ -14,7 +14,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet import Identity, Triolet
 from triolet.testing.kernel import Kernel
-from triolet.testing.server import MemoryServer
 
 from .roads import ROADS, ask, served
 
@@ -55,7 +54,7 @@ class Steps(trio.abc.Instrument):
         self.count += 1
 
 
-TIMES = 12
+TIMES = 60
 """As often each is done: the scheduler's order makes a step more or less of it, whichever it is."""
 
 
@@ -92,9 +91,7 @@ def plain(wire: bytes) -> bytes:
 
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("transport", ["websocket", "sse", "long poll", "short poll"])
-async def test_a_request(
-    transport: str, road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request(transport: str, road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(make_app(), road) as server:
         await ask(server, transport, "/orders/eve/events", ANN)  # what is made once is made now
         absent = await watched(lambda: ask(server, transport, "/orders/eve/events", ANN), monkeypatch)
@@ -118,5 +115,3 @@ async def test_a_follow_even_where_the_view_says_which(
         absent, _ = await watched(lambda: follow("/rooms/eve"), monkeypatch)
         forbidden, _ = await watched(lambda: follow("/rooms/ben"), monkeypatch)
     assert absent == forbidden
-
-

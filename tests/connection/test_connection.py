@@ -13,8 +13,8 @@ from tests.shop import ORDERS, make_shop
 from tests.transports.test_contract import connected
 from triolet import Connection
 from triolet.closing import GONE, NORMAL, RESTARTING
-from triolet.connection.heartbeat import beat
 from triolet.connection.access import Access
+from triolet.connection.heartbeat import beat
 from triolet.connection.supervisor import supervise
 from triolet.connection.writer import write
 from triolet.hub import Subscription

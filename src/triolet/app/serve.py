@@ -19,7 +19,14 @@ from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import AskError, Headers, Scope, header
-from ..transports.outlets import aborter, event_stream_outlet, middleware_between, raw_deflated, raw_frame, websocket_outlet
+from ..transports.outlets import (
+    aborter,
+    event_stream_outlet,
+    middleware_between,
+    raw_deflated,
+    raw_frame,
+    websocket_outlet,
+)
 from ..transports.polling import Answer, poll
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
 from ..wire.handshake import Upgrade

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from ..hub import Subscription
-from ..identity import Grant, Identity, Revocations
+from ..identity import Grant, Identity
 from .recheck import Check
 
 __all__ = ["Access", "AskAgain", "Decide"]
@@ -71,4 +71,3 @@ class Access:
         path = unquote(url.partition("?")[0])
         below = path.removeprefix(self.root)
         return (path, below) if below.startswith("/") else (path,)
-

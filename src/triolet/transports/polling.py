@@ -12,7 +12,6 @@ import trio
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
 from ..errors import LogError
-from ..event import Cursor
 from ..hub import Allow, Polled
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
