@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ async def test_an_app_that_asks_nobody_knows_nobody(autojump_clock: MockClock) -
 
 
 async def test_outside_of_a_request_it_says_so() -> None:
-    with pytest.raises(ConfigError, match="conn.identity"):
+    with pytest.raises(ConfigError, match=r"conn\.identity"):
         await Triolet(QuartTrio("orders")).identity()
 
 
@@ -96,7 +97,11 @@ async def test_a_handler_that_reads_what_is_not_there_is_told_what_is(
     app = QuartTrio("orders")
     app.secret_key = "not a secret"
     live = Triolet(app)
-    read = {"session": lambda: session["user"], "request": lambda: request.path, "websocket": lambda: websocket.path}
+    read: dict[str, Callable[[], Any]] = {
+        "session": lambda: session["user"],
+        "request": lambda: request.path,
+        "websocket": lambda: websocket.path,
+    }
 
     @live.socket("/live")
     async def handle(conn: Connection) -> None:

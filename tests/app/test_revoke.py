@@ -247,7 +247,7 @@ async def test_a_logout_view_ends_its_own_session_only(autojump_clock: MockClock
     ):
         await ann.until("live")
         await elsewhere.until("live")
-        assert (await server.post("/logout", **ANN)).status == 204
+        assert (await server.request("POST", "/logout", ANN)).status == 204
         await ann.until("bye")
         await live.publish("orders/7", "news")
         assert (await elsewhere.until("event"))["data"] == "news"

@@ -1,8 +1,9 @@
 """A revocation at every moment of everything that lets a client in: what was decided before it does not outlive it.
 
 The app's own truth and the revocation change in the same moment, as in a view that ends a session and then revokes it.
-That moment is before each step of each task in turn (an instrument of Trio's says which), from the client's first to the
-last that follows from it. So every await of every way in, and of every way to write, has it before, in and after it.
+That moment is before each step of each task in turn (an instrument of Trio's says which), from the client's first to
+the last that follows from it. So every await of every way in, and of every way to write, has it before, in and after
+it.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ async def test_a_ticket(road: str, autojump_clock: MockClock, monkeypatch: pytes
     shop = Shop(view=False)
 
     async def use_ticket(shop: Shop, server: MemoryServer, name: str) -> None:
-        answer = await server.post("/triolet/ticket", **bearer(name))
+        answer = await server.request("POST", "/triolet/ticket", bearer(name))
         if answer.status == 200:
             with suppress(RefusedError, trio.BrokenResourceError, AssertionError):
                 async with server.sse(f"/orders/{name}/events?ticket={answer.json['ticket']}", after=0) as client:

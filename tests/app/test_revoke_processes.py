@@ -1,4 +1,4 @@
-"""``live.revoke`` over all processes of one log, whatever becomes of that log; and where there are very many clients."""
+"""``live.revoke`` over all processes of one log, whatever becomes of that log; and with very many clients."""
 
 from __future__ import annotations
 

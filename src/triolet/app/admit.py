@@ -70,7 +70,7 @@ logger = logging.getLogger("triolet")
 
 POLLS: Final = (TransportKind.LONG_POLL, TransportKind.SHORT_POLL)
 
-LATER: Final = (408, 425, 429)
+NOT_NOW: Final = frozenset({408, 425, 429})
 """Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
 
 
@@ -282,7 +282,7 @@ class Follows:
         decision = await ask_view(self._app, request)
         if isinstance(decision, Decision):
             return decision.channel
-        if decision.status >= 500 or decision.status in LATER:
+        if decision.status >= 500 or decision.status in NOT_NOW:
             raise UndecidedError(f"the view of {request.path!r:.200} answered {decision.status}")
         return None
 
