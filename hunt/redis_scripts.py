@@ -9,14 +9,16 @@ from __future__ import annotations
 import copy
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
 from coredis.exceptions import ResponseError
 
-from triolet.redis.scripts import APPEND, LOOK, PROBE, READ
+from triolet.redis.append import APPEND
+from triolet.redis.scripts import LOOK, PROBE, READ
 
 __all__ = ["Channel", "Data", "Entry", "Scripts", "Watcher"]
 
@@ -54,7 +56,8 @@ class Channel:
 
 @dataclass
 class Data:
-    """All of one partition. ``writers``: each one's last batch, its number and answer."""
+    """All of one partition. ``writers``: each one's last batch, its number and answer. ``once``: by key print, holder,
+    when it ends, whether it is answered, the answer and what was stored."""
 
     replid: str = ""
     seq: int = 0
@@ -62,6 +65,7 @@ class Data:
     epochs: list[str] = field(default_factory=list)
     channels: dict[str, Channel] = field(default_factory=dict)
     writers: dict[str, tuple[int, list[Any]]] = field(default_factory=dict)
+    once: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def epoch(self) -> str:
@@ -76,6 +80,21 @@ class Data:
     def copy(self) -> Data:
         """What a replica has that hears of nothing from here on."""
         return copy.deepcopy(self)
+
+
+class _Batch:
+    """What is left to do of a batch: its keys, and its arguments."""
+
+    def __init__(self, now: float, keys: Iterator[str], args: Iterator[Any]) -> None:
+        self.now = now
+        self.stamp = STAMP + struct.pack(">d", now)
+        self.keys = keys
+        self.args = args
+        self.news: list[bytes] = []
+
+    def take(self, count: int) -> list[Any]:
+        """The next arguments."""
+        return list(islice(self.args, count))
 
 
 class Watcher:
@@ -146,26 +165,74 @@ class Scripts:
         if before is not None and before[0] > number:
             raise ResponseError(f"TRIOLET batch {number} comes after {before[0]}")
         now = float(args[1]) if args[1] else math.floor(self._clock() * 1_000_000) / 1_000_000
-        results: list[Any] = []
-        news: list[bytes] = []
-        at = 11
-        while at < len(args):
-            name, count = str(args[at]), int(args[at + 1])
-            drafts = [args[at + 2 + 3 * i : at + 5 + 3 * i] for i in range(count)]
-            first, places = self._add(name, drafts, STAMP + struct.pack(">d", now))
-            new = data.channels[name].entries[first - 1 :]
-            for entry in new:
-                self._watcher.stored(data.epoch, name, entry)
-            if new:
-                news.append(b"\x93" + _pack(name) + _pack(first) + _array([entry.blob for entry in new]))
-            results.append(places if len(new) < count else first)
-            at += 2 + 3 * count
-        if news:
+        batch = _Batch(now, iter(keys[2:]), iter(args[11:]))
+        results = [getattr(self, f"_do_{kind}")(batch) for kind in batch.args]
+        if batch.news:
             data.seq += 1
-            self._publish(str(args[8]), b"\x93" + _pack(data.epoch) + _pack(data.seq) + _array(news))
-        reply = [data.epoch.encode(), data.seq, STAMP + struct.pack(">d", now), results]
+            self._publish(str(args[8]), b"\x93" + _pack(data.epoch) + _pack(data.seq) + _array(batch.news))
+        reply = [data.epoch.encode(), data.seq, batch.stamp, results]
         data.writers[writer] = (number, reply)
         return reply
+
+    def _do_append(self, batch: _Batch) -> list[Any]:
+        return self._sections(batch)[0]
+
+    def _do_claim(self, batch: _Batch) -> list[Any]:
+        key, (print, holder, seconds) = next(batch.keys), batch.take(3)
+        it = self._once(key, batch)
+        if it is None:
+            it = self.data.once[key] = [bytes(print), bytes(holder), 0.0, 0, b"", None]
+        elif it[3] or it[1] != holder:
+            return [0, it[0], it[3], it[4]]
+        it[2] = batch.now + float(seconds)
+        return [1]
+
+    def _do_commit(self, batch: _Batch) -> list[Any]:
+        key, (holder, answer, seconds) = next(batch.keys), batch.take(3)
+        it = self._once(key, batch)
+        if it is None or it[1] != holder or it[3]:
+            self._sections(batch, skipped=True)
+            if it is None:
+                return [0, b"", 0, b""]
+            return [1, it[5]] if it[1] == holder else [0, it[0], it[3], it[4]]
+        results, counts = self._sections(batch)
+        it[2:] = batch.now + float(seconds), 1, bytes(answer), [self.data.epoch.encode(), batch.stamp, results, counts]
+        return [1, it[5]]
+
+    def _do_release(self, batch: _Batch) -> list[Any]:
+        key, (holder,) = next(batch.keys), batch.take(1)
+        it = self._once(key, batch)
+        if it is not None and it[1] == holder and not it[3]:
+            del self.data.once[key]
+        return [1]
+
+    def _once(self, key: str, batch: _Batch) -> list[Any] | None:
+        """What is kept of a key, if it is not over."""
+        it = self.data.once.get(key)
+        if it is not None and it[2] <= batch.now:
+            del self.data.once[key]
+            return None
+        return it
+
+    def _sections(self, batch: _Batch, *, skipped: bool = False) -> tuple[list[Any], list[int]]:
+        """Append to channels. Returns their places, and how many drafts each had."""
+        results: list[Any] = []
+        counts: list[int] = []
+        for _ in range(int(next(batch.args))):
+            next(batch.keys), next(batch.keys)
+            name, count = str(next(batch.args)), int(next(batch.args))
+            drafts = [batch.take(3) for _ in range(count)]
+            if skipped:
+                continue
+            first, places = self._add(name, drafts, batch.stamp)
+            new = self.data.channels[name].entries[first - 1 :]
+            for entry in new:
+                self._watcher.stored(self.data.epoch, name, entry)
+            if new:
+                batch.news.append(b"\x93" + _pack(name) + _pack(first) + _array([entry.blob for entry in new]))
+            results.append(places if len(new) < count else first)
+            counts.append(count)
+        return results, counts
 
     def _add(self, name: str, drafts: Sequence[Sequence[Any]], stamp: bytes) -> tuple[int, list[Any]]:
         """Store drafts (row without its time, size, dedupe). Returns the next offset there was, and the places of all:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from quart import request
@@ -18,12 +18,16 @@ from triolet.connection import Connection
 from triolet.errors import LogError, LogFull, LogUncertain
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
-from triolet.log.contract import EventLog, Page
+from triolet.log.answers import Answers
+from triolet.log.contract import EventLog, Kept, Page
+from triolet.log.jobs import Writes
 from triolet.log.memory import MemoryLog
 from triolet.log.tail import Tail
 
 from .history import LOG, Appended, History, Lost, Weather
 from .plan import PRESENCE, Plan
+
+T = TypeVar("T")
 
 __all__ = ["SharedLog", "draft_of", "is_sure", "key_of", "make_app", "name_of", "url_of"]
 
@@ -43,8 +47,8 @@ def draft_of(number: int, size: int, dedupe: str | None = None) -> Draft:
     return Draft.of([number, "x" * size], name=name_of(number), key=key_of(number), dedupe=dedupe)
 
 
-Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int]]
-"""Of a ledger: its epoch, channels, and heads."""
+Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int], Answers]
+"""Of a ledger: its epoch, channels, heads, and answers."""
 
 
 class Ledger(MemoryLog):
@@ -59,12 +63,24 @@ class Ledger(MemoryLog):
 
     async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
         events = await super().append(channel, drafts)
+        self._record(channel, drafts, events)
+        return events
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Writes
+    ) -> list[list[Event]] | Kept:
+        done = await super().commit(key, holder, answer, seconds, writes)
+        if not isinstance(done, Kept):
+            for (channel, drafts), events in zip(writes, done, strict=True):
+                self._record(channel, drafts, events)
+        return done
+
+    def _record(self, channel: str, drafts: Sequence[Draft], events: Sequence[Event]) -> None:
         # Nothing awaits between storing and here: nobody can have heard of these events yet.
         for event, draft in zip(events, drafts, strict=True):
             if event.offset > self._heads.get(channel, 0):
                 self._heads[channel] = event.offset
                 self._history.add(record_of(self._history.now, event, draft.dedupe))
-        return events
 
     def place(self, channel: str) -> Cursor:
         """Where a channel's head is."""
@@ -72,16 +88,20 @@ class Ledger(MemoryLog):
 
     def backup(self) -> Backup:
         """What there is of it now."""
-        return self.epoch, copy.deepcopy(self._channels), dict(self._bare_heads), dict(self._heads)
+        channels, answers = copy.deepcopy((self._channels, self._answers))
+        return self.epoch, channels, dict(self._bare_heads), dict(self._heads), answers
 
     def put_back(self, backup: Backup) -> None:
         """Go on with what there was then, in this epoch."""
-        _, channels, self._bare_heads, self._heads = backup
+        _, channels, self._bare_heads, self._heads, self._answers = backup
         for channel in channels.values():
             channel._events = [_moved(event, self.epoch) for event in channel._events]
             if channel._dedupe is not None:
                 known = {event.offset: event for event in channel._events}
                 channel._dedupe = OrderedDict((key, known[event.offset]) for key, event in channel._dedupe.items())
+        for claim in self._answers:
+            if claim.events is not None:
+                claim.events = [[_moved(event, self.epoch) for event in events] for events in claim.events]
         self._channels = channels
 
 
@@ -143,7 +163,7 @@ class SharedLog(EventLog):
 
     def put_back(self, backup: Backup) -> None:
         """What came after a backup is gone: it begins again with what there was then, and whoever listens is told."""
-        epoch, (parent, _, _, heads) = self._next_epoch(), backup
+        epoch, (parent, _, _, heads, _) = self._next_epoch(), backup
         self._tail.lose()
         self.ledger = Ledger(self._plan.limits, epoch, self._tail, self._history)
         self._history.add(Lost(self._history.now, epoch, parent, tuple(sorted(heads.items())), carries=False))
@@ -178,16 +198,31 @@ class SharedLog(EventLog):
         yield self
 
     async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        return await self._write(lambda: self.ledger.append(channel, drafts))
+
+    async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Have something stored, as the trouble of the moment lets it."""
         await self._pass("append", self._plan.log.append_seconds)
         if self.trouble == "full":
             raise LogFull("there is no room")
         if self.trouble == "fails before":
             raise LogError("the disk is gone")
-        events = await self.ledger.append(channel, drafts)
+        stored = await write()
         if self.trouble == "fails after":
             raise LogError("the disk is gone; nobody knows whether it was stored")
         await self._pass("append", 0)
-        return events
+        return stored
+
+    async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
+        return await self._write(lambda: self.ledger.claim(key, print, holder, seconds))
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Writes
+    ) -> list[list[Event]] | Kept:
+        return await self._write(lambda: self.ledger.commit(key, holder, answer, seconds, writes))
+
+    async def release(self, key: bytes, holder: bytes) -> None:
+        await self._write(lambda: self.ledger.release(key, holder))
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         await self._pass("read", self._plan.log.read_seconds)

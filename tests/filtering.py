@@ -48,9 +48,9 @@ def sees() -> Iterator[None]:
     async def followed(self: Any, url: str) -> Any:
         return with_allow(await follows(self, url))
 
-    async def polled(context: Any, channel: str, ask: Any, tag: Any, member: Any = None, allow: Any = None) -> Any:
+    async def polled(context: Any, channel: str, ask: Any, *rest: Any, **more: Any) -> Any:
         _, subscription = asked.pop(id(ask))
-        return await poll(context, channel, ask, tag, member, subscription.allow)
+        return await poll(context, channel, ask, *rest, **{**more, "allow": subscription.allow})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(admit, "_subscribe", subscribed)

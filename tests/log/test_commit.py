@@ -8,7 +8,8 @@ import trio
 from triolet.errors import ConfigError, LogFull
 from triolet.event import Cursor, Draft, Event
 from triolet.log import EventLog, Kept, MemoryLog
-from triolet.log.answers import NOTHING_KEPT, Answers
+from triolet.log.answers import Answers
+from triolet.log.contract import NOTHING_KEPT
 
 KEY, PRINT, MINE, ITS = b"k" * 32, b"p" * 32, b"mine", b"its"
 
@@ -24,11 +25,12 @@ async def test_what_is_claimed_is_done_by_one() -> None:
     async with MemoryLog().open() as log:
         assert await log.claim(KEY, PRINT, MINE, 5) is None
         assert await log.claim(KEY, b"other", ITS, 5) == Kept(PRINT, None)
-        stored = await log.commit(KEY, MINE, b"answer", 60, [("a", [Draft.of(1), Draft.of(2)]), ("b", [Draft.of(3)])])
+        writes = [("a", [Draft.of(1), Draft.of(2)]), ("b", [Draft.of(3)])]
+        stored = await log.commit(KEY, MINE, b"answer", 60, writes)
         assert isinstance(stored, list)
         assert [[event.offset for event in events] for events in stored] == [[1, 2], [1]]
         assert await log.claim(KEY, PRINT, ITS, 5) == Kept(PRINT, b"answer")
-        assert await log.commit(KEY, MINE, b"answer", 60, [("a", [Draft.of(1), Draft.of(2)])]) == stored
+        assert await log.commit(KEY, MINE, b"answer", 60, writes) == stored
         assert await log.commit(KEY, ITS, b"", 60, [("a", [Draft.of(9)])]) == Kept(PRINT, b"answer")
         assert (await log.head("a")).offset == 2
 

@@ -214,7 +214,7 @@ async def test_without_inotify_a_tail_hears_of_others_all_the_same(
 async def test_a_file_of_an_older_form_is_taken_over(path: Path, autojump_clock: MockClock) -> None:
     async with SqliteLog(path).open() as log:
         await log.append("a", _drafts(1))
-    _rows(path, "DROP TABLE changes; PRAGMA user_version = 1")
+    _rows(path, "DROP TABLE answers; DROP TABLE changes; PRAGMA user_version = 1")
     async with SqliteLog(path).open() as log, SqliteLog(path).open() as other:
         with other.tail() as tail:
             (event,) = await log.append("a", _drafts(2))

@@ -363,14 +363,15 @@ async def test_claims_and_releases_fail_too(log: ScriptedLog, autojump_clock: Mo
 
 
 async def test_what_is_lost_takes_its_answer_along(log: ScriptedLog) -> None:
+    writes = [("a", [Draft.of(1)]), ("b", [Draft.of(2)])]
     for key in (b"1", b"2"):
         await log.claim(key, b"p", b"me", 10)
-        await log.commit(key, b"me", b"answer", 60, [("a", [Draft.of(1)]), ("b", [Draft.of(2)])])
-    before = await log.commit(b"1", b"me", b"", 60, [])
+        await log.commit(key, b"me", b"answer", 60, writes)
+    before = await log.commit(b"1", b"me", b"", 60, writes)
     log.lose(1)
     assert await log.claim(b"2", b"p", b"it", 10) is None
     assert await log.claim(b"1", b"p", b"it", 10) == Kept(b"p", b"answer")
-    again = await log.commit(b"1", b"me", b"", 60, [])
+    again = await log.commit(b"1", b"me", b"", 60, writes)
     assert isinstance(again, list)
     assert isinstance(before, list)
     assert again[0][0].cursor == await _first(log, "a") != before[0][0].cursor

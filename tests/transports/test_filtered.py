@@ -139,7 +139,7 @@ async def play(way: str, acts: list[Any], oldest: bool) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_hears_what_it_may_once_and_in_order_through_every_cut_and_the_others_hear_all(way: str) -> None:
-    @settings(max_examples=25)
+    @settings(max_examples=15)
     @given(ACTS, st.booleans())
     def held(acts: list[Any], oldest: bool) -> None:
         trio.run(play, way, acts, oldest, clock=MockClock(autojump_threshold=0))

@@ -47,8 +47,8 @@ class JWT:
 
     Of its claims ``exp``, ``nbf`` and ``iat`` are held against the clock, ``aud`` and ``iss`` against what is said
     here, and those of ``require`` have to be there. ``sub`` is the identity's subject, ``sid`` its session. Its
-    ``expires_at`` is ``exp`` and the leeway, so that what is accepted late does not end at once, and its ``claims`` are all
-    claims of the token.
+    ``expires_at`` is ``exp`` and the leeway, so that what is accepted late does not end at once, and its ``claims`` are
+    all claims of the token.
 
     Checking takes some 30 µs (HS256), 50 (RS256), 100 (ES256) or 130 (EdDSA), in the event loop: the way to a thread
     and back takes longer.
@@ -70,7 +70,7 @@ class JWT:
             ``JWT.ANY``.
         issuer: the ``iss`` that tokens must have, or several; None: any.
         algorithms: fewer than the keys would allow.
-        leeway: by how many seconds the issuer's clock may be off, 0 to 300. A connection ends at ``exp`` and the leeway.
+        leeway: the seconds by which the issuer's clock may be off, 0 to 300. A connection ends so long after ``exp``.
         require: claims that must be there. Without ``"exp"`` in it, tokens may last for ever.
         session_claim: names the session; None: tokens have none.
         subject_claim: names the subject.

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import Final
 
 from ..errors import LogFull
 from ..event import Event
 from ..limits import MEMORY_KEPT_BYTES, MEMORY_KEPT_EACH_BYTES, MEMORY_SWEEP_CHANNELS
-from .contract import Kept
+from .contract import NOTHING_KEPT, Kept
 
-__all__ = ["NOTHING_KEPT", "Answers", "Claim"]
-
-NOTHING_KEPT: Final = Kept(b"", None)
-"""What a commit is answered whose claim has lapsed, and that nobody has claimed since."""
+__all__ = ["Answers", "Claim"]
 
 
 class Claim:
@@ -95,6 +91,9 @@ class Answers:
         claim = self._claims.get(key)
         if claim is not None and claim.holder == holder and claim.events is None:
             self._drop(key)
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self._claims.values())
 
     def _find(self, key: bytes, now: float) -> Claim | None:
         claim = self._claims.get(key)

@@ -7,13 +7,24 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Final
 
 import msgspec
 
-from ..errors import ConfigError, LogBroken
+from ..errors import ConfigError, DataError, LogBroken
 from ..event import Cursor, Draft, Event, Gap
 
-__all__ = ["EventLog", "Kept", "Page", "checked", "read_checked", "resume", "tail_ended"]
+__all__ = [
+    "NOTHING_KEPT",
+    "EventLog",
+    "Kept",
+    "Page",
+    "check_repeated",
+    "checked",
+    "read_checked",
+    "resume",
+    "tail_ended",
+]
 
 
 logger = logging.getLogger("triolet.log")
@@ -44,6 +55,10 @@ class Kept(msgspec.Struct, frozen=True):
 
     print: bytes
     answer: bytes | None
+
+
+NOTHING_KEPT: Final = Kept(b"", None)
+"""What a commit returns whose claim has lapsed, where nobody has claimed the key since."""
 
 
 class EventLog(ABC):
@@ -146,8 +161,8 @@ class EventLog(ABC):
 
         Raises:
             ConfigError: the app's fault; this log has no such thing.
-            LogError: the store's fault; the key is not held.
-            LogUncertain: the store went away; it may be held. A repeat with the same holder is safe.
+            LogError: the store's fault. The key may be held all the same, until its seconds are over; a repeat with the
+                same holder is safe.
 
         Cancellation: it is held or not; which of the two is not known. :meth:`release` it, or let it lapse.
         """
@@ -174,6 +189,7 @@ class EventLog(ABC):
 
         Raises:
             ConfigError: the app's fault; this log has no such thing, or cannot store such writes together.
+            DataError: the app's fault; it is repeated with other writes.
             LogError: the store's fault; nothing was stored, nothing will be announced, and the key is held as before.
             LogUncertain: the store went away; all of it may be stored. A repeat is safe.
 
@@ -237,6 +253,19 @@ def resume(after: Cursor, epoch: str, oldest: int, head: int) -> tuple[int, Gap 
     if after == Cursor("", 0):
         return oldest - 1, None
     return oldest - 1, Gap(had, Cursor(epoch, oldest - 1), oldest - 1 - had.offset, "expired")
+
+
+def check_repeated(writes: Sequence[tuple[str, Sequence[Draft]]], counts: Sequence[int]) -> None:
+    """Check that a commit which is repeated has as many writes, of as many drafts, as it had.
+
+    Raises:
+        DataError: the app's fault; it has others.
+    """
+    if [len(drafts) for _, drafts in writes] != list(counts):
+        raise DataError(
+            f"a commit is repeated with other writes than it had ({len(counts)}, of {sum(counts)} drafts); what was "
+            "stored is as it was"
+        )
 
 
 async def read_checked(log: EventLog, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:

@@ -13,7 +13,7 @@ from ..clock import wall_time
 from ..event import Cursor, Draft, Event
 from ..limits import MEMORY_APPENDS_IN_A_ROW, MEMORY_SWEEP_CHANNELS, MEMORY_SWEEPS, Limits
 from .answers import Answers
-from .contract import EventLog, Kept, Page, resume
+from .contract import EventLog, Kept, Page, check_repeated, resume
 from .tail import Tail
 
 __all__ = ["MemoryLog"]
@@ -98,6 +98,7 @@ class MemoryLog(EventLog):
         if isinstance(claim, Kept):
             return claim
         if claim.events is not None:
+            check_repeated(writes, [len(events) for events in claim.events])
             return [list(events) for events in claim.events]
         # Nothing here awaits, as in `append`.
         stored = [self._store(channel, drafts, now) for channel, drafts in writes]

@@ -1,11 +1,10 @@
-"""The lane of a partition: how a RedisLog appends. Appends that wait go out together, and take effect once."""
+"""The lane of a partition: how a RedisLog stores. What waits goes out together, and takes effect once."""
 
 from __future__ import annotations
 
 import secrets
-import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,11 +12,12 @@ import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import BusyLoadingError, RedisError
 
-from ..errors import LogAway, LogBroken, LogError, LogUncertain, NotServingError
-from ..event import Cursor, Draft, Event
+from ..errors import LogAway, LogError, LogUncertain, NotServingError
 from ..limits import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS, Limits
-from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, events_of, translate
-from .scripts import APPEND, decode_row, encode_row
+from ..log.jobs import Job
+from .append import APPEND
+from .batch import Batch, Waiting, result_of, time_in
+from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, translate
 from .url import RedisAddress
 
 __all__ = ["Lane"]
@@ -28,12 +28,12 @@ NOTHING_DONE: Final = (*MOVED, BusyLoadingError)
 
 
 class Lane:
-    """Sends what is to be appended to a partition, batch after batch.
+    """Sends what is to be done in a partition, batch after batch: appends, claims, commits and releases.
 
     Each batch has a number, under which Redis remembers what became of it: one whose answer was lost, because the
     connection broke or the server failed, is sent again with the same number before any other, and is stored once.
 
-    An append that waits while the server is unavailable fails after ``limits.away_seconds``: with LogAway if it was
+    What waits while the server is unavailable fails after ``limits.away_seconds``: with LogAway if it was
     never sent, with LogUncertain if it was.
 
     Args:
@@ -42,7 +42,7 @@ class Lane:
         limits: retention, and how long to wait.
         clock: the time of the events, in seconds since 1970; None asks Redis.
 
-    Bounds: the drafts of the appends that wait, and one batch that was sent and not answered.
+    Bounds: the drafts of what waits, and one batch that was sent and not answered.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Lane:
         self._clock = clock
         self._writer = partition.writer_key(secrets.token_urlsafe(9))
         self._number = 0
-        self._waiting: deque[_Waiting] = deque()
-        self._unsettled: _Batch | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._unsettled: Batch | None = None
         self._work = trio.lowlevel.ParkingLot()
         self._settled = trio.lowlevel.ParkingLot()
 
@@ -71,23 +71,23 @@ class Lane:
             if problem is not None:
                 nursery.cancel_scope.cancel()
 
-    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        """Append to a channel. See RedisLog.append.
+    async def do(self, job: Job) -> Any:
+        """Have a job done, and return what its caller is told. See RedisLog's methods for the errors.
 
-        Cancellation: all were stored and announced, or none; which of the two is not known.
+        Cancellation: it is done and announced as a whole, or not at all; which of the two is not known.
         """
-        mine = _Waiting(channel, drafts, trio.current_time() + self._limits.away_seconds)
+        mine = Waiting(job, trio.current_time() + self._limits.away_seconds)
         self._waiting.append(mine)
         self._work.unpark_all()
         try:
             await mine.done.wait()
         except trio.Cancelled:
-            with suppress(ValueError):  # it is in a batch already, which must stay as it is: see _Batch
+            with suppress(ValueError):  # it is in a batch already, which must stay as it is: see Batch
                 self._waiting.remove(mine)
             raise
         if mine.error is not None:
             raise mine.error
-        return mine.events
+        return result_of(job, mine.result)
 
     async def sent(self) -> None:
         """Wait until nothing waits to be sent, or the server is unavailable.
@@ -134,10 +134,10 @@ class Lane:
                 # Answered only when its own hint was heard (or was told as lost): so an event is announced here before
                 # its publisher goes on.
                 await self._partition.hear(epoch.decode(), seq)
-                batch.succeed(epoch.decode(), _time_in(stamp), results)
+                batch.succeed(epoch.decode(), time_in(stamp), results)
             self._unsettled = None
 
-    async def _send(self, batch: _Batch, connection: BaseConnection) -> Any:
+    async def _send(self, batch: Batch, connection: BaseConnection) -> Any:
         limits = self._limits
         args: list[Argument] = [
             draw_epoch(),
@@ -151,12 +151,8 @@ class Lane:
             *self._partition.known,
         ]
         keys = [self._partition.key, self._writer]
-        for channel, members in batch.channels.items():
-            keys += self._partition.keys(channel)
-            args += [channel, sum([len(member.drafts) for member in members])]
-            for member in members:
-                for draft in member.drafts:
-                    args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
+        for group in batch.groups:
+            group.write(self._partition, keys, args)
         was_sent, batch.was_sent = batch.was_sent, True  # from here on, whatever becomes of this task
         # A large batch takes a busy server longer, and is no sign that it is away: so the time grows with the size.
         try:
@@ -166,22 +162,20 @@ class Lane:
             batch.was_sent = was_sent
             raise
 
-    def _next_batch(self) -> _Batch | None:
+    def _next_batch(self) -> Batch | None:
         """Take as many appends as fit into one batch; one at least, if there is one."""
         if not self._waiting:
             return None
         self._number += 1
-        batch = _Batch(self._number)
+        batch = Batch(self._number)
         drafts = size = 0
         while self._waiting:
             first = self._waiting[0]
-            drafts += len(first.drafts)
+            drafts += first.drafts
             size += first.size
-            if batch.channels and (drafts > REDIS_BATCH_DRAFTS or size > REDIS_BATCH_BYTES):
+            if batch.groups and (drafts > REDIS_BATCH_DRAFTS or size > REDIS_BATCH_BYTES):
                 break
-            # By channel, so that the script looks each of them up once. The order within a channel stays.
-            batch.channels.setdefault(first.channel, []).append(self._waiting.popleft())
-            batch.size += first.size
+            batch.add(self._waiting.popleft())
         return batch
 
     async def _give_up(self) -> None:
@@ -204,94 +198,3 @@ class Lane:
         # They wait in the order in which they came, and each for as long: so the first are over first.
         while self._waiting and self._waiting[0].give_up_at <= now:
             self._waiting.popleft().fail(LogAway(f"{away}: this is not stored"))
-
-
-class _Waiting:
-    """An append on its way: what is to be stored, and then what became of it."""
-
-    __slots__ = ("channel", "done", "drafts", "error", "events", "give_up_at", "size")
-
-    def __init__(self, channel: str, drafts: Sequence[Draft], give_up_at: float) -> None:
-        self.channel = channel
-        self.drafts = tuple(drafts)
-        self.size = sum([len(draft.json) for draft in drafts])
-        self.give_up_at = give_up_at
-        self.done = trio.Event()
-        self.events: list[Event] = []
-        self.error: Exception | None = None
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.is_set():
-            self.error = error
-            self.done.set()
-
-
-class _Batch:
-    """Appends that go out together, by channel.
-
-    Sent again it is the same, with all its appends, also those whose callers do not wait any more: under its number
-    Redis may have stored it, and answers with what it did then.
-    """
-
-    __slots__ = ("channels", "number", "size", "was_sent")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.size = 0
-        self.channels: dict[str, list[_Waiting]] = {}
-        self.was_sent = False
-
-    def succeed(self, epoch: str, at: float, results: Sequence[Any]) -> None:
-        """Answer the callers.
-
-        Args:
-            epoch: the epoch in which it was stored.
-            at: when it was stored, in seconds since 1970.
-            results: one for each channel. A number is the first offset. A list says that a ``dedupe`` was known: it has
-                for each draft its offset and, if that is an earlier event's, what is stored of it. Bytes are an error.
-        """
-        for (channel, members), result in zip(self.channels.items(), results, strict=True):
-            if isinstance(result, bytes):
-                for member in members:
-                    member.fail(LogBroken(f"something else has a key of the channel's: {result.decode()}"))
-                continue
-            events = _placed(epoch, channel, [draft for member in members for draft in member.drafts], at, result)
-            start = 0
-            for member in members:
-                member.events = events[start : start + len(member.drafts)]
-                member.done.set()
-                start += len(member.drafts)
-
-    def fail(self, error: Exception) -> None:
-        """Fail all its appends: nothing of it is stored, or it is not known."""
-        for members in self.channels.values():
-            for member in members:
-                member.fail(error)
-
-    def expire(self, now: float, error: Exception) -> bool:
-        """Fail the appends whose time is over, and return whether others still wait."""
-        members = [member for members in self.channels.values() for member in members]
-        for member in members:
-            if member.give_up_at <= now:
-                member.fail(error)
-        return not all(member.done.is_set() for member in members)
-
-
-def _time_in(stamp: bytes) -> float:
-    """Return the time that Redis puts in front of a row: two bytes of MessagePack, and a double."""
-    (at,) = struct.unpack(">xxd", stamp)
-    return float(at)
-
-
-def _placed(epoch: str, channel: str, drafts: Sequence[Draft], at: float, result: Any) -> list[Event]:
-    if isinstance(result, int):
-        return [
-            Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
-            for offset, draft in enumerate(drafts, result)
-        ]
-    return [
-        events_of(epoch, channel, offset, [decode_row(earlier)])[0]
-        if earlier
-        else Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
-        for draft, offset, earlier in zip(drafts, result[::2], result[1::2], strict=True)
-    ]

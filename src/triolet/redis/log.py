@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import trio
 
-from ..errors import LogError, NotServingError
+from ..errors import ConfigError, LogError, NotServingError
 from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Page, resume
+from ..log.contract import EventLog, Kept, Page, resume
+from ..log.jobs import Append, Claim, Commit, Release
 from ..log.tail import Tail
 from .appender import Lane
 from .connect import Dialer
@@ -48,6 +49,13 @@ class RedisLog(EventLog):
     together; a batch whose answer was lost is sent again, and takes effect once. ``tail`` hears of all processes'
     appends: Redis publishes each of them, with a number. A number that does not follow the last one, or is missing at a
     look every ``limits.look_seconds``, is told as an empty step, after which the log is asked.
+
+    **Commands**: one script stores the events of a commit, of any channels, and its answer; a claim is a key with an
+    expiry. What is lost when a server or a replica comes back older is lost together: never the answer without its
+    events, nor events without their answer. A claim that is lost so can be taken by another process while its holder
+    still runs; only one of the two can commit. In a cluster this needs ``?partitions=1``: with more of them the
+    channels are on different servers, no script can store in all of them, and a commit with events raises ConfigError
+    (one without events, as of tickets, is stored).
 
     Args:
         address: a URL, see RedisAddress.parse, or such an address.
@@ -120,7 +128,59 @@ class RedisLog(EventLog):
         if not drafts:
             await trio.lowlevel.checkpoint()
             return []
-        return await self._lanes[self._number(channel)].append(channel, drafts)
+        events: list[Event] = await self._lanes[self._number(channel.encode())].do(Append(channel, tuple(drafts)))
+        return events
+
+    @property
+    def can_commit(self) -> bool:
+        """Whether events and answers can be stored together: not in a cluster with more than one partition."""
+        return self._address.partitions == 1
+
+    async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
+        """Begin what is to happen once. See EventLog.
+
+        Raises:
+            LogAway, LogUncertain, LogFull, NotServingError: see :meth:`append`.
+            LogBroken: something else has the claim's key.
+
+        Cancellation: it is held or not; which of the two is not known.
+        """
+        kept: Kept | None = await self._lane_of(key).do(Claim(key, print, holder, seconds))
+        return kept
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Sequence[tuple[str, Sequence[Draft]]]
+    ) -> list[list[Event]] | Kept:
+        """Store events of any channels and the answer, in one script. See EventLog, and this class on clusters.
+
+        Raises:
+            ConfigError: the app's fault; there are events, and more than one partition.
+            DataError: it is repeated with other writes.
+            LogAway, LogUncertain, LogFull, NotServingError: see :meth:`append`.
+            LogBroken: something else has a key of the claim's or of one of the channels'; nothing was stored.
+
+        Cancellation: all was stored and announced, or nothing; which of the two is not known.
+        """
+        lane = self._lane_of(key)
+        if not self.can_commit and any(drafts for _, drafts in writes):
+            raise ConfigError(
+                f"{self._address} has {self._address.partitions} partitions, each on a server of its own, so events "
+                "cannot be stored together with the answer of a command; for an app with commands give the address "
+                "?partitions=1 (and another ?prefix=, or an empty cluster)"
+            )
+        job = Commit(key, holder, answer, seconds, [(channel, tuple(drafts)) for channel, drafts in writes])
+        done: list[list[Event]] | Kept = await lane.do(job)
+        return done
+
+    async def release(self, key: bytes, holder: bytes) -> None:
+        """Give a claim back. See EventLog.
+
+        Raises:
+            LogAway, LogUncertain, NotServingError: see :meth:`append`; the claim lapses when its seconds are over.
+
+        Cancellation: it was given back, or lapses when its seconds are over.
+        """
+        await self._lane_of(key).do(Release(key, holder))
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog.
@@ -170,7 +230,7 @@ class RedisLog(EventLog):
 
     async def _read(self, channel: str, after: Cursor, limit: int, max_bytes: int) -> Any:
         self._check_serving()
-        partition = self._partitions[self._number(channel)]
+        partition = self._partitions[self._number(channel.encode())]
         limits = self._limits
         return await partition.ask(
             READ,
@@ -187,9 +247,13 @@ class RedisLog(EventLog):
             max_bytes,
         )
 
-    def _number(self, channel: str) -> int:
+    def _lane_of(self, key: bytes) -> Lane:
+        self._check_serving()
+        return self._lanes[self._number(key)]
+
+    def _number(self, name: bytes) -> int:
         # Not `hash`, which differs from process to process.
-        return crc32(channel.encode()) % self._address.partitions
+        return crc32(name) % self._address.partitions
 
     def _check_serving(self) -> None:
         self._tail.check_open()

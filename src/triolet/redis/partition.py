@@ -109,6 +109,10 @@ class Partition:
         """Return the key under which a writer's last batch is remembered."""
         return f"{self._prefix}writer:{writer}"
 
+    def once_key(self, key: bytes) -> str:
+        """Return the key under which a claim, or its answer, is kept."""
+        return f"{self._prefix}once:{key.hex()}"
+
     @property
     def publishing(self) -> tuple[str, str]:
         """The command that publishes a hint, and the channel of Redis's to publish it on."""

@@ -12,7 +12,8 @@ cluster there is one partition). With the tag ``{triolet:0}`` it consists of
 - ``{triolet:0}:dedupe:CHANNEL``, a hash from what was deduped by to the offset;
 - ``{triolet:0}:log:mark``, the epoch and how many hints were sent, again: a hash that was put back from a dump has come
   less far than this says;
-- ``{triolet:0}:writer:ID``, what became of a writer's last batch, for an hour.
+- ``{triolet:0}:writer:ID``, what became of a writer's last batch, for an hour;
+- ``{triolet:0}:once:KEY``, a claim, or the answer that took its place, for its seconds: see append.py.
 
 Channels and epochs stand in one key: Redis cannot lose one and keep the other.
 
@@ -31,9 +32,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 __all__ = [
-    "APPEND",
     "FORM_DIFFERS",
     "LOOK",
+    "OPEN",
     "PROBE",
     "READ",
     "Hint",
@@ -53,7 +54,7 @@ FORM_DIFFERS: Final = "TRIOLET"
 # can be refused is checked first (a replica, another form, a key of another type), and PROBE tries all commands before.
 #
 # A comment in a script is a part of it: Redis hashes the whole text.
-_OPEN: Final = """
+OPEN: Final = """
 local FORM, EPOCHS, PASTS = 1, 64, 16
 
 local function now_of(given)
@@ -131,140 +132,6 @@ local function from(stream, offset, step, most)
     return redis.call('XRANGE', stream, offset .. '-0', '+', 'COUNT', math.min(step, most)), math.min(step * 4, 64)
 end
 local function at(stream, offset) return redis.call('XRANGE', stream, offset .. '-0', offset .. '-0')[1] end
-"""
-
-_APPEND: Final = """
-local candidate, given, partitions, number = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local keep_events, keep_seconds, keep_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local publish, hints = ARGV[8], ARGV[9]
-local part, refused = open(KEYS[1], candidate, partitions, ARGV[10], ARGV[11])
-if not part then return refused end
-local before = redis.call('GET', KEYS[2])
-if before then
-    before = cmsgpack.unpack(before)
-    if before[1] == number then return before[2] end
-    if before[1] > number then return {err = 'TRIOLET batch ' .. number .. ' comes after ' .. before[1]} end
-end
-local now = now_of(given)
-local stamp = '\\148\\203' .. struct.pack('>d', now)
-
-local news = {}
-
-local function drop(channel, stream, dedupe, most)
-    local too_old, slack = now - keep_seconds, keep_seconds / 64
-    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    if not first then return end
-    local oldest = offset_of(first)
-    if channel.head - oldest + 1 <= keep_events + math.min(math.floor(keep_events / 8) + 16, 256)
-        and channel.bytes <= keep_bytes + keep_bytes / 8 and time_of(first) >= too_old - slack then return end
-    local begin, done, step, some = oldest, false, 4, nil
-    while oldest - begin < most and not done do
-        some, step = from(stream, oldest, step, 64)
-        if #some == 0 then break end
-        for _, entry in ipairs(some) do
-            local kept = channel.head - oldest + 1
-            if kept <= keep_events and time_of(entry) >= too_old and (channel.bytes <= keep_bytes or kept == 1) then
-                done = true
-                break
-            end
-            channel.bytes = channel.bytes - (tonumber(entry[2][4]) or 0)
-            if entry[2][6] then redis.call('HDEL', dedupe, entry[2][6]) end
-            oldest = offset_of(entry) + 1
-        end
-    end
-    redis.call('XTRIM', stream, 'MINID', oldest .. '-0')
-end
-
--- A script that fails half-way leaves what it has written: so each key is looked at before the first write.
-local function checked(name, stream, dedupe)
-    local kept, known = redis.pcall('XLEN', stream), redis.pcall('HGET', dedupe, '')
-    if type(kept) == 'table' then return nil, kept.err end
-    if type(known) == 'table' then return nil, known.err end
-    local saved = redis.call('HGET', part.log, name)
-    if saved and not string.match(saved, '^%d+ %d+ %d+') then return nil, 'its field in the hash cannot be read' end
-    local channel = channel_of(part, name)
-    channel.kept = kept
-    if not channel.is_new then
-        local stranger = adopt(channel, stream)
-        if stranger then return nil, 'entry ' .. stranger .. ' after its newest event is none of ours: delete it' end
-    end
-    return channel
-end
-
-local function add(channel, name, stream, dedupe, start, count)
-    local kept = channel.kept
-    -- Where memory is full Redis refuses the first write of a script, if it is not a deleting one.
-    if channel.is_new and kept > 0 then redis.call('DEL', stream, dedupe) end
-    if kept == 0 then channel.bytes = 0 end
-    local first, blobs, repeats = channel.head + 1, {}, nil
-    for i = 0, count - 1 do
-        local body, size, unique = ARGV[start + 3 * i], ARGV[start + 3 * i + 1], ARGV[start + 3 * i + 2]
-        local earlier = unique ~= '' and redis.call('HGET', dedupe, unique)
-        local entry = earlier and at(stream, earlier)
-        if entry and entry[2][6] == unique then
-            if not repeats then
-                repeats = {}
-                for j = 1, i do repeats[2 * j - 1], repeats[2 * j] = first + j - 1, '' end
-            end
-            repeats[2 * i + 1], repeats[2 * i + 2] = tonumber(earlier), entry[2][2]
-        else
-            local blob = stamp .. body
-            channel.head = channel.head + 1
-            channel.bytes = channel.bytes + tonumber(size)
-            -- The first may fail: of entries that a stranger has deleted again, the stream remembers the last one's id.
-            local added
-            if unique == '' then
-                added = redis.pcall('XADD', stream, channel.head .. '-0', 'e', blob, 's', size)
-            else
-                added = redis.pcall('XADD', stream, channel.head .. '-0', 'e', blob, 's', size, 'u', unique)
-            end
-            if added.err and string.find(added.err, 'XADD', 1, true) then return added.err end
-            if added.err then error(added.err) end
-            if unique ~= '' then redis.call('HSET', dedupe, unique, channel.head) end
-            blobs[#blobs + 1] = blob
-            if repeats then repeats[2 * i + 1], repeats[2 * i + 2] = channel.head, '' end
-        end
-    end
-    if #blobs == 0 then return repeats end
-    if channel.term ~= part.term then
-        local pasts = channel.pasts .. ' ' .. channel.term .. ':' .. (first - 1)
-        local _, many = string.gsub(pasts, ':', '')
-        channel.pasts = many > PASTS and string.gsub(pasts, '^ %d+:%d+', '') or pasts
-        channel.term = part.term
-    end
-    drop(channel, stream, dedupe, 2 * count + 256)
-    local counts = string.format('%.0f %.0f %.0f', channel.head, channel.term, channel.bytes)
-    redis.call('HSET', part.log, name, counts .. channel.pasts)
-    local milliseconds = string.format('%.0f', math.min(keep_seconds * 1000, 1e14))
-    redis.call('PEXPIRE', stream, milliseconds)
-    redis.call('PEXPIRE', dedupe, milliseconds)
-    local place = cmsgpack.pack(name) .. cmsgpack.pack(first)
-    news[#news + 1] = '\\147' .. place .. '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
-    return repeats or first
-end
-
-local results, channels, next_arg = {}, {}, 12
-for i = 1, (#KEYS - 2) / 2 do
-    channels[i], results[i] = checked(ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2])
-    next_arg = next_arg + 2 + 3 * tonumber(ARGV[next_arg + 1])
-end
-next_arg = 12
-for i = 1, (#KEYS - 2) / 2 do
-    local count = tonumber(ARGV[next_arg + 1])
-    if channels[i] then
-        results[i] = add(channels[i], ARGV[next_arg], KEYS[2 * i + 1], KEYS[2 * i + 2], next_arg + 2, count)
-    end
-    next_arg = next_arg + 2 + 3 * count
-end
-if #news > 0 then
-    part.seq = part.seq + 1
-    part.save()
-    local start = '\\147' .. cmsgpack.pack(part.epoch) .. cmsgpack.pack(part.seq)
-    redis.call(publish, hints, start .. '\\221' .. struct.pack('>I4', #news) .. table.concat(news))
-end
-local reply = {part.epoch, part.seq, stamp, results}
-redis.call('SET', KEYS[2], cmsgpack.pack({number, reply}), 'EX', 3600)
-return reply
 """
 
 _READ: Final = """
@@ -352,13 +219,17 @@ _PROBE: Final = """
 local key = KEYS[1]
 for _, command in ipairs({
     {'INFO', 'replication'}, {'TIME'}, {ARGV[1], ARGV[2], ''},
-    {'DEL', key}, {'XADD', key, '1-0', 'e', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'},
+    {'DEL', key}, {'XADD', key, '1-0', 'e', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XINFO', 'STREAM', key},
     {'XTRIM', key, 'MINID', '2-0'},
     {'PEXPIRE', key, 1000}, {'DEL', key}, {'HSET', key, 'a', 1}, {'HGET', key, 'a'}, {'HDEL', key, 'a'},
     {'SET', key, 1, 'EX', 1}, {'GET', key}, {'DEL', key},
 }) do
     local answer = redis.pcall(unpack(command))
-    if type(answer) == 'table' and answer.err and not string.find(answer.err, 'OOM', 1, true) then return answer end
+    local said = type(answer) == 'table' and answer.err or ''
+    -- Where memory is full nothing could be written that the others would find.
+    if said ~= '' and not string.find(said, 'OOM', 1, true) and not string.find(said, 'no such key', 1, true) then
+        return answer
+    end
 end
 return 1
 """
@@ -376,13 +247,10 @@ class Script(NamedTuple):
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-APPEND: Final = Script.of(_OPEN + _APPEND)
-"""Appends a batch to channels of a partition: all of it that can be stored, once, however often it is sent."""
-
-READ: Final = Script.of(_OPEN + _READ)
+READ: Final = Script.of(OPEN + _READ)
 """Reads a page of a channel, or with a limit of 0 its head."""
 
-LOOK: Final = Script.of(_OPEN + _LOOK)
+LOOK: Final = Script.of(OPEN + _LOOK)
 """Tells the present epoch, and how many hints were sent."""
 
 PROBE: Final = Script.of(_PROBE)

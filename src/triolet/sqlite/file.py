@@ -15,8 +15,9 @@ So everything takes a small, fixed number of steps.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ import msgspec
 
 from ..errors import LogBroken, LogBusy, LogError, LogFull
 from ..event import Cursor, Event
-from ..limits import SQLITE_WAL_BYTES, Limits
+from ..limits import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES, Limits
 from ..log.contract import Page, resume
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life
@@ -33,6 +34,7 @@ from .life import LifeFile, check_life
 __all__ = [
     "begin_again",
     "events_of",
+    "insert",
     "mark_clean",
     "prepare",
     "read_head",
@@ -44,8 +46,9 @@ __all__ = [
 APPLICATION_ID: Final = 0x54724C74
 """Marks a file as a log of ours: "TrLt" at byte 68 (https://sqlite.org/fileformat2.html)."""
 
-FORM: Final = 2
-"""The form of the tables below, kept as ``user_version``. A file of form 1 had no ``changes``, and is given them."""
+FORM: Final = 3
+"""The form of the tables below, kept as ``user_version``. A file of form 1 had no ``changes``, one of form 2 no
+``answers``; it is given them."""
 
 
 _TABLES: Final = """
@@ -60,6 +63,13 @@ CREATE TABLE events(
     name TEXT NOT NULL, key TEXT, dedupe TEXT, json BLOB NOT NULL, PRIMARY KEY (channel, offset)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX events_by_dedupe ON events(channel, dedupe) WHERE dedupe IS NOT NULL;
+"""
+_ANSWERS_TABLE: Final = """
+CREATE TABLE answers(
+    key TEXT NOT NULL PRIMARY KEY, print BLOB NOT NULL, holder BLOB NOT NULL, until REAL NOT NULL,
+    answer BLOB NOT NULL, stored TEXT
+) STRICT;
+CREATE INDEX answers_by_end ON answers(until);
 """
 
 _FIND_HEAD: Final = """
@@ -123,8 +133,10 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: L
             db.execute(_TABLES)
             db.execute("INSERT INTO log VALUES (?, '')", (_new_epoch(),))
             db.pragma("application_id", APPLICATION_ID)
-        if form != FORM:  # a new file, or one of form 1
+        if form < 2:  # a new file, or one of form 1
             db.execute(CHANGES_TABLE)
+        if form < FORM:
+            db.execute(_ANSWERS_TABLE)
             db.pragma("user_version", FORM)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
         number = last_change(db)
@@ -162,7 +174,7 @@ def _check_form(db: apsw.Connection, path: str) -> None:
     # An empty file is taken as ours: it has neither a mark nor a form nor a table.
     if (mark or form or tables) and mark != APPLICATION_ID:
         raise LogBroken(f"{path} is a database of something else, not a log; choose another file")
-    if form not in (0, 1, FORM):
+    if not 0 <= form <= FORM:
         raise LogBroken(f"{path} is a log of another version of Triolet's (form {form}, this is {FORM})")
 
 
@@ -257,6 +269,15 @@ def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:
             for offset, name, json, key, at in sorted(_decode_rows(rows), key=itemgetter(0))
         ]
     )
+
+
+def insert(db: apsw.Connection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows in as few steps as their number allows, with a statement for each of SQLITE_INSERT_ROWS."""
+    start = 0
+    for chunk in SQLITE_INSERT_ROWS:
+        while len(rows) - start >= chunk:
+            db.execute(statements[chunk], tuple(chain.from_iterable(rows[start : start + chunk])))
+            start += chunk
 
 
 def translate(error: apsw.Error, path: str) -> LogError:

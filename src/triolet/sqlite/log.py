@@ -14,17 +14,19 @@ import apsw
 import trio
 
 from ..clock import wall_time
-from ..errors import LogBusy, LogError, NotServingError, where
+from ..errors import LogError, NotServingError, where
 from ..event import Cursor, Draft, Event
-from ..limits import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS, SQLITE_READERS, SQLITE_REST_SECONDS, Limits
-from ..log.contract import EventLog, Page
+from ..limits import SQLITE_READERS, SQLITE_REST_SECONDS, Limits
+from ..log.contract import EventLog, Kept, Page
+from ..log.jobs import Append, Claim, Commit, Job, Release
 from ..log.tail import Tail
 from .changes import read_news
+from .committer import Committer
 from .file import begin_again, mark_clean, prepare, read_head, read_page
 from .life import FileReplaced, LifeFile, LifeOver
 from .thread import Handover, SqliteThread
 from .watch import watching
-from .writer import Append, Writer, Written
+from .writer import Writer, Written
 
 __all__ = ["SqliteLog"]
 
@@ -53,9 +55,10 @@ class SqliteLog(EventLog):
     One that is removed or replaced while it is open raises LogBroken from then on. What is known of it stands in a file
     beside it, ``-life``: see life.py.
 
-    All appends that wait are committed together, in one transaction, by one task. Epoch, offsets and dedupe
-    keys live as long as the file. Other processes of the same machine may append to the same file: offsets stay without
-    holes, and ``tail`` tells of their events as of this process's, in the order of commits, some milliseconds later.
+    All appends and commits that wait are stored together, in one transaction, by one task. Epoch, offsets and dedupe
+    keys live as long as the file; claims and answers stand in it too, and are lost only with the events beside them.
+    Other processes of the same machine may append to the same file: offsets stay without holes, and ``tail`` tells of
+    their events as of this process's, in the order of commits, some milliseconds later.
 
     Args:
         path: the file; made if it does not exist, in a folder that does. Relative to the working directory
@@ -82,11 +85,10 @@ class SqliteLog(EventLog):
         self._clock = clock
         self._synchronous = synchronous
         self._tail = Tail()
-        self._is_ending = False
         self._seen = 0
         self._announcing = trio.Lock()
         self._life = LifeFile(self._path)
-        self._appends = _Appends()
+        self._committer = Committer(self._write, self._announce)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqliteLog]:
@@ -103,7 +105,7 @@ class SqliteLog(EventLog):
         try:
             with self._tail.opened():
                 async with self._connected(), trio.open_nursery() as nursery:
-                    nursery.start_soon(self._commit_all)
+                    nursery.start_soon(self._committer.run)
                     hearing = trio.CancelScope()
                     nursery.start_soon(self._hear_others, hearing)
                     try:
@@ -111,8 +113,7 @@ class SqliteLog(EventLog):
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
                     # The committer ends by itself, when nothing waits any more. Only the listening is cancelled.
-                    self._is_ending = True
-                    self._appends.wake()
+                    self._committer.end()
                     hearing.cancel()
         except trio.Cancelled:
             if failure is None:
@@ -136,16 +137,50 @@ class SqliteLog(EventLog):
         if not drafts:
             await trio.lowlevel.checkpoint()
             return []
-        mine = _Waiting(Append(channel, tuple(drafts)))
-        self._appends.put(mine)
-        try:
-            await mine.done.wait()
-        except trio.Cancelled:
-            self._appends.withdraw(mine)
-            raise
-        if mine.error is not None:
-            raise mine.error
-        return mine.events
+        events: list[Event] = await self._committer.do(Append(channel, tuple(drafts)))
+        return events
+
+    async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
+        """Begin what is to happen once. See EventLog.
+
+        Raises:
+            LogFull, LogBusy, LogBroken: see :meth:`append`; the key is not held.
+            NotServingError: the log is not open, or ended before this was stored.
+
+        Cancellation: it is held or not; which of the two is not known.
+        """
+        self._check_serving()
+        kept: Kept | None = await self._committer.do(Claim(key, print, holder, seconds))
+        return kept
+
+    async def commit(
+        self, key: bytes, holder: bytes, answer: bytes, seconds: float, writes: Sequence[tuple[str, Sequence[Draft]]]
+    ) -> list[list[Event]] | Kept:
+        """Store events of any channels and the answer, in one transaction of the file. See EventLog.
+
+        Raises:
+            LogFull, LogBusy, LogBroken: see :meth:`append`; nothing was stored.
+            DataError: it is repeated with other writes.
+            NotServingError: the log is not open, or ended before this was stored.
+
+        Cancellation: all was stored and announced, or nothing; which of the two is not known.
+        """
+        self._check_serving()
+        job = Commit(key, holder, answer, seconds, [(channel, tuple(drafts)) for channel, drafts in writes])
+        done: list[list[Event]] | Kept = await self._committer.do(job)
+        return done
+
+    async def release(self, key: bytes, holder: bytes) -> None:
+        """Give a claim back. See EventLog.
+
+        Raises:
+            LogFull, LogBusy, LogBroken: see :meth:`append`; the claim lapses when its seconds are over.
+            NotServingError: the log is not open, or ended before this was stored.
+
+        Cancellation: it was given back, or lapses when its seconds are over.
+        """
+        self._check_serving()
+        await self._committer.do(Release(key, holder))
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
@@ -167,60 +202,14 @@ class SqliteLog(EventLog):
 
     def _check_serving(self) -> None:
         self._tail.check_open()
-        if self._is_ending:
+        if self._committer.is_ending:
             raise NotServingError("the log is ending: nothing more is stored or read")
 
-    # --- the committer
+    # --- storing
 
-    async def _commit_all(self) -> None:
-        """Commit what waits, group by group, until the log ends.
-
-        Cancellation: what still waits raises NotServingError at its caller.
-        """
-        # One committer, because SQLite has one writer at a time anyway. While it commits one group the next one
-        # gathers: so the busier the log, the larger the groups, and nobody has to wait for a group to fill.
-        try:
-            while True:
-                if group := self._appends.next_group():
-                    await self._commit(group)
-                elif self._is_ending:
-                    return
-                else:
-                    await self._appends.woken()
-        finally:
-            self._appends.fail_all(NotServingError("the log ended before this was stored"))
-
-    async def _commit(self, group: list[_Waiting]) -> None:
-        """Store a group, announce it and answer its callers. Where it fails as a whole, each is tried alone."""
-        try:
-            written = await self._write([each.append for each in group])
-        except LogBusy as error:
-            for each in group:
-                each.fail(LogBusy(*error.args))
-        except Exception as error:
-            # One append may be at fault (one too large for what is left of the disk), and the others must not fail
-            # with it. Not where the file was locked: each would wait for the lock again, one after the other.
-            if len(group) == 1:
-                group[0].fail(error)
-                return
-            for each in group:
-                await self._commit([each])
-        except BaseException:
-            for each in group:
-                each.fail(NotServingError("the log ended before this was stored"))
-            raise
-        else:
-            # Announced before its callers are answered: a caller that reads or follows after its append finds that the
-            # tail has told of it. In a `finally`, for it is stored whatever becomes of the announcement.
-            try:
-                await self._announce(written)
-            finally:
-                for each, outcome in zip(group, written.stored, strict=True):
-                    each.succeed(outcome.events)
-
-    async def _write(self, appends: list[Append]) -> Written:
+    async def _write(self, jobs: list[Job]) -> Written:
         while True:
-            job = partial(self._writer.write, appends=appends, now=self._clock(), seen=self._seen)
+            job = partial(self._writer.write, jobs=jobs, now=self._clock(), seen=self._seen)
             try:
                 return await self._write_thread.run(job, to_its_end=True)
             except LifeOver:
@@ -270,7 +259,7 @@ class SqliteLog(EventLog):
         try:
             await self._begin_again()
         except LogError as error:
-            self._cannot_hear(error)
+            _cannot_hear(self._tail, error)
 
     async def _read_news(self, upto: int | None = None) -> None:
         """Announce the commits after those that were announced last. If they cannot be read, listeners are told so."""
@@ -287,11 +276,7 @@ class SqliteLog(EventLog):
         except NotServingError:
             pass  # the log is ending: its listeners are, too
         except LogError as error:
-            self._cannot_hear(error)
-
-    def _cannot_hear(self, error: LogError) -> None:
-        logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
-        self._tail.lose()
+            _cannot_hear(self._tail, error)
 
     # --- connections
 
@@ -312,7 +297,7 @@ class SqliteLog(EventLog):
             epoch, self._seen = await self._write_thread.run(job)
             marked = boot if self._synchronous == "normal" else ""
             self._writer = Writer(self._path, epoch, marked, self._limits, life)
-            self._is_ending = False
+            self._committer.is_ending = False
             self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(SQLITE_READERS)])
             stack.push_async_callback(_spare_another_files_wal, life, [self._write_thread, *self._read_threads])
             yield
@@ -339,25 +324,9 @@ class SqliteLog(EventLog):
         return self._read_threads[0]
 
 
-class _Waiting:
-    """An append on its way: what is to be stored, and then what became of it."""
-
-    __slots__ = ("append", "done", "error", "events", "size")
-
-    def __init__(self, append: Append) -> None:
-        self.append = append
-        self.size = sum([len(draft.json) for draft in append.drafts])
-        self.done = trio.Event()
-        self.events: list[Event] = []
-        self.error: Exception | None = None
-
-    def succeed(self, events: list[Event]) -> None:
-        self.events = events
-        self.done.set()
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.done.set()
+def _cannot_hear(tail: Tail, error: LogError) -> None:
+    logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
+    tail.lose()
 
 
 def _in_place(life: LifeFile, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
@@ -382,48 +351,6 @@ async def _spare_another_files_wal(life: LifeFile, threads: Sequence[SqliteThrea
 
 def _leave_the_wal(db: apsw.Connection) -> None:
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-
-
-class _Appends:
-    """Those that wait to be committed, in order."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[_Waiting] = deque()
-        self._work = trio.lowlevel.ParkingLot()
-
-    def put(self, waiting: _Waiting) -> None:
-        self._waiting.append(waiting)
-        self.wake()
-
-    def withdraw(self, waiting: _Waiting) -> None:
-        """Its caller was cancelled. One that is being committed is no longer here."""
-        with suppress(ValueError):
-            self._waiting.remove(waiting)
-
-    def wake(self) -> None:
-        self._work.unpark_all()
-
-    async def woken(self) -> None:
-        """Wait until there may be something to do. Cancelling loses nothing."""
-        await self._work.park()
-
-    def next_group(self) -> list[_Waiting]:
-        """Take as many appends as fit into one transaction, at least one if there is one."""
-        group: list[_Waiting] = []
-        drafts = size = 0
-        while self._waiting:
-            first = self._waiting[0]
-            drafts += len(first.append.drafts)
-            size += first.size
-            if group and (drafts > SQLITE_GROUP_DRAFTS or size > SQLITE_GROUP_BYTES):
-                break
-            group.append(self._waiting.popleft())
-        return group
-
-    def fail_all(self, error: Exception) -> None:
-        for waiting in self._waiting:
-            waiting.fail(error)
-        self._waiting.clear()
 
 
 def _boot_id() -> str:

@@ -1,22 +1,24 @@
-"""How a SqliteLog appends and forgets: one transaction for a group of appends, in the writer's worker thread."""
+"""How a SqliteLog stores and forgets: one transaction for a group of jobs, in the writer's worker thread."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 import msgspec
 
 from ..event import Cursor, Draft, Event
 from ..limits import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEPS, Limits
+from ..log.contract import Kept, check_repeated
+from ..log.jobs import Append, Claim, Commit, Job, writes_of
+from .answers import Answers, Places
 from .changes import ADD_CHANGES, TRIM_CHANGES
-from .file import events_of, transaction
+from .file import events_of, insert, transaction
 from .life import LifeFile, check_life
 from .watch import ring
 
-__all__ = ["Append", "Stored", "Writer", "Written"]
+__all__ = ["Stored", "Writer", "Written"]
 
 
 _MARK_UNSYNCED: Final = "UPDATE log SET unsynced_boot = ?"
@@ -36,6 +38,12 @@ SELECT json_group_array(
 )
 FROM json_each(?) AS wanted CROSS JOIN events AS e
 ON e.channel = wanted.value ->> 0 AND e.dedupe = wanted.value ->> 1"""
+_FIND_STORED: Final = """
+SELECT json_group_array(
+    json_array(e.channel, json_array(e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at))
+)
+FROM json_each(?) AS wanted CROSS JOIN events AS e
+ON e.channel = wanted.value ->> 0 AND e.offset = wanted.value ->> 1"""
 _FIND_AGED: Final = """
 SELECT json_group_array(json_array(id, name, head, oldest, total, dropped, oldest_at))
 FROM (SELECT * FROM channels WHERE oldest_at < ? ORDER BY oldest_at LIMIT ?)"""
@@ -57,22 +65,15 @@ ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, t
 }
 
 
-class Append(NamedTuple):
-    """The drafts of one call of ``append``: all of them are stored, or none."""
-
-    channel: str
-    drafts: Sequence[Draft]
-
-
 class Stored(NamedTuple):
-    """What became of an append: one event for each draft, and those of them that are new."""
+    """What became of a job: what its caller is told, and the events that are new."""
 
-    events: list[Event]
+    result: list[Event] | list[list[Event]] | Kept | None
     new: list[Event]
 
 
 class Written(NamedTuple):
-    """What became of a group of appends, in order, and the numbers of its first and last change."""
+    """What became of a group of jobs, in order, and the numbers of its first and last change."""
 
     stored: list[Stored]
     first: int
@@ -99,8 +100,8 @@ class Writer:
         self._limits = limits
         self._next_sweep = 0.0
 
-    def write(self, db: apsw.Connection, appends: Sequence[Append], now: float, seen: int) -> Written:
-        """Store all appends in one transaction, and delete what the limits no longer keep.
+    def write(self, db: apsw.Connection, jobs: Sequence[Job], now: float, seen: int) -> Written:
+        """Do all jobs in one transaction, in order, and delete what the limits no longer keep.
 
         Args:
             seen: how far the file had come.
@@ -110,19 +111,20 @@ class Writer:
             LogBroken: it is no longer the file at this path; what was stored there nobody will read.
         """
         with transaction(db):
-            batch = _Batch(db, self.epoch, now, appends)
+            batch = _Batch(db, self.epoch, now, jobs)
             check_life((batch.epoch, batch.last_change), (self.epoch, seen))
             if self._boot and batch.unsynced_boot != self._boot:
                 db.execute(_MARK_UNSYNCED, (self._boot,))
-            stored = [batch.place(append) for append in appends]
-            _insert(db, _ADD_EVENTS, batch.rows)
+            stored = [batch.do(job) for job in jobs]
+            batch.answers.save()
+            insert(db, _ADD_EVENTS, batch.rows)
             changes = batch.changes()
             if changes:
-                _insert(db, ADD_CHANGES, changes)
+                insert(db, ADD_CHANGES, changes)
                 db.execute(TRIM_CHANGES, (changes[-1][0],))
             pruning = _Pruning(db, self._limits, now, 2 * len(batch.rows) + SQLITE_PRUNE_ROWS)
             pruning.prune_large(batch.channels.values())
-            _insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
+            insert(db, _SAVE_CHANNELS, [_row_of(channel) for channel in batch.channels.values()])
             if now >= self._next_sweep and pruning.sweep():
                 self._next_sweep = now + self._limits.keep_seconds / SQLITE_SWEEPS
         self._life.check_in_place()
@@ -148,43 +150,48 @@ _row_of = msgspec.structs.astuple
 _encode = msgspec.json.Encoder().encode
 _decode_channels = msgspec.json.Decoder(list[_Channel]).decode
 _decode_repeated = msgspec.json.Decoder(list[tuple[int, str, msgspec.Raw]]).decode
+_decode_stored = msgspec.json.Decoder(list[tuple[int, msgspec.Raw]]).decode
 
 
 class _Batch:
-    """The rows that one transaction inserts, and the channels it touches."""
+    """The rows that one transaction inserts, and the channels and keys it touches."""
 
-    def __init__(self, db: apsw.Connection, epoch: str, now: float, appends: Sequence[Append]) -> None:
+    def __init__(self, db: apsw.Connection, epoch: str, now: float, jobs: Sequence[Job]) -> None:
+        self._db = db
         self._epoch = epoch
         self._now = now
         self.rows: list[tuple[int, int, int, float, str, str | None, str | None, bytes]] = []
-        # All that the transaction has to know is asked in one statement: a step lets go of the GIL (see file.py).
-        names = {append.channel: None for append in appends}
-        ((self.epoch, self.unsynced_boot, last_id, self.last_change, known),) = db.execute(
-            _FIND, (_encode(list(names)).decode(),)
+        # All that the transaction has to know is asked in one statement: a step lets go of the GIL (see file.py). A
+        # second one only where there are keys, which the log of an app without commands does not have.
+        names = list(dict.fromkeys(channel for job in jobs for channel, drafts in writes_of(job) if drafts))
+        ((self.epoch, self.unsynced_boot, self._last_id, self.last_change, known),) = db.execute(
+            _FIND, (_encode(names).decode(),)
         )
+        self.answers = Answers(db, [job.key for job in jobs if not isinstance(job, Append)], now)
         self.channels = {channel.name: channel for channel in _decode_channels(known)}
-        for name in names:
-            if name not in self.channels:
-                last_id += 1
-                self.channels[name] = _Channel(last_id, name)
         self._heads = {channel.id: channel.head for channel in self.channels.values()}
-        self._first = self._find_repeated(db, appends)
+        self._first = self._find_repeated(db, jobs)
 
     def changes(self) -> list[tuple[int, int, int, int]]:
         """Return the rows that tell other processes what was appended."""
-        grown = [channel for channel in self.channels.values() if channel.head > self._heads[channel.id]]
+        grown = [channel for channel in self.channels.values() if channel.head > self._head(channel)]
         return [
-            (number, channel.id, self._heads[channel.id] + 1, channel.head)
+            (number, channel.id, self._head(channel) + 1, channel.head)
             for number, channel in enumerate(grown, self.last_change + 1)
         ]
 
-    def _find_repeated(self, db: apsw.Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
+    def _head(self, channel: _Channel) -> int:
+        """Where a channel's head was before this transaction."""
+        return self._heads.get(channel.id, 0)
+
+    def _find_repeated(self, db: apsw.Connection, jobs: Sequence[Job]) -> dict[tuple[str, str], Event]:
         """Return the events that the channels remember for the drafts' ``dedupe`` keys, by channel and key."""
         wanted = [
-            (self.channels[append.channel].id, draft.dedupe)
-            for append in appends
-            for draft in append.drafts
-            if draft.dedupe is not None
+            (self.channels[channel].id, draft.dedupe)
+            for job in jobs
+            for channel, drafts in writes_of(job)
+            for draft in drafts
+            if draft.dedupe is not None and channel in self.channels
         ]
         if not wanted:
             return {}
@@ -195,17 +202,78 @@ class _Batch:
             for number, dedupe, row in _decode_repeated(found)
         }
 
-    def place(self, append: Append) -> Stored:
-        """Give drafts their offsets. For a repeated ``dedupe``, take the first event."""
-        channel = self.channels[append.channel]
-        stored = Stored([], [])
-        for draft in append.drafts:
-            event = self._first.get((channel.name, draft.dedupe)) if draft.dedupe is not None else None
+    def do(self, job: Job) -> Stored:
+        """Do a job."""
+        if isinstance(job, Append):
+            return Stored(*self._place(job.channel, job.drafts))
+        if isinstance(job, Commit):
+            return self._commit(job)
+        if isinstance(job, Claim):
+            return Stored(self.answers.claim(job), [])
+        self.answers.release(job)
+        return Stored(None, [])
+
+    def _commit(self, job: Commit) -> Stored:
+        row = self.answers.held(job)
+        if isinstance(row, Kept):
+            return Stored(row, [])
+        if row.stored is not None:
+            return Stored(row.events or self._stored_before(job, row.stored), [])
+        events: list[list[Event]] = []
+        new: list[Event] = []
+        for channel, drafts in job.writes:
+            placed, added = self._place(channel, drafts)
+            events.append(placed)
+            new += added
+        self.answers.settle(job, row, events)
+        return Stored(events, new)
+
+    def _stored_before(self, job: Commit, stored: Places) -> list[list[Event]]:
+        """Return the events of a commit that is repeated: as they are kept, or else as they were."""
+        at, places = stored
+        check_repeated(job.writes, [len(some) for some in places])
+        names = {channel.id: channel.name for channel in self.channels.values()}
+        wanted = [
+            (self.channels[channel].id, offset)
+            for (channel, _), some in zip(job.writes, places, strict=True)
+            for offset in some
+        ]
+        ((found,),) = self._db.execute(_FIND_STORED, (_encode(wanted).decode(),))
+        kept = {
+            (event.channel, event.offset): event
+            for number, row in _decode_stored(found)
+            for event in events_of(self._epoch, names[number], b"[" + bytes(row) + b"]")
+        }
+        return [
+            [
+                kept.get((channel, offset)) or self._event(channel, offset, draft, at)
+                for offset, draft in zip(some, drafts, strict=True)
+            ]
+            for (channel, drafts), some in zip(job.writes, places, strict=True)
+        ]
+
+    def _event(self, channel: str, offset: int, draft: Draft, at: float) -> Event:
+        return Event(Cursor(self._epoch, offset), channel, draft.name, draft.json, draft.key, at)
+
+    def _place(self, name: str, drafts: Sequence[Draft]) -> tuple[list[Event], list[Event]]:
+        """Give drafts their offsets, and return their events and the new ones of them. For a repeated ``dedupe``, take
+        the first event."""
+        events: list[Event] = []
+        new: list[Event] = []
+        for draft in drafts:
+            event = self._first.get((name, draft.dedupe)) if draft.dedupe is not None else None
             if event is None:
-                event = self._add(channel, draft)
-                stored.new.append(event)
-            stored.events.append(event)
-        return stored
+                event = self._add(self._channel(name), draft)
+                new.append(event)
+            events.append(event)
+        return events, new
+
+    def _channel(self, name: str) -> _Channel:
+        channel = self.channels.get(name)
+        if channel is None:
+            self._last_id += 1
+            channel = self.channels[name] = _Channel(self._last_id, name)
+        return channel
 
     def _add(self, channel: _Channel, draft: Draft) -> Event:
         name, key, dedupe, json, now = draft.name, draft.key, draft.dedupe, draft.json, self._now
@@ -214,7 +282,7 @@ class _Batch:
         channel.total += len(json)
         if channel.oldest_at is None:
             channel.oldest_at = now
-        event = Event(Cursor(self._epoch, channel.head), channel.name, name, json, key, now)
+        event = self._event(channel.name, channel.head, draft, now)
         if dedupe is not None:  # a repeat may stand in this same group
             self._first[channel.name, dedupe] = event
         return event
@@ -241,7 +309,7 @@ class _Pruning:
         aged = _decode_channels(found)
         for channel in aged:
             self._prune(channel)
-        _insert(self._db, _SAVE_CHANNELS, [_row_of(channel) for channel in aged])
+        insert(self._db, _SAVE_CHANNELS, [_row_of(channel) for channel in aged])
         return len(aged) < SQLITE_SWEEP_CHANNELS and self._budget > 0
 
     def _is_large(self, channel: _Channel) -> bool:
@@ -271,12 +339,3 @@ class _Pruning:
         too_much = channel.total - self._limits.keep_bytes
         bindings = (channel.id, start, end, self._too_old, too_much, channel.head)
         return next(self._db.execute(_FIND_FIRST_KEPT, bindings), None)
-
-
-def _insert(db: apsw.Connection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows in as few steps as their number allows."""
-    start = 0
-    for chunk in SQLITE_INSERT_ROWS:
-        while len(rows) - start >= chunk:
-            db.execute(statements[chunk], tuple(chain.from_iterable(rows[start : start + chunk])))
-            start += chunk

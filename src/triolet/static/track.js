@@ -85,8 +85,13 @@ export class Track {
     this.#owner.retry();
   }
 
+  /** Asks for something to be done, once: see `command` of triolet.js. @returns {Promise<Reply>} */
+  command(url, data, options) {
+    return this.#owner.command(url, data, options);
+  }
+
   /** @param {State} state  @internal */
-  become(state, why = {}) {
+  become(state = this.state, why = {}) {
     if (this.state === "gone" || (state === this.state && !why.error)) return;
     this.state = state;
     tell(this.#options.onState, state, why, this);
@@ -111,6 +116,10 @@ export class Track {
         return this.#reach(message.cursor);
       case "lag":
         return tell(this.#options.onLag, message, this);
+      case "expiring":
+        return tell(this.#options.onExpiring, { in: message.in, refused: message.refused === true }, this);
+      case "renewed":
+        return tell(this.#options.onRenewed, { in: message.in }, this);
     }
   }
 

@@ -1,14 +1,12 @@
 /** The four ways to a channel. Each turns what comes into the same messages, and throws when the connection ends. */
 
 import { Ended } from "./line.js";
-
-const PROTOCOL = "triolet.1";
+import { Renewal, renewSocket, renewStream } from "./renewal.js";
+import { address, request } from "./requests.js";
+import { authorization, subprotocols } from "./token.js";
 
 /** Closings after which the server does not want to be asked again, for a close frame that came without its bye. */
-const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4403]);
-
-/** Statuses that asking again may change; any other 4xx is an answer. */
-const PASSING_STATUSES = new Set([408, 425, 429]);
+const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
 /**
  * The parser of `text/event-stream`, by the HTML standard (section 9.2.6), and the field `time` besides.
@@ -50,33 +48,20 @@ export class EventStreamParser {
   }
 }
 
-function address(url, query) {
-  const target = new URL(url, globalThis.location?.href);
-  for (const [name, value] of Object.entries(query)) {
-    if (value != null) target.searchParams.set(name, value);
-  }
-  return target;
-}
-
-/** A request whose answer is 200 or 304, or an error that says whether to ask again. */
-async function request(url, query, headers, options, signal) {
-  const asked = { headers: { ...options.headers, ...headers }, signal, cache: "no-store" };
-  const response = await options.fetch(address(url, query), asked);
-  const { status } = response;
-  if (status === 200 || status === 304) return response;
-  const final = status < 500 && !PASSING_STATUSES.has(status);
-  const after = Number(response.headers.get("Retry-After")) * 1_000;
-  throw new Ended(`HTTP ${status}`, { status, retry: final ? null : after > 0 ? after : undefined });
-}
-
 function goodbye({ code, reason, retry }) {
   return new Ended(reason, { code, retry });
 }
 
-/** As EventSource does it: the URL stays as it was, and `Last-Event-ID` tells how far the client has come. */
+/**
+ * As EventSource does it: the URL stays as it was, and `Last-Event-ID` tells how far the client has come. But as it is
+ * read with `fetch`, a token goes in a header, where no log of URLs sees it.
+ */
 async function overSse(track, line, options, signal) {
-  const headers = { Accept: "text/event-stream" };
+  line.listen();
+  const headers = { Accept: "text/event-stream", ...(await authorization(options, signal)) };
   if (track.cursor !== track.start) headers["Last-Event-ID"] = track.cursor;
+  const renew = (message) => renewStream(message, track.url, options, signal);
+  const renewal = new Renewal(renew, (message) => track.take(message), options, line, signal);
   line.listen();
   const response = await request(track.url, { after: track.start }, headers, options, signal);
   if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw new Ended("not an event stream");
@@ -94,18 +79,24 @@ async function overSse(track, line, options, signal) {
       const message = own ? { ...body, type: event.slice(8) } : { type: "event", event, data: body, id, time };
       if (message.type === "bye") throw goodbye(message);
       line.heard(message);
+      renewal.hear(message);
       track.take(message);
     }
   }
 }
 
-/** The first answer is never held back: it tells at once whether the client is up to date. */
+/**
+ * The first answer is never held back: it tells at once whether the client is up to date. A token serves until it is
+ * answered with 401; then there is a new one, as for a stream that has ended.
+ */
 async function overPolls(track, line, options, signal, hold) {
+  line.listen();
+  const credential = await authorization(options, signal);
   let tag = null;
   let retry = 0;
   while (!signal.aborted) {
     const wait = track.state === "live" ? hold : undefined;
-    const headers = { Accept: "application/json", ...(tag && !wait && { "If-None-Match": tag }) };
+    const headers = { Accept: "application/json", ...credential, ...(tag && !wait && { "If-None-Match": tag }) };
     line.listen();
     const response = await request(track.url, { after: track.cursor, wait }, headers, options, signal);
     const body = response.status === 304 ? null : await response.json();
@@ -148,21 +139,25 @@ function acknowledging(socket, { acknowledge, clock }) {
 }
 
 /** One WebSocket, from its handshake to its end. `ready` gets the socket, `hear` each message but the bye. */
-export function converse(url, query, line, options, signal, hear, ready) {
+export async function converse(url, query, line, options, signal, hear, ready) {
+  line.listen();
+  const protocols = await subprotocols(options, signal);
+  const target = address(url, query);
+  target.protocol = target.protocol.replace("http", "ws");
   return new Promise((_, reject) => {
-    const target = address(url, query);
-    target.protocol = target.protocol.replace("http", "ws");
-    const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, PROTOCOL);
+    if (signal.aborted) throw signal.reason; // while the token was fetched
+    line.listen();
+    const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, protocols);
     let bye = null;
     const acknowledge = acknowledging(socket, options);
+    const renewal = new Renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
       reject(why);
     };
     signal.addEventListener("abort", () => end(signal.reason));
-    line.listen();
-    socket.onopen = () => ready?.(socket);
+    socket.onopen = () => ready(socket);
     socket.onclose = ({ code, reason }) =>
       end(bye ?? new Ended(reason || `closed ${code}`, { code, retry: FINAL_CODES.has(code) ? null : undefined }));
     socket.onmessage = ({ data }) => {
@@ -171,6 +166,7 @@ export function converse(url, query, line, options, signal, hear, ready) {
         const message = JSON.parse(data);
         if (message.type === "bye") return (bye = goodbye(message));
         line.heard(message);
+        renewal.hear(message);
         hear(message);
         if (message.type === "event") acknowledge(message);
       } catch (error) {
@@ -180,10 +176,16 @@ export function converse(url, query, line, options, signal, hear, ready) {
   });
 }
 
+/** A channel's own WebSocket, over which commands go too. */
+function overWebSocket(track, line, options, signal, commands) {
+  const hear = (message) => (message.type === "reply" ? commands.hear(message) : track.take(message));
+  const ready = (socket) => commands.use(socket);
+  return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);
+}
+
 export const TRANSPORTS = {
   sse: overSse,
-  poll: overPolls,
+  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
   "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
-  websocket: (track, line, options, signal) =>
-    converse(track.url, { after: track.cursor }, line, options, signal, (message) => track.take(message)),
+  websocket: overWebSocket,
 };

@@ -13,10 +13,10 @@ from typing import Final
 
 import trio
 
-from ..errors import NotServingError
+from ..errors import DataError, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Kept
+from ..log.contract import NOTHING_KEPT, EventLog, Kept
 from .log_subject import Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true
 
 __all__ = ["COMMAND_CHECKS", "PAIR_CHECKS", "PairCheck", "PairFactory", "check_pair"]
@@ -36,9 +36,6 @@ OTHER: Final = b"\xff" * 32
 PRINT: Final = b"p\0" * 16
 MINE: Final = b"mine\0"
 ITS: Final = b"\xffits"
-NOTHING: Final = Kept(b"", None)
-"""What a commit returns where nothing is kept any more."""
-
 ANSWERS: Final = (b"", b"\0\xff", b"x" * (1 << 20))
 """Answers that a store might confuse, decode or cut."""
 
@@ -109,7 +106,7 @@ async def _check_release(factory: LogFactory) -> None:
         await log.release(KEY, ITS)
         same(await log.claim(KEY, PRINT, ITS, 10), Kept(PRINT, None), "only its holder releases a key")
         await log.release(KEY, MINE)
-        same(await log.commit(KEY, MINE, b"", 60, _writes("a")), NOTHING, "what is released is not committed")
+        same(await log.commit(KEY, MINE, b"", 60, _writes("a")), NOTHING_KEPT, "what is released is not committed")
         same(await log.claim(KEY, PRINT, ITS, 10), None, "what is released can be claimed")
         await log.release(KEY, MINE)
         same(await log.claim(KEY, PRINT, MINE, 10), Kept(PRINT, None), "an earlier holder releases nothing")
@@ -161,7 +158,7 @@ async def _check_answers(factory: LogFactory) -> None:
         subject.clock.now += 59
         same(await log.claim(b"\0" * 32, PRINT, ITS, 10), Kept(PRINT, b""), "an answer is kept for its seconds")
         subject.clock.now += 1
-        same(await log.commit(b"\1" * 32, MINE, b"", 60, _writes("a")), NOTHING, "then nothing is kept")
+        same(await log.commit(b"\1" * 32, MINE, b"", 60, []), NOTHING_KEPT, "then nothing is kept")
         same(await log.claim(b"\0" * 32, b"q" * 32, ITS, 10), None, "then the key can be claimed anew")
         await _stored(log, _writes("a"), key=b"\0" * 32, holder=ITS)
         subject.clock.now += 100
@@ -176,11 +173,13 @@ async def _check_answers(factory: LogFactory) -> None:
 async def _check_commit_of_others(factory: LogFactory) -> None:
     async with opened(factory) as subject:
         log, clock = subject.log, subject.clock
-        same(await log.commit(KEY, MINE, b"", 60, _writes("a")), NOTHING, "what nobody has claimed is not committed")
+        same(
+            await log.commit(KEY, MINE, b"", 60, _writes("a")), NOTHING_KEPT, "what nobody has claimed is not committed"
+        )
         await log.claim(KEY, PRINT, MINE, 10)
         same(await log.commit(KEY, ITS, b"", 60, _writes("a")), Kept(PRINT, None), "nor what another holds")
         clock.now += 10
-        same(await log.commit(KEY, MINE, b"", 60, _writes("a")), NOTHING, "nor what was held until now")
+        same(await log.commit(KEY, MINE, b"", 60, _writes("a")), NOTHING_KEPT, "nor what was held until now")
         await log.claim(KEY, PRINT, ITS, 10)
         same(await log.commit(KEY, MINE, b"", 60, _writes("a")), Kept(PRINT, None), "nor what was taken over")
         same((await log.head("a")).offset, 0, "and nothing of it is stored")
@@ -201,6 +200,11 @@ async def _check_repeated_commit(factory: LogFactory) -> None:
             true(done[0][1] == first and offsets(done[0]) == [2, 1, 3], "drafts of a commit are deduped as an append's")
             await subject.put("a", "between")
             subject.clock.now += 20
+            try:
+                await log.commit(KEY, MINE, b"", 60, writes[:2])
+                raise AssertionError("a commit that is repeated with other writes raises DataError")
+            except DataError:
+                pass
             for _ in range(2):
                 again = await log.commit(KEY, MINE, b"other", 60, writes)
                 same(

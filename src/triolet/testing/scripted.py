@@ -367,7 +367,7 @@ def _begin_epoch(log: MemoryLog) -> str:
         kept._events[:] = map(moved, kept._events)
         if kept._dedupe:
             kept._dedupe.update({dedupe: moved(event) for dedupe, event in kept._dedupe.items()})
-    for claim in log._answers._claims.values():
+    for claim in log._answers:
         if claim.events is not None:
             claim.events = [list(map(moved, events)) for events in claim.events]
     return over

@@ -15,8 +15,9 @@ from coredis.exceptions import ResponseError
 
 from hunt.redis_scripts import Data, Scripts
 from tests.e2e.needs import needs
+from triolet.redis.append import APPEND
 from triolet.redis.connect import Dialer
-from triolet.redis.scripts import APPEND, LOOK, PROBE, READ, Hint, Script, encode_row, parse_hint
+from triolet.redis.scripts import LOOK, PROBE, READ, Hint, Script, encode_row, parse_hint
 from triolet.redis.url import RedisAddress
 
 from .servers import RedisServer
@@ -27,6 +28,7 @@ CALLS = 400
 HINTS = "{model:0}:hints:0"
 LOG = "{model:0}:log"
 CHANNELS = ("a", "b", "c")
+ONCE = ("k", "l", "m")
 
 
 class Both:
@@ -108,6 +110,7 @@ class Calls:
         self.chance = both.chance
         self.keep = (10_000, 604_800, 1 << 20)
         self.now = 1_000.0
+        self.committed = 0
         self.numbers = dict.fromkeys(("w1", "w2"), 0)
 
     def candidate(self) -> str:
@@ -134,7 +137,27 @@ class Calls:
         ]
         args += ["PUBLISH", HINTS, *self.known()]
         keys = [LOG, f"{{model:0}}:writer:{writer}"]
-        for channel in chance.sample(CHANNELS, chance.choice([1, 1, 2])):
+        for kind in chance.choices(
+            ["append", "claim", "commit", "release"], [4, 2, 2, 0.5], k=chance.choice([1, 1, 2, 6])
+        ):
+            args.append(kind)
+            if kind != "append":
+                keys.append(f"{{model:0}}:once:{chance.choice(ONCE)}")
+                args += {"claim": [chance.choice([b"p", b"\xff\0"])], "commit": [], "release": []}[kind]
+                args.append(chance.choice([b"me", b"\0it"]))
+                args += {"claim": [], "commit": [chance.choice([b"", b"\xffyes"])], "release": []}[kind]
+                args += [] if kind == "release" else [chance.choice([5, 30.5, 300])]
+            if kind in ("append", "commit"):
+                self.draw_sections(keys, args, chance.choice([0, 1, 2] if kind == "commit" else [1, 1, 2]))
+        answer = await self.both.call(APPEND, keys, *args)
+        if isinstance(answer, list):
+            stored = [result[1] for result in answer[3] if len(result) == 2 and isinstance(result[1], list)]
+            self.committed += sum(isinstance(each[0], bytes) for each in stored)
+
+    def draw_sections(self, keys: list[str], args: list[Any], count: int) -> None:
+        chance = self.chance
+        args.append(count)
+        for channel in chance.sample(CHANNELS, count):
             drafts = chance.choice([1, 1, 2, 5])
             keys += keys_of(channel)
             args += [channel, drafts]
@@ -142,7 +165,6 @@ class Calls:
                 json = b"x" * chance.choice([1, 10, 30])
                 unique = chance.choice(["", "", f"d{chance.randrange(12)}"])
                 args += [encode_row("name", json, chance.choice([None, "key"])), len(json), unique]
-        await self.both.call(APPEND, keys, *args)
 
     async def read(self) -> None:
         chance, channel = self.chance, self.chance.choice([*CHANNELS, "nobody's"])
@@ -193,4 +215,5 @@ async def test_the_model_answers_as_redis_does(seed: int, shared: RedisServer) -
         await calls.look()
         assert both.heard == both.modelled
         assert "answers" in both.seen
+        assert calls.committed > 2
         assert len([hint for hint in both.heard if hint is not None]) > CALLS / 20

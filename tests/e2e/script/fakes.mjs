@@ -79,8 +79,27 @@ export class Stream {
   }
 }
 
-export function json(body, headers = {}) {
-  return { response: Response.json(body, { headers }) };
+/** An answer that the test gives when it likes. */
+export class Held {
+  aborted = false;
+
+  constructor() {
+    this.response = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+  }
+
+  async give({ response }) {
+    this.resolve(response);
+    await settle();
+  }
+
+  abort(reason) {
+    this.aborted = true;
+    this.reject(reason);
+  }
+}
+
+export function json(body, headers = {}, code = 200) {
+  return { response: Response.json(body, { headers, status: code }) };
 }
 
 export function status(code, headers = {}) {
@@ -90,15 +109,17 @@ export function status(code, headers = {}) {
 /** A network that gives prepared answers in turn; without one, it is down. */
 export class Network {
   requests = [];
+  answered = [];
 
   constructor(...answers) {
     this.answers = answers;
   }
 
-  fetch = async (url, { headers, signal }) => {
-    this.requests.push({ path: url.pathname + url.search, headers });
+  fetch = async (url, { method = "GET", headers, body, signal }) => {
+    this.requests.push({ method, host: url.host, path: url.pathname + url.search, headers, body });
     const answer = this.answers.shift();
     if (!answer) throw new TypeError("network down");
+    this.answered.push(answer);
     signal.addEventListener("abort", () => answer.abort?.(signal.reason));
     return answer.response;
   };

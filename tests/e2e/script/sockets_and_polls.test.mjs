@@ -2,9 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Socket } from "../../../src/triolet/static/triolet.js";
-import { BEGIN, event, listen, note } from "./dialogues.mjs";
-import { Clock, Network, json, makeSockets, settle, status } from "./fakes.mjs";
+import { BEGIN, event, listen, note, openSocket } from "./dialogues.mjs";
+import { Network, json, makeSockets, settle, status } from "./fakes.mjs";
 
 // --- polls -------------------------------------------------------------------------------------------------
 
@@ -150,13 +149,6 @@ test("a client that holds publishers up hears of it", async () => {
   assert.deepEqual(lags, [[21, "block"]]);
 });
 
-function openSocket(more = {}) {
-  const { WebSocket, opened } = makeSockets();
-  const clock = new Clock();
-  const socket = new Socket("http://shop.example/warehouse", { WebSocket, clock, random: () => 1, ...more });
-  return { socket, opened, clock };
-}
-
 test("one socket follows many channels by URL, and asks for each again from its cursor", async () => {
   const { socket, opened, clock } = openSocket();
   const heard = [];
@@ -203,6 +195,33 @@ test("a refused channel is gone; the others stay", async () => {
   assert.equal(refused.state, "gone");
   assert.deepEqual(errors, [4403]);
   assert.equal(other.state, "behind");
+});
+
+test("a channel that is taken away is gone, by whichever URL it was followed; the others stay", async () => {
+  const { socket, opened } = openSocket();
+  const errors = [];
+  const onState = (state, { error }) => errors.push([error?.message, error?.code]);
+  const [taken, chosen, other] = [
+    socket.follow("/a/events", { onState }),
+    socket.follow("/a/again", { onState }),
+    socket.follow("/b/events"),
+  ];
+  await settle();
+  await opened[0].open();
+  await opened[0].say(
+    { type: "open", channel: "a", cursor: "e.0", url: "/a/events" },
+    { type: "open", channel: "a", cursor: "e.0", url: "/a/again" },
+    { type: "open", channel: "b", cursor: "e.0", url: "/b/events" },
+  );
+  errors.length = 0;
+  await opened[0].say({ type: "refused", url: "/a/events", channel: "a" });
+  assert.deepEqual([taken.state, chosen.state, other.state], ["gone", "gone", "behind"]);
+  assert.deepEqual(errors, [
+    ["revoked", 4403],
+    ["revoked", 4403],
+  ]);
+  taken.close();
+  assert.equal(opened[0].sent.length, 3);
 });
 
 test("messages go both ways, and nothing is sent without a connection", async () => {

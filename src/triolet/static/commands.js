@@ -1,0 +1,213 @@
+/** What is to happen once: commands, asked again under one id until they are answered. Knows nothing of channels. */
+
+import { Ended, backoff, pause, unlessAborted, within } from "./line.js";
+import { locate, retryAfter } from "./requests.js";
+import { authorization } from "./token.js";
+
+/** Commands that are asked at once, as many as the server lets one connection have open; the others wait in order. */
+const OPEN = 16;
+const WAITING = 1_000;
+
+/** The longest time that a browser's timer knows: 24 days. */
+const LONGEST = 2 ** 31 - 1;
+
+/** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
+const PASSING = new Set([408, 425, 429, 502, 503, 504]);
+
+/** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
+export class Unanswered extends Error {
+  constructor(message, id, sent, cause) {
+    super(message, { cause });
+    Object.assign(this, { name: "Unanswered", id, sent });
+  }
+}
+
+/** An id that nobody else has: 128 bits. Where a page is no secure context there is no `randomUUID`. */
+export function newId(crypto = globalThis.crypto) {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
+class Command {
+  constructor(url, data, { id = newId() }, base) {
+    const isText = typeof id === "string" && /^[\x20-\x7e]+$/.test(id);
+    if (!isText) throw new TypeError("id: a text of printable ASCII characters");
+    this.id = id;
+    this.url = locate(url, base);
+    this.body = JSON.stringify(data ?? null);
+    if (this.body === undefined) throw new TypeError("data: has to be what JSON can say");
+    this.sent = false;
+    this.trouble = undefined;
+  }
+
+  /** As a message of a WebSocket. */
+  get message() {
+    const { id, url, body } = this;
+    return JSON.stringify({ type: "command", id, url: url.pathname + url.search, data: JSON.parse(body) });
+  }
+
+  /** As the header `Idempotency-Key`: a string of RFC 9651, section 3.3.3. */
+  get key() {
+    return `"${this.id.replace(/["\\]/g, "\\$&")}"`;
+  }
+
+  unanswered(error) {
+    const outcome = this.sent ? "it may have happened" : "it was never sent";
+    const message = `no answer to the command ${this.url.pathname}: ${error?.message ?? error}; ${outcome}`;
+    return new Unanswered(message, this.id, this.sent, this.trouble ?? error);
+  }
+}
+
+async function read(response) {
+  const text = await response.text();
+  const isJson = /^application\/([^;]*\+)?json/.test(response.headers.get("Content-Type") ?? "");
+  if (!text) return null;
+  try {
+    return isJson ? JSON.parse(text) : text;
+  } catch {
+    return text; // it only says that it is
+  }
+}
+
+/** "Running" is another process's word: it is running there. Any other 409 is the app's answer. */
+function isPassing({ status, data }) {
+  return PASSING.has(status) || (status === 409 && data?.error === "running");
+}
+
+/** The commands of one client: over its WebSocket while that is open, else by POST. */
+export class Commands {
+  #base;
+  #socket = null;
+  #opened;
+  #back;
+  #asked = new Set();
+  #open = 0;
+  #waiting = [];
+
+  /** @param {string} [base]  the URL from which those of commands are seen, and the origin of the WebSocket */
+  constructor(base) {
+    this.#base = base;
+    this.#miss();
+  }
+
+  /** Over this WebSocket from now on. */
+  use(socket) {
+    this.#socket = socket;
+    this.#back();
+  }
+
+  /** The WebSocket is gone, if there was one: what was asked over it is asked again. */
+  lose() {
+    if (this.#socket === null) return;
+    this.#socket = null;
+    this.#miss();
+    for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
+    this.#asked.clear();
+  }
+
+  #miss() {
+    this.#opened = new Promise((resolve) => (this.#back = resolve));
+  }
+
+  /** Takes a "reply". */
+  hear({ id, status, data, retry, repeated = false }) {
+    for (const asked of this.#asked) {
+      if (asked.id === id) asked.resolve({ status, data, retry, repeated });
+    }
+  }
+
+  /** See `command` of triolet.js. */
+  async send(url, data, options) {
+    const { timeout, signal } = options;
+    if (!(timeout > 0)) throw new TypeError("timeout: a number of ms, more than 0");
+    const command = new Command(url, data, options, this.#base);
+    if (this.#waiting.length === WAITING) throw command.unanswered(`${WAITING} others wait`);
+    const late = () => new Error(`${timeout} ms are over`);
+    const run = (inner) => this.#inTurn(inner, () => this.#ask(command, options, inner));
+    try {
+      return await within(Math.min(timeout, LONGEST), late, options, signal, run);
+    } catch (error) {
+      throw command.unanswered(error);
+    }
+  }
+
+  async #inTurn(signal, call) {
+    if (this.#open === OPEN) await this.#turn(signal);
+    else this.#open += 1;
+    try {
+      return await call();
+    } finally {
+      this.#next();
+    }
+  }
+
+  async #turn(signal) {
+    let begin = null;
+    const turn = new Promise((resolve) => (begin = resolve));
+    this.#waiting.push(begin);
+    try {
+      await unlessAborted(turn, signal);
+    } catch (error) {
+      const place = this.#waiting.indexOf(begin);
+      if (place < 0) this.#next(); // its turn had come already
+      else this.#waiting.splice(place, 1);
+      throw error;
+    }
+  }
+
+  #next() {
+    const begin = this.#waiting.shift();
+    if (begin) begin();
+    else this.#open -= 1;
+  }
+
+  async #ask(command, options, signal) {
+    for (let attempt = 0; ; attempt += 1) {
+      const { reply, error } = await this.#tried(command, options, signal);
+      if (reply && !isPassing(reply)) return { status: reply.status, data: reply.data, repeated: reply.repeated };
+      if (error?.retry === null) throw error;
+      command.trouble = error ?? new Error(`status ${reply.status}`);
+      // Where the network was the trouble, the moment is when the WebSocket is there again.
+      const early = error && this.#socket === null ? this.#opened : undefined;
+      await pause(reply?.retry ?? backoff(attempt, options), options, signal, early);
+    }
+  }
+
+  async #tried(command, options, signal) {
+    try {
+      const isOver = this.#socket?.readyState === 1 && command.url.origin === locate(this.#base).origin;
+      return { reply: await (isOver ? this.#say(command, signal) : this.#post(command, options, signal)) };
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      return { error: error instanceof Error ? error : new Error(String(error)) };
+    }
+  }
+
+  async #say(command, signal) {
+    const asked = { id: command.id };
+    const answer = new Promise((resolve, reject) => Object.assign(asked, { resolve, reject }));
+    this.#asked.add(asked);
+    command.sent = true;
+    this.#socket.send(command.message);
+    try {
+      return await unlessAborted(answer, signal);
+    } finally {
+      this.#asked.delete(asked);
+    }
+  }
+
+  /** Without an answer for as long as a stream may be silent, the connection counts as lost. */
+  #post(command, options, signal) {
+    return within(options.silence, () => new Ended("silent"), options, signal, async (inner) => {
+      const headers = { ...options.headers, ...(await authorization(options, inner)) };
+      Object.assign(headers, { "Content-Type": "application/json", "Idempotency-Key": command.key });
+      command.sent = true;
+      const asked = { method: "POST", headers, body: command.body, signal: inner, cache: "no-store" };
+      const response = await options.fetch(command.url, asked);
+      const repeated = response.headers.get("Idempotency-Replayed") === "true";
+      return { status: response.status, data: await read(response), retry: retryAfter(response), repeated };
+    });
+  }
+}
