@@ -73,8 +73,6 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     yield _histogram("connection_duration_seconds", "How long connections lasted.", counts.durations)
     yield _counter("heartbeat_misses", "Connections that ended because they went silent.", counts.heartbeat_misses)
     yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
-    yield _counters("revoked", "What live.revoke has ended.", "what", counts.revoked)
-    yield _counters("rechecks", "Views asked again, by what they said.", "answer", counts.rechecks)
     yield _counter("allow_failures", "Events not sent, for an allow= function failed.", counts.allow_failures)
     yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
     yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
@@ -135,6 +133,8 @@ def _identities(seen: Statistics) -> Iterator[Metric]:
     yield _counters("authentications", "Credentials asked about, by outcome.", "outcome", counts.authentications)
     yield _counter("expired", "Connections and polls that ended because their identity did.", counts.expired)
     yield _counters("renewals", "Renewals of open connections.", "outcome", counts.renewals)
+    yield _counters("revoked", "What live.revoke has ended.", "what", counts.revoked)
+    yield _counters("rechecks", "Views asked again, by what they said.", "answer", counts.rechecks)
 
 
 def _process(seen: Statistics) -> Iterator[Metric]:
