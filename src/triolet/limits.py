@@ -241,7 +241,7 @@ away to come back."""
 CLOCKS_APART_SECONDS = 2
 """By how much the clocks of two hosts may differ, where a ticket that one has made is older than a revocation."""
 REVOKED_AT_ONCE = 64
-"""Clients that a revocation ends in one turn of the event loop: at some 20 µs each about a millisecond."""
+"""Clients that a revocation ends in one turn of the event loop: with what they are told, about a millisecond."""
 RECHECK_LEAST_SECONDS = 1
 """The least that ``recheck=`` may say: each costs the app as much as a request."""
 RECHECK_PART = 0.9

@@ -61,7 +61,8 @@ class Revoker:
         Returns:
             Whether all processes have been told; if not, they are when the log is back.
 
-        Cost: a look at each connection, some 20 ms for 50,000 of them, and 20 µs for each that ends.
+        Cost: a look at each connection, some 10 ms for 50,000 of them (30 for a channel alone, 90 for a URL alone), and
+        5 µs for each that ends.
 
         Cancellation: it is in force all the same, and told.
         """
@@ -93,9 +94,11 @@ class Revoker:
             context.metrics.revoked["polls"] += polls
         for connections in (context.registry.arriving, context.registry.open):
             for conn in connections.values():
-                followers = _named(conn, revocation)
-                if followers is None or followers:
-                    self._left.append((conn, followers, revocation))
+                grant = conn.grant
+                if revocation.names(None if grant is None else grant.identity):  # mostly it does not: the rest may cost
+                    followers = _named(conn, revocation)
+                    if followers is None or followers:
+                        self._left.append((conn, followers, revocation))
         self._end_some()
         if self._left:
             # In the context of the service, and not of the request that revokes: that would live as long.
@@ -114,7 +117,7 @@ class Revoker:
 def _named(conn: Connection, revocation: Revocation) -> list[Follower] | None:
     """The followers of a connection that a revocation speaks of; None is the connection as a whole."""
     access = conn.subscriptions.access
-    if revocation.ends(access.identity, None, access.paths(None)):
+    if revocation.channel is None and revocation.ends(access.identity, None, access.paths(None)):
         return None
     return conn.subscriptions.named_by(revocation)
 

@@ -205,12 +205,10 @@ class Subscriptions:
 
     def named_by(self, revocation: Revocation) -> list[Follower]:
         """Return the followers that a revocation speaks of. Nothing has ended yet."""
-        access = self.access
-        return [
-            follower
-            for channel, follower in self.followers.items()
-            if revocation.ends(access.identity, channel, access.paths(follower.url))
-        ]
+        if revocation.channel is not None:  # a look into a dict, since all connections of the process are asked
+            follower = self.followers.get(revocation.channel)
+            return [] if follower is None or not self._is_named(follower, revocation) else [follower]
+        return [follower for follower in self.followers.values() if self._is_named(follower, revocation)]
 
     def enforce(self, since: int) -> None:
         """End what was revoked since a position, under the identity that the client has now."""
@@ -288,6 +286,9 @@ class Subscriptions:
         if not follower.logged & 1 << step:
             follower.logged |= 1 << step
             logger.info("connection %d: %s, %d events and %.1f s behind", self._conn_id, name, lag.events, lag.seconds)
+
+    def _is_named(self, follower: Follower, revocation: Revocation) -> bool:
+        return revocation.ends(self.access.identity, follower.channel, self.access.paths(follower.url))
 
     def _revoked(self, follower: Follower, since: int) -> Closing | None:
         access, revocations = self.access, self._context.revocations

@@ -72,6 +72,14 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
         """With what those are ended that it speaks of."""
         return RESTARTING if self.lost else REVOKED
 
+    def names(self, identity: Identity | None) -> bool:
+        """Whether it speaks of a client, if that is where it speaks of."""
+        if identity is None:
+            return not self.lost and self.subject is None and self.session is None
+        return (self.subject is None or identity.subject == self.subject) and (
+            self.session is None or identity.session == self.session
+        )
+
     def ends(self, identity: Identity | None, channel: str | None, paths: Collection[str]) -> bool:
         """Whether it speaks of a client there.
 
@@ -80,16 +88,10 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
             channel: what it follows; None asks for the connection as a whole.
             paths: under which names its URL's path is known.
         """
-        if self.lost:
-            return identity is not None
-        if self.subject is not None and (identity is None or identity.subject != self.subject):
-            return False
-        if self.session is not None and (identity is None or identity.session != self.session):
-            return False
-        if self.channel is not None and channel != self.channel:
+        if not self.names(identity) or (self.channel is not None and channel != self.channel):
             return False
         # Also as ``url_for`` writes it, with what is not ASCII in percent-encoding.
-        return self.url is None or self.url in paths or unquote(self.url) in paths
+        return self.url is None or self.url in paths or ("%" in self.url and unquote(self.url) in paths)
 
 
 LOST = Revocation(lost=True)
