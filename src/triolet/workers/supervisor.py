@@ -149,8 +149,13 @@ class Supervisor:
         self._notifier.reloading()
         workers = await self._start_all()
         if workers is not None:
+            old = [worker for worker in self._workers if worker not in workers]
             self._stand(workers)
             logger.info("%d new workers serve, the old ones drain", len(workers))
+            # Until they have left they may accept: whoever waits for the word would still meet the old app.
+            with trio.move_on_after(WORKER_SILENT_BEATS * WORKER_BEAT_SECONDS):
+                for worker in old:
+                    await worker.left.wait()
         elif not self._ending.is_set():
             logger.error("SIGHUP: the new workers could not start, and the OLD ones serve on")
         if not self._ending.is_set():

@@ -24,7 +24,7 @@ from tests.paths.promises import DIALOGUES
 from tests.paths.table import Cell, cells
 from triolet.testing.reach import Reach
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 120
 TOO_MUCH = {"nginx": (290, 80_000), "haproxy": (290, 80_000), "hypercorn": (280, 40_000)}
 """Where two connections are between, with megabytes in their kernels, or the server does not keep its own small."""
 
@@ -35,6 +35,7 @@ class RealGround(Ground):
     """A real path, whose server all cells share."""
 
     alone = False
+    slack = 15.0
 
     def __init__(self, cell: Cell, reach: Reach, stop: Callable[[], None]) -> None:
         super().__init__(cell, reach)
