@@ -173,10 +173,12 @@ def check_message(message: dict[str, Any]) -> None:
         "beat": messages.Beat,
         "lag": messages.LagMessage,
         "bye": messages.Bye,
+        "expiring": messages.Expiring,
+        "renewed": messages.Renewed,
         "refused": messages.Refused,
     }
     match message:
-        case {"type": "follow" | "unfollow" | "message" | "ack"}:
+        case {"type": "follow" | "unfollow" | "message" | "ack" | "auth"}:
             messages.parse_client(json.dumps(message), depth=32)
         case {"type": "event"}:
             assert list(message) == ["type", "channel", "id", "event", "data", "time"]

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import trio
+from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import Cursor, DataError, Draft, Event, Limits, LogError
+from triolet import ChannelNameError, Connection, Cursor, DataError, Draft, Event, Limits, LogError, Triolet
 from triolet.identity.control import IDENTITY_CHANNEL, Control
 from triolet.limits import CONTROL_WAITING
 from triolet.log.contract import Page
 from triolet.log.memory import MemoryLog
+from triolet.testing.server import serve
 
 
 class Log(MemoryLog):
@@ -153,6 +155,30 @@ async def test_a_message_that_fails_keeps_none_from_the_next(
         assert two.heard == [2]
     assert "cannot be read" in caplog.text
     assert "a message about identities failed: RuntimeError" in caplog.text
+
+
+async def test_no_client_follows_it_whatever_a_view_says(autojump_clock: MockClock) -> None:
+    app = QuartTrio("orders")
+    live = Triolet(app)
+    refused: list[str] = []
+
+    @live.channel("/events/<name>")
+    async def events(name: str) -> str:
+        return name
+
+    @live.socket("/live")
+    async def handle(conn: Connection) -> None:
+        with pytest.raises(ChannelNameError):
+            await conn.follow(IDENTITY_CHANNEL)
+        refused.append(IDENTITY_CHANNEL)
+
+    async with serve(app) as server:
+        assert (await server.get(f"/events/{IDENTITY_CHANNEL}")).status == 404
+        assert (await server.upgrade(f"/events/{IDENTITY_CHANNEL}")).status == 404
+        assert (await server.get("/events/orders")).status == 200
+        async with server.websocket("/live") as client:
+            await client.until("bye")
+    assert refused == [IDENTITY_CHANNEL]
 
 
 async def test_what_is_no_json_is_the_callers_fault(autojump_clock: MockClock) -> None:

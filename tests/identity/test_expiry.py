@@ -13,6 +13,7 @@ from triolet.closing import EXPIRED
 from triolet.identity.deadlines import Deadlines
 from triolet.testing.clients import Client
 from triolet.testing.faults import slow_reader, stalled
+from triolet.testing.http import RefusedError
 
 from .shop import ORDER, ORDERS, OWN_PATHS, PATHS, STREAMS, Sent, bearer, deadlines, make_shop, sent, served
 
@@ -310,3 +311,51 @@ async def test_an_identity_that_has_expired_while_the_view_was_asked_is_not_let_
         asked = server.upgrade("/slow", headers) if transport == "websocket" else server.get("/slow", **headers)
         answer = await asked
         assert (answer.status, answer.json["error"]) == (401, "expired")
+
+
+async def test_an_operator_is_told_who_it_is_until_when_and_why_it_ended(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with (
+        served(app) as server,
+        server.websocket(ORDERS, headers=bearer("ann", 40)) as client,
+        server.websocket(ORDERS) as nobody,
+    ):
+        await client.until("live")
+        await nobody.until("live")
+        one, other = live.connections()
+        assert one.subject == "ann"
+        assert one.expires_seconds == pytest.approx(40, abs=0.1)
+        assert (other.subject, other.expires_seconds) == (None, None)
+        assert "Its client is 'ann', for another 40.0 s." in live.explain(one.id).sentences
+        assert "client is" not in str(live.explain(other.id))
+        await to_the_end(client)
+        told_then = live.explain(one.id).sentences
+        assert "Its client was 'ann', until then." in told_then
+        assert any("identity had expired, and was not renewed in time" in sentence for sentence in told_then)
+        assert "packer" not in str(live.explain(one.id))  # a claim
+
+
+@pytest.mark.parametrize("path", OWN_PATHS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_one_whose_time_is_over_while_the_log_is_asked_is_not_let_in(
+    transport: str, path: str, sent: Sent, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, live = make_shop()
+    async with served(app, path) as server:
+        await live.publish(ORDER, "too late")
+        assert server.hub is not None
+        follow = server.hub.follow
+
+        async def slowly(*args: Any) -> Any:
+            follower = await follow(*args)
+            await trio.sleep(5)
+            return follower
+
+        monkeypatch.setattr(server.hub, "follow", slowly)
+        client = server.client(transport, ORDERS, headers=bearer("ann", 4), after=0)
+        with pytest.raises(RefusedError) as refused:
+            await client.__aenter__()
+        assert refused.value.status == 401
+        assert b"too late" not in sent.since(0)
+        await trio.sleep(10)
+        assert server.followers == 0

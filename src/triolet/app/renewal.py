@@ -96,7 +96,7 @@ async def _renew(triolet_host: str = "") -> Response:
     try:
         await context.control.tell({"type": RENEW, "key": key.hex(), "identity": to_plain(identity)})
     except DataError as error:
-        logger.error("a stream of another process cannot be renewed: %s", error)
+        logger.error("a stream of another process cannot be renewed: %s", str(error))
         return _answer(503, b'{"error":"elsewhere","message":"a stream of another process cannot be renewed here"}')
     return _answer(202, b"")
 

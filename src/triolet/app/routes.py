@@ -18,6 +18,7 @@ from ..errors import ChannelNameError, ConfigError, str_of
 from ..event import Event, check_channel
 from ..hub import Policy, check_allow
 from ..identity import Grant, Identity
+from ..identity.control import check_follows
 from ..limits import RECHECK_LEAST_SECONDS, Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
@@ -191,7 +192,7 @@ def _channel_name(name: str, has_members: bool) -> str:
     try:
         if has_members:
             presence_channel(name)
-        return check_channel(name)
+        return check_follows(check_channel(name))
     except ChannelNameError:
         abort(404)
 

@@ -41,6 +41,7 @@ from ..errors import ConfigError
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription
 from ..identity import Identity, Request
+from ..identity.control import check_follows
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
@@ -199,7 +200,7 @@ class Connection:
         self.context.home.check("Connection.follow")
         if member is not None:
             presence_channel(channel)
-        channel = check_channel(channel)
+        channel = check_follows(check_channel(channel))
         since = self.context.revocations.position
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))

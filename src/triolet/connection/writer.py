@@ -57,7 +57,6 @@ async def write_head(conn: Connection, head: bytes) -> None:
         and follower.window.holds(follower.position)  # or reading would wait for the log
     ):
         reading = await conn.context.hub.read(follower)
-        conn.context.deadlines.enforce()
         if follower in conn.subscriptions.behind:  # else what it was let in with was taken from it meanwhile
             if say(conn, follower, reading, head):
                 settle(conn, follower, reading)

@@ -26,12 +26,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import trio
 
-from ..errors import LogError, where
+from ..errors import ChannelNameError, LogError, where
 from ..event import Cursor, Draft, Event
 from ..limits import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS, Limits
 from ..log.contract import EventLog, read_checked, tail_ended
 
-__all__ = ["IDENTITY_CHANNEL", "Control"]
+__all__ = ["IDENTITY_CHANNEL", "Control", "check_follows"]
 
 logger = logging.getLogger("triolet.identity")
 
@@ -39,6 +39,19 @@ IDENTITY_CHANNEL: Final = "triolet.identity"
 """The channel on which processes tell each other of identities."""
 
 Handler: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+def check_follows(channel: str) -> str:
+    """Return a channel's name if clients may follow it: what processes tell each other of identities they may not.
+
+    A view may make names of URLs, and would hand that to whoever asks for it.
+
+    Raises:
+        ChannelNameError: they may not.
+    """
+    if channel == IDENTITY_CHANNEL:
+        raise ChannelNameError(channel, "it is for Triolet's own processes")
+    return channel
 
 
 class _Statement:
