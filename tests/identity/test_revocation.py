@@ -74,7 +74,8 @@ async def test_a_script_revokes_in_the_processes_that_serve(autojump_clock: Mock
         server.sse(ORDERS, headers=bearer("ann")) as client,
     ):
         await client.until("live")
-        async with Triolet(log=Shared(log)) as script:
+        shared: Any = Shared(log)
+        async with Triolet(log=shared) as script:
             assert await script.revoke(subject="ann")
         assert (await client.until("bye"))["code"] == 4403
 
