@@ -210,8 +210,9 @@ class Pump:
             return 0  # it left, or left and came back, at a checkpoint
         assert follower.filter is not None
         parts = follower.filter.parts(pairs)
+        self._deadlines.enforce()  # the app's function takes its time
         if follower.state is not State.LIVE:
-            return 0  # the app's function has ended it
+            return 0  # the app's function has ended it, or its time is over
         if not parts:
             follower.position = end
             return 0

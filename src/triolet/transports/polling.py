@@ -62,6 +62,7 @@ async def poll(
         member: what the client is to the others in the channel; None is nobody.
         allow: whether the client may see an event; None: all of them. A long poll goes on waiting where what came is
             not for it: the cursor of the answer alone has moved on.
+        grant: what the client was let in with, and until when.
         held: says when the poll is to be answered because of what was revoked; None is never.
 
     Raises:
