@@ -33,8 +33,13 @@ __all__ = ["ChannelOptions", "Routes", "channel_view", "socket_endpoint", "socke
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
 
-OUTSIDE: Final = "Not within a "
-"""How Quart's RuntimeErrors begin where there is no request."""
+OUTSIDE: Final = (
+    "Not within a ",
+    "There is no request",
+    "There is no websocket",
+    "'NoneType' object has no attribute 'acc",
+)
+"""How the errors begin that Quart raises where there is no request: 0.22's, and 0.23's, whose session has no message."""
 
 NO_REQUEST: Final = (
     "a live.socket's handler outlives its request, so Quart's request, session and websocket are not there: "
@@ -225,7 +230,7 @@ async def _call(
         async with app.app_context():
             try:
                 await handler(conn, **kwargs)
-            except RuntimeError as error:
+            except (RuntimeError, AttributeError) as error:
                 if has_request_context() or has_websocket_context() or not str_of(error).startswith(OUTSIDE):
                     raise
                 raise ConfigError(NO_REQUEST).with_traceback(error.__traceback__) from error
