@@ -39,7 +39,7 @@ OUTSIDE: Final = (
     "There is no websocket",
     "'NoneType' object has no attribute 'acc",
 )
-"""How the errors begin that Quart raises where there is no request: 0.22's, and 0.23's, whose session has no message."""
+"""How the errors begin that Quart raises where there is no request: those of 0.22, and of 0.23."""
 
 NO_REQUEST: Final = (
     "a live.socket's handler outlives its request, so Quart's request, session and websocket are not there: "

@@ -296,18 +296,18 @@ class Subscriptions:
 
     def _check_on(self, follower: Follower, seconds: float) -> None:
         """Have the view of what is followed asked again, for as long as it is."""
-        channel, ask_again = follower.channel, self.access.ask_again
-
-        async def ask() -> bool:
-            assert ask_again is not None, "it was looked for before"
-            return await ask_again(follower.url) == channel
-
+        channel = follower.channel
+        ask = partial(self._may_follow, follower)
         check = Check(self._context, seconds, ask, partial(self.refuse, follower, REFUSED))
         if self.access.checks is None:
             self.access.checks = {}
         self.access.checks[channel] = check
         if self._ending.nursery is not None:  # else it starts with the others
             self._ending.nursery.start_soon(check.run)
+
+    async def _may_follow(self, follower: Follower) -> bool:
+        assert self.access.ask_again is not None, "it was looked for before"
+        return await self.access.ask_again(follower.url) == follower.channel
 
     def _join(self, subscription: Subscription) -> None:
         """Make the client present in the channel, if it follows it as a member."""
