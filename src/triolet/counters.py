@@ -121,6 +121,8 @@ class Counts:
         command_seconds: how long commands took from being asked to their answer, in seconds, repeats too.
         restatements: joins that were written again for a session that was there already.
         processes_lost: processes that were heard, and then were silent for a whole lease.
+        revoked: what ``live.revoke`` has ended: ``connections``, ``subscriptions`` and ``polls``.
+        rechecks: views that were asked again, by what they said: ``yes``, ``no``, or neither (``failed``).
         authentications: credentials that were asked about, by outcome: ``ok``, ``none`` (the client is nobody),
             ``refused`` (by the app's ``abort``), or the kind of :class:`BadToken`.
         expired: connections and polls that ended because their identity did.
@@ -152,6 +154,8 @@ class Counts:
     acknowledged: HistogramSnapshot
     commands: Mapping[str, int]
     command_seconds: HistogramSnapshot
+    revoked: Mapping[str, int]
+    rechecks: Mapping[str, int]
     restatements: int = 0
     processes_lost: int = 0
     allow_failures: int = 0
@@ -201,6 +205,8 @@ class Metrics:
         self.command_seconds = Histogram(AGE_BUCKETS)
         self.restatements = 0
         self.processes_lost = 0
+        self.revoked = Counter({"connections": 0, "subscriptions": 0, "polls": 0})
+        self.rechecks = Counter({"yes": 0, "no": 0, "failed": 0})
         self.allow_failures = 0
         self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
         self.expired = 0

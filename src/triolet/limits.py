@@ -253,6 +253,19 @@ SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
 COMMAND_RETRY_SECONDS = 1
 """After which a client is told to ask again for a command that runs elsewhere, or that there is no room for now."""
+REVOCATIONS_KEPT = 4_096
+"""Revocations that are remembered for those who are being let in: more in the time of one admission, and they are sent
+away to come back."""
+CLOCKS_APART_SECONDS = 2
+"""By how much the clocks of two hosts may differ, where a ticket that one has made is older than a revocation."""
+REVOKED_AT_ONCE = 64
+"""Clients that a revocation ends in one turn of the event loop: with what they are told, about a millisecond."""
+RECHECK_LEAST_SECONDS = 1
+"""The least that ``recheck=`` may say: each costs the app as much as a request."""
+RECHECK_PART = 0.9
+"""Part of a recheck's time after which it is asked: the rest is for its turn, and for the view."""
+RECHECKS_AT_ONCE = 32
+"""Views that are asked again at the same moment, in one process."""
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 

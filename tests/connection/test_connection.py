@@ -13,6 +13,7 @@ from tests.shop import ORDERS, make_shop
 from tests.transports.test_contract import connected
 from triolet import Connection
 from triolet.closing import GONE, NORMAL, RESTARTING
+from triolet.connection.access import Access
 from triolet.connection.heartbeat import beat
 from triolet.connection.supervisor import supervise
 from triolet.connection.writer import write
@@ -49,7 +50,7 @@ async def test_one_that_has_ended_is_freed_without_the_garbage_collector(autojum
     async with running(MemoryLog()) as hub:
         probe = Probe()
         freed = weakref.ref(probe)
-        conn, _ = connected(hub, raw=probe, decide=probe)
+        conn, _ = connected(hub, raw=probe, access=Access(decide=probe))
         await conn.add_follower(Subscription(CHANNEL))
         gc.disable()
         try:

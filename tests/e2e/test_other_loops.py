@@ -37,6 +37,7 @@ WAYS: dict[str, Callable[[Call], object]] = {
 OF_TRIOLET: dict[str, Callable[[Triolet], Coroutine[Any, Any, Any]]] = {
     "publish": lambda live: live.publish("c", "elsewhere"),
     "publish_many": lambda live: live.publish_many("c", ["elsewhere", "twice"]),
+    "revoke": lambda live: live.revoke(subject="ann"),
     "roster": lambda live: live.presence("c").roster(),
     "exit": lambda live: live.__aexit__(None, None, None),
 }

@@ -357,7 +357,7 @@ async def test_no_metric_is_labelled_with_a_channel_or_a_user(autojump_clock: Mo
         text = live.service.exposition()[1].decode()
     assert not any(name in text for name in ("orders", "A123", "ada", "198.51.100.1"))
     labels = {name for family in text_string_to_metric_families(text) for one in family.samples for name in one.labels}
-    assert labels <= {"transport", "code", "reason", "way", "le", "step", "answer", "stage", "kind", "outcome"}
+    assert labels <= {"transport", "code", "reason", "way", "le", "step", "answer", "stage", "kind", "outcome", "what"}
 
 
 async def test_prometheus_reads_what_the_snapshot_says(autojump_clock: MockClock) -> None:

@@ -47,7 +47,7 @@ class House:
         assert again() == request
         self.upgrades.append((request, upgrade, first))
 
-    async def serve_events(self, request: Any, stream: Any, first: bytes) -> bytes | None:
+    async def serve_events(self, request: Any, stream: Any, first: bytes, again: Any) -> bytes | None:
         self.streams.append((request, first))
         return first if self.refuses else None
 

@@ -9,6 +9,7 @@ on a WebSocket that is open already. What they ask is the same question, so it i
 2. **the view's decision**: the app's own code, in its own context, says which channel it is, or refuses. Next, so that
    a client that may not follow, or asks for what is not there, hears that and nothing else; and because its headers
    (a session that was renewed, a CORS header) stand on every later answer, a refusal too.
+   Whatever was revoked since it was asked, and speaks of this client, is as good as a no.
 3. **ask**: which transport, from which cursor, how long to wait? Here a request can be wrong by itself.
 4. **subscription**: what the request asks for and what the view allows become one frozen value.
 5. **connection**: a stream's client is known to the hub from here on. A poll needs none.
@@ -28,16 +29,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import trio
 
-from ..closing import EXPIRED
+from ..closing import EXPIRED, RESTARTING, REVOKED
 from ..connection import Connection, Context
+from ..connection.access import Access
 from ..connection.expiry import watch
+from ..connection.recheck import UndecidedError
 from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
 from ..hub import Subscription
 from ..identity import Grant
+from ..identity.revocations import WaitingPoll
 from ..sockets.outlet import Outlet
 from ..transports.negotiate import (
     Ask,
@@ -51,6 +57,7 @@ from ..transports.negotiate import (
     parse_after,
     parse_ask,
 )
+from ..transports.polling import ENDED_POLLS
 from ..wire.codec import Codec
 from .identify import GRANT, take_ticket
 from .renewal import Again
@@ -60,6 +67,11 @@ from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_pa
 __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 
 logger = logging.getLogger("triolet")
+
+POLLS: Final = (TransportKind.LONG_POLL, TransportKind.SHORT_POLL)
+
+NOT_NOW: Final = frozenset({408, 425, 429})
+"""Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
 
 
 _SAID_WITH: Final[dict[int, Headers]] = {
@@ -83,12 +95,15 @@ class Arrival(NamedTuple):
     Attributes:
         request: its request, of :func:`triolet.app.views.find`.
         way: opens the way on which events reach it. It is called once for a stream, and never for a poll.
-        again: makes the scope of a WebSocket's request anew, for what is followed on it; None is an ordinary request.
+        again: makes the request's scope anew, for what is followed on it, and to ask its view again. It is kept no
+            longer than for that.
+        upgrade: whether it is a WebSocket's.
     """
 
     request: Any
     way: Callable[[], Way]
-    again: Callable[[], Scope] | None = None
+    again: Callable[[], Scope]
+    upgrade: bool = False
 
 
 class Admitted(NamedTuple):
@@ -99,12 +114,14 @@ class Admitted(NamedTuple):
         decision: what the view said.
         subscription: what it follows; None is a socket that follows nothing by itself.
         conn: its connection, which follows already, and is the caller's to detach; None is a poll.
+        poll: for a poll: has it ended by what is revoked while it is answered.
     """
 
     ask: Ask
     decision: Decision
     subscription: Subscription | None
     conn: Connection | None
+    poll: Callable[[], AbstractContextManager[WaitingPoll]]
 
 
 async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
@@ -114,13 +131,14 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
 
     Cancellation: nothing is left: no connection, no follower.
     """
-    scope, upgrade = arrival.request.scope, arrival.again is not None
+    scope, upgrade = arrival.request.scope, arrival.upgrade
     kept: Headers = []
     try:
         with trio.fail_after(service.limits.write_seconds):
             context = service.context
             service.origins.check(scope, always=upgrade)
             check_path(scope)
+            since = context.revocations.position
             if service.options.identifier.known:
                 take_ticket(arrival.request)
             decision = await ask_view(service.app, arrival.request)
@@ -132,8 +150,12 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
                 raise expired()
             ask = parse_ask(scope, service.limits, upgrade=upgrade)
             subscription = _subscribe(ask, decision)
+            path = arrival.request.path
+            # No await between these and being found by a revocation: as a connection, or as a poll.
+            _check_revoked(context, since, ask, decision, path)
             conn = await _connect(context, service, arrival, ask, decision, subscription)
-            return Admitted(ask, decision, subscription, conn)
+            poll = partial(context.revocations.poll, decision.grant, decision.channel or "", path)
+            return Admitted(ask, decision, subscription, conn, poll)
     except (AskError, LocalError, LogError, ConnectionEnded, trio.TooSlowError) as error:
         return refused("WebSocket" if upgrade else "request", error, kept)
 
@@ -153,19 +175,29 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
 
 def _unavailable(error: Exception) -> AskError:
     closing = error.closing if isinstance(error, ConnectionEnded) else None
+    if closing in ENDED_POLLS:
+        return AskError(*ENDED_POLLS[closing])
     if closing is EXPIRED:
         return expired()
-    if isinstance(error, NotServingError):
+    if closing is RESTARTING or isinstance(error, NotServingError):
         return AskError(503, "serving", "this app is not being served now; try again")
     return AskError(503, "log", "the event log cannot be read now; try again")
 
 
 def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
-    if decision.channel is not None:
-        return Subscription(decision.channel, ask.after, policy=decision.policy, member=decision.member)
-    if ask.transport is not TransportKind.WEBSOCKET:
+    if decision.channel is None and ask.transport is not TransportKind.WEBSOCKET:
         raise AskError(426, "upgrade", "this URL speaks WebSocket only")
-    return None
+    return decision.subscription(ask.after)
+
+
+def _check_revoked(context: Context, since: int, ask: Ask, decision: Decision, path: str) -> None:
+    """Refuse what was decided before it was revoked. Raises ConnectionEnded."""
+    identity = None if decision.grant is None else decision.grant.identity
+    closing = context.revocations.since(since, identity, decision.channel, (path,))
+    if closing is not None:
+        if closing is REVOKED:
+            context.metrics.revoked["polls" if ask.transport in POLLS else "connections"] += 1
+        raise ConnectionEnded(closing)
 
 
 async def _connect(
@@ -177,26 +209,36 @@ async def _connect(
     subscription: Subscription | None,
 ) -> Connection | None:
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
-    if ask.transport in (TransportKind.LONG_POLL, TransportKind.SHORT_POLL):
+    if ask.transport in POLLS:
         return None
     way, app, grant = arrival.way(), service.app, decision.grant
+    follows = Follows(app, arrival.again, grant) if arrival.upgrade or decision.recheck else None
+    access = Access(
+        grant,
+        arrival.request.path,
+        arrival.request.root_path,
+        follows.__call__ if follows is not None and arrival.upgrade and not decision.raw else None,
+        follows.ask_again if follows is not None else None,
+    )
     conn = Connection(
         context,
         way.outlet,
         way.codec,
         raw=way.raw if decision.raw else None,
-        decide=None if decision.raw or arrival.again is None else Follows(app, arrival.again, grant),
+        access=access,
         takes_messages=decision.handler is not None,
-        grant=grant,
     )
     try:
         identifier = service.options.identifier
-        if grant is not None and arrival.again is not None and not decision.raw and identifier.known:
+        if grant is not None and arrival.upgrade and not decision.raw and identifier.known:
             grant.ask = Again(app, identifier, arrival.again, service.limits.write_seconds)
         if grant is not None and grant.until < math.inf:
             watch(conn)
         if subscription is not None:
+            access.own = subscription.channel
             await conn.add_follower(subscription)
+            if conn.closing is not None:
+                raise ConnectionEnded(conn.closing)
         elif not decision.raw:
             conn.greet()
     except BaseException:
@@ -206,7 +248,7 @@ async def _connect(
 
 
 class Follows:
-    """Asks the view behind a URL that a client follows, with the headers of its own request."""
+    """Asks the view behind a URL that a client follows, with the headers of its own request, and asks it again."""
 
     __slots__ = ("_again", "_app", "_grant")
 
@@ -217,12 +259,38 @@ class Follows:
 
     async def __call__(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
-        asked = follow_scope({**self._again(), GRANT: self._grant}, url)
-        request = None if asked is None else find(self._app, with_root_path(self._app, asked))
-        if asked is None or request is None or not names_text(asked):
-            return None  # another view's answer is not read: it may have no end
+        asked = follow_scope(self._scope(), url)
+        request = self._find(asked)
+        if asked is None or request is None:
+            return None
         after = parse_after(asked)
         decision = await ask_view(self._app, request)
-        if not isinstance(decision, Decision) or decision.channel is None:
+        return decision.subscription(after) if isinstance(decision, Decision) else None
+
+    async def ask_again(self, url: str | None) -> str | None:
+        """Return the channel that may be followed there now; None is a no.
+
+        Args:
+            url: what was followed; None is the connection's own URL.
+
+        Raises:
+            UndecidedError: the view failed, or has no answer at the moment.
+        """
+        request = self._find(self._scope() if url is None else follow_scope(self._scope(), url))
+        if request is None:
             return None
-        return Subscription(decision.channel, after, policy=decision.policy, member=decision.member)
+        decision = await ask_view(self._app, request)
+        if isinstance(decision, Decision):
+            return decision.channel
+        if decision.status >= 500 or decision.status in NOT_NOW:
+            raise UndecidedError(f"the view of {request.path!r:.200} answered {decision.status}")
+        return None
+
+    def _scope(self) -> Scope:
+        return {**self._again(), GRANT: self._grant}
+
+    def _find(self, asked: Scope | None) -> Any:
+        """The request, if it is one for a view of Triolet's: another view's answer is not read, it may have no end."""
+        if asked is None or not names_text(asked):
+            return None
+        return find(self._app, with_root_path(self._app, asked))

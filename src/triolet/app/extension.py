@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from quart import Blueprint, current_app
+from quart import Blueprint, current_app, has_request_context
 from quart_trio import QuartTrio
 
 from ..clock import wall_time
@@ -15,7 +15,7 @@ from ..errors import ConfigError, NotServingError
 from ..event import Draft, Event
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
-from ..identity import Identity, tickets
+from ..identity import Identity, Revocation, tickets
 from ..limits import TICKET_SECONDS, Limits
 from ..log import EventLog, MemoryLog
 from ..monitoring.explain import Explanation
@@ -29,7 +29,7 @@ from .open_log import open_log
 from .presence import Presence
 from .publishing import check_drafts, publishable
 from .quart_asgi import HTTPConnection, WebSocketConnection
-from .routes import Routes, check_subprotocols, socket_endpoint, socket_view
+from .routes import ChannelOptions, Routes, check_subprotocols, socket_endpoint, socket_view
 from .serve import Clients
 from .service import EXTENSION, Options, Service, alone
 
@@ -126,6 +126,8 @@ class Triolet:
         *,
         policy: Policy | None = None,
         member: Callable[..., Any] | None = None,
+        allow: Callable[[Event, Identity | None], bool] | None = None,
+        recheck: float | None = None,
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
         **options: Any,
@@ -142,19 +144,27 @@ class Triolet:
             member: who a client is to the others (see :meth:`presence`): a function of the URL's values as the view is,
                 called after it in the same context, that returns an id, a :class:`Member`, or None for nobody. One that
                 is not ``async`` is called in the event loop.
+            allow: which events a client may see: an ordinary function ``check(event, identity)`` that says True or
+                False, of each event and at once; the identity is the client's then, None where it is nobody. An event
+                about which it raises is not sent.
+            recheck: within how many seconds the view is asked again whether a client that is connected may still
+                follow, as the GET request that it came with; ``live.identify`` is not asked again, as the identity is
+                the connection's. A refusal (4xx), or another channel, ends what is followed, announced. A view that
+                fails says neither yes nor no. At least 1.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
             options: what else ``app.route`` takes, as there: ``host``, ``subdomain``, ``defaults``,
                 ``strict_slashes``, ``merge_slashes``, ``provide_automatic_options``.
 
         Raises:
-            ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport.
+            ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport;
+                or an ``allow`` or ``recheck`` that cannot be.
         """
+        decides = ChannelOptions(policy, member, allow, recheck)
+        decides.check()
 
         def register(view: View) -> View:
-            self._routes.add(
-                rule, endpoint or view.__name__, self._routes.channel(view, policy, member), blueprint, options
-            )
+            self._routes.add(rule, endpoint or view.__name__, self._routes.channel(view, decides), blueprint, options)
             return view
 
         return register
@@ -272,6 +282,67 @@ class Triolet:
         self._identifier.use(function)
         self._routes.take_posts()
         return function
+
+    async def identity(self) -> Identity | None:
+        """Who asks in the present request, as ``live.identify`` says; None is nobody, or an app without one.
+
+        In any view: it is asked once a request, however often this is called.
+
+        Raises:
+            ConfigError: there is no request here. In a socket's handler it is ``conn.identity``.
+            HTTPException: the credential is no good (401), or the app refuses: as in a view of Triolet's.
+        """
+        if not has_request_context():
+            raise ConfigError("live.identity() is for a view: a live.socket's handler has conn.identity")
+        grant = await self._identifier.grant()
+        return None if grant is None else grant.identity
+
+    async def revoke(
+        self,
+        *,
+        subject: str | None = None,
+        session: str | None = None,
+        channel: str | None = None,
+        url: str | None = None,
+    ) -> bool:
+        """Take back what clients were let in with: all that is named must be so, and one at least is.
+
+        ::
+
+            @app.post("/logout")
+            async def logout():
+                identity = await live.identity()
+                await live.revoke(session=identity.session)
+                return "", 204
+
+        Connections end with 4403, ``revoked``; of one that follows several channels only those that are named are
+        taken away, announced. Polls that wait are answered 403. When this returns, no byte of an event goes out to
+        them any more in this process; the others are told through the log, and do the same within a second. What was
+        decided before, and is only being opened, ends too. It does not keep anybody from coming back: that is for
+        ``live.identify`` and the views.
+
+        Args:
+            subject: an identity's.
+            session: an identity's.
+            channel: what is followed. Without a subject or session it ends all that follow it.
+            url: the path of the URL that is followed, or that a connection was opened at, as in the app's rules and
+                without a query.
+
+        Returns:
+            Whether all processes have been told. If not, the log is away: it is in force here, and they are told when
+            it is back.
+
+        Raises:
+            ConfigError: nothing is named.
+            ChannelNameError, DataError: a name that nobody has.
+            NotServingError: the app is not being served.
+            WrongThreadError: called from another thread or event loop than the app's; nothing was revoked.
+
+        Cancellation: it is in force all the same, and told.
+        """
+        service = self.service
+        service.check_home("Triolet.revoke")
+        return await service.revoker.revoke(Revocation.of(subject, session, channel, url))
 
     async def ticket(self, identity: Identity, seconds: float = TICKET_SECONDS) -> str:
         """Make a ticket for a client that can only write a URL, as a browser's EventSource: ``/orders?ticket=…``.

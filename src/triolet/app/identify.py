@@ -104,7 +104,8 @@ class Identifier:
     async def _redeem(self, ticket: str) -> Identity | None:
         """Use a ticket. Raises HTTPException as :meth:`grant`."""
         try:
-            identity = await tickets.redeem(current_app.extensions[EXTENSION].log, ticket, wall_time())
+            service = current_app.extensions[EXTENSION]
+            identity = await tickets.redeem(service.log, ticket, wall_time(), service.context.revocations)
         except LogError as error:
             logger.error("a ticket cannot be checked: %s", where(error))
             _refuse("keys_away")

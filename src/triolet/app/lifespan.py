@@ -149,6 +149,6 @@ def _warn_of_unasked_guards(app: QuartTrio) -> None:
         names = ", ".join(sorted({getattr(guard, "__name__", repr(guard)) for guard in guards}))
         logger.warning(
             "before_websocket functions (%s) are not asked for Triolet's URLs, over no transport: "
-            "before_request functions are, also for a WebSocket",
+            "before_request functions are, also for a WebSocket, and live.identify is",
             names,
         )

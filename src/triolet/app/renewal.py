@@ -64,17 +64,24 @@ class Again:
 
 
 def renew_told(find_named: Callable[[bytes], Any], message: Mapping[str, Any]) -> None:
-    """Renew a connection of this process as another process has told, if it is here."""
+    """Renew a connection of this process as another process has told, if it is here.
+
+    Whether that one had heard what was revoked lately is not known, so all of that holds for the new identity too.
+    """
     found = find_named(bytes.fromhex(message["key"]))
     if isinstance(found, Expiry):
         identity = from_plain(message["identity"])
         late = identity.expires_at is not None and identity.expires_at <= found.conn.context.now()
-        renew(found.conn, None if late else identity)
+        context = found.conn.context
+        open_seconds = trio.current_time() - found.conn.history.opened_at  # the key was told after that
+        since = context.revocations.before(min(open_seconds, context.limits.write_seconds))
+        renew(found.conn, None if late else identity, since)
 
 
 async def _renew(triolet_host: str = "") -> Response:
     """``POST /triolet/renew``: 204 renewed; 202 told to the other processes; 403 another subject's."""
     service = current_app.extensions[EXTENSION]
+    since = service.context.revocations.position
     identity = await _who(service)
     try:
         key = key_of(msgspec.json.decode(await _body(service), type=_Named).key)
@@ -83,7 +90,7 @@ async def _renew(triolet_host: str = "") -> Response:
     context = service.context
     found = context.deadlines.find_named(key)
     if isinstance(found, Expiry):
-        if renew(found.conn, identity):
+        if renew(found.conn, identity, since):
             return _answer(204, b"")
         return _answer(403, b'{"error":"refused","message":"this stream is not renewed with this credential"}')
     try:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from quart import Blueprint, Response, abort, current_app, request
+from quart import Blueprint, Response, abort, current_app, has_request_context, has_websocket_context, request
 from quart_trio import QuartTrio
 
 from ..clock import wall_time
 from ..connection import Connection
-from ..errors import ChannelNameError, ConfigError
-from ..event import check_channel
-from ..hub import Policy
-from ..identity import Grant
+from ..errors import ChannelNameError, ConfigError, str_of
+from ..event import Event, check_channel
+from ..hub import Policy, check_allow
+from ..identity import Grant, Identity
 from ..identity.control import check_follows
-from ..limits import Limits
+from ..limits import RECHECK_LEAST_SECONDS, Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.websocket import SUBPROTOCOL
@@ -28,12 +29,41 @@ from .identify import EXTENSION, Identifier, snapshot
 from .renewal import POSTED
 from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, only_exceptions
 
-__all__ = ["Routes", "channel_view", "command_view", "socket_endpoint", "socket_view"]
+__all__ = ["ChannelOptions", "Routes", "channel_view", "command_view", "socket_endpoint", "socket_view"]
 
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
 
+OUTSIDE: Final = (
+    "Not within a ",
+    "There is no request",
+    "There is no websocket",
+    "'NoneType' object has no attribute 'acc",
+)
+"""How the errors begin that Quart raises where there is no request: those of 0.22, and of 0.23."""
+
+NO_REQUEST: Final = (
+    "a live.socket's handler outlives its request, so Quart's request, session and websocket are not there: "
+    "conn.request has the request as it was, and conn.request.session what the session held"
+)
+
 View = Callable[..., Any]
+
+
+class ChannelOptions(NamedTuple):
+    """What a channel's route says of those that follow it; see :meth:`triolet.Triolet.channel`."""
+
+    policy: Policy | None = None
+    member: View | None = None
+    allow: Callable[[Event, Identity | None], bool] | None = None
+    recheck: float | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be. Raises ConfigError."""
+        if self.allow is not None:
+            check_allow(self.allow)
+        if self.recheck is not None:
+            _check_seconds(self.recheck)
 
 
 class Routes:
@@ -46,12 +76,12 @@ class Routes:
         self._limits = limits
         self._rules: list[Callable[[QuartTrio], None]] = []
         self._apps: list[QuartTrio] = []
-        self._views: dict[tuple[View, Policy | None, View | None], View] = {}
+        self._views: dict[tuple[View, ChannelOptions], View] = {}
         self._commands: dict[View, View] = {}
 
-    def channel(self, view: View, policy: Policy | None, member: View | None) -> View:
+    def channel(self, view: View, options: ChannelOptions) -> View:
         """Return the deciding view of a channel's, always the same: a view may stand at several rules, as in Quart."""
-        return self._views.setdefault((view, policy, member), channel_view(view, policy, member, self._limits))
+        return self._views.setdefault((view, options), channel_view(view, options, self._limits))
 
     def add(
         self,
@@ -115,7 +145,7 @@ def _everywhere(app: QuartTrio) -> dict[str, Any]:
     return {"host": "<triolet_host>"} if app.url_map.host_matching else {}
 
 
-def channel_view(view: View, policy: Policy | None, member: View | None, limits: Limits) -> View:
+def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
     """Return a Quart view that asks one of the app's which channel it is, and answers with the decision."""
 
     @wraps(view)
@@ -124,8 +154,17 @@ def channel_view(view: View, policy: Policy | None, member: View | None, limits:
         answer = await current_app.ensure_async(view)(*args, **kwargs)
         if not isinstance(answer, str):
             return answer
-        who = None if member is None else await _who(member(*args, **kwargs), limits)
-        return decided(Decision(_channel_name(answer, who is not None), policy=policy, member=who, grant=grant))
+        who = None if options.member is None else await _who(options.member(*args, **kwargs), limits)
+        return decided(
+            Decision(
+                _channel_name(answer, who is not None),
+                policy=options.policy,
+                member=who,
+                grant=grant,
+                allow=None if options.allow is None else partial(_allows, options.allow, grant),
+                recheck=options.recheck,
+            )
+        )
 
     return mark(decide)  # type: ignore[no-any-return]
 
@@ -193,6 +232,21 @@ def _channel_name(name: str, has_members: bool) -> str:
         abort(404)
 
 
+def _allows(check: Callable[[Event, Identity | None], bool], grant: Grant | None, event: Event) -> bool:
+    """Ask a route's ``allow`` about an event, with the client's identity as it is then: it may have been renewed."""
+    return check(event, None if grant is None else grant.identity)
+
+
+def _check_seconds(seconds: Any) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise ConfigError(f"recheck= is a number of seconds, not {seconds!r:.60}")
+    if seconds < RECHECK_LEAST_SECONDS:
+        raise ConfigError(
+            f"recheck={seconds!r:.60} is less than {RECHECK_LEAST_SECONDS} s: each costs the app as much as a request. "
+            "What is taken from a client at once is said with live.revoke"
+        )
+
+
 async def _who(answer: Any, limits: Limits) -> Member | None:
     """What a route's ``member`` has returned, as a member that can join. Raises DataError."""
     who = await answer if isawaitable(answer) else answer
@@ -204,7 +258,12 @@ async def _call(
 ) -> None:
     with only_exceptions():
         async with app.app_context():
-            await handler(conn, **kwargs)
+            try:
+                await handler(conn, **kwargs)
+            except (RuntimeError, AttributeError) as error:
+                if has_request_context() or has_websocket_context() or not str_of(error).startswith(OUTSIDE):
+                    raise
+                raise ConfigError(NO_REQUEST).with_traceback(error.__traceback__) from error
 
 
 async def _send_static(filename: str, triolet_host: str = "") -> Any:

@@ -13,12 +13,20 @@ from typing import Any
 import trio
 
 from ..errors import LocalError, LogError
+from ..identity.revocations import WaitingPoll
 from ..sockets.server_state import note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.negotiate import AskError, Headers, Scope, header
-from ..transports.outlets import event_stream_outlet, middleware_between, raw_deflated, raw_frame, websocket_outlet
+from ..transports.outlets import (
+    aborter,
+    event_stream_outlet,
+    middleware_between,
+    raw_deflated,
+    raw_frame,
+    websocket_outlet,
+)
 from ..transports.polling import Answer, poll
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
 from ..wire.handshake import Upgrade
@@ -60,7 +68,7 @@ class Clients:
         deflate = upgrade.deflate if self._service.options.deflate else None
         codec, raw = (WEBSOCKET, raw_frame) if deflate is None else (WEBSOCKET_DEFLATED, raw_deflated)
         way = partial(Way, stream.outlet, codec, raw)
-        admitted = await admit(self._service, Arrival(request, way, again))
+        admitted = await admit(self._service, Arrival(request, way, again, upgrade=True))
         note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 101)
         del request, way
         if isinstance(admitted, Refusal):
@@ -80,12 +88,14 @@ class Clients:
         stream.stage = Stage.STREAM
         await websocket.serve_stream(conn, stream, head, session, first, handler, ask)
 
-    async def serve_events(self, request: Any, stream: ClientStream, first: bytes) -> bytes | None:
+    async def serve_events(
+        self, request: Any, stream: ClientStream, first: bytes, again: Callable[[], Scope]
+    ) -> bytes | None:
         """Admit an event stream and serve it, until it ends.
 
         Returns ``first`` where it was refused on a connection that the client may go on using.
         """
-        admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED)))
+        admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
         note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 200)
         date = (b"date", formatdate(self._service.context.now(), usegmt=True).encode())
         if isinstance(admitted, Refusal):
@@ -98,7 +108,7 @@ class Clients:
         except ValueError:  # a header of the app's that cannot be sent
             conn.detach()
             raise
-        del request, admitted, headers, said
+        del request, admitted, headers, said, again
         stream.stage = Stage.STREAM
         await sse.serve_stream(conn, stream, head, first)
         return None
@@ -127,7 +137,7 @@ async def serve_websocket(service: Service, request: Any, receive: Receive, send
     """Admit a WebSocket and serve it through ASGI: behind middleware, over HTTP/2, or on another server."""
     scope: Scope = request.scope
     way = Way(*websocket_outlet(scope, send, service.server.budget, through_asgi=middleware_between(service.app)))
-    admitted = await admit(service, Arrival(request, lambda: way, lambda: scope))
+    admitted = await admit(service, Arrival(request, lambda: way, lambda: scope, upgrade=True))
     if isinstance(admitted, Refusal):
         await _refuse_websocket(admitted, scope, send)
         return
@@ -148,7 +158,7 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
         return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=through_asgi))
 
     answer: Answer | Refusal
-    admitted = await admit(service, Arrival(request, way))
+    admitted = await admit(service, Arrival(request, way, lambda: scope))
     if isinstance(admitted, Refusal):
         answer = admitted
     elif admitted.conn is not None:
@@ -156,11 +166,13 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
         await sse.serve_asgi(admitted.conn, scope, headers, send)
         return
     else:
-        answer = await answer_poll(service, admitted, header(scope, b"if-none-match"))
-    # On a server of ours it counts while it waits for its client; elsewhere that is not seen.
-    uncounted = len(answer.body) if stream_of(scope) is None else 0
-    with service.server.budget.holding(uncounted):
-        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+        with admitted.poll() as held:
+            answer = await answer_poll(service, admitted, header(scope, b"if-none-match"), held)
+            if isinstance(answer, Answer):
+                held.stop = aborter(scope)  # of what is under way already
+            await _answer(service, scope, send, answer)
+        return
+    await _answer(service, scope, send, answer)
 
 
 async def serve_command(service: Service, request: Any, send: Send) -> None:
@@ -170,7 +182,9 @@ async def serve_command(service: Service, request: Any, send: Send) -> None:
     await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
-async def answer_poll(service: Service, admitted: Admitted, if_none_match: str | None) -> Answer | Refusal:
+async def answer_poll(
+    service: Service, admitted: Admitted, if_none_match: str | None, held: WaitingPoll
+) -> Answer | Refusal:
     """Answer a poll that was admitted, however it came: nothing is written here.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
@@ -184,7 +198,9 @@ async def answer_poll(service: Service, admitted: Admitted, if_none_match: str |
             admitted.ask,
             if_none_match,
             subscription.member,
-            grant=admitted.decision.grant,
+            subscription.allow,
+            admitted.decision.grant,
+            held,
         )
     except (AskError, LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
@@ -224,6 +240,13 @@ def _beyond_connect(receive: Receive) -> Receive:
         return message if message["type"] != "websocket.connect" else await receive()
 
     return receive_message
+
+
+async def _answer(service: Service, scope: Scope, send: Send, answer: Answer | Refusal) -> None:
+    # On a server of ours it counts while it waits for its client; elsewhere that is not seen.
+    uncounted = len(answer.body) if stream_of(scope) is None else 0
+    with service.server.budget.holding(uncounted):
+        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
 # Nothing counts an answer between here and the server: our own sends a head without waiting, and counts a body from the

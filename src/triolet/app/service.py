@@ -18,11 +18,12 @@ from ..clock import wall_time
 from ..connection import Connection, Context, Registry
 from ..connection.drain import drain, end_all
 from ..connection.memory_pressure import relieve
+from ..connection.revoke import Revoker
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
-from ..identity import Control
-from ..limits import DRAIN_SECONDS, Limits
+from ..identity import Control, Revocations
+from ..limits import DRAIN_SECONDS, TICKET_SECONDS, Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter
@@ -89,6 +90,7 @@ class Service:
         self._log: EventLog | None = None
         self._context: Context | None = None
         self._commands: Commands | None = None
+        self._revoker: Revoker | None = None
         self._stopping = trio.Event()
 
     @property
@@ -143,6 +145,13 @@ class Service:
             raise NotServingError("the app is not being served")
         return self._commands
 
+    @property
+    def revoker(self) -> Revoker:
+        """Ends what is revoked. Raises NotServingError."""
+        context = self.context
+        assert self._revoker is not None, f"made with {context}"
+        return self._revoker
+
     def check_home(self, what: str) -> None:
         """Go on only in the run that serves. Raises WrongThreadError."""
         if self._context is not None:
@@ -184,10 +193,14 @@ class Service:
                 self.server.counters,
                 presence=presence,
                 control=control,
+                revocations=Revocations(self.limits.write_seconds + TICKET_SECONDS),
             )
+            self._revoker = Revoker(context, control, nursery)
             if self.options.identifier.known:
                 with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
                     await control.listens()
+            elif not self.options.in_memory:
+                control.begin()  # others may revoke channels and URLs, which nobody need be known for
             nursery.start_soon(context.timer.run)
             nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
@@ -201,7 +214,7 @@ class Service:
                 await control.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
-                self._log = self._context = self._commands = None
+                self._log = self._context = self._commands = self._revoker = None
                 self.server = replace(self.server, sockets=no_sockets)  # the app outlives its server
                 nursery.cancel_scope.cancel()
 

@@ -27,7 +27,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
 from ..errors import where
-from ..hub import Policy
+from ..event import Cursor
+from ..hub import Allow, Policy, Subscription
 from ..identity import Grant
 from ..limits import FOLLOW_URL_CHARACTERS
 from ..presence.members import Member
@@ -93,6 +94,8 @@ class Decision(msgspec.Struct, frozen=True):
         policy: the route's.
         member: what the client is to the others in the channel; None is nobody.
         grant: what the client is let in with; None where nobody asks: no ``@live.identify``, no handler.
+        allow: which events the client may see; None is all of them.
+        recheck: within how many seconds the view is asked again; None is never.
     """
 
     channel: str | None
@@ -103,6 +106,16 @@ class Decision(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     member: Member | None = None
     grant: Grant | None = None
+    allow: Allow | None = None
+    recheck: float | None = None
+
+    def subscription(self, after: Cursor | None) -> Subscription | None:
+        """What is followed after a cursor; None where there is no channel."""
+        if self.channel is None:
+            return None
+        return Subscription(
+            self.channel, after, policy=self.policy, member=self.member, allow=self.allow, recheck=self.recheck
+        )
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -17,7 +17,8 @@ through a bounded memory channel of Trio's, so that ``conn.send`` waits where it
 What the tasks share is cut by noun:
 
 - ``context``: what all connections of the process share, with the ``registry`` of those that are open
-- ``subscriptions``: the followers, one a channel, and which of them are behind
+- ``access``: what its client was let in with
+- ``subscriptions``: the followers, one a channel, and which of them are behind; ``recheck``: asks about them again
 - ``outgoing``: what the writer takes next that is no event
 - ``ending``: why it ends, and the nursery to cancel; ``history``: what happened to it
 - ``holding``: its part of the memory budget
@@ -39,7 +40,7 @@ from ..closing import GONE, NORMAL, RESTARTING, Closing
 from ..errors import ConfigError
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription
-from ..identity import Grant, Identity, Request
+from ..identity import Identity, Request
 from ..identity.control import check_follows
 from ..limits import Limits
 from ..presence.members import Member
@@ -48,12 +49,13 @@ from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import BoundedChannel
 from ..wire.codec import SSE, SSE_CHUNKED, Codec
 from ..wire.messages import AppMessage, Open
+from .access import Access
 from .context import Context
 from .ending import Ending
 from .history import History
 from .holding import Holding
 from .outgoing import Outgoing
-from .subscriptions import Decide, Subscriptions
+from .subscriptions import Subscriptions
 
 __all__ = ["Connection"]
 
@@ -95,9 +97,8 @@ class Connection:
         codec: Codec,
         *,
         raw: Callable[[str | bytes], Any] | None = None,
-        decide: Decide | None = None,
+        access: Access | None = None,
         takes_messages: bool = False,
-        grant: Grant | None = None,
     ) -> None:
         self.context = context
         self.id = next(_ids)
@@ -108,8 +109,9 @@ class Connection:
         self.history = History()
         self.holding = Holding(context.budget)
         self.outgoing = Outgoing(context.limits, codec, outlet, self.ending, self.holding)
+        access = Access() if access is None else access
         self.subscriptions = Subscriptions(
-            self.id, context, codec, outlet, self.outgoing, self.ending, self.history, decide
+            self.id, context, codec, outlet, self.outgoing, self.ending, self.history, access
         )
         # Most connections only receive. They have no inbox, and a message for the app ends them (reader.py).
         self.inbox: BoundedChannel[Any] | None = None
@@ -118,10 +120,12 @@ class Connection:
             self.inbox = BoundedChannel(*bounds, self.holding.hold)
         self.heard_at = trio.current_time()
         self.peer_closed = False
-        self.grant = grant
+        self.grant = access.grant
         # Methods of the parts and not of this object: nothing that the outlet holds refers back to the connection.
         outlet.on_full = self.subscriptions.stall
         outlet.on_gone = self.ending.gone
+        # From here on what is revoked reaches it, though it is not open yet.
+        context.registry.expect(self)
 
     @property
     def limits(self) -> Limits:
@@ -188,18 +192,22 @@ class Connection:
             ConnectionEnded: the client is gone.
             LogError: the store's fault; the log cannot be read.
 
+        What ``live.revoke`` has taken from the client while this waited for the log is followed no longer when it
+        returns, as if it had been revoked a moment later. The client is told so.
+
         Cancellation: the channel is followed, or it is not; nothing is left behind.
         """
         self.context.home.check("Connection.follow")
         if member is not None:
             presence_channel(channel)
         channel = check_follows(check_channel(channel))
+        since = self.context.revocations.position
         await trio.lowlevel.checkpoint()
         cursor = None if after is None else Cursor.parse(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)
         if present is not None:
             check_size(present, self.limits)
-        await self.add_follower(Subscription(channel, cursor, policy=policy, member=present))
+        await self.subscriptions.add(Subscription(channel, cursor, policy=policy, member=present), since)
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. It is no error if the channel was not followed."""
@@ -268,6 +276,7 @@ class Connection:
         if self.context.draining.is_set():
             self.end(RESTARTING)
         self.ending.begin(nursery)
+        self.subscriptions.begin(nursery)
 
     def end(self, closing: Closing) -> None:
         """End all tasks, for this reason; the first reason given stays."""

@@ -13,8 +13,8 @@ from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
-from ..identity import Control, Deadlines
-from ..limits import Limits
+from ..identity import Control, Deadlines, Revocations
+from ..limits import RECHECKS_AT_ONCE, Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
 from ..sync.timer import Timer
@@ -40,6 +40,8 @@ class Context(msgspec.Struct, frozen=True):
         presence: keeps which members are present; None where presence is not kept.
         control: tells all processes of one log of identities; None where there are none.
         home: the run of Trio in which all of this lives.
+        revocations: what was revoked lately, and the polls that it may end.
+        rechecking: has a place for each view that may be asked again at the same moment.
     """
 
     hub: Hub
@@ -55,6 +57,8 @@ class Context(msgspec.Struct, frozen=True):
     presence: Presence | None = None
     control: Control | None = None
     home: Home = msgspec.field(default_factory=Home)
+    revocations: Revocations = msgspec.field(default_factory=Revocations)
+    rechecking: trio.Semaphore = msgspec.field(default_factory=lambda: trio.Semaphore(RECHECKS_AT_ONCE))
 
     @property
     def deadlines(self) -> Deadlines:

@@ -83,7 +83,7 @@ def watch(conn: Connection) -> None:
     deadlines.put(conn.id, Expiry(conn) if known is None else known)
 
 
-def renew(conn: Connection, identity: Identity | None) -> bool:
+def renew(conn: Connection, identity: Identity | None, since: int | None = None) -> bool:
     """Go on with a new identity, and tell the client so; or that it was refused, and when its connection ends.
 
     A renewal and the deadline may come in the same moment: what has come to its end by now has ended.
@@ -91,6 +91,8 @@ def renew(conn: Connection, identity: Identity | None) -> bool:
     Args:
         conn: the connection.
         identity: the new one, which has not expired; None where the app refuses.
+        since: the position among the revocations before the app was asked; None is now. A new identity that was
+            revoked after it ends the connection.
 
     Returns:
         Whether it goes on with it. It does not where that is another subject's, or the connection has ended.
@@ -100,6 +102,8 @@ def renew(conn: Connection, identity: Identity | None) -> bool:
     before = _end_of(conn)
     done = identity is not None and grant is not None and conn.closing is None and grant.renew(identity, context.now())
     context.metrics.renewals["ok" if done else "refused"] += 1
+    if done and since is not None:
+        conn.subscriptions.enforce(since)
     if conn.closing is not None:
         return False
     left = math.inf if grant is None else grant.until - trio.current_time()

@@ -170,11 +170,12 @@ class MessageHandler:
         conn.nursery.start_soon(self._renew_with, ask, token)
 
     async def _renew_with(self, ask: Callable[[str], Awaitable[Identity | None]], token: str) -> None:
+        since = self._conn.context.revocations.position
         try:
             identity = await ask(token)
         finally:
             self._renews = False
-        renew(self._conn, identity)
+        renew(self._conn, identity, since)
 
     async def _follow_patiently(self, url: str, after: Any) -> None:
         """Follow, once the log can be asked: while it is away, what the client follows already stays as it is."""

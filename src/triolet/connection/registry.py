@@ -33,23 +33,31 @@ class Registry(Generic[C, S]):
     Bounds: ``limits.connections`` open ones, which admission sees to; ``remember`` snapshots.
 
     Attributes:
+        arriving: the connections that were made and are not open yet, by their ids.
         open: the connections that are open, by their ids, the oldest first.
         ended: the last snapshots of those that ended, the latest last.
     """
 
-    __slots__ = ("_look", "ended", "open")
+    __slots__ = ("_look", "arriving", "ended", "open")
 
     def __init__(self, look: Callable[[C], S] | None = None, remember: int = ENDED_CONNECTIONS) -> None:
         self._look = look
+        self.arriving: dict[int, C] = {}
         self.open: dict[int, C] = {}
         self.ended: deque[S] = deque(maxlen=remember)
 
+    def expect(self, conn: C) -> None:
+        """Know a connection that is about to be open."""
+        self.arriving[conn.id] = conn
+
     def add(self, conn: C) -> None:
         """Count a connection as open from now on."""
+        self.arriving.pop(conn.id, None)
         self.open[conn.id] = conn
 
     def remove(self, conn: C) -> bool:
         """Count a connection as ended, and remember its last snapshot. Return False if it was not open."""
+        self.arriving.pop(conn.id, None)
         if self.open.pop(conn.id, None) is None:
             return False
         if self._look is not None:

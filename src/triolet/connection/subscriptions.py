@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from functools import partial
 
 import msgspec
+import trio
 
-from ..closing import FLOOD, LAGGING, Closing
+from ..closing import FLOOD, LAGGING, REFUSED, RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor
 from ..hub import Follower, Lag, State, Step, Subscription
+from ..identity import Revocation
 from ..presence.sessions import Session
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
 from ..wire.messages import Refused
+from .access import Access
 from .context import Context
 from .ending import Ending
 from .history import History
 from .outgoing import Outgoing
+from .recheck import Check
 
-__all__ = ["Decide", "Subscriptions"]
+__all__ = ["Subscriptions"]
 
 logger = logging.getLogger("triolet.connection")
-
-Decide: TypeAlias = Callable[[str], Awaitable[Subscription | None]]
-"""Asks the view behind a URL what a client that follows it gets; None is a refusal."""
 
 FROM_THE_OLDEST = Cursor("", 0)
 
@@ -45,9 +45,10 @@ class Subscriptions:
         outgoing: where refusals are said, and whose writer is woken.
         ending: ends the connection.
         history: remembers what happens.
-        decide: asks the view behind a URL; None if this client may not follow by URL.
+        access: what the client was let in with.
 
     Attributes:
+        access: what the client was let in with, and by what it may ask for more.
         followers: the followers, by their channels.
         behind: the followers that the writer has to read on for, in the order of their turns.
     """
@@ -55,12 +56,12 @@ class Subscriptions:
     __slots__ = (
         "_conn_id",
         "_context",
-        "_decide",
         "_ending",
         "_history",
         "_outgoing",
         "_returned",
         "_sessions",
+        "access",
         "behind",
         "codec",
         "followers",
@@ -76,7 +77,7 @@ class Subscriptions:
         outgoing: Outgoing,
         ending: Ending,
         history: History,
-        decide: Decide | None = None,
+        access: Access,
     ) -> None:
         self._conn_id = conn_id
         self._context = context
@@ -85,7 +86,7 @@ class Subscriptions:
         self._outgoing = outgoing
         self._ending = ending
         self._history = history
-        self._decide = decide
+        self.access = access
         self._sessions: dict[str, Session] | None = None
         self._returned = False
         self.followers: dict[str, Follower] = {}
@@ -96,8 +97,13 @@ class Subscriptions:
         """The sum of the offsets that the client was sent: a number that changes when it is sent an event."""
         return sum(follower.sent for follower in self.followers.values())
 
-    async def add(self, subscription: Subscription) -> None:
+    async def add(self, subscription: Subscription, since: int | None = None) -> None:
         """Follow a channel, without asking whether the client may. One that is followed already is followed anew.
+
+        Args:
+            subscription: what was decided.
+            since: the position among the revocations before that was; None is now. What was revoked after it is taken
+                away again, as if it had been followed before.
 
         Raises:
             ConfigError: the app's fault; ``limits.follows`` channels are followed already.
@@ -108,6 +114,7 @@ class Subscriptions:
         """
         if subscription.policy is None and self._context.policy is not None:
             subscription = msgspec.structs.replace(subscription, policy=self._context.policy)
+        since = self._context.revocations.position if since is None else since
         follower = await self._context.hub.follow(subscription, self)
         # No await from here on, and all bounds are asked only now: while the log was asked the connection may have
         # ended, or another task of it may have followed as many channels as it may.
@@ -124,7 +131,12 @@ class Subscriptions:
             self._context.hub.leave(follower)
             raise
         self.followers[subscription.channel] = follower
+        if (revoked := self._revoked(follower, since)) is not None:
+            self.refuse(follower, revoked)
+            return
         self.fell_behind(follower)
+        if subscription.recheck is not None and self.access.ask_again is not None:
+            self._check_on(follower, subscription.recheck)
         if subscription.after not in (None, FROM_THE_OLDEST) and not self._returned:
             self._returned = True
             self._context.metrics.returned += 1
@@ -140,14 +152,15 @@ class Subscriptions:
             CursorError: the URL's cursor is none.
             ConnectionEnded, LogError: as :meth:`add`.
         """
-        decided = await self._decide(url) if self._decide is not None else None
+        since = self._context.revocations.position
+        decided = await self.access.decide(url) if self.access.decide is not None else None
         if decided is None:
             self._context.metrics.follows_refused += 1
             self._outgoing.answer(Refused(url))
             return
         after = decided.after if after is None else after
         try:
-            await self.add(msgspec.structs.replace(decided, after=after, url=url))
+            await self.add(msgspec.structs.replace(decided, after=after, url=url), since)
         except ConfigError:  # of the app's handler it is a bug; of a client it is more than it may ask for
             self._ending.end(FLOOD)
 
@@ -160,6 +173,8 @@ class Subscriptions:
             self._outgoing.said += follower.sent
             self.behind.pop(follower, None)
             self._context.hub.leave(follower)
+        if self.access.checks and (check := self.access.checks.pop(channel, None)) is not None:
+            check.stop()
         if self._sessions is not None and (session := self._sessions.pop(channel, None)) is not None:
             assert self._context.presence is not None
             self._context.presence.leave(session)
@@ -182,6 +197,52 @@ class Subscriptions:
         if self.outlet.pending or not self.outlet.empty:  # TLS's last record is in no number of bytes
             self.outlet.cut()
         self.outlet.until = math.inf  # where there is room, a goodbye is said
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        """The connection's tasks start, and with them the rechecks of what it follows already."""
+        for check in (self.access.checks or {}).values():
+            nursery.start_soon(check.run)
+
+    def named_by(self, revocation: Revocation) -> list[Follower]:
+        """Return the followers that a revocation speaks of. Nothing has ended yet."""
+        if revocation.channel is not None:  # a look into a dict, since all connections of the process are asked
+            follower = self.followers.get(revocation.channel)
+            return [] if follower is None or not self._is_named(follower, revocation) else [follower]
+        return [follower for follower in self.followers.values() if self._is_named(follower, revocation)]
+
+    def enforce(self, since: int) -> None:
+        """End what was revoked since a position, under the identity that the client has now."""
+        access = self.access
+        revoked = self._context.revocations.since(since, access.identity, None, access.paths(None))
+        if revoked is not None:
+            self._context.metrics.revoked["connections"] += revoked is REVOKED and self._ending.closing is None
+            self.cut(revoked)
+        for follower in list(self.followers.values()):
+            if (revoked := self._revoked(follower, since)) is not None:
+                self.refuse(follower, revoked)
+
+    def refuse(self, follower: Follower, closing: Closing) -> None:
+        """End a follower that its client may not have any more, announced, so that no byte of an event of its channel
+        goes out after this. The connection ends with it where it follows nothing else by its URL, or where bytes of
+        events wait: whether they are of that channel is not known.
+
+        Args:
+            follower: one that may have ended already; then nothing happens.
+            closing: why the connection ends, if it does.
+        """
+        channel, url = follower.channel, follower.url
+        if self.followers.get(channel) is not follower:
+            return
+        is_own = url is None and channel == self.access.own and len(self.followers) == 1
+        ends = is_own or closing is RESTARTING or self.outlet.pending > 0 or not self.outlet.empty
+        if closing is REVOKED:
+            self._context.metrics.revoked["connections" if ends else "subscriptions"] += 1
+        if ends:
+            self.cut(closing)
+            return
+        self.remove(channel)
+        self._history.note("refused", channel, closing.reason)
+        self._outgoing.answer(Refused(url, channel))
 
     def acknowledge(self, channel: str, cursor: str) -> None:
         """Count how old the event was that the client has applied. Nothing but that histogram depends on it.
@@ -225,6 +286,28 @@ class Subscriptions:
         if not follower.logged & 1 << step:
             follower.logged |= 1 << step
             logger.info("connection %d: %s, %d events and %.1f s behind", self._conn_id, name, lag.events, lag.seconds)
+
+    def _is_named(self, follower: Follower, revocation: Revocation) -> bool:
+        return revocation.ends(self.access.identity, follower.channel, self.access.paths(follower.url))
+
+    def _revoked(self, follower: Follower, since: int) -> Closing | None:
+        access, revocations = self.access, self._context.revocations
+        return revocations.since(since, access.identity, follower.channel, access.paths(follower.url))
+
+    def _check_on(self, follower: Follower, seconds: float) -> None:
+        """Have the view of what is followed asked again, for as long as it is."""
+        channel = follower.channel
+        ask = partial(self._may_follow, follower)
+        check = Check(self._context, seconds, ask, partial(self.refuse, follower, REFUSED))
+        if self.access.checks is None:
+            self.access.checks = {}
+        self.access.checks[channel] = check
+        if self._ending.nursery is not None:  # else it starts with the others
+            self._ending.nursery.start_soon(check.run)
+
+    async def _may_follow(self, follower: Follower) -> bool:
+        assert self.access.ask_again is not None, "it was looked for before"
+        return await self.access.ask_again(follower.url) == follower.channel
 
     def _join(self, subscription: Subscription) -> None:
         """Make the client present in the channel, if it follows it as a member."""

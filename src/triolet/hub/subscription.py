@@ -25,6 +25,7 @@ class Subscription(msgspec.Struct, frozen=True):
         url: the URL that was followed, as the client wrote it; None where it followed no URL.
         policy: what happens when the client stays behind; None is the app's.
         member: the member that the client is to the others in the channel; None if it is not present as one.
+        recheck: within how many seconds the view is asked again; None is never.
         allow: whether the client may see an event; None: all of them. It must have passed :func:`check_allow`. What a
             gap says to be missed counts all events, also those that the client could not have seen; only one of reason
             ``conflated`` counts those that it could.
@@ -35,6 +36,7 @@ class Subscription(msgspec.Struct, frozen=True):
     url: str | None = None
     policy: Policy | None = None
     member: Member | None = None
+    recheck: float | None = None
     allow: Allow | None = None
 
 

@@ -6,5 +6,6 @@ from .grant import Grant
 from .identity import Identity
 from .jwt import JWT
 from .request import Request
+from .revocations import Revocation, Revocations
 
-__all__ = ["JWT", "Control", "Deadlines", "Grant", "Identity", "Request"]
+__all__ = ["JWT", "Control", "Deadlines", "Grant", "Identity", "Request", "Revocation", "Revocations"]

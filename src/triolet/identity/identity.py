@@ -13,7 +13,7 @@ import msgspec
 from ..errors import DataError
 from ..limits import SUBJECT_BYTES
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "check_part"]
 
 NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -38,9 +38,9 @@ class Identity(msgspec.Struct, frozen=True, eq=True):
     claims: Mapping[str, Any] = msgspec.field(default=NO_CLAIMS)
 
     def __post_init__(self) -> None:
-        _check("subject", self.subject)
+        check_part("subject", self.subject)
         if self.session is not None:
-            _check("session", self.session)
+            check_part("session", self.session)
         expires = self.expires_at
         if expires is not None and (
             isinstance(expires, bool) or not isinstance(expires, int | float) or not math.isfinite(expires)
@@ -53,7 +53,8 @@ class Identity(msgspec.Struct, frozen=True, eq=True):
         return f"Identity({self.subject!r})"  # claims may hold what belongs in no log line
 
 
-def _check(part: str, text: Any) -> None:
+def check_part(part: str, text: Any) -> None:
+    """Refuse a subject or session that is out of its bounds. Raises DataError, which does not quote it."""
     try:
         size = len(text.encode()) if isinstance(text, str) else 0
     except UnicodeEncodeError:

@@ -19,6 +19,7 @@ from ..limits import TICKET_BYTES, TICKET_SECONDS
 from ..log.contract import EventLog
 from .identity import Identity
 from .plain import from_plain, to_plain
+from .revocations import Revocations
 
 __all__ = ["issue", "redeem"]
 
@@ -28,6 +29,7 @@ _FINGERPRINT: Final = sha256(b"triolet ticket").digest()
 
 class _Kept(msgspec.Struct, frozen=True):
     identity: dict[str, Any]
+    made: float
     until: float
 
 
@@ -47,7 +49,7 @@ async def issue(log: EventLog, identity: Identity, seconds: float, now: float) -
 
     Cancellation: it is kept or not; nobody knows it.
     """
-    kept = msgspec.json.encode(_Kept(to_plain(identity), now + seconds))
+    kept = msgspec.json.encode(_Kept(to_plain(identity), now, now + seconds))
     ticket, holder = secrets.token_urlsafe(TICKET_BYTES), secrets.token_bytes(TICKET_BYTES)
     await log.claim(_key(ticket), _FINGERPRINT, holder, TICKET_SECONDS)
     if await log.commit(_key(ticket), holder, kept, seconds, []):
@@ -55,13 +57,15 @@ async def issue(log: EventLog, identity: Identity, seconds: float, now: float) -
     return ticket
 
 
-async def redeem(log: EventLog, ticket: str, now: float) -> Identity | None:
-    """Return the identity that a ticket stands for, once; None for one that is used, old or unknown.
+async def redeem(log: EventLog, ticket: str, now: float, revocations: Revocations | None = None) -> Identity | None:
+    """Return the identity that a ticket stands for, once; None for one that is used, old or unknown, or whose identity
+    was revoked since it was made.
 
     Args:
         log: where it is kept.
         ticket: as the client has it.
         now: the wall clock, in seconds since 1970.
+        revocations: those that this process knows.
 
     Raises:
         LogError: the store's fault; it cannot be said whether the ticket is good.
@@ -80,7 +84,13 @@ async def redeem(log: EventLog, ticket: str, now: float) -> Identity | None:
     if used is not None or found.answer is None:
         return None
     kept = msgspec.json.decode(found.answer, type=_Kept)
-    return from_plain(kept.identity) if now < kept.until else None
+    if now >= kept.until:
+        return None
+    identity = from_plain(kept.identity)
+    if revocations is None:
+        return identity
+    made = revocations.before(max(0.0, now - kept.made))
+    return identity if revocations.since(made, identity, None, ()) is None else None
 
 
 def _key(ticket: str) -> bytes:

@@ -46,7 +46,8 @@ WHY: Final[dict[Closing, str]] = {
         "its page was frozen."
     ),
     closings.LAGGING: "It read, but not fast enough for its policy.",
-    closings.REFUSED: "The app refused it.",
+    closings.REFUSED: "The app refused it: its view, asked again, said no.",
+    closings.REVOKED: "The app has revoked what it was let in with (live.revoke).",
 }
 
 
@@ -55,6 +56,7 @@ HAPPENED: Final = {
     "caught up": "it caught up",
     "gap": "it was told of a gap",
     "policy": "its policy stepped in",
+    "refused": "the app took a channel from it",
 }
 
 

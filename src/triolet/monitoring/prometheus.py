@@ -140,6 +140,8 @@ def _identities(seen: Statistics) -> Iterator[Metric]:
     yield _counters("authentications", "Credentials asked about, by outcome.", "outcome", counts.authentications)
     yield _counter("expired", "Connections and polls that ended because their identity did.", counts.expired)
     yield _counters("renewals", "Renewals of open connections.", "outcome", counts.renewals)
+    yield _counters("revoked", "What live.revoke has ended.", "what", counts.revoked)
+    yield _counters("rechecks", "Views asked again, by what they said.", "answer", counts.rechecks)
 
 
 def _process(seen: Statistics) -> Iterator[Metric]:

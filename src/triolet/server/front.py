@@ -44,7 +44,9 @@ class Upgrades(Protocol):
     ) -> None:
         """Serve a WebSocket, until it ends. ``again`` makes the request's scope anew."""
 
-    async def serve_events(self, request: Any, stream: Any, first: bytes) -> bytes | None:
+    async def serve_events(
+        self, request: Any, stream: Any, first: bytes, again: Callable[[], dict[str, Any]]
+    ) -> bytes | None:
         """Serve an event stream until it ends; or refuse it, and return ``first`` if the client may ask on."""
 
 
@@ -136,11 +138,12 @@ class Front:
             raise busy()
         stream.stage = Stage.VIEW
         line = self._access_log.begin(scope)
+        again = _Again(self, stream, data).scope
         serve: Serve
         if wanted is None:
-            serve = partial(upgrades.serve_events, request, stream, rest)
+            serve = partial(upgrades.serve_events, request, stream, rest, again)
         else:
-            serve = partial(upgrades.serve_websocket, request, wanted, stream, rest, _Again(self, stream, data).scope)
+            serve = partial(upgrades.serve_websocket, request, wanted, stream, rest, again)
         return serve if line is None else partial(_logged, serve, line)
 
     async def _read_head(self, stream: ClientStream) -> tuple[bytes, bytes]:

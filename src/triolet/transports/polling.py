@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from hashlib import sha256
+from typing import Final
 
 import trio
 
-from ..closing import RESTARTING
+from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
 from ..errors import LogError
-from ..event import Cursor
 from ..hub import Allow, Polled
 from ..identity import Grant
+from ..identity.revocations import WaitingPoll
 from ..limits import DRAINED_POLL_SECONDS
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind, expired
 
-__all__ = ["Answer", "poll"]
+__all__ = ["ENDED_POLLS", "Answer", "poll"]
+
+ENDED_POLLS: Final[dict[Closing | None, tuple[int, str, str]]] = {
+    REVOKED: (403, "revoked", "what this client was let in with was revoked"),
+}
+"""How a poll is answered that ends for a reason: status, word and sentence."""
 
 
 class Answer:
@@ -41,6 +47,7 @@ async def poll(
     member: Member | None = None,
     allow: Allow | None = None,
     grant: Grant | None = None,
+    held: WaitingPoll | None = None,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
@@ -56,21 +63,22 @@ async def poll(
         allow: whether the client may see an event; None: all of them. A long poll goes on waiting where what came is
             not for it: the cursor of the answer alone has moved on.
         grant: what the client was let in with, and until when.
+        held: says when the poll is to be answered because of what was revoked; None is never.
 
     Raises:
         LogError: the log cannot be read.
-        AskError: more is held for clients than may be, so no answer was made, and the client is to come back; or what
-            it was let in with has expired meanwhile.
+        AskError: what the client was let in with has expired meanwhile, or was revoked; or more is held for clients
+            than may be, so no answer was made, and the client is to come back.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
+    held = held or WaitingPoll(None, channel, "")
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
         until = math.inf if grant is None else grant.until
-        page = await _page(context, channel, ask, allow, until)
-    if page is None or trio.current_time() >= until:
-        context.metrics.expired += 1
-        raise expired()
+        page = await _page(context, channel, ask, allow, held, until)
+    if _has_ended(held, until) or page is None:
+        raise _ended(context, held)
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
         raise AskError(503, "memory", "there is no memory for the answer now; try again")
     metrics = context.metrics
@@ -89,7 +97,7 @@ async def poll(
         return Answer(304, headers, b"")
     if ask.transport is TransportKind.SHORT_POLL:
         metrics.short_polls += 1
-    retry = _retry(context, ask, live)
+    retry = _retry(context, ask, live, context.draining.is_set() or held.closing is RESTARTING)
     now = int(context.now() * 1000)
     body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, allow is not None)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
@@ -105,30 +113,35 @@ def _selected(page: Polled, allow: Allow | None) -> str:
     return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
 
 
-async def _page(context: Context, channel: str, ask: Ask, allow: Allow | None, until: float) -> Polled | None:
-    """Read what a poll is answered with; None where its time is over before."""
+async def _page(
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float
+) -> Polled | None:
+    """Read what a poll is answered with; None where it has ended before."""
     if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask, allow, until)
+        return await _wait_for_page(context, channel, ask, allow, held, until)
     return await context.hub.page(channel, ask.after, allow=allow)
 
 
-async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow | None, until: float) -> Polled | None:
-    after: Cursor | None = ask.after
-    if after is None:
-        after = (await context.hub.page(channel, None)).head
+async def _wait_for_page(
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float
+) -> Polled | None:
+    after = ask.after
 
     async def answer_when_draining() -> None:
         await context.draining.wait()
         await trio.sleep(context.random.uniform(0, DRAINED_POLL_SECONDS))
         waiting.cancel()
 
+    page: Polled | LogError | None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_when_draining)
-        page: Polled | LogError | None
         try:
             with trio.CancelScope(deadline=until) as waiting:
+                held.stop = waiting.cancel
+                if after is None:
+                    after = (await context.hub.page(channel, None)).head
                 page = await context.hub.page(channel, after, ask.wait, allow)
-            if trio.current_time() >= until:
+            if _has_ended(held, until):
                 page = None  # at once, also where the log is away
             elif waiting.cancelled_caught:
                 page = await context.hub.page(channel, after, allow=allow)
@@ -144,9 +157,21 @@ async def _wait_for_page(context: Context, channel: str, ask: Ask, allow: Allow 
     return page
 
 
-def _retry(context: Context, ask: Ask, live: bool) -> int:
-    """When to ask again, in ms: at once where there is more or the next poll waits; drawn where we drain."""
-    if context.draining.is_set():
+def _has_ended(held: WaitingPoll, until: float) -> bool:
+    return held.closing in ENDED_POLLS or trio.current_time() >= until
+
+
+def _ended(context: Context, held: WaitingPoll) -> AskError:
+    """What a poll is answered that has lost what it was let in with."""
+    if held.closing in ENDED_POLLS:
+        return AskError(*ENDED_POLLS[held.closing])
+    context.metrics.expired += 1
+    return expired()
+
+
+def _retry(context: Context, ask: Ask, live: bool, leaves: bool) -> int:
+    """When to ask again, in ms: at once where there is more or the next poll waits; drawn where all are to leave."""
+    if leaves:
         assert RESTARTING.retry is not None
         return context.random.randint(*RESTARTING.retry)
     if not live or ask.transport is TransportKind.LONG_POLL:

@@ -114,10 +114,16 @@ class Bye(Message, tag="bye", frozen=True):
     retry: int | None
 
 
-class Refused(Message, tag="refused", frozen=True):
-    """A follow was refused. It says the same of a channel that is forbidden and of one that does not exist."""
+class Refused(Message, tag="refused", frozen=True, omit_defaults=True):
+    """A follow was refused. It says the same of a channel that is forbidden and of one that does not exist.
 
-    url: str
+    Attributes:
+        url: the URL that was followed, as the client wrote it; None where the channel was followed by its name.
+        channel: what is followed no longer; None where nothing was.
+    """
+
+    url: str | None
+    channel: str | None = None
 
 
 class Expiring(Message, tag="expiring", frozen=True, omit_defaults=True, rename={"milliseconds": "in"}):
