@@ -1,0 +1,98 @@
+"""A packing room: a login, tokens for scripts, orders that some may see, and commands that take effect once."""
+
+import os
+import secrets
+import time
+
+from quart import abort, request, session
+from quart_trio import QuartTrio
+
+from triolet import JWT, Command, Connection, Event, Identity, Triolet
+
+LOGIN_SECONDS = 8 * 3600
+
+app = QuartTrio(__name__)
+app.secret_key = os.environ.get("SHOP_SECRET") or secrets.token_hex()
+live = Triolet(app, log=os.environ.get("SHOP_LOG", "memory:"))
+jwt = JWT(keys=os.environ.get("SHOP_TOKEN_KEY") or secrets.token_hex(), audience="packing-room")
+
+passwords = {"ann": "apple", "bob": "birch"}  # yours are hashed, and in a database
+orders = {"ann": {"A1", "A2"}, "bob": {"A2"}}
+picked: dict[str, str] = {}
+
+
+@live.identify
+async def identify(token: str | None) -> Identity | None:
+    if token is not None:  # a script, or another service
+        return await jwt(token)
+    if "user" in session:  # a page: the login's cookie
+        return Identity(session["user"], session=session["login"], expires_at=session["until"])
+    return None
+
+
+@app.post("/login")
+async def login():
+    form = await request.get_json()
+    if not secrets.compare_digest(passwords.get(form["user"], ""), form["password"]):
+        abort(401)
+    session.update(user=form["user"], login=secrets.token_urlsafe(), until=time.time() + LOGIN_SECONDS)
+    return {"user": form["user"]}
+
+
+@app.post("/logout")
+async def logout():
+    if "login" in session:
+        await live.revoke(session=session["login"])  # in all tabs, in all processes
+    session.clear()
+    return {"user": None}
+
+
+async def subject() -> str:
+    identity = await live.identity()
+    if identity is None:
+        abort(401)
+    return identity.subject
+
+
+@live.channel("/orders/<order_id>/events", recheck=30)
+async def order_events(order_id: str) -> str:
+    if order_id not in orders.get(await subject(), ()):
+        abort(404)  # the same for an order that is not there
+    return f"orders/{order_id}"
+
+
+def is_for(event: Event, identity: Identity | None) -> bool:
+    return identity is not None and event.key in (None, identity.subject)
+
+
+@live.channel("/notices", allow=is_for)
+async def notices() -> str:
+    await subject()
+    return "notices"
+
+
+@live.command("/orders/<order_id>/pick")
+async def pick(order_id: str, command: Command):
+    user = await subject()
+    if order_id not in orders.get(user, ()):
+        abort(404)
+    if picked.setdefault(order_id, user) != user:
+        return {"picked_by": picked[order_id]}, 409
+    await command.publish(f"orders/{order_id}", {"state": "packed", "by": user}, name="order-status")
+    return {"picked": order_id}
+
+
+@app.post("/admin/<user>/block")
+async def block(user: str):
+    if await subject() != "ann":
+        abort(403)
+    orders.pop(user, None)
+    await live.revoke(subject=user)
+    return {"blocked": user}
+
+
+@live.socket("/live")
+async def desk(conn: Connection) -> None:
+    async for message in conn:
+        by = conn.identity.subject if conn.identity else "nobody"
+        await live.publish("notices", {"text": message, "by": by})
