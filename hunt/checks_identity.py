@@ -1,5 +1,5 @@
-"""Who is sent away, and what commands come to: nobody has an event after the app has said no, and a command takes effect
-once, as a whole, or not at all."""
+"""Who is sent away, and what commands come to: nobody has an event after the app has said no, and a command takes
+effect once, as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_answer(message: Mapping[str, object]) -> bool:
 
 
 def check_bans(plan: Plan, history: History, talks: Mapping[int, Talk], weather: Weatherman) -> Iterator[Finding]:
-    """From when a revocation is told until it may be decided anew nobody that it speaks of has an event, or is there."""
+    """From when a revocation is told until it is decided anew nobody that it speaks of has an event, or is there."""
     for banned in history.records:
         if isinstance(banned, Banned):
             for talk in talks.values():

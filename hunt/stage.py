@@ -6,7 +6,6 @@ import copy
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -283,8 +282,8 @@ async def _do(rules: Rules, number: int, command: Command) -> Any:
 
 
 def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triolet]:
-    """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, a way to
-    publish, and a command."""
+    """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, a
+    way to publish, and a command."""
     app = QuartTrio("simulation")
     live = Triolet(app, log=log, limits=plan.limits, deflate=plan.deflate)
 
@@ -305,7 +304,10 @@ def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triole
         )(follow)
     if plan.has_identities:
         live.identify(rules.who)
-        live.command("/do/<int:number>")(partial(_do, rules))
+
+        @live.command("/do/<int:number>")
+        async def do(number: int, command: Command) -> Any:
+            return await _do(rules, number, command)
 
     @live.socket("/talk")
     async def talk(conn: Connection) -> None:
