@@ -41,7 +41,9 @@ def check_world(plan: Plan, history: History, talks: Mapping[int, Talk], weather
     for stuck in history.records:
         if isinstance(stuck, Stuck) and stuck.seconds > bound:
             talk, began = talks[stuck.conn], stuck.at - stuck.seconds
-            if talk.asked.transport != "sse behind" or talk.answered_at <= began:  # a page has a bound of its own
+            refused = not talk.flows and is_banned(plan, talk, weather.bans, talk.asked.at, stuck.at)
+            page = talk.asked.transport == "sse behind" and talk.answered_at > began
+            if not (refused or page):  # which have a bound of their own
                 promised = f"that who takes nothing for {plan.limits.stall_seconds} s is given up"
                 yield Finding("a stall", stuck.at, promised, f"nothing was taken for {stuck.seconds:.1f} s", stuck.conn)
                 break

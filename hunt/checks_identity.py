@@ -56,7 +56,7 @@ def _after(plan: Plan, banned: Banned, talk: Talk, weather: Weatherman) -> Itera
         return
     for number in {**dict.fromkeys(talk.plan.channels), **dict.fromkeys(range(plan.channels))}:
         channel = channel_name(number)
-        if not banned.ban.speaks_of(talk.plan.subject, talk.plan.name, channel, url_path(talk.plan, number)):
+        if not banned.ban.speaks_of(talk.plan.subject, talk.plan.session, channel, url_path(talk.plan, number)):
             continue
         for word in talk.heard("event", "page"):
             about = word.message.get("channel") or talk.asked.channel
@@ -90,7 +90,7 @@ def is_banned(plan: Plan, talk: Talk, bans: list[Banned], begin: float, end: flo
     """Whether the app said no to a connection, or to something of it, in a time, or a little before."""
     late = TOLD_SECONDS + RECHECK_SECONDS + 2 * hearing_seconds(plan)
     return any(
-        banned.ban.speaks_of(talk.plan.subject, talk.plan.name, channel_name(number), url_path(talk.plan, number))
+        banned.ban.speaks_of(talk.plan.subject, talk.plan.session, channel_name(number), url_path(talk.plan, number))
         for banned in bans
         for number in (*talk.plan.channels, *range(plan.channels))
         if banned.since <= end and banned.until + late >= begin

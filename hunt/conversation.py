@@ -206,7 +206,7 @@ class _Ear:
             first = Cursor.parse(events[0]["id"])
             follower.open(word.index, follower.before(Cursor(first.epoch, first.offset - 1)))
         else:
-            follower.open(word.index, Cursor.parse(page["cursor"]))
+            follower.open(word.index, follower.before(Cursor.parse(page["cursor"])))
         for event in events:
             follower.hear(word.index, word.at, event)
         follower.stands(page["cursor"], "page")

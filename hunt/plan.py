@@ -106,6 +106,11 @@ class ClientPlan:
     lasts: float = 0
     renews: float | None = None
 
+    @property
+    def session(self) -> str:
+        """Of its identity; "" where it has none."""
+        return self.name if self.subject else ""
+
     def __str__(self) -> str:
         told = f"client {self.name}: {self.transport} of {', '.join(map(channel_name, self.channels))}"
         return ", ".join([told, *_unlike(self, ClientPlan("", ""), {"name", "transport", "channels"})])

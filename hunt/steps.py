@@ -45,6 +45,8 @@ LOG_TROUBLES = (
     *("slow append", "slow read", "full", "fails before", "fails after", "unreadable"),
     *("begins again", "put back"),
 )
+REVOKE_SECONDS = 4
+"""After which whoever revokes something gives up."""
 SLOW_BYTES = 500
 """Bytes a second, of a slow reader."""
 
@@ -437,13 +439,13 @@ class Revoke(Step):
         client, history = world.plan.clients[self.client], world.history
         number = client.channels[0] % PRESENCE
         url = url_path(client, number)
-        named = {"subject": client.subject, "session": client.name, "channel": channel_name(number), "url": url}
+        named = {"subject": client.subject, "session": client.session, "channel": channel_name(number), "url": url}
         if not named[self.by]:
             return
         ban, since = Ban(self.by, named[self.by]), history.now
         world.rules.bans.append(ban)
         live, told = None if self.server is None else world.hosts[self.server].live, False
-        with suppress(NotServingError):
+        with suppress(NotServingError), trio.move_on_after(REVOKE_SECONDS):  # where its server is killed it never ends
             told = live is not None and await live.revoke(**{ban.by: ban.value})
         at, server = history.now, None if live is None else self.server
         history.add(Banned(at, ban, since, at + self.seconds, server, told))

@@ -114,7 +114,7 @@ class Subscriber:
             self.stands(message["cursor"], kind)
             self.lived = self.lived or (index, _cursor(message, "cursor"))
         assert self.position is not None
-        last = message.get("last_id")
+        last = None if kind == "live" and self._seen_by is not None else message.get("last_id")
         if last not in (None, str(self.position)) and not self._is_here(Cursor.parse(last)):
             stands = f"{self.position} as the last event's id of {self.channel}, where the client stands"
             raise BrokenPromiseError("last event id", stands, f"{message['last_id']}, by {message}")
