@@ -66,6 +66,7 @@ class _Ear:
         self._closed = False
         self._filtered = talk.plan.way == "f"
         self._renewals: deque[float] = deque()
+        self._uncertain: set[str] = set()
         self._greeted = talk.asked.channel is not None
         if talk.asked.channel is not None:
             self._ask(talk.asked.channel, talk.asked.after, talk.asked.at)
@@ -115,8 +116,7 @@ class _Ear:
         elif kind in ("expiring", "renewed"):
             self._expires(word)
         elif kind == "refused":
-            promise(message["channel"] in self._followers, "refused", "what is followed", message)
-            self._followers.pop(message["channel"]).until = word.at
+            self._refused(word)
         elif kind == "not let in":
             promise(bool(self._asked.get(message["channel"])), "refused", "one answer to a follow", message)
             self._asked[message["channel"]].popleft()
@@ -140,10 +140,23 @@ class _Ear:
         promise(self._greeted, "open", "a socket's open before all else", message)
         if message["type"] == "open":
             promise(bool(self._asked.get(channel)), "open", "one open for one follow", message)
+            while channel in self._uncertain and len(self._asked[channel]) > 1:
+                self._asked[channel].popleft()
+            self._uncertain.discard(channel)
             self._followers[channel] = self._asked[channel].popleft()
             self._left.discard(channel)
         promise(channel in self._followers, "open", "an open before all else of a channel", message)
         self._followers[channel].hear(word.index, word.at, message)
+
+    def _refused(self, word: Word) -> None:
+        """What is followed is taken away; or what was just asked for, which then is never opened."""
+        channel = word.message["channel"]
+        asked, bound = self._asked.get(channel), self._followers.pop(channel, None)
+        promise(bool(asked) or bound is not None, "refused", "what is followed", word.message)
+        if bound is not None:
+            bound.until = min(bound.until, word.at)
+        if asked:
+            self._uncertain.add(channel)
 
     def _expires(self, word: Word) -> None:
         """It is warned, or told that it was renewed, or not."""
@@ -156,7 +169,7 @@ class _Ear:
                 promise(in_time, "renewed", f"no renewal after {talk.until:.3f}, when it expires", message)
                 talk.until = until
         left = inf if message["in"] is None else message["in"] / 1000
-        right = left == talk.until if talk.until == inf else abs(word.at + left - talk.until) < 2 * SAME_SECONDS
+        right = left == talk.until if talk.until == inf else -SAME_SECONDS < word.at + left - talk.until < self._lag
         promise(right or not self._quick, "expiring", f"that it expires at {talk.until:.3f}", message)
 
     def _beat(self, message: Message) -> None:
@@ -166,7 +179,8 @@ class _Ear:
             self._followers[channel].stands(cursor, "beat")
         for channel in self._followers:
             is_told = channel in told or channel in self._left or bool(self._asked.get(channel))
-            promise(is_told, "beat's cursor", f"the cursor of {channel} too", message)
+            ends = not told and bool(self._talk.heard("bye"))  # in the very moment in which it is sent away
+            promise(is_told or ends, "beat's cursor", f"the cursor of {channel} too", message)
 
     def _says_bye(self, message: Message) -> None:
         self._bye = message
