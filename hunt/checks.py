@@ -236,7 +236,7 @@ def _end(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, at: float) -> bool:
     begin, befell = talk.asked.at, bool(weather.of(talk.plan.name, talk.asked.at, at)) or is_slow(talk.plan)
     causes = {
-        1012: weather.draining(talk.asked.server, begin, at) or _may_be_lost(plan, talk, weather, begin, at),
+        1012: weather.draining(talk.asked.server, begin, at) or _may_be_lost(plan, talk, weather, at),
         4401: at >= talk.until - SAME_SECONDS,
         4403: is_banned(plan, talk, weather.bans, begin, at),
         4410: any(rung.kind in ("disconnect", "block") for rung in talk.rungs),
@@ -248,10 +248,11 @@ def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, a
     return causes.get(code, False)
 
 
-def _may_be_lost(plan: Plan, talk: Talk, weather: Weatherman, begin: float, end: float) -> bool:
-    """Whether it may not be known what other servers have revoked: then who has an identity is asked anew."""
+def _may_be_lost(plan: Plan, talk: Talk, weather: Weatherman, end: float) -> bool:
+    """Whether it may not be known what other servers have revoked: then who has an identity is asked anew. Of a log that
+    has begun again a server may hear with the next revocation only."""
     overrun = plan.log.tail_events < LogPlan().tail_events
-    return bool(talk.plan.subject) and (overrun or bool(weather.of_log(begin - AFTERMATH_SECONDS, end)))
+    return bool(talk.plan.subject) and (overrun or bool(weather.of_log(0, end)))
 
 
 def _has_cause(plan: Plan, talk: Talk, weather: Weatherman) -> bool:
@@ -265,7 +266,7 @@ def _has_cause(plan: Plan, talk: Talk, weather: Weatherman) -> bool:
         or client.mute
         or end >= talk.until - SAME_SECONDS
         or is_banned(plan, talk, weather.bans, begin, end)
-        or _may_be_lost(plan, talk, weather, begin, end)
+        or _may_be_lost(plan, talk, weather, end)
         or is_slow(client)
         or (not plan.redis and bool(weather.of_log(begin - SETTLED_SECONDS, end)))
         or bool(weather.of(client.name, begin, end))
