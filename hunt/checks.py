@@ -249,8 +249,8 @@ def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, a
 
 
 def _may_be_lost(plan: Plan, talk: Talk, weather: Weatherman, end: float) -> bool:
-    """Whether it may not be known what other servers have revoked: then who has an identity is asked anew. Of a log that
-    has begun again a server may hear with the next revocation only."""
+    """Whether it may not be known what other servers have revoked: then who has an identity is asked anew. Of a log
+    that has begun again a server may hear with the next revocation only."""
     overrun = plan.log.tail_events < LogPlan().tail_events
     return bool(talk.plan.subject) and (overrun or bool(weather.of_log(0, end)))
 

@@ -127,7 +127,7 @@ def _halves(ordered: Mapping[int, Ordered], book: Book) -> Iterator[Finding]:
     lives: dict[str, dict[int, dict[str, float]]] = {}
     for channel, life in book.lives():
         for event in life.events:
-            if event.number in ordered:
+            if event.number is not None and event.number in ordered:
                 lives.setdefault(life.epoch, {}).setdefault(event.number, {})[channel] = event.at
     for numbers in lives.values():
         for number, places in numbers.items():

@@ -23,6 +23,7 @@ from triolet.testing.network import ClientEnd, Line, Network
 from triolet.testing.reach import Reach
 from triolet.testing.strict import MalformedError, read_page
 
+from .gate import Gate, SilenceError
 from .history import Answered, Asked, Ended, Heard, History, Malformed, Message, Said, Weather
 from .identities import token_of
 from .plan import PRESENCE, STREAMS, ClientPlan, Plan, channel_name, url_path
@@ -49,10 +50,6 @@ class World(Protocol):
 
     def head(self, channel: str) -> Cursor:
         """Where a channel's newest event is."""
-
-
-class _SilenceError(Exception):
-    """Nothing was heard for longer than a client waits."""
 
 
 class Player:
@@ -166,7 +163,7 @@ class Player:
             return "answered"
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "reset"
-        except _SilenceError:
+        except SilenceError:
             return "left: it was silent"
         except MalformedError as error:
             self.history.add(Malformed(self.history.now, ear.number, str(error)))
@@ -293,27 +290,6 @@ class Player:
                     await line.say(type="ack", channel=at, cursor=cursor)
 
 
-class _Gate(ClientEnd):
-    """A connection's end whose client reads when it likes to, and waits no longer than it does."""
-
-    def __init__(self, end: ClientEnd, player: Player) -> None:
-        super().__init__(end.network, end.connection)
-        self._player = player
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await self._player.until("stalled_until")
-        if self._player.pause:
-            await trio.sleep(self._player.pause)
-        with trio.move_on_after(self._player.patience):
-            return await super().receive_some(max_bytes)
-        raise _SilenceError
-
-    async def send_all(self, data: Any) -> None:
-        with trio.move_on_after(self._player.patience):
-            return await super().send_all(data)
-        raise _SilenceError
-
-
 class _Ear(Client):
     """One connection of a player's: a client of the kit's that records what it hears.
 
@@ -335,11 +311,11 @@ class _Ear(Client):
         self.player, self.number = player, number
         self._outgoing: deque[bytes] = deque()
         self._wake_writer = trio.Event()
-        self._gate: _Gate | None = None
+        self._gate: Gate | None = None
 
     def dial(self) -> ClientEnd:
         if self._gate is None:
-            self._gate = _Gate(super().dial(), self.player)
+            self._gate = Gate(super().dial(), self.player)
             self._ends[:] = [self._gate]
         return self._gate
 
@@ -364,7 +340,7 @@ class _Ear(Client):
                     await self.dial().send_all(self._outgoing.popleft())
                 self._wake_writer = trio.Event()
                 await self._wake_writer.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, _SilenceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, SilenceError):
             pass  # whoever reads finds out too, when it has read what came before
 
     def later(self, data: bytes) -> None:

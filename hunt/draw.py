@@ -10,7 +10,8 @@ from typing import Any
 from triolet.limits import Limits
 
 from .plan import PRESENCE, STREAMS, ClientPlan, LogPlan, Plan, Rung, Step, letter
-from .steps import STEPS, Cut, Dice, Order, Publish, Revoke, Trouble, Wait
+from .setting import Dice
+from .steps import STEPS, Cut, Order, Publish, Revoke, Trouble, Wait
 
 __all__ = ["FEATURES", "REDIS_TROUBLES", "draw"]
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 import trio
 
 from triolet.errors import NotServingError
 from triolet.event import Cursor
 from triolet.testing import faults
-from triolet.testing.network import Network
 
-from .history import Banned, History, Weather
-from .identities import Ban, Rules
-from .plan import PRESENCE, ClientPlan, Plan, Step, channel_name, letter, url_path
+from .history import Banned, Weather
+from .identities import Ban
+from .plan import PRESENCE, Step, channel_name, letter, url_path
+from .setting import Dice, World
 
 __all__ = [
     "STEPS",
     "Cut",
-    "Dice",
     "Fault",
     "Lose",
     "Order",
@@ -35,7 +32,6 @@ __all__ = [
     "Talk",
     "Trouble",
     "Wait",
-    "World",
     "changes_the_log",
 ]
 
@@ -49,47 +45,6 @@ REVOKE_SECONDS = 4
 """After which whoever revokes something gives up."""
 SLOW_BYTES = 500
 """Bytes a second, of a slow reader."""
-
-
-class Dice:
-    """What steps are drawn with: chance, the features of the play, and who is there."""
-
-    def __init__(
-        self, chance: random.Random, features: set[str], clients: tuple[ClientPlan, ...], servers: int, channels: int
-    ) -> None:
-        self.choice = chance.choice
-        self.happens: Callable[[float], bool] = lambda often: chance.random() < often
-        self.features = features
-        self.sockets = [at for at, client in enumerate(clients) if client.transport == "socket"]
-        self.websockets = [at for at, client in enumerate(clients) if client.transport in ("socket", "websocket")]
-        self.clients, self.servers, self.channels = range(len(clients)), range(servers), range(channels)
-
-    def has(self, *features: str) -> bool:
-        """Whether the play has one of these features."""
-        return not self.features.isdisjoint(features)
-
-
-class World(Protocol):
-    """What steps happen in."""
-
-    plan: Plan
-    history: History
-    network: Network
-    clients: list[Any]
-    hosts: list[Any]
-    log: Any
-    publisher: Any
-    orders: Any
-    rules: Rules
-
-    def start(self, work: Callable[..., Any], *args: Any) -> None:
-        """Begin what takes its time."""
-
-    async def serve(self, host: Any) -> None:
-        """Have a server serve at a place, if none does."""
-
-    def head(self, channel: str) -> Cursor:
-        """Where a channel's newest event is."""
 
 
 @dataclass(frozen=True)
