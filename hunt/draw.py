@@ -155,6 +155,8 @@ def _with_members(plan: Plan, chance: random.Random) -> Plan:
 def _with_identities(plan: Plan, chance: random.Random, features: set[str]) -> Plan:
     """The same play with identities, and what becomes of them; and with commands. Enough is kept for what servers tell
     each other."""
+    if plan.servers == 1 and chance.random() < 0.6:  # what one says the other hears
+        plan = replace(plan, servers=2, clients=tuple(_moved(client, chance) for client in plan.clients))
     clients = []
     for client in plan.clients:
         if chance.random() < 0.8:

@@ -385,7 +385,7 @@ class Revoke(Step):
     def draw(cls, dice: Dice) -> Revoke:
         server = dice.choice(dice.servers) if dice.happens(0.8) else None
         by = ["subject", "session", "channel", "url"] if server is not None else ["channel", "url"]
-        return cls(dice.choice(dice.clients), dice.choice(by), dice.choice([2, 4, 8]), server)
+        return cls(dice.choice(dice.clients), dice.choice(by), dice.choice([2, 6, 8]), server)
 
     async def play(self, world: World) -> None:
         world.start(self._happen, world)
