@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import trio
-from werkzeug.exceptions import RequestEntityTooLarge
-
 from ..errors import NotServingError
 from ..identity import Grant
 from ..limits import Limits
@@ -16,10 +15,13 @@ from ..wire.idempotency_key import write_key
 from ..wire.messages import Reply
 from .answers import Answer, own_answer, reply_of
 from .identify import GRANT
+from .commands import Asked
 from .service import Service
 from .views import follow_scope, is_command, posted, with_root_path
 
 __all__ = ["Asks", "ask_over_http"]
+
+Receive = Callable[[], Awaitable[Any]]
 
 NOT_THERE: Final = own_answer(404, "command", "there is no command at this URL")
 BAD_ID: Final = own_answer(400, "id", "a command's id is one or more characters of printable ASCII")
@@ -31,8 +33,13 @@ _OF_THE_UPGRADE: Final = frozenset(
 """Headers of a WebSocket's request that a command on it does not have, or has of its own; and ``Sec-WebSocket-…``."""
 
 
-async def ask_over_http(service: Service, request: Any) -> Answer:
-    """Have the command done that a POST request asks for, and return its answer.
+async def ask_over_http(service: Service, request: Any, receive: Receive) -> Answer | None:
+    """Have the command done that a POST request asks for, and return its answer; None where its client has gone.
+
+    Args:
+        service: the app's.
+        request: the request, whose body was not read yet.
+        receive: ASGI's.
 
     Bounds: a body of ``limits.message_bytes``; the app's ``BODY_TIMEOUT``, within which it must have come.
 
@@ -42,32 +49,56 @@ async def ask_over_http(service: Service, request: Any) -> Answer:
     try:
         service.origins.check(scope, always=False)
         check_path(scope)
-        body = await _read(request, service.limits)
-        return await service.commands.ask(posted(service.app, scope, body), body)
+        body = await _read(request, receive, service.limits)
+        return None if body is None else await _wait(service, request, body, receive)
     except AskError as error:
         return own_answer(error.status, error.error, str(error))
     except NotServingError:
         return NOT_SERVING
 
 
-async def _read(request: Any, limits: Limits) -> bytes:
-    """Read a request's body. Raises AskError."""
-    too_large = AskError(413, "size", f"a command's body is at most {limits.message_bytes} bytes")
+async def _wait(service: Service, request: Any, body: bytes, receive: Receive) -> Answer | None:
+    """Have a command done, and listen meanwhile whether its client goes: this task has nothing else to do."""
+    told: list[Answer] = []
+    listening = trio.CancelScope()
+
+    def tell(_: Asked, answer: Answer) -> None:
+        told.append(answer)
+        listening.cancel()
+
+    request.body.set_result(body)
+    asked = service.commands.ask(request, body, tell)
+    if isinstance(asked, Answer):
+        return asked
+    try:
+        with listening:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    finally:
+        asked.leave()
+    return told[0] if told else None
+
+
+async def _read(request: Any, receive: Receive, limits: Limits) -> bytes | None:
+    """Read a request's body; None where its client has gone. Raises AskError."""
+    most = min(limits.message_bytes, request.max_content_length or limits.message_bytes)
+    too_large = AskError(413, "size", f"a command's body is at most {most} bytes")
     length = header(request.scope, b"content-length") or ""
-    if length.isdecimal() and int(length) > limits.message_bytes:
+    if length.isdecimal() and int(length) > most:
         raise too_large
-    body = bytearray()
+    body, more = b"", True
     with trio.move_on_after(request.body_timeout or limits.write_seconds) as patience:
-        try:
-            async for piece in request.body:
-                body += piece
-                if len(body) > limits.message_bytes:
-                    raise too_large
-        except RequestEntityTooLarge:
-            raise too_large from None
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            body = body + piece if body else bytes(piece)
+            if len(body) > most:
+                raise too_large
     if patience.cancelled_caught:
         raise AskError(408, "size", "the body did not come in time")
-    return bytes(body)
+    return body
 
 
 class Asks:
@@ -86,11 +117,8 @@ class Asks:
         self._again = again
         self._grant = grant
 
-    async def __call__(self, url: str, id: str, data: bytes) -> Reply:
-        """Return the answer to a command.
-
-        Cancellation: what has begun goes on to its end.
-        """
+    def __call__(self, url: str, id: str, data: bytes, tell: Callable[[Asked, Reply], None]) -> Asked | Reply:
+        """Have a command done. Return it; or what it is answered at once. See :meth:`Commands.ask`."""
         key = write_key(id)
         if key is None:
             return reply_of(id, BAD_ID)
@@ -103,9 +131,14 @@ class Asks:
         if not is_command(app, request):
             return reply_of(id, NOT_THERE)  # another view's answer is not read: it may have no end
         try:
-            return reply_of(id, await self._service.commands.ask(request, data))
+            asked = self._service.commands.ask(request, data, partial(_tell, tell, id))
         except NotServingError:
             return reply_of(id, NOT_SERVING)
+        return reply_of(id, asked) if isinstance(asked, Answer) else asked
+
+
+def _tell(tell: Callable[[Asked, Reply], None], id: str, asked: Asked, answer: Answer) -> None:
+    tell(asked, reply_of(id, answer))
 
 
 def _headers(scope: Scope, key: str, data: bytes) -> list[tuple[bytes, bytes]]:

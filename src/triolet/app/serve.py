@@ -33,7 +33,7 @@ from ..wire.handshake import Upgrade
 from ..wire.http_answer import accept_response, refusal, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
-from .asking import Asks, ask_over_http
+from .asking import Asks, Receive, ask_over_http
 from .service import Service
 from .views import Decision, Refusal, find, with_root_path
 
@@ -41,7 +41,6 @@ __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_comm
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"
 
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
@@ -175,11 +174,12 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     await _answer(service, scope, send, answer)
 
 
-async def serve_command(service: Service, request: Any, send: Send) -> None:
+async def serve_command(service: Service, request: Any, receive: Receive, send: Send) -> None:
     """Have a command done that came as a POST request, and answer it through ASGI."""
     scope: Scope = request.scope
-    answer = await ask_over_http(service, request)
-    await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+    answer = await ask_over_http(service, request, receive)
+    if answer is not None:
+        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
 async def answer_poll(

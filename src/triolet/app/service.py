@@ -207,6 +207,7 @@ class Service:
             nursery.start_soon(drain, context, self.server.leave_seconds)
             self._commands = commands = Commands(self.app, log, hub, nursery, self.limits, self.server)
             nursery.start_soon(commands.drain)
+            nursery.start_soon(commands.renew)
             try:
                 task_status.started()
                 await self._stopping.wait()

@@ -112,11 +112,11 @@ class Outgoing:
         self.wake()
 
     def take(self) -> Any:
-        """Take the next batch for the client, or None: the pong, then the answers, then the app's messages."""
+        """Take the next batch for the client, or None: the pong, then all answers, then the app's next message."""
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
-        batch = self._next_answer() if self._answers else None
+        batch = self._all_answers() if self._answers else None
         if batch is None and self._messages is not None:
             batch = self._next_message()
         if batch is not None:
@@ -153,12 +153,11 @@ class Outgoing:
         outbox.close()
         self._answers, self._messages = answers, None
 
-    def _next_answer(self) -> Any:
-        assert self._answers is not None
-        batch = self._answers.popleft()
-        if not self._answers:
-            self._answers = None
-        return batch
+    def _all_answers(self) -> Any:
+        """Return the answers that wait, as one batch: what was answered in the same turn leaves with one write."""
+        answers, self._answers = self._answers, None
+        assert answers is not None
+        return self._codec.concat(answers) if len(answers) > 1 else answers[0]
 
     def _next_message(self) -> Any:
         """Return the app's next message. If there is none, let the channel go: the next one needs none again."""
