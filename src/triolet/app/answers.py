@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from quart import Response as QuartResponse
 from quart import current_app
+from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers as ResponseHeaders
 
 from ..errors import DataError
@@ -77,7 +78,8 @@ async def keep(response: Any, limits: Limits) -> KeptAnswer:
     kept = KeptAnswer(response.status_code, headers, body)
     if len(kept.encode()) > limits.answer_bytes:
         raise _too_large(limits.answer_bytes)
-    response.set_data(body)
+    if not isinstance(getattr(response, "response", None), DataBody):  # which can be read again
+        response.set_data(body)
     return kept
 
 

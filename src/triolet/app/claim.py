@@ -71,14 +71,16 @@ class Claim:
         """Store what came of it, and its answer, in one transaction. Return None; or, where the claim was lost and so
         nothing was stored, what is there instead.
 
-        While the log is away this goes on trying: with the same holder it takes effect once.
+        While the log is away this goes on trying, for ``limits.command_run_seconds``: with the same holder it takes
+        effect once.
 
         Raises:
             ConfigError: the log cannot store such writes together.
-            LogError: the log cannot store it; nothing was stored.
+            LogError: the log cannot store it, or is away for too long. Nothing was stored, or a repeat finds out.
 
         Cancellation: it is stored, or it is not: a repeat finds out.
         """
+        gives_up_at = trio.current_time() + self._limits.command_run_seconds
         while True:
             try:
                 stored = await self._hub.commit(
@@ -93,6 +95,8 @@ class Claim:
                 if found is not None:
                     return found
             except (LogAway, LogBusy, LogUncertain) as error:
+                if trio.current_time() + LOG_RETRY_SECONDS > gives_up_at:
+                    raise
                 logger.warning("what came of a command is not stored yet: %s", where(error))
                 await trio.sleep(LOG_RETRY_SECONDS)
 

@@ -69,7 +69,7 @@ class Command:
         Cancellation: it is not published.
         """
         self._home.check("Command.publish")
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()  # what it may publish is bounded: no other task waits long
         if self._answered:
             raise LocalError(
                 "this command is answered already, and what it publishes is stored with the answer: use live.publish"

@@ -297,13 +297,9 @@ class Commands:
     async def _store(self, asked: Asked, running: Running, response: Any, kept: KeptAnswer, writes: Writes) -> Any:
         """Store what a view has answered and published. Return what is answered in the end."""
         try:
-            with trio.move_on_after(self._limits.command_run_seconds) as patience:
-                found = await running.claim.commit(kept.encode(), writes)
+            found = await running.claim.commit(kept.encode(), writes)
         except LogError as error:
             logger.error("what came of a command could not be stored: %s", where(error))
-            return _tell(running, LOG)
-        if patience.cancelled_caught:
-            logger.error("what came of a command could not be stored: its log was away for too long")
             return _tell(running, LOG)
         if found is not None:
             return _found(asked, running, found)
