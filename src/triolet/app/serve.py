@@ -14,7 +14,7 @@ import trio
 
 from ..errors import LocalError, LogError
 from ..identity.revocations import WaitingPoll
-from ..sockets.server_state import note_status, stream_of
+from ..sockets.server_state import CONTENT_FOLLOWS, note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
@@ -254,7 +254,7 @@ async def _answer(service: Service, scope: Scope, send: Send, answer: Answer | R
 async def _send_answer(send: Send, scope: Scope, status: int, headers: Headers, body: bytes) -> None:
     if status not in (204, 304):
         headers = _with_length(headers, body)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers, CONTENT_FOLLOWS: True})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
