@@ -67,7 +67,7 @@ async def _wait(service: Service, request: Any, body: bytes, receive: Receive) -
         listening.cancel()
 
     request.body.set_result(body)
-    asked = service.commands.ask(request, body, tell)
+    asked = service.life.commands.ask(request, body, tell)
     if isinstance(asked, Answer):
         return asked
     try:
@@ -131,7 +131,7 @@ class Asks:
         if not is_command(app, request):
             return reply_of(id, NOT_THERE)  # another view's answer is not read: it may have no end
         try:
-            asked = self._service.commands.ask(request, data, partial(_tell, tell, id))
+            asked = self._service.life.commands.ask(request, data, partial(_tell, tell, id))
         except NotServingError:
             return reply_of(id, NOT_SERVING)
         return reply_of(id, asked) if isinstance(asked, Answer) else asked
