@@ -24,13 +24,14 @@ What makes it happen once, behind ``before_request`` and ``@live.identify``, whi
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
 from typing import Any, Final, NoReturn, TypeAlias
 
 import trio
-from quart import current_app, request
+from quart import request
 from quart.globals import app_ctx
 from quart.utils import encode_headers
 
@@ -68,17 +69,19 @@ class Asked:
     Attributes:
         body: the request's.
         tell: tells its client what it is answered; None where that has gone.
-        scope: cancels it.
+        since: when it was asked.
+        scope: cancels it, at the latest after so many seconds.
         begun: whether it goes on without its client: it is claimed, or about to be.
         outcome: what came of it, where its status does not say that.
     """
 
-    __slots__ = ("begun", "body", "outcome", "scope", "tell")
+    __slots__ = ("begun", "body", "outcome", "scope", "since", "tell")
 
-    def __init__(self, body: bytes, tell: Tell | None = None) -> None:
+    def __init__(self, body: bytes, seconds: float = math.inf, tell: Tell | None = None) -> None:
         self.body = body
         self.tell = tell
-        self.scope = trio.CancelScope()
+        self.since = trio.current_time()
+        self.scope = trio.CancelScope(deadline=self.since + seconds)
         self.begun = False
         self.outcome: str | None = None
 
@@ -157,7 +160,9 @@ class Commands:
         if refusal is not None:
             self._server.counters.command_answered("refused", 0)
             return refusal
-        asked = request.scope[ASKED] = Asked(body, tell)
+        # The view and the storing have bounds of their own; the rest is for what the app does before and after.
+        most = 2 * (self._limits.command_run_seconds + self._limits.write_seconds)
+        asked = request.scope[ASKED] = Asked(body, most, tell)
         if not self._asked:
             self._over = trio.Event()
         self._asked[asked] = None
@@ -170,9 +175,6 @@ class Commands:
         return BUSY if len(self._asked) >= self._limits.commands_running else None
 
     async def _run(self, asked: Asked, request: Any) -> None:
-        began = trio.current_time()
-        # The view and the storing have bounds of their own; the rest is for what the app does before and after.
-        asked.scope.deadline = began + 2 * (self._limits.command_run_seconds + self._limits.write_seconds)
         answer: Answer | None = None
         self._server.budget.hold(len(asked.body))
         try:
@@ -182,7 +184,7 @@ class Commands:
             self._server.budget.hold(-len(asked.body))
             del self._asked[asked]
             outcome = asked.outcome or _outcome(answer)
-            self._server.counters.command_answered(outcome, trio.current_time() - began)
+            self._server.counters.command_answered(outcome, trio.current_time() - asked.since)
             if asked.tell is not None:
                 asked.tell(asked, answer or (DRAINING if self._ending else TIMEOUT))
             if not self._asked:
@@ -241,14 +243,16 @@ class Commands:
         Raises:
             Exception: what the view raises and no error handler takes; it was logged.
         """
-        scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
-        asked = scope.get(ASKED) or Asked(bytes(await request.body))  # the latter where the app is asked past us
+        current: Any = request
+        asking = current._get_current_object()  # a proxy looks for it each time
+        scope: Scope = asking.scope
+        asked = scope.get(ASKED) or Asked(bytes(await asking.body))  # the latter where the app is asked past us
         try:
             id, data = read_id(scope, self._limits), read_data(asked.body, self._limits)
         except AskError as error:
             return as_response(own_answer(error.status, error.error, str(error)))
         command = Command(id, data, identity, self._limits)
-        key = key_of(identity, request.path, scope["query_string"], id)
+        key = key_of(identity, asking.path, scope["query_string"], id)
         print = print_of(data)
         while (other := self._running.get(key)) is not None:
             if other.print == print or other.held:
@@ -258,7 +262,7 @@ class Commands:
         running = self._running[key] = Running(print, claim)
         asked.begun = True
         try:
-            called = partial(current_app.ensure_async(view), **kwargs, command=command)
+            called = partial(self._app.ensure_async(view), **kwargs, command=command)
             return await self._perform(asked, running, called, command)
         except Exception as error:
             logger.error("a command failed: %s", where(error))
@@ -282,7 +286,7 @@ class Commands:
         running.held = True
         try:
             with trio.move_on_after(self._limits.command_run_seconds) as patience:
-                response = await _respond(view)
+                response = await _respond(self._app, view)
                 kept = await keep(response, self._limits) if is_kept(response.status_code) else None
         finally:
             writes = command.close()
@@ -318,13 +322,12 @@ async def _ask_app(app: Any, request: Any) -> Answer:
         return FAILED
 
 
-async def _respond(view: Callable[[], Any]) -> Any:
+async def _respond(app: Any, view: Callable[[], Any]) -> Any:
     """Return the response that a view comes to, be it by an error that the app has a handler for.
 
     Raises:
         Exception: it has none.
     """
-    app: Any = current_app
     try:
         with only_exceptions():
             return await app.make_response(await view())
