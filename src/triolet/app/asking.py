@@ -108,26 +108,32 @@ class Asks:
         service: the app's.
         again: makes the scope of the WebSocket's request anew.
         grant: what the client was let in with.
+
+    Bounds: from the first command on it keeps that scope, some 2 kB. Who never commands keeps the head alone.
     """
 
-    __slots__ = ("_again", "_grant", "_service")
+    __slots__ = ("_again", "_grant", "_scope", "_service")
 
     def __init__(self, service: Service, again: Callable[[], Scope], grant: Grant | None) -> None:
         self._service = service
         self._again = again
         self._grant = grant
+        self._scope: Scope | None = None
 
     def __call__(self, url: str, id: str, data: bytes, tell: Callable[[Asked, Reply], None]) -> Asked | Reply:
         """Have a command done. Return it; or what it is answered at once. See :meth:`Commands.ask`."""
         key = write_key(id)
         if key is None:
             return reply_of(id, BAD_ID)
-        scope = follow_scope({**self._again(), GRANT: self._grant}, url)
+        if self._scope is None:
+            self._scope = _as_post(self._again())
+        scope, app = follow_scope(self._scope, url), self._service.app
         if scope is None or not names_text(scope):
             return reply_of(id, NOT_THERE)
-        app = self._service.app
-        scope = with_root_path(app, {**scope, "method": "POST", "headers": _headers(scope, key, data)})
-        request = posted(app, scope, data)
+        scope["state"] = dict(scope.get("state") or ())
+        scope["headers"] = [*scope["headers"], *_headers(key, data)]
+        scope[GRANT] = self._grant
+        request = posted(app, with_root_path(app, scope), data)
         if not is_command(app, request):
             return reply_of(id, NOT_THERE)  # another view's answer is not read: it may have no end
         try:
@@ -141,15 +147,19 @@ def _tell(tell: Callable[[Asked, Reply], None], id: str, asked: Asked, answer: A
     tell(asked, reply_of(id, answer))
 
 
-def _headers(scope: Scope, key: str, data: bytes) -> list[tuple[bytes, bytes]]:
+def _as_post(scope: Scope) -> Scope:
+    """Return a WebSocket's request as the POST that each command on it is, but for what is that command's own."""
     kept = [
         (name, value)
         for name, value in scope["headers"]
         if name not in _OF_THE_UPGRADE and not name.startswith(b"sec-websocket-")
     ]
-    own = [
+    return {**scope, "method": "POST", "headers": kept}
+
+
+def _headers(key: str, data: bytes) -> list[tuple[bytes, bytes]]:
+    return [
         (b"idempotency-key", key.encode("ascii")),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(data)),
     ]
-    return [*kept, *own]
