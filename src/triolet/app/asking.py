@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 import trio
+
 from ..errors import NotServingError
 from ..identity import Grant
 from ..limits import Limits
@@ -14,8 +15,8 @@ from ..transports.negotiate import AskError, Scope, check_path, header, names_te
 from ..wire.idempotency_key import write_key
 from ..wire.messages import Reply
 from .answers import Answer, own_answer, reply_of
-from .identify import GRANT
 from .commands import Asked
+from .identify import GRANT
 from .service import Service
 from .views import follow_scope, is_command, posted, with_root_path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
+
 import trio
 
 from ..errors import LogAway, LogBusy, LogError, LogUncertain, where

@@ -78,7 +78,7 @@ class Identifier:
             return None
         scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
         if GRANT in scope:
-            return scope[GRANT]
+            return scope.get(GRANT)
         token, ticket = credential(scope), scope.pop(TICKET, None)
         identity = await (self.identify(token) if token is not None or ticket is None else self._redeem(ticket))
         grant = scope[GRANT] = Grant(identity, wall_time())

@@ -45,7 +45,7 @@ LINE_KEY: Final = "triolet.line"
 CLIENT_KEY: Final = "triolet.client"
 """The key in the scopes of requests."""
 CONTENT_FOLLOWS: Final = "triolet.content_follows"
-"""In an ASGI ``http.response.start`` of ours: all content follows at once, so that head and content can be one write."""
+"""In an ASGI ``http.response.start`` of ours: content follows at once, so that head and content can be one write."""
 
 
 class RequestStream(Protocol):
