@@ -11,7 +11,7 @@ from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers as ResponseHeaders
 
 from ..errors import DataError
-from ..limits import Limits
+from ..limits import RETRY_AFTER_DIGITS, Limits
 from ..transports.negotiate import Headers
 from ..wire.messages import Reply
 
@@ -19,9 +19,6 @@ __all__ = ["REPLAYED", "Answer", "KeptAnswer", "as_response", "is_kept", "keep",
 
 REPLAYED: Final = "Idempotency-Replayed"
 """The header that says that an answer is the one that was kept (as Stripe's API has it)."""
-
-RETRY_DIGITS: Final = 9
-"""Longest number of seconds that a ``Retry-After`` is read of: some thirty years."""
 
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 """Answers below 500 that say "not now", and not what came of it."""
@@ -126,7 +123,7 @@ def reply_of(id: str, answer: Answer) -> Reply:
         id,
         answer.status,
         _data(answer.body, fields.get(b"content-type", b"")),
-        1000 * int(retry) if retry.isdigit() and len(retry) <= RETRY_DIGITS else None,
+        1000 * int(retry) if retry.isdigit() and len(retry) <= RETRY_AFTER_DIGITS else None,
         REPLAYED.lower().encode() in fields,
     )
 

@@ -114,7 +114,6 @@ class GuardedH11(H11Protocol):
         self._limits = limits
         self._budget = budget
         self._write_now = write_now
-        self._max_body = limits.body_bytes
         self._ahead = bytearray()
         self._ahead_held = 0
         self._head = b""  # of an answer whose content follows at once
@@ -246,9 +245,9 @@ class GuardedH11(H11Protocol):
         if not self._budget.admits():
             raise busy()
         self._body, self._weight = framing.Body(length), 0
-        self._body_max = self._max_body
+        self._body_max = self._limits.body_bytes
         if head.partition(b" ")[0] in _NO_CONTENT:
-            self._body_max = min(self._max_body, self._limits.message_bytes)
+            self._body_max = min(self._limits.body_bytes, self._limits.message_bytes)
         self._check_size(self._body)
         self.connection.receive_data(head)
         await self._handle_events()
