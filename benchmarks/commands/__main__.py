@@ -129,8 +129,7 @@ def main() -> None:
         f"{CONNECTIONS} connections, one command in flight on each: it publishes one event, and its answer is kept. "
         "The server is pinned to one core; its clients, and Redis where it is used, share another. What is counted is "
         "the server's own CPU. Starlette does the same by hand, on uvicorn[standard]: `SET NX` claims the id, and "
-        "`MULTI` stores event and answer; it renews no claim, runs no session, and its client's going may cut it off "
-        "halfway."
+        "`MULTI` stores event and answer. It renews no claim, compares no data, and has no sessions and no hooks."
     )
     part = Part("commands", "Commands", text, [table(turns)], quick=arguments.quick)
     publish(part, keep=arguments.save or not arguments.quick)

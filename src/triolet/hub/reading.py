@@ -78,12 +78,12 @@ class Reader:
         if step is Step.LATEST and filter is not None:  # which event is the newest of a key is another for each client
             return await self._latest(window, codec, after, filter)
         if step is Step.LATEST:
-            latest = (window.channel, codec, after, step)
-            return await self._replay.page(latest, partial(self._latest, window, codec, after))
+            place = (window.channel, codec, after, step)
+            return await self._replay.page(place, partial(self._latest, window, codec, after))
         if not window.gives(after):
             if filter is None:
-                place = (window.channel, codec, after)
-                return await self._replay.page(place, partial(self._logged, window, codec, after))
+                logged = partial(self._logged, window, codec, after)
+                return await self._replay.page((window.channel, codec, after), logged)
             read = partial(self._material, window, codec, after)
             return (await self._replay.page((Material, window.channel, codec, after), read)).reading(codec, filter)
         events = window.events(after.offset, self._limits.page_events, self._limits.page_bytes)
