@@ -11,7 +11,8 @@ it is brought to its end.
 What makes it happen once, behind ``before_request`` and ``@live.identify``, which are asked each time:
 
 1. The **key** is made of the client's subject, the URL below the app, and the id.
-2. A run of the same key **in this process** is waited for, and its answer is given to all that wait.
+2. A run of the same key **in this process** is waited for, and its answer is given to all that wait; where it was
+   broken off, one of them runs it.
 3. Else the key is **claimed** in the log, for a lease that is renewed beside the run. What is there instead is given:
    the answer that is kept; or 409, since another process runs it.
 4. The view runs. What it publishes is held back.
@@ -92,7 +93,8 @@ class Running:
     Attributes:
         print: the fingerprint of what is asked.
         held: whether its claim is: else the id may turn out to be of other data.
-        answer: once it is done: what is kept; where nothing is, what others are told that wait for it.
+        answer: once it is done: what is kept; where nothing is, what others are told that wait for it. None: it was
+            broken off (its client went at the moment at which it began, or its time was over): another may do it.
         done: set when it is over.
     """
 
@@ -101,7 +103,7 @@ class Running:
     def __init__(self, print: bytes) -> None:
         self.print = print
         self.held = False
-        self.answer: KeptAnswer | Answer = FAILED
+        self.answer: KeptAnswer | Answer | None = None
         self.done = trio.Event()
 
 
@@ -225,9 +227,12 @@ class Commands:
         key = key_of(identity, request.path, scope["query_string"], id)
         print = print_of(data)
         while (other := self._running.get(key)) is not None:
-            if other.print == print or other.held:
-                return await _wait_for(other, print, asked)
-            await other.done.wait()  # it is not known yet which of the two data the id belongs to
+            if other.print != print and other.held:
+                asked.outcome = "mismatch"
+                return as_response(MISMATCH)
+            await other.done.wait()  # of other data: it is not known yet which of the two the id belongs to
+            if other.print == print and other.answer is not None:
+                return _same(other.answer, asked)
         running = self._running[key] = Running(print)
         asked.begun = True
         claim = Claim(self._log, self._hub, self._limits, key, print)
@@ -235,6 +240,7 @@ class Commands:
             called = partial(current_app.ensure_async(view), **kwargs, command=command)
             return await self._perform(asked, running, claim, called, command)
         except Exception as error:
+            running.answer = FAILED
             logger.error("a command failed: %s", where(error))
             raise
         finally:
@@ -334,16 +340,12 @@ async def _beside(other: Callable[[], Awaitable[NoReturn]], work: Callable[[], A
         del failed  # it holds this frame, and this frame would hold it
 
 
-async def _wait_for(running: Running, print: bytes, asked: Asked) -> Any:
-    """Wait for the run of another request with the same key, and return its answer."""
-    if running.print != print:
-        asked.outcome = "mismatch"
-        return as_response(MISMATCH)
-    await running.done.wait()
-    if isinstance(running.answer, Answer):
-        return as_response(running.answer)
+def _same(answer: KeptAnswer | Answer, asked: Asked) -> Any:
+    """Return the response that says what another request with the same key was answered in this process."""
+    if isinstance(answer, Answer):
+        return as_response(answer)
     asked.outcome = "repeated"
-    return running.answer.response()
+    return answer.response()
 
 
 def _found(asked: Asked, running: Running, found: Kept) -> Any:
