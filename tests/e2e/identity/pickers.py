@@ -86,8 +86,8 @@ class Picker:
             for count in range(self._commands):
                 await self._have_done(f"{self._number}-{count}", f"/orders/{count}/pick", {"by": self._number})
         finally:
-            for line in self._lines.values():
-                await trio.aclose_forcefully(line.stream)
+            for way in list(self._lines):
+                self._drop(way)
 
     async def _have_done(self, id: str, url: str, data: Any) -> None:
         while id not in self.answers:
@@ -98,7 +98,7 @@ class Picker:
                     status, said = await self._ask(way, id, url, data)
             except (OSError, trio.BrokenResourceError, trio.TooSlowError, Unanswered) as error:
                 self.outcomes["impatient" if impatient else f"{way}: {type(error).__name__}"] += 1
-                await self._drop(way)
+                self._drop(way)
                 await trio.sleep(0 if impatient else AGAIN_SECONDS)
                 continue
             self.outcomes[str(status)] += 1
@@ -119,7 +119,7 @@ class Picker:
         if b"idempotency-replayed: true" in head.lower():
             self.outcomes["repeated"] += 1
         if b"connection: close" in head.lower():
-            await self._drop(way)
+            self._drop(way)
         return int(head[9:12]), json.loads(said or b"null")
 
     async def _ask_on_websocket(self, line: Line, id: str, url: str, data: Any) -> tuple[int, Any]:
@@ -148,7 +148,7 @@ class Picker:
             list(line.decoder.feed(line.received))  # it says hello, maybe
         return line
 
-    async def _drop(self, way: str) -> None:
+    def _drop(self, way: str) -> None:
         line = self._lines.pop(way, None)
         if line is not None:
-            await trio.aclose_forcefully(line.stream)
+            line.stream.socket.close()

