@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import pytest
@@ -122,6 +123,34 @@ def test_what_a_paper_says_of_a_limit_is_its_default(paper: Path) -> None:
     for template in STATED.get(paper.name, ()):
         told = re.sub(r"\{(\w+)\}", lambda field: in_words(field[1]), template)
         assert told in text
+
+
+def test_every_link_to_code_names_a_file() -> None:
+    linked = {name for page in PAGES for name in re.findall(r":src:`([^`]+)`", page.read_text(encoding="utf-8"))}
+    assert linked
+    assert not [name for name in linked if not (PACKAGE / name).is_file()]
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "index.rst").read_text(encoding="utf-8")
+    assert set(re.findall(r"^   ([a-z-]+)$", index, re.MULTILINE)) == {page.stem for page in PAGES} - {"index"}
+
+
+@pytest.mark.parametrize("face", ["triolet", "triolet.testing"])
+def test_the_page_on_the_api_has_every_public_name(face: str) -> None:
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    whole = re.findall(r"^\.\. automodule:: (\S+)", text, re.MULTILINE)
+    missing = [
+        name
+        for name, thing in vars(importlib.import_module(face)).items()
+        if name in importlib.import_module(face).__all__ and callable(thing) and not isinstance(thing, GenericAlias)
+        if f":: {face}.{name}" not in text and thing.__module__ not in whole
+    ]
+    assert not missing
+    members = re.search(r"autoclass:: triolet\.Triolet\n +:members: ([^:.]*?)\n\n", text)
+    assert members is not None
+    told = {name.strip() for name in members[1].split(",")}
+    assert told == {name for name in vars(Triolet) if not name.startswith("_")} - {"service"}
 
 
 def docstrings() -> list[tuple[str, str]]:
