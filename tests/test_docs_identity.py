@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from triolet import Triolet
 from triolet.clock import wall_time
 from triolet.limits import TICKET_SECONDS, TOKEN_LEEWAY_SECONDS
 from triolet.testing import STREAMS, TRANSPORTS, Answer, Client, MemoryServer, RefusedError, serve
@@ -88,9 +90,7 @@ async def test_a_page_and_a_script_follow_over_every_transport(
             await client.expect(event="order-status", data={"state": "packed", "by": "ann"})
 
 
-async def test_a_pages_websocket_brings_its_token_as_a_subprotocol(
-    shop: ModuleType, autojump_clock: MockClock
-) -> None:
+async def test_a_pages_websocket_brings_its_token_as_a_subprotocol(shop: ModuleType, autojump_clock: MockClock) -> None:
     async with serve(shop.app) as server:
         ours = ("triolet.1", f"triolet.token.{token('ann')}")
         async with server.websocket(EVENTS, subprotocols=ours) as client:
@@ -213,6 +213,18 @@ async def test_a_user_who_is_blocked_is_out_and_stays_out(shop: ModuleType, auto
                 await client.reconnect()
 
 
+async def test_a_script_revokes_what_a_server_has_let_in(
+    shop: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    log = f"sqlite:///{tmp_path}/shop.db"
+    monkeypatch.setenv("SHOP_LOG", log)
+    async with serve(load("app", "identity").app) as server, server.sse(EVENTS, headers=bearer("ann")) as client:
+        await client.until("live")
+        async with Triolet(log=log) as live:
+            assert await live.revoke(subject="ann")
+        assert await ended(client) == (4403, "revoked")
+
+
 async def test_one_order_is_taken_away_and_the_rest_of_the_socket_goes_on(
     shop: ModuleType, autojump_clock: MockClock
 ) -> None:
@@ -300,7 +312,7 @@ async def test_a_refusal_is_kept_as_well(shop: ModuleType, autojump_clock: MockC
 
 
 async def test_another_process_gives_the_same_answer(
-    shop: ModuleType, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+    shop: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.setenv("SHOP_LOG", f"sqlite:///{tmp_path}/shop.db")
     async with serve(load("app", "identity").app) as server:
