@@ -192,9 +192,9 @@ def command_view(view: View) -> View:
 
     @wraps(view)
     async def ask(**kwargs: Any) -> Any:
-        grant = await identifier().grant()
-        commands = current_app.extensions[EXTENSION].life.commands
-        return await commands.once(view, kwargs, None if grant is None else grant.identity)
+        service = current_app.extensions[EXTENSION]
+        grant = await service.options.identifier.grant()
+        return await service.life.commands.once(view, kwargs, None if grant is None else grant.identity)
 
     return mark_command(ask)  # type: ignore[no-any-return]
 
