@@ -301,12 +301,13 @@ async def test_a_run_that_is_broken_off_is_anothers_to_do_that_has_waited_for_it
     @shop.app.before_request
     async def its_client_goes() -> None:
         if "x-gone" in request.headers:
-            request.scope[ASKED].scope.cancel()  # too late to be noticed before the command begins
+            scope: Any = request.scope
+            scope[ASKED].scope.cancel()  # too late to be noticed before the command begins
 
     async with serve(shop.app, log=log) as server:
         with log.having(slow("release", 1)):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(partial(server.post, PICK, idempotency_key="1", x_gone="yes", **ANN))
+                nursery.start_soon(partial(server.post, PICK, b"", idempotency_key="1", x_gone="yes", **ANN))
                 await trio.sleep(0.5)
                 assert (await ask(server)).status == 200
     assert len(shop.done) == 1
