@@ -20,7 +20,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from ..budget import Budget
 from ..limits import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES, Limits
-from ..sockets.server_state import note_refusal
+from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
@@ -62,6 +62,11 @@ class GuardedHTTP(HTTPStream):
 
     app_put: Any
     """An Inbox, as soon as the app runs."""
+
+    @property
+    def content_follows(self) -> bool:
+        """Whether the app has said that content follows the head of its answer at once."""
+        return self.state is ASGIHTTPState.REQUEST and CONTENT_FOLLOWS in getattr(self, "response", ())
 
     @property
     def full(self) -> bool:
@@ -109,9 +114,9 @@ class GuardedH11(H11Protocol):
         self._limits = limits
         self._budget = budget
         self._write_now = write_now
-        self._max_body = limits.body_bytes
         self._ahead = bytearray()
         self._ahead_held = 0
+        self._head = b""  # of an answer whose content follows at once
         self._body: framing.Body | None = None  # of the request that is read; None: a head is next
         self._body_max = 0
         self._weight = 0
@@ -147,7 +152,7 @@ class GuardedH11(H11Protocol):
 
     def wake(self) -> None:
         """There is room for what waits: the app took something, or its answer is complete."""
-        if not self._pumping:
+        if not self._pumping and (self._ahead or isinstance(self.stream, GuardedWebSocket)):
             self.task_group.spawn(self._pump)
 
     async def stream_send(self, event: StreamEvent) -> None:
@@ -191,7 +196,13 @@ class GuardedH11(H11Protocol):
             if self.connection.their_state != h11.ERROR:
                 raise
             return
-        if not isinstance(event, h11.Response | h11.InformationalResponse) or not self._write_now(data):
+        head = isinstance(event, h11.Response | h11.InformationalResponse)
+        if head and isinstance(self.stream, GuardedHTTP) and self.stream.content_follows:
+            self._head = data
+            return
+        head = head or bool(self._head)
+        data, self._head = self._head + data, b""
+        if data and not (head and self._write_now(data)):
             await self.send(RawData(data))
 
     async def _pump(self) -> None:
@@ -234,9 +245,9 @@ class GuardedH11(H11Protocol):
         if not self._budget.admits():
             raise busy()
         self._body, self._weight = framing.Body(length), 0
-        self._body_max = self._max_body
+        self._body_max = self._limits.body_bytes
         if head.partition(b" ")[0] in _NO_CONTENT:
-            self._body_max = min(self._max_body, self._limits.message_bytes)
+            self._body_max = min(self._limits.body_bytes, self._limits.message_bytes)
         self._check_size(self._body)
         self.connection.receive_data(head)
         await self._handle_events()
