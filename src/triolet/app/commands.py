@@ -12,7 +12,8 @@ it is brought to its end.
 What makes it happen once, behind ``before_request`` and ``@live.identify``, which are asked each time:
 
 1. The **key** is made of the client's subject, the URL below the app, and the id.
-2. A run of the same key **in this process** is waited for, and its answer is given to all that wait.
+2. A run of the same key **in this process** is waited for, and its answer is given to all that wait; where it was
+   broken off, one of them runs it.
 3. Else the key is **claimed** in the log, for a lease. One task renews the leases of all that run. What is there
    instead is given: the answer that is kept; or 409, since another process runs it.
 4. The view runs. What it publishes is held back.
@@ -103,7 +104,8 @@ class Running:
         print: the fingerprint of what is asked.
         claim: on its key.
         held: whether that is held: else the id may turn out to be of other data.
-        answer: once it is done: what is kept; where nothing is, what others are told that wait for it.
+        answer: once it is done: what is kept; where nothing is, what others are told that wait for it. None: it was
+            broken off (its client went at the moment at which it began, or its time was over): another may do it.
         done: set when it is over.
     """
 
@@ -113,7 +115,7 @@ class Running:
         self.print = print
         self.claim = claim
         self.held = False
-        self.answer: KeptAnswer | Answer = FAILED
+        self.answer: KeptAnswer | Answer | None = None
         self.done = trio.Event()
 
 
@@ -255,9 +257,12 @@ class Commands:
         key = key_of(identity, asking.path, scope["query_string"], id)
         print = print_of(data)
         while (other := self._running.get(key)) is not None:
-            if other.print == print or other.held:
-                return await _wait_for(other, print, asked)
-            await other.done.wait()  # it is not known yet which of the two data the id belongs to
+            if other.print != print and other.held:
+                asked.outcome = "mismatch"
+                return as_response(MISMATCH)
+            await other.done.wait()  # of other data: it is not known yet which of the two the id belongs to
+            if other.print == print and other.answer is not None:
+                return _same(other.answer, asked)
         claim = Claim(self._log, self._hub, self._limits, key, print)
         running = self._running[key] = Running(print, claim)
         asked.begun = True
@@ -265,6 +270,7 @@ class Commands:
             called = partial(self._app.ensure_async(view), **kwargs, command=command)
             return await self._perform(asked, running, called, command)
         except Exception as error:
+            running.answer = FAILED
             logger.error("a command failed: %s", where(error))
             raise
         finally:
@@ -337,16 +343,12 @@ async def _respond(app: Any, view: Callable[[], Any]) -> Any:
         return await app.make_response(await app.handle_user_exception(*context, error))
 
 
-async def _wait_for(running: Running, print: bytes, asked: Asked) -> Any:
-    """Wait for the run of another request with the same key, and return its answer."""
-    if running.print != print:
-        asked.outcome = "mismatch"
-        return as_response(MISMATCH)
-    await running.done.wait()
-    if isinstance(running.answer, Answer):
-        return as_response(running.answer)
+def _same(answer: KeptAnswer | Answer, asked: Asked) -> Any:
+    """Return the response that says what another request with the same key was answered in this process."""
+    if isinstance(answer, Answer):
+        return as_response(answer)
     asked.outcome = "repeated"
-    return running.answer.response()
+    return answer.response()
 
 
 def _found(asked: Asked, running: Running, found: Kept) -> Any:
