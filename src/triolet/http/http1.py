@@ -79,6 +79,11 @@ class GuardedHTTP(HTTPStream):
             self.app_put.give_up()
         await super().handle(event)
 
+    async def take(self, content: bytes, ended: bool) -> None:
+        """Take in a part of the body; the last one says so by itself, so that the app is woken once."""
+        if not self.closed:
+            await self.app_put({"type": "http.request", "body": content, "more_body": not ended})
+
     async def app_send(self, message: Any) -> None:
         """Send what the app sends: ASGI's ``send``. To a client that is gone it does nothing, slowly."""
         if self.closed:
@@ -287,9 +292,13 @@ class GuardedH11(H11Protocol):
                 content += event.data
             else:
                 break
+        ended = isinstance(event, h11.EndOfMessage)
+        if content and isinstance(self.stream, GuardedHTTP):
+            await self.stream.take(bytes(content), ended)
+            return
         if self.stream is not None and content:
             await self.stream.handle(Body(STREAM_ID, bytes(content)))
-        if self.stream is not None and isinstance(event, h11.EndOfMessage):
+        if self.stream is not None and ended:
             await self.stream.handle(EndBody(STREAM_ID))
 
     async def _create_stream(self, request: h11.Request) -> None:
