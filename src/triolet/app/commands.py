@@ -10,10 +10,11 @@ it is brought to its end.
 
 What makes it happen once, behind ``before_request`` and ``@live.identify``, which are asked each time:
 
-1. The **key** is made of the client's subject, the URL below the app, and the id.
+1. The **key** is made of the client's subject, the URL below the app (and its host, where routes have one), and the id.
 2. A run of the same key **in this process** is waited for, and its answer is given to all that wait.
 3. Else the key is **claimed** in the log, for a lease that is renewed beside the run. What is there instead is given:
-   the answer that is kept; or 409, since another process runs it.
+   the answer that is kept; or 409, since another process runs it. A client whose identity has expired or was revoked
+   by now is refused: from here on its command takes effect.
 4. The view runs. What it publishes is held back.
 5. Answer and events are **stored in one transaction**, if the claim is still held. If it is not (this process stood
    still for so long), what the other has answered is given, and nothing of this run is published.
@@ -33,16 +34,20 @@ from quart import current_app, request
 from quart.globals import app_ctx
 from quart.utils import encode_headers
 
+from ..closing import REVOKED
+from ..connection import Context
 from ..errors import LogError, where
 from ..hub import Hub
-from ..identity import Identity
-from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, Limits
+from ..identity import Grant
+from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
-from ..transports.negotiate import AskError, Scope
+from ..transports.negotiate import AskError, Scope, expired
+from ..transports.polling import ENDED_POLLS
 from .answers import Answer, KeptAnswer, as_response, is_kept, keep, own_answer
 from .claim import Claim
 from .command import Command, key_of, print_of, read_data, read_id
+from .identify import GRANT
 from .views import body_of, only_exceptions
 
 __all__ = ["Commands"]
@@ -59,6 +64,13 @@ RUNNING: Final = own_answer(409, "running", "this command is running elsewhere; 
 MISMATCH: Final = own_answer(422, "id", "this id was used with other data; draw an id for each command")
 TIMEOUT: Final = own_answer(504, "timeout", "this command has taken too long")
 FAILED: Final = own_answer(500, "failed", "this command has failed")
+REVOKED_CLIENT: Final = own_answer(*ENDED_POLLS[REVOKED])
+EXPIRED_CLIENT: Final = Answer(
+    401,
+    [(b"content-type", b"application/json"), (b"www-authenticate", b'Bearer error="invalid_token"')],
+    expired().body,
+)
+AGAIN: Final = own_answer(503, "again", "it was not done, and can be asked again", COMMAND_RETRY_SECONDS)
 
 T = TypeVar("T")
 
@@ -68,6 +80,7 @@ class Asked:
 
     Attributes:
         body: the request's.
+        since: the position among the revocations when it was asked.
         scope: cancels it.
         begun: whether it goes on without its client: it is claimed, or about to be.
         outcome: what came of it, where its status does not say that.
@@ -75,10 +88,11 @@ class Asked:
         done: set when it is over.
     """
 
-    __slots__ = ("answer", "begun", "body", "done", "outcome", "scope")
+    __slots__ = ("answer", "begun", "body", "done", "outcome", "scope", "since")
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, since: int) -> None:
         self.body = body
+        self.since = since
         self.scope = trio.CancelScope()
         self.begun = False
         self.outcome: str | None = None
@@ -113,7 +127,7 @@ class Commands:
         log: keeps claims and answers.
         hub: publishes.
         nursery: of the app's life: commands run in it.
-        limits: of one command, and of all.
+        context: what the app's clients share: the limits, and what was revoked.
         server: whose draining ends them.
 
     Bounds: ``limits.commands_running`` commands, each with a body of ``limits.message_bytes``, its events and its
@@ -121,13 +135,14 @@ class Commands:
     """
 
     def __init__(
-        self, app: Any, log: EventLog, hub: Hub, nursery: trio.Nursery, limits: Limits, server: ServerState
+        self, app: Any, log: EventLog, hub: Hub, nursery: trio.Nursery, context: Context, server: ServerState
     ) -> None:
         self._app = app
         self._log = log
         self._hub = hub
         self._nursery = nursery
-        self._limits = limits
+        self._limits = context.limits
+        self._revocations = context.revocations
         self._server = server
         self._asked: dict[Asked, None] = {}
         self._running: dict[bytes, Running] = {}
@@ -149,7 +164,7 @@ class Commands:
         if refusal is not None:
             self._server.counters.command_answered("refused", 0)
             return refusal
-        asked = request.scope[ASKED] = Asked(body)
+        asked = request.scope[ASKED] = Asked(body, self._revocations.position)
         if not self._asked:
             self._over = trio.Event()
         self._asked[asked] = None
@@ -209,20 +224,33 @@ class Commands:
 
     # --- in the request's context
 
-    async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], identity: Identity | None) -> Any:
+    def decided_at(self) -> int:
+        """The position among the revocations before the app was, or is, asked who the client of this request is."""
+        scope: Scope = request.scope  # type: ignore[assignment]  # as below
+        asked = scope.get(ASKED)
+        return asked.since if asked is not None and GRANT in scope else self._revocations.position
+
+    async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], grant: Grant | None, since: int) -> Any:
         """Have a view take effect once, in the present request's context. Return its response, or the one that is kept.
+
+        Args:
+            view: the app's.
+            kwargs: the URL's values.
+            grant: what the client was let in with.
+            since: of :meth:`decided_at`, before that was decided.
 
         Raises:
             Exception: what the view raises and no error handler takes; it was logged.
         """
         scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
-        asked = scope.get(ASKED) or Asked(bytes(await request.body))  # the latter where the app is asked past us
+        asked = scope.get(ASKED) or Asked(bytes(await request.body), since)  # the latter where the app is asked past us
         try:
             id, data = read_id(scope, self._limits), read_data(asked.body, self._limits)
         except AskError as error:
             return as_response(own_answer(error.status, error.error, str(error)))
+        identity = None if grant is None else grant.identity
         command = Command(id, data, identity, self._limits)
-        key = key_of(identity, request.path, scope["query_string"], id)
+        key = key_of(identity, request.path, scope["query_string"], id, _host())
         print = print_of(data)
         while (other := self._running.get(key)) is not None:
             if other.print == print or other.held:
@@ -233,7 +261,7 @@ class Commands:
         claim = Claim(self._log, self._hub, self._limits, key, print)
         try:
             called = partial(current_app.ensure_async(view), **kwargs, command=command)
-            return await self._perform(asked, running, claim, called, command)
+            return await self._perform(asked, running, claim, called, command, partial(self._lost, grant, since))
         except Exception as error:
             logger.error("a command failed: %s", where(error))
             raise
@@ -245,17 +273,33 @@ class Commands:
                 running.done.set()
 
     async def _perform(
-        self, asked: Asked, running: Running, claim: Claim, view: Callable[[], Any], command: Command
+        self,
+        asked: Asked,
+        running: Running,
+        claim: Claim,
+        view: Callable[[], Any],
+        command: Command,
+        lost: Callable[[], Answer | None],
     ) -> Any:
         try:
             found = await claim.take()
         except LogError as error:
             logger.error("a command could not be claimed: %s", where(error))
             return _tell(running, LOG)
+        if (answer := lost()) is not None:
+            running.answer = AGAIN  # who waits for this run may have been let in anew
+            return as_response(answer)
         if found is not None:
             return _found(asked, running, found)
         running.held = True
         return await _beside(claim.renew, partial(self._carry_out, asked, running, claim, view, command))
+
+    def _lost(self, grant: Grant | None, since: int) -> Answer | None:
+        """Why a client may not have its command done that it was let in for; None where it may."""
+        if grant is not None and grant.until <= trio.current_time():
+            return EXPIRED_CLIENT
+        closing = self._revocations.since(since, None if grant is None else grant.identity, None, (request.path,))
+        return None if closing is None else REVOKED_CLIENT if closing is REVOKED else AGAIN
 
     async def _carry_out(
         self, asked: Asked, running: Running, claim: Claim, view: Callable[[], Any], command: Command
@@ -286,6 +330,12 @@ class Commands:
             return _found(asked, running, found)
         running.answer = kept
         return response
+
+
+def _host() -> str | None:
+    """The host that the present request asks, where its rule depends on that: two tenants' commands are two."""
+    rule: Any = request.url_rule
+    return request.host.lower() if rule is not None and (rule.host or rule.subdomain) else None
 
 
 async def _ask_app(app: Any, request: Any) -> Answer:

@@ -191,9 +191,10 @@ def command_view(view: View) -> View:
 
     @wraps(view)
     async def ask(**kwargs: Any) -> Any:
-        grant = await identifier().grant()
         commands = current_app.extensions[EXTENSION].commands
-        return await commands.once(view, kwargs, None if grant is None else grant.identity)
+        since = commands.decided_at()
+        grant = await identifier().grant()
+        return await commands.once(view, kwargs, grant, since)
 
     return mark_command(ask)  # type: ignore[no-any-return]
 

@@ -205,7 +205,7 @@ class Service:
             nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
-            self._commands = commands = Commands(self.app, log, hub, nursery, self.limits, self.server)
+            self._commands = commands = Commands(self.app, log, hub, nursery, context, self.server)
             nursery.start_soon(commands.drain)
             try:
                 task_status.started()
