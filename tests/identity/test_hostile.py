@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from quart import request
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
@@ -135,3 +136,26 @@ def test_an_end_that_no_clock_reaches_is_none(expires: Any) -> None:
 
 def test_an_end_in_the_year_9999_is_one() -> None:
     assert Identity("ann", expires_at=wall_time() + 7_000 * 365 * 86_400).subject == "ann"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+async def test_a_view_that_is_asked_again_does_not_see_the_ticket_either(
+    transport: str, path: str, autojump_clock: MockClock
+) -> None:
+    app, seen = QuartTrio("orders"), list[str]()
+    live = Triolet(app)
+    live.identify(lambda token: None if token is None else Identity(token))
+
+    @live.channel("/events", recheck=1)
+    async def events() -> str:
+        seen.append(request.url)
+        return "orders"
+
+    async with served(app, path) as server:
+        ticket = await live.ticket(Identity("ann"))
+        async with server.client(transport, f"/events?a=1&ticket={ticket}&b=2") as client:
+            await client.until("live")
+            await trio.sleep(5)
+    assert len(seen) > 3
+    assert {url.partition("?")[2] for url in seen} == {"a=1&b=2"}
