@@ -30,6 +30,7 @@ PACKAGE = "triolet."
 
 OUTLIVING = (
     "app.extension.",  # an app's, which a test may make at any time
+    "app.apps.",
     "app.identify.",
     "app.routes.",
     "counters.",
@@ -54,6 +55,7 @@ OUTLIVING = (
 
 OF_AN_APP = (
     "app.extension.",
+    "app.apps.",
     "app.identify.",
     "app.routes.",
     "app.serve.Clients",

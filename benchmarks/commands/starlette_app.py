@@ -18,7 +18,7 @@ redis = Redis.from_url(os.environ["COMMANDS_REDIS"])
 async def once(order_id: str, command_id: str, data: Any) -> bytes:
     key = f"command:{order_id}:{command_id}"
     if not await redis.set(key, b"", nx=True, ex=60):
-        return bytes(await redis.get(key) or b"")  # type: ignore[arg-type]  # typed for text as well
+        return bytes(await redis.get(key) or b"")
     answer = msgspec.json.encode({"picked": order_id})
     async with redis.pipeline(transaction=True) as pipe:
         pipe.xadd(f"orders:{order_id}", {"data": b'{"state":"packed"}'}, maxlen=1_000, approximate=True)

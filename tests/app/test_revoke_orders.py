@@ -112,7 +112,7 @@ class Shop:
             "channel": Revocation(name, channel=f"orders/{name}"),
             "session": Revocation(session=session),
         }
-        self.live.service.revoker.apply(named[self.revokes])
+        self.live.service.life.revoker.apply(named[self.revokes])
 
 
 Scenario = Callable[[Shop, MemoryServer, str], Awaitable[None]]

@@ -158,8 +158,8 @@ async def test_a_page_that_follows_after_the_rosters_cursor_misses_nobody(autoju
 
 async def test_a_server_that_drains_leaves_nobody_present(autojump_clock: MockClock) -> None:
     app, live = make_rooms()
-    log = live._open_log()
-    live._log = log
+    log = live._apps._open_log()
+    live._apps._log = log
     async with serve(app) as server, server.websocket(f"{ROOM}?as=ada") as client:
         await client.until("live")
         assert await members(server) == ["ada"]

@@ -43,7 +43,7 @@ async def ask_over_http(service: Service, request: Any) -> Answer:
         service.origins.check(scope, always=False)
         check_path(scope)
         body = await _read(request, service.limits)
-        return await service.commands.ask(posted(service.app, scope, body), body)
+        return await service.life.commands.ask(posted(service.app, scope, body), body)
     except AskError as error:
         return own_answer(error.status, error.error, str(error))
     except NotServingError:
@@ -103,7 +103,7 @@ class Asks:
         if not is_command(app, request):
             return reply_of(id, NOT_THERE)  # another view's answer is not read: it may have no end
         try:
-            return reply_of(id, await self._service.commands.ask(request, data))
+            return reply_of(id, await self._service.life.commands.ask(request, data))
         except NotServingError:
             return reply_of(id, NOT_SERVING)
 

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
-from weakref import WeakSet
 
-from quart import Blueprint, current_app, has_request_context
+from quart import Blueprint, has_request_context
 from quart_trio import QuartTrio
 
 from ..clock import wall_time
 from ..connection import Connection
-from ..errors import ConfigError, NotServingError
+from ..errors import ConfigError
 from ..event import Draft, Event
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
 from ..identity import Identity, Revocation, tickets
 from ..limits import TICKET_SECONDS, Limits
-from ..log import EventLog, MemoryLog
+from ..log import EventLog
 from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
-from ..sync.home import Home
 from ..transports.origins import check_origins
-from .identify import Identifier
+from .apps import Apps, is_in_memory
+from .identify import EXTENSION, Identifier
 from .lifespan import LifespanConnection, live_with
-from .open_log import open_log
 from .presence import Presence
 from .publishing import check_drafts, publishable
 from .quart_asgi import HTTPConnection, WebSocketConnection
-from .routes import ChannelOptions, Routes, check_subprotocols, socket_endpoint, socket_view
+from .routes import ChannelOptions, Routes, check_rule, check_subprotocols, socket_endpoint, socket_view
 from .serve import Clients
-from .service import EXTENSION, Options, Service, alone
+from .service import Options, Service
 
 __all__ = ["Triolet"]
 
@@ -86,15 +84,10 @@ class Triolet:
     ) -> None:
         self.limits = limits or Limits()
         self.origins = check_origins(origins)
-        self._deflate = deflate
-        self._policy = policy
-        self._log = log
         self._routes = Routes(self.limits)
-        self._services: WeakSet[Service] = WeakSet()
-        self._service: Service | None = None
-        self._alone: Any = None
-        self._home: Home | None = None
         self._identifier = Identifier()
+        options = Options(self.limits, self.origins, deflate, policy, is_in_memory(log), self._identifier)
+        self._apps = Apps(log, options)
         if app is not None:
             self.init_app(app)
 
@@ -112,9 +105,8 @@ class Triolet:
         app.asgi_lifespan_class = LifespanConnection
         app.asgi_websocket_class = WebSocketConnection
         app.websocket_class = bounded_websockets(app.websocket_class)
-        self._service = service = app.extensions[EXTENSION] = self._make_service(app)
+        service = app.extensions[EXTENSION] = self._apps.add(app)
         service.upgrades = Clients(service)
-        self._services.add(service)
         self._routes.give_to(app)
         live_with(app, service)
 
@@ -160,6 +152,7 @@ class Triolet:
             ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport;
                 or an ``allow`` or ``recheck`` that cannot be.
         """
+        check_rule(rule)
         decides = ChannelOptions(policy, member, allow, recheck)
         decides.check()
 
@@ -200,6 +193,7 @@ class Triolet:
         Raises:
             ConfigError: as :meth:`channel`, or a subprotocol's name is no token, or Triolet's.
         """
+        check_rule(rule)
         handlers: list[Any] = []
         self._routes.add(
             rule,
@@ -257,8 +251,10 @@ class Triolet:
             options: as for :meth:`channel`.
 
         Raises:
-            ConfigError: ``methods`` or ``websocket`` was given, or a value of the URL is called ``command``.
+            ConfigError: ``methods`` or ``websocket`` was given, a value of the URL is called ``command``, or the view
+                takes none by that name.
         """
+        check_rule(rule)
 
         def register(view: View) -> View:
             self._routes.add_command(rule, endpoint or view.__name__, view, blueprint, options)
@@ -342,7 +338,7 @@ class Triolet:
         """
         service = self.service
         service.check_home("Triolet.revoke")
-        return await service.revoker.revoke(Revocation.of(subject, session, channel, url))
+        return await service.life.revoker.revoke(Revocation.of(subject, session, channel, url))
 
     async def ticket(self, identity: Identity, seconds: float = TICKET_SECONDS) -> str:
         """Make a ticket for a client that can only write a URL, as a browser's EventSource: ``/orders?ticket=…``.
@@ -357,7 +353,7 @@ class Triolet:
 
         Raises:
             ConfigError: no such time can be, or the log can keep no tickets (see :meth:`EventLog.claim`).
-            DataError: the identity's claims are no JSON.
+            DataError: it is no identity, or its claims are no JSON.
             LogError: the log cannot be written; there is no ticket.
             NotServingError, WrongThreadError: as :meth:`publish`.
 
@@ -493,41 +489,11 @@ class Triolet:
             NotServingError: there is no app yet.
             ConfigError: several are served, and none of them is the present one.
         """
-        service: Service | None = current_app.extensions.get(EXTENSION) if current_app else None
-        if service is None:
-            served = [service for service in self._services if service.running]
-            if len(served) > 1:
-                raise ConfigError("several apps are served: publish within `async with app.app_context():`")
-            service = served[0] if served else self._service
-        if service is None:
-            raise NotServingError("no app yet: Triolet(app), init_app(app), or async with Triolet(…)")
-        return service
+        return self._apps.present
 
     async def __aenter__(self) -> Triolet:
-        if self._service is not None:
-            raise ConfigError("this Triolet has an app: it is open while that is served")
-        self._home = Home()
-        self._service = service = self._make_service(None)
-        self._alone = alone(service)
-        try:
-            await self._alone.__aenter__()
-        except BaseException:
-            self._service = None
-            raise
+        await self._apps.open()
         return self
 
     async def __aexit__(self, *error: Any) -> Any:
-        if self._home is not None:
-            self._home.check("Triolet.__aexit__")
-        try:
-            return await self._alone.__aexit__(*error)
-        finally:
-            self._service = None
-
-    def _make_service(self, app: QuartTrio | None) -> Service:
-        in_memory = self._log == "memory:" or isinstance(self._log, MemoryLog)
-        options = Options(self.limits, self.origins, self._deflate, self._policy, in_memory, self._identifier)
-        return Service(app, self._open_log, options)
-
-    def _open_log(self) -> EventLog:
-        return open_log(self._log, self.limits) if isinstance(self._log, str) else self._log
+        return await self._apps.close(*error)

@@ -162,4 +162,7 @@ def _answer(status: int, body: bytes) -> Response:
     headers = {"cache-control": "no-store"}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response(body, status=status, headers=headers, content_type="application/json" if body else None)
+    response = Response(body, status=status, headers=headers, content_type="application/json")
+    if not body:
+        del response.headers["content-type"]
+    return response

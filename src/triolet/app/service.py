@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
@@ -64,6 +64,20 @@ class Options(msgspec.Struct, frozen=True):
     identifier: Identifier = msgspec.field(default_factory=Identifier)
 
 
+class Life(NamedTuple):
+    """What there is of an app while it is served.
+
+    Attributes:
+        context: what its connections share.
+        commands: those that run.
+        revoker: ends what is revoked.
+    """
+
+    context: Context
+    commands: Commands
+    revoker: Revoker
+
+
 class Service:
     """One app's log and hub. It stands in ``app.extensions["triolet"]``.
 
@@ -88,9 +102,7 @@ class Service:
         self._registry: Registry[Connection, ConnectionSnapshot] = Registry(snapshot, options.limits.ended_connections)
         self.make_log = make_log
         self._log: EventLog | None = None
-        self._context: Context | None = None
-        self._commands: Commands | None = None
-        self._revoker: Revoker | None = None
+        self._life: Life | None = None
         self._stopping = trio.Event()
 
     @property
@@ -116,11 +128,16 @@ class Service:
         return self._log
 
     @property
+    def life(self) -> Life:
+        """What there is while the app is served. Raises NotServingError."""
+        if self._life is None:
+            raise NotServingError("nobody can follow before the app is served; in a test: `async with app.test_app()`")
+        return self._life
+
+    @property
     def context(self) -> Context:
         """What the app's connections share. Raises NotServingError."""
-        if self._context is None:
-            raise NotServingError("nobody can follow before the app is served; in a test: `async with app.test_app()`")
-        return self._context
+        return self.life.context
 
     def begin(self, server: ServerState | None) -> None:
         """The app's life begins, on a server of ours that has left this for it, or on another."""
@@ -138,24 +155,10 @@ class Service:
         assert presence is not None, "every service has one"
         return presence
 
-    @property
-    def commands(self) -> Commands:
-        """The commands that run. Raises NotServingError."""
-        if self._commands is None:
-            raise NotServingError("the app is not being served")
-        return self._commands
-
-    @property
-    def revoker(self) -> Revoker:
-        """Ends what is revoked. Raises NotServingError."""
-        context = self.context
-        assert self._revoker is not None, f"made with {context}"
-        return self._revoker
-
     def check_home(self, what: str) -> None:
         """Go on only in the run that serves. Raises WrongThreadError."""
-        if self._context is not None:
-            self._context.home.check(what)
+        if self._life is not None:
+            self._life.context.home.check(what)
 
     @property
     def hub(self) -> Hub:
@@ -181,7 +184,7 @@ class Service:
             presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
             control = Control(log, self.limits, nursery)
             control.on(RENEW, partial(renew_told, hub.deadlines.find_named))
-            self._context = context = Context(
+            context = Context(
                 hub,
                 self.limits,
                 self.server.budget,
@@ -195,7 +198,7 @@ class Service:
                 control=control,
                 revocations=Revocations(self.limits.write_seconds + TICKET_SECONDS),
             )
-            self._revoker = Revoker(context, control, nursery)
+            revoker = Revoker(context, control, nursery)
             if self.options.identifier.known:
                 with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
                     await control.listens()
@@ -205,8 +208,9 @@ class Service:
             nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
-            self._commands = commands = Commands(self.app, log, hub, nursery, context, self.server)
+            commands = Commands(self.app, log, hub, nursery, context, self.server)
             nursery.start_soon(commands.drain)
+            self._life = Life(context, commands, revoker)
             try:
                 task_status.started()
                 await self._stopping.wait()
@@ -214,7 +218,7 @@ class Service:
                 await control.finish(self.limits.goodbye_seconds)
             finally:
                 end_all(context)
-                self._log = self._context = self._commands = self._revoker = None
+                self._log = self._life = None
                 self.server = replace(self.server, sockets=no_sockets)  # the app outlives its server
                 nursery.cancel_scope.cancel()
 
@@ -233,14 +237,15 @@ class Service:
         Before that, those that run still are ended, and given back.
         """
         patience: float = self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] or 0.0
-        if self._commands is not None:
-            await self._commands.finish(max(0.0, patience - self.limits.goodbye_seconds))
+        if self._life is not None:
+            await self._life.commands.finish(max(0.0, patience - self.limits.goodbye_seconds))
 
     # --- for whoever operates it
 
     def statistics(self) -> Statistics:
         """Every number, at this moment. Before the app is served, and after, they are those of nobody being there."""
-        return gather(self.server.counters, self.server.budget, self._context, self.server.sockets())
+        context = None if self._life is None else self._life.context
+        return gather(self.server.counters, self.server.budget, context, self.server.sockets())
 
     def exposition(self) -> tuple[str, bytes]:
         """The same for Prometheus: content type and text."""
