@@ -80,7 +80,7 @@ class Asked:
 
     Attributes:
         body: the request's.
-        since: the position among the revocations when it was asked.
+        position: among the revocations, when it was asked.
         scope: cancels it.
         begun: whether it goes on without its client: it is claimed, or about to be.
         outcome: what came of it, where its status does not say that.
@@ -88,11 +88,11 @@ class Asked:
         done: set when it is over.
     """
 
-    __slots__ = ("answer", "begun", "body", "done", "outcome", "scope", "since")
+    __slots__ = ("answer", "begun", "body", "done", "outcome", "position", "scope")
 
-    def __init__(self, body: bytes, since: int) -> None:
+    def __init__(self, body: bytes, position: int) -> None:
         self.body = body
-        self.since = since
+        self.position = position
         self.scope = trio.CancelScope()
         self.begun = False
         self.outcome: str | None = None
@@ -228,7 +228,7 @@ class Commands:
         """The position among the revocations before the app was, or is, asked who the client of this request is."""
         scope: Scope = request.scope  # type: ignore[assignment]  # as below
         asked = scope.get(ASKED)
-        return asked.since if asked is not None and GRANT in scope else self._revocations.position
+        return asked.position if asked is not None and GRANT in scope else self._revocations.position
 
     async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], grant: Grant | None, since: int) -> Any:
         """Have a view take effect once, in the present request's context. Return its response, or the one that is kept.
