@@ -253,6 +253,8 @@ SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
 COMMAND_RETRY_SECONDS = 1
 """After which a client is told to ask again for a command that runs elsewhere, or that there is no room for now."""
+RETRY_AFTER_DIGITS = 9
+"""Longest ``Retry-After`` of an app's that a reply to a command passes on: some thirty years, in seconds."""
 REVOCATIONS_KEPT = 4_096
 """Revocations that are remembered for those who are being let in: more in the time of one admission, and they are sent
 away to come back."""

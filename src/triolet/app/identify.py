@@ -74,8 +74,10 @@ class Identifier:
         Raises:
             HTTPException: the credential is no good (401), or cannot be checked now (503), or the app refuses.
         """
+        if self._function is None:
+            return None
         scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
-        if self._function is None or GRANT in scope:
+        if GRANT in scope:
             return scope.get(GRANT)
         token, ticket = credential(scope), scope.pop(TICKET, None)
         identity = await (self.identify(token) if token is not None or ticket is None else self._redeem(ticket))

@@ -210,6 +210,7 @@ class Service:
             nursery.start_soon(drain, context, self.server.leave_seconds)
             commands = Commands(self.app, log, hub, nursery, context, self.server)
             nursery.start_soon(commands.drain)
+            nursery.start_soon(commands.renew)
             self._life = Life(context, commands, revoker)
             try:
                 task_status.started()

@@ -296,6 +296,8 @@ class Subscriptions:
 
     def _revoked(self, follower: Follower, since: int) -> Closing | None:
         access, revocations = self.access, self._context.revocations
+        if revocations.position == since:  # as nearly always
+            return None
         return revocations.since(since, access.identity, follower.channel, access.paths(follower.url))
 
     def _check_on(self, follower: Follower, seconds: float) -> None:
