@@ -422,8 +422,10 @@ IDENTITY_BODY_BYTES = 1 << 10
 """Largest body of a request to renew a stream."""
 RENEWAL_KEY_BYTES = 16
 """Random bytes of the key by which a stream is renewed (RFC 6750 section 5.2 asks for 128 bits of a token)."""
+IDENTITY_BYTES = 16 << 10
+"""Largest claims that are told to other processes or kept under a ticket: twice a token (``TOKEN_BYTES``)."""
 CONTROL_WAITING = 1_024
-"""Messages about identities that wait for a log that is away, to be told to other processes."""
+"""Messages about identities that wait for a log that is away, to be told to others; of renewals half as many."""
 CONTROL_DRAFTS = 64
 """Most of them in one append."""
 CONTROL_REMEMBERED = 4_096

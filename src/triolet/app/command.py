@@ -94,10 +94,12 @@ class Command:
         return writes
 
 
-def key_of(identity: Identity | None, path: str, query: bytes, id: str) -> bytes:
-    """Return the key of a command: of the client's subject, the URL below the app, and the id."""
+def key_of(identity: Identity | None, path: str, query: bytes, id: str, host: str | None = None) -> bytes:
+    """Return the key of a command: of the client's subject, the URL below the app, and the id; and of the host, where
+    the app tells hosts apart."""
     url = quote(path) + (f"?{query.decode('latin-1')}" if query else "")
-    return sha256(_encode([None if identity is None else identity.subject, url, id])).digest()
+    names = [None if identity is None else identity.subject, url, id]
+    return sha256(_encode(names if host is None else [*names, host])).digest()
 
 
 def read_id(scope: Scope, limits: Limits) -> str:

@@ -11,11 +11,12 @@ it is brought to its end.
 
 What makes it happen once, behind ``before_request`` and ``@live.identify``, which are asked each time:
 
-1. The **key** is made of the client's subject, the URL below the app, and the id.
+1. The **key** is made of the client's subject, the URL below the app (and its host, where routes have one), and the id.
 2. A run of the same key **in this process** is waited for, and its answer is given to all that wait; where it was
    broken off, one of them runs it.
 3. Else the key is **claimed** in the log, for a lease. One task renews the leases of all that run. What is there
-   instead is given: the answer that is kept; or 409, since another process runs it.
+   instead is given: the answer that is kept; or 409, since another process runs it. A client whose identity has expired
+   or was revoked by now is refused: from here on its command takes effect.
 4. The view runs. What it publishes is held back.
 5. Answer and events are **stored in one transaction**, if the claim is still held. If it is not (this process stood
    still for so long), what the other has answered is given, and nothing of this run is published.
@@ -36,16 +37,20 @@ from quart import request
 from quart.globals import app_ctx
 from quart.utils import encode_headers
 
+from ..closing import REVOKED
+from ..connection import Context
 from ..errors import LogError, where
 from ..hub import Hub
-from ..identity import Identity
-from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS, Limits
+from ..identity import Grant
+from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
-from ..transports.negotiate import AskError, Scope
+from ..transports.negotiate import AskError, Scope, expired
+from ..transports.polling import ENDED_POLLS
 from .answers import Answer, KeptAnswer, as_response, is_kept, keep, own_answer
 from .claim import Claim
 from .command import Command, Writes, key_of, print_of, read_data, read_id
+from .identify import GRANT
 from .views import body_of, only_exceptions
 
 __all__ = ["Asked", "Commands", "Tell"]
@@ -62,6 +67,13 @@ RUNNING: Final = own_answer(409, "running", "this command is running elsewhere; 
 MISMATCH: Final = own_answer(422, "id", "this id was used with other data; draw an id for each command")
 TIMEOUT: Final = own_answer(504, "timeout", "this command has taken too long")
 FAILED: Final = own_answer(500, "failed", "this command has failed")
+REVOKED_CLIENT: Final = own_answer(*ENDED_POLLS[REVOKED])
+EXPIRED_CLIENT: Final = Answer(
+    401,
+    [(b"content-type", b"application/json"), (b"www-authenticate", b'Bearer error="invalid_token"')],
+    expired().body,
+)
+AGAIN: Final = own_answer(503, "again", "it was not done, and can be asked again", COMMAND_RETRY_SECONDS)
 
 
 class Asked:
@@ -69,6 +81,7 @@ class Asked:
 
     Attributes:
         body: the request's.
+        position: among the revocations, when it was asked.
         tell: tells its client what it is answered; None where that has gone.
         since: when it was asked.
         scope: cancels it, at the latest after so many seconds.
@@ -76,10 +89,11 @@ class Asked:
         outcome: what came of it, where its status does not say that.
     """
 
-    __slots__ = ("begun", "body", "outcome", "scope", "since", "tell")
+    __slots__ = ("begun", "body", "outcome", "position", "scope", "since", "tell")
 
-    def __init__(self, body: bytes, seconds: float = math.inf, tell: Tell | None = None) -> None:
+    def __init__(self, body: bytes, position: int, seconds: float = math.inf, tell: Tell | None = None) -> None:
         self.body = body
+        self.position = position
         self.tell = tell
         self.since = trio.current_time()
         self.scope = trio.CancelScope(deadline=self.since + seconds)
@@ -127,7 +141,7 @@ class Commands:
         log: keeps claims and answers.
         hub: publishes.
         nursery: of the app's life: commands run in it.
-        limits: of one command, and of all.
+        context: what the app's clients share: the limits, and what was revoked.
         server: whose draining ends them.
 
     Bounds: ``limits.commands_running`` commands, each with a body of ``limits.message_bytes``, its events and its
@@ -135,13 +149,14 @@ class Commands:
     """
 
     def __init__(
-        self, app: Any, log: EventLog, hub: Hub, nursery: trio.Nursery, limits: Limits, server: ServerState
+        self, app: Any, log: EventLog, hub: Hub, nursery: trio.Nursery, context: Context, server: ServerState
     ) -> None:
         self._app = app
         self._log = log
         self._hub = hub
         self._nursery = nursery
-        self._limits = limits
+        self._limits = context.limits
+        self._revocations = context.revocations
         self._server = server
         self._asked: dict[Asked, None] = {}
         self._running: dict[bytes, Running] = {}
@@ -164,7 +179,7 @@ class Commands:
             return refusal
         # The view and the storing have bounds of their own; the rest is for what the app does before and after.
         most = 2 * (self._limits.command_run_seconds + self._limits.write_seconds)
-        asked = request.scope[ASKED] = Asked(body, most, tell)
+        asked = request.scope[ASKED] = Asked(body, self._revocations.position, most, tell)
         if not self._asked:
             self._over = trio.Event()
         self._asked[asked] = None
@@ -239,8 +254,20 @@ class Commands:
 
     # --- in the request's context
 
-    async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], identity: Identity | None) -> Any:
+    def decided_at(self) -> int:
+        """The position among the revocations before the app was, or is, asked who the client of this request is."""
+        scope: Scope = request.scope  # type: ignore[assignment]  # as below
+        asked = scope.get(ASKED)
+        return asked.position if asked is not None and GRANT in scope else self._revocations.position
+
+    async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], grant: Grant | None, since: int) -> Any:
         """Have a view take effect once, in the present request's context. Return its response, or the one that is kept.
+
+        Args:
+            view: the app's.
+            kwargs: the URL's values.
+            grant: what the client was let in with.
+            since: of :meth:`decided_at`, before that was decided.
 
         Raises:
             Exception: what the view raises and no error handler takes; it was logged.
@@ -248,13 +275,14 @@ class Commands:
         current: Any = request
         asking = current._get_current_object()  # a proxy looks for it each time
         scope: Scope = asking.scope
-        asked = scope.get(ASKED) or Asked(bytes(await asking.body))  # the latter where the app is asked past us
+        asked = scope.get(ASKED) or Asked(bytes(await asking.body), since)  # the latter where the app is asked past us
         try:
             id, data = read_id(scope, self._limits), read_data(asked.body, self._limits)
         except AskError as error:
             return as_response(own_answer(error.status, error.error, str(error)))
+        identity = None if grant is None else grant.identity
         command = Command(id, data, identity, self._limits)
-        key = key_of(identity, asking.path, scope["query_string"], id)
+        key = key_of(identity, asking.path, scope["query_string"], id, _host(asking))
         print = print_of(data)
         while (other := self._running.get(key)) is not None:
             if other.print != print and other.held:
@@ -268,7 +296,7 @@ class Commands:
         asked.begun = True
         try:
             called = partial(self._app.ensure_async(view), **kwargs, command=command)
-            return await self._perform(asked, running, called, command)
+            return await self._perform(asked, running, called, command, partial(self._lost, grant, since, asking.path))
         except Exception as error:
             running.answer = FAILED
             logger.error("a command failed: %s", where(error))
@@ -280,13 +308,29 @@ class Commands:
                 del self._running[key]
                 running.done.set()
 
-    async def _perform(self, asked: Asked, running: Running, view: Callable[[], Any], command: Command) -> Any:
+    def _lost(self, grant: Grant | None, since: int, path: str) -> Answer | None:
+        """Why a client may not have its command done that it was let in for; None where it may."""
+        if grant is not None and grant.until <= trio.current_time():
+            return EXPIRED_CLIENT
+        closing = self._revocations.since(since, None if grant is None else grant.identity, None, (path,))
+        return None if closing is None else REVOKED_CLIENT if closing is REVOKED else AGAIN
+
+    async def _perform(
+        self,
+        asked: Asked,
+        running: Running,
+        view: Callable[[], Any],
+        command: Command,
+        lost: Callable[[], Answer | None],
+    ) -> Any:
         """Claim it, run the view, and store what comes of it."""
         try:
             found = await running.claim.take()
         except LogError as error:
             logger.error("a command could not be claimed: %s", where(error))
             return _tell(running, LOG)
+        if (answer := lost()) is not None:
+            return as_response(answer)
         if found is not None:
             return _found(asked, running, found)
         running.held = True
@@ -315,6 +359,12 @@ class Commands:
             return _found(asked, running, found)
         running.answer = kept
         return response
+
+
+def _host(asking: Any) -> str | None:
+    """The host that a request asks, where its rule depends on that: two tenants' commands are two."""
+    rule = asking.url_rule
+    return asking.host.lower() if rule is not None and (rule.host or rule.subdomain) else None
 
 
 async def _ask_app(app: Any, request: Any) -> Answer:

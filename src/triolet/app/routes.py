@@ -193,8 +193,9 @@ def command_view(view: View) -> View:
     @wraps(view)
     async def ask(**kwargs: Any) -> Any:
         service = current_app.extensions[EXTENSION]
+        since = service.life.commands.decided_at()
         grant = await service.options.identifier.grant()
-        return await service.life.commands.once(view, kwargs, None if grant is None else grant.identity)
+        return await service.life.commands.once(view, kwargs, grant, since)
 
     return mark_command(ask)  # type: ignore[no-any-return]
 
