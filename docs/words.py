@@ -1,20 +1,26 @@
-"""How pages write the defaults of ``Limits``: a page names the field, and the number comes from the code."""
+"""How pages write the numbers of limits.py: a page names the bound, and the number comes from the code."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
+from triolet import limits
 from triolet.limits import Limits
 
 __all__ = ["DEFAULTS", "in_words"]
 
-DEFAULTS: dict[str, float] = {field.name: field.default for field in fields(Limits)}
+DEFAULTS: dict[str, float] = {field.name: field.default for field in fields(Limits)} | {
+    name: value for name, value in vars(limits).items() if name.isupper() and isinstance(value, int | float)
+}
+"""Of the fields, and of the bounds that are no settings, whose names are in capitals."""
 
 UNITS = {
     "_seconds": ((24 * 3600, "days"), (1, "s")),
     "_bytes": ((1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes")),
 }
 """By how a field's name ends: the units that are tried, and the first of which there are whole ones is taken."""
+
+ONE = {"days": "day", "bytes": "byte"}
 
 
 def in_words(name: str) -> str:
@@ -25,9 +31,9 @@ def in_words(name: str) -> str:
     """
     value = DEFAULTS[name]
     for ending, units in UNITS.items():
-        if name.endswith(ending) and not name.endswith("per_second"):
+        if name.lower().endswith(ending):
             for size, unit in units:
                 if value >= size and not value % size:
-                    return f"{value / size:,.0f} {unit}"
+                    return f"{value / size:,.0f} {unit if value > size else ONE.get(unit, unit)}"
             return f"{value:g} s"
     return f"{value:,.0f}"

@@ -1,4 +1,7 @@
-"""What the documentation says is tried out: the tutorial's apps, its transcripts, the messages of the wire."""
+"""What the documentation says is tried out: the tutorial's apps, its transcripts, the messages of the wire.
+
+"Who may follow" and "Commands" have a file of their own, test_docs_identity.py.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
 
-def load(name: str) -> ModuleType:
-    """A module of the tutorial, anew: as after a restart."""
+def load(name: str, folder: str = "tutorial") -> ModuleType:
+    """A module of the documentation's, anew: as after a restart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(DOCS / "tutorial")
+        patch.syspath_prepend(DOCS / folder)
         patch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ PAGES = sorted(DOCS.glob("*.rst"))
 PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 
 NAMED = re.compile(r"``?(?:limits\.)?([a-z_]+)``?")
-ROLE = re.compile(r":limit:`([a-z_]+)`")
+ROLE = re.compile(r":limit:`([A-Za-z_]+)`")
 WORDS = (
     "two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty|a hundred|a thousand"
 )
@@ -97,12 +98,14 @@ def test_a_limit_is_written_as_people_write_it() -> None:
     assert told["page_bytes"] == "256 KiB"
     assert told["memory_bytes"] == "512 MiB"
     assert told["leaves_per_second"] == "1,000"
+    assert told["command_seconds"] == "1 day"
+    assert in_words("TICKET_SECONDS") == "30 s"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_writes_a_limits_default_by_hand(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert set(ROLE.findall(text)) <= set(Limits.__dataclass_fields__)
+    assert not [name for name in ROLE.findall(text) if not in_words(name)]
     by_hand = {found for found in numbers_beside_limits(page.name, text) if found not in NO_DEFAULTS}
     assert not by_hand, "write :limit:`name`, or say in NO_DEFAULTS what else the number is"
 
@@ -120,6 +123,34 @@ def test_what_a_paper_says_of_a_limit_is_its_default(paper: Path) -> None:
     for template in STATED.get(paper.name, ()):
         told = re.sub(r"\{(\w+)\}", lambda field: in_words(field[1]), template)
         assert told in text
+
+
+def test_every_link_to_code_names_a_file() -> None:
+    linked = {name for page in PAGES for name in re.findall(r":src:`([^`]+)`", page.read_text(encoding="utf-8"))}
+    assert linked
+    assert not [name for name in linked if not (PACKAGE / name).is_file()]
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "index.rst").read_text(encoding="utf-8")
+    assert set(re.findall(r"^   ([a-z-]+)$", index, re.MULTILINE)) == {page.stem for page in PAGES} - {"index"}
+
+
+@pytest.mark.parametrize("face", ["triolet", "triolet.testing"])
+def test_the_page_on_the_api_has_every_public_name(face: str) -> None:
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    whole = re.findall(r"^\.\. automodule:: (\S+)", text, re.MULTILINE)
+    missing = [
+        name
+        for name, thing in vars(importlib.import_module(face)).items()
+        if name in importlib.import_module(face).__all__ and callable(thing) and not isinstance(thing, GenericAlias)
+        if f":: {face}.{name}" not in text and thing.__module__ not in whole
+    ]
+    assert not missing
+    members = re.search(r"autoclass:: triolet\.Triolet\n +:members: ([^:.]*?)\n\n", text)
+    assert members is not None
+    told = {name.strip() for name in members[1].split(",")}
+    assert told == {name for name in vars(Triolet) if not name.startswith("_")} - {"service"}
 
 
 def docstrings() -> list[tuple[str, str]]:

@@ -1,15 +1,14 @@
-"""Measure what a command costs the server that takes it.
+"""Measure what a command costs the server that takes it, over WebSocket and over keep-alive POST.
 
-    python -m benchmarks.commands [--quick]
+    python -m benchmarks.commands
 
 Triolet (with its log in memory, in SQLite and in Redis) and Starlette on uvicorn (with Redis) take turns, each started
-anew and pinned to one core; clients and Redis share the other. 100 connections, one command in flight on each. What is
-counted is the server's own CPU for a command; Redis' is told beside it. Needs the extra `bench`.
+anew and pinned to one core; clients and Redis share the other. Needs the extra `bench` and redis-server. Takes some six
+minutes, with --quick one.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import statistics
@@ -22,10 +21,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmarks.fanout.machine import cores, cpu_seconds, describe, free_port, raise_files, spawn
+from benchmarks.fanout.machine import cores, cpu_seconds, free_port, raise_files, spawn
 from benchmarks.many.redis_server import RedisServer
+from benchmarks.results import Part, Table, options, publish, verdict
 
 CONNECTIONS = 100
+PEER = "Starlette, Redis"
+CONTESTANTS = ("Triolet, memory", "Triolet, SQLite", "Triolet, Redis", PEER)
+WAYS = {"ws": "WebSocket", "post": "POST"}
+TARGETS = {"ws": 1.2, "post": 2.0}
+"""At most so many times the CPU of the peer, which does less."""
 
 
 class Turn(NamedTuple):
@@ -39,7 +44,7 @@ class Turn(NamedTuple):
 
 def command(contestant: str, port: int, folder: Path, redis: str) -> tuple[list[str], dict[str, str]]:
     """The program of a contestant, and its environment."""
-    if contestant == "Starlette, Redis":
+    if contestant == PEER:
         serve = [sys.executable, "-m", "uvicorn", "--port", str(port), "--no-access-log", "--log-level", "warning"]
         return [*serve, "benchmarks.commands.starlette_app:app"], {"COMMANDS_REDIS": redis}
     logs = {"memory": "memory:", "SQLite": f"sqlite:///{folder}/commands.db", "Redis": redis}
@@ -87,26 +92,47 @@ def _until_it_listens(port: int) -> None:
     sys.exit("the server does not listen")
 
 
+def table(turns: dict[tuple[str, str], list[Turn]]) -> Table:
+    """The medians, and how many times the peer's CPU that is."""
+    middle = {of: Turn(*map(statistics.median, zip(*some, strict=True))) for of, some in turns.items()}
+    rows = [
+        [
+            contestant,
+            WAYS[way],
+            f"{told.server:,.0f}",
+            f"{told.server / middle[PEER, way].server:.2f}",
+            f"{told.redis:.0f}" if contestant.endswith("Redis") else "–",
+            f"{told.rate:,.0f}",
+        ]
+        for (contestant, way), told in middle.items()
+    ]
+    columns = ["", "asked over", "µs of CPU a command", "× Starlette", "Redis' own µs", "commands/s"]
+    verdicts = [
+        verdict(f"CPU of a command over {WAYS[way]}, Triolet's in memory to Starlette's", ratio, target)
+        for way, target in TARGETS.items()
+        for ratio in [middle["Triolet, memory", way].server / middle[PEER, way].server]
+    ]
+    return Table("commands-cost", "What a command costs", columns, rows, verdicts=verdicts)
+
+
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.commands")
-    parser.add_argument("--quick", action="store_true", help="one short turn each")
-    quick = parser.parse_args().quick
+    arguments = options("commands", __doc__).parse_args()
     raise_files()
-    contestants = ("Triolet, memory", "Triolet, SQLite", "Triolet, Redis", "Starlette, Redis")
+    seconds = 3 if arguments.quick else 10
     turns: dict[tuple[str, str], list[Turn]] = {}
-    for _ in range(1 if quick else 3):
-        for contestant in contestants:
-            for way in ("post", "ws"):
-                turns.setdefault((contestant, way), []).append(turn(contestant, way, 3 if quick else 10))
-    print(", ".join(describe().values()))
-    print(f"{'':20} {'':6} {'commands/s':>11} {'server µs':>10} {'Redis µs':>9} {'clients µs':>11}")
-    for (contestant, way), some in turns.items():
-        middle = Turn(*(statistics.median(column) for column in zip(*some, strict=True)))
-        print(
-            f"{contestant:20} {way:6} {middle.rate:11,.0f} {middle.server:10.1f} {middle.redis:9.1f} "
-            f"{middle.clients:11.1f}"
-        )
+    for _ in range(1 if arguments.quick else 3):
+        for contestant in CONTESTANTS:
+            for way in WAYS:
+                turns.setdefault((contestant, way), []).append(turn(contestant, way, seconds))
+    text = (
+        f"{CONNECTIONS} connections, one command in flight on each: it publishes one event, and its answer is kept. "
+        "The server is pinned to one core; its clients, and Redis where it is used, share another. What is counted is "
+        "the server's own CPU. Starlette does the same by hand, on uvicorn[standard]: `SET NX` claims the id, and "
+        "`MULTI` stores event and answer. It renews no claim, compares no data, and has no sessions and no hooks."
+    )
+    part = Part("commands", "Commands", text, [table(turns)], quick=arguments.quick)
+    publish(part, keep=arguments.save or not arguments.quick)
 
 
 if __name__ == "__main__":

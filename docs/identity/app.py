@@ -2,22 +2,25 @@
 
 import os
 import secrets
-import time
 
 from quart import abort, request, session
 from quart_trio import QuartTrio
 
 from triolet import JWT, Command, Connection, Event, Identity, Triolet
+from triolet.clock import wall_time
 
 LOGIN_SECONDS = 8 * 3600
 
 app = QuartTrio(__name__)
 app.secret_key = os.environ.get("SHOP_SECRET") or secrets.token_hex()
+app.config["SESSION_COOKIE_SAMESITE"] = "Lax"  # pages of other sites cannot post with it
 live = Triolet(app, log=os.environ.get("SHOP_LOG", "memory:"))
 jwt = JWT(keys=os.environ.get("SHOP_TOKEN_KEY") or secrets.token_hex(), audience="packing-room")
 
-passwords = {"ann": "apple", "bob": "birch"}  # yours are hashed, and in a database
+# Yours are in a database, which all processes share, and the passwords are hashed.
+passwords = {"ann": "apple", "bob": "birch"}
 orders = {"ann": {"A1", "A2"}, "bob": {"A2"}}
+logins: set[str] = set()
 picked: dict[str, str] = {}
 
 
@@ -25,24 +28,27 @@ picked: dict[str, str] = {}
 async def identify(token: str | None) -> Identity | None:
     if token is not None:  # a script, or another service
         return await jwt(token)
-    if "user" in session:  # a page: the login's cookie
+    if session.get("login") in logins:  # a page
         return Identity(session["user"], session=session["login"], expires_at=session["until"])
     return None
 
 
 @app.post("/login")
 async def login():
-    form = await request.get_json()
-    if not secrets.compare_digest(passwords.get(form["user"], ""), form["password"]):
+    form = await request.form
+    user, password = form["user"], form["password"]
+    if user not in passwords or not secrets.compare_digest(passwords[user].encode(), password.encode()):
         abort(401)
-    session.update(user=form["user"], login=secrets.token_urlsafe(), until=time.time() + LOGIN_SECONDS)
-    return {"user": form["user"]}
+    session.update(user=user, login=secrets.token_urlsafe(), until=wall_time() + LOGIN_SECONDS)
+    logins.add(session["login"])
+    return {"user": user}
 
 
 @app.post("/logout")
 async def logout():
     if "login" in session:
-        await live.revoke(session=session["login"])  # in all tabs, in all processes
+        logins.discard(session["login"])  # first: nobody comes in with it from now on
+        await live.revoke(session=session["login"])  # and what is open ends: in all tabs, in all processes
     session.clear()
     return {"user": None}
 
@@ -94,5 +100,6 @@ async def block(user: str):
 @live.socket("/live")
 async def desk(conn: Connection) -> None:
     async for message in conn:
-        by = conn.identity.subject if conn.identity else "nobody"
-        await live.publish("notices", {"text": message, "by": by})
+        match message:
+            case {"text": str(text), "to": str() | None as user} if conn.identity is not None:
+                await live.publish("notices", {"text": text, "by": conn.identity.subject}, key=user)

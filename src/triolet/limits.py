@@ -253,6 +253,8 @@ SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
 COMMAND_RETRY_SECONDS = 1
 """After which a client is told to ask again for a command that runs elsewhere, or that there is no room for now."""
+RETRY_AFTER_DIGITS = 9
+"""Longest ``Retry-After`` of an app's that a reply to a command passes on: some thirty years, in seconds."""
 REVOCATIONS_KEPT = 4_096
 """Revocations that are remembered for those who are being let in: more in the time of one admission, and they are sent
 away to come back."""
@@ -420,8 +422,10 @@ IDENTITY_BODY_BYTES = 1 << 10
 """Largest body of a request to renew a stream."""
 RENEWAL_KEY_BYTES = 16
 """Random bytes of the key by which a stream is renewed (RFC 6750 section 5.2 asks for 128 bits of a token)."""
+IDENTITY_BYTES = 16 << 10
+"""Largest claims that are told to other processes or kept under a ticket: twice a token (``TOKEN_BYTES``)."""
 CONTROL_WAITING = 1_024
-"""Messages about identities that wait for a log that is away, to be told to other processes."""
+"""Messages about identities that wait for a log that is away, to be told to others; of renewals half as many."""
 CONTROL_DRAFTS = 64
 """Most of them in one append."""
 CONTROL_REMEMBERED = 4_096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -263,12 +263,27 @@ async def test_an_app_with_commands_and_a_log_without_answers_does_not_start() -
 
 
 def test_what_no_rule_of_a_command_can_have_is_said_when_it_is_registered() -> None:
-    live = Triolet(QuartTrio("shop"))
+    live, view = Triolet(QuartTrio("shop")), Warehouse().pick
     with pytest.raises(ConfigError, match="a command is asked with POST"):
-        live.command("/a", methods=["GET"])(test_what_no_rule_of_a_command_can_have_is_said_when_it_is_registered)
+        live.command("/a", methods=["GET"])(view)
     for rule in ("/<command>", "/a/<path:command>"):
         with pytest.raises(ConfigError, match="a value called command"):
-            live.command(rule)(test_what_no_rule_of_a_command_can_have_is_said_when_it_is_registered)
+            live.command(rule)(view)
+
+
+def test_a_view_that_takes_no_command_is_said_when_it_is_registered() -> None:
+    live = Triolet(QuartTrio("shop"))
+
+    async def pick(order_id: str) -> Any:
+        """Would fail with each request."""
+
+    @wraps(pick)
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        """Takes it, and gives another view what that takes."""
+
+    with pytest.raises(ConfigError, match="the view 'pick' of a command is given it by name"):
+        live.command("/orders/<order_id>/pick")(pick)
+    live.command("/orders/<order_id>/pick")(wrapped)
 
 
 async def test_it_is_counted_by_what_came_of_it(autojump_clock: MockClock) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import trio
-from quart import abort
+from quart import abort, request
 from trio.testing import MockClock
 
 from triolet import Command, Limits, LogAway, LogFull, LogUncertain, TrioletError
+from triolet.app.commands import ASKED
 from triolet.log import MemoryLog
 from triolet.testing import MemoryServer, ScriptedLog, failing, serve, slow
 
@@ -292,6 +293,24 @@ async def test_those_who_wait_for_a_run_that_fails_are_told_so(autojump_clock: M
             for _ in range(3):
                 nursery.start_soon(one)
     assert statuses == [500, 500, 500]
+
+
+async def test_a_run_that_is_broken_off_is_anothers_to_do_that_has_waited_for_it(autojump_clock: MockClock) -> None:
+    shop, log = Warehouse(), ScriptedLog(MemoryLog())
+
+    @shop.app.before_request
+    async def its_client_goes() -> None:
+        if "x-gone" in request.headers:
+            scope: Any = request.scope
+            scope[ASKED].scope.cancel()  # too late to be noticed before the command begins
+
+    async with serve(shop.app, log=log) as server:
+        with log.having(slow("release", 1)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(server.post, PICK, b"", idempotency_key="1", x_gone="yes", **ANN))
+                await trio.sleep(0.5)
+                assert (await ask(server)).status == 200
+    assert len(shop.done) == 1
 
 
 async def test_a_view_that_takes_too_long_is_504_and_not_kept(autojump_clock: MockClock) -> None:

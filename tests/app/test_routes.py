@@ -161,6 +161,13 @@ def test_a_route_is_asked_with_get_whatever_the_transport(option: dict[str, Any]
         live.socket("/live", **option)
 
 
+@pytest.mark.parametrize("decorator", ["channel", "socket", "command"])
+def test_a_decorator_without_its_url_says_so(decorator: str) -> None:
+    live = Triolet(QuartTrio("parentheses"))
+    with pytest.raises(ConfigError, match="a URL comes first"):
+        getattr(live, decorator)(lambda: "news")
+
+
 async def test_the_script_is_not_found_under_a_name_that_no_file_can_have(autojump_clock: MockClock) -> None:
     app = QuartTrio("script")
     Triolet(app)

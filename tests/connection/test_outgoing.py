@@ -14,7 +14,7 @@ from triolet.connection.ending import Ending
 from triolet.connection.holding import Holding
 from triolet.connection.outgoing import Outgoing
 from triolet.errors import ConnectionEnded
-from triolet.limits import Limits
+from triolet.limits import WRITE_BYTES, Limits
 from triolet.sockets.direct_outlet import DirectOutlet
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.wire.codec import WEBSOCKET
@@ -89,7 +89,7 @@ async def test_what_was_sent_is_kept_for_the_last_words_with_what_waited() -> No
             await wait_all_tasks_blocked()
         one.ending.end(NORMAL)
         one.outgoing.close()
-    assert [one.outgoing.take() for _ in range(6)] == [b"0", b"1", b"2", b"3", b"4", None]
+    assert [one.outgoing.take() for _ in range(2)] == [b"01234", None]
     with pytest.raises(ConnectionEnded):
         await one.outgoing.send(b"too late")
 
@@ -99,7 +99,16 @@ async def test_answers_that_wait_are_among_the_last_words_before_what_the_app_sa
     await one.outgoing.send(b"app")
     one.outgoing.answer(Refused("/x"))
     one.outgoing.close()
-    assert [one.outgoing.take() for _ in range(3)] == [REFUSED, b"app", None]
+    assert [one.outgoing.take() for _ in range(2)] == [REFUSED + b"app", None]
+    assert one.budget.held == 0
+
+
+async def test_answers_that_wait_are_taken_together_and_not_without_end() -> None:
+    one = slow()
+    long = Refused("/" + "x" * WRITE_BYTES)
+    for message in (Refused("/x"), Refused("/x"), long, Refused("/x")):
+        one.outgoing.answer(message)
+    assert [one.outgoing.take() for _ in range(4)] == [2 * REFUSED, WEBSOCKET.say(long), REFUSED, None]
     assert one.budget.held == 0
 
 

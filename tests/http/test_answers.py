@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from triolet.limits import Limits
+from triolet.sockets.server_state import CONTENT_FOLLOWS
 
 from .guarding import Receive, Send, demo_app, hosted, read_all, read_until
 from .test_websocket import request
@@ -142,3 +143,24 @@ async def test_the_head_of_an_answer_arrives_before_its_content_is_there(autojum
         with trio.fail_after(1):
             await read_until(client, b"\r\n\r\n")
         await client.aclose()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_head_whose_content_is_said_to_follow_leaves_with_it(method: bytes, autojump_clock: MockClock) -> None:
+    async def app(scope: object, receive: Receive, send: Send) -> None:
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
+        await send({**head, CONTENT_FOLLOWS: True})
+        await trio.sleep(10)
+        await send({"type": "http.response.body", "body": b"after"})
+
+    async with hosted(app) as host:
+        client = host.connect()
+        await client.send_all(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+        with trio.move_on_after(5) as early:
+            await client.receive_some()
+        assert early.cancelled_caught
+        answer = await client.receive_some()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\n" + (b"after" if method == b"GET" else b""))
+        await client.aclose()
+        await host.check_empty()

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet.identity.deadlines import Deadlines
-from triolet.limits import DEADLINES_STALE
+from triolet.limits import DEADLINES_STALE, ENDED_AT_ONCE
 
 
 class Lease:
@@ -19,6 +19,7 @@ class Lease:
         self.warning = 30.0
         self.due = math.inf
         self.key: bytes | None = None
+        self.over = False
         self._heard = heard
         self._name = name
 
@@ -28,6 +29,9 @@ class Lease:
 
     def warn(self, seconds: float) -> None:
         self._heard.append((trio.current_time(), f"{self._name} ends in {seconds:g}"))
+
+    def lapse(self) -> None:
+        self.over = True
 
     def expire(self) -> None:
         self._heard.append((trio.current_time(), f"{self._name} ended"))
@@ -90,7 +94,7 @@ async def test_renewals_without_end_fill_nothing(autojump_clock: MockClock) -> N
         assert len(deadlines._heap) <= 2 * len(leases) + DEADLINES_STALE
     await trio.sleep(20_000)
     deadlines.enforce()
-    assert len(heard) == 10
+    assert all(lease.over for lease in leases)
     assert deadlines._heap == []
 
 
@@ -112,3 +116,46 @@ async def test_a_name_is_the_latest_that_was_given(autojump_clock: MockClock) ->
     deadlines.name(1, b"two")
     assert deadlines.find_named(b"one") is None
     assert deadlines.find_named(b"two") is lease
+
+
+async def test_ten_thousand_are_over_at_once_and_are_ended_a_few_in_each_turn(autojump_clock: MockClock) -> None:
+    deadlines, heard = Deadlines(), list[tuple[float, str]]()
+    leases = [Lease(100, heard) for _ in range(10_000)]
+    for id, lease in enumerate(leases):
+        deadlines.put(id, lease)
+    most = {"ends in 30": 0, "ended": 0}
+
+    async def watch(count: int) -> None:
+        while len(heard) < count:
+            before = len(heard)
+            await trio.lowlevel.checkpoint()
+            for word in most:
+                most[word] = max(most[word], sum(line.endswith(word) for _, line in heard[before:]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        for time, count in ((70, 10_000), (100, 20_000)):
+            await trio.sleep(time - trio.current_time())
+            deadlines.enforce()
+            assert all(lease.over for lease in leases) == (time == 100)
+            await watch(count)
+        nursery.cancel_scope.cancel()
+    assert max(most.values()) <= 2 * ENDED_AT_ONCE, "of both tasks either may be the first in a turn"
+    assert len(heard) == 20_000
+
+
+async def test_what_is_put_off_or_ends_before_its_turn_is_not_warned(autojump_clock: MockClock) -> None:
+    deadlines, heard = Deadlines(), list[tuple[float, str]]()
+    leases = [Lease(100, heard, str(id)) for id in range(3)]
+    for id, lease in enumerate(leases):
+        deadlines.put(id, lease)
+    await trio.sleep(75)
+    deadlines.enforce()
+    leases[0].until = 200
+    deadlines.put(0, leases[0])
+    deadlines.remove(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert heard == [(75, "2 ends in 25")]

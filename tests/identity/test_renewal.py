@@ -49,7 +49,7 @@ async def test_a_client_that_renews_in_time_hears_every_event_without_a_break(
                 warning = await client.until("expiring")
                 await live.publish(ORDER, 1)
                 answer = await renew_by(server, client, warning, "ann", 60)
-                assert answer is None or answer.status == 204
+                assert answer is None or (answer.status == 204 and "content-type" not in answer.headers)
                 await client.expect("event")
                 assert (await client.expect("renewed"))["in"] == pytest.approx(60_000, abs=10)
             await renew_by(server, client, await client.until("expiring"), "ann", None)

@@ -203,6 +203,8 @@ async def test_claims_that_are_no_json_make_no_ticket(autojump_clock: MockClock)
     async with served(app):
         with pytest.raises(DataError, match="claims"):
             await live.ticket(Identity("ann", claims={"secret": object()}))
+        with pytest.raises(DataError, match="a ticket is for an Identity, not str"):
+            await live.ticket("ann")  # type: ignore[arg-type]  # the mistake is meant
 
 
 async def test_a_log_that_is_away_is_no_bad_ticket(autojump_clock: MockClock) -> None:

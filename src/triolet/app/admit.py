@@ -59,7 +59,7 @@ from ..transports.negotiate import (
 )
 from ..transports.polling import ENDED_POLLS
 from ..wire.codec import Codec
-from .identify import GRANT, take_ticket
+from .identify import GRANT, take_ticket, without_ticket
 from .renewal import Again
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
@@ -212,7 +212,9 @@ async def _connect(
     if ask.transport in POLLS:
         return None
     way, app, grant = arrival.way(), service.app, decision.grant
-    follows = Follows(app, arrival.again, grant) if arrival.upgrade or decision.recheck else None
+    identifier = service.options.identifier
+    again = partial(without_ticket, arrival.again) if identifier.known else arrival.again
+    follows = Follows(app, again, grant) if arrival.upgrade or decision.recheck else None
     access = Access(
         grant,
         arrival.request.path,
@@ -229,7 +231,6 @@ async def _connect(
         takes_messages=decision.handler is not None,
     )
     try:
-        identifier = service.options.identifier
         if grant is not None and arrival.upgrade and not decision.raw and identifier.known:
             grant.ask = Again(app, identifier, arrival.again, service.limits.write_seconds)
         if grant is not None and grant.until < math.inf:

@@ -7,10 +7,11 @@ from typing import Any, Final
 import msgspec
 from quart import Response as QuartResponse
 from quart import current_app
+from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers as ResponseHeaders
 
 from ..errors import DataError
-from ..limits import Limits
+from ..limits import RETRY_AFTER_DIGITS, Limits
 from ..transports.negotiate import Headers
 from ..wire.messages import Reply
 
@@ -74,7 +75,8 @@ async def keep(response: Any, limits: Limits) -> KeptAnswer:
     kept = KeptAnswer(response.status_code, headers, body)
     if len(kept.encode()) > limits.answer_bytes:
         raise _too_large(limits.answer_bytes)
-    response.set_data(body)
+    if not isinstance(getattr(response, "response", None), DataBody):  # which can be read again
+        response.set_data(body)
     return kept
 
 
@@ -121,7 +123,7 @@ def reply_of(id: str, answer: Answer) -> Reply:
         id,
         answer.status,
         _data(answer.body, fields.get(b"content-type", b"")),
-        1000 * int(retry) if retry.isdigit() else None,
+        1000 * int(retry) if retry.isdigit() and len(retry) <= RETRY_AFTER_DIGITS else None,
         REPLAYED.lower().encode() in fields,
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import trio
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..errors import NotServingError
 from ..identity import Grant
@@ -15,11 +15,14 @@ from ..transports.negotiate import AskError, Scope, check_path, header, names_te
 from ..wire.idempotency_key import write_key
 from ..wire.messages import Reply
 from .answers import Answer, own_answer, reply_of
+from .commands import Asked
 from .identify import GRANT
 from .service import Service
 from .views import follow_scope, is_command, posted, with_root_path
 
 __all__ = ["Asks", "ask_over_http"]
+
+Receive = Callable[[], Awaitable[Any]]
 
 NOT_THERE: Final = own_answer(404, "command", "there is no command at this URL")
 BAD_ID: Final = own_answer(400, "id", "a command's id is one or more characters of printable ASCII")
@@ -31,8 +34,13 @@ _OF_THE_UPGRADE: Final = frozenset(
 """Headers of a WebSocket's request that a command on it does not have, or has of its own; and ``Sec-WebSocket-…``."""
 
 
-async def ask_over_http(service: Service, request: Any) -> Answer:
-    """Have the command done that a POST request asks for, and return its answer.
+async def ask_over_http(service: Service, request: Any, receive: Receive) -> Answer | None:
+    """Have the command done that a POST request asks for, and return its answer; None where its client has gone.
+
+    Args:
+        service: the app's.
+        request: the request, whose body was not read yet.
+        receive: ASGI's.
 
     Bounds: a body of ``limits.message_bytes``; the app's ``BODY_TIMEOUT``, within which it must have come.
 
@@ -42,32 +50,56 @@ async def ask_over_http(service: Service, request: Any) -> Answer:
     try:
         service.origins.check(scope, always=False)
         check_path(scope)
-        body = await _read(request, service.limits)
-        return await service.life.commands.ask(posted(service.app, scope, body), body)
+        body = await _read(request, receive, service.limits)
+        return None if body is None else await _wait(service, request, body, receive)
     except AskError as error:
         return own_answer(error.status, error.error, str(error))
     except NotServingError:
         return NOT_SERVING
 
 
-async def _read(request: Any, limits: Limits) -> bytes:
-    """Read a request's body. Raises AskError."""
-    too_large = AskError(413, "size", f"a command's body is at most {limits.message_bytes} bytes")
+async def _wait(service: Service, request: Any, body: bytes, receive: Receive) -> Answer | None:
+    """Have a command done, and listen meanwhile whether its client goes: this task has nothing else to do."""
+    told: list[Answer] = []
+    listening = trio.CancelScope()
+
+    def tell(_: Asked, answer: Answer) -> None:
+        told.append(answer)
+        listening.cancel()
+
+    request.body.set_result(body)
+    asked = service.life.commands.ask(request, body, tell)
+    if isinstance(asked, Answer):
+        return asked
+    try:
+        with listening:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    finally:
+        asked.leave()
+    return told[0] if told else None
+
+
+async def _read(request: Any, receive: Receive, limits: Limits) -> bytes | None:
+    """Read a request's body; None where its client has gone. Raises AskError."""
+    most = min(limits.message_bytes, request.max_content_length or limits.message_bytes)
+    too_large = AskError(413, "size", f"a command's body is at most {most} bytes")
     length = header(request.scope, b"content-length") or ""
-    if length.isdecimal() and int(length) > limits.message_bytes:
+    if length.isdecimal() and int(length) > most:
         raise too_large
-    body = bytearray()
+    body, more = b"", True
     with trio.move_on_after(request.body_timeout or limits.write_seconds) as patience:
-        try:
-            async for piece in request.body:
-                body += piece
-                if len(body) > limits.message_bytes:
-                    raise too_large
-        except RequestEntityTooLarge:
-            raise too_large from None
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            body = body + piece if body else bytes(piece)
+            if len(body) > most:
+                raise too_large
     if patience.cancelled_caught:
         raise AskError(408, "size", "the body did not come in time")
-    return bytes(body)
+    return body
 
 
 class Asks:
@@ -77,46 +109,58 @@ class Asks:
         service: the app's.
         again: makes the scope of the WebSocket's request anew.
         grant: what the client was let in with.
+
+    Bounds: from the first command on it keeps that scope, some 2 kB. Who never commands keeps the head alone.
     """
 
-    __slots__ = ("_again", "_grant", "_service")
+    __slots__ = ("_again", "_grant", "_scope", "_service")
 
     def __init__(self, service: Service, again: Callable[[], Scope], grant: Grant | None) -> None:
         self._service = service
         self._again = again
         self._grant = grant
+        self._scope: Scope | None = None
 
-    async def __call__(self, url: str, id: str, data: bytes) -> Reply:
-        """Return the answer to a command.
-
-        Cancellation: what has begun goes on to its end.
-        """
+    def __call__(self, url: str, id: str, data: bytes, tell: Callable[[Asked, Reply], None]) -> Asked | Reply:
+        """Have a command done. Return it; or what it is answered at once. See :meth:`Commands.ask`."""
         key = write_key(id)
         if key is None:
             return reply_of(id, BAD_ID)
-        scope = follow_scope({**self._again(), GRANT: self._grant}, url)
+        if self._scope is None:
+            self._scope = _as_post(self._again())
+        scope, app = follow_scope(self._scope, url), self._service.app
         if scope is None or not names_text(scope):
             return reply_of(id, NOT_THERE)
-        app = self._service.app
-        scope = with_root_path(app, {**scope, "method": "POST", "headers": _headers(scope, key, data)})
-        request = posted(app, scope, data)
+        scope["state"] = dict(scope.get("state") or ())
+        scope["headers"] = [*scope["headers"], *_headers(key, data)]
+        scope[GRANT] = self._grant
+        request = posted(app, with_root_path(app, scope), data)
         if not is_command(app, request):
             return reply_of(id, NOT_THERE)  # another view's answer is not read: it may have no end
         try:
-            return reply_of(id, await self._service.life.commands.ask(request, data))
+            asked = self._service.life.commands.ask(request, data, partial(_tell, tell, id))
         except NotServingError:
             return reply_of(id, NOT_SERVING)
+        return reply_of(id, asked) if isinstance(asked, Answer) else asked
 
 
-def _headers(scope: Scope, key: str, data: bytes) -> list[tuple[bytes, bytes]]:
+def _tell(tell: Callable[[Asked, Reply], None], id: str, asked: Asked, answer: Answer) -> None:
+    tell(asked, reply_of(id, answer))
+
+
+def _as_post(scope: Scope) -> Scope:
+    """Return a WebSocket's request as the POST that each command on it is, but for what is that command's own."""
     kept = [
         (name, value)
         for name, value in scope["headers"]
         if name not in _OF_THE_UPGRADE and not name.startswith(b"sec-websocket-")
     ]
-    own = [
+    return {**scope, "method": "POST", "headers": kept}
+
+
+def _headers(key: str, data: bytes) -> list[tuple[bytes, bytes]]:
+    return [
         (b"idempotency-key", key.encode("ascii")),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(data)),
     ]
-    return [*kept, *own]

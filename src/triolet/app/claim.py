@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
-from typing import NoReturn
 
 import trio
 
 from ..errors import LogAway, LogBusy, LogError, LogUncertain, where
 from ..event import Draft
 from ..hub import Hub
-from ..limits import LEASE_RENEWALS, LOG_RETRY_SECONDS, Limits
+from ..limits import LOG_RETRY_SECONDS, Limits
 from ..log import EventLog, Kept
 
 __all__ = ["Claim"]
@@ -31,7 +30,7 @@ class Claim:
         print: the fingerprint of what is asked, 32 bytes.
     """
 
-    __slots__ = ("_holder", "_hub", "_key", "_limits", "_log", "_print", "_settled")
+    __slots__ = ("_holder", "_hub", "_key", "_limits", "_log", "_print", "_renewed", "_settled")
 
     def __init__(self, log: EventLog, hub: Hub, limits: Limits, key: bytes, print: bytes) -> None:
         self._log = log
@@ -41,6 +40,7 @@ class Claim:
         self._print = print
         self._holder = secrets.token_bytes(16)
         self._settled = False
+        self._renewed: trio.Event | None = None  # while it is being renewed
 
     async def take(self) -> Kept | None:
         """Hold it, or hold it for longer. Return None, or what is there instead.
@@ -52,30 +52,36 @@ class Claim:
         self._settled = found is not None
         return found
 
-    async def renew(self) -> NoReturn:
-        """Hold it for as long as this runs.
+    async def renew(self) -> None:
+        """Hold it for longer, if nothing has come of it yet.
 
         Where it was lost (this process stood still for longer than the lease) nobody is told: :meth:`commit` says so.
         """
-        while True:
-            await trio.sleep(self._limits.lease_seconds / LEASE_RENEWALS)
-            try:
-                await self.take()
-            except LogError as error:
-                logger.debug("a command's claim is not renewed: %s", where(error))
+        if self._settled:
+            return
+        self._renewed = renewed = trio.Event()
+        try:
+            await self.take()
+        except LogError as error:
+            logger.debug("a command's claim is not renewed: %s", where(error))
+        finally:
+            self._renewed = None
+            renewed.set()
 
     async def commit(self, answer: bytes, writes: Sequence[tuple[str, Sequence[Draft]]]) -> Kept | None:
         """Store what came of it, and its answer, in one transaction. Return None; or, where the claim was lost and so
         nothing was stored, what is there instead.
 
-        While the log is away this goes on trying: with the same holder it takes effect once.
+        While the log is away this goes on trying, for ``limits.command_run_seconds``: with the same holder it takes
+        effect once.
 
         Raises:
             ConfigError: the log cannot store such writes together.
-            LogError: the log cannot store it; nothing was stored.
+            LogError: the log cannot store it, or is away for too long. Nothing was stored, or a repeat finds out.
 
         Cancellation: it is stored, or it is not: a repeat finds out.
         """
+        gives_up_at = trio.current_time() + self._limits.command_run_seconds
         while True:
             try:
                 stored = await self._hub.commit(
@@ -90,6 +96,8 @@ class Claim:
                 if found is not None:
                     return found
             except (LogAway, LogBusy, LogUncertain) as error:
+                if trio.current_time() + LOG_RETRY_SECONDS > gives_up_at:
+                    raise
                 logger.warning("what came of a command is not stored yet: %s", where(error))
                 await trio.sleep(LOG_RETRY_SECONDS)
 
@@ -99,6 +107,9 @@ class Claim:
             return
         # Shielded, since it is given back where all is being cancelled as well, and no longer than a goodbye.
         with trio.move_on_after(self._limits.goodbye_seconds, shield=True):
+            while self._renewed is not None:  # or that would claim it again behind this
+                await self._renewed.wait()
+            self._settled = True  # for a renewal that comes later
             try:
                 await self._log.release(self._key, self._holder)
             except LogError as error:

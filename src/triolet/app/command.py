@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -20,7 +20,10 @@ from ..value import nesting_exceeds
 from ..wire.idempotency_key import parse_key
 from .publishing import check_drafts, publishable
 
-__all__ = ["Command", "key_of", "print_of", "read_data", "read_id"]
+__all__ = ["Command", "Writes", "key_of", "print_of", "read_data", "read_id"]
+
+Writes: TypeAlias = Sequence[tuple[str, Sequence[Draft]]]
+"""What is published together: for each channel its events."""
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -66,7 +69,7 @@ class Command:
         Cancellation: it is not published.
         """
         self._home.check("Command.publish")
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()  # what it may publish is bounded: no other task waits long
         if self._answered:
             raise LocalError(
                 "this command is answered already, and what it publishes is stored with the answer: use live.publish"
@@ -80,7 +83,7 @@ class Command:
         self._writes.append((publishable(channel), draft))
         self._bytes += len(draft.json)
 
-    def close(self) -> Sequence[tuple[str, Sequence[Draft]]]:
+    def close(self) -> Writes:
         """The view has returned: nothing more can be published. Return what is to be."""
         self._answered = True
         writes: list[tuple[str, list[Draft]]] = []
@@ -91,10 +94,12 @@ class Command:
         return writes
 
 
-def key_of(identity: Identity | None, path: str, query: bytes, id: str) -> bytes:
-    """Return the key of a command: of the client's subject, the URL below the app, and the id."""
+def key_of(identity: Identity | None, path: str, query: bytes, id: str, host: str | None = None) -> bytes:
+    """Return the key of a command: of the client's subject, the URL below the app, and the id; and of the host, where
+    the app tells hosts apart."""
     url = quote(path) + (f"?{query.decode('latin-1')}" if query else "")
-    return sha256(_encode([None if identity is None else identity.subject, url, id])).digest()
+    names = [None if identity is None else identity.subject, url, id]
+    return sha256(_encode(names if host is None else [*names, host])).digest()
 
 
 def read_id(scope: Scope, limits: Limits) -> str:

@@ -3,17 +3,20 @@
 A command is a request of its own, which is given to the app in a task of the app's and not of its client's: all of
 Quart's dispatch runs there, from ``before_request`` and the session over the view to ``after_request`` and the teardown
 functions. So the request's context is there for as long as the view is, although the client goes, and nothing has to be
-carried from one context into another. Whoever asks (an HTTP request, a message on a WebSocket) only waits to be told.
+carried from one context into another. Whoever asks (an HTTP request, a message on a WebSocket) is told by a call, and
+runs no task for it.
 
 A client that goes before its command has begun takes it along; once it has begun, which is when its key is claimed,
 it is brought to its end.
 
 What makes it happen once, behind ``before_request`` and ``@live.identify``, which are asked each time:
 
-1. The **key** is made of the client's subject, the URL below the app, and the id.
-2. A run of the same key **in this process** is waited for, and its answer is given to all that wait.
-3. Else the key is **claimed** in the log, for a lease that is renewed beside the run. What is there instead is given:
-   the answer that is kept; or 409, since another process runs it.
+1. The **key** is made of the client's subject, the URL below the app (and its host, where routes have one), and the id.
+2. A run of the same key **in this process** is waited for, and its answer is given to all that wait; where it was
+   broken off, one of them runs it.
+3. Else the key is **claimed** in the log, for a lease. One task renews the leases of all that run. What is there
+   instead is given: the answer that is kept; or 409, since another process runs it. A client whose identity has expired
+   or was revoked by now is refused: from here on its command takes effect.
 4. The view runs. What it publishes is held back.
 5. Answer and events are **stored in one transaction**, if the claim is still held. If it is not (this process stood
    still for so long), what the other has answered is given, and nothing of this run is published.
@@ -23,29 +26,34 @@ What makes it happen once, behind ``before_request`` and ``@live.identify``, whi
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Callable
 from functools import partial
 from inspect import signature
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias
 
 import trio
-from quart import current_app, request
+from quart import request
 from quart.globals import app_ctx
 from quart.utils import encode_headers
 
+from ..closing import REVOKED
+from ..connection import Context
 from ..errors import LogError, where
 from ..hub import Hub
-from ..identity import Identity
-from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, Limits
+from ..identity import Grant
+from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
-from ..transports.negotiate import AskError, Scope
+from ..transports.negotiate import AskError, Scope, expired
+from ..transports.polling import ENDED_POLLS
 from .answers import Answer, KeptAnswer, as_response, is_kept, keep, own_answer
 from .claim import Claim
-from .command import Command, key_of, print_of, read_data, read_id
+from .command import Command, Writes, key_of, print_of, read_data, read_id
+from .identify import GRANT
 from .views import body_of, only_exceptions
 
-__all__ = ["Commands"]
+__all__ = ["Asked", "Commands", "Tell"]
 
 logger = logging.getLogger("triolet")
 
@@ -59,8 +67,13 @@ RUNNING: Final = own_answer(409, "running", "this command is running elsewhere; 
 MISMATCH: Final = own_answer(422, "id", "this id was used with other data; draw an id for each command")
 TIMEOUT: Final = own_answer(504, "timeout", "this command has taken too long")
 FAILED: Final = own_answer(500, "failed", "this command has failed")
-
-T = TypeVar("T")
+REVOKED_CLIENT: Final = own_answer(*ENDED_POLLS[REVOKED])
+EXPIRED_CLIENT: Final = Answer(
+    401,
+    [(b"content-type", b"application/json"), (b"www-authenticate", b'Bearer error="invalid_token"')],
+    expired().body,
+)
+AGAIN: Final = own_answer(503, "again", "it was not done, and can be asked again", COMMAND_RETRY_SECONDS)
 
 
 class Asked:
@@ -68,22 +81,34 @@ class Asked:
 
     Attributes:
         body: the request's.
-        scope: cancels it.
+        position: among the revocations, when it was asked.
+        tell: tells its client what it is answered; None where that has gone.
+        since: when it was asked.
+        scope: cancels it, at the latest after so many seconds.
         begun: whether it goes on without its client: it is claimed, or about to be.
         outcome: what came of it, where its status does not say that.
-        answer: what it was answered; None where it was cancelled.
-        done: set when it is over.
     """
 
-    __slots__ = ("answer", "begun", "body", "done", "outcome", "scope")
+    __slots__ = ("begun", "body", "outcome", "position", "scope", "since", "tell")
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, position: int, seconds: float = math.inf, tell: Tell | None = None) -> None:
         self.body = body
-        self.scope = trio.CancelScope()
+        self.position = position
+        self.tell = tell
+        self.since = trio.current_time()
+        self.scope = trio.CancelScope(deadline=self.since + seconds)
         self.begun = False
         self.outcome: str | None = None
-        self.answer: Answer | None = None
-        self.done = trio.Event()
+
+    def leave(self) -> None:
+        """Its client has gone: nobody is told. If it has begun it goes on to its end; else it is given up."""
+        self.tell = None
+        if not self.begun:
+            self.scope.cancel()
+
+
+Tell: TypeAlias = Callable[[Asked, Answer], None]
+"""Tells the client of a command what it is answered. It raises nothing."""
 
 
 class Running:
@@ -91,17 +116,20 @@ class Running:
 
     Attributes:
         print: the fingerprint of what is asked.
-        held: whether its claim is: else the id may turn out to be of other data.
-        answer: once it is done: what is kept; where nothing is, what others are told that wait for it.
+        claim: on its key.
+        held: whether that is held: else the id may turn out to be of other data.
+        answer: once it is done: what is kept; where nothing is, what others are told that wait for it. None: it was
+            broken off (its client went at the moment at which it began, or its time was over): another may do it.
         done: set when it is over.
     """
 
-    __slots__ = ("answer", "done", "held", "print")
+    __slots__ = ("answer", "claim", "done", "held", "print")
 
-    def __init__(self, print: bytes) -> None:
+    def __init__(self, print: bytes, claim: Claim) -> None:
         self.print = print
+        self.claim = claim
         self.held = False
-        self.answer: KeptAnswer | Answer = FAILED
+        self.answer: KeptAnswer | Answer | None = None
         self.done = trio.Event()
 
 
@@ -113,7 +141,7 @@ class Commands:
         log: keeps claims and answers.
         hub: publishes.
         nursery: of the app's life: commands run in it.
-        limits: of one command, and of all.
+        context: what the app's clients share: the limits, and what was revoked.
         server: whose draining ends them.
 
     Bounds: ``limits.commands_running`` commands, each with a body of ``limits.message_bytes``, its events and its
@@ -121,13 +149,14 @@ class Commands:
     """
 
     def __init__(
-        self, app: Any, log: EventLog, hub: Hub, nursery: trio.Nursery, limits: Limits, server: ServerState
+        self, app: Any, log: EventLog, hub: Hub, nursery: trio.Nursery, context: Context, server: ServerState
     ) -> None:
         self._app = app
         self._log = log
         self._hub = hub
         self._nursery = nursery
-        self._limits = limits
+        self._limits = context.limits
+        self._revocations = context.revocations
         self._server = server
         self._asked: dict[Asked, None] = {}
         self._running: dict[bytes, Running] = {}
@@ -136,30 +165,26 @@ class Commands:
 
     # --- for those that ask
 
-    async def ask(self, request: Any, body: bytes) -> Answer:
-        """Have a command done, and return its answer.
+    def ask(self, request: Any, body: bytes, tell: Tell) -> Asked | Answer:
+        """Have a command done. Return it; or what it is answered at once, since it cannot be.
 
         Args:
-            request: its request, of :func:`~.views.posted`.
-            body: the request's.
-
-        Cancellation: what has begun goes on to its end; what has not is given up.
+            request: its request, with the body.
+            body: the same.
+            tell: is called with the command's answer, once, unless its client leaves before: ``Asked.leave``.
         """
         refusal = self._refusal()
         if refusal is not None:
             self._server.counters.command_answered("refused", 0)
             return refusal
-        asked = request.scope[ASKED] = Asked(body)
+        # The view and the storing have bounds of their own; the rest is for what the app does before and after.
+        most = 2 * (self._limits.command_run_seconds + self._limits.write_seconds)
+        asked = request.scope[ASKED] = Asked(body, self._revocations.position, most, tell)
         if not self._asked:
             self._over = trio.Event()
         self._asked[asked] = None
         self._nursery.start_soon(self._run, asked, request)
-        try:
-            await asked.done.wait()
-        finally:
-            if not asked.begun:
-                asked.scope.cancel()
-        return asked.answer or (DRAINING if self._ending else TIMEOUT)
+        return asked
 
     def _refusal(self) -> Answer | None:
         if self._ending or self._server.draining.is_set():
@@ -167,19 +192,39 @@ class Commands:
         return BUSY if len(self._asked) >= self._limits.commands_running else None
 
     async def _run(self, asked: Asked, request: Any) -> None:
-        began = trio.current_time()
-        # The view and the storing have bounds of their own; the rest is for what the app does before and after.
-        asked.scope.deadline = began + 2 * (self._limits.command_run_seconds + self._limits.write_seconds)
+        answer: Answer | None = None
+        self._server.budget.hold(len(asked.body))
         try:
-            with asked.scope, self._server.budget.holding(len(asked.body)):
-                asked.answer = await _ask_app(self._app, request)
+            with asked.scope:
+                answer = await _ask_app(self._app, request)
         finally:
+            self._server.budget.hold(-len(asked.body))
             del self._asked[asked]
-            outcome = asked.outcome or _outcome(asked.answer)
-            self._server.counters.command_answered(outcome, trio.current_time() - began)
-            asked.done.set()
+            outcome = asked.outcome or _outcome(answer)
+            self._server.counters.command_answered(outcome, trio.current_time() - asked.since)
+            if asked.tell is not None:
+                asked.tell(asked, answer or (DRAINING if self._ending else TIMEOUT))
             if not self._asked:
                 self._over.set()
+
+    async def renew(self) -> NoReturn:
+        """Hold the claims of all that runs, for as long as it runs: most end before they are looked at once.
+
+        A log that does not answer is left alone when the next turn comes.
+        """
+        seconds = self._limits.lease_seconds / LEASE_RENEWALS
+        due = trio.current_time()
+        while True:
+            due = max(due + seconds, trio.current_time())
+            await trio.sleep_until(due)
+            with trio.move_on_after(seconds):
+                async with trio.open_nursery() as nursery:
+                    self._renew_all(nursery)
+
+    def _renew_all(self, nursery: trio.Nursery) -> None:
+        for running in self._running.values():
+            if running.held:
+                nursery.start_soon(running.claim.renew)
 
     # --- at the end
 
@@ -209,32 +254,51 @@ class Commands:
 
     # --- in the request's context
 
-    async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], identity: Identity | None) -> Any:
+    def decided_at(self) -> int:
+        """The position among the revocations before the app was, or is, asked who the client of this request is."""
+        scope: Scope = request.scope  # type: ignore[assignment]  # as below
+        asked = scope.get(ASKED)
+        return asked.position if asked is not None and GRANT in scope else self._revocations.position
+
+    async def once(self, view: Callable[..., Any], kwargs: dict[str, Any], grant: Grant | None, since: int) -> Any:
         """Have a view take effect once, in the present request's context. Return its response, or the one that is kept.
+
+        Args:
+            view: the app's.
+            kwargs: the URL's values.
+            grant: what the client was let in with.
+            since: of :meth:`decided_at`, before that was decided.
 
         Raises:
             Exception: what the view raises and no error handler takes; it was logged.
         """
-        scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
-        asked = scope.get(ASKED) or Asked(bytes(await request.body))  # the latter where the app is asked past us
+        current: Any = request
+        asking = current._get_current_object()  # a proxy looks for it each time
+        scope: Scope = asking.scope
+        asked = scope.get(ASKED) or Asked(bytes(await asking.body), since)  # the latter where the app is asked past us
         try:
             id, data = read_id(scope, self._limits), read_data(asked.body, self._limits)
         except AskError as error:
             return as_response(own_answer(error.status, error.error, str(error)))
+        identity = None if grant is None else grant.identity
         command = Command(id, data, identity, self._limits)
-        key = key_of(identity, request.path, scope["query_string"], id)
+        key = key_of(identity, asking.path, scope["query_string"], id, _host(asking))
         print = print_of(data)
         while (other := self._running.get(key)) is not None:
-            if other.print == print or other.held:
-                return await _wait_for(other, print, asked)
-            await other.done.wait()  # it is not known yet which of the two data the id belongs to
-        running = self._running[key] = Running(print)
-        asked.begun = True
+            if other.print != print and other.held:
+                asked.outcome = "mismatch"
+                return as_response(MISMATCH)
+            await other.done.wait()  # of other data: it is not known yet which of the two the id belongs to
+            if other.print == print and other.answer is not None:
+                return _same(other.answer, asked)
         claim = Claim(self._log, self._hub, self._limits, key, print)
+        running = self._running[key] = Running(print, claim)
+        asked.begun = True
         try:
-            called = partial(current_app.ensure_async(view), **kwargs, command=command)
-            return await self._perform(asked, running, claim, called, command)
+            called = partial(self._app.ensure_async(view), **kwargs, command=command)
+            return await self._perform(asked, running, called, command, partial(self._lost, grant, since, asking.path))
         except Exception as error:
+            running.answer = FAILED
             logger.error("a command failed: %s", where(error))
             raise
         finally:
@@ -244,26 +308,35 @@ class Commands:
                 del self._running[key]
                 running.done.set()
 
+    def _lost(self, grant: Grant | None, since: int, path: str) -> Answer | None:
+        """Why a client may not have its command done that it was let in for; None where it may."""
+        if grant is not None and grant.until <= trio.current_time():
+            return EXPIRED_CLIENT
+        closing = self._revocations.since(since, None if grant is None else grant.identity, None, (path,))
+        return None if closing is None else REVOKED_CLIENT if closing is REVOKED else AGAIN
+
     async def _perform(
-        self, asked: Asked, running: Running, claim: Claim, view: Callable[[], Any], command: Command
+        self,
+        asked: Asked,
+        running: Running,
+        view: Callable[[], Any],
+        command: Command,
+        lost: Callable[[], Answer | None],
     ) -> Any:
+        """Claim it, run the view, and store what comes of it."""
         try:
-            found = await claim.take()
+            found = await running.claim.take()
         except LogError as error:
             logger.error("a command could not be claimed: %s", where(error))
             return _tell(running, LOG)
+        if (answer := lost()) is not None:
+            return as_response(answer)
         if found is not None:
             return _found(asked, running, found)
         running.held = True
-        return await _beside(claim.renew, partial(self._carry_out, asked, running, claim, view, command))
-
-    async def _carry_out(
-        self, asked: Asked, running: Running, claim: Claim, view: Callable[[], Any], command: Command
-    ) -> Any:
-        """Run the view, and store what comes of it."""
         try:
             with trio.move_on_after(self._limits.command_run_seconds) as patience:
-                response = await _respond(view)
+                response = await _respond(self._app, view)
                 kept = await keep(response, self._limits) if is_kept(response.status_code) else None
         finally:
             writes = command.close()
@@ -273,19 +346,25 @@ class Commands:
         if kept is None:
             running.answer = own_answer(response.status_code, "again", "it was not done, and can be asked again")
             return response
+        return await self._store(asked, running, response, kept, writes if kept.status < 400 else [])
+
+    async def _store(self, asked: Asked, running: Running, response: Any, kept: KeptAnswer, writes: Writes) -> Any:
+        """Store what a view has answered and published. Return what is answered in the end."""
         try:
-            with trio.move_on_after(self._limits.command_run_seconds) as patience:
-                found = await claim.commit(kept.encode(), writes if kept.status < 400 else [])
+            found = await running.claim.commit(kept.encode(), writes)
         except LogError as error:
             logger.error("what came of a command could not be stored: %s", where(error))
-            return _tell(running, LOG)
-        if patience.cancelled_caught:
-            logger.error("what came of a command could not be stored: its log was away for too long")
             return _tell(running, LOG)
         if found is not None:
             return _found(asked, running, found)
         running.answer = kept
         return response
+
+
+def _host(asking: Any) -> str | None:
+    """The host that a request asks, where its rule depends on that: two tenants' commands are two."""
+    rule = asking.url_rule
+    return asking.host.lower() if rule is not None and (rule.host or rule.subdomain) else None
 
 
 async def _ask_app(app: Any, request: Any) -> Answer:
@@ -299,13 +378,12 @@ async def _ask_app(app: Any, request: Any) -> Answer:
         return FAILED
 
 
-async def _respond(view: Callable[[], Any]) -> Any:
+async def _respond(app: Any, view: Callable[[], Any]) -> Any:
     """Return the response that a view comes to, be it by an error that the app has a handler for.
 
     Raises:
         Exception: it has none.
     """
-    app: Any = current_app
     try:
         with only_exceptions():
             return await app.make_response(await view())
@@ -315,35 +393,12 @@ async def _respond(view: Callable[[], Any]) -> Any:
         return await app.make_response(await app.handle_user_exception(*context, error))
 
 
-async def _beside(other: Callable[[], Awaitable[NoReturn]], work: Callable[[], Awaitable[T]]) -> T:
-    """Do some work with other work beside it. What it raises is raised as it is, and not in the nursery's group."""
-    outcome: list[T] = []
-    failed: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(other)
-        try:
-            outcome.append(await work())
-        except Exception as error:
-            failed = error
-        nursery.cancel_scope.cancel()
-    try:
-        if failed is not None:
-            raise failed
-        return outcome[0]
-    finally:
-        del failed  # it holds this frame, and this frame would hold it
-
-
-async def _wait_for(running: Running, print: bytes, asked: Asked) -> Any:
-    """Wait for the run of another request with the same key, and return its answer."""
-    if running.print != print:
-        asked.outcome = "mismatch"
-        return as_response(MISMATCH)
-    await running.done.wait()
-    if isinstance(running.answer, Answer):
-        return as_response(running.answer)
+def _same(answer: KeptAnswer | Answer, asked: Asked) -> Any:
+    """Return the response that says what another request with the same key was answered in this process."""
+    if isinstance(answer, Answer):
+        return as_response(answer)
     asked.outcome = "repeated"
-    return running.answer.response()
+    return answer.response()
 
 
 def _found(asked: Asked, running: Running, found: Kept) -> Any:

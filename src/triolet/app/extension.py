@@ -27,7 +27,7 @@ from .lifespan import LifespanConnection, live_with
 from .presence import Presence
 from .publishing import check_drafts, publishable
 from .quart_asgi import HTTPConnection, WebSocketConnection
-from .routes import ChannelOptions, Routes, check_subprotocols, socket_endpoint, socket_view
+from .routes import ChannelOptions, Routes, check_rule, check_subprotocols, socket_endpoint, socket_view
 from .serve import Clients
 from .service import Options, Service
 
@@ -152,6 +152,7 @@ class Triolet:
             ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport;
                 or an ``allow`` or ``recheck`` that cannot be.
         """
+        check_rule(rule)
         decides = ChannelOptions(policy, member, allow, recheck)
         decides.check()
 
@@ -192,6 +193,7 @@ class Triolet:
         Raises:
             ConfigError: as :meth:`channel`, or a subprotocol's name is no token, or Triolet's.
         """
+        check_rule(rule)
         handlers: list[Any] = []
         self._routes.add(
             rule,
@@ -249,8 +251,10 @@ class Triolet:
             options: as for :meth:`channel`.
 
         Raises:
-            ConfigError: ``methods`` or ``websocket`` was given, or a value of the URL is called ``command``.
+            ConfigError: ``methods`` or ``websocket`` was given, a value of the URL is called ``command``, or the view
+                takes none by that name.
         """
+        check_rule(rule)
 
         def register(view: View) -> View:
             self._routes.add_command(rule, endpoint or view.__name__, view, blueprint, options)
@@ -349,7 +353,7 @@ class Triolet:
 
         Raises:
             ConfigError: no such time can be, or the log can keep no tickets (see :meth:`EventLog.claim`).
-            DataError: the identity's claims are no JSON.
+            DataError: it is no identity, or its claims are no JSON.
             LogError: the log cannot be written; there is no ticket.
             NotServingError, WrongThreadError: as :meth:`publish`.
 

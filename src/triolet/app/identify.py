@@ -27,7 +27,7 @@ from ..errors import BadToken, ConfigError, LogError, where
 from ..identity import Grant, Identity, Request, tickets
 from ..transports.negotiate import Scope, header
 
-__all__ = ["EXTENSION", "GRANT", "Identifier", "credential", "snapshot", "take_ticket", "with_token"]
+__all__ = ["EXTENSION", "GRANT", "Identifier", "credential", "snapshot", "take_ticket", "with_token", "without_ticket"]
 
 logger = logging.getLogger("triolet")
 
@@ -74,8 +74,10 @@ class Identifier:
         Raises:
             HTTPException: the credential is no good (401), or cannot be checked now (503), or the app refuses.
         """
+        if self._function is None:
+            return None
         scope: Scope = request.scope  # type: ignore[assignment]  # Hypercorn types it
-        if self._function is None or GRANT in scope:
+        if GRANT in scope:
             return scope.get(GRANT)
         token, ticket = credential(scope), scope.pop(TICKET, None)
         identity = await (self.identify(token) if token is not None or ticket is None else self._redeem(ticket))
@@ -162,6 +164,12 @@ def take_ticket(asked: Any) -> None:
     query, ticket = _without_ticket(asked.query_string)
     asked.query_string = query
     asked.scope = {**asked.scope, "query_string": query, TICKET: ticket}
+
+
+def without_ticket(again: Callable[[], Scope]) -> Scope:
+    """Return a request that is made anew, for a view that is asked again, without the ticket that was used up."""
+    scope = again()
+    return {**scope, "query_string": _without_ticket(scope["query_string"])[0]}
 
 
 def _without_ticket(query: bytes) -> tuple[bytes, str | None]:

@@ -20,7 +20,7 @@ from ..connection.expiry import Expiry, key_of, renew
 from ..errors import DataError, LogError, where
 from ..identity import Identity, tickets
 from ..identity.plain import from_plain, to_plain
-from ..limits import IDENTITY_BODY_BYTES, TICKET_SECONDS
+from ..limits import COMMAND_RETRY_SECONDS, IDENTITY_BODY_BYTES, TICKET_SECONDS
 from ..transports.negotiate import AskError, Scope
 from .identify import EXTENSION, Identifier, credential, with_token
 from .views import find, only_exceptions, with_root_path
@@ -79,7 +79,7 @@ def renew_told(find_named: Callable[[bytes], Any], message: Mapping[str, Any]) -
 
 
 async def _renew(triolet_host: str = "") -> Response:
-    """``POST /triolet/renew``: 204 renewed; 202 told to the other processes; 403 another subject's."""
+    """``POST /triolet/renew``: 204 renewed; 202 told to the other processes; 403 another subject's; 503 not now."""
     service = current_app.extensions[EXTENSION]
     since = service.context.revocations.position
     identity = await _who(service)
@@ -93,6 +93,8 @@ async def _renew(triolet_host: str = "") -> Response:
         if renew(found.conn, identity, since):
             return _answer(204, b"")
         return _answer(403, b'{"error":"refused","message":"this stream is not renewed with this credential"}')
+    if context.control.crowded:
+        return _later(b'{"error":"elsewhere","message":"a stream of another process cannot be renewed now; try again"}')
     try:
         await context.control.tell({"type": RENEW, "key": key.hex(), "identity": to_plain(identity)})
     except DataError as error:
@@ -127,7 +129,12 @@ async def _who(service: Any) -> Identity:
         service.origins.check(request.scope, always=True)
     except AskError as error:
         abort(_answer(error.status, error.body))
-    identity: Identity | None = await service.options.identifier.identify(credential(request.scope))  # type: ignore[arg-type]  # Hypercorn types it
+    identity: Identity | None = None
+    with trio.move_on_after(service.limits.write_seconds) as patience:
+        identity = await service.options.identifier.identify(credential(request.scope))  # type: ignore[arg-type]  # Hypercorn types it
+    if patience.cancelled_caught:
+        logger.error("live.identify did not answer in limits.write_seconds")
+        abort(_later(b'{"error":"slow","message":"it cannot be said now who asks; try again"}'))
     if identity is None:
         abort(_answer(401, b'{"error":"token","message":"this needs a credential"}'))
     return identity
@@ -145,8 +152,17 @@ async def _body(service: Any) -> bytes:
     return body
 
 
+def _later(body: bytes) -> Response:
+    answer = _answer(503, body)
+    answer.headers["retry-after"] = str(COMMAND_RETRY_SECONDS)
+    return answer
+
+
 def _answer(status: int, body: bytes) -> Response:
     headers = {"cache-control": "no-store"}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response(body, status=status, headers=headers, content_type="application/json" if body else None)
+    response = Response(body, status=status, headers=headers, content_type="application/json")
+    if not body:
+        del response.headers["content-type"]
+    return response

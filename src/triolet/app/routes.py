@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
-from inspect import isawaitable
+from inspect import isawaitable, signature
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +29,7 @@ from .identify import EXTENSION, Identifier, snapshot
 from .renewal import POSTED
 from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, only_exceptions
 
-__all__ = ["ChannelOptions", "Routes", "channel_view", "command_view", "socket_endpoint", "socket_view"]
+__all__ = ["ChannelOptions", "Routes", "channel_view", "check_rule", "command_view", "socket_endpoint", "socket_view"]
 
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
@@ -129,6 +129,7 @@ class Routes:
         """Add a command's rule. Raises ConfigError as :meth:`add`."""
         if re.search(r"<(?:[^<>]*:)?command>", rule):
             raise ConfigError(f"{rule!r:.100} has a value called command, which is what its view is given by that name")
+        _check_takes_command(view)
         asked = self._commands.setdefault(view, command_view(view))  # always the same, as a channel's
         self.add(rule, endpoint, asked, blueprint, options, "POST")
 
@@ -191,11 +192,27 @@ def command_view(view: View) -> View:
 
     @wraps(view)
     async def ask(**kwargs: Any) -> Any:
-        grant = await identifier().grant()
-        commands = current_app.extensions[EXTENSION].life.commands
-        return await commands.once(view, kwargs, None if grant is None else grant.identity)
+        service = current_app.extensions[EXTENSION]
+        since = service.life.commands.decided_at()
+        grant = await service.options.identifier.grant()
+        return await service.life.commands.once(view, kwargs, grant, since)
 
     return mark_command(ask)  # type: ignore[no-any-return]
+
+
+def check_rule(rule: Any) -> None:
+    """Refuse what is no rule: a view, where a decorator was written without its parentheses. Raises ConfigError."""
+    if not isinstance(rule, str):
+        raise ConfigError(f'a URL comes first, as in @live.channel("/orders/<order_id>/events"), not {rule!r:.100}')
+
+
+def _check_takes_command(view: View) -> None:
+    parameters = signature(view, follow_wrapped=False).parameters  # what is called: it may wrap another
+    if "command" not in parameters and all(one.kind != one.VAR_KEYWORD for one in parameters.values()):
+        raise ConfigError(
+            f"the view {getattr(view, '__name__', view)!r:.100} of a command is given it by name, besides the URL's "
+            "values: let it take command: Command"
+        )
 
 
 def check_subprotocols(names: Any) -> tuple[str, ...]:

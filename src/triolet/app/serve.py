@@ -14,7 +14,7 @@ import trio
 
 from ..errors import LocalError, LogError
 from ..identity.revocations import WaitingPoll
-from ..sockets.server_state import note_status, stream_of
+from ..sockets.server_state import CONTENT_FOLLOWS, note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
@@ -33,7 +33,7 @@ from ..wire.handshake import Upgrade
 from ..wire.http_answer import accept_response, refusal, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
-from .asking import Asks, ask_over_http
+from .asking import Asks, Receive, ask_over_http
 from .service import Service
 from .views import Decision, Refusal, find, with_root_path
 
@@ -41,7 +41,6 @@ __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_comm
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"
 
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
@@ -175,11 +174,12 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     await _answer(service, scope, send, answer)
 
 
-async def serve_command(service: Service, request: Any, send: Send) -> None:
+async def serve_command(service: Service, request: Any, receive: Receive, send: Send) -> None:
     """Have a command done that came as a POST request, and answer it through ASGI."""
     scope: Scope = request.scope
-    answer = await ask_over_http(service, request)
-    await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+    answer = await ask_over_http(service, request, receive)
+    if answer is not None:
+        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
 
 
 async def answer_poll(
@@ -254,7 +254,7 @@ async def _answer(service: Service, scope: Scope, send: Send, answer: Answer | R
 async def _send_answer(send: Send, scope: Scope, status: int, headers: Headers, body: bytes) -> None:
     if status not in (204, 304):
         headers = _with_length(headers, body)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers, CONTENT_FOLLOWS: True})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 

@@ -208,8 +208,9 @@ class Service:
             nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
-            commands = Commands(self.app, log, hub, nursery, self.limits, self.server)
+            commands = Commands(self.app, log, hub, nursery, context, self.server)
             nursery.start_soon(commands.drain)
+            nursery.start_soon(commands.renew)
             self._life = Life(context, commands, revoker)
             try:
                 task_status.started()

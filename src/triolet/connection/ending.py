@@ -31,12 +31,16 @@ class Ending:
 
     def end(self, closing: Closing) -> None:
         """End the connection for this reason, unless it has ended already."""
+        self.decide(closing)
+        if self.nursery is not None:
+            self.nursery.cancel_scope.cancel()
+
+    def decide(self, closing: Closing) -> None:
+        """Say for which reason the connection ends, where its tasks are cancelled a moment later."""
         # The first reason stays, because the others mostly follow from it: a client that is given up for silence is
         # then found gone as well.
         if self.closing is None:
             self.closing = closing
-            if self.nursery is not None:
-                self.nursery.cancel_scope.cancel()
 
     def gone(self, closing: Closing) -> None:
         """End the connection because its outlet found that the peer is gone, and how."""

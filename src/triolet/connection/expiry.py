@@ -1,8 +1,8 @@
 """Expiry: a connection ends when its client's identity does, unless that is renewed in time.
 
 At the deadline the followers leave the hub first, synchronously: from then on nothing writes events to this client.
-What an event's batch has left in the outlet is not sent either: the connection is reset. Where nothing is left, the
-client is told why, as at any other end.
+What an event's batch has left in the outlet is not sent either: the connection is reset.
+Where nothing is left, the client is told why, as at any other end.
 
 A client without a way to say something on its connection (server-sent events) renews by another request, which names
 the connection by a key: 128 random bits, told with the warning. Of the key only its hash is kept, and that only until
@@ -67,12 +67,16 @@ class Expiry:
             conn.context.deadlines.name(conn.id, key_of(key))
         conn.outgoing.answer(Expiring(_milliseconds(seconds), key))
 
-    def expire(self) -> None:
-        """End the connection now. When this returns, no byte of an event goes out any more."""
+    def lapse(self) -> None:
+        """Follow nothing any more. When this returns, no byte of an event goes out any more."""
         conn = self._conn
         if conn.closing is None:
             conn.context.metrics.expired += 1
-        conn.subscriptions.cut(EXPIRED)
+        conn.subscriptions.cut(EXPIRED, tasks=False)
+
+    def expire(self) -> None:
+        """End the connection, and its tasks."""
+        self._conn.end(EXPIRED)
 
 
 def watch(conn: Connection) -> None:

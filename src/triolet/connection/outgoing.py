@@ -10,7 +10,7 @@ import trio
 
 from ..closing import FLOOD, GONE
 from ..errors import ConnectionEnded
-from ..limits import Limits
+from ..limits import WRITE_BYTES, Limits
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec, size_of
 from ..wire.messages import Message
@@ -116,7 +116,7 @@ class Outgoing:
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
-        batch = self._next_answer() if self._answers else None
+        batch = self._next_answers() if self._answers else None
         if batch is None and self._messages is not None:
             batch = self._next_message()
         if batch is not None:
@@ -153,12 +153,17 @@ class Outgoing:
         outbox.close()
         self._answers, self._messages = answers, None
 
-    def _next_answer(self) -> Any:
+    def _next_answers(self) -> Any:
+        """Return answers that wait as one batch of some ``WRITE_BYTES``: what is answered in one turn is one write."""
         assert self._answers is not None
-        batch = self._answers.popleft()
+        batches = [self._answers.popleft()]
+        size = size_of(batches[0])
+        while self._answers and size + size_of(self._answers[0]) <= WRITE_BYTES:
+            batches.append(self._answers.popleft())
+            size += size_of(batches[-1])
         if not self._answers:
             self._answers = None
-        return batch
+        return self._codec.concat(batches) if len(batches) > 1 else batches[0]
 
     def _next_message(self) -> Any:
         """Return the app's next message. If there is none, let the channel go: the next one needs none again."""

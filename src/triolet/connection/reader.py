@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import trio
@@ -20,8 +20,16 @@ from .expiry import renew
 
 __all__ = ["AskCommand", "MessageHandler", "read"]
 
-AskCommand: TypeAlias = Callable[[str, str, bytes], Awaitable[Reply]]
-"""Has a command done, given its URL, its id and its data as JSON."""
+
+class Asked(Protocol):
+    """A command that is asked and not answered yet."""
+
+    def leave(self) -> None:
+        """The client has gone: its answer is told to nobody."""
+
+
+AskCommand: TypeAlias = Callable[[str, str, bytes, Callable[[Any, Reply], None]], "Asked | Reply"]
+"""Has a command done, given its URL, its id, its data as JSON, and what tells the client; or answers it at once."""
 
 TOO_MANY_COMMANDS = msgspec.Raw(b'{"error":"commands","message":"too many commands are not answered yet; try again"}')
 
@@ -73,6 +81,8 @@ async def read(
         conn.end(error.closing)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         conn.end(GONE)
+    finally:
+        handler.leave()
 
 
 async def _handle(conn: Connection, handler: MessageHandler, session: Session, data: bytes, now: float) -> None:
@@ -104,7 +114,14 @@ class MessageHandler:
         self._ask = ask
         self._deciding = 0
         self._renews = False
-        self._asking = 0
+        self._asked: dict[Asked, int] | None = None  # with the sizes of their data; none until the first
+
+    def leave(self) -> None:
+        """The client is not read any more: the answers to its commands are told to nobody."""
+        asked, self._asked = self._asked or {}, None
+        for command, size in asked.items():
+            command.leave()
+            self._conn.holding.hold(-size)
 
     async def message(self, message: str | bytes, size: int) -> None:
         """Handle one message.
@@ -190,24 +207,27 @@ class MessageHandler:
                 return
 
     def _command(self, said: CommandMessage) -> None:
-        """Have a command done, in a task of its own as a follow."""
+        """Have a command done, in a task that is not the connection's."""
         conn = self._conn
         if len(said.url) > FOLLOW_URL_CHARACTERS or len(said.id) > conn.limits.command_id_bytes or self._ask is None:
             raise RemoteError(BAD_MESSAGE, "a command that cannot be")
-        if self._asking >= conn.limits.commands or conn.nursery is None:
+        if self._asked is None:
+            self._asked = {}
+        if len(self._asked) >= conn.limits.commands:
             conn.outgoing.answer(Reply(said.id, 429, TOO_MANY_COMMANDS, 1000 * COMMAND_RETRY_SECONDS))
             return
-        self._asking += 1
-        conn.nursery.start_soon(self._answer_command, self._ask, said)
-
-    async def _answer_command(self, ask: AskCommand, said: CommandMessage) -> None:
         data = bytes(said.data)
-        self._conn.holding.hold(len(data))
-        try:
-            self._conn.outgoing.answer(await ask(said.url, said.id, data))
-        finally:
-            self._conn.holding.hold(-len(data))
-            self._asking -= 1
+        asked = self._ask(said.url, said.id, data, self._answer)
+        if isinstance(asked, Reply):
+            conn.outgoing.answer(asked)
+            return
+        conn.holding.hold(len(data))
+        self._asked[asked] = len(data)
+
+    def _answer(self, asked: Asked, reply: Reply) -> None:
+        assert self._asked is not None, "it has left, and nothing is told it"
+        self._conn.holding.hold(-self._asked.pop(asked))
+        self._conn.outgoing.answer(reply)
 
     async def _deliver(self, message: Any, size: int) -> None:
         inbox = self._conn.inbox

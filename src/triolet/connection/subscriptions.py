@@ -185,15 +185,19 @@ class Subscriptions:
             self.remove(channel)
         self.behind.clear()
 
-    def cut(self, closing: Closing) -> None:
+    def cut(self, closing: Closing, *, tasks: bool = True) -> None:
         """End the connection, and with it its events: no byte of one goes out after this.
 
         It is for a client that may not have them any more. The followers leave the hub at once, and not when the
         connection's tasks have ended. What its kernel has not taken of a batch cannot be called back in part, so such a
         client is reset, and hears no goodbye. Synchronous, so nothing can cancel it.
+
+        Args:
+            closing: why.
+            tasks: whether its tasks are ended too. That costs most, and where it is False the caller does it later.
         """
         self.remove_all()
-        self._ending.end(closing)
+        (self._ending.end if tasks else self._ending.decide)(closing)
         if self.outlet.pending or not self.outlet.empty:  # TLS's last record is in no number of bytes
             self.outlet.cut()
         self.outlet.until = math.inf  # where there is room, a goodbye is said
@@ -292,6 +296,8 @@ class Subscriptions:
 
     def _revoked(self, follower: Follower, since: int) -> Closing | None:
         access, revocations = self.access, self._context.revocations
+        if revocations.position == since:  # as nearly always
+            return None
         return revocations.since(since, access.identity, follower.channel, access.paths(follower.url))
 
     def _check_on(self, follower: Follower, seconds: float) -> None:

@@ -20,7 +20,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from ..budget import Budget
 from ..limits import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES, Limits
-from ..sockets.server_state import note_refusal
+from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
@@ -64,6 +64,11 @@ class GuardedHTTP(HTTPStream):
     """An Inbox, as soon as the app runs."""
 
     @property
+    def content_follows(self) -> bool:
+        """Whether the app has said that content follows the head of its answer at once."""
+        return self.state is ASGIHTTPState.REQUEST and CONTENT_FOLLOWS in getattr(self, "response", ())
+
+    @property
     def full(self) -> bool:
         """Whether the app has to take something of the body before more is read."""
         return isinstance(self.app_put, Inbox) and self.app_put.full
@@ -73,6 +78,11 @@ class GuardedHTTP(HTTPStream):
         if isinstance(event, StreamClosed) and self.app_put is not None and self.state is not ASGIHTTPState.CLOSED:
             self.app_put.give_up()
         await super().handle(event)
+
+    async def take(self, content: bytes, ended: bool) -> None:
+        """Take in a part of the body; the last one says so by itself, so that the app is woken once."""
+        if not self.closed:
+            await self.app_put({"type": "http.request", "body": content, "more_body": not ended})
 
     async def app_send(self, message: Any) -> None:
         """Send what the app sends: ASGI's ``send``. To a client that is gone it does nothing, slowly."""
@@ -109,9 +119,9 @@ class GuardedH11(H11Protocol):
         self._limits = limits
         self._budget = budget
         self._write_now = write_now
-        self._max_body = limits.body_bytes
         self._ahead = bytearray()
         self._ahead_held = 0
+        self._head = b""  # of an answer whose content follows at once
         self._body: framing.Body | None = None  # of the request that is read; None: a head is next
         self._body_max = 0
         self._weight = 0
@@ -147,7 +157,7 @@ class GuardedH11(H11Protocol):
 
     def wake(self) -> None:
         """There is room for what waits: the app took something, or its answer is complete."""
-        if not self._pumping:
+        if not self._pumping and (self._ahead or isinstance(self.stream, GuardedWebSocket)):
             self.task_group.spawn(self._pump)
 
     async def stream_send(self, event: StreamEvent) -> None:
@@ -191,7 +201,13 @@ class GuardedH11(H11Protocol):
             if self.connection.their_state != h11.ERROR:
                 raise
             return
-        if not isinstance(event, h11.Response | h11.InformationalResponse) or not self._write_now(data):
+        head = isinstance(event, h11.Response | h11.InformationalResponse)
+        if head and isinstance(self.stream, GuardedHTTP) and self.stream.content_follows:
+            self._head = data
+            return
+        head = head or bool(self._head)
+        data, self._head = self._head + data, b""
+        if data and not (head and self._write_now(data)):
             await self.send(RawData(data))
 
     async def _pump(self) -> None:
@@ -234,9 +250,9 @@ class GuardedH11(H11Protocol):
         if not self._budget.admits():
             raise busy()
         self._body, self._weight = framing.Body(length), 0
-        self._body_max = self._max_body
+        self._body_max = self._limits.body_bytes
         if head.partition(b" ")[0] in _NO_CONTENT:
-            self._body_max = min(self._max_body, self._limits.message_bytes)
+            self._body_max = min(self._limits.body_bytes, self._limits.message_bytes)
         self._check_size(self._body)
         self.connection.receive_data(head)
         await self._handle_events()
@@ -276,9 +292,13 @@ class GuardedH11(H11Protocol):
                 content += event.data
             else:
                 break
+        ended = isinstance(event, h11.EndOfMessage)
+        if content and isinstance(self.stream, GuardedHTTP):
+            await self.stream.take(bytes(content), ended)
+            return
         if self.stream is not None and content:
             await self.stream.handle(Body(STREAM_ID, bytes(content)))
-        if self.stream is not None and isinstance(event, h11.EndOfMessage):
+        if self.stream is not None and ended:
             await self.stream.handle(EndBody(STREAM_ID))
 
     async def _create_stream(self, request: h11.Request) -> None:

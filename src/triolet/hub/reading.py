@@ -80,11 +80,12 @@ class Reader:
         if step is Step.LATEST:
             place = (window.channel, codec, after, step)
             return await self._replay.page(place, partial(self._latest, window, codec, after))
-        if not window.gives(after) and filter is not None:
+        if not window.gives(after):
+            if filter is None:
+                logged = partial(self._logged, window, codec, after)
+                return await self._replay.page((window.channel, codec, after), logged)
             read = partial(self._material, window, codec, after)
             return (await self._replay.page((Material, window.channel, codec, after), read)).reading(codec, filter)
-        if not window.gives(after):
-            return await self._replay.page((window.channel, codec, after), partial(self._logged, window, codec, after))
         events = window.events(after.offset, self._limits.page_events, self._limits.page_bytes)
         start = Cursor(window.epoch, after.offset)
         if not events:

@@ -153,6 +153,12 @@ class Control:
             await statement.tried.wait()
         return statement.stored
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so many messages wait for the log that what a client may cause has to come again later: else it would
+        take the place of what the app has to say."""
+        return 2 * len(self._waiting) >= CONTROL_WAITING
+
     async def finish(self, seconds: float) -> None:
         """Wait until all is in the log that waits for it, but no longer than so many seconds."""
         with trio.move_on_after(seconds):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import DataError
-from ..limits import SUBJECT_BYTES
+from ..limits import SUBJECT_BYTES, TOKEN_LAST_SECOND
 
 __all__ = ["Identity", "check_part"]
 
@@ -25,7 +24,7 @@ class Identity(msgspec.Struct, frozen=True, eq=True):
         subject: the user, account or device: 1 to 255 bytes of text without control characters. What is revoked, and
             under which a command's answer is kept.
         session: the login, of which a subject may have several; the same bounds. None is none.
-        expires_at: when it ends, in seconds since 1970; None is never.
+        expires_at: when it ends, in seconds since 1970, till the year 9999; None is never.
         claims: what else the app knows of the client, for its own views, handlers and checks. It is not copied.
 
     Raises:
@@ -43,9 +42,11 @@ class Identity(msgspec.Struct, frozen=True, eq=True):
             check_part("session", self.session)
         expires = self.expires_at
         if expires is not None and (
-            isinstance(expires, bool) or not isinstance(expires, int | float) or not math.isfinite(expires)
+            isinstance(expires, bool)
+            or not isinstance(expires, int | float)
+            or not -TOKEN_LAST_SECOND <= expires <= TOKEN_LAST_SECOND
         ):
-            raise DataError("an identity's expires_at is a number of seconds since 1970, or None")
+            raise DataError("an identity's expires_at is a number of seconds since 1970, till the year 9999, or None")
         if not isinstance(self.claims, Mapping):
             raise DataError("an identity's claims are a mapping")
 

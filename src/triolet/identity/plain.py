@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..event import encode_json
+from ..limits import IDENTITY_BYTES
 from .identity import Identity
 
 __all__ = ["from_plain", "to_plain"]
@@ -16,15 +17,19 @@ def to_plain(identity: Identity) -> dict[str, Any]:
     """Return an identity as a JSON object.
 
     Raises:
-        DataError: the app's fault; its claims are no JSON values that come back as they went in.
+        DataError: the app's fault; its claims are no JSON values that come back as they went in, or too large.
+
+    Bounds: ``IDENTITY_BYTES``.
     """
     claims = dict(identity.claims)
     try:
-        encode_json(claims)
+        size = len(encode_json(claims))
     except DataError:
         raise DataError(
             "an identity that is told to other processes has JSON values as claims, and this has not"
         ) from None
+    if size > IDENTITY_BYTES:
+        raise DataError(f"an identity that is told to other processes has claims of at most {IDENTITY_BYTES} bytes")
     return {
         "subject": identity.subject,
         "session": identity.session,

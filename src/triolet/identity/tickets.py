@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import LogUncertain
+from ..errors import DataError, LogUncertain
 from ..limits import TICKET_BYTES, TICKET_SECONDS
 from ..log.contract import EventLog
 from .identity import Identity
@@ -43,12 +43,14 @@ async def issue(log: EventLog, identity: Identity, seconds: float, now: float) -
         now: the wall clock, in seconds since 1970.
 
     Raises:
-        DataError: the app's fault; the identity's claims are no JSON.
+        DataError: the app's fault; it is no identity, or its claims are no JSON.
         ConfigError: the app's fault; its log has no ``claim``.
         LogError: the store's fault; there is no ticket.
 
     Cancellation: it is kept or not; nobody knows it.
     """
+    if not isinstance(identity, Identity):
+        raise DataError(f"a ticket is for an Identity, not {type(identity).__name__}")
     kept = msgspec.json.encode(_Kept(to_plain(identity), now, now + seconds))
     ticket, holder = secrets.token_urlsafe(TICKET_BYTES), secrets.token_bytes(TICKET_BYTES)
     await log.claim(_key(ticket), _FINGERPRINT, holder, TICKET_SECONDS)

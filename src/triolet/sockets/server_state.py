@@ -21,6 +21,7 @@ from .outlet import Outlet
 from .stages import OpenSockets, no_sockets
 
 __all__ = [
+    "CONTENT_FOLLOWS",
     "AnsweredLine",
     "ClientState",
     "RequestStream",
@@ -43,6 +44,8 @@ LINE_KEY: Final = "triolet.line"
 """In the scopes of requests that are served straight on their sockets, where they are logged."""
 CLIENT_KEY: Final = "triolet.client"
 """The key in the scopes of requests."""
+CONTENT_FOLLOWS: Final = "triolet.content_follows"
+"""In an ASGI ``http.response.start`` of ours: content follows at once, so that head and content can be one write."""
 
 
 class RequestStream(Protocol):

@@ -179,6 +179,8 @@ class AsgiWebSocket(WebSocket):
                 await incoming.message(data, len(data))
         except RemoteError as error:
             conn.end(error.closing)
+        finally:
+            incoming.leave()
 
     async def goodbye(self, conn: Connection, closing: Closing) -> None:
         if conn.peer_closed:

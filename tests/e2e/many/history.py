@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from itertools import takewhile
+from typing import Any
 
 from tests.e2e.crowd import offset
 
@@ -13,7 +14,7 @@ from .publishers import Publisher, ask
 
 __all__ = ["Log", "check_follower", "check_publisher", "read"]
 
-Log = dict[int, str]
+Log = dict[int, Any]
 """The events of a channel, by their offsets."""
 
 
