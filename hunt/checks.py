@@ -9,9 +9,10 @@ from math import inf
 from triolet.event import Cursor
 
 from .book import Book
+from .checks_identity import SAME_SECONDS, is_banned
 from .findings import Finding
 from .history import KILLED, Crashed, Draining, History, Left, Lost, Over, Published, Publishing, Stuck, Unpublished
-from .plan import Plan
+from .plan import LogPlan, Plan
 from .talks import Talk, Weatherman, hearing_seconds, is_slow
 
 __all__ = ["check_talk_ends", "check_talk_times", "check_world"]
@@ -40,7 +41,9 @@ def check_world(plan: Plan, history: History, talks: Mapping[int, Talk], weather
     for stuck in history.records:
         if isinstance(stuck, Stuck) and stuck.seconds > bound:
             talk, began = talks[stuck.conn], stuck.at - stuck.seconds
-            if talk.asked.transport != "sse behind" or talk.answered_at <= began:  # a page has a bound of its own
+            refused = not talk.flows and is_banned(plan, talk, weather.bans, talk.asked.at, stuck.at)
+            page = talk.asked.transport == "sse behind" and talk.answered_at > began
+            if not (refused or page):  # which have a bound of their own
                 promised = f"that who takes nothing for {plan.limits.stall_seconds} s is given up"
                 yield Finding("a stall", stuck.at, promised, f"nothing was taken for {stuck.seconds:.1f} s", stuck.conn)
                 break
@@ -128,7 +131,7 @@ def _late_page(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Itera
     due = asked.at + (asked.wait or 0)
     if asked.wait and asked.after is not None:
         comes = _comes(book, asked.channel, Cursor.parse(asked.after), talk.index, looks=plan.redis)
-        due = min(due, max(asked.at, comes))
+        due = due if talk.plan.way == "f" else min(due, max(asked.at, comes))  # what comes may not be for it
     bound = due + LATE_SECONDS + 8 * talk.plan.latency + hearing_seconds(plan)
     answered = talk.answered_at
     if min(answered, talk.ended_at) > bound and weather.good(talk, asked.at - AFTERMATH_SECONDS, bound):
@@ -193,7 +196,7 @@ def _stale(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 def check_talk_ends(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """It is let in, ends for a cause, with a bye that fits it; a server that drains says so; a client that answers no
     ping is given up in time; and what was said long enough before the end was answered."""
-    yield from _answer(talk, weather)
+    yield from _answer(plan, talk, weather)
     yield from _end(plan, talk, weather)
     if talk.status == 101:
         yield from _echoes(talk, weather) if not talk.plan.mute else _silence(plan, talk, weather)
@@ -204,11 +207,14 @@ def check_talk_ends(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Fin
         yield Finding("a bye", talk.ended_at, "the end of an answer after its bye, as HTTP says", talk.how, talk.conn)
 
 
-def _answer(talk: Talk, weather: Weatherman) -> Iterator[Finding]:
+def _answer(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """Whoever may follow is let in, but for a server that drains, a log that fails, and a budget that is spent."""
     expected = (101,) if talk.asked.transport in ("websocket", "socket") else (200, 304)
     if talk.status is not None and talk.status not in expected:
         at = talk.answered_at
+        expired, banned = at >= talk.until - SAME_SECONDS, is_banned(plan, talk, weather.bans, talk.asked.at, at)
+        if (talk.status == 401 and expired) or (talk.status == 403 and banned):
+            return
         excused = weather.crowded or weather.of_log(talk.asked.at - SETTLED_SECONDS, at)
         if talk.status != 503 or not (excused or weather.draining(talk.asked.server, talk.asked.at, at)):
             yield Finding("an answer", at, f"status {expected[0]}", f"status {talk.status}", talk.conn)
@@ -230,7 +236,9 @@ def _end(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, at: float) -> bool:
     begin, befell = talk.asked.at, bool(weather.of(talk.plan.name, talk.asked.at, at)) or is_slow(talk.plan)
     causes = {
-        1012: weather.draining(talk.asked.server, begin, at),
+        1012: weather.draining(talk.asked.server, begin, at) or _may_be_lost(plan, talk, weather, at),
+        4401: at >= talk.until - SAME_SECONDS,
+        4403: is_banned(plan, talk, weather.bans, begin, at),
         4410: any(rung.kind in ("disconnect", "block") for rung in talk.rungs),
         4409: talk.plan.mute or befell,
         1011: not plan.redis and bool(weather.of_log(begin - SETTLED_SECONDS, at)),  # with Redis it stays connected
@@ -238,6 +246,13 @@ def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, a
         1008: reason == "too much at once" and befell,
     }
     return causes.get(code, False)
+
+
+def _may_be_lost(plan: Plan, talk: Talk, weather: Weatherman, end: float) -> bool:
+    """Whether it may not be known what other servers have revoked: then who has an identity is asked anew. Of a log
+    that has begun again a server may hear with the next revocation only."""
+    overrun = plan.log.tail_events < LogPlan().tail_events
+    return bool(talk.plan.subject) and (overrun or bool(weather.of_log(0, end)))
 
 
 def _has_cause(plan: Plan, talk: Talk, weather: Weatherman) -> bool:
@@ -249,6 +264,9 @@ def _has_cause(plan: Plan, talk: Talk, weather: Weatherman) -> bool:
         or talk.status not in (101, 200)  # it was refused, which is looked at elsewhere
         or any(rung.kind in ("disconnect", "block") for rung in talk.rungs)
         or client.mute
+        or end >= talk.until - SAME_SECONDS
+        or is_banned(plan, talk, weather.bans, begin, end)
+        or _may_be_lost(plan, talk, weather, end)
         or is_slow(client)
         or (not plan.redis and bool(weather.of_log(begin - SETTLED_SECONDS, end)))
         or bool(weather.of(client.name, begin, end))

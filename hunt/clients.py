@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
@@ -23,14 +23,17 @@ from triolet.testing.network import ClientEnd, Line, Network
 from triolet.testing.reach import Reach
 from triolet.testing.strict import MalformedError, read_page
 
+from .gate import Gate, SilenceError
 from .history import Answered, Asked, Ended, Heard, History, Malformed, Message, Said, Weather
-from .plan import STREAMS, ClientPlan, Plan, channel_name
-from .stage import url_of
+from .identities import token_of
+from .plan import PRESENCE, STREAMS, ClientPlan, Plan, channel_name, url_path
 from .steps import Talk
 
 __all__ = ["Player"]
 
 COMES_BACK_SECONDS = 0.1
+BANNED_SECONDS = 0.5
+"""After which whoever was refused asks again."""
 HALF_A_FRAME = b"\x81\x8e\x00\x00\x00"
 
 
@@ -49,17 +52,13 @@ class World(Protocol):
         """Where a channel's newest event is."""
 
 
-class _SilenceError(Exception):
-    """Nothing was heard for longer than a client waits."""
-
-
 class Player:
     """One client, as long as the play lasts. It is a station of the network: faults can be about it.
 
     Attributes:
         cursors: by channel, where it would go on from; None is "from now".
         away_until: when it connects again. ``stalled_until``: when it reads again. ``pause``: between two reads.
-        line: the connection that it has now, if any.
+        line: the connection that it has now, if any. ``is_calm``: its credentials last for ever from now on.
     """
 
     def __init__(self, world: World, plan: ClientPlan, address: str) -> None:
@@ -73,7 +72,10 @@ class Player:
         self.away_until, self.stalled_until, self.pause = plan.comes_at, 0.0, plan.pause
         self.tag: str | None = None
         self.line: _Ear | None = None
+        self.is_calm = False
         self._said = 0
+        self._replies: dict[str, Message] = {}
+        self._beside: Callable[..., Any]
         self._attempt = trio.CancelScope()
         self._kind = KINDS[plan.transport]
 
@@ -100,7 +102,16 @@ class Player:
 
     def url(self, channel: str) -> str:
         """Where it follows a channel."""
-        return url_of(self.plan.route, self.numbers[channel], self.plan.name if self.plan.member else None)
+        member = self.plan.member and self.numbers[channel] < PRESENCE
+        return url_path(self.plan, self.numbers[channel]) + (f"?member={self.plan.name}" if member else "")
+
+    def credential(self) -> tuple[dict[str, str], float]:
+        """A new one, as a header, and until when it is good."""
+        plan = self.plan
+        until = self.history.now + plan.lasts if plan.lasts and not self.is_calm else None
+        if not plan.subject:
+            return {}, inf
+        return {"authorization": f"Bearer {token_of(plan.subject, plan.name, until)}"}, inf if until is None else until
 
     async def live(self) -> None:
         """Connect, and come back whenever it is over."""
@@ -120,10 +131,13 @@ class Player:
         after = None if asks_for is None else self.cursors[asks_for]
         wait = {"long poll": self.world.plan.limits.wait_seconds, "short poll": 0}.get(self.plan.transport)
         tag = self.tag if wait == 0 else None
-        asked = (number, self.plan.name, self.server, self.plan.transport, asks_for, after, wait, tag)
+        headers, until = self.credential()
+        asked = (number, self.plan.name, self.server, self.plan.transport, asks_for, after, wait, tag, until)
         self.history.add(Asked(self.history.now, *asked))
         ear = self.line = self._kind(self, number, self.world.hosts[self.server])
+        ear.headers = headers
         async with trio.open_nursery() as nursery:
+            self._beside = nursery.start_soon
             nursery.start_soon(ear.write)
             how = await self._listen(ear)
             nursery.cancel_scope.cancel()
@@ -141,13 +155,15 @@ class Player:
             how = await ear.read()
         except RefusedError as error:
             self.history.add(Answered(self.history.now, ear.number, error.status or 0))
+            if error.status == 403:
+                self.away_until = self.history.now + BANNED_SECONDS
             if self.plan.transport in STREAMS:
                 return "end"
             self.away_until = self.history.now + 1
             return "answered"
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "reset"
-        except _SilenceError:
+        except SilenceError:
             return "left: it was silent"
         except MalformedError as error:
             self.history.add(Malformed(self.history.now, ear.number, str(error)))
@@ -160,8 +176,20 @@ class Player:
         """Record a message, and keep the cursor as a good client does."""
         if self.line is not ear:
             return
+        if message["type"] == "refused" and "channel" not in message:  # a follow was
+            asked = next((name for name in self.numbers if self.url(name) == message["url"]), None)
+            message = {**message, "type": "not let in", "channel": asked}
         self.history.add(Heard(self.history.now, ear.number, message))
         kind, channel = message["type"], message.get("channel") or self.channel
+        if kind in ("refused", "not let in") and self.plan.transport == "socket":
+            self.opened.discard(channel)
+            self._beside(self._follow_again, ear, channel)
+        elif kind == "expiring" and "refused" not in message and self.plan.renews is not None:
+            self._beside(self._renew, ear, message)
+        elif kind == "reply":
+            self._replies[message["id"]] = message
+        elif kind == "beat" and self.plan.way == "f":
+            self.cursors |= {at: cursor for at, cursor in message["cursors"].items() if at in self.cursors}
         if kind == "bye" and message["retry"] is not None:
             self.away_until = self.history.now + message["retry"] / 1000
         field = {"open": "cursor", "live": "cursor", "event": "id", "gap": "to", "page": "cursor"}.get(kind)
@@ -171,6 +199,39 @@ class Player:
             self.had.append(message[field])
         if kind == "open" and message["channel"] is not None:
             self.opened.add(message["channel"])
+
+    async def _follow_again(self, ear: _WebSocketEar, channel: str) -> None:
+        """It was not let in, or is not any more: it asks again in a while."""
+        await trio.sleep(BANNED_SECONDS)
+        if channel in self.cursors and channel not in self.opened and ear.up:
+            await ear.follow(channel)
+
+    async def _renew(self, ear: _Ear, warning: Message) -> None:
+        """Bring a new credential, on the connection or by its key; at another server, where it roams."""
+        await trio.sleep(self.plan.renews or 0)
+        headers, until = self.credential()
+        if self.line is not ear:
+            return
+        self.history.add(Said(self.history.now, ear.number, {"type": "auth", "until": until}))
+        if isinstance(ear, _WebSocketEar):
+            await ear.whisper(type="auth", token=headers["authorization"].partition(" ")[2])
+            return
+        host = self.world.hosts[(self.server + self.plan.roams) % self.world.plan.servers]
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
+            body = {"key": warning["key"]}
+            await host.request("POST", "/triolet/renew", headers, json=body, address=self.address)
+
+    async def command(self, id: str, url: str, data: Any) -> Message | None:
+        """Ask for a command over the WebSocket. None: there is none, or it has ended."""
+        line = self.line
+        if not isinstance(line, _WebSocketEar) or not line.up:
+            return None
+        await line.whisper(type="command", id=id, url=url, data=data)
+        while self.line is line:
+            if (reply := self._replies.pop(id, None)) is not None:
+                return reply
+            await trio.sleep(0.1)
+        return None
 
     async def until(self, name: str) -> None:
         """Wait until a time of ours, which may be put off, or moved closer, meanwhile."""
@@ -203,6 +264,7 @@ class Player:
         """From now on there is nothing to keep it from reading and coming back."""
         self.stalled_until = self.away_until = self.history.now
         self.pause = 0
+        self.is_calm = True
 
     async def talk(self, step: Talk) -> None:
         """Do what only a socket does, or ping; the last channel that is followed stays."""
@@ -228,27 +290,6 @@ class Player:
                     await line.say(type="ack", channel=at, cursor=cursor)
 
 
-class _Gate(ClientEnd):
-    """A connection's end whose client reads when it likes to, and waits no longer than it does."""
-
-    def __init__(self, end: ClientEnd, player: Player) -> None:
-        super().__init__(end.network, end.connection)
-        self._player = player
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await self._player.until("stalled_until")
-        if self._player.pause:
-            await trio.sleep(self._player.pause)
-        with trio.move_on_after(self._player.patience):
-            return await super().receive_some(max_bytes)
-        raise _SilenceError
-
-    async def send_all(self, data: Any) -> None:
-        with trio.move_on_after(self._player.patience):
-            return await super().send_all(data)
-        raise _SilenceError
-
-
 class _Ear(Client):
     """One connection of a player's: a client of the kit's that records what it hears.
 
@@ -270,11 +311,11 @@ class _Ear(Client):
         self.player, self.number = player, number
         self._outgoing: deque[bytes] = deque()
         self._wake_writer = trio.Event()
-        self._gate: _Gate | None = None
+        self._gate: Gate | None = None
 
     def dial(self) -> ClientEnd:
         if self._gate is None:
-            self._gate = _Gate(super().dial(), self.player)
+            self._gate = Gate(super().dial(), self.player)
             self._ends[:] = [self._gate]
         return self._gate
 
@@ -299,7 +340,7 @@ class _Ear(Client):
                     await self.dial().send_all(self._outgoing.popleft())
                 self._wake_writer = trio.Event()
                 await self._wake_writer.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, _SilenceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, SilenceError):
             pass  # whoever reads finds out too, when it has read what came before
 
     def later(self, data: bytes) -> None:
@@ -345,6 +386,10 @@ class _WebSocketEar(_Ear, client_websocket.WebSocketClient):
 
     async def say(self, **message: Any) -> None:
         self._record(message)
+        await self.whisper(**message)
+
+    async def whisper(self, **message: Any) -> None:
+        """Say what is recorded elsewhere."""
         await self._say(json.dumps(message))
 
     async def ping(self, count: int) -> None:

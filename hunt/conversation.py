@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from triolet.closing import CATALOGUE
@@ -12,6 +13,7 @@ from triolet.event import Cursor
 from .book import Book
 from .findings import Finding
 from .history import Message
+from .identities import is_seen
 from .plan import Plan
 from .steps import Trouble
 from .subscriber import BrokenPromiseError, Subscriber, promise
@@ -19,6 +21,8 @@ from .talks import Talk, Weatherman, Word, hearing_seconds
 
 __all__ = ["check_talk"]
 
+SAME_SECONDS = 0.005
+"""Two times are the same, however they were rounded."""
 FOLLOWER_SAYS = ("open", "event", "gap", "live", "lag")
 """Messages that are about one channel."""
 
@@ -60,6 +64,9 @@ class _Ear:
         self._pings: list[str] = []
         self._bye: Message | None = None
         self._closed = False
+        self._filtered = talk.plan.way == "f"
+        self._renewals: deque[float] = deque()
+        self._uncertain: set[str] = set()
         self._greeted = talk.asked.channel is not None
         if talk.asked.channel is not None:
             self._ask(talk.asked.channel, talk.asked.after, talk.asked.at)
@@ -69,7 +76,8 @@ class _Ear:
         if bound is not None:
             bound.until = min(bound.until, at)
         rungs, lag, quick = self._talk.rungs, self._lag, self._quick
-        follower = Subscriber(self._book, channel, after, rungs, begun=at, lag=lag, quick=quick)
+        subject = self._talk.plan.subject if self._filtered else None
+        follower = Subscriber(self._book, channel, after, rungs, begun=at, lag=lag, quick=quick, seen_by=subject)
         self._talk.subscribers.append(follower)
         self._asked.setdefault(channel, deque()).append(follower)
 
@@ -83,11 +91,14 @@ class _Ear:
             self._ask(message["channel"], message["after"], word.at)
         elif kind == "unfollow":
             self._left.add(message["channel"])
-            self._followers[message["channel"]].until = word.at
+            if message["channel"] in self._followers:  # else it was refused meanwhile
+                self._followers[message["channel"]].until = word.at
         elif kind == "message":
             self._said.append(message["data"])
         elif kind == "ping":
             self._pings.append(message["payload"])
+        elif kind == "auth":
+            self._renewals.append(message["until"])
 
     # --- what it hears
 
@@ -97,8 +108,20 @@ class _Ear:
         kind = message["type"]
         goes_on = not self._closed and (self._bye is None or kind in ("close", "ping", "pong"))
         promise(goes_on, "a bye", "a bye, and then the end", message)
+        if self._quick and (kind == "event" or (kind == "page" and message["events"])):
+            told = f"no event after {self._talk.until:.3f}, when its credential expires"
+            promise(word.at <= self._talk.until + SAME_SECONDS, "an event after the expiry", told, message)
         if kind == "page":
             self._page(word)
+        elif kind in ("expiring", "renewed"):
+            self._expires(word)
+        elif kind == "refused":
+            self._refused(word)
+        elif kind == "not let in":
+            promise(bool(self._asked.get(message["channel"])), "refused", "one answer to a follow", message)
+            self._asked[message["channel"]].popleft()
+        elif kind == "reply":
+            pass  # which is about more than one connection
         elif kind == "open" and message["channel"] is None:
             self._greeted = True
         elif kind in FOLLOWER_SAYS:
@@ -117,10 +140,37 @@ class _Ear:
         promise(self._greeted, "open", "a socket's open before all else", message)
         if message["type"] == "open":
             promise(bool(self._asked.get(channel)), "open", "one open for one follow", message)
+            while channel in self._uncertain and len(self._asked[channel]) > 1:
+                self._asked[channel].popleft()
+            self._uncertain.discard(channel)
             self._followers[channel] = self._asked[channel].popleft()
             self._left.discard(channel)
         promise(channel in self._followers, "open", "an open before all else of a channel", message)
         self._followers[channel].hear(word.index, word.at, message)
+
+    def _refused(self, word: Word) -> None:
+        """What is followed is taken away; or what was just asked for, which then is never opened."""
+        channel = word.message["channel"]
+        asked, bound = self._asked.get(channel), self._followers.pop(channel, None)
+        promise(bool(asked) or bound is not None, "refused", "what is followed", word.message)
+        if bound is not None:
+            bound.until = min(bound.until, word.at)
+        if asked:
+            self._uncertain.add(channel)
+
+    def _expires(self, word: Word) -> None:
+        """It is warned, or told that it was renewed, or not."""
+        message, talk = word.message, self._talk
+        if message["type"] == "renewed" or "refused" in message:
+            promise(bool(self._renewals), "renewed", "an answer to a renewal", message)
+            until = self._renewals.popleft()
+            if message["type"] == "renewed":
+                in_time = not self._quick or word.at <= talk.until + SAME_SECONDS
+                promise(in_time, "renewed", f"no renewal after {talk.until:.3f}, when it expires", message)
+                talk.until = until
+        left = inf if message["in"] is None else message["in"] / 1000
+        right = left == talk.until if talk.until == inf else -SAME_SECONDS < word.at + left - talk.until < self._lag
+        promise(right or not self._quick, "expiring", f"that it expires at {talk.until:.3f}", message)
 
     def _beat(self, message: Message) -> None:
         told = message["cursors"]
@@ -129,7 +179,8 @@ class _Ear:
             self._followers[channel].stands(cursor, "beat")
         for channel in self._followers:
             is_told = channel in told or channel in self._left or bool(self._asked.get(channel))
-            promise(is_told, "beat's cursor", f"the cursor of {channel} too", message)
+            ends = not told and bool(self._talk.heard("bye"))  # in the very moment in which it is sent away
+            promise(is_told or ends, "beat's cursor", f"the cursor of {channel} too", message)
 
     def _says_bye(self, message: Message) -> None:
         self._bye = message
@@ -167,9 +218,9 @@ class _Ear:
             follower.hear(word.index, word.at, {**page["gap"], "type": "gap"})
         elif events:
             first = Cursor.parse(events[0]["id"])
-            follower.open(word.index, Cursor(first.epoch, first.offset - 1))
+            follower.open(word.index, follower.before(Cursor(first.epoch, first.offset - 1)))
         else:
-            follower.open(word.index, Cursor.parse(page["cursor"]))
+            follower.open(word.index, follower.before(Cursor.parse(page["cursor"])))
         for event in events:
             follower.hear(word.index, word.at, event)
         follower.stands(page["cursor"], "page")
@@ -184,13 +235,17 @@ class _Ear:
         may = live or cursor.offset < head or cursor.epoch != self._book.epoch(word.index)
         promise(may, "a page", f"live, for {cursor} is the head of {channel}", "that there is more")
 
+    def _sees(self, number: int | None) -> bool:
+        return not self._filtered or is_seen(number, self._talk.plan.subject)
+
     def _not_modified(self) -> None:
         asked = self._talk.asked
         assert asked.channel is not None
         promise(asked.tag is not None, "not modified", "an answer to who asked without a tag", "304")
         at = Cursor.parse(asked.after or "0")
         head = self._book.head(asked.channel, self._book.before(asked.at - self._lag))
-        may = head.epoch != at.epoch or head.offset <= at.offset
+        after = self._book.life(asked.channel, at.epoch).events[at.offset : head.offset]
+        may = head.epoch != at.epoch or not any(self._sees(event.number) for event in after)
         promise(may, "not modified", f"what came after {at}, up to {head}", "304")
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from triolet.limits import Limits
 
 from .plan import PRESENCE, STREAMS, ClientPlan, LogPlan, Plan, Rung, Step, letter
-from .steps import STEPS, Cut, Dice, Publish, Trouble, Wait
+from .setting import Dice
+from .steps import STEPS, Cut, Order, Publish, Revoke, Trouble, Wait
 
 __all__ = ["FEATURES", "REDIS_TROUBLES", "draw"]
 
@@ -34,6 +35,8 @@ FEATURES = (
     "held",  # publishers that wait for clients which read little by little
     "presence",  # members who come and go, and servers that are killed
 )
+IDENTITY_SHARE = 0.3
+"""Of the seeds: their clients have identities, and commands."""
 REDIS_SHARE = 0.25
 """Of the seeds: their log is in a modelled Redis."""
 HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
@@ -43,6 +46,8 @@ REDIS_TROUBLES = (
 )
 MOST_CLIENTS = 6
 MOST_STEPS = 22
+WARNING_SECONDS = 2.0
+"""Before its end a client is warned."""
 LEASE_SECONDS = 3
 """Of members: a process that is killed is found to be dead after that."""
 ROUTES: tuple[tuple[Rung, ...], ...] = (
@@ -86,6 +91,9 @@ def draw(seed: int) -> Plan:
     )
     if "presence" in features:
         plan = _with_members(plan, random.Random(f"triolet hunt {seed} with members"))
+    chance = random.Random(f"triolet hunt {seed} with identities")
+    if chance.random() < IDENTITY_SHARE:
+        plan = _with_identities(plan, chance, features)
     chance = random.Random(f"triolet hunt {seed} on Redis")  # a stream of its own: other seeds' plans stay as they are
     return _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
 
@@ -141,6 +149,42 @@ def _with_members(plan: Plan, chance: random.Random) -> Plan:
     members = [at for at, client in enumerate(clients) if client.member and client.transport in STREAMS]
     if members and chance.random() < 0.5:  # one goes, and its leave is lost
         steps += [Wait(6), Trouble("put back", 3), Wait(1), Cut(chance.choice(members), "reset", 4), Wait(12)]
+    return replace(plan, clients=tuple(clients), limits=limits, steps=tuple(steps))
+
+
+def _with_identities(plan: Plan, chance: random.Random, features: set[str]) -> Plan:
+    """The same play with identities, and what becomes of them; and with commands. Enough is kept for what servers tell
+    each other."""
+    if plan.servers == 1 and chance.random() < 0.6:  # what one says the other hears
+        plan = replace(plan, servers=2, clients=tuple(_moved(client, chance) for client in plan.clients))
+    clients = []
+    for client in plan.clients:
+        if chance.random() < 0.8:
+            expires = chance.random() < 0.5
+            client = replace(
+                client,
+                subject=chance.choice(["u", "me", "her"]),
+                lasts=chance.choice([3, 5]) if expires else 0,
+                renews=chance.choice([0, 0.5, WARNING_SECONDS, 2.5]) if expires and chance.random() < 0.7 else None,
+            )
+        way = chance.choice("rrrkkf")
+        clients.append(replace(client, way=way, route=0 if way == "f" else client.route))
+    steps = [*plan.steps]
+    dice = Dice(chance, features, tuple(clients), plan.servers, plan.channels)
+    for _ in range(chance.choice([2, 4, 6])):
+        kind = chance.choice((Revoke, Order))
+        at = chance.randint(0, len(steps))
+        more = [Publish(chance.randrange(plan.channels), 3, pace=chance.choice([0, 0.2]))] * (kind is Revoke)
+        steps[at:at] = [kind.draw(dice), *more, *[Wait(chance.choice([0.3, 3]))] * (chance.random() < 0.3)]
+    usual = Limits()
+    limits = replace(
+        plan.limits,
+        expiry_warning_seconds=WARNING_SECONDS,
+        lease_seconds=LEASE_SECONDS,
+        keep_events=usual.keep_events,
+        keep_bytes=usual.keep_bytes,
+        keep_seconds=usual.keep_seconds,
+    )
     return replace(plan, clients=tuple(clients), limits=limits, steps=tuple(steps))
 
 

@@ -12,6 +12,8 @@ import trio
 
 from triolet.event import Cursor
 
+from .identities import Ban
+
 __all__ = [
     "KILLED",
     "LOG",
@@ -19,6 +21,7 @@ __all__ = [
     "Answered",
     "Appended",
     "Asked",
+    "Banned",
     "Calm",
     "Crashed",
     "Drained",
@@ -31,11 +34,13 @@ __all__ = [
     "Lost",
     "Malformed",
     "Message",
+    "Ordered",
     "Over",
     "Present",
     "Published",
     "Publishing",
     "Record",
+    "Replied",
     "Said",
     "Serving",
     "Stuck",
@@ -166,6 +171,7 @@ class Asked(Talking):
     """A client opens the connection; ``after`` is its cursor. ``channel`` None: a socket to follow on.
 
     ``wait``: how long a poll waits at most (0: a short one); None where it is a stream. ``tag``: of ``If-None-Match``.
+    ``until``: when its credential expires.
     """
 
     client: str
@@ -175,6 +181,7 @@ class Asked(Talking):
     after: str | None
     wait: float | None = None
     tag: str | None = None
+    until: float = inf
 
     def __str__(self) -> str:
         after = "from now" if self.after is None else f"after {self.after}"
@@ -300,6 +307,52 @@ class Present(Record):
 
     def __str__(self) -> str:
         return f"server {self.server} says that in {self.channel} are present: {', '.join(self.members) or 'nobody'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Banned(Record):
+    """The app says no since ``since``, and it was revoked on ``server`` (None: it was not), which is known to all
+    servers (``told``) now. Until a time: then it may be decided anew."""
+
+    ban: Ban
+    since: float
+    until: float
+    server: int | None
+    told: bool
+
+    def __str__(self) -> str:
+        how = "says no to" if self.server is None else f"has revoked, on server {self.server}"
+        return f"the app {how} {self.ban.by} {self.ban.value}, until {self.until:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered(Record):
+    """A client asks for a command, for the first time: it publishes an event that holds this number to each of the
+    channels, unless its view ``fails``."""
+
+    number: int
+    client: str
+    channels: tuple[str, ...]
+    fails: str
+
+    def __str__(self) -> str:
+        fails = f", which {self.fails}" if self.fails else ""
+        return f"{self.client} asks for command {self.number} to {', '.join(self.channels)}{fails}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replied(Record):
+    """It is answered; ``other``: it was asked for with other data."""
+
+    number: int
+    status: int
+    data: Any
+    repeated: bool
+    other: bool
+
+    def __str__(self) -> str:
+        again = (" again" if self.repeated else "") + (" with other data" if self.other else "")
+        return f"command {self.number}{again}: {self.status} {_short(self.data)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,24 @@ from typing import Any, ClassVar, Self, TypeVar
 from triolet import policies
 from triolet.limits import Limits
 
-__all__ = ["PRESENCE", "STREAMS", "ClientPlan", "LogPlan", "Plan", "Rung", "Step", "channel_name", "letter", "plainer"]
+__all__ = [
+    "PRESENCE",
+    "RECHECK_SECONDS",
+    "STREAMS",
+    "ClientPlan",
+    "LogPlan",
+    "Plan",
+    "Rung",
+    "Step",
+    "channel_name",
+    "letter",
+    "plainer",
+    "url_path",
+]
 
 STREAMS = ("websocket", "sse", "sse behind", "socket")
+RECHECK_SECONDS = 2.0
+"""In which a view is asked again, where that is."""
 PRESENCE = 100
 """Channel 100 is the presence of channel 0."""
 
@@ -27,6 +42,12 @@ def channel_name(number: int) -> str:
 def letter(client: int) -> str:
     """The name of a client by its place."""
     return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[client]
+
+
+def url_path(client: ClientPlan, number: int) -> str:
+    """The path at which a client follows a channel."""
+    name = f"c{number}" if number < PRESENCE else f"p{number - PRESENCE}"
+    return f"/{client.way}{client.route}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +81,9 @@ class ClientPlan:
     policy it is under. ``member``: it is present where it follows. ``start``: its first cursor, or None for "from
     now". ``roams``: it comes back to the next server. ``latency`` (seconds one way), ``bandwidth`` (bytes a second, 0
     for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two reads. ``mute``: it answers no
-    ping.
+    ping. ``way``: of its route; ``f`` is filtered, ``k`` is rechecked. ``subject``: of its identity ("": it has none),
+    whose session is its name; its credentials last so many seconds (0: for ever), and so long after it is warned it
+    renews (None: never).
     """
 
     name: str
@@ -78,6 +101,15 @@ class ClientPlan:
     mute: bool = False
     deflate: bool = False
     comes_at: float = 0
+    way: str = "r"
+    subject: str = ""
+    lasts: float = 0
+    renews: float | None = None
+
+    @property
+    def session(self) -> str:
+        """Of its identity; "" where it has none."""
+        return self.name if self.subject else ""
 
     def __str__(self) -> str:
         told = f"client {self.name}: {self.transport} of {', '.join(map(channel_name, self.channels))}"
@@ -149,6 +181,11 @@ class Plan:
     def has_members(self) -> bool:
         """Whether anybody is present anywhere."""
         return any(client.member for client in self.clients)
+
+    @property
+    def has_identities(self) -> bool:
+        """Whether the app asks who clients are."""
+        return any(client.subject for client in self.clients)
 
     def settings(self) -> list[str]:
         """What differs from the defaults, in words."""

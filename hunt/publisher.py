@@ -47,14 +47,15 @@ class Publisher:
                 await trio.sleep(step.pace)
             elif turn:
                 await trio.lowlevel.checkpoint()
-            numbers = self._new(max(1, step.batch))
+            numbers = self.new(max(1, step.batch))
             await self._attempt(step, numbers)
             if step.repeats:
                 await self._attempt(step, numbers)
             if step.repeats and step.batch:  # and once more, with something new among it
-                await self._attempt(step, (*numbers[1:], *self._new(1)))
+                await self._attempt(step, (*numbers[1:], *self.new(1)))
 
-    def _new(self, count: int) -> tuple[int, ...]:
+    def new(self, count: int) -> tuple[int, ...]:
+        """Numbers that nothing holds yet."""
         self._numbers += count
         return tuple(range(self._numbers - count, self._numbers))
 

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import trio
-from quart import request
+from quart import abort, request
 from quart_trio import QuartTrio
 
 from triolet import policies
+from triolet.app.command import Command
 from triolet.app.extension import Triolet
 from triolet.connection import Connection
 from triolet.errors import LogError, LogFull, LogUncertain
@@ -25,11 +26,12 @@ from triolet.log.memory import MemoryLog
 from triolet.log.tail import Tail
 
 from .history import LOG, Appended, History, Lost, Weather
-from .plan import PRESENCE, Plan
+from .identities import Rules, allows
+from .plan import RECHECK_SECONDS, Plan
 
 T = TypeVar("T")
 
-__all__ = ["SharedLog", "draft_of", "is_sure", "key_of", "make_app", "name_of", "url_of"]
+__all__ = ["SharedLog", "draft_of", "is_sure", "key_of", "make_app", "name_of"]
 
 
 def name_of(number: int) -> str:
@@ -266,27 +268,46 @@ def is_sure(error: LogError) -> bool:
     return not isinstance(error, LogUncertain) and "nobody knows" not in str(error)
 
 
-def url_of(route: int, number: int, member: str | None) -> str:
-    """Where a channel of the plan is followed, as a member or not."""
-    name = f"c{number}" if number < PRESENCE else f"p{number - PRESENCE}"
-    return f"/r{route}/{name}" + ("" if member is None or number >= PRESENCE else f"?member={member}")
+async def _do(rules: Rules, number: int, command: Command) -> Any:
+    """The command: an event that holds a number, to each of some channels, or to none where it fails."""
+    for channel in command.data["channels"]:
+        await command.publish(channel, [number, ""], name=name_of(number), key=key_of(number))
+    await trio.sleep(command.data["seconds"])
+    if command.data["fails"] == "raises":
+        raise RuntimeError("the command fails")
+    if command.data["fails"] == "aborts":
+        abort(410)
+    rules.runs += 1
+    return {"run": rules.runs}
 
 
-def make_app(plan: Plan, log: EventLog) -> tuple[QuartTrio, Triolet]:
-    """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, and a
-    way to publish."""
+def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triolet]:
+    """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, a
+    way to publish, and a command."""
     app = QuartTrio("simulation")
     live = Triolet(app, log=log, limits=plan.limits, deflate=plan.deflate)
 
     async def follow(channel: str) -> str:
-        return channel if channel.startswith("c") else live.presence(f"c{channel[1:]}").channel
+        name = channel if channel.startswith("c") else live.presence(f"c{channel[1:]}").channel
+        rules.check("", "", name, request.path)
+        return name
 
-    for at in sorted({client.route for client in plan.clients}):
+    for way, at in sorted({(client.way, client.route) for client in plan.clients}):
         rungs = [rung.build() for rung in plan.routes[at]]
-        policy = policies.ladder(*rungs) if rungs else None
         live.channel(
-            f"/r{at}/<channel>", policy=policy, member=lambda channel: request.args.get("member"), endpoint=f"r{at}"
+            f"/{way}{at}/<channel>",
+            policy=policies.ladder(*rungs) if rungs else None,
+            member=lambda channel: request.args.get("member"),
+            allow=allows if way == "f" else None,
+            recheck=RECHECK_SECONDS if way == "k" else None,
+            endpoint=f"{way}{at}",
         )(follow)
+    if plan.has_identities:
+        live.identify(rules.who)
+
+        @live.command("/do/<int:number>")
+        async def do(number: int, command: Command) -> Any:
+            return await _do(rules, number, command)
 
     @live.socket("/talk")
     async def talk(conn: Connection) -> None:

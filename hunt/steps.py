@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 import trio
 
+from triolet.errors import NotServingError
 from triolet.event import Cursor
 from triolet.testing import faults
-from triolet.testing.network import Network
 
-from .history import History, Weather
-from .plan import ClientPlan, Plan, Step, channel_name, letter
+from .history import Banned, Weather
+from .identities import Ban
+from .plan import PRESENCE, Step, channel_name, letter, url_path
+from .setting import Dice, World
 
 __all__ = [
     "STEPS",
     "Cut",
-    "Dice",
     "Fault",
     "Lose",
+    "Order",
     "Publish",
     "PutBack",
     "Restart",
+    "Revoke",
     "Stall",
     "Talk",
     "Trouble",
     "Wait",
-    "World",
     "changes_the_log",
 ]
 
@@ -41,47 +41,10 @@ LOG_TROUBLES = (
     *("slow append", "slow read", "full", "fails before", "fails after", "unreadable"),
     *("begins again", "put back"),
 )
+REVOKE_SECONDS = 4
+"""After which whoever revokes something gives up."""
 SLOW_BYTES = 500
 """Bytes a second, of a slow reader."""
-
-
-class Dice:
-    """What steps are drawn with: chance, the features of the play, and who is there."""
-
-    def __init__(
-        self, chance: random.Random, features: set[str], clients: tuple[ClientPlan, ...], servers: int, channels: int
-    ) -> None:
-        self.choice = chance.choice
-        self.happens: Callable[[float], bool] = lambda often: chance.random() < often
-        self.features = features
-        self.sockets = [at for at, client in enumerate(clients) if client.transport == "socket"]
-        self.websockets = [at for at, client in enumerate(clients) if client.transport in ("socket", "websocket")]
-        self.clients, self.servers, self.channels = range(len(clients)), range(servers), range(channels)
-
-    def has(self, *features: str) -> bool:
-        """Whether the play has one of these features."""
-        return not self.features.isdisjoint(features)
-
-
-class World(Protocol):
-    """What steps happen in."""
-
-    plan: Plan
-    history: History
-    network: Network
-    clients: list[Any]
-    hosts: list[Any]
-    log: Any
-    publisher: Any
-
-    def start(self, work: Callable[..., Any], *args: Any) -> None:
-        """Begin what takes its time."""
-
-    async def serve(self, host: Any) -> None:
-        """Have a server serve at a place, if none does."""
-
-    def head(self, channel: str) -> Cursor:
-        """Where a channel's newest event is."""
 
 
 @dataclass(frozen=True)
@@ -404,7 +367,98 @@ class Trouble(Step):
         return f"the log: {self.kind}, {self.seconds:g} s"
 
 
-STEPS: tuple[type[Step], ...] = (Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait)
+@dataclass(frozen=True)
+class Revoke(Step):
+    """For so long the app says no to a client's ``subject``, ``session``, ``channel`` or ``url``. It is revoked on a
+    server; or nothing is (None), and the app is only asked again."""
+
+    client: int
+    by: str
+    seconds: float
+    server: int | None = None
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 0  # such steps are put between the others, where there are identities
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Revoke:
+        server = dice.choice(dice.servers) if dice.happens(0.8) else None
+        by = ["subject", "session", "channel", "url"] if server is not None else ["channel", "url"]
+        return cls(dice.choice(dice.clients), dice.choice(by), dice.choice([2, 6, 8]), server)
+
+    async def play(self, world: World) -> None:
+        world.start(self._happen, world)
+
+    async def _happen(self, world: World) -> None:
+        client, history = world.plan.clients[self.client], world.history
+        number = client.channels[0] % PRESENCE
+        url = url_path(client, number)
+        named = {"subject": client.subject, "session": client.session, "channel": channel_name(number), "url": url}
+        if not named[self.by]:
+            return
+        ban, since = Ban(self.by, named[self.by]), history.now
+        world.rules.bans.append(ban)
+        live, told = None if self.server is None else world.hosts[self.server].live, False
+        with suppress(NotServingError), trio.move_on_after(REVOKE_SECONDS):  # where its server is killed it never ends
+            told = live is not None and await live.revoke(**{ban.by: ban.value})
+        at, server = history.now, None if live is None else self.server
+        history.add(Banned(at, ban, since, at + self.seconds, server, told))
+        await trio.sleep(self.seconds)
+        world.rules.bans.remove(ban)
+
+    def __str__(self) -> str:
+        how = "is not allowed" if self.server is None else f"is revoked on server {self.server}"
+        return f"the {self.by} of {letter(self.client)} {how}, for {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class Order(Step):
+    """A client asks for a command that publishes to so many channels, over its WebSocket or by POST, until it is
+    answered; and then again. ``twice``: at two servers at once. ``cut``: the first time it goes after so many seconds.
+    ``other``: at last it asks with other data under the same id. ``fails``: the view ``raises`` or ``aborts``."""
+
+    client: int
+    server: int = 0
+    channels: int = 1
+    socket: bool = False
+    twice: bool = False
+    cut: float | None = None
+    other: bool = False
+    fails: str = ""
+    seconds: float = 0
+
+    @classmethod
+    def weight(cls, dice: Dice) -> float:
+        return 0
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Order:
+        return cls(
+            client=dice.choice(dice.clients),
+            server=dice.choice(dice.servers),
+            channels=len(dice.channels),
+            socket=dice.happens(0.5),
+            twice=dice.happens(0.3),
+            cut=dice.choice([0, 0.1, 0.5]) if dice.happens(0.4) else None,
+            other=dice.happens(0.3),
+            fails=dice.choice(["raises", "aborts"]) if dice.happens(0.25) else "",
+            seconds=dice.choice([0, 0, 0.2, 2]),
+        )
+
+    async def play(self, world: World) -> None:
+        world.start(world.orders.order, self)
+
+    def __str__(self) -> str:
+        how = "over its WebSocket" if self.socket else f"on server {self.server}"
+        how += ", at two servers at once" if self.twice else ""
+        how += f", and goes after {self.cut:g} s" if self.cut is not None else ""
+        how += ", and then with other data" if self.other else ""
+        how += f"; it {self.fails}" if self.fails else ""
+        return f"{letter(self.client)} asks for a command to {self.channels} channels, {self.seconds:g} s long, {how}"
+
+
+STEPS: tuple[type[Step], ...] = (Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait, Revoke, Order)
 
 
 def changes_the_log(step: Step) -> bool:

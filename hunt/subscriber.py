@@ -11,6 +11,7 @@ from triolet.event import Cursor
 
 from .book import Book
 from .history import Appended, Message
+from .identities import is_seen
 from .plan import Rung
 
 __all__ = ["BrokenPromiseError", "Subscriber", "promise"]
@@ -57,6 +58,7 @@ class Subscriber:
         begun: when it was asked, in virtual seconds.
         lag: seconds that a server may be behind the log.
         quick: whether what is heard was sent at that very moment.
+        seen_by: the subject for which what is followed is filtered; None: it is not.
 
     Attributes:
         position: where it stands; None before it knows. ``reached``: when it came where.
@@ -74,6 +76,7 @@ class Subscriber:
         begun: float,
         lag: float,
         quick: bool,
+        seen_by: str | None = None,
     ) -> None:
         self.channel = channel
         self.position: Cursor | None = None
@@ -87,6 +90,7 @@ class Subscriber:
         self._since = begun
         self._lag = lag
         self._quick = quick
+        self._seen_by = seen_by
         self._conflated: _Conflated | None = None
         self._read_after: Cursor | None = None
 
@@ -96,6 +100,8 @@ class Subscriber:
         if kind != "gap":
             self._read_after = None
         if kind == "open":
+            is_filtered = self._seen_by is not None
+            promise(message.get("filtered", False) == is_filtered, "open", f"filtered: {is_filtered}", message)
             self.open(index, _cursor(message, "cursor"))
             self.opened_at = at
         elif kind == "event":
@@ -108,7 +114,7 @@ class Subscriber:
             self.stands(message["cursor"], kind)
             self.lived = self.lived or (index, _cursor(message, "cursor"))
         assert self.position is not None
-        last = message.get("last_id")
+        last = None if kind == "live" and self._seen_by is not None else message.get("last_id")
         if last not in (None, str(self.position)) and not self._is_here(Cursor.parse(last)):
             stands = f"{self.position} as the last event's id of {self.channel}, where the client stands"
             raise BrokenPromiseError("last event id", stands, f"{message['last_id']}, by {message}")
@@ -123,6 +129,7 @@ class Subscriber:
             self._end_first(f"a {what} at {cursor}")
         told = Cursor.parse(cursor)
         self._follow_to(told)
+        self._pass_over(told)
         where = f"{self.position} in {self.channel}, where the client stands"
         promise(told == self.position, f"{what}'s cursor", where, f"a {what} at {told}")
 
@@ -139,7 +146,7 @@ class Subscriber:
         life = self._book.life(self.channel, where.epoch)
         at = 0
         for event, place in zip(life.events, life.at, strict=True):
-            if place < index or event.at + seconds > min(self.until, until):
+            if place < index or event.at + seconds > min(self.until, until) or not self._sees(event):
                 continue
             while at < len(self.reached) and not _covers(self.reached[at][1], event.cursor):
                 at += 1
@@ -161,6 +168,24 @@ class Subscriber:
         here = self.position
         if here is not None and self._book.carries(self.channel, here, told.epoch):
             self.position = Cursor(told.epoch, here.offset)
+
+    def _sees(self, event: Appended) -> bool:
+        return self._seen_by is None or is_seen(event.number, self._seen_by)
+
+    def _pass_over(self, to: Cursor) -> None:
+        """Go on over what this client may not see, and nothing else."""
+        here = self.position
+        if self._seen_by is None or here is None or here.epoch != to.epoch or here.offset >= to.offset:
+            return
+        events = self._book.life(self.channel, to.epoch).events[here.offset : to.offset]
+        if len(events) == to.offset - here.offset and not any(map(self._sees, events)):
+            self.position = to
+
+    def before(self, first: Cursor) -> Cursor:
+        """Where a page begins whose first event comes after a place: where it was asked, if it is filtered."""
+        if self._seen_by is None or self._after is None:
+            return first
+        return Cursor(first.epoch, self._after.offset) if self._after.epoch in ("", first.epoch) else first
 
     def _is_here(self, other: Cursor) -> bool:
         """Whether a cursor of an earlier epoch is where we stand."""
@@ -197,6 +222,7 @@ class Subscriber:
         if self.position is None:
             raise BrokenPromiseError("open", "an open before any event", f"an event at {at}")
         self._follow_to(at)
+        self._pass_over(Cursor(at.epoch, at.offset - 1))
         expected = Cursor(self.position.epoch, self.position.offset + 1)
         if at != expected and not self._may_leave_out(at):
             missing = at.epoch == expected.epoch and at.offset > expected.offset
@@ -208,6 +234,7 @@ class Subscriber:
         same = (message["data"], message["event"]) == (stored.data, stored.name)
         same = same and message.get("key", stored.key) == stored.key
         promise(same, "another event", f"what is at {at} of {self.channel}: {stored}", message)
+        promise(self._sees(stored), "a filter", f"what {self._seen_by or 'nobody'} may see", message)
         self.position = at
         if self._conflated is not None:
             self._conflated.heard += 1
@@ -244,6 +271,7 @@ class Subscriber:
             self.open(index, begin)
         before = self.position
         self._follow_to(begin)
+        self._pass_over(begin)
         stands = f"a gap after {self.position}, where the client stands, to a place in the log"
         promise(begin == self.position and end.epoch in self._book.epochs, "a gap", stands, message)
         # A policy counts all events for one that stood in an earlier life of the log, also where nothing was lost.

@@ -10,6 +10,7 @@ from .history import (
     OUTAGE,
     Answered,
     Asked,
+    Banned,
     Calm,
     Drained,
     Draining,
@@ -44,7 +45,8 @@ class Word:
 
 @dataclass
 class Talk:
-    """One connection, from the client's side. ``subscribers``: what it followed, as the reference has it."""
+    """One connection, from the client's side. ``subscribers``: what it followed, as the reference has it.
+    ``until``: when its credential expires, the last one."""
 
     asked: Asked
     index: int
@@ -58,6 +60,7 @@ class Talk:
     malformed: Malformed | None = None
     subscribers: list[Subscriber] = field(default_factory=list)
     broken_at: float = inf
+    until: float = inf
 
     @property
     def conn(self) -> int:
@@ -101,7 +104,9 @@ def talks_of(plan: Plan, history: History) -> dict[int, Talk]:
     for index, record in enumerate(history.records):
         if isinstance(record, Asked):
             client = clients[record.client]
-            talks[record.conn] = Talk(record, index, client, plan.routes[client.route], history.last)
+            talks[record.conn] = Talk(
+                record, index, client, plan.routes[client.route], history.last, until=record.until
+            )
         elif isinstance(record, Answered):
             talks[record.conn].status = record.status
             talks[record.conn].answered_at = record.at
@@ -137,6 +142,7 @@ class Weatherman:
         self.outages: list[tuple[float, float]] = []
         self.drains: list[tuple[Draining, float]] = []
         self.calm_at = inf
+        self.bans: list[Banned] = []
         draining: dict[int, Draining] = {}
         for record in history.records:
             if isinstance(record, Weather) and record.whom == OUTAGE:
@@ -154,6 +160,8 @@ class Weatherman:
                 if has_begun:
                     self._log.append(("lost", record.at, record.at))
                 has_begun = True
+            elif isinstance(record, Banned):
+                self.bans.append(record)
             elif isinstance(record, Calm):
                 self.calm_at = record.at
         self.drains += [(record, inf) for record in draining.values()]

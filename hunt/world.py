@@ -32,6 +32,8 @@ from .history import (
     Serving,
     Stuck,
 )
+from .identities import Rules
+from .orders import Orders
 from .plan import PRESENCE, STREAMS, Plan, channel_name
 from .publisher import Publisher
 from .stage import SharedLog, make_app
@@ -78,7 +80,7 @@ class Host(Reach):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until the server is told to stop, and has ended; or is killed."""
         world, history = self.world, self.world.history
-        app, live = make_app(world.plan, world.log.attach())
+        app, live = make_app(world.plan, world.log.attach(), world.rules)
         self.over = trio.Event()
         try:
             with trio.CancelScope() as self._life:
@@ -204,6 +206,8 @@ class World:
         self.links: list[tuple[Host, str, MemoryLink]] = []
         self.watched: list[_Watched] = []
         self.publisher = Publisher(history, self.hosts)
+        self.orders = Orders(history, self.publisher, self.clients, self.hosts)
+        self.rules = Rules()
         self._nursery = hosts
         self._doing: trio.Nursery | None = None
         self._connections = 0

@@ -143,6 +143,38 @@ async def test_what_retention_has_dropped_before_it_was_read_is_lost_and_said_so
         assert (one.losses, two.losses) == (1, 1)
 
 
+class FailedOver(Log):
+    """Goes on in another epoch, with all that it had: cursors of the one before are good in it, as in Redis."""
+
+    reads = 0
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        self.reads += 1
+        assert self.reads < 100, "it is read for ever"
+        return await super().read(channel, Cursor(self._epoch, after.offset), limit=limit, max_bytes=max_bytes)
+
+    def fail_over(self) -> None:
+        """Nobody hears of it but by being told to look."""
+        before = self._channels.pop(IDENTITY_CHANNEL)._events
+        self._epoch += "b"
+        self._store(IDENTITY_CHANNEL, [Draft(event.json, event.name) for event in before], self._clock())
+        self._tail.lose()
+
+
+async def test_another_epoch_that_has_all_that_was_said_is_no_loss_and_is_read_once(
+    autojump_clock: MockClock,
+) -> None:
+    log = FailedOver(Limits())
+    async with processes(2, log) as (one, two):
+        for n in range(3):
+            await one.control.tell({"type": "revoke", "n": n})
+            await wait_all_tasks_blocked()
+            log.fail_over()
+            await wait_all_tasks_blocked()
+        assert (one.heard, two.heard) == ([0, 1, 2], [0, 1, 2])
+        assert (one.losses, two.losses) == (0, 0)
+
+
 async def test_a_message_that_fails_keeps_none_from_the_next(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

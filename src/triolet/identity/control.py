@@ -224,8 +224,10 @@ class Control:
             self._log, IDENTITY_CHANNEL, after, limit=limits.page_events, max_bytes=limits.page_bytes
         )
         if page.gap is not None:
-            self._cursor = page.gap.to
             self.lost()
+        # Also where there is no gap the epoch may be another: a log that failed over, and still has what was heard.
+        offset = page.events[0].offset - 1 if page.events else page.head.offset
+        self._cursor = Cursor(page.head.epoch, offset)
         for event in page.events:
             self._hear(event)
         return self._cursor == page.head
