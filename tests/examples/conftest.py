@@ -21,7 +21,7 @@ def load(example: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     for path in EXAMPLES.glob("*/*.py"):
         monkeypatch.delitem(sys.modules, path.stem, raising=False)  # all have a module ``app``
     module: Any = importlib.import_module("app")
-    monkeypatch.setattr(module.live, "_log", "memory:")
+    monkeypatch.setattr(module.live._apps, "_log", "memory:")
     yield module
     for path in folder.glob("*.py"):
         sys.modules.pop(path.stem, None)

@@ -120,6 +120,7 @@ async def test_a_join_that_fails_leaves_no_follower(autojump_clock: MockClock) -
         with pytest.raises(DataError):
             await conn.add_follower(large)
         assert (live.statistics().hub.followers, conn.followers, conn.subscriptions.behind) == (0, {}, {})
+        conn.detach()  # as admission does
         del conn, outlet
         assert (alive(Follower), alive(Connection)) == (0, 0)
 

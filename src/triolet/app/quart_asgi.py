@@ -40,19 +40,24 @@ class HTTPConnection(TrioASGIHTTPConnection):
     async def __call__(self, receive: Any, send: Any) -> None:
         if not trio.lowlevel.in_trio_run():
             raise ConfigError(ASYNCIO)
-        self._request = request = self._create_request_from_scope(send)
         try:
-            if request.method == "POST" and is_command(self.app, request):
-                # A command runs in a task of its own: none of Quart's two is needed here.
-                await serve_command(self.app.extensions[EXTENSION], request, receive, send)
-                return
+            if self.scope["method"] == "POST":
+                request = self._create_request_from_scope(send)
+                if is_command(self.app, request):
+                    # A command runs in a task of its own: none of Quart's two is needed here.
+                    await serve_command(self.app.extensions[EXTENSION], request, receive, send)
+                    return
+                self._request = request
+                del request
             await super().__call__(receive, send)
         except* _ClientDisconnected:
             pass  # the ordinary end of a request, which Quart 0.23 raises
 
     def _create_request_from_scope(self, send: Any) -> Any:
         """Make the request, or return it if it is there already: Quart's connection asks for it again."""
-        return self._request or super()._create_request_from_scope(send)
+        # It is handed on and not kept: it knows this connection, and both would wait for the garbage collector.
+        request, self._request = self._request, None
+        return request or super()._create_request_from_scope(send)
 
     async def handle_request(self, nursery: trio.Nursery, request: Any, send: Any) -> None:  # type: ignore[override]  # as Quart-Trio's
         """Answer a request; what else of the connection runs in the nursery ends then."""
