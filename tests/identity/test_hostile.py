@@ -56,8 +56,7 @@ async def test_renewals_of_unknown_streams_keep_no_revocation_from_being_told(au
             assert set(statuses) == {202, 503}
             assert await live.revoke(subject="ann") is False
             hands.away = False
-            await client.until("bye")
-            assert client.code == 4403
+            assert (await client.until("bye"))["code"] == 4403  # its close frame may be on its way still
 
 
 @pytest.mark.parametrize("path", PATHS)
