@@ -94,7 +94,7 @@ async def test_a_pages_websocket_brings_its_token_as_a_subprotocol(shop: ModuleT
     async with serve(shop.app) as server:
         ours = ("triolet.1", f"triolet.token.{token('ann')}")
         async with server.websocket(EVENTS, subprotocols=ours) as client:
-            await client.until("live")
+            assert (await client.until("live"))["channel"] == "orders/A1"
 
 
 async def test_what_is_not_there_and_what_is_another_users_are_answered_alike(

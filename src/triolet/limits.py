@@ -138,6 +138,9 @@ class Limits:
     """Commands that one WebSocket may have asked and not been answered; the next is answered 429."""
     commands_running: int = 1_000
     """Commands of the process that are asked and not answered; past it 503."""
+    commands_each: int = 128
+    """Commands of one subject that the process has asked and not answered, over all its connections; past it 429. So no
+    client takes the places of all others."""
     command_events: int = 64
     """Events that one command may publish. All together they are at most ``event_bytes`` of JSON."""
     answer_bytes: int = 64 << 10

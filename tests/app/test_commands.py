@@ -233,6 +233,52 @@ async def test_the_process_runs_so_many_and_answers_503_beyond(autojump_clock: M
     assert len(shop.done) == 2
 
 
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("same", [True, False], ids=["one id", "many ids"])
+async def test_no_subject_takes_the_places_of_all(same: bool, road: str, autojump_clock: MockClock) -> None:
+    shop = Warehouse(Limits(commands_running=10, commands_each=4))
+    statuses: list[int] = []
+
+    async def eve(server: MemoryServer, number: int) -> None:
+        key = "1" if same else str(number)
+        headers = {"authorization": "Bearer eve", "idempotency-key": key}
+        answer = await server.request("POST", f"{PICK}?seconds=5", headers)
+        statuses.append(answer.status)
+        if answer.status == 429:
+            assert (answer.json["error"], answer.headers["retry-after"]) == ("commands", "1")
+
+    async with served(shop.app, road) as server:
+        async with trio.open_nursery() as nursery:
+            for number in range(9):
+                nursery.start_soon(eve, server, number)
+            await trio.sleep(1)
+            assert (await server.request("POST", PICK, {**ANN, "idempotency-key": "a"})).status == 200
+            async with server.websocket("/live", headers={"authorization": "Bearer eve"}) as socket:
+                await socket.say(type="command", id="another", url=PICK)
+                assert (await socket.until("reply"))["status"] == 429
+        assert sorted(statuses) == [200] * 4 + [429] * 5
+        assert (
+            await server.request("POST", PICK, {"authorization": "Bearer eve", "idempotency-key": "z"})
+        ).status == 200
+
+
+async def test_the_bytes_of_a_body_that_does_not_end_are_counted_and_given_back(autojump_clock: MockClock) -> None:
+    shop = Warehouse()
+    async with served(shop.app, "direct") as server:
+        before = server.worker.budget.held
+        ends = [server.connect() for _ in range(10)]
+        for end in ends:
+            head = f"POST {PICK} HTTP/1.1\r\nHost: test\r\nIdempotency-Key: 1\r\nContent-Length: 900000\r\n\r\n"
+            await end.send_all(head.encode() + b"1" * 800_000)
+        await trio.sleep(1)
+        assert server.worker.budget.held - before >= 10 * 800_000
+        for end in ends:
+            end.reset()
+        await trio.sleep(1)
+        assert server.worker.budget.held == before
+    assert shop.done == []
+
+
 async def test_the_bytes_of_what_runs_are_counted(autojump_clock: MockClock) -> None:
     shop = Warehouse()
     async with served(shop.app, "direct") as server, server.websocket(EVENTS) as client:

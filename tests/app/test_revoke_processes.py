@@ -132,8 +132,7 @@ async def test_a_view_that_is_cancelled_has_revoked(autojump_clock: MockClock) -
         with trio.CancelScope() as scope:
             scope.cancel()
             await one.live.revoke(subject="ann")
-        await here.until("bye")
-        await there.until("bye")
+        assert [(await client.until("bye"))["code"] for client in (here, there)] == [4403, 4403]
 
 
 async def test_what_may_be_lost_sends_all_away_who_are_somebody(

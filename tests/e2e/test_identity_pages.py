@@ -93,6 +93,8 @@ def test_a_page_that_is_loaded_after_the_logout_is_refused(browser: Browser, ser
         shows(page, "state", "signed out")
         page.visit(f"{server.url}/?transport={transport}")
         shows(page, "state", "signed out")
+        order(server, "A1")
+        assert orders(page) == []
 
 
 def test_a_logout_leaves_the_users_other_login_alone(browser: Browser, server: Server) -> None:
@@ -108,6 +110,7 @@ def test_a_logout_leaves_the_users_other_login_alone(browser: Browser, server: S
         order(server, "A1")
         shows_order(phone, "A1")
         shows(phone, "state", "live")
+        assert (orders(page), orders(phone)) == ([], ["A1"])
 
 
 # --- a token
@@ -184,4 +187,5 @@ def test_an_event_source_of_the_pages_own_is_let_in_by_a_ticket(browser: Browser
         page.wait("source.readyState === EventSource.OPEN")
         order(server, "A1")
         page.wait("heard.includes('A1')")
+        assert page.evaluate("heard") == ["A1"]
         page.evaluate("source.close()")

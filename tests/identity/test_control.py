@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,29 +11,12 @@ import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import ChannelNameError, Connection, Cursor, DataError, Draft, Event, Limits, LogError, Triolet
+from tests.presence.processes import Log
+from triolet import ChannelNameError, Connection, Cursor, DataError, Draft, Limits, Triolet
 from triolet.identity.control import IDENTITY_CHANNEL, Control
 from triolet.limits import CONTROL_WAITING
 from triolet.log.contract import Page
-from triolet.log.memory import MemoryLog
 from triolet.testing.server import serve
-
-
-class Log(MemoryLog):
-    """In memory, and away at times."""
-
-    away = False
-    unreadable = False
-
-    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
-        if self.unreadable:
-            raise LogError("unreadable")
-        return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
-
-    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-        if self.away:
-            raise LogError("away")
-        return await super().append(channel, drafts)
 
 
 class Process:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -41,7 +42,7 @@ from ..closing import REVOKED
 from ..connection import Context
 from ..errors import LogError, where
 from ..hub import Hub
-from ..identity import Grant
+from ..identity import Grant, Identity
 from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
@@ -61,6 +62,7 @@ ASKED: Final = "triolet.asked"
 """Under which name an asked command stands in its request's scope."""
 
 DRAINING: Final = own_answer(503, "draining", "this server shuts down; ask another", COMMAND_RETRY_SECONDS)
+TOO_MANY: Final = own_answer(429, "commands", "too many of your commands are running; try again", COMMAND_RETRY_SECONDS)
 BUSY: Final = own_answer(503, "busy", "too many commands are running; try again", COMMAND_RETRY_SECONDS)
 LOG: Final = own_answer(503, "log", "what came of it cannot be stored now; try again", COMMAND_RETRY_SECONDS)
 RUNNING: Final = own_answer(409, "running", "this command is running elsewhere; ask again", COMMAND_RETRY_SECONDS)
@@ -87,9 +89,10 @@ class Asked:
         scope: cancels it, at the latest after so many seconds.
         begun: whether it goes on without its client: it is claimed, or about to be.
         outcome: what came of it, where its status does not say that.
+        subject: as whose it is counted; None as nobody's.
     """
 
-    __slots__ = ("begun", "body", "outcome", "position", "scope", "since", "tell")
+    __slots__ = ("begun", "body", "outcome", "position", "scope", "since", "subject", "tell")
 
     def __init__(self, body: bytes, position: int, seconds: float = math.inf, tell: Tell | None = None) -> None:
         self.body = body
@@ -99,6 +102,7 @@ class Asked:
         self.scope = trio.CancelScope(deadline=self.since + seconds)
         self.begun = False
         self.outcome: str | None = None
+        self.subject: str | None = None
 
     def leave(self) -> None:
         """Its client has gone: nobody is told. If it has begun it goes on to its end; else it is given up."""
@@ -144,8 +148,9 @@ class Commands:
         context: what the app's clients share: the limits, and what was revoked.
         server: whose draining ends them.
 
-    Bounds: ``limits.commands_running`` commands, each with a body of ``limits.message_bytes``, its events and its
-    answer; for each twice ``limits.command_run_seconds`` and ``limits.write_seconds``, in all.
+    Bounds: ``limits.commands_running`` commands, ``limits.commands_each`` of one subject, each with a body of
+    ``limits.message_bytes``, its events and its answer; for each twice ``limits.command_run_seconds`` and
+    ``limits.write_seconds``, in all.
     """
 
     def __init__(
@@ -160,6 +165,7 @@ class Commands:
         self._server = server
         self._asked: dict[Asked, None] = {}
         self._running: dict[bytes, Running] = {}
+        self._subjects: Counter[str] = Counter()
         self._ending = False
         self._over: trio.Event = trio.Event()
 
@@ -200,6 +206,8 @@ class Commands:
         finally:
             self._server.budget.hold(-len(asked.body))
             del self._asked[asked]
+            if asked.subject is not None:
+                self._uncount(asked.subject)
             outcome = asked.outcome or _outcome(answer)
             self._server.counters.command_answered(outcome, trio.current_time() - asked.since)
             if asked.tell is not None:
@@ -281,6 +289,8 @@ class Commands:
         except AskError as error:
             return as_response(own_answer(error.status, error.error, str(error)))
         identity = None if grant is None else grant.identity
+        if not self._counts(asked, identity):
+            return as_response(TOO_MANY)
         command = Command(id, data, identity, self._limits)
         key = key_of(identity, asking.path, scope["query_string"], id, _host(asking))
         print = print_of(data)
@@ -307,6 +317,20 @@ class Commands:
             finally:
                 del self._running[key]
                 running.done.set()
+
+    def _counts(self, asked: Asked, identity: Identity | None) -> bool:
+        """Count a command as its subject's until it is over. Return False where that has as many as it may."""
+        if identity is not None and asked in self._asked:
+            if self._subjects[identity.subject] >= self._limits.commands_each:
+                return False
+            asked.subject = identity.subject
+            self._subjects[asked.subject] += 1
+        return True
+
+    def _uncount(self, subject: str) -> None:
+        self._subjects[subject] -= 1
+        if not self._subjects[subject]:
+            del self._subjects[subject]
 
     def _lost(self, grant: Grant | None, since: int, path: str) -> Answer | None:
         """Why a client may not have its command done that it was let in for; None where it may."""
