@@ -296,7 +296,7 @@ async def test_the_bytes_of_what_runs_are_counted(autojump_clock: MockClock) -> 
 class WithoutAnswers(EventLog):
     """A log of one's own from before there were commands."""
 
-    open = append = read = head = tail = None  # type: ignore[assignment]
+    open = append = read = head = tail = None  # type: ignore[assignment]  # not used
 
 
 async def test_an_app_with_commands_and_a_log_without_answers_does_not_start() -> None:

@@ -239,7 +239,7 @@ async def test_an_answer_that_says_not_now_is_not_kept(status: int, autojump_clo
         assert (await ask(server, "/try")).status == status
         answer = await ask(server, "/try")
         assert (answer.status, answer.json, "idempotency-replayed" in answer.headers) == (200, {"left": 1}, False)
-        assert [event.data for event in await events(shop.live.log)] == [1]  # type: ignore[arg-type]
+        assert [event.data for event in await events(shop.live.log)] == [1]
 
 
 @pytest.mark.parametrize("way", ["abort", "return", "redirect"])
@@ -259,7 +259,7 @@ async def test_a_no_is_kept_and_publishes_nothing(way: str, autojump_clock: Mock
         assert (first.status, first.body) == (again.status, again.body)
         assert again.headers["idempotency-replayed"] == "true"
         assert again.headers.get("location") == ("/there" if way == "redirect" else None)
-        assert len(await events(shop.live.log)) == (way == "redirect")  # type: ignore[arg-type]
+        assert len(await events(shop.live.log)) == (way == "redirect")
     assert len(asked) == 1
 
 
@@ -271,7 +271,7 @@ async def test_an_error_in_the_view_is_500_logged_with_its_place_and_not_kept(
         for times in (1, 2):
             assert (await ask(server, "/orders/broken/pick")).status == 500
             assert len(shop.done) == times
-        assert await events(shop.live.log, "orders/broken") == []  # type: ignore[arg-type]
+        assert await events(shop.live.log, "orders/broken") == []
     assert "a command failed: RuntimeError at warehouse.py:" in caplog.text
     assert "a bug of the app's" in caplog.text
 
@@ -320,7 +320,7 @@ async def test_a_view_that_takes_too_long_is_504_and_not_kept(autojump_clock: Mo
         assert (answer.status, answer.json["error"]) == (504, "timeout")
         assert trio.current_time() == pytest.approx(10)
         assert (await ask(server, f"{PICK}?seconds=60")).status == 504
-        assert await events(shop.live.log) == []  # type: ignore[arg-type]
+        assert await events(shop.live.log) == []
     assert len(shop.done) == 2
 
 
@@ -346,7 +346,7 @@ async def test_an_answer_that_is_too_large_is_the_apps_fault_and_nothing_is_publ
     async with serve(shop.app) as server:
         assert (await ask(server, "/large")).status == 500
         assert (await ask(server, "/fits")).status == 200
-        assert await events(shop.live.log) == []  # type: ignore[arg-type]
+        assert await events(shop.live.log) == []
     assert "larger than limits.answer_bytes (1000)" in caplog.text
 
 

@@ -219,6 +219,6 @@ async def test_an_app_that_is_not_served_answers_503(autojump_clock: MockClock) 
         "query_string": b"", "headers": [(b"host", b"test"), (b"idempotency-key", b"1")], "extensions": {},
     }  # fmt: skip
     with trio.fail_after(5):
-        await shop.app(scope, receive, send)  # type: ignore[arg-type]
+        await shop.app(scope, receive, send)  # type: ignore[arg-type]  # Hypercorn types them
     assert sent[0]["status"] == 503
     assert shop.done == []

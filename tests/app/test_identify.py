@@ -153,7 +153,7 @@ async def test_an_answer_that_is_no_identity_is_the_apps_fault(
 def test_one_function_says_who_a_client_is() -> None:
     live = Triolet(QuartTrio("orders"))
     with pytest.raises(ConfigError, match="a function of the token"):
-        live.identify("ann")  # type: ignore[type-var]
+        live.identify("ann")  # type: ignore[type-var]  # the mistake is meant
     live.identify(lambda token: None)
     with pytest.raises(ConfigError, match="already"):
         live.identify(lambda token: None)

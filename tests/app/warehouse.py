@@ -104,7 +104,7 @@ async def ask(server: MemoryServer, path: str = PICK, body: bytes = b"", id: str
     return await server.post(path, body, idempotency_key=id, **ANN)
 
 
-async def events(log: MemoryLog | ScriptedLog, channel: str = ORDER) -> list[Event]:
+async def events(log: EventLog | ScriptedLog, channel: str = ORDER) -> list[Event]:
     return list((await log.read(channel, Cursor("", 0), limit=100, max_bytes=1 << 20)).events)
 
 

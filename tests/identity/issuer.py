@@ -43,11 +43,11 @@ KEYS: Final[dict[str, Callable[[], Any]]] = {
 
 def pem(key: Any) -> str:
     """The public half, as PEM."""
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()  # type: ignore[no-any-return]
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()  # type: ignore[no-any-return]  # untyped
 
 
 def private_pem(key: Any) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()  # type: ignore[no-any-return]
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()  # type: ignore[no-any-return]  # untyped
 
 
 def jwk(algorithm: str, key: Any = None, **members: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ async def test_all_processes_hear_what_one_says_once_and_in_order(autojump_clock
 async def test_it_has_taken_effect_here_before_the_log_is_waited_for(autojump_clock: MockClock) -> None:
     async with processes(1, Log(Limits())) as (one,), trio.open_nursery() as nursery:
         nursery.start_soon(one.control.tell, {"type": "revoke", "n": 1})
-        one.control._log.away = True  # type: ignore[attr-defined]
+        one.control._log.away = True  # type: ignore[attr-defined]  # a test's own log
         await wait_all_tasks_blocked()
         assert one.heard == [1]
 

@@ -190,7 +190,7 @@ async def test_a_process_that_stood_still_reads_no_page_for_a_client_whose_time_
                 autojump_clock.jump(60)
             return page
 
-        live.log.read = slowly  # type: ignore[method-assign]
+        live.log.read = slowly  # type: ignore[method-assign]  # for this test
         async with server.websocket(ORDERS, headers=bearer("ann", 40), after=0) as client:
             until = trio.current_time() + 40
             await to_the_end(client)

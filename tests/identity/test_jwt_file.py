@@ -25,7 +25,7 @@ def put(path: Path, content: bytes | str) -> Path:
 
 
 async def named(jwt: object, kid: str) -> str:
-    return await kind_of(jwt, token(head={"kid": kid}, exp=2e11))  # type: ignore[arg-type]
+    return await kind_of(jwt, token(head={"kid": kid}, exp=2e11))  # type: ignore[arg-type]  # the mistake is meant
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ URL = "https://login.example/jwks.json"
 
 
 def der(key: Any) -> bytes:
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[no-any-return]
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[no-any-return]  # untyped
 
 
 def ssh(key: Any) -> bytes:
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)  # type: ignore[no-any-return]
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)  # type: ignore[no-any-return]  # untyped
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -108,9 +108,9 @@ def test_a_setting_that_cannot_work_is_refused_in_one_sentence(name: str) -> Non
 
 def test_keys_and_audience_have_to_be_said() -> None:
     with pytest.raises(TypeError, match="audience"):
-        JWT(keys=SECRET)  # type: ignore[call-arg]
+        JWT(keys=SECRET)  # type: ignore[call-arg]  # the mistake is meant
     with pytest.raises(TypeError, match="keys"):
-        JWT(audience="shop")  # type: ignore[call-arg]
+        JWT(audience="shop")  # type: ignore[call-arg]  # the mistake is meant
 
 
 def test_a_repr_says_what_it_is_and_no_secret() -> None:

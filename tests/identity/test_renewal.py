@@ -72,7 +72,7 @@ async def test_the_same_end_is_told_once_though_it_is_renewed(transport: str, au
             warning = await client.until("expiring")
             for _ in range(2):
                 if transport == "websocket":
-                    await client.say(type="auth", token=same["authorization"].removeprefix("Bearer "))  # type: ignore[attr-defined]
+                    await client.say(type="auth", token=same["authorization"].removeprefix("Bearer "))  # type: ignore[attr-defined]  # a WebSocket's
                 else:  # the key is good for as long as it was told for
                     assert (await post(server, RENEW, same, {"key": warning["key"]})).status == 204
                 await client.expect("renewed")

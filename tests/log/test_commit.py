@@ -57,7 +57,7 @@ async def test_a_commit_is_heard_of_in_one_step() -> None:
 
 async def test_a_log_of_ones_own_has_no_commands() -> None:
     class Own(EventLog):
-        open = append = read = head = tail = None  # type: ignore[assignment]
+        open = append = read = head = tail = None  # type: ignore[assignment]  # not used
 
     log = Own()
     assert not log.can_commit

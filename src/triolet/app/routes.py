@@ -197,7 +197,7 @@ def command_view(view: View) -> View:
         grant = await service.options.identifier.grant()
         return await service.life.commands.once(view, kwargs, grant, since)
 
-    return mark_command(ask)  # type: ignore[no-any-return]
+    return mark_command(ask)  # type: ignore[no-any-return]  # it marks what it is given
 
 
 def check_rule(rule: Any) -> None:

@@ -212,7 +212,7 @@ async def test_an_answer_that_got_lost_is_not_done_twice(
         answer = await call(self, connection, script, keys, *args, **options)  # type: ignore[arg-type]  # as it came
         if fate and fate[0] in args:
             fate.clear()
-            connection.invalidate()  # type: ignore[attr-defined]
+            connection.invalidate()  # type: ignore[attr-defined]  # the pool knows it
             await trio.sleep_forever()
         return answer
 
