@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
-from triolet import limits
+from triolet import bounds, limits
 from triolet.closing import CATALOGUE, GONE
 from triolet.limits import Limits
 
@@ -66,7 +66,9 @@ def _write_limits() -> None:
     _write_table("limits", ("bound", "default", "what it bounds"), rows)
     fixed = [
         (f"``{name}``", _shown(value), " ".join(told.get(("", name), [])).strip())
-        for name, value in vars(limits).items()
+        for module in (limits, bounds)
+        for told in (ModuleAnalyzer.for_module(module.__name__).find_attr_docs(),)
+        for name, value in vars(module).items()
         if name.isupper() and _is_bound(value)
     ]
     _write_table("bounds", ("bound", "value", "what it bounds"), fixed)

@@ -1,16 +1,16 @@
-"""How pages write the numbers of limits.py: a page names the bound, and the number comes from the code."""
+"""How pages write the numbers of limits.py and bounds.py: they name the bound, and the number comes from the code."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from triolet import limits
+from triolet import bounds
 from triolet.limits import Limits
 
 __all__ = ["DEFAULTS", "in_words"]
 
 DEFAULTS: dict[str, float] = {field.name: field.default for field in fields(Limits)} | {
-    name: value for name, value in vars(limits).items() if name.isupper() and isinstance(value, int | float)
+    name: value for name, value in vars(bounds).items() if name.isupper() and isinstance(value, int | float)
 }
 """Of the fields, and of the bounds that are no settings, whose names are in capitals."""
 

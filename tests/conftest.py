@@ -14,8 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from triolet.bounds import POLLED_PRESENCE_SECONDS
 from triolet.budget import Budget
-from triolet.limits import POLLED_PRESENCE_SECONDS, Limits
+from triolet.limits import Limits
 from triolet.presence.sessions import Session
 from triolet.server.worker import Worker
 from triolet.testing import server as testing_server

@@ -18,7 +18,7 @@ What a user types is here:
 
 # The rooms, from the bottom up. A file imports from its own room or from a lower storey.
 #
-#   closing, errors, limits, value, event, clock, budget, counters  1
+#   closing, errors, bounds, limits, value, event, clock, budget, counters  1
 #   sync/  wire/                                               2
 #   log/  sockets/                                             3
 #   sqlite/  redis/  presence/  identity/                      4

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .limits import MEMORY_NEAR_PART
+from .bounds import MEMORY_NEAR_PART
 
 __all__ = ["Account", "Budget", "BudgetStatistics"]
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from .bounds import CHANNEL_BYTES, CURSOR_CHARACTERS, NAME_CHARACTERS
 from .errors import ChannelNameError, CursorError, DataError
-from .limits import CHANNEL_BYTES, CURSOR_CHARACTERS, NAME_CHARACTERS
 from .value import check_json, encode_json
 
 __all__ = ["Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]

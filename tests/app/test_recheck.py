@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from triolet import ConfigError, Identity, Triolet
-from triolet.limits import RECHECK_PART, RECHECKS_AT_ONCE
+from triolet.bounds import RECHECK_PART, RECHECKS_AT_ONCE
 from triolet.testing.seed import play
 from triolet.testing.server import serve
 

@@ -12,8 +12,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet import Triolet
+from triolet.bounds import REVOKED_AT_ONCE
 from triolet.identity.control import IDENTITY_CHANNEL
-from triolet.limits import REVOKED_AT_ONCE
 from triolet.log import MemoryLog
 from triolet.testing.http import Answer
 from triolet.testing.scripted import ScriptedLog, away, slow

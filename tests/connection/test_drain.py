@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
-from triolet.limits import DRAINED_POLL_SECONDS, ENDED_AT_ONCE
+from triolet.bounds import DRAINED_POLL_SECONDS, ENDED_AT_ONCE
 from triolet.testing.server import MemoryServer, serve
 
 CROWD = 4 * ENDED_AT_ONCE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
+from triolet.bounds import HAPPENINGS
 from triolet.connection.history import Happening, History
-from triolet.limits import HAPPENINGS
 
 
 async def test_what_happened_is_remembered_with_its_time(autojump_clock: MockClock) -> None:

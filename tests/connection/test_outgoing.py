@@ -8,13 +8,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from triolet.bounds import WRITE_BYTES
 from triolet.budget import Budget
 from triolet.closing import FLOOD, NORMAL
 from triolet.connection.ending import Ending
 from triolet.connection.holding import Holding
 from triolet.connection.outgoing import Outgoing
 from triolet.errors import ConnectionEnded
-from triolet.limits import WRITE_BYTES, Limits
+from triolet.limits import Limits
 from triolet.sockets.direct_outlet import DirectOutlet
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.wire.codec import WEBSOCKET

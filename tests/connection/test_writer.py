@@ -14,12 +14,12 @@ from tests.hub.doubles import CHANNEL, Client, Sink, offsets, publish, running
 from tests.peer import Peer, peer
 from tests.shop import make_shop
 from triolet import Connection, Cursor, Limits, policies
+from triolet.bounds import WRITES_BETWEEN_CHECKPOINTS
 from triolet.budget import Budget
 from triolet.closing import SLOW
 from triolet.connection import Context
 from triolet.connection.writer import write, write_head
 from triolet.hub import Hub, State, Subscription
-from triolet.limits import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import MemoryLog
 from triolet.sockets.direct_outlet import DirectOutlet
 from triolet.testing.network import ClientEnd, link_pair

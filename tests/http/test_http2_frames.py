@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from triolet.bounds import HTTP2_FRAMES_AT_ONCE
 from triolet.http.http2_frames import PREFACE_BYTES, Frames, Spending, TooMuchError
-from triolet.limits import HTTP2_FRAMES_AT_ONCE, Limits
+from triolet.limits import Limits
 
 from .guarding import hosted
 from .test_http2 import GET, POST, client_of, connect_to

@@ -7,7 +7,8 @@ import trio
 from h2.settings import SettingCodes
 from trio.testing import MockClock
 
-from triolet.limits import REQUEST_BYTES, Limits
+from triolet.bounds import REQUEST_BYTES
+from triolet.limits import Limits
 
 from .guarding import Receive, Send, hosted, read_all, read_until
 from .test_answers import head_of

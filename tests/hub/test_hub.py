@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from triolet import Cursor, Draft, Limits, LogBusy, policies
+from triolet.bounds import WRITES_BETWEEN_CHECKPOINTS
 from triolet.budget import Budget
 from triolet.counters import Metrics
 from triolet.hub import Hub, State, Step
-from triolet.limits import WRITES_BETWEEN_CHECKPOINTS
 from triolet.log import Kept, MemoryLog
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 

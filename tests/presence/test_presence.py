@@ -11,8 +11,8 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from triolet import Cursor, Limits, Member, Triolet
+from triolet.bounds import POLLED_PRESENCE_SECONDS
 from triolet.errors import ChannelNameError, DataError
-from triolet.limits import POLLED_PRESENCE_SECONDS
 from triolet.testing.server import MemoryServer, WebSocketClient, serve
 
 ROOM = "/rooms/1/events"

@@ -12,8 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.presence.processes import ROOM, cluster, here
 from triolet import Cursor, Draft, Event, Limits, Member
+from triolet.bounds import PRESENCE_DRAFTS
 from triolet.errors import ChannelNameError, DataError
-from triolet.limits import PRESENCE_DRAFTS
 from triolet.presence.leases import PROCESSES
 from triolet.presence.presence import Presence
 from triolet.presence.record import apply

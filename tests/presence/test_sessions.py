@@ -8,8 +8,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.presence.processes import LIMITS, ROOM, Log, cluster, here
 from triolet import Limits, Member
+from triolet.bounds import POLLED_PRESENCE_SECONDS, PRESENCE_DRAFTS
 from triolet.counters import Metrics
-from triolet.limits import POLLED_PRESENCE_SECONDS, PRESENCE_DRAFTS
 from triolet.presence.sessions import Session, Sessions
 from triolet.presence.statements import JOIN, Statement, presence_channel
 

@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from triolet import Limits
+from triolet.bounds import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS
 from triolet.budget import Budget
 from triolet.counters import Metrics
-from triolet.limits import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS
 from triolet.server.acceptor import Acceptor
 from triolet.server.admission import Admission
 from triolet.server.listeners import Listeners

@@ -10,8 +10,9 @@ from trio.testing import MockClock
 
 from tests.shop import make_shop
 from tests.sockets.test_tls import certified, trusting
+from triolet.bounds import HANDSHAKE_BYTES
 from triolet.budget import Budget
-from triolet.limits import HANDSHAKE_BYTES, Limits
+from triolet.limits import Limits
 from triolet.server.admission import Admission
 from triolet.testing.server import serve
 

@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.shop import ORDERS, make_shop
-from triolet.limits import STATUS_HEAD_BYTES, STATUS_SECONDS
+from triolet.bounds import STATUS_HEAD_BYTES, STATUS_SECONDS
 from triolet.server.settings import Settings
 from triolet.server.status import Observed, serve_status
 from triolet.server.worker import Worker

@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from triolet.bounds import SQLITE_PRUNE_ROWS
 from triolet.errors import LogBusy, LogFull
 from triolet.event import Cursor, Draft, Event
-from triolet.limits import SQLITE_PRUNE_ROWS, Limits
+from triolet.limits import Limits
 from triolet.log.contract import EventLog, Kept
 from triolet.sqlite.log import SqliteLog
 from triolet.testing.log_commands import PAIR_CHECKS, PairCheck

@@ -14,8 +14,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from triolet.bounds import SQLITE_HANDOVER_SECONDS
 from triolet.errors import LogError, NotServingError
-from triolet.limits import SQLITE_HANDOVER_SECONDS
 from triolet.sqlite import thread as sqlite_thread
 from triolet.sqlite.thread import Handover, SqliteThread
 

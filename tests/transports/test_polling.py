@@ -12,11 +12,11 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Cursor, Draft, Limits, LogBusy
+from triolet.bounds import DRAINED_POLL_SECONDS
 from triolet.budget import Budget
 from triolet.clock import wall_time
 from triolet.connection import Context
 from triolet.hub import Allow, Hub, Polled
-from triolet.limits import DRAINED_POLL_SECONDS
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
 from triolet.transports.negotiate import Ask, TransportKind

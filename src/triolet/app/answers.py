@@ -10,8 +10,9 @@ from quart import current_app
 from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers as ResponseHeaders
 
+from ..bounds import RETRY_AFTER_DIGITS
 from ..errors import DataError
-from ..limits import RETRY_AFTER_DIGITS, Limits
+from ..limits import Limits
 from ..transports.negotiate import Headers
 from ..wire.messages import Reply
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import trio
 
+from ..bounds import LOG_RETRY_SECONDS
 from ..errors import LogAway, LogBusy, LogError, LogUncertain, where
 from ..event import Draft
 from ..hub import Hub
-from ..limits import LOG_RETRY_SECONDS, Limits
+from ..limits import Limits
 from ..log import EventLog, Kept
 
 __all__ = ["Claim"]

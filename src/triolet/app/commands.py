@@ -38,12 +38,12 @@ from quart import request
 from quart.globals import app_ctx
 from quart.utils import encode_headers
 
+from ..bounds import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..closing import REVOKED
 from ..connection import Context
 from ..errors import LogError, where
 from ..hub import Hub
 from ..identity import Grant, Identity
-from ..limits import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
 from ..transports.negotiate import AskError, Scope, expired

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from quart import Blueprint, has_request_context
 from quart_trio import QuartTrio
 
+from ..bounds import TICKET_SECONDS
 from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ConfigError
@@ -15,7 +16,7 @@ from ..event import Draft, Event
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
 from ..identity import Identity, Revocation, tickets
-from ..limits import TICKET_SECONDS, Limits
+from ..limits import Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot

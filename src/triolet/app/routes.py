@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from quart import Blueprint, Response, abort, current_app, has_request_context, has_websocket_context, request
 from quart_trio import QuartTrio
 
+from ..bounds import RECHECK_LEAST_SECONDS
 from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ChannelNameError, ConfigError, str_of
@@ -20,7 +21,7 @@ from ..event import Event, check_channel
 from ..hub import Policy, check_allow
 from ..identity import Grant, Identity
 from ..identity.control import check_follows
-from ..limits import RECHECK_LEAST_SECONDS, Limits
+from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.websocket import SUBPROTOCOL

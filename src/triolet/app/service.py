@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
+from ..bounds import DRAIN_SECONDS, TICKET_SECONDS
 from ..budget import Budget
 from ..clock import wall_time
 from ..connection import Connection, Context, Registry
@@ -23,7 +24,7 @@ from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Policy
 from ..identity import Control, Revocations
-from ..limits import DRAIN_SECONDS, TICKET_SECONDS, Limits
+from ..limits import Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
 from ..monitoring.prometheus import Exporter

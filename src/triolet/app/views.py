@@ -25,11 +25,11 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
+from ..bounds import FOLLOW_URL_CHARACTERS
 from ..errors import where
 from ..event import Cursor
 from ..hub import Allow, Policy, Subscription
 from ..identity import Grant
-from ..limits import FOLLOW_URL_CHARACTERS
 from ..presence.members import Member
 from ..server.forwarded import rooted
 from ..transports.negotiate import Headers, Scope

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
+from ..bounds import MIDDLEWARE_LAYERS
 from ..errors import ConfigError, TrioletError, is_own, own_place
-from ..limits import MIDDLEWARE_LAYERS
 from ..workers.signals import EndedEarly
 
 __all__ = ["AppError", "check_app", "load_app"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..bounds import MOST_WORKERS
 from ..errors import ConfigError
-from ..limits import MOST_WORKERS
 from ..server.forwarded import Forwarded
 from ..workers.child import CONTROL_OPTION
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import trio
 
+from ..bounds import RELOAD_KILL_SECONDS
 from ..errors import ConfigError
-from ..limits import RELOAD_KILL_SECONDS
 from ..server.listeners import close_listener
 from ..workers.addresses import Access, bind_all
 from ..workers.signals import Signals

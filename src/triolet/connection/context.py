@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import trio
 
+from ..bounds import RECHECKS_AT_ONCE
 from ..budget import Budget
 from ..closing import Closing
 from ..counters import Metrics
 from ..hub import Hub, Policy
 from ..identity import Control, Deadlines, Revocations
-from ..limits import RECHECKS_AT_ONCE, Limits
+from ..limits import Limits
 from ..presence.presence import Presence
 from ..sync.home import Home
 from ..sync.timer import Timer

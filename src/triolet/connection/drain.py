@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import trio
 
+from ..bounds import ENDED_AT_ONCE
 from ..closing import RESTARTING
-from ..limits import ENDED_AT_ONCE
 from .connection import Connection
 from .context import Context
 

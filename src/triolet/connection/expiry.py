@@ -17,9 +17,9 @@ from hashlib import sha256
 
 import trio
 
+from ..bounds import RENEWAL_KEY_BYTES
 from ..closing import EXPIRED
 from ..identity import Identity
-from ..limits import RENEWAL_KEY_BYTES
 from ..wire.messages import Expiring, Renewed
 from .connection import Connection
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import trio
 
+from ..bounds import HEARTBEAT_LOOKS
 from ..closing import SILENT, SLOW
-from ..limits import HEARTBEAT_LOOKS
 from ..wire.frames import encode_ping
 from ..wire.messages import Beat
 from .connection import Connection

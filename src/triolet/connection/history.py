@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import trio
 
-from ..limits import HAPPENINGS
+from ..bounds import HAPPENINGS
 
 __all__ = ["Happening", "History"]
 

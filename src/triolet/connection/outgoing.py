@@ -8,9 +8,10 @@ from typing import Any
 
 import trio
 
+from ..bounds import WRITE_BYTES
 from ..closing import FLOOD, GONE
 from ..errors import ConnectionEnded
-from ..limits import WRITE_BYTES, Limits
+from ..limits import Limits
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec, size_of
 from ..wire.messages import Message

@@ -8,10 +8,10 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 import trio
 
+from ..bounds import COMMAND_RETRY_SECONDS, FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
 from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
 from ..identity import Identity
-from ..limits import COMMAND_RETRY_SECONDS, FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
 from ..wire.frames import Binary, Close, Text
 from ..wire.messages import Ack, Auth, CommandMessage, Follow, Incoming, Reply, Unfollow, parse_client
 from ..wire.session import Session, reply_to

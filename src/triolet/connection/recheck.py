@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..bounds import RECHECK_PART
 from ..errors import LogError, NotServingError, where
-from ..limits import RECHECK_PART
 from .context import Context
 
 __all__ = ["Check", "UndecidedError"]

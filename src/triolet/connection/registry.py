@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from ..limits import ENDED_CONNECTIONS
+from ..bounds import ENDED_CONNECTIONS
 
 __all__ = ["Registry"]
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import trio
 
+from ..bounds import REVOKED_AT_ONCE
 from ..hub import Follower
 from ..identity import Control, Revocation
 from ..identity.revocations import LOST
-from ..limits import REVOKED_AT_ONCE
 from .connection import Connection
 from .context import Context
 

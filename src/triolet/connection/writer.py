@@ -9,10 +9,10 @@ from typing import Any
 
 import trio
 
+from ..bounds import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
 from ..closing import CRASHED, SLOW
 from ..errors import LogAway, LogError
 from ..hub import Follower, Reading, State, Step
-from ..limits import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
 from ..wire.messages import LagMessage, Live, Open, gap_fields
 from .connection import Connection
 

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import trio
 
+from ..bounds import REQUEST_BYTES, REQUESTS_BELOW_CEILING, SEND_TO_NOBODY_SECONDS
 from ..budget import Account, Budget
 from ..errors import where
-from ..limits import REQUEST_BYTES, REQUESTS_BELOW_CEILING, SEND_TO_NOBODY_SECONDS, Limits
+from ..limits import Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
 from ..sync.bounded_channel import BoundedChannel
 

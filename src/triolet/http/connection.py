@@ -52,8 +52,9 @@ from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from ..bounds import READ_BYTES, WRITE_BYTES
 from ..budget import Account
-from ..limits import READ_BYTES, WRITE_BYTES, Limits
+from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from .app_task import AppGroup

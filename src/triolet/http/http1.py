@@ -18,8 +18,9 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
+from ..bounds import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES
 from ..budget import Budget
-from ..limits import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES, Limits
+from ..limits import Limits
 from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade

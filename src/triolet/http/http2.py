@@ -33,8 +33,7 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
-from ..closing import SILENT
-from ..limits import (
+from ..bounds import (
     BODY_PIECE_BYTES,
     HTTP2_FRAMES_A_TURN,
     HTTP2_RESETS_AT_ONCE,
@@ -43,8 +42,9 @@ from ..limits import (
     HTTP2_TABLE_BYTES,
     HTTP2_WINDOW_BYTES,
     WRITE_BYTES,
-    Limits,
 )
+from ..closing import SILENT
+from ..limits import Limits
 from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host

@@ -19,7 +19,7 @@ import h2.events
 import h2.settings
 from h2.errors import ErrorCodes
 
-from ..limits import (
+from ..bounds import (
     HTTP2_CRUMB_BYTES,
     HTTP2_CRUMB_COST,
     HTTP2_EARNED_BY_FRAME,

@@ -14,8 +14,8 @@ import trio
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
+from ..bounds import HTTP2_FRAME_BYTES
 from ..budget import Budget
-from ..limits import HTTP2_FRAME_BYTES
 from ..sockets.direct_outlet import DirectOutlet
 from ..sockets.outlet import Outlet
 

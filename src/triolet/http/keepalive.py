@@ -7,7 +7,8 @@ from typing import Any
 
 import trio
 
-from ..limits import KEEPALIVE_PHASES, Limits
+from ..bounds import KEEPALIVE_PHASES
+from ..limits import Limits
 
 __all__ = ["Keepalive"]
 

@@ -40,11 +40,11 @@ from typing import Any
 
 import trio
 
+from ..bounds import HEADS_ASKED_AT_ONCE, LOG_RETRY_SECONDS, WRITES_BETWEEN_CHECKPOINTS
 from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
 from ..identity import Deadlines
-from ..limits import HEADS_ASKED_AT_ONCE, LOG_RETRY_SECONDS, WRITES_BETWEEN_CHECKPOINTS
 from ..log.contract import EventLog, tail_ended
 from ..log.tail import waiting
 from .audience import Audience, LiveGroup, Recipients

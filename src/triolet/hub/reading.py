@@ -7,8 +7,9 @@ from functools import partial
 import msgspec
 import trio
 
+from ..bounds import CONFLATED_PAGES
 from ..event import Cursor, Event, Gap
-from ..limits import CONFLATED_PAGES, Limits
+from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
 from .filter import Filter

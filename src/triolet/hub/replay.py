@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 import trio
 
+from ..bounds import PAGES_MADE_AT_ONCE, SHARED_PAGE_SECONDS
 from ..event import Cursor, Event, Gap
-from ..limits import PAGES_MADE_AT_ONCE, SHARED_PAGE_SECONDS, Limits
+from ..limits import Limits
 from ..wire.codec import Codec, size_of
 from .filter import Filter
 

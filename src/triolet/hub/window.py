@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..bounds import WINDOW_BATCHES
 from ..clock import wall_time
 from ..event import Cursor, Event
-from ..limits import WINDOW_BATCHES, Limits
+from ..limits import Limits
 from ..wire.codec import Codec, size_of
 
 __all__ = ["Window"]

@@ -26,9 +26,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import trio
 
+from ..bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
 from ..event import Cursor, Draft, Event
-from ..limits import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS, Limits
+from ..limits import Limits
 from ..log.contract import EventLog, read_checked, tail_ended
 
 __all__ = ["IDENTITY_CHANNEL", "Control", "check_follows"]

@@ -23,7 +23,7 @@ from typing import Protocol
 
 import trio
 
-from ..limits import DEADLINES_STALE, ENDED_AT_ONCE
+from ..bounds import DEADLINES_STALE, ENDED_AT_ONCE
 
 __all__ = ["Deadlines", "Holder"]
 

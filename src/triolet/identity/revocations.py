@@ -20,10 +20,10 @@ from urllib.parse import unquote
 import msgspec
 import trio
 
+from ..bounds import CLOCKS_APART_SECONDS, FOLLOW_URL_CHARACTERS, REVOCATIONS_KEPT
 from ..closing import RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, DataError
 from ..event import check_channel
-from ..limits import CLOCKS_APART_SECONDS, FOLLOW_URL_CHARACTERS, REVOCATIONS_KEPT
 from .grant import Grant
 from .identity import Identity, check_part
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ..bounds import TICKET_BYTES, TICKET_SECONDS
 from ..errors import DataError, LogUncertain
-from ..limits import TICKET_BYTES, TICKET_SECONDS
 from ..log.contract import EventLog
 from .identity import Identity
 from .plain import from_plain, to_plain

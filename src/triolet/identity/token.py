@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ..bounds import TOKEN_BYTES, TOKEN_HEAD_BYTES
 from ..errors import BadToken, DataError
-from ..limits import TOKEN_BYTES, TOKEN_HEAD_BYTES
 from ..value import check_json
 
 __all__ = ["Token", "object_of"]

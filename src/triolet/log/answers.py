@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
+from ..bounds import MEMORY_KEPT_BYTES, MEMORY_KEPT_EACH_BYTES, MEMORY_SWEEP_CHANNELS
 from ..errors import LogFull
 from ..event import Event
-from ..limits import MEMORY_KEPT_BYTES, MEMORY_KEPT_EACH_BYTES, MEMORY_SWEEP_CHANNELS
 from .contract import NOTHING_KEPT, Kept
 
 __all__ = ["Answers", "Claim"]

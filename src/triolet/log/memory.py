@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 import trio
 
+from ..bounds import MEMORY_APPENDS_IN_A_ROW, MEMORY_SWEEP_CHANNELS, MEMORY_SWEEPS
 from ..clock import wall_time
 from ..event import Cursor, Draft, Event
-from ..limits import MEMORY_APPENDS_IN_A_ROW, MEMORY_SWEEP_CHANNELS, MEMORY_SWEEPS, Limits
+from ..limits import Limits
 from .answers import Answers
 from .contract import EventLog, Kept, Page, check_repeated, resume
 from .tail import Tail

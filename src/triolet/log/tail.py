@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import trio
 
+from ..bounds import TAIL_BYTES, TAIL_EVENTS
 from ..errors import ConfigError, NotServingError
 from ..event import Event
-from ..limits import TAIL_BYTES, TAIL_EVENTS
 from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
 from ..sync.home import Home
 

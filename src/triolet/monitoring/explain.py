@@ -9,11 +9,11 @@ from typing import Final
 import trio
 
 from .. import closing as closings
+from ..bounds import EXPLAIN_EVENTS, EXPLAIN_SECONDS, EXPLAINED_CHANNELS
 from ..closing import Closing
 from ..connection import Connection
 from ..counters import BY_CLIENT
 from ..hub import Follower, Lag, State, Step
-from ..limits import EXPLAIN_EVENTS, EXPLAIN_SECONDS, EXPLAINED_CHANNELS
 from .snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 
 __all__ = ["Explanation", "explain_ended", "explain_open"]

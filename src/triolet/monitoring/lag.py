@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from ..bounds import LAG_SAMPLE_EVENTS
 from ..hub import Follower, Window
-from ..limits import LAG_SAMPLE_EVENTS, Limits
+from ..limits import Limits
 
 __all__ = ["ChannelRate", "FollowerLag", "channel_rate", "follower_lag"]
 

@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 import trio
 
+from ..bounds import LEASE_RENEWALS, LOG_RETRY_SECONDS
 from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event
-from ..limits import LEASE_RENEWALS, LOG_RETRY_SECONDS, Limits
+from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked
 
 __all__ = ["PROCESSES", "Leases", "read_lease"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from ..limits import PRESENCE_LEFT_CHANNELS
+from ..bounds import PRESENCE_LEFT_CHANNELS
 from ..log.contract import EventLog
 from .statements import presence_channel
 

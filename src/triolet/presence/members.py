@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from ..bounds import NAME_CHARACTERS
 from ..errors import DataError
 from ..event import Cursor, encode_json
-from ..limits import NAME_CHARACTERS
 
 __all__ = ["Member", "Present", "Roster"]
 

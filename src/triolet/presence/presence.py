@@ -53,9 +53,10 @@ from types import MappingProxyType
 
 import trio
 
+from ..bounds import LEASE_RENEWALS, PRESENCE_WRITERS
 from ..counters import Metrics
 from ..errors import LogError, where
-from ..limits import LEASE_RENEWALS, PRESENCE_WRITERS, Limits
+from ..limits import Limits
 from ..log.contract import EventLog
 from ..sync.home import Home
 from .leases import PROCESSES, Leases

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
+from ..bounds import PRESENCE_DRAFTS, PRESENCE_RECORDS
 from ..event import Cursor, Draft, Event
-from ..limits import PRESENCE_DRAFTS, PRESENCE_RECORDS, Limits
+from ..limits import Limits
 from ..log.contract import EventLog, read_checked
 from .leases import Leases
 from .members import Present, Roster

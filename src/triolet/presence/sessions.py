@@ -14,16 +14,11 @@ from contextlib import contextmanager
 import msgspec
 import trio
 
+from ..bounds import LEASE_RENEWALS, LOG_RETRY_SECONDS, POLLED_PRESENCE_SECONDS, PRESENCE_DRAFTS
 from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event, encode_json
-from ..limits import (
-    LEASE_RENEWALS,
-    LOG_RETRY_SECONDS,
-    POLLED_PRESENCE_SECONDS,
-    PRESENCE_DRAFTS,
-    Limits,
-)
+from ..limits import Limits
 from ..log.contract import EventLog
 from .losses import Losses
 from .members import Member

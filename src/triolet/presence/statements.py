@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ..bounds import SESSION_NAME_CHARACTERS, SESSION_STATEMENTS
 from ..errors import DataError
 from ..event import Draft, Event, check_channel, encode_json
-from ..limits import SESSION_NAME_CHARACTERS, SESSION_STATEMENTS, Limits
+from ..limits import Limits
 from .members import Member
 
 __all__ = [

@@ -12,8 +12,9 @@ import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import BusyLoadingError, RedisError
 
+from ..bounds import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS
 from ..errors import LogAway, LogError, LogUncertain, NotServingError
-from ..limits import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS, Limits
+from ..limits import Limits
 from ..log.jobs import Job
 from .append import APPEND
 from .batch import Batch, Waiting, result_of, time_in

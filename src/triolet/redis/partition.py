@@ -26,9 +26,10 @@ from coredis.exceptions import (
 )
 from coredis.exceptions import ConnectionError as RedisConnectionError
 
+from ..bounds import REDIS_CONNECT_DELAYS, REDIS_HINT_SECONDS
 from ..errors import LogAway, LogBroken, LogError, LogFull
 from ..event import Cursor, Event
-from ..limits import REDIS_CONNECT_DELAYS, REDIS_HINT_SECONDS, Limits
+from ..limits import Limits
 from ..log.tail import Tail
 from .connect import Dialer, slot_of
 from .scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from ..bounds import REDIS_CLUSTER_PARTITIONS
 from ..errors import ConfigError
-from ..limits import REDIS_CLUSTER_PARTITIONS
 
 __all__ = ["RedisAddress"]
 

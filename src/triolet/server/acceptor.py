@@ -14,8 +14,9 @@ from typing import Any
 
 import trio
 
+from ..bounds import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS, ACCEPTS_AT_ONCE
 from ..counters import Metrics
-from ..limits import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS, ACCEPTS_AT_ONCE, Limits
+from ..limits import Limits
 from ..sockets.link import Link, SocketLink
 from .admission import BUSY, Admission
 from .listeners import Listeners

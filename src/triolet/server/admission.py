@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..bounds import HANDSHAKE_BYTES
 from ..budget import Budget
-from ..limits import HANDSHAKE_BYTES, Limits
+from ..limits import Limits
 
 __all__ = ["BUSY", "Admission"]
 

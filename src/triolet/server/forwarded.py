@@ -15,8 +15,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
+from ..bounds import FORWARDED_HOPS
 from ..errors import ConfigError
-from ..limits import FORWARDED_HOPS
 
 __all__ = ["Forwarded", "forwarding", "rooted"]
 

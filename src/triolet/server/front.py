@@ -13,8 +13,9 @@ from urllib.parse import unquote
 
 import trio
 
+from ..bounds import ADMITTED_AT_ONCE, READ_BYTES
 from ..http.busy import busy
-from ..limits import ADMITTED_AT_ONCE, READ_BYTES, Limits
+from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import trio
 
-from ..limits import PROXY_HEADER_BYTES
+from ..bounds import PROXY_HEADER_BYTES
 from ..sockets.link import Link
 
 __all__ = ["ProxiedLink", "ProxyProtocolError", "read_proxy_header"]

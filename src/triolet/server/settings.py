@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
-from ..limits import GRACE_CLIENTS_PART, GRACE_LEAVING_PART, Limits
+from ..bounds import GRACE_CLIENTS_PART, GRACE_LEAVING_PART
+from ..limits import Limits
 from .forwarded import Forwarded
 
 __all__ = ["Settings"]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import trio
 
-from ..limits import (
+from ..bounds import (
     STATUS_BACKLOG,
     STATUS_CONNECTIONS,
     STATUS_HEAD_BYTES,

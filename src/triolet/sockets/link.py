@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import trio
 
-from ..limits import NOTSENT_BYTES
+from ..bounds import NOTSENT_BYTES
 from .platform import tcp_options
 
 __all__ = ["Link", "SocketLink", "prepare"]

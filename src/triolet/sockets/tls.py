@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import trio
 
+from ..bounds import TLS_CONTROL_BYTES, TLS_RECORD_BYTES
 from ..budget import Budget
-from ..limits import TLS_CONTROL_BYTES, TLS_RECORD_BYTES
 from .direct_outlet import DirectOutlet
 from .link import Link
 from .stages import Stage

@@ -12,8 +12,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from ..bounds import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS
 from ..event import Event
-from ..limits import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS
 from ..log.contract import NOTHING_KEPT, Kept
 from ..log.jobs import Claim, Commit, Release
 from .file import insert

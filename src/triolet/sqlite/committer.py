@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
+from ..bounds import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS
 from ..errors import LogBusy, NotServingError
-from ..limits import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS
 from ..log.jobs import Job, weight_of
 from .writer import Written
 

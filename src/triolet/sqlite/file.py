@@ -24,9 +24,10 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from ..bounds import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES
 from ..errors import LogBroken, LogBusy, LogError, LogFull
 from ..event import Cursor, Event
-from ..limits import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES, Limits
+from ..limits import Limits
 from ..log.contract import Page, resume, with_hole
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life

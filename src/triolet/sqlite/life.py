@@ -26,8 +26,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ..bounds import SQLITE_LIFE_BYTES
 from ..errors import LogBroken
-from ..limits import SQLITE_LIFE_BYTES
 
 __all__ = ["FileIdentity", "FileReplaced", "LifeFile", "LifeOver", "check_life", "identity_of"]
 

@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 import apsw
 import trio
 
+from ..bounds import SQLITE_READERS, SQLITE_REST_SECONDS
 from ..clock import wall_time
 from ..errors import LogError, NotServingError, where
 from ..event import Cursor, Draft, Event
-from ..limits import SQLITE_READERS, SQLITE_REST_SECONDS, Limits
+from ..limits import Limits
 from ..log.contract import EventLog, Kept, Page
 from ..log.jobs import Append, Claim, Commit, Job, Release
 from ..log.tail import Tail

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
+from ..bounds import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEPS
 from ..event import Cursor, Draft, Event
-from ..limits import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEPS, Limits
+from ..limits import Limits
 from ..log.contract import Kept, check_repeated
 from ..log.jobs import Append, Claim, Commit, Job, writes_of
 from .answers import Answers, Places

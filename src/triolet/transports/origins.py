@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 
 import idna
 
+from ..bounds import ORIGIN_CHARACTERS, ORIGINS_NAMED, PREFLIGHT_HEADERS, PREFLIGHT_SECONDS
 from ..errors import ConfigError
-from ..limits import ORIGIN_CHARACTERS, ORIGINS_NAMED, PREFLIGHT_HEADERS, PREFLIGHT_SECONDS
 from .negotiate import AskError, Headers, Scope, header
 
 __all__ = ["Origins", "check_origins", "preflighted"]

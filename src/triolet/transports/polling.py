@@ -9,13 +9,13 @@ from typing import Final
 
 import trio
 
+from ..bounds import DRAINED_POLL_SECONDS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
 from ..errors import LogError
 from ..hub import Allow, Polled
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
-from ..limits import DRAINED_POLL_SECONDS
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind, expired

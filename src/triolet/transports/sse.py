@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import trio
 
+from ..bounds import READ_BYTES, SSE_HEARD_BYTES, SSE_RETRY_MS
 from ..closing import FLOOD, GONE, Closing
 from ..connection import Connection
 from ..connection.writer import write_head
-from ..limits import READ_BYTES, SSE_HEARD_BYTES, SSE_RETRY_MS
 from .contract import Transport, bye, serve
 from .negotiate import Headers, Scope
 from .outlets import Send

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 
 import trio
 
+from ..bounds import READ_BYTES
 from ..closing import GONE, NORMAL, SILENT, TOO_BIG, Closing
 from ..connection import Connection
 from ..connection.reader import AskCommand, MessageHandler, read
 from ..connection.writer import write_head
 from ..errors import RemoteError
-from ..limits import READ_BYTES
 from ..wire.rate_limit import message_rate
 from ..wire.session import Session, State
 from .contract import Child, Transport, bye, serve

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from ..bounds import CHUNK_LINE_BYTES
 from ..closing import PROTOCOL_ERROR
 from ..errors import RemoteError
-from ..limits import CHUNK_LINE_BYTES
 
 __all__ = ["BadRequest", "Body", "Framing", "Head", "accepts", "check_head", "is_host", "read_head", "split_head"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from ..bounds import STATUS_BACKLOG
 from ..errors import ConfigError
-from ..limits import STATUS_BACKLOG
 from ..server.listeners import NamedSocket, close_listener, listen
 from ..sockets.platform import SHARES_PORTS
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import trio
 
+from ..bounds import COLLECT_AFTER_OBJECTS
 from ..errors import ConfigError, first_of
-from ..limits import COLLECT_AFTER_OBJECTS
 from ..server.listeners import take_name_away
 from ..server.settings import Settings
 from ..server.worker import Worker
