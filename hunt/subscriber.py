@@ -269,13 +269,11 @@ class Subscriber:
         reason, missed = message["reason"], message["missed"]
         if self.position is None:  # a page's gap comes without an open
             self.open(index, begin)
-        before = self.position
         self._follow_to(begin)
         self._pass_over(begin)
         stands = f"a gap after {self.position}, where the client stands, to a place in the log"
         promise(begin == self.position and end.epoch in self._book.epochs, "a gap", stands, message)
-        # A policy counts all events for one that stood in an earlier life of the log, also where nothing was lost.
-        self._read_after = self._read_after or before
+        self._read_after = self._read_after or begin
         size = end.offset - begin.offset
         counts = begin.epoch == end.epoch and missed is not None and 0 < missed <= size
         if reason in ("expired", "epoch"):

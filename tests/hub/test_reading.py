@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from triolet import Cursor, Event, Limits, LogBusy
-from triolet.log import MemoryLog
+from triolet import Cursor, Draft, Event, Limits, LogBusy, policies
+from triolet.hub import Policy
+from triolet.log import MemoryLog, Page
 
 from .doubles import CHANNEL, Client, CountingLog, HandTailLog, Sink, blocked, live, offsets, publish, running
 
@@ -128,6 +132,28 @@ async def test_what_happens_while_the_head_is_asked_falls_nowhere_between() -> N
         await publish(log)
         await blocked()
         assert client.seen == [1, 2, 3]
+
+
+class LivesOn(MemoryLog):
+    """A log that lives on from an earlier life, of which it has lost nothing."""
+
+    async def read(self, channel: str, after: Cursor, **bounds: Any) -> Page:
+        return await super().read(channel, Cursor("", after.offset) if after.epoch == "before" else after, **bounds)
+
+
+@pytest.mark.parametrize("policy", [policies.latest(events=5), policies.skip(events=5)], ids=str)
+@pytest.mark.parametrize("allow", [None, lambda event: True], ids=["all", "filtered"])
+async def test_a_policy_counts_what_a_client_missed_not_what_a_lossless_failover_renamed(
+    policy: Policy, allow: Callable[[Event], bool] | None
+) -> None:
+    log = LivesOn(epoch="now")
+    async with running(log) as hub:
+        await log.append(CHANNEL, [Draft.of(n, key="k") for n in range(30)])
+        near = await Client(hub, Sink(), policy=policy).follow(Cursor("before", 25), allow=allow)
+        assert await near.read_on() == []
+        assert near.seen == [26, 27, 28, 29, 30]
+        far = await Client(hub, Sink(), policy=policy).follow(Cursor("before", 24), allow=allow)
+        assert [gap.after for gap in await far.read_on()] == [Cursor("now", 24)]
 
 
 async def test_windows_that_nobody_follows_go_the_longest_unused_first() -> None:

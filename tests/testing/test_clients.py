@@ -14,7 +14,7 @@ from triolet.log import MemoryLog
 from triolet.testing.clients import POLLS, STREAMS, TRANSPORTS, Client
 from triolet.testing.faults import cut, half_open, stalled
 from triolet.testing.http import RefusedError
-from triolet.testing.network import Line
+from triolet.testing.network import ClientEnd, Line
 from triolet.testing.server import serve
 
 EVERY = (*TRANSPORTS, "follow")
@@ -213,6 +213,33 @@ async def test_who_leaves_leaves_nothing(transport: str, autojump_clock: MockClo
         await trio.sleep(1)
         assert (server.connections, server.followers, client.ends) == (0, 0, ())
         assert client.closed == "left"
+
+
+@pytest.mark.parametrize("transport", EVERY)
+async def test_a_client_may_come_back_at_every_step_of_what_arrives(
+    transport: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive_some = ClientEnd.receive_some
+
+    async def as_a_socket_does(end: ClientEnd, max_bytes: int | None = None) -> bytes:
+        data = await receive_some(end, max_bytes)
+        with trio.CancelScope(shield=True):  # a task that runs again has its data, whatever was closed before it ran
+            await trio.lowlevel.checkpoint()
+        return data
+
+    monkeypatch.setattr(ClientEnd, "receive_some", as_a_socket_does)
+    app, live = shop()
+    async with serve(app) as server, server.client(transport, ORDERS) as client:
+        await client.until("live")
+        for steps in range(30):
+            await live.publish(ORDER, steps)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            await client.reconnect()
+            await client.until("live")
+        while [event["data"] for event in client.events][-1:] != [29]:
+            await client.until("event")
+        assert [event["data"] for event in client.events] == list(range(30))
 
 
 async def test_a_server_that_does_not_answer_is_waited_for_a_minute(autojump_clock: MockClock) -> None:

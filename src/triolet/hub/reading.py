@@ -68,7 +68,10 @@ class Reader:
 
         Cancellation: nothing is lost; the follower has not moved.
         """
-        window, after, codec, filter = follower.window, follower.position, follower.codec, follower.filter
+        window, codec, filter = follower.window, follower.codec, follower.filter
+        if follower.policy is not None and follower.position.epoch not in ("", window.epoch):
+            await self._rename(follower)
+        after = follower.position
         step = follower.judge()
         if step is Step.DISCONNECT:  # its owner was told by `judge`, and is ending the connection
             return Reading(after, (), None, after)
@@ -144,6 +147,15 @@ class Reader:
         return await read_checked(
             self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
         )
+
+    async def _rename(self, follower: Follower) -> None:
+        """Have a follower's position name the log's present life, where that has all that the position's own had up to
+        it: else its policy would count every event of the channel."""
+        window, after = follower.window, follower.position
+        place = (window.channel, follower.codec, after)
+        page = await self._replay.page(place, partial(self._logged, window, follower.codec, after))
+        if not page.gaps:
+            follower.position = page.start
 
     async def _logged(self, window: Window, codec: Codec, after: Cursor) -> Reading:
         read = await self._material(window, codec, after)

@@ -15,7 +15,7 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from .clients import Client, Message, with_after
-from .http import Answer, RefusedError
+from .http import Answer, RefusedError, arrived
 from .network import ClientEnd
 from .strict import MalformedError
 
@@ -52,7 +52,9 @@ class WebSocketClient(Client):
 
     @property
     def stream(self) -> ClientEnd:
-        """The client's end of its connection. Raises IndexError where it has none any more."""
+        """The client's end of its connection. Raises :exc:`trio.ClosedResourceError` where it has none any more."""
+        if not self.ends:
+            raise trio.ClosedResourceError("the client has no connection any more")
         return self.ends[-1]
 
     async def say(self, **message: Any) -> None:
@@ -205,8 +207,9 @@ class WebSocketClient(Client):
 
     async def _event(self) -> ws.Event | None:
         """The next event of wsproto's; None at the end of the stream."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # or it would read on at the end of a connection that came after
         while not self._events:
-            data = await self.stream.receive_some()
+            data = await arrived(self.stream)
             if not data:
                 return None
             try:

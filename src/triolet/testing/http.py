@@ -12,7 +12,7 @@ import trio
 from .network import ClientEnd
 from .strict import BlockReader, MalformedError
 
-__all__ = ["PATIENCE_SECONDS", "Answer", "EventStream", "RefusedError", "ask", "read_answer"]
+__all__ = ["PATIENCE_SECONDS", "Answer", "EventStream", "RefusedError", "arrived", "ask", "read_answer"]
 
 PATIENCE_SECONDS: Final = 3600
 """Within which what is asked for without a bound must come: so a test whose server says nothing fails, and ends."""
@@ -166,11 +166,21 @@ def _headers(response: Head) -> dict[str, str]:
     return {name.decode().lower(): value.decode("latin-1") for name, value in response.headers}
 
 
+async def arrived(stream: ClientEnd) -> bytes:
+    """What has come at a client's end, or ``b""`` at its end.
+
+    A task that was cancelled takes nothing, also where its data had come before: its client has left this connection.
+    """
+    data = await stream.receive_some()
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return data
+
+
 async def _next(stream: ClientEnd, connection: h11.Connection) -> Any:
     """The next event of h11's. Raises its RemoteProtocolError for an end within the answer, else MalformedError."""
     try:
         while (event := connection.next_event()) is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some())
+            connection.receive_data(await arrived(stream))
     except h11.RemoteProtocolError as error:
         if connection.trailing_data[1]:
             raise
