@@ -25,7 +25,7 @@ import msgspec
 from benchmarks.fanout.contestants import Contestant, StarletteServer, TrioletServer
 from benchmarks.fanout.machine import cores, cpu_seconds, describe, memory, raise_files, spawn
 
-__all__ = ["ACCEPTED", "Accepted", "BareTrio", "Cost", "Kind", "connections", "cost", "table"]
+__all__ = ["ACCEPTED", "Accepted", "BareTrio", "Cost", "Kind", "connections", "cost", "opening", "table"]
 
 WARM_UP = 200
 """Connections that come and go before the measured ones: what is loaded and allocated once is not counted."""
@@ -84,7 +84,7 @@ class Accepted:
 
     def __init__(self, kind: Kind, server: Contestant, clients: int) -> None:
         self._sockets: list[socket.socket] = []
-        request = _request(server.path(kind.transport), server.port, kind.transport)
+        request = opening(server.path(kind.transport), server.port, kind.transport)
         mine = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {cores()[1]})
         try:
@@ -151,7 +151,8 @@ def main() -> None:
     sys.stdout.write(table(connections(kinds, rounds, arguments.clients)) + "\n")
 
 
-def _request(path: str, port: int, transport: str) -> bytes:
+def opening(path: str, port: int, transport: str) -> bytes:
+    """The request that opens a WebSocket or an event stream."""
     more = (
         "accept: text/event-stream\r\n"
         if transport == "sse"

@@ -80,11 +80,12 @@ def parts(names: Sequence[str]) -> list[Part]:
     return [msgspec.json.decode(path.read_bytes(), type=Part) for path in paths if path.exists()]
 
 
-def verdict(name: str, value: float, target: float, *, at_least: bool = False) -> str:
-    """Say whether a target was reached."""
+def verdict(name: str, value: float, target: float, *, at_least: bool = False, unit: str = " times") -> str:
+    """Say whether a target was reached. A unit is written as it stands, with its space."""
     reached = value >= target if at_least else value <= target
     bound = "at least" if at_least else "at most"
-    return f"**{'PASS' if reached else 'short'}**: {name}: {value:.2f} times (to reach: {bound} {target:g})."
+    told, wanted = (f"{number:,.0f}" if number >= 100 else f"{number:.2f}" for number in (value, target))
+    return f"**{'PASS' if reached else 'short'}**: {name}: {told}{unit} (to reach: {bound} {wanted}{unit})."
 
 
 def markdown(part: Part) -> str:
