@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.deadline import deadline
+from benchmarks.fanout.contestants import Contestant
 from benchmarks.results import Part, say
 from benchmarks.upward.asking import Asking
 from benchmarks.upward.measure import Entry, Plan, Window, rounds
-from benchmarks.upward.servers import Server, absent
+from benchmarks.upward.servers import Kind, absent
 
 __all__ = ["Contest"]
 
@@ -25,9 +26,9 @@ class Contest:
         self._without = without
         self._failed: set[str] = set()
 
-    def start(self, stack: ExitStack, kinds: Sequence[type[Server]], answer: Path | None = None) -> list[Server]:
+    def start(self, stack: ExitStack, kinds: Sequence[Kind], answer: Path | None = None) -> list[Contestant]:
         """Start all who are there."""
-        started = []
+        started: list[Contestant] = []
         for kind in kinds:
             if kind.name in self._without:
                 continue

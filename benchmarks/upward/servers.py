@@ -14,11 +14,13 @@ from pathlib import Path
 from benchmarks.fanout.contestants import Contestant, uvicorn
 from benchmarks.fanout.machine import cores, free_port, spawn
 from benchmarks.peers.servers import HERE as PEERS
-from benchmarks.peers.servers import NodeWs, missing
+from benchmarks.peers.servers import Nchan, NodeWs, missing
 
 __all__ = [
     "BareTrio",
     "BareTrioTogether",
+    "Kind",
+    "NchanAsked",
     "NodeAsked",
     "QuartAsked",
     "Server",
@@ -142,9 +144,19 @@ class BareTrioTogether(Server):
         return [sys.executable, "-m", "benchmarks.upward.trio_server", str(self.port), "together"]
 
 
-def absent(kind: type[Server]) -> str:
+class NchanAsked(Nchan):
+    """nginx with nchan, in one worker."""
+
+    def __init__(self, answer: Path | None = None) -> None:
+        super().__init__("ws")
+
+
+Kind = type[Server] | type[NchanAsked]
+
+
+def absent(kind: Kind) -> str:
     """Say what this machine lacks to run a peer; nothing, where it can."""
-    if kind is NodeAsked:
-        return missing(NodeWs)
+    if kind in (NodeAsked, NchanAsked):
+        return missing(NodeWs if kind is NodeAsked else Nchan)
     modules = {StarletteAsked: "uvicorn", WebsocketsAsked: "websockets", TrioWebsocketAsked: "trio_websocket"}
     return "" if kind not in modules or find_spec(modules[kind]) else f"pip install {modules[kind]}"
