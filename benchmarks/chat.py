@@ -3,8 +3,8 @@
     python -m benchmarks.chat
 
 Beside it the C loop, which sends as much to as many, and the same by hand in Starlette, websockets and Node's ws. What
-a message costs by itself is measured in a room in which nobody listens. Needs the extra `bench` and a C compiler; who is
-missing is left out, and said. Takes some two minutes, with --quick a quarter of one.
+a message costs by itself is measured in a room in which nobody listens. Needs the extra `bench` and a C compiler; who
+is missing is left out, and said. Takes some two minutes, with --quick a quarter of one.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from benchmarks.fanout.load import Load
 from benchmarks.fanout.machine import raise_files
 from benchmarks.fanout.payload import SIZE
 from benchmarks.fanout.programs import Programs, compiled
-from benchmarks.results import Part, Table, options, publish
+from benchmarks.results import Part, Table, options, publish, spread
 from benchmarks.targets import judge
 from benchmarks.upward.asking import Asking
 from benchmarks.upward.contest import Contest
-from benchmarks.upward.measure import COLUMNS, Asked, Entry, Plan, Window, middle, ratios, row, spread
+from benchmarks.upward.measure import COLUMNS, Asked, Entry, Plan, Window, middle, ratios, row
 from benchmarks.upward.room import said
 from benchmarks.upward.servers import NodeAsked, StarletteAsked, TrioletAsked, WebsocketsAsked
 
@@ -135,11 +135,11 @@ def table(windows: Sequence[Window]) -> Table:
 
 
 def _about(plan: Plan) -> str:
-    return f"""{CLIENTS} WebSockets on loopback are in one room. Each says something once a second, one after the other, and what
-it said is sent to all of them, as an event of {SIZE} bytes on the wire. With Triolet it goes through
-`live.publish`: it is kept in the log, has a cursor, and can be asked for again. The others send to all who are
-connected, and keep nothing: Starlette (on uvicorn[standard]) in a loop, websockets with its `broadcast`, Node's ws
-in a loop. The C loop takes no messages: at the same pace it sends a frame to each. The server is pinned to one
+    return f"""{CLIENTS} WebSockets on loopback are in one room. Each says something once a second, one after the
+other, and what it said is sent to all of them, as an event of {SIZE} bytes on the wire. With Triolet it goes
+through `live.publish`: it is kept in the log, has a cursor, and can be asked for again. The others send to all who
+are connected, and keep nothing: Starlette (on uvicorn[standard]) in a loop, websockets with its `broadcast`, Node's
+ws in a loop. The C loop takes no messages: at the same pace it sends a frame to each. The server is pinned to one
 core, its clients (one thread of C) to another; what is counted is the server's own CPU, of taking a message too.
 Rounds: {plan.rounds}, of {plan.seconds:g} s each, in which all take turns. Latency is from a client's `send()` to
 another's `recv()`."""

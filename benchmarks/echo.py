@@ -18,11 +18,11 @@ import msgspec
 
 from benchmarks.fanout.machine import raise_files
 from benchmarks.fanout.programs import compiled
-from benchmarks.results import Part, Table, options, publish
+from benchmarks.results import Part, Table, options, publish, spread
 from benchmarks.targets import TARGETS, judge
 from benchmarks.upward.asking import Asking
 from benchmarks.upward.contest import Contest
-from benchmarks.upward.measure import COLUMNS, QUICK, Asked, Plan, Window, middle, ratios, row, spread
+from benchmarks.upward.measure import COLUMNS, QUICK, Asked, Plan, Window, middle, ratios, row
 from benchmarks.upward.servers import (
     BareTrio,
     BareTrioTogether,
@@ -114,15 +114,15 @@ def _verdicts(way: str, flight: int, of: dict[str, list[Window]]) -> list[str]:
 
 
 def _about(plan: Plan) -> str:
-    return f"""{CLIENTS} WebSockets on loopback, each with one message in flight, or with 16: for the replies that one read brings
-a client, it sends as many messages in one write. The server is pinned to one core, its clients (one thread of C,
-`ask.c`) to another. What is counted is the server's own CPU. All are started at once and take turns; rounds:
-{plan.rounds}, of {plan.seconds:g} s each. Numbers are medians, with the range in brackets, and a ratio compares
-windows of one round. "Clients' core" is what the load generator took of its own core: where that is near all of it,
-it may be what is measured, and the row says so. JSON messages are of the same 100 bytes; Triolet's are those of
-`@live.socket`, Starlette's are read by `receive_json` and sent by `send_json`. Starlette runs on uvicorn[standard];
-nobody compresses. Bare Trio is one task a connection that makes its frames by hand, and knows no fragments, no
-pings and no closing; it sends each reply by itself, or all of one read together."""
+    return f"""{CLIENTS} WebSockets on loopback, each with one message in flight, or with 16: for the replies that
+one read brings a client, it sends as many messages in one write. The server is pinned to one core, its clients (one
+thread of C, `ask.c`) to another. What is counted is the server's own CPU. All are started at once and take turns;
+rounds: {plan.rounds}, of {plan.seconds:g} s each. Numbers are medians, with the range in brackets, and a ratio
+compares windows of one round. "Clients' core" is what the load generator took of its own core: where that is near
+all of it, it may be what is measured, and the row says so. JSON messages are of the same 100 bytes; Triolet's are
+those of `@live.socket`, Starlette's are read by `receive_json` and sent by `send_json`. Starlette runs on
+uvicorn[standard]; nobody compresses. Bare Trio is one task a connection that makes its frames by hand, and knows no
+fragments, no pings and no closing; it sends each reply by itself, or all of one read together."""
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import Contestant
 from benchmarks.fanout.machine import busy_seconds, cpu_seconds, memory, raise_files
 from benchmarks.fanout.programs import compiled
-from benchmarks.results import Part, Table, options, publish, say
+from benchmarks.results import Part, Table, options, publish, say, spread
 from benchmarks.targets import judge
 from benchmarks.upward.asking import Asking
 from benchmarks.upward.contest import Contest
-from benchmarks.upward.measure import COLUMNS, QUICK, Asked, Plan, Window, middle, ratios, row, spread
+from benchmarks.upward.measure import COLUMNS, QUICK, Asked, Plan, Window, middle, ratios, row
 from benchmarks.upward.servers import NchanAsked, QuartAsked, StarletteAsked, TrioletAsked
 
 __all__ = ["main"]

@@ -9,12 +9,26 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
 from benchmarks.fanout.machine import describe
 
-__all__ = ["FOLDER", "Part", "Series", "Table", "markdown", "options", "parts", "publish", "save", "say", "verdict"]
+__all__ = [
+    "FOLDER",
+    "Part",
+    "Series",
+    "Table",
+    "markdown",
+    "options",
+    "parts",
+    "publish",
+    "save",
+    "say",
+    "spread",
+    "verdict",
+]
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -93,6 +107,14 @@ def markdown(part: Part) -> str:
     hurry = "\nMeasured in a hurry (`--quick`): an impression, no more.\n" if part.quick else ""
     about = ", ".join(f"{what} {value}" for what, value in part.machine.items())
     return f"# {part.title}\n\n{about}.\n{hurry}\n{part.text}\n" + "".join(map(_markdown, part.tables))
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median, and the range in brackets where there are several."""
+    if not values:
+        return ""
+    told = f"{median(values):,.{digits}f}"
+    return f"{told} ({min(values):,.{digits}f}-{max(values):,.{digits}f})" if len(values) > 1 else told
 
 
 def say(text: str) -> None:

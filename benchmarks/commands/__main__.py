@@ -23,14 +23,13 @@ import msgspec
 
 from benchmarks.fanout.machine import cores, cpu_seconds, free_port, raise_files, spawn
 from benchmarks.many.redis_server import RedisServer
-from benchmarks.results import Part, Table, options, publish, verdict
+from benchmarks.results import Part, Table, options, publish
+from benchmarks.targets import judge
 
 CONNECTIONS = 100
 PEER = "Starlette, Redis"
 CONTESTANTS = ("Triolet, memory", "Triolet, SQLite", "Triolet, Redis", PEER)
 WAYS = {"ws": "WebSocket", "post": "POST"}
-TARGETS = {"ws": 1.2, "post": 2.0}
-"""At most so many times the CPU of the peer, which does less."""
 
 
 class Turn(NamedTuple):
@@ -108,9 +107,7 @@ def table(turns: dict[tuple[str, str], list[Turn]]) -> Table:
     ]
     columns = ["", "asked over", "µs of CPU a command", "× Starlette", "Redis' own µs", "commands/s"]
     verdicts = [
-        verdict(f"CPU of a command over {WAYS[way]}, Triolet's in memory to Starlette's", ratio, target)
-        for way, target in TARGETS.items()
-        for ratio in [middle["Triolet, memory", way].server / middle[PEER, way].server]
+        judge(f"command-{way}", middle["Triolet, memory", way].server / middle[PEER, way].server) for way in WAYS
     ]
     return Table("commands-cost", "What a command costs", columns, rows, verdicts=verdicts)
 

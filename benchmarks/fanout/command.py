@@ -18,10 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.connections import ACCEPTED, Kind, connections
 from benchmarks.fanout import crowd_table, machine, table
 from benchmarks.fanout.contestants import CLoop, Contestant, HttpContestant
-from benchmarks.fanout.crowd import Arrival, arrive, idle, saturate
+from benchmarks.fanout.crowd import saturate
 from benchmarks.fanout.latency import latencies
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.measure import PACED, SINGLE, Pair, Plan, Window, rounds
@@ -29,12 +28,12 @@ from benchmarks.fanout.payload import SIZE
 from benchmarks.fanout.programs import Programs
 from benchmarks.fanout.replay import replay
 from benchmarks.fanout.stalled import stalled
-from benchmarks.peers.servers import SSE, WEBSOCKET, Nchan, NodeWs, WebsocketsServer, missing
+from benchmarks.peers.servers import SSE, WEBSOCKET, missing
 from benchmarks.results import Part, Series, Table, options, publish, say
 
 __all__ = ["main"]
 
-QUICK = Plan(rounds=1, part=0.5, many=2_000, idle_seconds=10)
+QUICK = Plan(rounds=1, part=0.5, many=2_000)
 
 Kinds = Sequence[type[HttpContestant]]
 
@@ -80,9 +79,9 @@ class Run:
         if series is not None:
             self.part.series[found.name] = series
 
-    def all_servers(self, stack: ExitStack, transport: str, kinds: Kinds) -> list[Pair]:
+    def all_servers(self, stack: ExitStack, transport: str, kinds: Kinds, clients: int) -> list[Pair]:
         """Start the C loop and all others, each with its clients."""
-        clients, pairs = self.plan.clients, []
+        pairs = []
         servers: list[Contestant] = [stack.enter_context(CLoop(self.programs.sender, transport, clients))]
         for server in servers + self.servers(stack, transport, kinds):
             try:
@@ -116,7 +115,7 @@ class Run:
 def measure_websocket(run: Run) -> None:
     """All at a pace and saturated; then latencies at equal loads."""
     with ExitStack() as stack:
-        pairs = run.all_servers(stack, "ws", WEBSOCKET)
+        pairs = run.all_servers(stack, "ws", WEBSOCKET, run.plan.clients)
         run.windows["ws"] = windows = list(rounds(pairs, run.plan))
         for found in table.mode_tables("ws", windows):
             run.add(*found)
@@ -127,42 +126,18 @@ def measure_websocket(run: Run) -> None:
 
 def measure_sse(run: Run) -> None:
     with ExitStack() as stack:
-        run.windows["sse"] = windows = list(rounds(run.all_servers(stack, "sse", SSE), run.plan))
+        run.windows["sse"] = windows = list(rounds(run.all_servers(stack, "sse", SSE, run.plan.clients), run.plan))
         for found in table.mode_tables("sse", windows):
             run.add(*found)
     run.add(table.load_table(run.windows))
 
 
 def measure_crowd(run: Run) -> None:
-    """Thousands come at once, stay idle, and are sent as much as goes."""
+    """Thousands of clients are sent as much as goes."""
     plan = run.plan
-    arrivals: list[Arrival] = []
     with ExitStack() as stack:
-        pairs: list[Pair] = []
-        for server in run.servers(stack, "ws", WEBSOCKET):
-            try:
-                load, arrival = arrive(stack, server, run.programs.load, plan.many)
-            except RuntimeError as error:
-                run.give_up(server.name, error)
-                continue
-            pairs.append((server, load))
-            arrivals.append(arrival)
-        run.add(crowd_table.arrival_table(arrivals))
-        run.add(*crowd_table.idle_table(arrivals, idle(pairs, plan.idle_seconds)))
-        bare = stack.enter_context(CLoop(run.programs.sender, "ws", plan.many))
-        pairs.insert(0, (bare, stack.enter_context(Load(run.programs.load, bare, "ws", plan.many))))
+        pairs = run.all_servers(stack, "ws", WEBSOCKET, plan.many)
         run.add(*crowd_table.many_table(saturate(pairs, plan), plan.many))
-
-
-def measure_accept(run: Run) -> None:
-    """One connection after the other, as ``benchmarks.connections`` measures it, and the peers too."""
-    handshakes = [
-        Kind(f"{kind.name}, WebSocket", kind, "ws", b"\r\n\r\n") for kind in (Nchan, NodeWs, WebsocketsServer)
-    ]
-    kinds = [kind for kind in (*ACCEPTED, *handshakes) if getattr(kind.server, "name", "") not in run.absent]
-    clients = 1_000 if run.plan.rounds > 1 else 500
-    costs = connections(kinds, max(1, run.plan.rounds - 1), clients)
-    run.add(crowd_table.accept_table(costs, clients))
 
 
 def measure_stalled(run: Run) -> None:
@@ -186,7 +161,6 @@ def measure_replay(run: Run) -> None:
 MEASURED: dict[str, Callable[[Run], None]] = {
     "ws": measure_websocket,
     "sse": measure_sse,
-    "accept": measure_accept,
     "crowd": measure_crowd,
     "stalled": measure_stalled,
     "replay": measure_replay,

@@ -38,7 +38,6 @@ class Plan(msgspec.Struct, frozen=True):
     settle: float = 0.5
     part: float = 1
     many: int = 5_000
-    idle_seconds: float = 45
     stalled: int = 32
     replaying: int = 50
 

@@ -15,7 +15,7 @@ from benchmarks.fanout.machine import busy_seconds, cpu_seconds
 from benchmarks.results import say
 from benchmarks.upward.asking import Asking
 
-__all__ = ["COLUMNS", "QUICK", "Asked", "Entry", "Plan", "Window", "middle", "ratios", "rounds", "row", "spread"]
+__all__ = ["COLUMNS", "QUICK", "Asked", "Entry", "Plan", "Window", "middle", "ratios", "rounds", "row"]
 
 BUSY = 0.9
 """A load generator that takes more than so much of its core may be what is measured."""
@@ -160,14 +160,6 @@ def middle(windows: Sequence[Window]) -> float:
 def ratios(mine: Sequence[Window], others: Sequence[Window]) -> list[float]:
     """Each round's own ratio: both were measured shortly one after the other."""
     return [a.micros / b.micros for a, b in zip(mine, others, strict=False)]
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, and the range in brackets where there are several."""
-    if not values:
-        return ""
-    told = f"{median(values):.{digits}f}"
-    return f"{told} ({min(values):.{digits}f}-{max(values):.{digits}f})" if len(values) > 1 else told
 
 
 def row(windows: Sequence[Window]) -> list[str]:
