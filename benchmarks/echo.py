@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -110,7 +111,7 @@ def _verdicts(way: str, flight: int, of: dict[str, list[Window]]) -> list[str]:
         node = of.get(NodeAsked.name)
         return [judge("echo-16", middle(own), min(TARGETS["echo-16"].bound, middle(node) if node else 99))]
     key = {("raw", 1): "echo", ("json", 16): "json-16"}.get((way, flight))
-    return [judge(key, middle(own) / middle(first))] if key and first else []
+    return [judge(key, median(ratios(own, first)))] if key and first else []
 
 
 def _about(plan: Plan) -> str:

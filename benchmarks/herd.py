@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import TrioletServer
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.machine import cpu_seconds, memory, raise_files
@@ -26,6 +27,7 @@ from benchmarks.targets import judge
 
 __all__ = ["Herd", "Moment", "herd", "main"]
 
+LIMIT_SECONDS = 240
 MISSED = 10_000
 LIVE_CLIENTS = 320
 RATE = 20.0
@@ -164,7 +166,7 @@ def main() -> None:
     arguments = parser.parse_args()
     raise_files()
     clients = arguments.clients or (500 if arguments.quick else 2_000)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, deadline("Triolet, the herd", LIMIT_SECONDS):
         found: Any = herd(Programs(Path(folder)), clients, 4 if arguments.quick else 10)
     publish(part(found, arguments.quick), keep=arguments.save or not arguments.quick)
 

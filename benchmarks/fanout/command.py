@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout import crowd_table, machine, table
 from benchmarks.fanout.contestants import CLoop, Contestant, HttpContestant
 from benchmarks.fanout.crowd import saturate
@@ -34,6 +35,8 @@ from benchmarks.results import Part, Series, Table, options, publish, say
 __all__ = ["main"]
 
 QUICK = Plan(rounds=1, part=0.5, many=2_000)
+
+REPLAY_SECONDS = 120
 
 Kinds = Sequence[type[HttpContestant]]
 
@@ -103,30 +106,32 @@ class Run:
                 self.give_up(kind.name, error)
         return started
 
-    def give_up(self, name: str, error: RuntimeError) -> None:
+    def give_up(self, name: str, error: Exception) -> None:
         """Go on without a peer, from now on, and say so."""
         if name in ("Triolet", "C loop"):
             raise error
         say(f"{name}: {error}")
         self.absent.add(name)
-        self.part.text += f" {name} could not be measured."
+        self.part.text += f" {name} could not be measured: {error}."
 
 
 def measure_websocket(run: Run) -> None:
     """All at a pace and saturated; then latencies at equal loads."""
     with ExitStack() as stack:
         pairs = run.all_servers(stack, "ws", WEBSOCKET, run.plan.clients)
-        run.windows["ws"] = windows = list(rounds(pairs, run.plan))
+        run.windows["ws"] = windows = rounds(pairs, run.plan, run.give_up)
         for found in table.mode_tables("ws", windows):
             run.add(*found)
         fewer = msgspec.structs.replace(run.plan, rounds=max(1, run.plan.rounds - 1))
         own = [pair for pair in pairs if pair[0].name != "C loop"]
-        run.add(*table.latency_table(latencies(own, windows, fewer), run.plan.clients))
+        run.add(*table.latency_table(latencies(own, windows, fewer, run.give_up), run.plan.clients))
 
 
 def measure_sse(run: Run) -> None:
     with ExitStack() as stack:
-        run.windows["sse"] = windows = list(rounds(run.all_servers(stack, "sse", SSE, run.plan.clients), run.plan))
+        run.windows["sse"] = windows = rounds(
+            run.all_servers(stack, "sse", SSE, run.plan.clients), run.plan, run.give_up
+        )
         for found in table.mode_tables("sse", windows):
             run.add(*found)
     run.add(table.load_table(run.windows))
@@ -137,13 +142,13 @@ def measure_crowd(run: Run) -> None:
     plan = run.plan
     with ExitStack() as stack:
         pairs = run.all_servers(stack, "ws", WEBSOCKET, plan.many)
-        run.add(*crowd_table.many_table(saturate(pairs, plan), plan.many))
+        run.add(*crowd_table.many_table(saturate(pairs, plan, run.give_up), plan.many))
 
 
 def measure_stalled(run: Run) -> None:
     with ExitStack() as stack:
         servers = run.servers(stack, "ws", WEBSOCKET)
-        run.add(*crowd_table.stalled_table(stalled(servers, run.programs.load, run.plan)))
+        run.add(*crowd_table.stalled_table(stalled(servers, run.programs.load, run.plan, run.give_up)))
 
 
 def measure_replay(run: Run) -> None:
@@ -153,8 +158,11 @@ def measure_replay(run: Run) -> None:
             if kind.history is Contestant.history:
                 without.append(kind.name)
                 continue
-            with kind(transport) as server:
-                found.append(replay(server, transport, run.programs.load, run.plan.replaying))
+            try:
+                with deadline(f"{kind.name}, replay", REPLAY_SECONDS), kind(transport) as server:
+                    found.append(replay(server, transport, run.programs.load, run.plan.replaying))
+            except RuntimeError as error:
+                run.give_up(kind.name, error)
     run.add(crowd_table.replay_table(found, list(dict.fromkeys(without))))
 
 

@@ -1,9 +1,9 @@
-"""Five thousand clients of each server: their coming all at once, what they cost while idle, and saturation."""
+"""Thousands of clients of each server: their coming all at once, what they cost while idle, and saturation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -68,6 +68,6 @@ def idle(pairs: Sequence[Pair], seconds: float) -> list[Idle]:
     return found
 
 
-def saturate(pairs: Sequence[Pair], plan: Plan) -> list[Window]:
+def saturate(pairs: Sequence[Pair], plan: Plan, give_up: Callable[[str, Exception], None]) -> list[Window]:
     """Measure everybody saturated, in turn."""
-    return list(rounds(pairs, msgspec.structs.replace(plan, rounds=max(1, plan.rounds - 1)), [SINGLE]))
+    return rounds(pairs, msgspec.structs.replace(plan, rounds=max(1, plan.rounds - 1)), give_up, [SINGLE])
