@@ -125,7 +125,7 @@ def table(windows: Sequence[Window]) -> Table:
         )
     verdicts = [judge("chat", median(ratios(own, loop)))] if own and loop else []
     return Table(
-        "chat",
+        "chat-room",
         f"{CLIENTS} clients in a room, one message a second each: {RATE * CLIENTS:,.0f} deliveries a second",
         ["", "µs of CPU a delivery", f"× {Loop.name}", "latency p50 / p99, ms", *COLUMNS],
         rows,

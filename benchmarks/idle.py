@@ -60,7 +60,7 @@ def main() -> None:
     if arguments.rounds:
         plan = msgspec.structs.replace(plan, rounds=arguments.rounds)
     raise_files()
-    part = Part("idle", "Connections", _about(plan), quick=arguments.quick)
+    part = Part("connections", "Connections", _about(plan), quick=arguments.quick)
     wanted, run = arguments.only or PARTS, Run(part, plan, arguments.without)
     if "accept" in wanted:
         run.accept()

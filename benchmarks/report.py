@@ -22,7 +22,7 @@ PARTS = (
     "echo",
     "chat",
     "polls",
-    "idle",
+    "connections",
     "scale",
     "herd",
     "commands",

@@ -20,13 +20,15 @@ WARM_UP = 50
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """Clients that came all at once: seconds until the last was connected, CPU and resident bytes of each."""
+    """Clients that came all at once: seconds until the last was connected, CPU and resident bytes of each, and what the
+    clients took of their core meanwhile."""
 
     name: str
     clients: int
     seconds: float
     cpu: float
     bytes_each: float
+    load: float
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -50,10 +52,10 @@ def arrive(stack: ExitStack, server: Contestant, program: Path, clients: int) ->
     time.sleep(1)
     resident, cpu, start = memory(server.pid), cpu_seconds(server.pid), time.monotonic()
     load = stack.enter_context(Load(program, server, "ws", clients, in_flight=clients))
-    seconds = time.monotonic() - start
+    seconds, share = time.monotonic() - start, load.counts().cpu_ns / 1e9
     time.sleep(1.5)
-    used = cpu_seconds(server.pid) - cpu
-    return load, Arrival(server.name, clients, seconds, used / clients, (memory(server.pid) - resident) / clients)
+    used, held = cpu_seconds(server.pid) - cpu, memory(server.pid) - resident
+    return load, Arrival(server.name, clients, seconds, used / clients, held / clients, share / seconds)
 
 
 def idle(pairs: Sequence[Pair], seconds: float) -> list[Idle]:

@@ -21,7 +21,13 @@ def arrival_table(arrivals: Mapping[str, Sequence[Arrival]]) -> Table:
     rates = {name: [a.clients / a.seconds for a in own] for name, own in arrivals.items()}
     cpu = {name: median(a.cpu for a in own) for name, own in arrivals.items()}
     rows = [
-        [name, f"{median(a.seconds for a in own):.2f}", spread(rates[name], 0), f"{cpu[name] * 1e3:.2f}"]
+        [
+            name,
+            f"{median(a.seconds for a in own):.2f}",
+            spread(rates[name], 0),
+            f"{cpu[name] * 1e3:.2f}",
+            f"{median(a.load for a in own):.0%}",
+        ]
         for name, own in arrivals.items()
     ]
     ours, theirs = rates.get("Triolet"), rates.get("websockets")
@@ -31,7 +37,7 @@ def arrival_table(arrivals: Mapping[str, Sequence[Arrival]]) -> Table:
     return Table(
         "storm",
         f"A reconnect storm: {_clients(arrivals):,} WebSockets at once",
-        ["", "seconds until all are back", "connections/s", "ms of CPU each"],
+        ["", "seconds until all are back", "connections/s", "ms of CPU each", "clients' core"],
         rows,
         "What one connection costs when they come one after the other is in another table.",
         verdicts,
