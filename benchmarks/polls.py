@@ -200,9 +200,8 @@ def waiting(program: Path, clients: int, cycles: int) -> Table:
             str(after.closed),
         ]
     ]
-    verdicts = [judge("waiting-memory", held / clients / 1e3)]
-    if clients >= WAITING:
-        verdicts.append(judge("waiting-cpu", share * 100))
+    verdicts = [judge("waiting-cpu", share * WAITING / clients * 100), judge("waiting-memory", held / clients / 1e3)]
+    scaled = "" if clients == WAITING else f" The verdict is of {WAITING:,}, which would take as much each."
     return Table(
         "polls-waiting",
         f"{clients:,} long polls that wait {CYCLE} s",
@@ -220,7 +219,7 @@ def waiting(program: Path, clients: int, cycles: int) -> Table:
         rows,
         f"Nothing is published, so each is answered after {CYCLE} s, and asks again on the same connection; they came "
         f"within {come:.0f} s, evenly, from {SOURCES} loopback addresses. Measured over {seconds:.0f} s. To come is to "
-        "connect and to ask for the first time.",
+        f"connect and to ask for the first time.{scaled}",
         verdicts,
     )
 
