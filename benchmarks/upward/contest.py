@@ -33,7 +33,7 @@ class Contest:
             if kind.name in self._without:
                 continue
             if why := absent(kind):
-                self._say(f"{kind.name} was left out: {why} is missing.")
+                self.tell(f"{kind.name} was left out: {why} is missing.")
                 continue
             try:
                 with deadline(kind.name, START_SECONDS):
@@ -67,8 +67,9 @@ class Contest:
         if name.startswith(("Triolet", "C loop")):
             raise error
         self._failed.add(name)
-        self._say(f"{name} could not be measured: {error}.")
+        self.tell(f"{name} could not be measured: {error}.")
 
-    def _say(self, sentence: str) -> None:
+    def tell(self, sentence: str) -> None:
+        """Say it now, and in the part's text."""
         say(sentence)
         self.part.text += f" {sentence}"
