@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import Contestant
+from benchmarks.fanout.machine import cpu_seconds
 from benchmarks.results import Part, say
 from benchmarks.upward.asking import Asking
-from benchmarks.upward.measure import Entry, Plan, Window, rounds
+from benchmarks.upward.measure import Asked, Entry, Plan, Window, rounds
 from benchmarks.upward.servers import Kind, absent
 
 __all__ = ["Contest"]
 
 START_SECONDS = 60
+IDLE_SECONDS = 1.0
+IDLE_SHARE = 0.05
 
 
 class Contest:
@@ -54,7 +58,17 @@ class Contest:
         return True
 
     def rounds(self, entries: Sequence[Entry], plan: Plan) -> list[Window]:
-        """Measure everybody; who fails on the way has no windows."""
+        """Measure everybody; who fails on the way has no windows.
+
+        Whoever takes CPU while nothing is asked of it takes it from all others: that is said.
+        """
+        servers = {entry.server.name: entry.server.pid for entry in entries if isinstance(entry, Asked)}
+        before = {name: cpu_seconds(pid) for name, pid in servers.items()}
+        time.sleep(IDLE_SECONDS)
+        for name, pid in servers.items():
+            share = (cpu_seconds(pid) - before[name]) / IDLE_SECONDS
+            if share > IDLE_SHARE:
+                self.tell(f"{name} took {share:.0%} of a core while nothing was asked of it.")
         found = list(rounds(entries, plan, self.give_up))
         return [window for window in found if window.name not in self._failed]
 
