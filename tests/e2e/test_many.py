@@ -17,7 +17,7 @@ from .redis.servers import running
 from .server import PATIENCE, wait_for
 from .workers import Workers, workers
 
-EVENTS = 600
+EVENTS = 400
 KINDS: tuple[type[Client], ...] = (HttpxSse, Websockets, LongPoll, ShortPoll)
 
 
