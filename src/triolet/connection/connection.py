@@ -108,7 +108,7 @@ class Connection:
         self.ending = Ending()
         self.history = History()
         self.holding = Holding(context.budget)
-        self.outgoing = Outgoing(context.limits, codec, outlet, self.ending, self.holding)
+        self.outgoing = Outgoing(context.limits, codec, outlet, self.ending, self.holding, context.turn)
         access = Access() if access is None else access
         self.subscriptions = Subscriptions(
             self.id, context, codec, outlet, self.outgoing, self.ending, self.history, access
@@ -227,7 +227,12 @@ class Connection:
         """
         self.context.home.check("Connection.send")
         batch = self.raw(data) if self.raw is not None else self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
-        await self.outgoing.send(batch)
+        if not self.outgoing.say(batch):
+            await self.outgoing.send(batch)
+        elif self.context.turn.over():  # a handler that goes on sending must not starve the others
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     async def close(self) -> None:
         """End the connection, after what was sent. The handler is cancelled here."""
@@ -249,7 +254,13 @@ class Connection:
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
         self.context.home.check("a message of a Connection")
-        return await self.inbox.receive()
+        if not self.inbox.queued:
+            self.outgoing.flush()
+        elif self.context.turn.over():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return await self.inbox.receive_at_once()
 
     # --- for admission
 
