@@ -32,6 +32,8 @@ TURN_SECONDS = 0.001
 TURN_BYTES = 16 << 10
 """Bytes of the app's messages to one client that are written as one: no more than a kernel takes at once from an idle
 client (``NOTSENT_BYTES``), or what was small enough for it each time would be too much together."""
+TURN_ALL_BYTES = 1 << 20
+"""The same of all clients together: then they are written before the turn ends."""
 READ_IN_A_ROW = 64
 """Messages of one client that are decoded in a row: some 0.2 ms, for which all other tasks wait."""
 

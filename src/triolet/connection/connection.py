@@ -229,7 +229,7 @@ class Connection:
         batch = self.raw(data) if self.raw is not None else self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
         if not self.outgoing.say(batch):
             await self.outgoing.send(batch)
-        elif self.context.turn.over():  # a handler that goes on sending must not starve the others
+        elif self.outgoing.turn.over():  # a handler that goes on sending must not starve the others
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -254,12 +254,12 @@ class Connection:
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
         self.context.home.check("a message of a Connection")
-        if not self.inbox.queued:
-            self.outgoing.flush()
-        elif self.context.turn.over():
-            await trio.lowlevel.checkpoint()
-        else:
+        if self.inbox.queued and not self.outgoing.turn.over():
             await trio.lowlevel.checkpoint_if_cancelled()
+            return self.inbox.receive_nowait()
+        self.outgoing.flush()
+        if self.inbox.queued:
+            await trio.lowlevel.checkpoint()
         return await self.inbox.receive_at_once()
 
     # --- for admission

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from ..bounds import TURN_BYTES, WRITE_BYTES
+from ..bounds import TURN_ALL_BYTES, TURN_BYTES, WRITE_BYTES
 from ..closing import FLOOD, GONE
 from ..errors import ConnectionEnded
 from ..limits import Limits
@@ -36,6 +36,7 @@ class Outgoing:
 
     Attributes:
         said: how many messages other than events and heartbeats were given to the client, or wait for it.
+        turn: at whose end the app's messages go out.
     """
 
     __slots__ = (
@@ -47,11 +48,11 @@ class Outgoing:
         "_messages",
         "_outlet",
         "_pong",
-        "_turn",
         "_turns",
         "_turns_size",
         "_wake",
         "said",
+        "turn",
     )
 
     def __init__(
@@ -62,7 +63,7 @@ class Outgoing:
         self._outlet = outlet
         self._ending = ending
         self._holding = holding
-        self._turn = turn
+        self.turn = turn
         self._turns: list[Any] | None = None  # the app's messages of this turn
         self._turns_size = 0
         self._pong: Any = None
@@ -99,20 +100,23 @@ class Outgoing:
         """
         if self._ending.closing is not None:
             return False
-        size = size_of(batch)
+        size = len(batch) if type(batch) is bytes else size_of(batch)
         if self._turns is None:
             # Where something waits, the message must not overtake it.
-            if self._messages is not None or self._answers or not self._outlet.empty:
+            if self._messages is not None or self._answers or not self._outlet.empty or not self.turn.runs:
                 return False
             self._turns = [batch]
             self._turns_size = size
-            self._turn.flush_at_end(self)
+            self.turn.flush_at_end(self)
         else:
             self._turns.append(batch)
             self._turns_size += size
-        self._holding.hold(size)
         self.said += 1
-        if self._turns_size >= TURN_BYTES or len(self._turns) >= self._limits.outbox_messages:
+        # Not in the memory budget, which costs more than to keep it: it has a bound of its own, and for a moment only.
+        self.turn.kept += size
+        if self.turn.kept > TURN_ALL_BYTES:
+            self.turn.end()
+        elif self._turns_size >= TURN_BYTES or len(self._turns) >= self._limits.outbox_messages:
             self.flush()
         return True
 
@@ -212,7 +216,7 @@ class Outgoing:
     def _take_turns(self) -> Any:
         assert self._turns is not None
         batches, self._turns = self._turns, None
-        self._holding.hold(-self._turns_size)
+        self.turn.kept -= self._turns_size
         return self._codec.concat(batches) if len(batches) > 1 else batches[0]
 
     def _next_answers(self) -> Any:

@@ -100,7 +100,8 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
     """
     in_a_row = 0
     for event in session.receive(data, conn.heard_at):
-        if isinstance(event, (Text, Binary)):
+        kind = type(event)
+        if kind is Text or kind is Binary:
             in_a_row += 1
             if session.early or in_a_row >= READ_IN_A_ROW:
                 handler.hold(session.held)

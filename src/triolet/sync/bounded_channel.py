@@ -98,11 +98,11 @@ class BoundedChannel(Generic[T]):
         """
         if self._ended:
             raise trio.ClosedResourceError("this channel has ended")
-        if self._receivers:
+        if self._queue or not self._receivers:  # where something is left, nobody waits
+            self._queue.append((item, size, count))
+        else:
             self._handed.append((item, size, count))
             self._receivers.unpark()
-        else:
-            self._queue.append((item, size, count))
         self._items += count
         self._bytes += size
         if self._items > self._peak_items:
