@@ -104,14 +104,14 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
         if kind is Text or kind is Binary:
             in_a_row += 1
             if session.early or in_a_row >= READ_IN_A_ROW:
-                handler.hold(session.held)
+                handler.settle(session.held)
                 # Too many messages are slowed down, not refused: the client's kernel fills, and holds it back.
                 await trio.sleep(session.early)
                 conn.heard_at = session.now = trio.current_time()  # it could not be heard, and is not silent for that
                 in_a_row = 0
             late = handler.message(event.data, len(event.data))
             if late is not None:
-                handler.hold(session.held)
+                handler.settle(session.held)
                 await late
                 session.now = conn.heard_at  # later than before: it has waited
                 in_a_row = 0
@@ -120,7 +120,7 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
             raise RemoteError(reply_to(event))
         elif not conn.outgoing.write(event.frame):
             conn.outgoing.pong(event.frame)
-    handler.hold(session.held)
+    handler.settle(session.held)
 
 
 class MessageHandler:
@@ -129,23 +129,30 @@ class MessageHandler:
     def __init__(self, conn: Connection, ask: AskCommand | None = None) -> None:
         self._conn = conn
         self._ask = ask
-        self._held = 0
+        self._unfinished = 0
+        self._delivered = 0
         self._deciding = 0
         self._renews = False
         self._asked: dict[Asked, int] | None = None  # with the sizes of their data; none until the first
 
     def leave(self) -> None:
         """The client is not read any more: the answers to its commands are told to nobody."""
+        self.settle()
         asked, self._asked = self._asked or {}, None
         for command, size in asked.items():
             command.leave()
             self._conn.holding.hold(-size)
 
-    def hold(self, unfinished: int) -> None:
-        """Count the bytes that are held of what is not handled yet."""
-        if unfinished != self._held:
-            self._conn.holding.hold(unfinished - self._held)
-            self._held = unfinished
+    def settle(self, unfinished: int = 0) -> None:
+        """Count what is held, for all that was handled since the last time: no await may lie between.
+
+        Args:
+            unfinished: bytes of what is not handled yet.
+        """
+        more = self._delivered + unfinished - self._unfinished
+        if more:
+            self._conn.holding.hold(more)
+        self._delivered, self._unfinished = 0, unfinished
 
     def message(self, message: str | bytes, size: int) -> Awaitable[None] | None:
         """Handle one message.
@@ -168,8 +175,8 @@ class MessageHandler:
             return self._deliver(message, size)
         if isinstance(message, bytes):
             raise RemoteError(UNSUPPORTED)
-        said = parse_client(message, conn.limits.message_depth)
-        if isinstance(said, Incoming):
+        said = parse_client(message, conn.context.limits.message_depth)
+        if type(said) is Incoming:
             return self._deliver(said.data, size)
         if isinstance(said, Unfollow):
             conn.unfollow(said.channel)
@@ -263,7 +270,8 @@ class MessageHandler:
             raise RemoteError(BAD_MESSAGE, "nobody here takes messages")
         if inbox.full:
             return self._deliver_late(inbox, message, size)
-        inbox.send_nowait(message, size)
+        self._delivered += size
+        inbox.send_nowait(message, size, held=True)
         return None
 
     async def _deliver_late(self, inbox: BoundedChannel[Any], message: Any, size: int) -> None:

@@ -70,7 +70,9 @@ class BoundedChannel(Generic[T]):
         self._hold = hold
         self._on_room = on_room
         self._queue: deque[tuple[T, int, int]] = deque()
-        self._receivers = trio.lowlevel.ParkingLot()
+        # No parking lot of Trio's: it does more than is needed for the one task that mostly waits, and that task is woken
+        # for nearly every message.
+        self._receivers: list[trio.lowlevel.Task] = []
         self._handed: list[tuple[T, int, int]] = []  # to the receivers that were woken and have not run yet
         self._ended = False
         self._items = self._bytes = self._peak_items = self._peak_bytes = 0
@@ -85,13 +87,14 @@ class BoundedChannel(Generic[T]):
         """Tell whether an item of ``size`` bytes that counts for ``count`` would stay within both bounds."""
         return self._items + count <= self._max_items and self._bytes + size <= self._max_bytes
 
-    def send_nowait(self, item: T, size: int, count: int = 1) -> None:
+    def send_nowait(self, item: T, size: int, count: int = 1, *, held: bool = False) -> None:
         """Put an item in.
 
         Args:
             item: what is sent.
             size: how many bytes it holds.
             count: how many items it counts as: a batch as its events; a message that must get through as none.
+            held: whether ``hold`` is told of its bytes by the caller: once for many items.
 
         Raises:
             trio.ClosedResourceError: :meth:`end` was called before.
@@ -102,14 +105,14 @@ class BoundedChannel(Generic[T]):
             self._queue.append((item, size, count))
         else:
             self._handed.append((item, size, count))
-            self._receivers.unpark()
+            trio.lowlevel.reschedule(self._receivers.pop(0))
         self._items += count
         self._bytes += size
         if self._items > self._peak_items:
             self._peak_items = self._items
         if self._bytes > self._peak_bytes:
             self._peak_bytes = self._bytes
-        if self._hold is not None:
+        if self._hold is not None and not held:
             self._hold(size)
 
     async def room(self) -> None:
@@ -191,7 +194,8 @@ class BoundedChannel(Generic[T]):
     def end(self) -> None:
         """Let nothing more in. What is there can still be taken; then :meth:`receive` raises ``trio.EndOfChannel``."""
         self._ended = True
-        self._receivers.unpark_all()
+        while self._receivers:
+            trio.lowlevel.reschedule(self._receivers.pop(0))
 
     @property
     def queued(self) -> int:
@@ -211,7 +215,14 @@ class BoundedChannel(Generic[T]):
 
     async def _wait(self) -> tuple[T, int, int]:
         if not self._ended:
-            await self._receivers.park()
+            task = trio.lowlevel.current_task()
+
+            def stop(_: object) -> trio.lowlevel.Abort:
+                self._receivers.remove(task)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            self._receivers.append(task)
+            await trio.lowlevel.wait_task_rescheduled(stop)
         if not self._handed:
             raise trio.EndOfChannel
         return self._handed.pop(0)

@@ -177,6 +177,7 @@ class AsgiWebSocket(WebSocket):
                 if early := rate.take(conn.heard_at):
                     await trio.sleep(early)
                 late = incoming.message(data, len(data))
+                incoming.settle()
                 if late is not None:
                     await late
         except RemoteError as error:

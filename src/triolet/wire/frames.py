@@ -235,6 +235,15 @@ class FrameReader:
     def _events(self) -> Iterator[Event]:
         while not self._closed:
             if not self._missing:
+                buffer, at = self._buffer, self._at
+                # Nearly all messages are like this: of one frame, masked, short, and here.
+                if len(buffer) - at >= 6 and buffer[at] in _MESSAGES and not self._fragments:
+                    size = buffer[at + 1] - 0x80
+                    end = at + 6 + size
+                    if 0 <= size < 126 and size <= self._max_bytes and end <= len(buffer):
+                        self._at = end
+                        yield _event(buffer[at], buffer[at + 2 : at + 6], buffer[at + 6 : end])
+                        continue
                 frame = self._next_frame()
                 if frame is None:
                     return
@@ -255,12 +264,6 @@ class FrameReader:
         if here < 2:
             return None
         first, second = buffer[at], buffer[at + 1]
-        if 0x80 <= second < 0xFE and first in _MESSAGES and not self._fragments:
-            # Nearly all messages are like this: masked, short, whole, and here.
-            end = at + 6 + (second & 0x7F)
-            if end <= len(buffer) and second & 0x7F <= self._max_bytes:
-                self._at = end
-                return _event(first, buffer[at + 2 : at + 6], buffer[at + 6 : end])
         size, head = second & 0x7F, 6 if second & 0x80 else 2
         legal = head == 6 and first in _WHOLE
         is_control = first & 0x08
