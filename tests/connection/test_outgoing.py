@@ -40,7 +40,9 @@ def slow(limits: Limits | None = None) -> Slow:
     budget, ending = Budget(1 << 30), Ending()
     outlet = DirectOutlet(link, Budget(1 << 30))
     outlet.write(b"xxx")
-    return Slow(Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget), Turn()), ending, budget, client)
+    return Slow(
+        Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget), Turn()), ending, budget, client
+    )
 
 
 async def test_the_pong_comes_first_then_answers_then_the_apps_messages() -> None:

@@ -254,12 +254,13 @@ class Connection:
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
         self.context.home.check("a message of a Connection")
-        if self.inbox.queued and not self.outgoing.turn.over():
+        if not self.inbox.queued:
+            self.outgoing.flush()
+        elif self.outgoing.turn.over():
+            await trio.lowlevel.checkpoint()
+        else:
             await trio.lowlevel.checkpoint_if_cancelled()
             return self.inbox.receive_nowait()
-        self.outgoing.flush()
-        if self.inbox.queued:
-            await trio.lowlevel.checkpoint()
         return await self.inbox.receive_at_once()
 
     # --- for admission

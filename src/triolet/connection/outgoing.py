@@ -201,9 +201,11 @@ class Outgoing:
         Taking a message out of a full channel lets one in that waits, and its :meth:`send` returns. So all of those are
         taken too: what was said to be sent is sent, if the client hears any last words.
         """
-        if self._turns is not None and self._outlet.empty:
+        if self._turns is not None:
+            batch = self._take_turns()
             # Now, and not with the last words: a client that has gone may still read, and hears none.
-            self._outlet.write(self._take_turns())
+            if not self._outlet.write(batch):
+                self._answers = deque([batch, *(self._answers or ())])
         if self._messages is None:
             return
         answers, outbox = self._answers or deque(), self._messages[1]
