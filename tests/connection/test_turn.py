@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.peer import CLOSE, PING, PONG, TEXT, encode, peer
+from tests.peer import CLOSE, PING, PONG, TEXT, Peer, encode, peer
 from tests.shop import ORDER, make_shop
 from triolet import Connection, Limits
 from triolet.bounds import READ_IN_A_ROW, TURN_ALL_BYTES, TURN_BYTES, TURN_STEPS
@@ -99,7 +99,7 @@ async def test_what_was_said_before_an_event_was_published_comes_before_it(
         async def middleware(*args: Any) -> None:
             await inner(*args)
 
-        app.asgi_app = middleware  # type: ignore[method-assign]  # as an app does it
+        app.asgi_app = middleware  # type: ignore[assignment, method-assign]  # as an app does it
     async with serve(app) as server, peer(server, "/both") as client:
         await client.until("live")
         for n in range(50):
@@ -169,12 +169,14 @@ async def test_what_is_said_in_a_turn_is_bounded_for_each_client(autojump_clock:
         writes = Writes(conn)
         for _ in range(30):
             await conn.send("x" if kind == "many" else "x" * TURN_BYTES)
+        await trio.sleep(1)
         seen[kind] = [len(batch) for batch in writes.batches]
         await trio.sleep_forever()
 
     async with serve(app) as server, peer(server, "/many"), peer(server, "/large") as client:
         for _ in range(30):
             await client.frame()
+        await trio.sleep(2)
         assert sum(seen["many"]) == 30 * 3
         assert max(seen["many"]) == 10 * 3
         assert max(seen["large"]) <= 2 * (TURN_BYTES + 14)
@@ -241,7 +243,7 @@ async def test_what_was_said_stays_in_order_where_something_else_has_filled_the_
 # --- nobody keeps the process for itself
 
 MOST = 2 * TURN_STEPS + 4
-"""In one pass of the scheduler a task may be the last, and in the next the first. The first turn of all is a short one."""
+"""A task may be the last in one pass of the scheduler, and the first in the next. The first turn of all is short."""
 
 
 class Others:
@@ -354,19 +356,22 @@ async def test_a_client_that_floods_delays_no_others_message_for_long(autojump_c
             else:
                 delays.append(floods - int(message))
 
-    async with serve(app) as server, peer(server, "/flood") as flood, peer(server, "/quiet") as quiet:
-        async with trio.open_nursery() as nursery:
+    async def pour(flood: Peer) -> None:
+        while True:
+            await flood.stream.send_all(frames(*["x"] * 5_000))
 
-            async def pour() -> None:
-                while True:
-                    await flood.stream.send_all(frames(*["x"] * 5_000))
-
-            nursery.start_soon(pour)
-            for _ in range(50):
-                for _ in range(20):
-                    await trio.lowlevel.checkpoint()
-                await quiet.stream.send_all(frames(str(floods)))
-            nursery.cancel_scope.cancel()
+    async with (
+        serve(app) as server,
+        peer(server, "/flood") as flood,
+        peer(server, "/quiet") as quiet,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(pour, flood)
+        for _ in range(50):
+            for _ in range(20):
+                await trio.lowlevel.checkpoint()
+            await quiet.stream.send_all(frames(str(floods)))
+        nursery.cancel_scope.cancel()
     assert len(delays) >= 49
     assert floods > 1_000
     # Two turns of the flood: one in which the message is read, and one in which the handler is woken.

@@ -100,8 +100,7 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
     """
     in_a_row = 0
     for event in session.receive(data, conn.heard_at):
-        kind = type(event)
-        if kind is Text or kind is Binary:
+        if isinstance(event, (Text, Binary)):
             in_a_row += 1
             if session.early or in_a_row >= READ_IN_A_ROW:
                 handler.settle(session.held)
@@ -176,7 +175,7 @@ class MessageHandler:
         if isinstance(message, bytes):
             raise RemoteError(UNSUPPORTED)
         said = parse_client(message, conn.context.limits.message_depth)
-        if type(said) is Incoming:
+        if isinstance(said, Incoming):
             return self._deliver(said.data, size)
         if isinstance(said, Unfollow):
             conn.unfollow(said.channel)
@@ -275,8 +274,8 @@ class MessageHandler:
         return None
 
     async def _deliver_late(self, inbox: BoundedChannel[Any], message: Any, size: int) -> None:
-        # Backpressure: while this waits nothing is read, so the client's kernel fills. But not for ever: behind a handler
-        # that takes nothing the client's close would not be heard either.
+        # Backpressure: while this waits nothing is read, so the client's kernel fills. But not for ever: behind a
+        # handler that takes nothing the client's close would not be heard either.
         with trio.move_on_after(self._conn.limits.stall_seconds):
             await inbox.room()
         self._conn.heard_at = trio.current_time()  # nothing could be heard meanwhile

@@ -70,8 +70,8 @@ class BoundedChannel(Generic[T]):
         self._hold = hold
         self._on_room = on_room
         self._queue: deque[tuple[T, int, int]] = deque()
-        # No parking lot of Trio's: it does more than is needed for the one task that mostly waits, and that task is woken
-        # for nearly every message.
+        # No parking lot of Trio's: it does more than is needed for one task, which is what mostly waits, and is
+        # woken for nearly every message.
         self._receivers: list[trio.lowlevel.Task] = []
         self._handed: list[tuple[T, int, int]] = []  # to the receivers that were woken and have not run yet
         self._ended = False
