@@ -11,8 +11,10 @@ Why live events do not pass the writer. While a client is live, the hub's one pu
 flat loop with those of all others, and nearly always the kernel takes the whole batch. Measured for 1,000 clients and
 220 bytes each, that is 1.4 us of CPU a client; through a memory channel and a task of its own for each it is 7. And a
 queue in front of each writer would be memory that a slow client fills. The writer is for what has to wait: a client
-that is behind (new, back or slow: all the same), and what the app says to this client alone. Those messages do go
-through a bounded memory channel of Trio's, so that ``conn.send`` waits where its client is slow (outgoing.py).
+that is behind (new, back or slow: all the same), and what the app says to a client that is. Those messages do go
+through a bounded memory channel of Trio's, so that ``conn.send`` waits where its client is slow (outgoing.py). To a
+client that is not, they are written when the handler waits for the next message, or when the turn of the event loop
+ends (sockets/turn.py).
 
 What the tasks share is cut by noun:
 
