@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 import trio
@@ -33,6 +33,7 @@ class Asked(Protocol):
 AskCommand: TypeAlias = Callable[[str, str, bytes, Callable[[Any, Reply], None]], "Asked | Reply"]
 """Has a command done, given its URL, its id, its data as JSON, and what tells the client; or answers it at once."""
 
+MESSAGES: Final = (Text, Binary)  # not made anew for each of them
 TOO_MANY_COMMANDS = msgspec.Raw(b'{"error":"commands","message":"too many commands are not answered yet; try again"}')
 
 
@@ -98,9 +99,10 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
     Raises:
         RemoteError: the client's fault, or its wish: the connection ends.
     """
+    take = handler.message if conn.raw is None else handler.deliver
     in_a_row = 0
     for event in session.receive(data, conn.heard_at):
-        if isinstance(event, (Text, Binary)):
+        if isinstance(event, MESSAGES):
             in_a_row += 1
             if session.early or in_a_row >= READ_IN_A_ROW:
                 handler.settle(session.held)
@@ -108,7 +110,7 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
                 await trio.sleep(session.early)
                 conn.heard_at = session.now = trio.current_time()  # it could not be heard, and is not silent for that
                 in_a_row = 0
-            late = handler.message(event.data, len(event.data))
+            late = take(event.data, len(event.data))
             if late is not None:
                 handler.settle(session.held)
                 await late
@@ -171,12 +173,12 @@ class MessageHandler:
         """
         conn = self._conn
         if conn.raw is not None:
-            return self._deliver(message, size)
+            return self.deliver(message, size)
         if isinstance(message, bytes):
             raise RemoteError(UNSUPPORTED)
         said = parse_client(message, conn.context.limits.message_depth)
         if isinstance(said, Incoming):
-            return self._deliver(said.data, size)
+            return self.deliver(said.data, size)
         if isinstance(said, Unfollow):
             conn.unfollow(said.channel)
         elif isinstance(said, Ack):
@@ -263,7 +265,8 @@ class MessageHandler:
         self._conn.holding.hold(-self._asked.pop(asked))
         self._conn.outgoing.answer(reply)
 
-    def _deliver(self, message: Any, size: int) -> Awaitable[None] | None:
+    def deliver(self, message: Any, size: int) -> Awaitable[None] | None:
+        """Put what is for the app's handler into its inbox; as :meth:`message`, of which it is the last step."""
         inbox = self._conn.inbox
         if inbox is None:
             raise RemoteError(BAD_MESSAGE, "nobody here takes messages")
