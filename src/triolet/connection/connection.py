@@ -256,14 +256,17 @@ class Connection:
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
         self.context.home.check("a message of a Connection")
-        if not self.inbox.queued:
+        if self.inbox.empty:
             self.outgoing.flush()
-        elif self.outgoing.turn.over():
+            return await self.inbox.wait()
+        if self.outgoing.turn.over():
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
+        try:
             return self.inbox.receive_nowait()
-        return await self.inbox.receive_at_once()
+        except trio.WouldBlock:  # another task of the app's has taken it
+            return await self.inbox.wait()
 
     # --- for admission
 

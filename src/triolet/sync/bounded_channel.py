@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -44,8 +44,6 @@ class BoundedChannel(Generic[T]):
 
     __slots__ = (
         "_bytes",
-        "_ended",
-        "_handed",
         "_hold",
         "_items",
         "_max_bytes",
@@ -53,8 +51,8 @@ class BoundedChannel(Generic[T]):
         "_on_room",
         "_peak_bytes",
         "_peak_items",
-        "_queue",
-        "_receivers",
+        "_receiver",
+        "_sender",
         "_waiting",
     )
 
@@ -69,12 +67,9 @@ class BoundedChannel(Generic[T]):
         self._max_bytes = max_bytes
         self._hold = hold
         self._on_room = on_room
-        self._queue: deque[tuple[T, int, int]] = deque()
-        # No parking lot of Trio's: it does more than is needed for one task, which is what mostly waits, and is
-        # woken for nearly every message.
-        self._receivers: list[trio.lowlevel.Task] = []
-        self._handed: list[tuple[T, int, int]] = []  # to the receivers that were woken and have not run yet
-        self._ended = False
+        # Infinite, as Trio counts: the bounds are ours, and one of them is no number of items.
+        channel = trio.open_memory_channel[tuple[T, int, int]](math.inf)
+        self._sender, self._receiver = channel
         self._items = self._bytes = self._peak_items = self._peak_bytes = 0
         self._waiting: trio.Event | None = None
 
@@ -82,6 +77,11 @@ class BoundedChannel(Generic[T]):
     def full(self) -> bool:
         """Whether the next item has to wait."""
         return self._items > 0 and (self._items >= self._max_items or self._bytes >= self._max_bytes)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held."""
+        return self._items == 0
 
     def fits(self, size: int, count: int = 1) -> bool:
         """Tell whether an item of ``size`` bytes that counts for ``count`` would stay within both bounds."""
@@ -99,13 +99,7 @@ class BoundedChannel(Generic[T]):
         Raises:
             trio.ClosedResourceError: :meth:`end` was called before.
         """
-        if self._ended:
-            raise trio.ClosedResourceError("this channel has ended")
-        if self._queue or not self._receivers:  # where something is left, nobody waits
-            self._queue.append((item, size, count))
-        else:
-            self._handed.append((item, size, count))
-            trio.lowlevel.reschedule(self._receivers.pop(0))
+        self._sender.send_nowait((item, size, count))
         self._items += count
         self._bytes += size
         if self._items > self._peak_items:
@@ -150,19 +144,22 @@ class BoundedChannel(Generic[T]):
         """
         # Let others run first: where one of them sends, that costs less than to be parked and woken (measured: 3 µs).
         await trio.lowlevel.checkpoint()
-        return self._queue.popleft() if self._queue else await self._wait()
+        if self._items:
+            try:
+                return self._receiver.receive_nowait()
+            except trio.WouldBlock:
+                pass  # what is held was taken before, and is not used up
+        return await self._receiver.receive()
 
-    async def receive_at_once(self) -> T:
-        """Take the next item as :meth:`receive` does, but without letting others run first.
-
-        It is no checkpoint where there is an item: whoever takes many in a row gives way now and then.
+    async def wait(self) -> T:
+        """Wait for the next item of an empty channel, and take it. Unlike :meth:`receive` it lets nobody run first.
 
         Raises:
-            trio.EndOfChannel: all items were taken, and :meth:`end` was called.
+            trio.EndOfChannel: :meth:`end` was called.
 
         Cancellation: nothing is lost.
         """
-        item, size, count = self._queue.popleft() if self._queue else await self._wait()
+        item, size, count = await self._receiver.receive()
         self.release(size, count)
         return item
 
@@ -173,9 +170,7 @@ class BoundedChannel(Generic[T]):
             trio.WouldBlock: there is none now.
             trio.EndOfChannel: there is none, and :meth:`end` was called.
         """
-        if not self._queue:
-            raise trio.EndOfChannel if self._ended else trio.WouldBlock
-        item, size, count = self._queue.popleft()
+        item, size, count = self._receiver.receive_nowait()
         self.release(size, count)
         return item
 
@@ -193,39 +188,23 @@ class BoundedChannel(Generic[T]):
 
     def end(self) -> None:
         """Let nothing more in. What is there can still be taken; then :meth:`receive` raises ``trio.EndOfChannel``."""
-        self._ended = True
-        while self._receivers:
-            trio.lowlevel.reschedule(self._receivers.pop(0))
+        self._sender.close()
 
     @property
     def queued(self) -> int:
         """Number of items that :meth:`receive_nowait` could return now."""
-        return len(self._queue)
+        return self._receiver.statistics().current_buffer_used
 
     @property
     def awaited(self) -> bool:
         """Whether a task waits for an item."""
-        return bool(self._receivers)
+        return self._receiver.statistics().tasks_waiting_receive > 0
 
     def statistics(self) -> ChannelStatistics:
         """Return what is held now, and the most that ever was."""
         return ChannelStatistics(
             self._items, self._bytes, self._peak_items, self._peak_bytes, self._max_items, self._max_bytes
         )
-
-    async def _wait(self) -> tuple[T, int, int]:
-        if not self._ended:
-            task = trio.lowlevel.current_task()
-
-            def stop(_: object) -> trio.lowlevel.Abort:
-                self._receivers.remove(task)
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            self._receivers.append(task)
-            await trio.lowlevel.wait_task_rescheduled(stop)
-        if not self._handed:
-            raise trio.EndOfChannel
-        return self._handed.pop(0)
 
     def _tell_of_room(self) -> None:
         if self._waiting is not None:
