@@ -45,6 +45,7 @@ __all__ = [
     "decided",
     "decides",
     "find",
+    "find_command",
     "follow_scope",
     "has_commands",
     "is_command",
@@ -173,6 +174,12 @@ def find(app: Any, scope: Scope) -> Any:
         return None
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request
+
+
+def find_command(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it, if it is a POST of a command's; else None."""
+    request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    return request if is_command(app, request) else None
 
 
 def posted(app: Any, scope: Scope, body: bytes) -> Any:

@@ -57,6 +57,7 @@ from ..budget import Account
 from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
+from ..wire.http_head import Head
 from .app_task import AppGroup
 from .http1 import GuardedH11
 from .http2 import GuardedH2
@@ -68,12 +69,18 @@ __all__ = ["GuardedContext", "GuardedServer"]
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
+def _gives_nothing_back(_: Head) -> bool:
+    """What is there for a connection that is Hypercorn's to its end."""
+    return False
+
+
 class _End(Enum):
     """Why a connection ended."""
 
     PEER = auto()  # the client has ended it
     LOST = auto()  # it was reset, or takes nothing any more
     OURS = auto()  # the last answer is out, or nothing was asked for a while
+    GIVEN_BACK = auto()  # what is asked next is not for Hypercorn to serve, and all before is answered
 
 
 class GuardedContext(WorkerContext):
@@ -123,6 +130,7 @@ class GuardedServer(TCPServer):
         stream: the client's stream, TLS with its handshake done. Each ASGI scope's ``state`` has it.
         limits: the bounds; each protocol's docstring says what it holds.
         first: bytes of the client that were read before.
+        gives_back: whether a request that comes behind another is to be given back.
 
     Bounds: once the client is gone the socket is closed at once and the app is told; it is cancelled after
     ``limits.goodbye_seconds``. A write that makes no progress for ``limits.write_seconds`` ends the connection.
@@ -143,14 +151,18 @@ class GuardedServer(TCPServer):
         *,
         limits: Limits,
         first: bytes = b"",
+        gives_back: Callable[[Head], bool] = _gives_nothing_back,
     ) -> None:
         super().__init__(app, config, context, state, cast(Any, stream))
         self.context: GuardedContext
         self.stream: Any  # a ClientStream, where Hypercorn expects TLS of Trio's
         self._limits = limits
         self._first = first
+        self._gives_back = gives_back
+        self._unused = b""
         self._guarded: GuardedH11 | GuardedH2
         self._account: Account
+        self._apps: AppGroup
         self._nursery: trio.Nursery
         self._reading = trio.CancelScope()
         self.idle = False
@@ -159,7 +171,7 @@ class GuardedServer(TCPServer):
         self._end: _End | None = None
 
     async def run(self) -> None:
-        """Serve the connection until it ends, and close it."""
+        """Serve the connection until it ends, and close it; or until a request is given back."""
         try:
             await self._serve()
         finally:
@@ -174,6 +186,8 @@ class GuardedServer(TCPServer):
                     self._guarded = self._protocol(self._nursery)
                     await self._guarded.initiate()
                     await self._read()
+                    if self._end is _End.GIVEN_BACK:
+                        return
                     await self._guarded.handle(Closed())
                     ended_at = trio.current_time()
                     if self._end is _End.OURS:
@@ -182,7 +196,13 @@ class GuardedServer(TCPServer):
                         await self.stream.aclose()
                     self._nursery.cancel_scope.deadline = ended_at + self._limits.goodbye_seconds
                 finally:
-                    self.stream.abort()
+                    if self._end is not _End.GIVEN_BACK:
+                        self.stream.abort()
+
+    @property
+    def given_back(self) -> bytes | None:
+        """What came from a request on that was given back; None where the connection has ended."""
+        return self._unused if self._end is _End.GIVEN_BACK else None
 
     def drain(self) -> None:
         """End the connection if it waits for a request, or else when its answer is complete."""
@@ -204,11 +224,12 @@ class GuardedServer(TCPServer):
 
     def _protocol(self, nursery: trio.Nursery) -> GuardedH11 | GuardedH2:
         socket = self.stream.socket
+        self._apps = AppGroup(nursery, self._limits, self._wake, self._account)
         surroundings = (
             self.app,
             self.config,
             self.context,
-            AppGroup(nursery, self._limits, self._wake, self._account),
+            self._apps,
             ConnectionState(with_client(self.state, self.stream)),
             self.stream.secure,
             parse_socket_addr(socket.family, socket.getpeername()),
@@ -217,7 +238,11 @@ class GuardedServer(TCPServer):
         )
         if self.stream.protocol != "h2":
             return GuardedH11(
-                *surroundings, limits=self._limits, budget=self.stream.outlet.budget, write_now=self._write_now
+                *surroundings,
+                limits=self._limits,
+                budget=self.stream.outlet.budget,
+                write_now=self._write_now,
+                give_back=self._give_back,
             )
         return GuardedH2(
             *surroundings,
@@ -239,10 +264,12 @@ class GuardedServer(TCPServer):
         with self._reading:
             while self._end is None:
                 if data:
-                    await self._guarded.handle(RawData(data))
+                    taken, data = data, b""
+                    await self._guarded.handle(RawData(taken))
                 await self._guarded.room()
                 self._mind_head()
                 data = await self._receive()
+        self._unused += data  # came when the connection was given back already, from another task
         if self._end is None:
             self._end = _End.OURS  # nothing was asked for a while
 
@@ -255,6 +282,14 @@ class GuardedServer(TCPServer):
         if not data:
             self._finish(_End.PEER)
         return data
+
+    def _give_back(self, asked: Head, unused: bytes) -> bool:
+        """Give the connection back with a request on it, unless an app may still do something for an earlier one."""
+        if self._end is not None or self._apps.running or not self._gives_back(asked):
+            return False
+        self._unused = unused
+        self._finish(_End.GIVEN_BACK)
+        return True
 
     def _mind_head(self) -> None:
         """A request that has begun has ``limits.header_seconds`` to be asked."""

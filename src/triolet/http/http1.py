@@ -25,7 +25,7 @@ from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
-from ..wire.http_head import BadRequest, check_head, split_head
+from ..wire.http_head import BadRequest, read_head, split_head
 from .app_task import Inbox, send_to_nobody
 from .busy import busy
 from .websocket import GuardedWebSocket
@@ -105,6 +105,8 @@ class GuardedH11(H11Protocol):
     Args:
         budget: asked before each request is taken in.
         write_now: writes without waiting, or returns False where something waits already.
+        give_back: told of each request but the first, before it is taken in, with all that came from its head on.
+            Returns whether it is not to be served here: then nothing more is.
 
     Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
     method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``READ_AHEAD_BYTES``
@@ -115,11 +117,19 @@ class GuardedH11(H11Protocol):
     task_group: Any
     """An AppGroup."""
 
-    def __init__(self, *args: Any, limits: Limits, budget: Budget, write_now: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        budget: Budget,
+        write_now: Callable[[bytes], bool],
+        give_back: Callable[[framing.Head, bytes], bool],
+    ) -> None:
         super().__init__(*args)
         self._limits = limits
         self._budget = budget
         self._write_now = write_now
+        self._give_back = give_back
         self._ahead = bytearray()
         self._ahead_held = 0
         self._head = b""  # of an answer whose content follows at once
@@ -246,13 +256,16 @@ class GuardedH11(H11Protocol):
         if end is None:
             return False
         head = bytes(self._ahead[:end])
+        asked = read_head(head)
+        if self.keep_alive_requests and self._give_back(asked, bytes(self._ahead)):
+            self._ahead.clear()
+            return False
         del self._ahead[:end]
-        length = check_head(head)
         if not self._budget.admits():
             raise busy()
-        self._body, self._weight = framing.Body(length), 0
+        self._body, self._weight = framing.Body(asked.framing), 0
         self._body_max = self._limits.body_bytes
-        if head.partition(b" ")[0] in _NO_CONTENT:
+        if asked.method in _NO_CONTENT:
             self._body_max = min(self._limits.body_bytes, self._limits.message_bytes)
         self._check_size(self._body)
         self.connection.receive_data(head)

@@ -304,7 +304,7 @@ class Worker:
         for stream in self._streams:
             stages[stream.stage] += 1
             unsent += stream.outlet.pending
-        stages[Stage.IDLE] = self._host.idle
+        stages[Stage.IDLE] += self._host.idle
         stages[Stage.HTTP] = max(0, stages[Stage.HTTP] - self._host.idle)
         return OpenSockets(MappingProxyType(stages), unsent)
 

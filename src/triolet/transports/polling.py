@@ -64,8 +64,8 @@ async def poll(
             not for it: the cursor of the answer alone has moved on.
         grant: what the client was let in with, and until when.
         held: says when the poll is to be answered because of what was revoked; None is never.
-        park: where a long poll waits, until it is cancelled. Where its client's end can be noticed in the meantime, this
-            is where that is done, without a task of its own: it raises then.
+        park: where a long poll waits, until it is cancelled. Where the client's end can be noticed meanwhile, that is
+            done here, without a task of its own: it raises then.
 
     Raises:
         Exception: what ``park`` raises.
