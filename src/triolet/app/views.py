@@ -40,12 +40,12 @@ __all__ = [
     "ForeignError",
     "Refusal",
     "as_get_request",
+    "as_request",
     "ask_view",
     "body_of",
     "decided",
     "decides",
     "find",
-    "find_command",
     "follow_scope",
     "has_commands",
     "is_command",
@@ -169,22 +169,21 @@ def decided(decision: Decision) -> Any:
 
 def find(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it, if its URL is a channel's or a socket's; else None."""
-    request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
+    request = as_request(app, scope)
     if not decides(app, request):
         return None
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request
 
 
-def find_command(app: Any, scope: Scope) -> Any:
-    """Return the request, as the app's own class makes it, if it is a POST of a command's; else None."""
-    request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
-    return request if is_command(app, request) else None
+def as_request(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it."""
+    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
 
 
 def posted(app: Any, scope: Scope, body: bytes) -> Any:
     """Return the request, as the app's own class makes it, with a body that is there already."""
-    request = TrioASGIHTTPConnection(app, {**scope})._create_request_from_scope(_no_push)  # type: ignore[typeddict-item]  # as above
+    request = as_request(app, {**scope})
     request.body.set_result(body)
     return request
 
@@ -317,7 +316,7 @@ def with_root_path(app: Any, scope: Any) -> Any:
 def _has(app: Any, scope: Any, path: str) -> bool:
     """Whether an app has a page at a path, for any method."""
     asked = {**as_get_request(scope), "method": "GET", "path": path, "root_path": ""}
-    request = TrioASGIHTTPConnection(app, asked)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    request = as_request(app, asked)
     try:
         app.create_url_adapter(request).match()
     except NotFound:

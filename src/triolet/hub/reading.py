@@ -133,8 +133,10 @@ class Reader:
             position = window.cursor if after is None else after
             rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
             page = _polled(await self._page(window, position), filter)
+            if not wait_seconds:
+                return page
             with trio.move_on_after(wait_seconds):
-                while wait_seconds and not page.says_something:
+                while not page.says_something:
                     if page.end != page.head:  # nothing on this page was for the client, and more can be read
                         await trio.lowlevel.checkpoint()
                     elif audience.rounds == rounds:  # else it was read while one went by
