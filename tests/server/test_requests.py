@@ -294,7 +294,7 @@ async def test_an_answer_that_is_read_slowly_is_read_to_its_end(autojump_clock: 
         await live.publish_many(ORDER, ["x" * 10_000] * 30)
         wire = Wire(server.connect(kernel_bytes=4_000))
         await wire.end.send_all(get(f"{ORDERS}?after=0"))
-        for _ in range(100):
+        for _ in range(60):
             await trio.sleep(0.5)
             await wire.more()
         answer = await wire.answer()
