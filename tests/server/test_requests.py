@@ -298,7 +298,7 @@ async def test_an_answer_that_is_read_slowly_is_read_to_its_end(autojump_clock: 
             await trio.sleep(0.5)
             await wire.more()
         answer = await wire.answer()
-        assert len(json.loads(answer.body)["events"]) == 25
+        assert len(json.loads(answer.body)["events"]) == 26
         assert (await wire.ask(POLL)).status_line == "HTTP/1.1 200 OK"
 
 
