@@ -74,7 +74,7 @@ def through_hypercorn(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     run = GuardedServer.run
 
     async def noted(self: GuardedServer) -> None:
-        seen.append(self._first)
+        seen.append(self._lent.unused)
         await run(self)
 
     monkeypatch.setattr(GuardedServer, "run", noted)

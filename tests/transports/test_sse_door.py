@@ -28,7 +28,7 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     run = GuardedServer.run
 
     async def noted(self: GuardedServer) -> None:
-        seen.append(self._first)
+        seen.append(self._lent.unused)
         await run(self)
 
     monkeypatch.setattr(GuardedServer, "run", noted)

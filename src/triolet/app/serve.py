@@ -38,7 +38,7 @@ from .admit import Admitted, Arrival, Way, admit, refused
 from .answers import Answer as CommandAnswer
 from .asking import Asks, Receive, ask_over_http
 from .service import Service
-from .views import Decision, Refusal, as_request, decides, is_command, with_root_path
+from .views import Decision, Refusal, as_request, decides, find, is_command, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
 
@@ -68,10 +68,8 @@ class Clients:
         look = self._known if len(path) + len(host) <= KNOWN_URL_CHARACTERS else self._is_ours
         if not look(path, scope["root_path"], host, posts):
             return None
-        request = as_request(app, with_root_path(app, scope))
-        if not posts:
-            request.body.set_complete()  # it has none, and a view that reads it must not wait for one
-        return request
+        rooted = with_root_path(app, scope)
+        return as_request(app, rooted) if posts else find(app, rooted)
 
     def _is_ours(self, path: str, root_path: str, host: str, posts: bool) -> bool:
         """Whether a URL is a command's, or one that a view of Triolet's decides about."""

@@ -169,7 +169,7 @@ def decided(decision: Decision) -> Any:
 
 def find(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it, if its URL is a channel's or a socket's; else None."""
-    request = as_request(app, scope)
+    request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
     if not decides(app, request):
         return None
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
@@ -178,7 +178,7 @@ def find(app: Any, scope: Scope) -> Any:
 
 def as_request(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it."""
-    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
+    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
 
 
 def posted(app: Any, scope: Scope, body: bytes) -> Any:

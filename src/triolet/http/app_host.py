@@ -12,7 +12,7 @@ from ..limits import Limits
 from ..sockets.stream import ClientStream
 from ..wire.http_head import Head
 from .config import http_config
-from .connection import GuardedContext, GuardedServer
+from .connection import GuardedContext, GuardedServer, Lent
 from .lifespan import AppLifespan
 
 __all__ = ["AppHost"]
@@ -50,18 +50,9 @@ class AppHost:
             gives_back: whether a request of HTTP/1.1 that comes behind another is to be given back.
         """
         state = ConnectionState(self._state.copy())
-        server = GuardedServer(
-            self._app,
-            self._config,
-            self._context,
-            state,
-            stream,
-            limits=self._limits,
-            first=first,
-            gives_back=gives_back,
-        )
-        await server.run()
-        return server.given_back
+        lent = Lent(first, gives_back)
+        await GuardedServer(self._app, self._config, self._context, state, stream, limits=self._limits, lent=lent).run()
+        return lent.unused if lent.returned else None
 
     @property
     def idle(self) -> int:

@@ -59,19 +59,15 @@ from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import Head
 from .app_task import AppGroup
+from .busy import busy
 from .http1 import GuardedH11
 from .http2 import GuardedH2
 from .websocket import GuardedWebSocket
 
-__all__ = ["GuardedContext", "GuardedServer"]
+__all__ = ["GuardedContext", "GuardedServer", "Lent"]
 
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
-
-
-def _gives_nothing_back(_: Head) -> bool:
-    """What is there for a connection that is Hypercorn's to its end."""
-    return False
 
 
 class _End(Enum):
@@ -81,6 +77,31 @@ class _End(Enum):
     LOST = auto()  # it was reset, or takes nothing any more
     OURS = auto()  # the last answer is out, or nothing was asked for a while
     GIVEN_BACK = auto()  # what is asked next is not for Hypercorn to serve, and all before is answered
+
+
+def _gives_nothing_back(_: Head) -> bool:
+    """What there is for a connection that is Hypercorn's to its end."""
+    return False
+
+
+class Lent:
+    """What the owner of a connection hands over with it, and has back with it.
+
+    Args:
+        first: bytes of the client that were read before.
+        gives_back: whether a request of HTTP/1.1 that comes behind another is to be given back.
+
+    Attributes:
+        returned: whether the connection goes on with its owner; else it has ended.
+        unused: what was read and not used.
+    """
+
+    __slots__ = ("gives_back", "returned", "unused")
+
+    def __init__(self, first: bytes = b"", gives_back: Callable[[Head], bool] = _gives_nothing_back) -> None:
+        self.unused = first
+        self.gives_back = gives_back
+        self.returned = False
 
 
 class GuardedContext(WorkerContext):
@@ -129,8 +150,7 @@ class GuardedServer(TCPServer):
         app, config, context, state: as Hypercorn's own.
         stream: the client's stream, TLS with its handshake done. Each ASGI scope's ``state`` has it.
         limits: the bounds; each protocol's docstring says what it holds.
-        first: bytes of the client that were read before.
-        gives_back: whether a request that comes behind another is to be given back.
+        lent: what was read of the client before, and what of it is given back.
 
     Bounds: once the client is gone the socket is closed at once and the app is told; it is cancelled after
     ``limits.goodbye_seconds``. A write that makes no progress for ``limits.write_seconds`` ends the connection.
@@ -150,19 +170,15 @@ class GuardedServer(TCPServer):
         stream: ClientStream,
         *,
         limits: Limits,
-        first: bytes = b"",
-        gives_back: Callable[[Head], bool] = _gives_nothing_back,
+        lent: Lent | None = None,
     ) -> None:
         super().__init__(app, config, context, state, cast(Any, stream))
         self.context: GuardedContext
         self.stream: Any  # a ClientStream, where Hypercorn expects TLS of Trio's
         self._limits = limits
-        self._first = first
-        self._gives_back = gives_back
-        self._unused = b""
+        self._lent = Lent() if lent is None else lent
         self._guarded: GuardedH11 | GuardedH2
         self._account: Account
-        self._apps: AppGroup
         self._nursery: trio.Nursery
         self._reading = trio.CancelScope()
         self.idle = False
@@ -199,11 +215,6 @@ class GuardedServer(TCPServer):
                     if self._end is not _End.GIVEN_BACK:
                         self.stream.abort()
 
-    @property
-    def given_back(self) -> bytes | None:
-        """What came from a request on that was given back; None where the connection has ended."""
-        return self._unused if self._end is _End.GIVEN_BACK else None
-
     def drain(self) -> None:
         """End the connection if it waits for a request, or else when its answer is complete."""
         if self.idle:
@@ -224,12 +235,11 @@ class GuardedServer(TCPServer):
 
     def _protocol(self, nursery: trio.Nursery) -> GuardedH11 | GuardedH2:
         socket = self.stream.socket
-        self._apps = AppGroup(nursery, self._limits, self._wake, self._account)
         surroundings = (
             self.app,
             self.config,
             self.context,
-            self._apps,
+            AppGroup(nursery, self._limits, self._wake, self._account),
             ConnectionState(with_client(self.state, self.stream)),
             self.stream.secure,
             parse_socket_addr(socket.family, socket.getpeername()),
@@ -237,13 +247,7 @@ class GuardedServer(TCPServer):
             self.protocol_send,
         )
         if self.stream.protocol != "h2":
-            return GuardedH11(
-                *surroundings,
-                limits=self._limits,
-                budget=self.stream.outlet.budget,
-                write_now=self._write_now,
-                give_back=self._give_back,
-            )
+            return GuardedH11(*surroundings, limits=self._limits, takes=self._takes, write_now=self._write_now)
         return GuardedH2(
             *surroundings,
             limits=self._limits,
@@ -259,7 +263,7 @@ class GuardedServer(TCPServer):
 
     async def _read(self) -> None:
         """Read until the connection ends, so that the client's end is seen whatever the app does meanwhile."""
-        data = self._first
+        data, self._lent.unused = self._lent.unused, b""
         self._set_idle(not data)  # what was asked already is answered, also by a server that drains
         with self._reading:
             while self._end is None:
@@ -269,7 +273,7 @@ class GuardedServer(TCPServer):
                 await self._guarded.room()
                 self._mind_head()
                 data = await self._receive()
-        self._unused += data  # came when the connection was given back already, from another task
+        self._lent.unused += data  # came when the connection was given back already, from another task
         if self._end is None:
             self._end = _End.OURS  # nothing was asked for a while
 
@@ -283,13 +287,20 @@ class GuardedServer(TCPServer):
             self._finish(_End.PEER)
         return data
 
-    def _give_back(self, asked: Head, unused: bytes) -> bool:
-        """Give the connection back with a request on it, unless an app may still do something for an earlier one."""
-        if self._end is not None or self._apps.running or not self._gives_back(asked):
-            return False
-        self._unused = unused
-        self._finish(_End.GIVEN_BACK)
-        return True
+    def _takes(self, asked: Head, from_head: bytes, later: bool) -> bool:
+        """Whether a request is served here. Another is given back with the connection, unless an app may still do
+        something for an earlier one.
+
+        Raises:
+            BadRequest: 503; nothing more may be held.
+        """
+        back = later and self._end is None and not self._guarded.task_group.running and self._lent.gives_back(asked)
+        if back:
+            self._lent.unused, self._lent.returned = from_head, True
+            self._finish(_End.GIVEN_BACK)
+        elif not self.stream.outlet.budget.admits():
+            raise busy()
+        return not back
 
     def _mind_head(self) -> None:
         """A request that has begun has ``limits.header_seconds`` to be asked."""

@@ -19,7 +19,6 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from ..bounds import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES
-from ..budget import Budget
 from ..limits import Limits
 from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
@@ -27,7 +26,6 @@ from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
 from ..wire.http_head import BadRequest, read_head, split_head
 from .app_task import Inbox, send_to_nobody
-from .busy import busy
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]
@@ -103,10 +101,10 @@ class GuardedH11(H11Protocol):
     """HTTP/1.1 on one connection, and the WebSocket that it may become.
 
     Args:
-        budget: asked before each request is taken in.
+        takes: asked before each request is taken in, with its head, all that came from there on, and whether there was
+            one before it. Returns False where it is not to be served here: then nothing more is. It may raise
+            BadRequest.
         write_now: writes without waiting, or returns False where something waits already.
-        give_back: told of each request but the first, before it is taken in, with all that came from its head on.
-            Returns whether it is not to be served here: then nothing more is.
 
     Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
     method gives it no meaning), and what the app has not taken is held to the inbox's bounds; ``READ_AHEAD_BYTES``
@@ -121,15 +119,13 @@ class GuardedH11(H11Protocol):
         self,
         *args: Any,
         limits: Limits,
-        budget: Budget,
+        takes: Callable[[framing.Head, bytes, bool], bool],
         write_now: Callable[[bytes], bool],
-        give_back: Callable[[framing.Head, bytes], bool],
     ) -> None:
         super().__init__(*args)
         self._limits = limits
-        self._budget = budget
+        self._takes = takes
         self._write_now = write_now
-        self._give_back = give_back
         self._ahead = bytearray()
         self._ahead_held = 0
         self._head = b""  # of an answer whose content follows at once
@@ -257,12 +253,10 @@ class GuardedH11(H11Protocol):
             return False
         head = bytes(self._ahead[:end])
         asked = read_head(head)
-        if self.keep_alive_requests and self._give_back(asked, bytes(self._ahead)):
+        if not self._takes(asked, bytes(self._ahead), self.keep_alive_requests > 0):
             self._ahead.clear()
             return False
         del self._ahead[:end]
-        if not self._budget.admits():
-            raise busy()
         self._body, self._weight = framing.Body(asked.framing), 0
         self._body_max = self._limits.body_bytes
         if asked.method in _NO_CONTENT:

@@ -69,7 +69,7 @@ class Forwarded:
         """Whether a peer is believed: its address and port, or None for a Unix socket's."""
         if client is None:
             return self.unix
-        address = _address(str(client[0])) if self.networks else None
+        address = _address(str(client[0]))
         return address is not None and self._lists(address)
 
     def _lists(self, address: Address) -> bool:

@@ -24,7 +24,7 @@ _SWITCHING: Final = (
 _FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
 """Headers that only the server sets: an app's own would contradict how the answer is framed (RFC 9112 section 6)."""
 
-_BODILESS: Final = (204, 304)
+_BODILESS: Final = frozenset({204, 304})
 """Statuses of answers without content, and without a word on its length (RFC 9110 section 8.6)."""
 
 Headers = Iterable[tuple[bytes, bytes]]
