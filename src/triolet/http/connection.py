@@ -372,15 +372,12 @@ class GuardedServer(TCPServer):
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:
-            if not self._survives(size, begun):
+            # What is written next makes no sense to the client but where nothing of this was, or it stands alone.
+            if (begun and size > WRITE_BYTES) or not self._guarded.survives_cancelled_writes:
                 self._finish(_End.LOST)
             raise
         finally:
             self._account.hold(-waiting)
-
-    def _survives(self, size: int, begun: bool) -> bool:
-        """Whether what is written next still makes sense to the client after a write was cancelled."""
-        return (not begun or size <= WRITE_BYTES) and self._guarded.survives_cancelled_writes
 
     async def _linger(self) -> None:
         """Let the last answer arrive: a reset, for what was not read of the client's, would overtake it."""
