@@ -144,7 +144,8 @@ class _Terminated(EventWrapper):
 
 
 class GuardedServer(TCPServer):
-    """One connection behind the door: pages, forms, SSE, polls, Quart's own WebSockets, HTTP/2 over TLS.
+    """One connection behind the door: pages, forms, Quart's own WebSockets, HTTP/2 over TLS; and all of it behind ASGI
+    middleware. Where a request is not for it any more, the connection is given back.
 
     Args:
         app, config, context, state: as Hypercorn's own.
@@ -372,7 +373,7 @@ class GuardedServer(TCPServer):
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:
-            # What is written next makes no sense to the client but where nothing of this was, or it stands alone.
+            # What is written next makes sense to the client only where each write stands alone, and can be left out whole.
             if (begun and size > WRITE_BYTES) or not self._guarded.survives_cancelled_writes:
                 self._finish(_End.LOST)
             raise
