@@ -111,6 +111,16 @@ async def test_a_client_that_asks_much_ahead_does_not_keep_others_from_being_ser
         greedy.end.reset()
 
 
+async def test_what_is_no_request_behind_a_poll_is_refused(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server:
+        wire = Wire(server.connect())
+        assert (await wire.ask(POLL + b"nonsense\r\n\r\n")).status_line == "HTTP/1.1 200 OK"
+        answer = await wire.answer()
+        assert (answer.status_line, answer.headers["connection"]) == ("HTTP/1.1 400 Bad Request", "close")
+        assert await wire.rest() == b""
+
+
 # --- one answer
 
 

@@ -373,7 +373,7 @@ class GuardedServer(TCPServer):
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:
-            # What is written next makes sense to the client only where each write stands alone, and can be left out whole.
+            # What is written next makes sense to the client only where each write stands alone, and may be left out.
             if (begun and size > WRITE_BYTES) or not self._guarded.survives_cancelled_writes:
                 self._finish(_End.LOST)
             raise
