@@ -176,11 +176,6 @@ def find(app: Any, scope: Scope) -> Any:
     return request
 
 
-def as_request(app: Any, scope: Scope) -> Any:
-    """Return the request, as the app's own class makes it."""
-    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
-
-
 def posted(app: Any, scope: Scope, body: bytes) -> Any:
     """Return the request, as the app's own class makes it, with a body that is there already."""
     request = as_request(app, {**scope})
@@ -210,6 +205,11 @@ def takes_posts(app: Any, request: Any) -> bool:
     """Whether a POST to a request's URL would be Triolet's to answer."""
     endpoint = _endpoint(app, request, "POST")
     return endpoint is not None and endpoint.startswith(OWN_POSTS)
+
+
+def as_request(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it."""
+    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
 
 
 def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
