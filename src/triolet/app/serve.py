@@ -122,31 +122,33 @@ class Clients:
         with client:
             if request.method == "POST":
                 answer = await ask_over_http(self._service, request, client.receive)
-                return None if answer is None else await self._answer(client, request, answer)
+                return None if answer is None else await self._answer(client, request.scope, answer)
             stream = client.stream
             admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
+            scope = request.scope
+            del request, again  # a poll may wait, and many do
             if isinstance(admitted, Refusal):
-                return await self._answer(client, request, admitted)
+                return await self._answer(client, scope, admitted)
             if admitted.conn is None:
-                return await self._answer_poll(client, request, admitted)
+                return await self._answer_poll(client, scope, admitted)
             first = client.ahead
-        del client, again
+        conn, head = admitted.conn, self._stream_head(scope, admitted)
+        del client, scope, admitted
         stream.stage = Stage.STREAM
-        await sse.serve_stream(admitted.conn, stream, self._stream_head(request, admitted), first)
+        await sse.serve_stream(conn, stream, head, first)
         return None
 
-    async def _answer_poll(self, client: Incoming, request: Any, admitted: Admitted) -> bytes | None:
+    async def _answer_poll(self, client: Incoming, scope: Scope, admitted: Admitted) -> bytes | None:
         client.stream.stage = Stage.HTTP
         with admitted.poll() as held:
-            tags = header(request.scope, b"if-none-match")
-            answer = await answer_poll(self._service, admitted, tags, held, client.watch)
+            answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
             if isinstance(answer, Answer):
                 held.stop = client.stream.abort  # of what is under way already
-            return await self._answer(client, request, answer)
+            return await self._answer(client, scope, answer)
 
-    async def _answer(self, client: Incoming, request: Any, answer: Answer | Refusal | CommandAnswer) -> bytes | None:
+    async def _answer(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> bytes | None:
         """Write an answer. Returns what came behind its request; None where the connection ends with it."""
-        service, stream, scope = self._service, client.stream, request.scope
+        service, stream = self._service, client.stream
         note_status(scope, answer.status)
         # Of a body that was not read to its end, what follows is no request.
         close = service.server.draining.is_set() or client.left > 0 or _closes(scope)
@@ -155,7 +157,7 @@ class Clients:
             service.origins.answer(scope, [*answer.headers, self._date()]),
             answer.body,
             close=close,
-            head_only=request.method == "HEAD",
+            head_only=scope["method"] == "HEAD",
         )
         await stream.deliver(said, service.limits.write_seconds)
         if not close:
@@ -164,12 +166,12 @@ class Clients:
         await stream.aclose()
         return None
 
-    def _stream_head(self, request: Any, admitted: Admitted) -> bytes:
-        note_status(request.scope, 200)
+    def _stream_head(self, scope: Scope, admitted: Admitted) -> bytes:
+        note_status(scope, 200)
         assert admitted.conn is not None, "a stream has one"
         try:
             headers = [*admitted.decision.headers, *sse.HEADERS, self._date()]
-            return stream_response(self._service.origins.answer(request.scope, headers))
+            return stream_response(self._service.origins.answer(scope, headers))
         except ValueError:  # a header of the app's that cannot be sent
             admitted.conn.detach()
             raise
