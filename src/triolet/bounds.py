@@ -389,6 +389,10 @@ LAG_SAMPLE_EVENTS = 16
 """Newest events of a window, from which the size of the others is guessed."""
 
 # --- the process
+KNOWN_URLS = 4_096
+"""URLs of which it is known whether they are Triolet's: what is asked again is not looked up again."""
+KNOWN_URL_CHARACTERS = 256
+"""The longest of them, with its host."""
 MEMORY_NEAR_PART = 0.9
 """Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 READ_BYTES = 1 << 16

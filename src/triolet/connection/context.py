@@ -44,6 +44,7 @@ class Context(msgspec.Struct, frozen=True):
         home: the run of Trio in which all of this lives.
         revocations: what was revoked lately, and the polls that it may end.
         rechecking: has a place for each view that may be asked again at the same moment.
+        long_polls: those that wait. A server that drains gives each a deadline.
     """
 
     hub: Hub
@@ -61,6 +62,7 @@ class Context(msgspec.Struct, frozen=True):
     home: Home = msgspec.field(default_factory=Home)
     revocations: Revocations = msgspec.field(default_factory=Revocations)
     rechecking: trio.Semaphore = msgspec.field(default_factory=lambda: trio.Semaphore(RECHECKS_AT_ONCE))
+    long_polls: dict[trio.CancelScope, None] = msgspec.field(default_factory=dict)
 
     @property
     def deadlines(self) -> Deadlines:
