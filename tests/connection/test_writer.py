@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -37,8 +38,7 @@ async def writing(hub: Hub, limits: Limits | None = None) -> AsyncIterator[tuple
     client, link = link_pair()
     conn = Connection(context(hub, limits), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
     async with trio.open_nursery() as nursery:
-        conn.begin(nursery)
-        nursery.start_soon(write, conn)
+        conn.begin(nursery, partial(nursery.start_soon, write, conn))
         yield conn, client
         nursery.cancel_scope.cancel()
     conn.detach()
