@@ -69,6 +69,10 @@ bench:
 	@$(SETUP) venv $(VENV) bench
 	@$(SETUP) peers
 	$(RUN) benchmarks.fanout $(ARGS)
+	$(RUN) benchmarks.echo $(ARGS)
+	$(RUN) benchmarks.chat $(ARGS)
+	$(RUN) benchmarks.polls $(ARGS)
+	$(RUN) benchmarks.idle $(ARGS)
 	$(RUN) benchmarks.scale $(ARGS)
 	$(RUN) benchmarks.herd $(ARGS)
 	$(RUN) benchmarks.commands $(ARGS)

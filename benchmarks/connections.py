@@ -2,33 +2,49 @@
 
     python -m benchmarks.connections
 
-A bare Trio server, Triolet (WebSocket and SSE) and Starlette on uvicorn take turns. Each is started anew for its turn
+Bare Trio servers, Triolet (WebSocket and SSE) and Starlette on uvicorn take turns. Each is started anew for its turn
 and pinned to one core; the client on the other opens one connection after the other, and keeps them. Needs the extra
-`bench`. Takes some three minutes, with --quick half a minute.
+`bench`. Takes some four minutes, with --quick half a minute.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
-import statistics
 import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from statistics import median
 from typing import Self
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import Contestant, StarletteServer, TrioletServer
-from benchmarks.fanout.machine import cores, cpu_seconds, describe, memory, raise_files, spawn
+from benchmarks.fanout.machine import cores, cpu_seconds, memory, raise_files, spawn
+from benchmarks.results import Part, Table, options, publish, say, spread
+from benchmarks.targets import judge
 
-__all__ = ["ACCEPTED", "Accepted", "BareTrio", "Cost", "Kind", "connections", "cost", "table"]
+__all__ = [
+    "ACCEPTED",
+    "Accepted",
+    "BareTrio",
+    "BareTrioOneTask",
+    "Cost",
+    "Kind",
+    "accept_table",
+    "connections",
+    "cost",
+    "opening",
+]
 
 WARM_UP = 200
 """Connections that come and go before the measured ones: what is loaded and allocated once is not counted."""
+
+SECONDS = 120
+"""One that needs longer for its connections is given up."""
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -37,9 +53,10 @@ class BareTrio(Contestant):
     """:mod:`benchmarks.bare_trio`: what Trio's own tasks, sockets and timers cost."""
 
     name = "bare Trio"
+    tasks = "three"
 
     def __init__(self, transport: str) -> None:
-        self.process = spawn([sys.executable, "-m", "benchmarks.bare_trio"], cores()[0])
+        self.process = spawn([sys.executable, "-m", "benchmarks.bare_trio", self.tasks], cores()[0])
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
@@ -51,6 +68,12 @@ class BareTrio(Contestant):
 
     def stop(self) -> int:
         raise NotImplementedError
+
+
+class BareTrioOneTask(BareTrio):
+    """The same, with one task a connection that does nothing but read."""
+
+    tasks = "one"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -65,12 +88,17 @@ class Kind(msgspec.Struct, frozen=True):
 class Cost(msgspec.Struct, frozen=True):
     """What one connection cost: seconds of CPU and bytes of resident memory."""
 
-    title: str
     cpu: float
     memory: float
 
 
+FIRST = "bare Trio, one task"
+"""The one to which all are compared."""
+
+ACCEPT_TARGETS = {"Triolet, WebSocket": "accept", "Triolet, SSE": "accept-sse"}
+
 ACCEPTED = (
+    Kind(FIRST, BareTrioOneTask, "ws", b"\r\n\r\n"),
     Kind("bare Trio, three tasks", BareTrio, "ws", b"\r\n\r\n"),
     Kind("Triolet, WebSocket", TrioletServer, "ws", b'"type":"live"'),
     Kind("Triolet, SSE", TrioletServer, "sse", b"event: triolet.live"),
@@ -84,7 +112,7 @@ class Accepted:
 
     def __init__(self, kind: Kind, server: Contestant, clients: int) -> None:
         self._sockets: list[socket.socket] = []
-        request = _request(server.path(kind.transport), server.port, kind.transport)
+        request = opening(server.path(kind.transport), server.port, kind.transport)
         mine = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {cores()[1]})
         try:
@@ -113,32 +141,54 @@ def cost(kind: Kind, clients: int) -> Cost:
         stack.enter_context(Accepted(kind, server, clients))
         time.sleep(0.5)
         return Cost(
-            title=kind.title,
             cpu=(cpu_seconds(server.pid) - cpu) / clients,
             memory=(memory(server.pid) - resident) / clients,
         )
 
 
-def connections(kinds: Sequence[Kind], rounds: int, clients: int) -> list[Cost]:
-    """Measure all of them in turn, round after round, and return each one's medians."""
-    costs = [[cost(kind, clients) for kind in kinds] for _ in range(rounds)]
-    return [
-        Cost(of[0].title, statistics.median(c.cpu for c in of), statistics.median(c.memory for c in of))
-        for of in zip(*costs, strict=True)
-    ]
+def connections(
+    kinds: Sequence[Kind], rounds: int, clients: int, give_up: Callable[[str, Exception], None]
+) -> dict[str, list[Cost]]:
+    """Measure all of them in turn, round after round, and return each one's costs; who fails is given up."""
+    costs: dict[str, list[Cost]] = {kind.title: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind in kinds:
+            if kind.title not in costs:
+                continue
+            try:
+                with deadline(kind.title, SECONDS):
+                    costs[kind.title].append(cost(kind, clients))
+            except (OSError, RuntimeError) as error:
+                del costs[kind.title]
+                give_up(kind.title, error)
+    return costs
 
 
-def table(costs: Sequence[Cost]) -> str:
-    """Return the medians as a table, with the ratio to the first of them."""
-    lines = ["| | CPU to accept, ms | times the first | kB while idle |", "|---|---|---|---|"]
-    lines += [f"| {c.title} | {c.cpu * 1e3:.2f} | {c.cpu / costs[0].cpu:.2f} | {c.memory / 1e3:.1f} |" for c in costs]
-    return "\n".join(lines)
+def accept_table(costs: dict[str, list[Cost]], clients: int) -> Table:
+    """Write what accepting one connection after the other costs, and what each holds then."""
+    first = costs.get(FIRST, [])
+    middle = {title: median(c.cpu for c in own) for title, own in costs.items()}
+    rows, verdicts = [], []
+    for title, own in costs.items():
+        ratios = [a.cpu / b.cpu for a, b in zip(own, first, strict=False)]
+        held = median(c.memory for c in own) / 1e3
+        rows.append([title, f"{middle[title] * 1e3:.2f}", spread(ratios), f"{held:.1f}"])
+        if ratios and title in ACCEPT_TARGETS:
+            verdicts.append(judge(ACCEPT_TARGETS[title], median(ratios)))
+    return Table(
+        "accept",
+        f"{clients:,} connections, one after the other",
+        ["", "ms of CPU to accept", f"× {FIRST}", "kB while idle"],
+        rows,
+        "The client waits for the first thing that a server says before it opens the next connection. Bare Trio reads "
+        "the request and answers 101. With one task it does nothing else; with three it also watches and beats.",
+        verdicts,
+    )
 
 
 def main() -> None:
     """Parse the command line, measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.connections", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round")
+    parser = options("connections", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=2_000)
     parser.add_argument("--without-starlette", action="store_true")
@@ -146,12 +196,14 @@ def main() -> None:
     kinds = [kind for kind in ACCEPTED if not (arguments.without_starlette and kind.server is StarletteServer)]
     raise_files()
     rounds = 1 if arguments.quick else arguments.rounds
-    machine = ", ".join(f"{key} {value}" for key, value in describe().items())
-    sys.stdout.write(f"{machine}\n{arguments.clients} connections, medians of {rounds} rounds\n\n")
-    sys.stdout.write(table(connections(kinds, rounds, arguments.clients)) + "\n")
+    part = Part("connections", "Connections", f"Medians of {rounds} rounds.", quick=arguments.quick)
+    found = connections(kinds, rounds, arguments.clients, lambda name, error: say(f"{name}: {error}"))
+    part.tables.append(accept_table(found, arguments.clients))
+    publish(part, keep=False)
 
 
-def _request(path: str, port: int, transport: str) -> bytes:
+def opening(path: str, port: int, transport: str) -> bytes:
+    """The request that opens a WebSocket or an event stream."""
     more = (
         "accept: text/event-stream\r\n"
         if transport == "sse"

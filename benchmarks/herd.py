@@ -17,17 +17,17 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import TrioletServer
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.machine import cpu_seconds, memory, raise_files
 from benchmarks.fanout.programs import Programs
-from benchmarks.results import Part, Series, Table, options, publish, verdict
+from benchmarks.results import Part, Series, Table, options, publish
+from benchmarks.targets import judge
 
 __all__ = ["Herd", "Moment", "herd", "main"]
 
-TARGET = 2.0
-"""At most so many times the live clients' p99 from before the herd came."""
-
+LIMIT_SECONDS = 240
 MISSED = 10_000
 LIVE_CLIENTS = 320
 RATE = 20.0
@@ -145,7 +145,7 @@ def part(found: Herd, quick: bool) -> Part:
         "Latency of the live clients, ms",
         ["", "seconds", "p50", "p99", "p99.9", "samples"],
         rows,
-        verdicts=[verdict("p99 of the live while the herd catches up, to before", ratio, TARGET)],
+        verdicts=[judge("herd", ratio)],
     )
     moments = [moment for moment in (*found.before, *found.during, *found.after) if moment.latencies]
     series = Series(
@@ -166,7 +166,7 @@ def main() -> None:
     arguments = parser.parse_args()
     raise_files()
     clients = arguments.clients or (500 if arguments.quick else 2_000)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, deadline("Triolet, the herd", LIMIT_SECONDS):
         found: Any = herd(Programs(Path(folder)), clients, 4 if arguments.quick else 10)
     publish(part(found, arguments.quick), keep=arguments.save or not arguments.quick)
 

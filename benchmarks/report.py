@@ -17,7 +17,20 @@ from benchmarks.results import FOLDER, Part, Table, markdown, parts, say
 
 __all__ = ["PARTS", "main"]
 
-PARTS = ("fanout", "scale", "herd", "commands", "many-publishing", "many-latency", "many-saturated", "many-held")
+PARTS = (
+    "fanout",
+    "echo",
+    "chat",
+    "polls",
+    "connections",
+    "scale",
+    "herd",
+    "commands",
+    "many-publishing",
+    "many-latency",
+    "many-saturated",
+    "many-held",
+)
 RESULTS = FOLDER.parent / "RESULTS.md"
 DOCS = FOLDER.parents[1] / "docs" / "benchmarks"
 

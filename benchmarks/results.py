@@ -9,12 +9,26 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
 from benchmarks.fanout.machine import describe
 
-__all__ = ["FOLDER", "Part", "Series", "Table", "markdown", "options", "parts", "publish", "save", "say", "verdict"]
+__all__ = [
+    "FOLDER",
+    "Part",
+    "Series",
+    "Table",
+    "markdown",
+    "options",
+    "parts",
+    "publish",
+    "save",
+    "say",
+    "spread",
+    "verdict",
+]
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -80,11 +94,12 @@ def parts(names: Sequence[str]) -> list[Part]:
     return [msgspec.json.decode(path.read_bytes(), type=Part) for path in paths if path.exists()]
 
 
-def verdict(name: str, value: float, target: float, *, at_least: bool = False) -> str:
-    """Say whether a target was reached."""
+def verdict(name: str, value: float, target: float, *, at_least: bool = False, unit: str = " times") -> str:
+    """Say whether a target was reached. A unit is written as it stands, with its space."""
     reached = value >= target if at_least else value <= target
     bound = "at least" if at_least else "at most"
-    return f"**{'PASS' if reached else 'short'}**: {name}: {value:.2f} times (to reach: {bound} {target:g})."
+    told, wanted = (f"{number:,.0f}" if number >= 100 else f"{number:.2f}" for number in (value, target))
+    return f"**{'PASS' if reached else 'short'}**: {name}: {told}{unit} (to reach: {bound} {wanted}{unit})."
 
 
 def markdown(part: Part) -> str:
@@ -92,6 +107,14 @@ def markdown(part: Part) -> str:
     hurry = "\nMeasured in a hurry (`--quick`): an impression, no more.\n" if part.quick else ""
     about = ", ".join(f"{what} {value}" for what, value in part.machine.items())
     return f"# {part.title}\n\n{about}.\n{hurry}\n{part.text}\n" + "".join(map(_markdown, part.tables))
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median, and the range in brackets where there are several."""
+    if not values:
+        return ""
+    told = f"{median(values):,.{digits}f}"
+    return f"{told} ({min(values):,.{digits}f}-{max(values):,.{digits}f})" if len(values) > 1 else told
 
 
 def say(text: str) -> None:

@@ -18,6 +18,7 @@ from statistics import median
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import CLoop, Contestant, TrioletServer
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.machine import ROOT, memory, raise_files
@@ -37,6 +38,7 @@ EVENTS = 1_000.0
 """A second, to one channel after the other; each has one follower."""
 
 MOST_CONNECTIONS = 1_000
+FILL_SECONDS = 240
 
 
 def main() -> None:
@@ -172,7 +174,8 @@ def idle_channels(channels: int) -> Table:
 
 def _fill(channels: int, what: str) -> Filled:
     command = [sys.executable, "-m", "benchmarks.million", str(channels), what]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    with deadline(f"Triolet, {channels:,} idle channels", FILL_SECONDS):
+        done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return msgspec.json.decode(done.stdout, type=Filled)
 
 

@@ -21,16 +21,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.machine import cores, cpu_seconds, free_port, raise_files, spawn
 from benchmarks.many.redis_server import RedisServer
-from benchmarks.results import Part, Table, options, publish, verdict
+from benchmarks.results import Part, Table, options, publish
+from benchmarks.targets import judge
 
 CONNECTIONS = 100
 PEER = "Starlette, Redis"
 CONTESTANTS = ("Triolet, memory", "Triolet, SQLite", "Triolet, Redis", PEER)
 WAYS = {"ws": "WebSocket", "post": "POST"}
-TARGETS = {"ws": 1.2, "post": 2.0}
-"""At most so many times the CPU of the peer, which does less."""
 
 
 class Turn(NamedTuple):
@@ -77,15 +77,18 @@ def turn(contestant: str, way: str, seconds: float) -> Turn:
 def _load(port: int, way: str, seconds: float) -> dict[str, float]:
     program = [sys.executable, "-m", "benchmarks.commands.load", str(port), way, str(CONNECTIONS), str(seconds)]
     load = spawn(program, cores()[1])
-    out, _ = load.communicate(timeout=seconds + 60)
+    try:
+        out, _ = load.communicate()
+    finally:
+        load.kill()
     if load.returncode:
         sys.exit(f"the clients failed: {out}")
     return msgspec.json.decode(out, type=dict[str, float])
 
 
 def _until_it_listens(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
@@ -108,9 +111,7 @@ def table(turns: dict[tuple[str, str], list[Turn]]) -> Table:
     ]
     columns = ["", "asked over", "µs of CPU a command", "× Starlette", "Redis' own µs", "commands/s"]
     verdicts = [
-        verdict(f"CPU of a command over {WAYS[way]}, Triolet's in memory to Starlette's", ratio, target)
-        for way, target in TARGETS.items()
-        for ratio in [middle["Triolet, memory", way].server / middle[PEER, way].server]
+        judge(f"command-{way}", middle["Triolet, memory", way].server / middle[PEER, way].server) for way in WAYS
     ]
     return Table("commands-cost", "What a command costs", columns, rows, verdicts=verdicts)
 
@@ -124,7 +125,8 @@ def main() -> None:
     for _ in range(1 if arguments.quick else 3):
         for contestant in CONTESTANTS:
             for way in WAYS:
-                turns.setdefault((contestant, way), []).append(turn(contestant, way, seconds))
+                with deadline(f"{contestant}, asked over {WAYS[way]}", seconds + 60):
+                    turns.setdefault((contestant, way), []).append(turn(contestant, way, seconds))
     text = (
         f"{CONNECTIONS} connections, one command in flight on each: it publishes one event, and its answer is kept. "
         "The server is pinned to one core; its clients, and Redis where it is used, share another. What is counted is "

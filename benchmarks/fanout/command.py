@@ -18,10 +18,10 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.connections import ACCEPTED, Kind, connections
+from benchmarks.deadline import deadline
 from benchmarks.fanout import crowd_table, machine, table
 from benchmarks.fanout.contestants import CLoop, Contestant, HttpContestant
-from benchmarks.fanout.crowd import Arrival, arrive, idle, saturate
+from benchmarks.fanout.crowd import saturate
 from benchmarks.fanout.latency import latencies
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.measure import PACED, SINGLE, Pair, Plan, Window, rounds
@@ -29,12 +29,14 @@ from benchmarks.fanout.payload import SIZE
 from benchmarks.fanout.programs import Programs
 from benchmarks.fanout.replay import replay
 from benchmarks.fanout.stalled import stalled
-from benchmarks.peers.servers import SSE, WEBSOCKET, Nchan, NodeWs, WebsocketsServer, missing
+from benchmarks.peers.servers import SSE, WEBSOCKET, missing
 from benchmarks.results import Part, Series, Table, options, publish, say
 
 __all__ = ["main"]
 
-QUICK = Plan(rounds=1, part=0.5, many=2_000, idle_seconds=10)
+QUICK = Plan(rounds=1, part=0.5, many=2_000)
+
+REPLAY_SECONDS = 120
 
 Kinds = Sequence[type[HttpContestant]]
 
@@ -80,9 +82,9 @@ class Run:
         if series is not None:
             self.part.series[found.name] = series
 
-    def all_servers(self, stack: ExitStack, transport: str, kinds: Kinds) -> list[Pair]:
+    def all_servers(self, stack: ExitStack, transport: str, kinds: Kinds, clients: int) -> list[Pair]:
         """Start the C loop and all others, each with its clients."""
-        clients, pairs = self.plan.clients, []
+        pairs = []
         servers: list[Contestant] = [stack.enter_context(CLoop(self.programs.sender, transport, clients))]
         for server in servers + self.servers(stack, transport, kinds):
             try:
@@ -104,71 +106,49 @@ class Run:
                 self.give_up(kind.name, error)
         return started
 
-    def give_up(self, name: str, error: RuntimeError) -> None:
+    def give_up(self, name: str, error: Exception) -> None:
         """Go on without a peer, from now on, and say so."""
         if name in ("Triolet", "C loop"):
             raise error
         say(f"{name}: {error}")
         self.absent.add(name)
-        self.part.text += f" {name} could not be measured."
+        self.part.text += f" {name} could not be measured: {error}."
 
 
 def measure_websocket(run: Run) -> None:
     """All at a pace and saturated; then latencies at equal loads."""
     with ExitStack() as stack:
-        pairs = run.all_servers(stack, "ws", WEBSOCKET)
-        run.windows["ws"] = windows = list(rounds(pairs, run.plan))
+        pairs = run.all_servers(stack, "ws", WEBSOCKET, run.plan.clients)
+        run.windows["ws"] = windows = rounds(pairs, run.plan, run.give_up)
         for found in table.mode_tables("ws", windows):
             run.add(*found)
         fewer = msgspec.structs.replace(run.plan, rounds=max(1, run.plan.rounds - 1))
         own = [pair for pair in pairs if pair[0].name != "C loop"]
-        run.add(*table.latency_table(latencies(own, windows, fewer), run.plan.clients))
+        run.add(*table.latency_table(latencies(own, windows, fewer, run.give_up), run.plan.clients))
 
 
 def measure_sse(run: Run) -> None:
     with ExitStack() as stack:
-        run.windows["sse"] = windows = list(rounds(run.all_servers(stack, "sse", SSE), run.plan))
+        run.windows["sse"] = windows = rounds(
+            run.all_servers(stack, "sse", SSE, run.plan.clients), run.plan, run.give_up
+        )
         for found in table.mode_tables("sse", windows):
             run.add(*found)
     run.add(table.load_table(run.windows))
 
 
 def measure_crowd(run: Run) -> None:
-    """Thousands come at once, stay idle, and are sent as much as goes."""
+    """Thousands of clients are sent as much as goes."""
     plan = run.plan
-    arrivals: list[Arrival] = []
     with ExitStack() as stack:
-        pairs: list[Pair] = []
-        for server in run.servers(stack, "ws", WEBSOCKET):
-            try:
-                load, arrival = arrive(stack, server, run.programs.load, plan.many)
-            except RuntimeError as error:
-                run.give_up(server.name, error)
-                continue
-            pairs.append((server, load))
-            arrivals.append(arrival)
-        run.add(crowd_table.arrival_table(arrivals))
-        run.add(*crowd_table.idle_table(arrivals, idle(pairs, plan.idle_seconds)))
-        bare = stack.enter_context(CLoop(run.programs.sender, "ws", plan.many))
-        pairs.insert(0, (bare, stack.enter_context(Load(run.programs.load, bare, "ws", plan.many))))
-        run.add(*crowd_table.many_table(saturate(pairs, plan), plan.many))
-
-
-def measure_accept(run: Run) -> None:
-    """One connection after the other, as ``benchmarks.connections`` measures it, and the peers too."""
-    handshakes = [
-        Kind(f"{kind.name}, WebSocket", kind, "ws", b"\r\n\r\n") for kind in (Nchan, NodeWs, WebsocketsServer)
-    ]
-    kinds = [kind for kind in (*ACCEPTED, *handshakes) if getattr(kind.server, "name", "") not in run.absent]
-    clients = 1_000 if run.plan.rounds > 1 else 500
-    costs = connections(kinds, max(1, run.plan.rounds - 1), clients)
-    run.add(crowd_table.accept_table(costs, clients))
+        pairs = run.all_servers(stack, "ws", WEBSOCKET, plan.many)
+        run.add(*crowd_table.many_table(saturate(pairs, plan, run.give_up), plan.many))
 
 
 def measure_stalled(run: Run) -> None:
     with ExitStack() as stack:
         servers = run.servers(stack, "ws", WEBSOCKET)
-        run.add(*crowd_table.stalled_table(stalled(servers, run.programs.load, run.plan)))
+        run.add(*crowd_table.stalled_table(stalled(servers, run.programs.load, run.plan, run.give_up)))
 
 
 def measure_replay(run: Run) -> None:
@@ -178,15 +158,17 @@ def measure_replay(run: Run) -> None:
             if kind.history is Contestant.history:
                 without.append(kind.name)
                 continue
-            with kind(transport) as server:
-                found.append(replay(server, transport, run.programs.load, run.plan.replaying))
+            try:
+                with deadline(f"{kind.name}, replay", REPLAY_SECONDS), kind(transport) as server:
+                    found.append(replay(server, transport, run.programs.load, run.plan.replaying))
+            except RuntimeError as error:
+                run.give_up(kind.name, error)
     run.add(crowd_table.replay_table(found, list(dict.fromkeys(without))))
 
 
 MEASURED: dict[str, Callable[[Run], None]] = {
     "ws": measure_websocket,
     "sse": measure_sse,
-    "accept": measure_accept,
     "crowd": measure_crowd,
     "stalled": measure_stalled,
     "replay": measure_replay,

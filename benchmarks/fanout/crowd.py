@@ -1,9 +1,9 @@
-"""Five thousand clients of each server: their coming all at once, what they cost while idle, and saturation."""
+"""Thousands of clients of each server: their coming all at once, what they cost while idle, and saturation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,13 +20,15 @@ WARM_UP = 50
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """Clients that came all at once: seconds until the last was connected, CPU and resident bytes of each."""
+    """Clients that came all at once: seconds until the last was connected, CPU and resident bytes of each, and what the
+    clients took of their core meanwhile."""
 
     name: str
     clients: int
     seconds: float
     cpu: float
     bytes_each: float
+    load: float
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -50,10 +52,10 @@ def arrive(stack: ExitStack, server: Contestant, program: Path, clients: int) ->
     time.sleep(1)
     resident, cpu, start = memory(server.pid), cpu_seconds(server.pid), time.monotonic()
     load = stack.enter_context(Load(program, server, "ws", clients, in_flight=clients))
-    seconds = time.monotonic() - start
+    seconds, share = time.monotonic() - start, load.counts().cpu_ns / 1e9
     time.sleep(1.5)
-    used = cpu_seconds(server.pid) - cpu
-    return load, Arrival(server.name, clients, seconds, used / clients, (memory(server.pid) - resident) / clients)
+    used, held = cpu_seconds(server.pid) - cpu, memory(server.pid) - resident
+    return load, Arrival(server.name, clients, seconds, used / clients, held / clients, share / seconds)
 
 
 def idle(pairs: Sequence[Pair], seconds: float) -> list[Idle]:
@@ -68,6 +70,6 @@ def idle(pairs: Sequence[Pair], seconds: float) -> list[Idle]:
     return found
 
 
-def saturate(pairs: Sequence[Pair], plan: Plan) -> list[Window]:
+def saturate(pairs: Sequence[Pair], plan: Plan, give_up: Callable[[str, Exception], None]) -> list[Window]:
     """Measure everybody saturated, in turn."""
-    return list(rounds(pairs, msgspec.structs.replace(plan, rounds=max(1, plan.rounds - 1)), [SINGLE]))
+    return rounds(pairs, msgspec.structs.replace(plan, rounds=max(1, plan.rounds - 1)), give_up, [SINGLE])

@@ -4,59 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Final
 
-from benchmarks.connections import Cost
 from benchmarks.fanout.crowd import Arrival, Idle
 from benchmarks.fanout.measure import Window
 from benchmarks.fanout.replay import MISSED, Replay
 from benchmarks.fanout.stalled import EVENT_BYTES, RATE, SECONDS, WAIT, Stalled
 from benchmarks.fanout.table import NAMES, ahead, saturated_verdicts
-from benchmarks.results import Series, Table, verdict
+from benchmarks.results import Series, Table, spread
+from benchmarks.targets import judge
 
-__all__ = ["accept_table", "arrival_table", "idle_table", "many_table", "replay_table", "stalled_table"]
-
-
-ACCEPT_TARGETS: Final = {"Triolet, WebSocket": 2.0, "Triolet, SSE": 4.0}
-"""At most so many times the CPU that a bare Trio server needs to accept a connection."""
-
-MEMORY_TARGET: Final = 22e3
-"""At most so many bytes for an idle WebSocket."""
+__all__ = ["arrival_table", "idle_table", "many_table", "replay_table", "stalled_table"]
 
 
-def accept_table(costs: Sequence[Cost], clients: int) -> Table:
-    """Write what accepting one connection after the other costs, and what each holds then."""
-    bare = costs[0]
-    rows = [[c.title, f"{c.cpu * 1e3:.2f}", f"{c.cpu / bare.cpu:.2f}", f"{c.memory / 1e3:.1f}"] for c in costs]
+def arrival_table(arrivals: Mapping[str, Sequence[Arrival]]) -> Table:
+    """Write what a reconnect storm costs, of the arrivals of each server."""
+    rates = {name: [a.clients / a.seconds for a in own] for name, own in arrivals.items()}
+    cpu = {name: median(a.cpu for a in own) for name, own in arrivals.items()}
+    rows = [
+        [
+            name,
+            f"{median(a.seconds for a in own):.2f}",
+            spread(rates[name], 0),
+            f"{cpu[name] * 1e3:.2f}",
+            f"{median(a.load for a in own):.0%}",
+        ]
+        for name, own in arrivals.items()
+    ]
+    ours, theirs = rates.get("Triolet"), rates.get("websockets")
     verdicts = []
-    for cost in costs:
-        if cost.title in ACCEPT_TARGETS:
-            what = f"CPU to accept, {cost.title}, to bare Trio's"
-            verdicts.append(verdict(what, cost.cpu / bare.cpu, ACCEPT_TARGETS[cost.title]))
-        if cost.title == "Triolet, WebSocket":
-            what = f"memory of an idle WebSocket, to {MEMORY_TARGET / 1e3:g} kB"
-            verdicts.append(verdict(what, cost.memory / MEMORY_TARGET, 1.0))
-    return Table(
-        "accept",
-        f"{clients:,} connections, one after the other",
-        ["", "ms of CPU to accept", f"× {bare.title}", "kB while idle"],
-        rows,
-        "The client waits for the first thing that a server says before it opens the next connection.",
-        verdicts,
-    )
-
-
-def arrival_table(arrivals: Sequence[Arrival]) -> Table:
-    """Write what a reconnect storm costs."""
-    rows = [[a.name, f"{a.seconds:.2f}", f"{a.clients / a.seconds:,.0f}", f"{a.cpu * 1e3:.2f}"] for a in arrivals]
+    if ours and theirs:
+        verdicts.append(judge("storm", median(a / b for a, b in zip(ours, theirs, strict=False))))
     return Table(
         "storm",
-        f"A reconnect storm: {arrivals[0].clients:,} WebSockets at once",
-        ["", "seconds until all are back", "connections/s", "ms of CPU each"],
+        f"A reconnect storm: {_clients(arrivals):,} WebSockets at once",
+        ["", "seconds until all are back", "connections/s", "ms of CPU each", "clients' core"],
         rows,
         "What one connection costs when they come one after the other is in another table.",
+        verdicts,
         ahead=_ahead(
-            {a.name: a.cpu for a in arrivals},
+            cpu,
             "CPU to accept",
             "each connection of Triolet's passes a Quart "
             "view, which decides who may follow, and gets a nursery and its tasks; the others' handshake asks nobody",
@@ -64,12 +50,13 @@ def arrival_table(arrivals: Sequence[Arrival]) -> Table:
     )
 
 
-def idle_table(arrivals: Sequence[Arrival], idles: Sequence[Idle]) -> tuple[Table, Series]:
+def idle_table(arrivals: Mapping[str, Sequence[Arrival]], idles: Sequence[Idle]) -> tuple[Table, Series]:
     """Write what idle connections hold and cost."""
-    memory = {arrival.name: arrival.bytes_each for arrival in arrivals}
+    memory = {it.name: median(arrival.bytes_each for arrival in arrivals[it.name]) for it in idles}
+    clients = _clients(arrivals)
     rows, cpu = [], {}
     for it in idles:
-        cpu[it.name] = it.cpu / arrivals[0].clients / it.seconds * 60
+        cpu[it.name] = it.cpu / clients / it.seconds * 60
         rows.append(
             [
                 it.name,
@@ -91,14 +78,18 @@ def idle_table(arrivals: Sequence[Arrival], idles: Sequence[Idle]) -> tuple[Tabl
         "CPU of idle connections",
         "Triolet's heartbeat also lets page code see that its stream is alive, and looks for silence at both ends",
     )
+    verdicts = []
+    if "Triolet" in cpu:
+        verdicts = [judge("idle", cpu["Triolet"] * 1e6), judge("memory", memory["Triolet"] / 1e3)]
     table = Table(
         "idle",
-        f"{arrivals[0].clients:,} idle WebSockets, over {idles[0].seconds:.0f} s",
+        f"{clients:,} idle WebSockets, over {idles[0].seconds:.0f} s",
         ["", "memory each, kB", "CPU of a core", "µs of CPU for a connection and minute", "beats", "closed"],
         rows,
         "Heartbeats at each server's defaults (nchan's, which has none, at Triolet's 20 s). Beats are what the data "
         "channel carried: WebSocket pings are not counted.",
-        ahead=lines,
+        verdicts,
+        lines,
     )
     return table, Series(list(memory), {"idle": list(memory.values())})
 
@@ -183,6 +174,10 @@ def replay_table(found: Sequence[Replay], without: Sequence[str]) -> Table:
             "its messages lie in memory as they go out",
         ),
     )
+
+
+def _clients(arrivals: Mapping[str, Sequence[Arrival]]) -> int:
+    return next(iter(arrivals.values()))[0].clients
 
 
 def _ahead(values: Mapping[str, float], what: str, why: str) -> list[str]:

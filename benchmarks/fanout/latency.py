@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import msgspec
 
-from benchmarks.fanout.measure import SINGLE, Mode, Pair, Plan, Window, window
+from benchmarks.fanout.measure import SINGLE, Mode, Pair, Plan, Window, end, window
 
 __all__ = ["Latency", "latencies"]
 
@@ -25,21 +25,28 @@ class Latency(msgspec.Struct, frozen=True):
     at_triolets: list[Window]
 
 
-def latencies(pairs: Sequence[Pair], saturated: Sequence[Window], plan: Plan) -> list[Latency]:
-    """Measure everybody who can be saturated, given the windows in which they were."""
-    triolet = next(pair for pair in pairs if pair[0].name == "Triolet")
+def latencies(
+    pairs: Sequence[Pair], saturated: Sequence[Window], plan: Plan, give_up: Callable[[str, Exception], None]
+) -> list[Latency]:
+    """Measure everybody who can be saturated, given the windows in which they were; who fails is given up."""
     half = {
-        pair[0].name: median(w.published for w in saturated if w.name == pair[0].name and w.mode == SINGLE) / 2
-        for pair in pairs
+        name: median(w.published for w in saturated if w.name == name and w.mode == SINGLE) / 2
+        for name in dict.fromkeys(w.name for w in saturated)
     }
-    measured: dict[str, tuple[list[Window], list[Window], list[Window]]] = {name: ([], [], []) for name in half}
+    triolet = next(pair for pair in pairs if pair[0].name == "Triolet")
+    going = {pair[0].name: pair for pair in pairs if pair[0].name in half}
+    measured: dict[str, tuple[list[Window], list[Window], list[Window]]] = {name: ([], [], []) for name in going}
     for _ in range(plan.rounds):
-        for pair in pairs:
-            name = pair[0].name
+        for name, pair in tuple(going.items()):
             windows = measured[name]
-            windows[0].append(_at(pair, half[name], plan))
-            windows[1].append(windows[0][-1] if pair is triolet else _at(triolet, half[name], plan))
-            windows[2].append(windows[0][-1] if pair is triolet else _at(pair, half["Triolet"], plan))
+            try:
+                windows[0].append(_at(pair, half[name], plan))
+                windows[1].append(windows[0][-1] if pair is triolet else _at(triolet, half[name], plan))
+                windows[2].append(windows[0][-1] if pair is triolet else _at(pair, half["Triolet"], plan))
+            except RuntimeError as error:
+                del going[name], measured[name]
+                end(*pair)
+                give_up(name, error)
     return [Latency(name, half[name], *windows) for name, windows in measured.items()]
 
 

@@ -8,10 +8,13 @@ from typing import Self
 
 import msgspec
 
+from benchmarks.deadline import OverdueError, deadline
 from benchmarks.fanout.contestants import Contestant
 from benchmarks.fanout.machine import cores, spawn
 
 __all__ = ["Counts", "Load"]
+
+CONNECT_SECONDS = 120
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -53,6 +56,7 @@ class Load:
         follows: int = 0,
     ) -> None:
         self.clients = clients
+        self._name = server.name
         command = [
             str(program),
             "127.0.0.1",
@@ -65,7 +69,13 @@ class Load:
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:
-        if self._readline() != "ready\n":
+        try:
+            with deadline(f"{self._name}, connecting {self.clients:,} clients", CONNECT_SECONDS):
+                said = self._readline()
+        except OverdueError:
+            self.__exit__()
+            raise
+        if said != "ready\n":
             self.__exit__()
             raise RuntimeError("the clients could not connect")
         return self
@@ -75,11 +85,17 @@ class Load:
         self._process.wait()
 
     def counts(self) -> Counts:
-        """Ask for the counters, and begin latencies anew."""
+        """Ask for the counters, and begin latencies anew.
+
+        Raises:
+            RuntimeError: the clients gave up; they have said why.
+        """
         self._write("report\n")
         line = self._readline()
         while line == "ready\n":  # of one that is asked while its clients still connect
             line = self._readline()
+        if not line:
+            raise RuntimeError("the clients gave up")
         return msgspec.json.decode(line, type=Counts)
 
     def samples(self) -> list[int]:
@@ -104,7 +120,10 @@ class Load:
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(line)
+        try:
+            self._process.stdin.write(line)
+        except BrokenPipeError:
+            raise RuntimeError("the clients gave up") from None
 
     def _readline(self) -> str:
         assert self._process.stdout is not None

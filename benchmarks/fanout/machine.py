@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,10 +38,17 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[1]
 
 
-def raise_files() -> None:
-    """Let this process and its children open as many descriptors as the system allows."""
+def raise_files(wanted: int = 0) -> int:
+    """Let this process and its children open as many descriptors as the system allows, and tell how many that are.
+
+    Where more are wanted than the hard limit, that is raised too, if this user may.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for files in (max(hard, wanted), hard):
+        with suppress(ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+            return files
+    return hard
 
 
 def spawn(command: Sequence[str], core: int, *, log: IO[bytes] | None = None) -> subprocess.Popen[str]:

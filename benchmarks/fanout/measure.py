@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import Contestant
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.machine import busy_seconds, cpu_seconds
 
-__all__ = ["BURSTS", "MODES", "PACED", "SINGLE", "Mode", "Pair", "Plan", "Window", "rounds", "window"]
+__all__ = ["BURSTS", "MODES", "PACED", "SINGLE", "Mode", "Pair", "Plan", "Window", "end", "rounds", "window"]
 
 
 class Mode(msgspec.Struct, frozen=True):
@@ -38,7 +39,6 @@ class Plan(msgspec.Struct, frozen=True):
     settle: float = 0.5
     part: float = 1
     many: int = 5_000
-    idle_seconds: float = 45
     stalled: int = 32
     replaying: int = 50
 
@@ -80,8 +80,15 @@ def window(server: Contestant, load: Load, plan: Plan, mode: Mode, fan_out: int 
 
     Args:
         fan_out: how many clients are to get an event, if not all.
+
+    Raises:
+        RuntimeError: it took much too long, or the clients gave up.
     """
-    fan_out = load.clients if fan_out is None else fan_out
+    with deadline(f"{server.name}, {mode.title}", plan.settle + mode.seconds * plan.part + server.patience + 40):
+        return _window(server, load, plan, mode, load.clients if fan_out is None else fan_out)
+
+
+def _window(server: Contestant, load: Load, plan: Plan, mode: Mode, fan_out: int) -> Window:
     events_before, published_before = load.counts().events, server.published
     server.start(mode.rate, mode.burst)
     time.sleep(plan.settle)
@@ -110,16 +117,35 @@ def window(server: Contestant, load: Load, plan: Plan, mode: Mode, fan_out: int 
     )
 
 
-def rounds(pairs: Sequence[Pair], plan: Plan, modes: Sequence[Mode] = MODES) -> Iterator[Window]:
+def rounds(
+    pairs: Sequence[Pair], plan: Plan, give_up: Callable[[str, Exception], None], modes: Sequence[Mode] = MODES
+) -> list[Window]:
     """Measure everybody in turn, in each mode, round after round, in an order that turns too.
 
-    Before it counts everybody has a moment to warm up: the first window after connecting is dearer.
+    Before it counts everybody has a moment to warm up: the first window after connecting is dearer. Who fails is given
+    up, and has no windows.
     """
     warm_up = msgspec.structs.replace(plan, part=0.2)
-    for server, load in pairs:
-        window(server, load, warm_up, modes[0])
-    for number in range(plan.rounds):
+    failed: set[str] = set()
+    found = []
+    for number in range(-1, plan.rounds):
         turn = number % len(pairs)
-        for mode in modes:
+        for mode in modes[:1] if number < 0 else modes:
             for server, load in [*pairs[turn:], *pairs[:turn]]:
-                yield window(server, load, plan, mode)
+                if server.name in failed:
+                    continue
+                try:
+                    measured = window(server, load, warm_up if number < 0 else plan, mode)
+                except RuntimeError as error:
+                    failed.add(server.name)
+                    end(server, load)
+                    give_up(server.name, error)
+                else:
+                    found += [measured] if number >= 0 else []
+    return [window for window in found if window.name not in failed]
+
+
+def end(server: Contestant, load: Load) -> None:
+    """End a server and its clients, who would go on at the others' expense."""
+    load.__exit__()
+    server.__exit__()

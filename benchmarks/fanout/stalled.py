@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import Contestant
 from benchmarks.fanout.load import Load
 from benchmarks.fanout.machine import memory
@@ -20,6 +21,9 @@ EVENT_BYTES = 16 << 10
 RATE = 200.0
 SECONDS = 4.0
 """For so long events are published to clients that read, and again to the same when they do not: 13 MB each."""
+
+LIMIT_SECONDS = 60
+"""A server that needs longer for it is given up."""
 
 WAIT = 15.0
 """So long after the clients stalled it is looked whether they are still connected."""
@@ -37,28 +41,46 @@ class Stalled(msgspec.Struct, frozen=True):
     closed: int
 
 
-def stalled(servers: Sequence[Contestant], program: Path, plan: Plan, part: float = 1) -> list[Stalled]:
-    """Measure one after the other; all stay until it can be seen whom they have given up."""
+def stalled(
+    servers: Sequence[Contestant], program: Path, plan: Plan, give_up: Callable[[str, Exception], None]
+) -> list[Stalled]:
+    """Measure one after the other; all stay until it can be seen whom they have given up. Who fails is given up."""
     with ExitStack() as stack:
         measured = []
         for server in servers:
-            server.size, server.patience = EVENT_BYTES, 2
-            load = stack.enter_context(Load(program, server, "ws", plan.stalled))
-            time.sleep(0.5)
-            resident = memory(server.pid)
-            reading = _peak(server, RATE, SECONDS * part)[0] - resident
-            load.wait_for(plan.stalled * server.stop(), 5)
-            resident, begun = memory(server.pid), time.monotonic()
-            load.stall()
-            peak, kernel = _peak(server, RATE, SECONDS * part)
-            each = max(0, peak - resident - max(0, reading)) / plan.stalled
-            measured.append((server, load, begun, each, kernel / plan.stalled, _published(server, SECONDS * part)))
+            try:
+                with deadline(f"{server.name}, stalled clients", LIMIT_SECONDS):
+                    measured.append((server, *_stall(stack, server, program, plan.stalled)))
+            except RuntimeError as error:
+                server.__exit__()
+                give_up(server.name, error)
         found = []
         for server, load, begun, each, kernel_each, published in measured:
             time.sleep(max(0.0, begun + WAIT - time.monotonic()))
             closed = load.counts().closed
             found.append(Stalled(server.name, plan.stalled, each, kernel_each, published, closed))
         return found
+
+
+def _stall(
+    stack: ExitStack, server: Contestant, program: Path, clients: int
+) -> tuple[Load, float, float, float, float]:
+    """Publish to clients that read, and to the same when they do not.
+
+    Returns:
+        The clients; when they stalled; bytes for each in the process and in the kernel; what part was published.
+    """
+    server.size, server.patience = EVENT_BYTES, 2
+    load = stack.enter_context(Load(program, server, "ws", clients))
+    time.sleep(0.5)
+    resident = memory(server.pid)
+    reading = _peak(server, RATE, SECONDS)[0] - resident
+    load.wait_for(clients * server.stop(), 5)
+    resident, begun = memory(server.pid), time.monotonic()
+    load.stall()
+    peak, kernel = _peak(server, RATE, SECONDS)
+    each = max(0, peak - resident - max(0, reading)) / clients
+    return load, begun, each, kernel / clients, _published(server, SECONDS)
 
 
 def _peak(server: Contestant, rate: float, seconds: float) -> tuple[int, int]:

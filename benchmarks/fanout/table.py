@@ -8,15 +8,10 @@ from typing import Final
 
 from benchmarks.fanout.latency import Latency
 from benchmarks.fanout.measure import BURSTS, MODES, PACED, SINGLE, Mode, Window
-from benchmarks.results import Series, Table, verdict
+from benchmarks.results import Series, Table, spread
+from benchmarks.targets import judge
 
 __all__ = ["latency_table", "load_table", "mode_tables", "saturated_verdicts"]
-
-PACED_TARGET: Final = 1.35
-"""At most so many times the C loop's CPU for a delivery, at the same pace."""
-
-SATURATED_TARGETS: Final = {"nchan": 2.0, "Starlette": 8.0}
-"""At least so many times their deliveries a second."""
 
 NAMES: Final = {"ws": "WebSocket", "sse": "SSE"}
 
@@ -60,7 +55,7 @@ def _mode_table(transport: str, mode: Mode, own: Sequence[Window]) -> tuple[Tabl
     if mode == PACED:
         ratios = [a.micros / b.micros for a, b in _paired(own, "C loop")]
         if ratios:
-            table.verdicts.append(verdict("CPU a delivery, to the C loop's", median(ratios), PACED_TARGET))
+            table.verdicts.append(judge("fan-out", median(ratios)))
         table.ahead = ahead(own, "CPU a delivery", lambda w: w.micros)
     else:
         if mode == SINGLE:
@@ -73,10 +68,10 @@ def _mode_table(transport: str, mode: Mode, own: Sequence[Window]) -> tuple[Tabl
 def saturated_verdicts(windows: Sequence[Window]) -> list[str]:
     """Compare Triolet's deliveries with those it is to outdo."""
     found = []
-    for name, target in SATURATED_TARGETS.items():
+    for name in ("nchan", "Starlette"):
         ratios = [a.rate / b.rate for a, b in _paired(windows, name)]
         if ratios:
-            found.append(verdict(f"deliveries a second, to {name}'s", median(ratios), target, at_least=True))
+            found.append(judge(f"saturated-{name.lower()}", median(ratios)))
     return found
 
 
@@ -102,7 +97,7 @@ def latency_table(found: Iterable[Latency], clients: int) -> tuple[Table, Series
         rows.append([each.name, f"{each.rate:,.0f}", *map(_at_load, (each.own, each.triolet, each.at_triolets))])
         if each.name == "nchan":
             ratio = median(b.p99_ms / a.p99_ms for a, b in zip(each.own, each.triolet, strict=True))
-            verdicts.append(verdict("p99 at half of nchan's saturation, to nchan's", ratio, 1.0))
+            verdicts.append(judge("latency", ratio))
     table = Table(
         "latency",
         f"WebSocket, latency p50 / p99 in ms at equal loads, {clients:,} clients",
@@ -162,9 +157,9 @@ def _row(name: str, own: Sequence[Window], base: Sequence[Window]) -> list[str]:
     return [
         name,
         f"{median(w.micros for w in own):.2f}",
-        _range([mine.micros / other.micros for mine, other in pairs]),
+        spread([mine.micros / other.micros for mine, other in pairs]),
         f"{median(w.rate for w in own):,.0f}",
-        _range([mine.rate / other.rate for mine, other in pairs]),
+        spread([mine.rate / other.rate for mine, other in pairs]),
         f"{median(w.server_cpu / w.seconds for w in own):.0%}",
         f"{median(w.load_cpu / w.seconds for w in own):.0%}",
         f"{median(w.foreign for w in own):.0%}",
@@ -173,7 +168,3 @@ def _row(name: str, own: Sequence[Window], base: Sequence[Window]) -> list[str]:
         f"{median(w.p50_ms for w in own):.1f} / {median(w.p99_ms for w in own):.1f}",
         f"{sum(w.lost for w in own)}",
     ]
-
-
-def _range(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else ""

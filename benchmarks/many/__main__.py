@@ -12,6 +12,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.machine import raise_files
 from benchmarks.fanout.programs import Programs
 from benchmarks.results import Part, Table, options, publish, say
@@ -28,6 +29,8 @@ PARTS = {
 }
 """Their titles and what is to be said of them."""
 
+LIMIT_SECONDS = {"publishing": 300, "latency": 180, "saturated": 180, "held": 1_200}
+
 
 def main() -> None:
     """Parse the command line, measure, and print the tables."""
@@ -39,7 +42,8 @@ def main() -> None:
         load = Programs(Path(folder)).load
         for name in arguments.only or PARTS:
             say(f"measuring {name} …")
-            tables = _measure(name, load, arguments.quick)
+            with deadline(f"Triolet, {name}", LIMIT_SECONDS[name]):
+                tables = _measure(name, load, arguments.quick)
             title, text = PARTS[name]
             part = Part(f"many-{name}", f"Many processes: {title}", text, tables, quick=arguments.quick)
             publish(part, keep=arguments.save or not arguments.quick)

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import trio
 
+from benchmarks.deadline import deadline
 from benchmarks.fanout.machine import ROOT
 from benchmarks.slow.picture import draw, table
 from benchmarks.slow.run import Run, server
+
+LIMIT_SECONDS = 150
 
 
 def main() -> None:
@@ -25,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = []
     for policy in ("catch_up", "latest"):
-        with server() as port:
+        with deadline(f"Triolet, a slow client with {policy}", LIMIT_SECONDS), server() as port:
             run = Run(policy, port)
             trio.run(run.whole)
             runs.append(run)

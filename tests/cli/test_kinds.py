@@ -146,7 +146,7 @@ def test_any_asgi_app_is_served(folder: str, written: str) -> None:
         ("pack:app", "has no 'app': write"),
         (".kinds:app", "no module's name"),
         ("nowhere", "no module 'nowhere'"),
-        ("redis:app", "no module 'redis'"),
+        ("absent:app", "no module 'absent'"),
     ],
 )
 def test_what_cannot_be_served_is_a_sentence_that_says_what_to_write(

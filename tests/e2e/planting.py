@@ -22,20 +22,23 @@ class StalePatchError(Exception):
 @dataclass(frozen=True)
 class Bug:
     """``said`` is what is wrong, and what a user would see; ``finds`` are the kinds of findings that would tell so;
-    ``hunks`` are file, old text and new text."""
+    ``seed`` is where the hunt has found it (0: nobody has said so); ``hunks`` are file, old text and new text."""
 
     name: str
     said: str
     finds: frozenset[str]
+    seed: int
     hunks: tuple[tuple[str, str, str], ...]
 
 
 def read_bug(path: Path) -> Bug:
-    """Read a patch: the bug in a line, ``Finds:`` and kinds in a second, and a unified diff from ``a/src/triolet``."""
+    """Read a patch: the bug in a line, ``Finds:`` and kinds in a second, ``Seed:`` and a number in a third (which may
+    be left out), and a unified diff from ``a/src/triolet``."""
     said, finds, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     if not finds.startswith("Finds: "):
         raise StalePatchError(f"{path.name}: the second line is no `Finds: kind, kind`")
     kinds = finds.removeprefix("Finds: ").strip().split(", ")
+    seed = int(lines[0].removeprefix("Seed: ")) if lines[0].startswith("Seed: ") else 0
     hunks: list[tuple[str, str, str]] = []
     file = ""
     for line in lines:
@@ -46,17 +49,17 @@ def read_bug(path: Path) -> Bug:
         elif hunks and line[0] in " +-" and not line.startswith("--- a/"):
             _, old, new = hunks[-1]
             hunks[-1] = file, old + line[1:] * (line[0] != "+"), new + line[1:] * (line[0] != "-")
-    return Bug(path.stem, said.strip(), frozenset(kinds), tuple(hunks))
+    return Bug(path.stem, said.strip(), frozenset(kinds), seed, tuple(hunks))
 
 
 def plant(bug: Bug, folder: Path) -> None:
-    """Put a copy of Triolet with the bug into a folder, as ``folder/triolet``.
+    """Put a copy of Triolet with the bug into a folder, as ``folder/triolet``; what is compiled already comes with it.
 
     Raises:
         StalePatchError: what the patch changes is not there, or not in one place alone.
     """
     copy = folder / "triolet"
-    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCE, copy)
     if not bug.hunks:
         raise StalePatchError(f"{bug.name}: nothing in it is a hunk")
     for file, old, new in bug.hunks:

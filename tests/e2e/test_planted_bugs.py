@@ -1,5 +1,9 @@
 """The hunt can find things: bugs that are planted in Triolet, one at a time, are each found within 200 seeds.
 
+A patch says in which seed its bug was found (``Seed: 52``), and that is played first: to find it there again takes a
+second. Where it is not there any more, because plans or Triolet have changed, all 200 are played from 0 on. The table
+then says the new seed, and that belongs into the patch.
+
 One bug alone: ``pytest tests/e2e/test_planted_bugs.py -k await-before-live``. A patch that no longer applies fails, and
 is to be made anew where its code is now.
 """
@@ -29,7 +33,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @dataclass(frozen=True)
 class Hunted:
-    """What came of one bug: ``seed`` where it was found, and how many seconds that took; or why it was not."""
+    """What came of one bug: the ``seed`` where it was found, and how many seconds that took; or why it was not."""
 
     bug: Bug
     seed: int | None
@@ -37,8 +41,9 @@ class Hunted:
     seconds: float
 
     def __str__(self) -> str:
-        seeds = "not found" if self.seed is None else f"{self.seed + 1:>3} seeds"
-        return f"{self.bug.name:32} {seeds} {self.seconds:6.1f} s  {self.said:.100}"
+        place = "not found" if self.seed is None else f"seed {self.seed:>4}"
+        moved = "" if self.seed == self.bug.seed else f" (its patch says {self.bug.seed})"
+        return f"{self.bug.name:35} {place}{moved} {self.seconds:6.1f} s  {self.said:.100}"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,7 @@ def hunted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def show(config: pytest.Config, found: list[Hunted]) -> None:
-    """Print how many seeds each bug took, whatever pytest captures."""
+    """Print in which seed each bug was found, whatever pytest captures."""
     terminal, capture = map(config.pluginmanager.getplugin, ("terminalreporter", "capturemanager"))
     if terminal is not None and capture is not None:
         with capture.global_and_fixture_disabled():
@@ -69,7 +74,7 @@ def hunt_for(path: Path, folder: Path) -> Hunted:
     began = perf_counter()
     try:
         plant(bug, folder)
-        command = [sys.executable, "-B", str(HUNTING), *bug.finds]
+        command = [sys.executable, "-B", str(HUNTING), str(bug.seed), *bug.finds]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
         done = subprocess.run(
             command, env=environment, cwd=folder, capture_output=True, text=True, timeout=HUNT_SECONDS, check=False
@@ -98,6 +103,6 @@ def test_there_are_twenty_bugs_at_least() -> None:
 def test_a_patch_that_no_longer_applies_is_said_to_be_stale(tmp_path: Path) -> None:
     bug = read_bug(BUGS[0])
     file, old, new = bug.hunks[0]
-    stale = Bug(bug.name, bug.said, bug.finds, ((file, f"{old}that is gone\n", new),))
+    stale = Bug(bug.name, bug.said, bug.finds, bug.seed, ((file, f"{old}that is gone\n", new),))
     with pytest.raises(StalePatchError, match="stands 0 times"):
         plant(stale, tmp_path)

@@ -17,6 +17,8 @@ from triolet.event import Cursor
 from triolet.log.contract import resume
 
 SEEDS = 500
+NEAR = 50
+"""A seed from which it is not far to one that finds :func:`off_by_one`: it is 51."""
 
 
 def test_the_first_seeds_break_no_promise() -> None:
@@ -53,7 +55,7 @@ def off_by_one(after: Cursor, epoch: str, oldest: int, head: int) -> Any:
 
 def found(monkeypatch: pytest.MonkeyPatch) -> Performance:
     monkeypatch.setattr(triolet.log.memory, "resume", off_by_one)
-    return next(performed for performed in hunt(range(100)) if not performed.plan.has_members)
+    return next(performed for performed in hunt(range(NEAR, NEAR + 100)) if not performed.plan.has_members)
 
 
 def test_a_bug_is_found_shrunk_and_told_as_a_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
