@@ -30,9 +30,9 @@ def free_port() -> int:
     """Return a port of the loopback that nobody listens on now.
 
     It lies below the range from which the kernel takes ports for clients: in there a client that waits for the
-    server could be given the very port, and connect to itself.
+    server could be given the very port, and connect to itself. No seed decides on it: tests run side by side.
     """
-    for port in random.sample(range(20_000, 32_000), 100):
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
