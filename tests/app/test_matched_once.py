@@ -115,7 +115,7 @@ async def test_a_session_is_opened_before_the_match_is_known_and_its_view_has_it
         async def save_session(self, app: Any, session: Any, response: Any) -> None:
             rules.append(str(request.url_rule))
 
-    app.session_interface = Sessions()
+    app.session_interface = Sessions()  # type: ignore[assignment]  # Quart types the attribute as its own default
 
     @live.channel("/<name>")
     async def channel(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 from itertools import pairwise
 
 import trio
@@ -107,10 +108,14 @@ async def test_a_slot_that_all_have_left_wakes_nobody_and_is_forgotten_in_time(a
 async def test_what_is_called_is_called_at_its_time_unless_it_was_forgotten(autojump_clock: MockClock) -> None:
     timer = Timer()
     called: list[str] = []
+
+    def call(key: str) -> None:
+        called.append(f"{key} {trio.current_time():g}")
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(timer.run)
         for key, when in (("b", 4), ("a", 2), ("never", 4), ("later", 9)):
-            timer.call_at(when, key, lambda key=key: called.append(f"{key} {trio.current_time():g}"))
+            timer.call_at(when, key, partial(call, key))
         timer.forget(4, "never")
         timer.forget(5, "of another time")
         await timer.until(5)
@@ -149,7 +154,7 @@ async def test_others_have_their_turn_within_a_large_slot(autojump_clock: MockCl
     async with trio.open_nursery() as nursery:
         nursery.start_soon(timer.run)
         for number in range(10 * TIMER_CALLS_A_TURN):
-            timer.call_at(1, number, lambda number=number: called.append(number))
+            timer.call_at(1, number, partial(called.append, number))
         await trio.sleep(1)
         await watch()
         nursery.cancel_scope.cancel()

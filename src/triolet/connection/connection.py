@@ -285,7 +285,7 @@ class Connection:
         self.ending.begin(nursery)
         self.subscriptions.begin(nursery)
         self.outgoing.begin(write)
-        if self.subscriptions.behind or self.outgoing.waits:
+        if self.subscriptions.behind or self.outgoing.waits or not self.outlet.empty:
             self.outgoing.wake()
 
     def end(self, closing: Closing) -> None:
