@@ -24,7 +24,7 @@ help:
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
-	@echo 'make bench   the benchmarks, beside the peers, some 28 minutes (ARGS=--quick: an impression in nine)'
+	@echo 'make bench   the benchmarks, beside the peers, some 45 minutes (ARGS=--quick: an impression in thirteen)'
 	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
 	@echo 'make clean   remove what the others made'
 

@@ -24,6 +24,8 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 PATIENCE = 15.0
 """Seconds: the upper bound of every wait for something that happens at once on an idle machine."""
+START_SECONDS = 60.0
+"""The same for processes to be ready: each takes more than a second of a core to import all it needs."""
 
 
 def free_port() -> int:
@@ -116,7 +118,7 @@ class Server:
                 stderr=subprocess.STDOUT,
             )
         try:
-            wait_for(self._is_open, f"an open port; the server said:\n{self.log}", 30)
+            wait_for(self._is_open, f"an open port; the server said:\n{self.log}", START_SECONDS)
         except BaseException:
             self.kill()
             raise

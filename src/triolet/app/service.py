@@ -206,6 +206,7 @@ class Service:
             elif not self.options.in_memory:
                 control.begin()  # others may revoke channels and URLs, which nobody need be known for
             nursery.start_soon(context.timer.run)
+            nursery.start_soon(context.turn.run)
             nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)

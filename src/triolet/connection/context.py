@@ -17,6 +17,7 @@ from ..hub import Hub, Policy
 from ..identity import Control, Deadlines, Revocations
 from ..limits import Limits
 from ..presence.presence import Presence
+from ..sockets.turn import Turn
 from ..sync.home import Home
 from ..sync.timer import Timer
 from .registry import Registry
@@ -65,6 +66,11 @@ class Context(msgspec.Struct, frozen=True):
     def deadlines(self) -> Deadlines:
         """When connections expire. The hub has them, since it is asked before each of its rounds."""
         return self.hub.deadlines
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of the event loop. The hub has it, since it is ended before each of its rounds."""
+        return self.hub.turn
 
     def retry(self, closing: Closing) -> int | None:
         """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""

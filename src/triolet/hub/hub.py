@@ -50,6 +50,7 @@ from ..event import Cursor, Draft, Event
 from ..identity import Deadlines
 from ..limits import Limits
 from ..log.contract import EventLog, Kept
+from ..sockets.turn import Turn
 from .filter import Allow, Filter
 from .follower import FilteredFollower, Follower, Owner
 from .pump import Pump
@@ -92,6 +93,7 @@ class Hub:
 
     Attributes:
         deadlines: the same.
+        turn: is ended before anything is written: what connections have said goes before the events of a round.
         windows: the channels in memory.
         replay: turns and pages of the followers that catch up.
 
@@ -114,7 +116,8 @@ class Hub:
         self.replay = Replay(limits, budget.hold)
         self._reader = Reader(log, limits, self.windows, self.replay)
         self.deadlines = Deadlines() if deadlines is None else deadlines
-        self._pump = Pump(log, self.windows, self._metrics, self.deadlines)
+        self.turn = Turn()
+        self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the pump: one task, which never waits for any client.

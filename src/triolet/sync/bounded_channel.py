@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -44,6 +44,8 @@ class BoundedChannel(Generic[T]):
 
     __slots__ = (
         "_bytes",
+        "_ended",
+        "_handed",
         "_hold",
         "_items",
         "_max_bytes",
@@ -51,8 +53,8 @@ class BoundedChannel(Generic[T]):
         "_on_room",
         "_peak_bytes",
         "_peak_items",
-        "_receiver",
-        "_sender",
+        "_queue",
+        "_receivers",
         "_waiting",
     )
 
@@ -67,9 +69,12 @@ class BoundedChannel(Generic[T]):
         self._max_bytes = max_bytes
         self._hold = hold
         self._on_room = on_room
-        # Infinite, as Trio counts: the bounds are ours, and one of them is no number of items.
-        channel = trio.open_memory_channel[tuple[T, int, int]](math.inf)
-        self._sender, self._receiver = channel
+        self._queue: deque[tuple[T, int, int]] = deque()
+        # No parking lot of Trio's: it does more than is needed for one task, which is what mostly waits, and is
+        # woken for nearly every message.
+        self._receivers: list[trio.lowlevel.Task] = []
+        self._handed: list[tuple[T, int, int]] = []  # to the receivers that were woken and have not run yet
+        self._ended = False
         self._items = self._bytes = self._peak_items = self._peak_bytes = 0
         self._waiting: trio.Event | None = None
 
@@ -82,25 +87,32 @@ class BoundedChannel(Generic[T]):
         """Tell whether an item of ``size`` bytes that counts for ``count`` would stay within both bounds."""
         return self._items + count <= self._max_items and self._bytes + size <= self._max_bytes
 
-    def send_nowait(self, item: T, size: int, count: int = 1) -> None:
+    def send_nowait(self, item: T, size: int, count: int = 1, *, held: bool = False) -> None:
         """Put an item in.
 
         Args:
             item: what is sent.
             size: how many bytes it holds.
             count: how many items it counts as: a batch as its events; a message that must get through as none.
+            held: whether ``hold`` is told of its bytes by the caller: once for many items.
 
         Raises:
             trio.ClosedResourceError: :meth:`end` was called before.
         """
-        self._sender.send_nowait((item, size, count))
+        if self._ended:
+            raise trio.ClosedResourceError("this channel has ended")
+        if self._queue or not self._receivers:  # where something is left, nobody waits
+            self._queue.append((item, size, count))
+        else:
+            self._handed.append((item, size, count))
+            trio.lowlevel.reschedule(self._receivers.pop(0))
         self._items += count
         self._bytes += size
         if self._items > self._peak_items:
             self._peak_items = self._items
         if self._bytes > self._peak_bytes:
             self._peak_bytes = self._bytes
-        if self._hold is not None:
+        if self._hold is not None and not held:
             self._hold(size)
 
     async def room(self) -> None:
@@ -138,12 +150,21 @@ class BoundedChannel(Generic[T]):
         """
         # Let others run first: where one of them sends, that costs less than to be parked and woken (measured: 3 µs).
         await trio.lowlevel.checkpoint()
-        if self._items:
-            try:
-                return self._receiver.receive_nowait()
-            except trio.WouldBlock:
-                pass  # what is held was taken before, and is not used up
-        return await self._receiver.receive()
+        return self._queue.popleft() if self._queue else await self._wait()
+
+    async def receive_at_once(self) -> T:
+        """Take the next item as :meth:`receive` does, but without letting others run first.
+
+        It is no checkpoint where there is an item: whoever takes many in a row gives way now and then.
+
+        Raises:
+            trio.EndOfChannel: all items were taken, and :meth:`end` was called.
+
+        Cancellation: nothing is lost.
+        """
+        item, size, count = self._queue.popleft() if self._queue else await self._wait()
+        self.release(size, count)
+        return item
 
     def receive_nowait(self) -> T:
         """Take the next item, without waiting.
@@ -152,7 +173,9 @@ class BoundedChannel(Generic[T]):
             trio.WouldBlock: there is none now.
             trio.EndOfChannel: there is none, and :meth:`end` was called.
         """
-        item, size, count = self._receiver.receive_nowait()
+        if not self._queue:
+            raise trio.EndOfChannel if self._ended else trio.WouldBlock
+        item, size, count = self._queue.popleft()
         self.release(size, count)
         return item
 
@@ -170,23 +193,39 @@ class BoundedChannel(Generic[T]):
 
     def end(self) -> None:
         """Let nothing more in. What is there can still be taken; then :meth:`receive` raises ``trio.EndOfChannel``."""
-        self._sender.close()
+        self._ended = True
+        while self._receivers:
+            trio.lowlevel.reschedule(self._receivers.pop(0))
 
     @property
     def queued(self) -> int:
         """Number of items that :meth:`receive_nowait` could return now."""
-        return self._receiver.statistics().current_buffer_used
+        return len(self._queue)
 
     @property
     def awaited(self) -> bool:
         """Whether a task waits for an item."""
-        return self._receiver.statistics().tasks_waiting_receive > 0
+        return bool(self._receivers)
 
     def statistics(self) -> ChannelStatistics:
         """Return what is held now, and the most that ever was."""
         return ChannelStatistics(
             self._items, self._bytes, self._peak_items, self._peak_bytes, self._max_items, self._max_bytes
         )
+
+    async def _wait(self) -> tuple[T, int, int]:
+        if not self._ended:
+            task = trio.lowlevel.current_task()
+
+            def stop(_: object) -> trio.lowlevel.Abort:
+                self._receivers.remove(task)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            self._receivers.append(task)
+            await trio.lowlevel.wait_task_rescheduled(stop)
+        if not self._handed:
+            raise trio.EndOfChannel
+        return self._handed.pop(0)
 
     def _tell_of_room(self) -> None:
         if self._waiting is not None:
