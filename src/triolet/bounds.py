@@ -16,6 +16,8 @@ ENDED_AT_ONCE = 32
 HEARTBEAT_LOOKS = 40
 """Moments in half of ``limits.beat_seconds`` at which heartbeats look: every quarter of a second. One for each
 connection would cost more in passes of the scheduler than all the heartbeats."""
+TIMER_CALLS_A_TURN = 32
+"""Heartbeats that are looked at, and sleepers that are woken, before others have their turn: half a millisecond."""
 HAPPENINGS = 16
 """How many of the last notable things are remembered of a connection. Most connections have none."""
 ENDED_CONNECTIONS = 256

@@ -116,12 +116,20 @@ async def test_answers_that_wait_are_taken_together_and_not_without_end() -> Non
     assert one.budget.held == 0
 
 
-async def test_the_writer_sleeps_until_there_is_something_to_take() -> None:
+async def test_the_writer_is_started_once_when_there_is_something_to_take_and_not_once_it_is_cancelled() -> None:
     one = slow()
+    started: list[str] = []
+    one.outgoing.answer(Refused("/x"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.outgoing.woken)
-        await wait_all_tasks_blocked()
-        assert nursery.child_tasks
+        one.ending.begin(nursery)
+        one.outgoing.begin(lambda: started.append("writer"))
+        one.outgoing.wake()
         one.outgoing.answer(Refused("/x"))
-        await wait_all_tasks_blocked()
-        assert not nursery.child_tasks
+        assert started == ["writer"]
+        one.outgoing.writing = False  # it has found nothing more
+        one.outgoing.pong(b"pong")
+        assert started == 2 * ["writer"]
+        one.outgoing.writing = False
+        nursery.cancel_scope.cancel()
+        one.outgoing.answer(Refused("/x"))
+        assert started == 2 * ["writer"]

@@ -134,7 +134,8 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
     scope, upgrade = arrival.request.scope, arrival.upgrade
     kept: Headers = []
     try:
-        with trio.fail_after(service.limits.write_seconds):
+        # No `fail_after`: to catch and raise for the sake of one more `with` costs some microseconds of every client.
+        with trio.CancelScope(deadline=trio.current_time() + service.limits.write_seconds):
             context = service.context
             service.origins.check(scope, always=upgrade)
             check_path(scope)
@@ -156,6 +157,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             conn = await _connect(context, service, arrival, ask, decision, subscription)
             poll = partial(context.revocations.poll, decision.grant, decision.channel or "", path)
             return Admitted(ask, decision, subscription, conn, poll)
+        raise trio.TooSlowError
     except (AskError, LocalError, LogError, ConnectionEnded, trio.TooSlowError) as error:
         return refused("WebSocket" if upgrade else "request", error, kept)
 

@@ -53,6 +53,7 @@ __all__ = [
     "is_ours",
     "mark",
     "mark_command",
+    "matched_once",
     "only_exceptions",
     "posted",
     "redirects_to_ours",
@@ -70,6 +71,9 @@ COMMANDS = "takes_commands_for_triolet"
 
 DECIDED = "triolet_said_yes"
 """The attribute that marks a request of which a view has decided that it may follow."""
+
+CONTEXT = "context_for_triolet"
+"""The attribute of a request that was found, with the context of Quart's in which its view will be asked."""
 
 SCRIPT = "triolet.static"
 """The endpoint of the browser's script."""
@@ -170,10 +174,34 @@ def decided(decision: Decision) -> Any:
 def find(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it, if its URL is a channel's or a socket's; else None."""
     request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
-    if not decides(app, request):
+    if request.method not in ("GET", "HEAD"):
         return None
+    try:
+        context = app.request_context(request)
+        rule, values = context.url_adapter.match(return_rule=True)
+    except HTTPException:
+        return None
+    if not is_marked(app.view_functions.get(rule.endpoint)):
+        return None
+    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`).
+    context.match_request = partial(_give, request, rule, values)
+    setattr(request, CONTEXT, context)
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request
+
+
+def _give(request: Any, rule: Any, values: Any) -> None:
+    request.url_rule, request.view_args = rule, values
+
+
+def matched_once(app: Any) -> None:
+    """Have an app take the context of a request that was found, with its match, in place of making both again."""
+    make = app.request_context
+
+    def request_context(request: Any) -> Any:
+        return vars(request).pop(CONTEXT, None) or make(request)
+
+    app.request_context = request_context
 
 
 def posted(app: Any, scope: Scope, body: bytes) -> Any:

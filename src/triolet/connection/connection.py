@@ -1,11 +1,13 @@
 """One client: what an app's handler is given, and the few things that its tasks share.
 
-Why one nursery. A connection is a reader, a writer, a heartbeat and, on a ``live.socket``, the app's handler, in one
-nursery (supervisor.py), for none of them is of use without the others: when the client is gone the handler must not go
-on computing for it, and when the handler returns nothing is left to read for. Cancelling that nursery is the only way
+Why one nursery. A connection is a reader, a writer while there is something for it to write, and, on a
+``live.socket``, the app's handler, in one nursery (supervisor.py), for none of them is of use without the others: when
+the client is gone the handler must not go on computing for it, and when the handler returns nothing is left to read
+for. Cancelling that nursery is the only way
 in which a connection ends, whatever ends it: silence, a stalled kernel, a policy, the memory ceiling, a server that
-drains. So "why" is kept in one place (ending.py), and no task has to know which others there are. A fifth one, its
-lifetime, is no task: drain.py ends all connections in turns.
+drains. So "why" is kept in one place (ending.py), and no task has to know which others there are. Two more are no
+tasks, for they wait for nothing but their time: the heartbeat, which the timer of the process calls, and the lifetime:
+drain.py ends all connections in turns.
 
 Why live events do not pass the writer. While a client is live, the hub's one pump calls ``send`` of its outlet in a
 flat loop with those of all others, and nearly always the kernel takes the whole batch. Measured for 1,000 clients and
@@ -284,9 +286,14 @@ class Connection:
 
     # --- for its tasks
 
-    def begin(self, nursery: trio.Nursery) -> None:
+    def begin(self, nursery: trio.Nursery, write: Callable[[], None]) -> None:
         """Open the connection: its tasks start now. If the peer was found gone before, or the server shuts down
-        gracefully, they end at once. It is open until :meth:`detach`."""
+        gracefully, they end at once. It is open until :meth:`detach`.
+
+        Args:
+            nursery: theirs.
+            write: starts the writer in it.
+        """
         # drain.py ends those that are registered when the server begins to drain; one that comes later ends here.
         self.context.registry.add(self)
         self.context.metrics.connection_opened(self.transport)
@@ -294,6 +301,9 @@ class Connection:
             self.end(RESTARTING)
         self.ending.begin(nursery)
         self.subscriptions.begin(nursery)
+        self.outgoing.begin(write)
+        if self.subscriptions.behind or self.outgoing.waits or not self.outlet.empty:
+            self.outgoing.wake()
 
     def end(self, closing: Closing) -> None:
         """End all tasks, for this reason; the first reason given stays."""

@@ -38,7 +38,7 @@ class Context(msgspec.Struct, frozen=True):
         registry: the connections that are open, and those that ended lately.
         policy: the app's, for followers that bring none of their own.
         metrics: the counters of the process.
-        timer: wakes the heartbeats.
+        timer: calls the heartbeats, and wakes the rechecks.
         presence: keeps which members are present; None where presence is not kept.
         control: tells all processes of one log of identities; None where there are none.
         home: the run of Trio in which all of this lives.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +24,7 @@ __all__ = ["Outgoing"]
 
 
 class Outgoing:
-    """Keeps the messages that wait for the writer, and wakes it.
+    """Keeps the messages that wait for the writer, and starts it.
 
     A message of the app's is for the outlet while nothing waits before it, which is nearly always. It is kept until the
     end of the turn (sockets/turn.py), so that what is said in one turn is one write; whatever else writes to the outlet
@@ -37,6 +38,7 @@ class Outgoing:
     Attributes:
         said: how many messages other than events and heartbeats were given to the client, or wait for it.
         turn: at whose end the app's messages go out.
+        writing: whether the writer runs.
     """
 
     __slots__ = (
@@ -50,9 +52,10 @@ class Outgoing:
         "_pong",
         "_turns",
         "_turns_size",
-        "_wake",
+        "_write",
         "said",
         "turn",
+        "writing",
     )
 
     def __init__(
@@ -69,8 +72,9 @@ class Outgoing:
         self._pong: Any = None
         self._answers: deque[Any] | None = None  # an empty deque takes 760 bytes, of every idle connection
         self._messages: tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]] | None = None
-        self._wake: trio.Event | None = None
+        self._write: Callable[[], None] | None = None
         self.said = 0
+        self.writing = False
 
     def pong(self, frame: bytes) -> None:
         """Answer a ping as soon as the outlet has room. Of several pongs the last suffices (RFC 6455 section 5.5.3)."""
@@ -180,20 +184,20 @@ class Outgoing:
             self._holding.hold(-size_of(batch))
         return batch
 
+    def begin(self, write: Callable[[], None]) -> None:
+        """Have the writer started by this whenever there may be work for it, from now on until :meth:`close`."""
+        self._write = write
+
+    @property
+    def waits(self) -> bool:
+        """Whether a message waits for the writer."""
+        return self._pong is not None or bool(self._answers) or self._messages is not None
+
     def wake(self) -> None:
-        """Wake the writer, because there may be work for it."""
-        if self._wake is not None:
-            self._wake.set()
-
-    async def woken(self) -> None:
-        """Wait until there may be work for the writer. The writer has just found none, with no await since.
-
-        Cancellation: nothing is lost.
-        """
-        # Made only now: what came before this line was seen by the writer's own look, and needs no event.
-        self._wake = trio.Event()
-        await self._wake.wait()
-        self._wake = None
+        """See that the writer runs, because there may be work for it."""
+        if self._write is not None and not self.writing and not self._ending.cancelled:
+            self.writing = True
+            self._write()
 
     def close(self) -> None:
         """Keep the app's messages that wait for the last words; from now on :meth:`send` raises.
@@ -201,6 +205,7 @@ class Outgoing:
         Taking a message out of a full channel lets one in that waits, and its :meth:`send` returns. So all of those are
         taken too: what was said to be sent is sent, if the client hears any last words.
         """
+        self._write = None
         if self._turns is not None:
             batch = self._take_turns()
             # Now, and not with the last words: a client that has gone may still read, and hears none.

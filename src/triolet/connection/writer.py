@@ -1,6 +1,7 @@
 """Writer: brings followers that are behind up to the present, and carries the app's own messages.
 
-It is the only task that waits for a client to read on. Live followers are the hub's: the pump writes to them.
+It is the only task that waits for a client to read on. Live followers are the hub's: the pump writes to them. So it is
+there only while a client has something to catch up with, or to be told.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["write", "write_head"]
 
 
 async def write(conn: Connection) -> None:
-    """Write until the connection ends.
+    """Write until there is nothing more to write. What comes later starts it again (:meth:`.Outgoing.wake`).
 
     Cancellation: nothing is lost; the outlet still holds the rest of a batch that the kernel took in part.
     """
@@ -36,7 +37,8 @@ async def write(conn: Connection) -> None:
             in_a_row = 0
             await catch_up(conn, next(iter(conn.subscriptions.behind)))
         else:
-            await conn.outgoing.woken()
+            break  # no await since it has looked
+    conn.outgoing.writing = False
 
 
 async def write_head(conn: Connection, head: bytes) -> None:
@@ -61,7 +63,8 @@ async def write_head(conn: Connection, head: bytes) -> None:
             if say(conn, follower, reading, head):
                 settle(conn, follower, reading)
             return
-    conn.outlet.write(head)
+    said = conn.outgoing.take()  # the first message of a socket that follows nothing by itself
+    conn.outlet.write(head if said is None else conn.codec.concat([head, said]))
 
 
 async def drain(conn: Connection) -> None:
