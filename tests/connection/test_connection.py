@@ -14,7 +14,7 @@ from tests.transports.test_contract import connected
 from triolet import Connection
 from triolet.closing import GONE, NORMAL, RESTARTING
 from triolet.connection.access import Access
-from triolet.connection.heartbeat import Heartbeat
+from triolet.connection.heartbeat import begin as begin_heartbeat
 from triolet.connection.supervisor import supervise
 from triolet.hub import Subscription
 from triolet.log import MemoryLog
@@ -53,11 +53,10 @@ async def test_one_that_has_ended_is_freed_without_the_garbage_collector(autojum
         await conn.add_follower(Subscription(CHANNEL))
         gc.disable()
         try:
-            heartbeat = Heartbeat(conn)
-            heartbeat.start()
+            call_off = begin_heartbeat(conn)
             await supervise(conn, trio.sleep_forever, end)
-            heartbeat.stop()
-            del conn, heartbeat, probe
+            call_off()
+            del call_off, conn, probe
             assert freed() is None
         finally:
             gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import trio
@@ -116,20 +117,35 @@ async def test_answers_that_wait_are_taken_together_and_not_without_end() -> Non
     assert one.budget.held == 0
 
 
-async def test_the_writer_is_started_once_when_there_is_something_to_take_and_not_once_it_is_cancelled() -> None:
+async def test_the_writer_is_started_when_there_is_something_to_take_and_sleeps_until_there_is_more() -> None:
     one = slow()
-    started: list[str] = []
-    one.outgoing.answer(Refused("/x"))
+    started = []
+
+    async def write() -> None:
+        started.append("writer")
+        await one.outgoing.woken()
+
+    one.outgoing.answer(Refused("/x"))  # before there is a nursery
     async with trio.open_nursery() as nursery:
         one.ending.begin(nursery)
-        one.outgoing.begin(lambda: started.append("writer"))
+        one.outgoing.begin(partial(nursery.start_soon, write))
+        assert one.outgoing.waits
         one.outgoing.wake()
         one.outgoing.answer(Refused("/x"))
+        await wait_all_tasks_blocked()
         assert started == ["writer"]
-        one.outgoing.writing = False  # it has found nothing more
+        assert nursery.child_tasks
         one.outgoing.pong(b"pong")
-        assert started == 2 * ["writer"]
-        one.outgoing.writing = False
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        assert started == ["writer"]
+
+
+async def test_no_writer_is_started_in_a_nursery_that_is_cancelled() -> None:
+    one = slow()
+    async with trio.open_nursery() as nursery:
+        one.ending.begin(nursery)
+        one.outgoing.begin(partial(nursery.start_soon, trio.sleep_forever))
         nursery.cancel_scope.cancel()
         one.outgoing.answer(Refused("/x"))
-        assert started == 2 * ["writer"]
+        assert not nursery.child_tasks

@@ -1,13 +1,11 @@
 """One client: what an app's handler is given, and the few things that its tasks share.
 
-Why one nursery. A connection is a reader, a writer while there is something for it to write, and, on a
-``live.socket``, the app's handler, in one nursery (supervisor.py), for none of them is of use without the others: when
-the client is gone the handler must not go on computing for it, and when the handler returns nothing is left to read
-for. Cancelling that nursery is the only way
+Why one nursery. A connection is a reader, a writer, a heartbeat and, on a ``live.socket``, the app's handler, in one
+nursery (supervisor.py), for none of them is of use without the others: when the client is gone the handler must not go
+on computing for it, and when the handler returns nothing is left to read for. Cancelling that nursery is the only way
 in which a connection ends, whatever ends it: silence, a stalled kernel, a policy, the memory ceiling, a server that
-drains. So "why" is kept in one place (ending.py), and no task has to know which others there are. Two more are no
-tasks, for they wait for nothing but their time: the heartbeat, which the timer of the process calls, and the lifetime:
-drain.py ends all connections in turns.
+drains. So "why" is kept in one place (ending.py), and no task has to know which others there are. A fifth one, its
+lifetime, is no task: drain.py ends all connections in turns.
 
 Why live events do not pass the writer. While a client is live, the hub's one pump calls ``send`` of its outlet in a
 flat loop with those of all others, and nearly always the kernel takes the whole batch. Measured for 1,000 clients and
@@ -292,7 +290,7 @@ class Connection:
 
         Args:
             nursery: theirs.
-            write: starts the writer in it.
+            write: starts the writer in it, when it has something to write.
         """
         # drain.py ends those that are registered when the server begins to drain; one that comes later ends here.
         self.context.registry.add(self)

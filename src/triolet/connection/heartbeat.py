@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -12,20 +14,30 @@ from ..closing import SILENT, SLOW
 from ..wire.frames import encode_ping
 from ..wire.messages import Beat
 from .connection import Connection
-from .supervisor import crashed
 
-__all__ = ["Heartbeat"]
+__all__ = ["beat", "begin"]
 
 
-class Heartbeat:
-    """Sends heartbeats until the connection ends, so that its client hears something every ``limits.beat_seconds``.
+def begin(conn: Connection, *, pings: bool = False) -> Callable[[], None]:
+    """Have :func:`beat` started in the connection's nursery when it has something to do for the first time: a client
+    that comes and goes pays for no heartbeat. Returns what calls that off, once the connection has ended."""
+    conn.heard_at = trio.current_time()  # one that was let in late, for the log was away, could say nothing before
+    look = int(conn.history.opened_at / _step(conn)) + 1 + conn.context.random.randrange(2 * HEARTBEAT_LOOKS)
+    start = partial(_start, conn, pings, look)
+    wakes_at = _wakes_at(conn, pings, look)
+    conn.context.timer.call_at(wakes_at, start, start)
+    return partial(conn.context.timer.forget, wakes_at, start)
+
+
+async def beat(conn: Connection, pings: bool, look: int) -> None:
+    """Send heartbeats until the connection ends, so that its client hears something every ``limits.beat_seconds``.
 
     It looks twice in that time, at one of ``HEARTBEAT_LOOKS`` moments that was drawn: clients that connected together,
-    or heard the same event, do not all have their heartbeats together. Those that do are looked at in one pass of the
-    timer's: a heartbeat is no task, for it waits for nothing but its time. A client that was sent something since the
-    last look needs no heartbeat now, but the next time. It says how far the client was sent each channel, so one that
-    saw no event for an hour still comes back to the right place. A WebSocket of which nothing was heard since the last
-    look is pinged besides, whatever it was sent: its answer shows that it is there.
+    or heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the
+    process. A client that was sent something since the last look needs no heartbeat now, but the next time. It says how
+    far the client was sent each channel, so one that saw no event for an hour still comes back to the right place. A
+    WebSocket of which nothing was heard since the last look is pinged besides, whatever it was sent: its answer shows
+    that it is there.
 
     If the outlet is full the heartbeat is left out: the writer watches that client. A client whose outlet buffers is
     watched here: it may wait for long before it is full.
@@ -34,66 +46,39 @@ class Heartbeat:
         conn: the connection.
         pings: whether the client is pinged, as it is on a WebSocket whose frames are made here. Then a client that
             answers nothing for ``limits.silence_seconds`` is given up.
+        look: the number of the first look. Looks are numbered from when Trio's clock began, so that the moments of all
+            connections coincide, and the timer wakes those that share one together.
+
+    Cancellation: nothing is lost.
     """
-
-    __slots__ = ("_conn", "_look", "_looked_at", "_pinged", "_pings", "_said", "_sent", "_wakes_at")
-
-    def __init__(self, conn: Connection, *, pings: bool = False) -> None:
-        self._conn = conn
-        self._pings = pings
-        self._look = int(conn.history.opened_at / _step(conn)) + 1
-        self._look += conn.context.random.randrange(2 * HEARTBEAT_LOOKS)
-        self._looked_at = trio.current_time()
-        self._sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
-        self._said = self._pinged = False
-        self._wakes_at = math.inf
-
-    def start(self) -> None:
-        """Look from now on, until :meth:`stop`."""
-        # One that was let in late, for the log was away, could say nothing before.
-        self._conn.heard_at = self._looked_at = trio.current_time()
-        self._wait()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._conn.context.timer.forget(self._wakes_at, self)
-
-    def _wait(self) -> None:
-        # Whole numbers of steps since Trio's clock began: so the moments of all connections coincide.
-        self._wakes_at = min(self._look * _step(self._conn), self._silent_at(), _stalled_at(self._conn))
-        self._conn.context.timer.call_at(self._wakes_at, self, self._wake)
-
-    def _wake(self) -> None:
-        if self._conn.closing is not None:
-            return
-        try:
-            self._act()
-        except Exception as error:
-            crashed(self._conn, error)
-        else:
-            self._wait()
-
-    def _act(self) -> None:
-        # Asked anew and not remembered: meanwhile the reader may have heard the client, and the outlet may have gone
-        # on. Neither has to tell the timer.
-        conn, now = self._conn, trio.current_time()
-        if now >= self._silent_at():
+    looked_at = conn.history.opened_at
+    sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
+    said = pinged = False
+    while True:
+        # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
+        # have gone on. Neither has to wake this task for that.
+        now = trio.current_time()
+        if now >= _silent_at(conn, pings):
             conn.end(SILENT)
         elif conn.outlet.pending and now >= _stalled_at(conn):
             conn.end(SLOW)
-        elif now >= self._look * _step(conn):
-            self._look += HEARTBEAT_LOOKS
+        elif now >= look * _step(conn):
+            look += HEARTBEAT_LOOKS
+            said = sent in (None, _sent(conn)) and not said
             sent = _sent(conn)
-            self._said = self._sent in (None, sent) and not self._said
-            self._sent = sent
-            self._pinged = self._pings and conn.heard_at <= self._looked_at and (self._said or not self._pinged)
-            self._looked_at = now
-            _write(conn, self._said, self._pinged)
+            pinged = pings and conn.heard_at <= looked_at and (said or not pinged)
+            looked_at = now
+            _write(conn, said, pinged)
+        await conn.context.timer.until(_wakes_at(conn, pings, look))
 
-    def _silent_at(self) -> float:
-        """Return when the client counts as gone if nothing more is heard of it; infinite if it is not pinged."""
-        # Without pings it has nothing to say. On a socket of ours TCP_USER_TIMEOUT finds it gone (sockets/link.py).
-        return self._conn.heard_at + self._conn.limits.silence_seconds if self._pings else math.inf
+
+def _start(conn: Connection, pings: bool, look: int) -> None:
+    if conn.nursery is not None and not conn.ending.cancelled:
+        conn.nursery.start_soon(beat, conn, pings, look)
+
+
+def _wakes_at(conn: Connection, pings: bool, look: int) -> float:
+    return min(look * _step(conn), _silent_at(conn, pings), _stalled_at(conn))
 
 
 def _step(conn: Connection) -> float:
@@ -104,6 +89,12 @@ def _sent(conn: Connection) -> int:
     """Return a number that changes when something other than heartbeats is sent."""
     # A sum of what is counted anyway, so that sending an event to a client costs nothing for its heartbeat.
     return conn.outgoing.said + conn.subscriptions.offsets
+
+
+def _silent_at(conn: Connection, pings: bool) -> float:
+    """Return when the client counts as gone if nothing more is heard of it; infinite if it is not pinged."""
+    # Without pings it has nothing to say. On a socket of ours TCP_USER_TIMEOUT finds it gone (sockets/link.py).
+    return conn.heard_at + conn.limits.silence_seconds if pings else math.inf
 
 
 def _stalled_at(conn: Connection) -> float:

@@ -38,7 +38,6 @@ class Outgoing:
     Attributes:
         said: how many messages other than events and heartbeats were given to the client, or wait for it.
         turn: at whose end the app's messages go out.
-        writing: whether the writer runs.
     """
 
     __slots__ = (
@@ -52,10 +51,10 @@ class Outgoing:
         "_pong",
         "_turns",
         "_turns_size",
+        "_wake",
         "_write",
         "said",
         "turn",
-        "writing",
     )
 
     def __init__(
@@ -73,8 +72,8 @@ class Outgoing:
         self._answers: deque[Any] | None = None  # an empty deque takes 760 bytes, of every idle connection
         self._messages: tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]] | None = None
         self._write: Callable[[], None] | None = None
+        self._wake: trio.Event | None = None
         self.said = 0
-        self.writing = False
 
     def pong(self, frame: bytes) -> None:
         """Answer a ping as soon as the outlet has room. Of several pongs the last suffices (RFC 6455 section 5.5.3)."""
@@ -185,7 +184,7 @@ class Outgoing:
         return batch
 
     def begin(self, write: Callable[[], None]) -> None:
-        """Have the writer started by this whenever there may be work for it, from now on until :meth:`close`."""
+        """Have the writer started by this when there is work for it for the first time."""
         self._write = write
 
     @property
@@ -194,10 +193,23 @@ class Outgoing:
         return self._pong is not None or bool(self._answers) or self._messages is not None
 
     def wake(self) -> None:
-        """See that the writer runs, because there may be work for it."""
-        if self._write is not None and not self.writing and not self._ending.cancelled:
-            self.writing = True
-            self._write()
+        """Wake the writer, because there may be work for it. The first time it is started: most clients are written to
+        by the pump alone, and never need it."""
+        if self._wake is not None:
+            self._wake.set()
+        elif self._write is not None and not self._ending.cancelled:
+            write, self._write = self._write, None
+            write()
+
+    async def woken(self) -> None:
+        """Wait until there may be work for the writer. The writer has just found none, with no await since.
+
+        Cancellation: nothing is lost.
+        """
+        # Made only now: what came before this line was seen by the writer's own look, and needs no event.
+        self._wake = trio.Event()
+        await self._wake.wait()
+        self._wake = None
 
     def close(self) -> None:
         """Keep the app's messages that wait for the last words; from now on :meth:`send` raises.

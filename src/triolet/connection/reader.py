@@ -62,7 +62,6 @@ async def read(
     """
     handler = MessageHandler(conn, ask)
     try:
-        conn.heard_at = trio.current_time()
         await _handle(conn, handler, session, first)
         while conn.closing is None:
             # No cancel scope where no message is begun, which is nearly always: one costs as much as a message.

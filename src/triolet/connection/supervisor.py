@@ -2,8 +2,8 @@
 
 Why the reader runs in the nursery's own body and the others are started in it: the body is a task already, and a task
 costs memory for every idle client, and CPU for every client that comes or goes. Which of the tasks it is makes no
-difference, for each of them ends all. The writer is started when there is something for it to write, and returns when
-there is nothing more: most clients are written to by the pump alone, and never need it.
+difference, for each of them ends all. For the same reason writer and heartbeat are started when they have something to
+do for the first time, and not before: a herd of clients that come back is let in without them.
 
 How a connection ends, and in which order
 -----------------------------------------

@@ -1,7 +1,7 @@
 """Writer: brings followers that are behind up to the present, and carries the app's own messages.
 
 It is the only task that waits for a client to read on. Live followers are the hub's: the pump writes to them. So it is
-there only while a client has something to catch up with, or to be told.
+started when a client has something to catch up with, or is to be told something, for the first time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["write", "write_head"]
 
 
 async def write(conn: Connection) -> None:
-    """Write until there is nothing more to write. What comes later starts it again (:meth:`.Outgoing.wake`).
+    """Write until the connection ends.
 
     Cancellation: nothing is lost; the outlet still holds the rest of a batch that the kernel took in part.
     """
@@ -37,8 +37,7 @@ async def write(conn: Connection) -> None:
             in_a_row = 0
             await catch_up(conn, next(iter(conn.subscriptions.behind)))
         else:
-            break  # no await since it has looked
-    conn.outgoing.writing = False
+            await conn.outgoing.woken()
 
 
 async def write_head(conn: Connection, head: bytes) -> None:

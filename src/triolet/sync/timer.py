@@ -17,8 +17,7 @@ __all__ = ["Timer"]
 
 class Timer:
     """Wakes tasks at their times, as ``trio.sleep_until`` does at less than half of the CPU: that one opens a cancel
-    scope and throws and catches an exception for each sleep. And it calls functions, for what has nothing to wait for
-    but its time (a heartbeat): that needs no task, and costs a tenth of waking one.
+    scope and throws and catches an exception for each sleep. And it calls functions, for what has no task yet.
 
     All that have the same time share a slot, and only slots are kept in order: it is for many sleeps to few times, that
     mostly reach their end. Nothing wakes or is called before its time, and what is due comes at once, but for

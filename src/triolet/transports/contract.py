@@ -22,7 +22,7 @@ import trio
 
 from ..closing import GONE, SLOW, Closing
 from ..connection import Connection
-from ..connection.heartbeat import Heartbeat
+from ..connection.heartbeat import begin as begin_heartbeat
 from ..connection.supervisor import supervise
 from ..wire.messages import say_bye
 from .outlets import with_outlet
@@ -59,7 +59,7 @@ class Transport(ABC):
         """Say why it ends, and close. It may wait for the client, and is cancelled after ``limits.goodbye_seconds``."""
 
     def children(self) -> tuple[Child, ...]:
-        """The tasks that a transport adds to the reader, and to the writer while there is one."""
+        """The tasks that a transport adds to reader, writer and heartbeat."""
         return ()
 
 
@@ -90,12 +90,11 @@ async def bye(conn: Connection, closing: Closing) -> None:
 
 
 async def _serve_to_end(conn: Connection, transport: Transport) -> None:
-    heartbeat = Heartbeat(conn, pings=transport.pings)
-    heartbeat.start()
+    call_off = begin_heartbeat(conn, pings=transport.pings)
     try:
         closing = await supervise(conn, partial(transport.read, conn), *transport.children())
     finally:
-        heartbeat.stop()
+        call_off()
     if closing in (GONE, SLOW) or conn.outlet.closed:  # nobody hears a goodbye
         if not conn.peer_closed:
             conn.outlet.abort()
