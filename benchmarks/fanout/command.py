@@ -1,5 +1,5 @@
-"""Measure fan-out, stalled clients and replay: a bare C loop of send(), nchan, Node's ws, Socket.IO, websockets, python-socketio,
-Starlette, sse-starlette, and Triolet.
+"""Measure fan-out, stalled clients and replay: a bare C loop of send(), nchan, Node's ws, Socket.IO, websockets,
+python-socketio, Starlette, sse-starlette, and Triolet.
 
     python -m benchmarks.fanout
 
