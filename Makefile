@@ -18,7 +18,7 @@ help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
 	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
 	@echo 'make check   ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
-	@echo 'make test    ruff, mypy and all of pytest (ARGS="-k cursor" chooses tests)'
+	@echo 'make test    ruff, mypy and all of pytest, some ten minutes (ARGS="-k cursor" chooses tests)'
 	@echo 'make test-without-linux  the tests that run in memory, without what only Linux has'
 	@echo 'make hunt    the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
@@ -40,9 +40,10 @@ check:
 	@$(SETUP) venv $(VENV) dev
 	@PYTHON="$(BIN)/python" scripts/check
 
-test: lint
+test:
+	@$(SETUP) venv $(VENV) dev
 	@$(SETUP) tools
-	$(if $(ARGS),$(RUN) pytest $(ARGS),PYTHON="$(BIN)/python" scripts/test)
+	@PYTHON="$(BIN)/python" $(if $(ARGS),scripts/lint && $(RUN) pytest $(ARGS),scripts/test)
 
 test-without-linux:
 	@$(SETUP) venv $(VENV) dev

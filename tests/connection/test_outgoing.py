@@ -17,6 +17,7 @@ from triolet.connection.outgoing import Outgoing
 from triolet.errors import ConnectionEnded
 from triolet.limits import Limits
 from triolet.sockets.direct_outlet import DirectOutlet
+from triolet.sockets.turn import Turn
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.wire.codec import WEBSOCKET
 from triolet.wire.messages import Refused
@@ -39,7 +40,9 @@ def slow(limits: Limits | None = None) -> Slow:
     budget, ending = Budget(1 << 30), Ending()
     outlet = DirectOutlet(link, Budget(1 << 30))
     outlet.write(b"xxx")
-    return Slow(Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget)), ending, budget, client)
+    return Slow(
+        Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget), Turn()), ending, budget, client
+    )
 
 
 async def test_the_pong_comes_first_then_answers_then_the_apps_messages() -> None:

@@ -17,8 +17,8 @@ on a WebSocket that is open already. What they ask is the same question, so it i
 Whatever goes wrong on the way becomes an HTTP answer here and nowhere else (:func:`refused`).
 
 The caller gives the way out as a function, which is called for a stream alone: to open the outlet of an HTTP/2 stream
-commits that stream. What is returned says what to do, and nothing here writes to a client: a new road in (polls
-straight on their socket, say) is a new caller and no new order of checks.
+commits that stream. What is returned says what to do, and nothing here writes to a client: a new road in is a new
+caller and no new order of checks.
 
 Straight on a socket nobody watches a client while it is let in, so this has a deadline, ``limits.write_seconds``, on
 every road: a view that waits longer than that is answered for.

@@ -40,6 +40,7 @@ __all__ = [
     "ForeignError",
     "Refusal",
     "as_get_request",
+    "as_request",
     "ask_view",
     "body_of",
     "decided",
@@ -177,7 +178,7 @@ def find(app: Any, scope: Scope) -> Any:
 
 def posted(app: Any, scope: Scope, body: bytes) -> Any:
     """Return the request, as the app's own class makes it, with a body that is there already."""
-    request = TrioASGIHTTPConnection(app, {**scope})._create_request_from_scope(_no_push)  # type: ignore[typeddict-item]  # as above
+    request = as_request(app, {**scope})
     request.body.set_result(body)
     return request
 
@@ -204,6 +205,11 @@ def takes_posts(app: Any, request: Any) -> bool:
     """Whether a POST to a request's URL would be Triolet's to answer."""
     endpoint = _endpoint(app, request, "POST")
     return endpoint is not None and endpoint.startswith(OWN_POSTS)
+
+
+def as_request(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it."""
+    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
 
 
 def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
@@ -310,7 +316,7 @@ def with_root_path(app: Any, scope: Any) -> Any:
 def _has(app: Any, scope: Any, path: str) -> bool:
     """Whether an app has a page at a path, for any method."""
     asked = {**as_get_request(scope), "method": "GET", "path": path, "root_path": ""}
-    request = TrioASGIHTTPConnection(app, asked)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    request = as_request(app, asked)
     try:
         app.create_url_adapter(request).match()
     except NotFound:

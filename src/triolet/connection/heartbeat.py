@@ -89,4 +89,4 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     if pinged:
         batches.append(encode_ping())
     if batches:  # a full outlet refuses it, and that is right: the writer watches this client already
-        conn.outlet.write(conn.codec.concat(batches))
+        conn.outgoing.write(conn.codec.concat(batches))

@@ -147,7 +147,7 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
     announces = not follower.announced and follower.would_be_live(reading.position)
     if announces:
         batches.append(codec.say(Live(follower.channel, str(reading.position))))
-    if batches and not conn.outlet.write(codec.concat(batches)):
+    if batches and not conn.outgoing.write(codec.concat(batches)):
         return False
     if batches and follower.filter is not None:
         follower.filter.writes += 1
