@@ -81,6 +81,9 @@ RECHECKS_AT_ONCE = 32
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 
+SUB_CHARACTERS = 64
+"""How long what a client calls one of its subscriptions may be. The server repeats it before what it sends."""
+
 # --- tokens, and the keys that they are checked with
 TOKEN_BYTES = 8 << 10
 """Longest token: as much as Apache and nginx take in one line of a head."""

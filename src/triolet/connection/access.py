@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 from ..hub import Subscription
 from ..identity import Grant, Identity
-from .recheck import Check
 
 __all__ = ["Access", "AskAgain", "Decide"]
 
@@ -32,10 +31,9 @@ class Access:
 
     Attributes:
         own: the channel of the connection's own URL; None where that is none.
-        checks: the rechecks that go on, by channel; None before the first.
     """
 
-    __slots__ = ("ask_again", "checks", "decide", "grant", "own", "path", "root")
+    __slots__ = ("ask_again", "decide", "grant", "own", "path", "root")
 
     def __init__(
         self,
@@ -51,7 +49,6 @@ class Access:
         self.decide = decide
         self.ask_again = ask_again
         self.own: str | None = None
-        self.checks: dict[str, Check] | None = None
 
     @property
     def identity(self) -> Identity | None:

@@ -20,7 +20,8 @@ What the tasks share is cut by noun:
 
 - ``context``: what all connections of the process share, with the ``registry`` of those that are open
 - ``access``: what its client was let in with
-- ``subscriptions``: the followers, one a channel, and which of them are behind; ``recheck``: asks about them again
+- ``subscriptions``: the followers, and which of them are behind; ``recheck``: asks about them again
+- ``followings``: what each is called by its client, and how several of one channel stand beside each other
 - ``outgoing``: what the writer takes next that is no event
 - ``ending``: why it ends, and the nursery to cancel; ``history``: what happened to it
 - ``holding``: its part of the memory budget
@@ -166,8 +167,8 @@ class Connection:
 
     @property
     def followers(self) -> Mapping[str, Follower]:
-        """Its followers, by channel."""
-        return self.subscriptions.followers
+        """Its followers, by channel; those of subscriptions that its client has named, by a key of theirs."""
+        return self.subscriptions.followings.followers
 
     # --- for the app's handler
 
@@ -212,7 +213,8 @@ class Connection:
         await self.subscriptions.add(Subscription(channel, cursor, policy=policy, member=present), since)
 
     def unfollow(self, channel: str) -> None:
-        """Follow a channel no longer. It is no error if the channel was not followed."""
+        """Follow a channel no longer. It is no error if the channel was not followed. What the client follows under a
+        name of its own (``sub``) stays: it would wait for events; ``live.revoke`` takes it away, announced."""
         self.subscriptions.remove(channel)
 
     async def send(self, data: Any) -> None:

@@ -88,7 +88,7 @@ def _step(conn: Connection) -> float:
 def _sent(conn: Connection) -> int:
     """Return a number that changes when something other than heartbeats is sent."""
     # A sum of what is counted anyway, so that sending an event to a client costs nothing for its heartbeat.
-    return conn.outgoing.said + conn.subscriptions.offsets
+    return conn.outgoing.said + conn.subscriptions.followings.offsets
 
 
 def _silent_at(conn: Connection, pings: bool) -> float:
@@ -109,7 +109,7 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     """Write a heartbeat, or a ping, or both; a raw socket has only pings."""
     batches: list[Any] = []
     if said and conn.raw is None:
-        cursors = {channel: str(f.position) for channel, f in conn.followers.items() if f.opened}
+        cursors = dict(conn.subscriptions.followings.places())
         batches.append(conn.codec.say(Beat(int(conn.context.now() * 1000), cursors, conn.context.hub.stale)))
     if pinged:
         batches.append(encode_ping())

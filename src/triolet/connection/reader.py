@@ -12,6 +12,7 @@ import trio
 from ..bounds import COMMAND_RETRY_SECONDS, FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES, READ_IN_A_ROW
 from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
+from ..hub import key_of
 from ..identity import Identity
 from ..sync.bounded_channel import BoundedChannel
 from ..wire.frames import Binary, Close, Text
@@ -132,6 +133,7 @@ class MessageHandler:
         self._unfinished = 0
         self._delivered = 0
         self._deciding = 0
+        self._named: dict[str, trio.CancelScope] | None = None  # what is decided of those that have a name
         self._renews = False
         self._asked: dict[Asked, int] | None = None  # with the sizes of their data; none until the first
 
@@ -179,7 +181,7 @@ class MessageHandler:
         if isinstance(said, Incoming):
             return self.deliver(said.data, size)
         if isinstance(said, Unfollow):
-            conn.unfollow(said.channel)
+            self._unfollow(said)
         elif isinstance(said, Ack):
             conn.subscriptions.acknowledge(said.channel, said.cursor)
         elif isinstance(said, Auth):
@@ -201,11 +203,40 @@ class MessageHandler:
         if self._deciding >= conn.limits.follows or conn.nursery is None:
             raise RemoteError(FLOOD)
         self._deciding += 1
-        conn.nursery.start_soon(self._decide, said.url, after)
+        if said.sub is None:
+            conn.nursery.start_soon(self._decide, said.url, after)
+            return
+        self._take_back(said.sub)
+        if self._named is None:
+            self._named = {}
+        asked = self._named[said.sub] = trio.CancelScope()
+        conn.nursery.start_soon(self._decide_named, said.url, after, said.sub, asked)
 
-    async def _decide(self, url: str, after: Any) -> None:
+    async def _decide_named(self, url: str, after: Any, sub: str, asked: trio.CancelScope) -> None:
+        with asked:
+            await self._decide(url, after, sub, asked)
+        assert self._named is not None
+        if self._named.get(sub) is asked:
+            del self._named[sub]
+
+    def _take_back(self, sub: str) -> None:
+        """Give up what is being decided about a name: the client asks for something else, or has left."""
+        if self._named and (asked := self._named.pop(sub, None)) is not None:
+            asked.cancel()
+
+    def _unfollow(self, said: Unfollow) -> None:
+        if said.sub is None:
+            assert said.channel is not None, "it was parsed so"
+            self._conn.unfollow(said.channel)
+            return
+        self._take_back(said.sub)
+        self._conn.subscriptions.remove(key_of(said.sub))
+
+    async def _decide(
+        self, url: str, after: Any, sub: str | None = None, asked: trio.CancelScope | None = None
+    ) -> None:
         try:
-            await self._follow_patiently(url, after)
+            await self._follow_patiently(url, after, sub, asked)
         except (ConnectionEnded, ChannelNameError):
             pass  # the client is gone meanwhile; or it is the view's own fault, which was logged where it happened
         finally:
@@ -229,11 +260,11 @@ class MessageHandler:
             self._renews = False
         renew(self._conn, identity, since)
 
-    async def _follow_patiently(self, url: str, after: Any) -> None:
+    async def _follow_patiently(self, url: str, after: Any, sub: str | None, asked: trio.CancelScope | None) -> None:
         """Follow, once the log can be asked: while it is away, what the client follows already stays as it is."""
         while True:
             try:
-                await self._conn.subscriptions.follow_url(url, after)
+                await self._conn.subscriptions.follow_url(url, after, sub, asked)
                 return
             except LogAway:
                 await trio.sleep(LOG_RETRY_SECONDS)

@@ -16,11 +16,11 @@ from typing import Any, Final
 import trio
 
 from ..bounds import REVOKED_AT_ONCE
-from ..hub import Follower
 from ..identity import Control, Revocation
 from ..identity.revocations import LOST
 from .connection import Connection
 from .context import Context
+from .followings import Following
 
 __all__ = ["Revoker"]
 
@@ -49,7 +49,7 @@ class Revoker:
         self._control = control
         self._nursery = nursery
         self._own = copy_context()
-        self._left: deque[tuple[Connection, list[Follower] | None, Revocation]] = deque()
+        self._left: deque[tuple[Connection, list[Following] | None, Revocation]] = deque()
         control.on(REVOKE, self._heard)
         control.lost = self._lost
 
@@ -96,9 +96,9 @@ class Revoker:
             for conn in connections.values():
                 grant = conn.grant
                 if revocation.names(None if grant is None else grant.identity):  # mostly it does not: the rest may cost
-                    followers = _named(conn, revocation)
-                    if followers is None or followers:
-                        self._left.append((conn, followers, revocation))
+                    followings = _named(conn, revocation)
+                    if followings is None or followings:
+                        self._left.append((conn, followings, revocation))
         self._end_some()
         if self._left:
             # In the context of the service, and not of the request that revokes: that would live as long.
@@ -114,19 +114,19 @@ class Revoker:
             _end(*self._left.popleft())
 
 
-def _named(conn: Connection, revocation: Revocation) -> list[Follower] | None:
-    """The followers of a connection that a revocation speaks of; None is the connection as a whole."""
+def _named(conn: Connection, revocation: Revocation) -> list[Following] | None:
+    """What a connection follows that a revocation speaks of; None is the connection as a whole."""
     access = conn.subscriptions.access
     if revocation.channel is None and revocation.ends(access.identity, None, access.paths(None)):
         return None
     return conn.subscriptions.named_by(revocation)
 
 
-def _end(conn: Connection, followers: list[Follower] | None, revocation: Revocation) -> None:
-    if followers is None:
+def _end(conn: Connection, followings: list[Following] | None, revocation: Revocation) -> None:
+    if followings is None:
         if conn.closing is None and not revocation.lost:
             conn.context.metrics.revoked["connections"] += 1
         conn.subscriptions.cut(revocation.closing)
         return
-    for follower in followers:
-        conn.subscriptions.refuse(follower, revocation.closing)
+    for following in followings:
+        conn.subscriptions.refuse(following, revocation.closing)

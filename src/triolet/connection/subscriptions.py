@@ -1,4 +1,4 @@
-"""The subscriptions of one connection: its followers, and its sessions where it is present as a member."""
+"""The subscriptions of one connection: what becomes of each, from its follow until it is taken away or left."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..wire.messages import Refused
 from .access import Access
 from .context import Context
 from .ending import Ending
+from .followings import Following, Followings
 from .history import History
 from .outgoing import Outgoing
 from .recheck import Check
@@ -33,9 +34,9 @@ FROM_THE_OLDEST = Cursor("", 0)
 
 
 class Subscriptions:
-    """One connection's followers, by channel; the hub tells it what becomes of them.
+    """What one connection follows, and its followers; the hub tells it what becomes of them.
 
-    Bounds: ``limits.follows`` channels.
+    Bounds: ``limits.follows`` subscriptions.
 
     Args:
         conn_id: the connection's id, for log lines.
@@ -49,7 +50,7 @@ class Subscriptions:
 
     Attributes:
         access: what the client was let in with, and by what it may ask for more.
-        followers: the followers, by their channels.
+        followings: what it follows.
         behind: the followers that the writer has to read on for, in the order of their turns.
     """
 
@@ -60,11 +61,10 @@ class Subscriptions:
         "_history",
         "_outgoing",
         "_returned",
-        "_sessions",
         "access",
         "behind",
         "codec",
-        "followers",
+        "followings",
         "outlet",
     )
 
@@ -87,23 +87,21 @@ class Subscriptions:
         self._ending = ending
         self._history = history
         self.access = access
-        self._sessions: dict[str, Session] | None = None
         self._returned = False
-        self.followers: dict[str, Follower] = {}
+        self.followings = Followings()
         self.behind: dict[Follower, None] = {}
 
-    @property
-    def offsets(self) -> int:
-        """The sum of the offsets that the client was sent: a number that changes when it is sent an event."""
-        return sum(follower.sent for follower in self.followers.values())
-
-    async def add(self, subscription: Subscription, since: int | None = None) -> None:
-        """Follow a channel, without asking whether the client may. One that is followed already is followed anew.
+    async def add(
+        self, subscription: Subscription, since: int | None = None, asked: trio.CancelScope | None = None
+    ) -> None:
+        """Follow a channel, without asking whether the client may. What is followed already under the same name, or the
+        same channel without one, is followed anew.
 
         Args:
             subscription: what was decided.
             since: the position among the revocations before that was; None is now. What was revoked after it is taken
                 away again, as if it had been followed before.
+            asked: is cancelled where the client has taken back that it asked for this; then it is not followed.
 
         Raises:
             ConfigError: the app's fault; ``limits.follows`` channels are followed already.
@@ -118,35 +116,43 @@ class Subscriptions:
         follower = await self._context.hub.follow(subscription, self)
         # No await from here on, and all bounds are asked only now: while the log was asked the connection may have
         # ended, or another task of it may have followed as many channels as it may.
-        self.remove(subscription.channel)
+        if asked is not None and asked.cancel_called:  # in the moment in which the log has answered
+            self._context.hub.leave(follower)
+            return
+        self.remove(subscription.key)
         if self._ending.closing is not None:
             self._context.hub.leave(follower)
             raise ConnectionEnded(self._ending.closing)
-        if len(self.followers) >= self._context.limits.follows:
+        if len(self.followings.by_key) >= self._context.limits.follows:
             self._context.hub.leave(follower)
-            raise ConfigError(f"this connection follows {len(self.followers)} channels: limits.follows")
+            raise ConfigError(f"this connection follows {len(self.followings.by_key)} channels: limits.follows")
         try:
-            self._join(subscription)
+            session = self._join(subscription)
         except BaseException:  # before the follower is known here: nothing else would ever end it
             self._context.hub.leave(follower)
             raise
-        self.followers[subscription.channel] = follower
-        if (revoked := self._revoked(follower, since)) is not None:
-            self.refuse(follower, revoked)
+        following = Following(subscription, follower, session)
+        self.followings.add(following)
+        if (revoked := self._revoked(following, since)) is not None:
+            self.refuse(following, revoked)
             return
         self.fell_behind(follower)
         if subscription.recheck is not None and self.access.ask_again is not None:
-            self._check_on(follower, subscription.recheck)
+            self._check_on(following, subscription.recheck)
         if subscription.after not in (None, FROM_THE_OLDEST) and not self._returned:
             self._returned = True
             self._context.metrics.returned += 1
 
-    async def follow_url(self, url: str, after: Cursor | None) -> None:
+    async def follow_url(
+        self, url: str, after: Cursor | None, sub: str | None = None, asked: trio.CancelScope | None = None
+    ) -> None:
         """Follow by URL: the Quart view behind it decides, as for a request of its own. A refusal is answered.
 
         Args:
             url: the URL as the client wrote it.
             after: the cursor to go on from; None is what the URL's ``?after=`` says.
+            sub: what the client calls this subscription; None where it has no name.
+            asked: as of :meth:`add`. Then nothing is answered.
 
         Raises:
             CursorError: the URL's cursor is none.
@@ -154,35 +160,47 @@ class Subscriptions:
         """
         since = self._context.revocations.position
         decided = await self.access.decide(url) if self.access.decide is not None else None
+        if asked is not None and asked.cancel_called:
+            return
         if decided is None:
             self._context.metrics.follows_refused += 1
-            self._outgoing.answer(Refused(url))
+            self._outgoing.answer(Refused(url, sub=sub))
             return
         after = decided.after if after is None else after
         try:
-            await self.add(msgspec.structs.replace(decided, after=after, url=url), since)
+            await self.add(msgspec.structs.replace(decided, after=after, url=url, sub=sub), since, asked)
         except ConfigError:  # of the app's handler it is a bug; of a client it is more than it may ask for
             self._ending.end(FLOOD)
 
-    def remove(self, channel: str) -> None:
-        """Follow a channel no longer. It is no error if the channel was not followed."""
-        follower = self.followers.pop(channel, None)
-        if follower is not None:
-            # `offsets` has this follower's no more; so the sum of both, by which the heartbeat sees that something was
-            # sent, stays the same.
-            self._outgoing.said += follower.sent
-            self.behind.pop(follower, None)
-            self._context.hub.leave(follower)
-        if self.access.checks and (check := self.access.checks.pop(channel, None)) is not None:
-            check.stop()
-        if self._sessions is not None and (session := self._sessions.pop(channel, None)) is not None:
+    def remove(self, key: str) -> None:
+        """Follow something no longer. It is no error if it was not followed.
+
+        Args:
+            key: a channel; or of what its client calls it: see :func:`.key_of`.
+        """
+        following = self.followings.by_key.get(key)
+        if following is None:
+            return
+        # `offsets` of the followings has this follower's no more; so the sum of both, by which the heartbeat sees that something was
+        # sent, stays the same.
+        self._outgoing.said += following.follower.sent
+        if self.followings.remove(following):
+            self._leave(following.follower)
+        if following.check is not None:
+            following.check.stop()
+        if following.session is not None:
             assert self._context.presence is not None
-            self._context.presence.leave(session)
+            self._context.presence.leave(following.session)
+
+    def merge(self, follower: Follower, into: Follower) -> None:
+        """Have what a follower serves served by another one, which stands at the same place."""
+        self.followings.merge(follower, into)
+        self._leave(follower)
 
     def remove_all(self) -> None:
         """Follow nothing any more. Synchronous, so nothing can cancel it."""
-        for channel in list(self.followers):
-            self.remove(channel)
+        for key in list(self.followings.by_key):
+            self.remove(key)
         self.behind.clear()
 
     def cut(self, closing: Closing, *, tasks: bool = True) -> None:
@@ -204,15 +222,19 @@ class Subscriptions:
 
     def begin(self, nursery: trio.Nursery) -> None:
         """The connection's tasks start, and with them the rechecks of what it follows already."""
-        for check in (self.access.checks or {}).values():
-            nursery.start_soon(check.run)
+        for following in self.followings.by_key.values():
+            if following.check is not None:
+                nursery.start_soon(following.check.run)
 
-    def named_by(self, revocation: Revocation) -> list[Follower]:
-        """Return the followers that a revocation speaks of. Nothing has ended yet."""
-        if revocation.channel is not None:  # a look into a dict, since all connections of the process are asked
-            follower = self.followers.get(revocation.channel)
-            return [] if follower is None or not self._is_named(follower, revocation) else [follower]
-        return [follower for follower in self.followers.values() if self._is_named(follower, revocation)]
+    def named_by(self, revocation: Revocation) -> list[Following]:
+        """Return what is followed that a revocation speaks of. Nothing has ended yet."""
+        channel, followings = revocation.channel, self.followings
+        asked = followings.by_key.values() if channel is None else followings.on(channel)
+        return [
+            following
+            for following in asked
+            if revocation.ends(self.access.identity, following.channel, self.access.paths(following.url))
+        ]
 
     def enforce(self, since: int) -> None:
         """End what was revoked since a position, under the identity that the client has now."""
@@ -221,32 +243,33 @@ class Subscriptions:
         if revoked is not None:
             self._context.metrics.revoked["connections"] += revoked is REVOKED and self._ending.closing is None
             self.cut(revoked)
-        for follower in list(self.followers.values()):
-            if (revoked := self._revoked(follower, since)) is not None:
-                self.refuse(follower, revoked)
+        for following in list(self.followings.by_key.values()):
+            if (revoked := self._revoked(following, since)) is not None:
+                self.refuse(following, revoked)
 
-    def refuse(self, follower: Follower, closing: Closing) -> None:
-        """End a follower that its client may not have any more, announced, so that no byte of an event of its channel
-        goes out after this. The connection ends with it where it follows nothing else by its URL, or where bytes of
-        events wait: whether they are of that channel is not known.
+    def refuse(self, following: Following, closing: Closing) -> None:
+        """End what its client may not follow any more, announced: no byte of an event goes out for it after this.
+        The connection ends with it where it follows nothing else by its URL, or where bytes of events wait: whose they
+        are is not known.
 
         Args:
-            follower: one that may have ended already; then nothing happens.
+            following: one that may have ended already; then nothing happens.
             closing: why the connection ends, if it does.
         """
-        channel, url = follower.channel, follower.url
-        if self.followers.get(channel) is not follower:
+        channel, url = following.channel, following.url
+        by_key = self.followings.by_key
+        if by_key.get(following.key) is not following:
             return
-        is_own = url is None and channel == self.access.own and len(self.followers) == 1
+        is_own = url is None and channel == self.access.own and len(by_key) == 1
         ends = is_own or closing is RESTARTING or self.outlet.pending > 0 or not self.outlet.empty
         if closing is REVOKED:
             self._context.metrics.revoked["connections" if ends else "subscriptions"] += 1
         if ends:
             self.cut(closing)
             return
-        self.remove(channel)
+        self.remove(following.key)
         self._history.note("refused", channel, closing.reason)
-        self._outgoing.answer(Refused(url, channel))
+        self._outgoing.answer(Refused(url, channel, following.sub))
 
     def acknowledge(self, channel: str, cursor: str) -> None:
         """Count how old the event was that the client has applied. Nothing but that histogram depends on it.
@@ -255,25 +278,28 @@ class Subscriptions:
             CursorError: the client's fault; ``cursor`` is no cursor.
         """
         applied = Cursor.parse(cursor)
-        follower = self.followers.get(channel)
-        published_at = None if follower is None else follower.window.published_at(applied)
+        following = next(iter(self.followings.on(channel)), None)  # all of a channel have the same window
+        published_at = None if following is None else following.follower.window.published_at(applied)
         if published_at is not None:
             self._context.metrics.event_acknowledged(published_at)
 
     def stall(self) -> None:
         """Make all followers fall behind, because the outlet is full: the writer goes on for each from its cursor."""
         # All of them share the outlet. One that stayed live would be written to by the pump, past what waits in there.
-        if any(follower.state is State.LIVE for follower in self.followers.values()):
+        followings = self.followings.by_key.values()
+        if any(following.follower.state is State.LIVE for following in followings):
             self._context.metrics.fell_behind += 1
             self._history.note("fell behind", None, "its kernel took no more")
-        for follower in self.followers.values():
-            follower.fall_behind()
+        for following in followings:
+            following.follower.fall_behind()
         self._outgoing.wake()
 
     # --- called by the hub, for its followers
 
     def fell_behind(self, follower: Follower) -> None:
         """Have the writer read on for a follower."""
+        if follower.announced:  # it waited at the head, where another one of the channel is live: it was up to date
+            follower.behind_since = trio.current_time()
         self.behind[follower] = None
         self._outgoing.wake()
 
@@ -291,34 +317,29 @@ class Subscriptions:
             follower.logged |= 1 << step
             logger.info("connection %d: %s, %d events and %.1f s behind", self._conn_id, name, lag.events, lag.seconds)
 
-    def _is_named(self, follower: Follower, revocation: Revocation) -> bool:
-        return revocation.ends(self.access.identity, follower.channel, self.access.paths(follower.url))
+    def _leave(self, follower: Follower) -> None:
+        self.behind.pop(follower, None)
+        self._context.hub.leave(follower)
 
-    def _revoked(self, follower: Follower, since: int) -> Closing | None:
+    def _revoked(self, following: Following, since: int) -> Closing | None:
         access, revocations = self.access, self._context.revocations
         if revocations.position == since:  # as nearly always
             return None
-        return revocations.since(since, access.identity, follower.channel, access.paths(follower.url))
+        return revocations.since(since, access.identity, following.channel, access.paths(following.url))
 
-    def _check_on(self, follower: Follower, seconds: float) -> None:
+    def _check_on(self, following: Following, seconds: float) -> None:
         """Have the view of what is followed asked again, for as long as it is."""
-        channel = follower.channel
-        ask = partial(self._may_follow, follower)
-        check = Check(self._context, seconds, ask, partial(self.refuse, follower, REFUSED))
-        if self.access.checks is None:
-            self.access.checks = {}
-        self.access.checks[channel] = check
+        ask = partial(self._may_follow, following)
+        following.check = Check(self._context, seconds, ask, partial(self.refuse, following, REFUSED))
         if self._ending.nursery is not None:  # else it starts with the others
-            self._ending.nursery.start_soon(check.run)
+            self._ending.nursery.start_soon(following.check.run)
 
-    async def _may_follow(self, follower: Follower) -> bool:
+    async def _may_follow(self, following: Following) -> bool:
         assert self.access.ask_again is not None, "it was looked for before"
-        return await self.access.ask_again(follower.url) == follower.channel
+        return await self.access.ask_again(following.url) == following.channel
 
-    def _join(self, subscription: Subscription) -> None:
+    def _join(self, subscription: Subscription) -> Session | None:
         """Make the client present in the channel, if it follows it as a member."""
         if subscription.member is None or self._context.presence is None:
-            return
-        if self._sessions is None:
-            self._sessions = {}
-        self._sessions[subscription.channel] = self._context.presence.join(subscription.channel, subscription.member)
+            return None
+        return self._context.presence.join(subscription.channel, subscription.member)

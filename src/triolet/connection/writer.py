@@ -14,8 +14,9 @@ from ..bounds import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
 from ..closing import CRASHED, SLOW
 from ..errors import LogAway, LogError
 from ..hub import Follower, Reading, State, Step
-from ..wire.messages import LagMessage, Live, Open, gap_fields
+from ..wire.messages import Bracket, LagMessage, Live, Open, gap_fields
 from .connection import Connection
+from .followings import Share
 
 __all__ = ["write", "write_head"]
 
@@ -59,7 +60,7 @@ async def write_head(conn: Connection, head: bytes) -> None:
     ):
         reading = await conn.context.hub.read(follower)
         if follower in conn.subscriptions.behind:  # else what it was let in with was taken from it meanwhile
-            if say(conn, follower, reading, head):
+            if say(conn, follower, reading, head=head):
                 settle(conn, follower, reading)
             return
     said = conn.outgoing.take()  # the first message of a socket that follows nothing by itself
@@ -121,36 +122,47 @@ async def advance(conn: Connection, follower: Follower) -> None:
     if follower.state is not State.BEHIND:  # it was unfollowed while the log was asked, or has expired
         conn.subscriptions.behind.pop(follower, None)
         return
-    if say(conn, follower, reading):
-        settle(conn, follower, reading)
+    share = conn.subscriptions.followings.share(follower, reading.position)
+    if say(conn, follower, reading, share):
+        settle(conn, follower, reading, share)
 
 
-def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"") -> bool:
+def say(
+    conn: Connection, follower: Follower, reading: Reading, share: Share | None = None, *, head: bytes = b""
+) -> bool:
     """Write what was read, and what is to be announced around it. Return False if the outlet is full and took nothing.
 
     Args:
         conn: the connection.
         follower: the follower that was read for.
         reading: what was read.
+        share: how it is written beside others of the channel; None where the client has named no subscription.
         head: what stands before it, as one write.
     """
     # All of it as one batch, so that it is taken or refused as a whole: a gap without its events would be a lie, and
     # every write is a system call.
-    codec = conn.codec
+    codec, channel = conn.codec, follower.channel
+    sub = share.subs[0] if share is not None and len(share.subs) == 1 else None
     batches: list[Any] = [head] if head else []
     if not follower.opened:
         filtered = follower.filter is not None
-        batches.append(codec.say(Open(follower.channel, str(reading.start), follower.url, filtered)))
+        batches.append(codec.say(Open(channel, str(reading.start), follower.url, filtered, sub)))
     if follower.step is Step.BLOCK and not follower.told:
-        batches.append(codec.say(LagMessage(follower.channel, follower.events_behind, "block")))
-    batches += [codec.say(gap_fields(follower.channel, gap)) for gap in reading.gaps]
+        batches.append(codec.say(LagMessage(channel, follower.events_behind, "block", sub)))
+    batches += [codec.say(gap_fields(channel, gap)) for gap in reading.gaps]
     if reading.batch is not None:
         batches.append(reading.batch)
-    announces = not follower.announced and follower.would_be_live(reading.position)
+    announces = follower.would_be_live(reading.position) and (
+        not follower.announced or (share is not None and share.is_news)
+    )
     if announces:
-        batches.append(codec.say(Live(follower.channel, str(reading.position))))
+        batches.append(codec.say(Live(channel, str(reading.position), None if share is None else share.live)))
+    if batches and share is not None:
+        batches = _bracketed(conn, channel, reading, share, batches)
     if batches and not conn.outgoing.write(codec.concat(batches)):
         return False
+    if batches and share is not None:
+        conn.subscriptions.followings.tell(channel, share, announces)
     if batches and follower.filter is not None:
         follower.filter.writes += 1
     count(conn, follower, reading)
@@ -159,6 +171,18 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
     follower.announced = follower.announced or announces
     follower.advance(reading.position)
     return True
+
+
+def _bracketed(conn: Connection, channel: str, reading: Reading, share: Share, batches: list[Any]) -> list[Any]:
+    """Return what stands before some messages, and these."""
+    say = conn.codec.say
+    before = []
+    if share.before is not None:  # for nobody to act on: it only takes the way from those that were named last
+        before = [say(Bracket([], 1)), say(Live(channel, str(reading.position), share.before))]
+    if share.subs:
+        messages = len(batches) + (0 if reading.batch is None else reading.events - 1)
+        before.append(say(Bracket(share.subs, messages)))
+    return [*before, *batches]
 
 
 def count(conn: Connection, follower: Follower, reading: Reading) -> None:
@@ -173,15 +197,21 @@ def count(conn: Connection, follower: Follower, reading: Reading) -> None:
         metrics.replays += not follower.opened
 
 
-def settle(conn: Connection, follower: Follower, reading: Reading) -> None:
+def settle(conn: Connection, follower: Follower, reading: Reading, share: Share | None = None) -> None:
     """Decide what comes next for a follower. No await lies between reading its position and being live."""
     del conn.subscriptions.behind[follower]
-    if follower.go_live():
+    if share is not None and share.into is not None:
+        conn.subscriptions.merge(follower, share.into)
+        return
+    waits = share is not None and share.waits
+    if not waits and follower.go_live():
         if conn.history.eventful:
             conn.history.note("caught up", follower.channel)
         return
-    if reading.position == reading.start and not reading.gaps and conn.outlet.empty:
-        # It stands past the round that is being written: another look before the next round would find nothing.
+    is_at_head = waits and follower.would_be_live(reading.position)
+    if is_at_head or (reading.position == reading.start and not reading.gaps and conn.outlet.empty):
+        # It stands past the round that is being written: another look before the next round would find nothing. Or
+        # another one of its client's has the way without brackets.
         follower.wait_for_round()
     else:
         conn.subscriptions.behind[follower] = None  # at the end, so that a connection's followers take turns

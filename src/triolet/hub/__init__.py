@@ -8,7 +8,7 @@ from .hub import Hub, HubStatistics
 from .policies import Lag, Policy, Step
 from .reading import Polled
 from .replay import Reading
-from .subscription import Subscription, check_allow
+from .subscription import Subscription, check_allow, key_of
 from .window import Window
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "Subscription",
     "Window",
     "check_allow",
+    "key_of",
     "policies",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeAlias
 
 import trio
@@ -59,6 +60,13 @@ class Filter:
         if answer is not True and answer is not False:
             self._fail(f"it answered neither True nor False, but {type(answer).__name__}")
         return answer is True
+
+    def asks_as(self, other: Filter) -> bool:
+        """Whether the same function is asked, about the same client."""
+        mine, theirs = self._allow, other._allow
+        if isinstance(mine, partial) and isinstance(theirs, partial):  # as routes bind a client to their function
+            return (mine.func, mine.args, mine.keywords) == (theirs.func, theirs.args, theirs.keywords)
+        return mine == theirs
 
     def parts(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
         """Return the parts of those events that its client may see.

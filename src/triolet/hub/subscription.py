@@ -13,7 +13,7 @@ from ..presence.members import Member
 from .filter import Allow
 from .policies import Policy
 
-__all__ = ["Subscription", "check_allow"]
+__all__ = ["Subscription", "check_allow", "key_of"]
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -29,6 +29,7 @@ class Subscription(msgspec.Struct, frozen=True):
         allow: whether the client may see an event; None: all of them. It must have passed :func:`check_allow`. What a
             gap says to be missed counts all events, also those that the client could not have seen; only one of reason
             ``conflated`` counts those that it could.
+        sub: what its client calls it, among those of its connection; None where it has no name but its channel.
     """
 
     channel: str
@@ -38,6 +39,17 @@ class Subscription(msgspec.Struct, frozen=True):
     member: Member | None = None
     recheck: float | None = None
     allow: Allow | None = None
+    sub: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Under which it is known on its connection: its channel, or what :func:`key_of` makes of its ``sub``."""
+        return self.channel if self.sub is None else key_of(self.sub)
+
+
+def key_of(sub: str) -> str:
+    """Return under which key a subscription is known that its client has named: no channel is called so."""
+    return f"\0{sub}"
 
 
 def check_allow(allow: Any) -> None:

@@ -6,10 +6,11 @@ parsed here, with its size already bounded by the caller and its nesting bounded
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
+from ..bounds import SUB_CHARACTERS
 from ..closing import BAD_MESSAGE, Closing
 from ..errors import RemoteError
 from ..event import Cursor, Event, Gap
@@ -20,6 +21,7 @@ __all__ = [
     "AppMessage",
     "Auth",
     "Beat",
+    "Bracket",
     "Bye",
     "ClientMessage",
     "CommandMessage",
@@ -59,19 +61,41 @@ class Open(Message, tag="open", frozen=True, omit_defaults=True):
         url: the URL that was followed; None where that is the connection's own, or the app chose the channel.
         filtered: whether the client may not see every event: then offsets have holes that are no gaps, and ``live``
             and beats move its cursor over them.
+        sub: what the client calls its subscription; None where it named none.
     """
 
     channel: str | None
     cursor: str | None
     url: str | None = None
     filtered: bool = False
+    sub: str | None = None
 
 
-class Live(Message, tag="live", frozen=True):
-    """The client is up to date: from now on events come as they are published."""
+class Bracket(Message, tag="for", frozen=True):
+    """The next messages are for some subscriptions alone.
+
+    Attributes:
+        subs: what the client calls them.
+        next: how many messages.
+    """
+
+    subs: list[str]
+    next: int
+
+
+class Live(Message, tag="live", frozen=True, omit_defaults=True):
+    """The client is up to date: from now on events come as they are published.
+
+    Attributes:
+        channel: the channel's name.
+        cursor: up to where it was sent everything.
+        subs: the subscriptions that the channel's events are for from now on, but those in brackets; None where the
+            client has named none.
+    """
 
     channel: str
     cursor: str
+    subs: list[str] | None = None
 
 
 class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
@@ -84,12 +108,14 @@ class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
     reason: str
 
 
-class LagMessage(Message, tag="lag", frozen=True):
-    """The client is ``behind`` so many events, and its policy says ``step``: with ``block``, publishers wait for it."""
+class LagMessage(Message, tag="lag", frozen=True, omit_defaults=True):
+    """The client is ``behind`` so many events, and its policy says ``step``: with ``block``, publishers wait for it.
+    ``sub`` is what it calls its subscription, where it is of one."""
 
     channel: str
     behind: int
     step: str
+    sub: str | None = None
 
 
 class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
@@ -120,10 +146,12 @@ class Refused(Message, tag="refused", frozen=True, omit_defaults=True):
     Attributes:
         url: the URL that was followed, as the client wrote it; None where the channel was followed by its name.
         channel: what is followed no longer; None where nothing was.
+        sub: what the client calls its subscription; None where it named none.
     """
 
     url: str | None
     channel: str | None = None
+    sub: str | None = None
 
 
 class Expiring(Message, tag="expiring", frozen=True, omit_defaults=True, rename={"milliseconds": "in"}):
@@ -207,11 +235,22 @@ class ClientMessage(msgspec.Struct, frozen=True, tag_field="type"):
     """The messages of a client on a WebSocket."""
 
 
+Sub: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=SUB_CHARACTERS, pattern=r"^[ -~]+\Z")]
+"""What a client calls one of its subscriptions, as no other on the same connection is called: printable ASCII."""
+
+
 class Follow(ClientMessage, tag="follow", frozen=True):
-    """Follow the channel at a URL of this server's, as a request of its own would."""
+    """Follow the channel at a URL of this server's, as a request of its own would.
+
+    Attributes:
+        url: the URL.
+        after: the cursor to go on from.
+        sub: what the client calls this subscription, of which a channel may have many; None: a channel has one.
+    """
 
     url: str
     after: str | int | None = None
+    sub: Sub | None = None
 
     def cursor(self) -> Cursor | None:
         """Return the cursor to go on from; None is "from now".
@@ -223,9 +262,14 @@ class Follow(ClientMessage, tag="follow", frozen=True):
 
 
 class Unfollow(ClientMessage, tag="unfollow", frozen=True):
-    """Follow a channel no longer."""
+    """End the subscription that the client calls ``sub``, or else that of a channel, which has no name."""
 
-    channel: str
+    channel: str | None = None
+    sub: Sub | None = None
+
+    def __post_init__(self) -> None:
+        if self.channel is None and self.sub is None:
+            raise ValueError("of nothing")
 
 
 class Ack(ClientMessage, tag="ack", frozen=True):
