@@ -181,8 +181,8 @@ class Subscriptions:
         following = self.followings.by_key.get(key)
         if following is None:
             return
-        # `offsets` of the followings has this follower's no more; so the sum of both, by which the heartbeat sees that something was
-        # sent, stays the same.
+        # `Followings.offsets` has this follower's no more; so the sum of both, by which the heartbeat sees that
+        # something was sent, stays the same.
         self._outgoing.said += following.follower.sent
         if self.followings.remove(following):
             self._leave(following.follower)

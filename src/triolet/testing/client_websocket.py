@@ -66,6 +66,7 @@ class WebSocketClient(Client):
         Cancellation: the connection is to be left; half of the message may have gone.
         """
         self.transcript.said(trio.current_time(), message)
+        self._order.said(message)
         await self._say(json.dumps(message))
 
     async def send(self, data: str | bytes) -> None:
@@ -73,19 +74,34 @@ class WebSocketClient(Client):
         self.transcript.said(trio.current_time(), {"type": "text" if isinstance(data, str) else "bytes", "data": data})
         await self._say(data)
 
-    async def follow(self, url: str, after: object = None) -> Message:
+    async def follow(self, url: str, after: object = None, *, sub: str | None = None) -> Message:
         """Follow the channel of a URL on this socket; return its ``open``. What else comes meanwhile still waits.
+
+        Args:
+            url: the URL.
+            after: the cursor to go on from; None is from now.
+            sub: what this subscription is called. What comes for it names it, under the key ``for``.
 
         Raises:
             RefusedError: the app refused.
             AssertionError: it did not answer within a minute, or the connection ended.
         """
         __tracebackhide__ = True
-        await self.say(type="follow", url=url, **({} if after is None else {"after": str(after)}))
-        message = await self.pick(lambda message: message.get("url") == url, f"to follow {url}")
+        named = {} if sub is None else {"sub": sub}
+        await self.say(type="follow", url=url, **({} if after is None else {"after": str(after)}), **named)
+        answer = {"url": url, **named}
+        message = await self.pick(lambda message: answer.items() <= message.items(), f"to follow {url}")
         if message["type"] == "refused":
             raise RefusedError(f"to follow {url}", None)
         return message
+
+    async def unfollow(self, sub: str) -> None:
+        """Leave a subscription that was given a name."""
+        await self.say(type="unfollow", sub=sub)
+
+    def heard_by(self, sub: str) -> list[Message]:
+        """Of what was taken, what is for a subscription that was given a name."""
+        return [message for message in self.heard if sub in message.get("for", ())]
 
     async def ask_command(self, id: str, url: str, data: Any) -> Message | None:
         """Ask for a command once, on this WebSocket or on a new one where it has ended. See :meth:`command`."""
@@ -228,18 +244,21 @@ class FollowClient(WebSocketClient):
 
     Args:
         through: the socket's path.
+        sub: what this subscription is called; None: it has no name.
     """
 
     transport: ClassVar[str] = "follow"
 
-    def __init__(self, *args: Any, through: str = "/live", **options: Any) -> None:
+    def __init__(self, *args: Any, through: str = "/live", sub: str | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.through = through
+        self.sub = sub
 
     async def connect(self) -> None:
         """Open the socket, say what to follow, and wait for the answer. See :meth:`Client.connect`."""
         await self._upgrade(self.through)
-        await self.say(type="follow", url=self.path, **({} if self.cursor is None else {"after": self.cursor}))
+        named = {} if self.sub is None else {"sub": self.sub}
+        await self.say(type="follow", url=self.path, **({} if self.cursor is None else {"after": self.cursor}), **named)
         while (event := await self._event()) is not None:
             if isinstance(event, ws.Message):
                 self._take(event)

@@ -119,9 +119,14 @@ class Client(Listener):
             self._ends.remove(end)
 
     def receive(self, message: Message) -> None:
-        """Hear a message as it came over the wire. Raises MalformedError where the protocol lets it not come now."""
-        self._order.take(message)
-        self.hear(message)
+        """Hear a message as it came over the wire; one for subscriptions with a name (``sub``) with a key ``for``
+        more, which names them. What is for none of them, for the client has left, is passed over. Raises
+        MalformedError where the protocol lets it not come now."""
+        subs = self._order.take(message)
+        if subs == []:
+            self.transcript.heard(trio.current_time(), message)
+        else:
+            self.hear(message if subs is None else {**message, "for": subs})
 
     def keep_cursor(self, message: Message) -> None:
         """Go on from a message that is taken; not from a gap of conflated events, whose newest are still to come.

@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Collection, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..errors import TrioletError
 from ..event import Cursor
@@ -29,6 +29,12 @@ PAGE: Final[dict[str, type | tuple[type, ...]]] = {
 
 PLACES: Final = {"open": "cursor", "event": "id", "gap": "to", "live": "cursor"}
 """Where a message brings its client. A beat does so too, channel by channel."""
+
+BRACKETED: Final = ("open", "event", "gap", "live", "lag")
+"""What may be for some of a connection's subscriptions alone."""
+
+Whose: TypeAlias = "str | tuple[str] | None"
+"""Whose place it is: a channel's, or that of a subscription with a name."""
 
 
 class MalformedError(Exception):
@@ -85,60 +91,136 @@ class BlockReader:
 class Order:
     """Holds the messages of one connection against the order that the protocol promises: nothing of a channel comes
     before its ``open``, no cursor goes back, and none is left out without a gap, unless ``open`` said that the channel
-    is filtered for this client.
+    is filtered for this client. Of a channel that is followed under names (``sub``), each of these has its own place.
 
     Attributes:
         filtered: the channels that are.
     """
 
     def __init__(self) -> None:
-        self._places: dict[str | None, Cursor] = {}
-        self._conflated: dict[str | None, Cursor] = {}
+        self._places: dict[Whose, Cursor] = {}
+        self._conflated: dict[Whose, Cursor] = {}
+        self._channels: dict[str, str] = {}
+        self._left: set[str] = set()
+        self._live: dict[str, list[str]] = {}
+        self._bracket: list[str] = []
+        self._next = 0
         self.filtered: set[str] = set()
 
-    def take(self, message: Message) -> None:
-        """Look at the next message. Raises MalformedError."""
-        kind = message["type"]
+    def said(self, message: Message) -> None:
+        """Take note of what the client says: whom it follows no longer."""
+        sub = message.get("sub")
+        if sub is None:
+            return
+        if message.get("type") == "follow":
+            self._left.discard(sub)
+        elif message.get("type") == "unfollow":
+            self._left.add(sub)
+            self._channels.pop(sub, None)
+            self._places.pop((sub,), None)
+
+    def take(self, message: Message) -> list[str] | None:
+        """Look at the next message. Return for which names it is, of those that the client has not left; empty where it
+        opens a bracket, too. None where names have nothing to do with it.
+
+        Raises:
+            MalformedError: it may not come here.
+        """
+        kind, channel = message["type"], message.get("channel")
+        if self._next:
+            self._next -= 1
+            if kind not in BRACKETED:
+                raise MalformedError(f"what is of no subscription, in the bracket of {self._bracket}: {message}")
+            return self._take_for(self._bracket, message)
+        if kind == "for" and "subs" in message:
+            self._bracket, self._next = message["subs"], message["next"]
+            if self._next < 1:
+                raise MalformedError(f"a bracket of nothing: {message}")
+            return []
         if kind == "beat":
             self._beat(message)
-            return
+            return None
+        if kind in ("open", "lag") and message.get("sub") is not None:
+            raise MalformedError(f"not in its bracket: {message}")
+        subs = self._live.get(channel or "") if kind in BRACKETED and channel not in self._places else None
+        if subs:  # a name may have been given to a subscription of another channel meanwhile
+            return self._take_for([sub for sub in subs if self._channels.get(sub, channel) == channel], message)
+        self._look(channel, message)
+        return None
+
+    def _take_for(self, subs: list[str], message: Message) -> list[str]:
+        """Look at what is for some names: whichever the client has left meanwhile does not count."""
+        channel, kind = message["channel"], message["type"]
+        if kind == "live":
+            named = message["subs"]
+            news = set(named) - set(self._live.get(channel, ())) - self._left - set(subs)
+            if news:
+                raise MalformedError(f"{news} are named, and their place is not told: {message}")
+            self._live[channel] = named
+        there = [sub for sub in subs if sub not in self._left]
+        for sub in there:
+            if kind == "open":
+                self._channels[sub] = channel
+            if kind == "open" and message["sub"] != sub:
+                raise MalformedError(f"in the bracket of another: {message}")
+            if self._channels.get(sub, channel) != channel:
+                raise MalformedError(f"{sub} is of {self._channels[sub]}: {message}")
+            self._look((sub,), message)
+        return there
+
+    def _look(self, whose: Whose, message: Message) -> None:
+        kind, channel = message["type"], message.get("channel")
         at = _cursor(message.get(PLACES.get(kind, "")))
         if at is None:
             return  # of the app's own, or one that moves nobody
-        channel = message.get("channel")
-        if channel is None and len(self._places) == 1:
-            (channel,) = self._places
-        before = self._places.get(channel)
+        if whose is None and len(self._places) == 1:
+            (whose,) = self._places
+        before = self._places.get(whose)
         if kind != "open" and before is None:
-            raise MalformedError(f"a message of {channel} before its open: {message}")
+            raise MalformedError(f"a message of {_named(whose)} before its open: {message}")
         if kind in ("event", "live") and before is not None and at.epoch == before.epoch:
             expected = before.offset + (kind == "event")
             if at.offset < expected:
-                raise MalformedError(f"a cursor of {channel} that goes back from {before}: {message}")
-            if at.offset > expected and not self._may_skip(channel, at):
-                raise MalformedError(f"events of {channel} are missing after {before}: {message}")
+                raise MalformedError(f"a cursor of {_named(whose)} that goes back from {before}: {message}")
+            if at.offset > expected and not self._may_skip(whose, channel, at):
+                raise MalformedError(f"events of {_named(whose)} are missing after {before}: {message}")
         if kind == "open":
             if message.get("filtered") is True and channel is not None:
                 self.filtered.add(channel)
             else:
                 self.filtered.discard(channel)
-            self._conflated.pop(channel, None)
+            self._conflated.pop(whose, None)
         if message.get("reason") == "conflated":
-            self._conflated[channel] = at
+            self._conflated[whose] = at
         else:
-            self._places[channel] = at
+            self._places[whose] = at
 
-    def _may_skip(self, channel: str | None, at: Cursor) -> bool:
-        upto = self._conflated.get(channel)
-        return channel in self.filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
+    def _may_skip(self, whose: Whose, channel: str | None, at: Cursor) -> bool:
+        upto = self._conflated.get(whose)
+        is_filtered = (whose if isinstance(whose, str) else channel) in self.filtered
+        return is_filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
 
     def _beat(self, message: Message) -> None:
-        """Move on over what a client may not see. Of another channel a beat says nothing that is new."""
+        """Move on over what a client may not see. Of another channel a beat says nothing that is new, and where it has
+        names, nothing else."""
+        for channel, cursor in message["cursors"].items() if self._channels else ():
+            for sub in self._live.get(channel, ()):
+                before = self._places.get((sub,))
+                if before is not None and channel not in self.filtered and str(before) != cursor:
+                    raise MalformedError(f"a beat of {channel}, of which {sub} is live at {before}: {message}")
         for channel, cursor in moved(message, self.filtered):
-            at, before = _cursor(cursor), self._places[channel]
-            if at is None or (at.epoch == before.epoch and at.offset < before.offset):
-                raise MalformedError(f"a beat of {channel} that goes back from {before}: {message}")
-            self._places[channel] = at
+            subs = [sub for sub in self._live.get(channel, ()) if (sub,) in self._places]
+            subs = subs or [sub for sub, of in self._channels.items() if of == channel]
+            whose: list[Whose] = [channel] if channel in self._places else [(sub,) for sub in subs]
+            for one in whose:
+                at, before = _cursor(cursor), self._places[one]
+                if at is None or (at.epoch == before.epoch and at.offset < before.offset):
+                    raise MalformedError(f"a beat of {channel} that goes back from {before}: {message}")
+                self._places[one] = at
+
+
+def _named(whose: Whose) -> str | None:
+    return f"the subscription {whose[0]}" if isinstance(whose, tuple) else whose
 
 
 def moved(message: Message, filtered: Collection[str]) -> Iterator[tuple[str, str]]:
