@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,7 +14,38 @@ from trio.testing import MockClock
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits, Triolet
 from triolet.testing.faults import slow_reader, stalled
+from triolet.testing.network import ClientEnd
 from triolet.testing.server import WebSocketClient, serve
+
+UPGRADE = (
+    b"GET /live HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def masked(said: dict[str, Any]) -> bytes:
+    """A text frame of a client's, under the mask of zeros."""
+    data = json.dumps(said).encode()
+    return bytes((0x81, 0x80 | len(data))) + bytes(4) + data
+
+
+async def read_past(end: ClientEnd, mark: bytes) -> bytes:
+    """Read until a mark has come, and the frame that it is in."""
+    data = b""
+    with trio.fail_after(60):
+        while mark not in data:
+            data += await end.receive_some()
+    return data
+
+
+def texts(data: bytes) -> list[str]:
+    """The texts of the frames of a server, none of which is long."""
+    found = []
+    while data:
+        size, start = (data[1], 2) if data[1] < 126 else (int.from_bytes(data[2:4]), 4)
+        found.append(data[start : start + size].decode())
+        data = data[start + size :]
+    return found
 
 
 async def until_live(client: WebSocketClient, *subs: str) -> None:
@@ -231,6 +263,44 @@ async def test_a_refusal_names_the_subscription(autojump_clock: MockClock) -> No
         for url in ("/orders/secret/events", "/nowhere"):
             await client.say(type="follow", url=url, sub="s1")
             assert await client.next() == {"type": "refused", "url": url, "sub": "s1"}
+
+
+async def test_a_refusal_of_a_name_ends_what_had_it_before(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, server.websocket("/live") as client:
+        await client.follow(ORDERS, sub="s1")
+        await client.say(type="follow", url="/nowhere", sub="s1")
+        await client.until("refused")
+        assert server.followers == 0
+
+
+async def test_who_names_nothing_is_told_what_it_always_was(autojump_clock: MockClock) -> None:
+    """Byte for byte, also while another on the same server gives names."""
+    app, live = make_shop()
+    async with serve(app) as server, server.websocket("/live") as other:
+        for sub in "ab":
+            await other.follow(ORDERS, sub=sub)
+        head = (await live.publish(ORDER, 0)).cursor
+        end = server.connect()
+        await end.send_all(UPGRADE)
+        _, _, greeting = (await read_past(end, b'"cursor":null}')).partition(b"\r\n\r\n")
+        follow, unfollow = {"type": "follow", "url": ORDERS}, {"type": "unfollow", "channel": ORDER}
+        for said in (follow, unfollow, {"type": "follow", "url": "/no"}):
+            await end.send_all(masked(said))
+            await trio.sleep(1)
+            await live.publish(ORDER, 1)
+            await trio.sleep(1)
+        told = texts(greeting + await read_past(end, b"refused"))
+        told = [text for text in told if text and '"beat"' not in text]  # nor a ping: they come at drawn moments
+        epoch = head.epoch
+        assert told == [
+            '{"type":"open","channel":null,"cursor":null}',
+            f'{{"type":"open","channel":"{ORDER}","cursor":"{head}","url":"{ORDERS}"}}',
+            f'{{"type":"live","channel":"{ORDER}","cursor":"{head}"}}',
+            f'{{"type":"event","channel":"{ORDER}","id":"{epoch}.{head.offset + 1}","event":"message","data":1,'
+            f'"time":1750000001000}}',
+            '{"type":"refused","url":"/no"}',
+        ]
 
 
 async def test_follows_are_bounded_by_subscriptions(autojump_clock: MockClock) -> None:

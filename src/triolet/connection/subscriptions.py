@@ -12,7 +12,7 @@ import trio
 from ..closing import FLOOD, LAGGING, REFUSED, RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor
-from ..hub import Follower, Lag, State, Step, Subscription
+from ..hub import Follower, Lag, State, Step, Subscription, key_of
 from ..identity import Revocation
 from ..presence.sessions import Session
 from ..sockets.outlet import Outlet
@@ -163,6 +163,8 @@ class Subscriptions:
         if asked is not None and asked.cancel_called:
             return
         if decided is None:
+            if sub is not None:  # what it was the name of before is not followed either, for the answer names no other
+                self.remove(key_of(sub))
             self._context.metrics.follows_refused += 1
             self._outgoing.answer(Refused(url, sub=sub))
             return

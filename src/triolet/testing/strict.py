@@ -92,9 +92,6 @@ class Order:
     """Holds the messages of one connection against the order that the protocol promises: nothing of a channel comes
     before its ``open``, no cursor goes back, and none is left out without a gap, unless ``open`` said that the channel
     is filtered for this client. Of a channel that is followed under names (``sub``), each of these has its own place.
-
-    Attributes:
-        filtered: the channels that are.
     """
 
     def __init__(self) -> None:
@@ -105,7 +102,13 @@ class Order:
         self._live: dict[str, list[str]] = {}
         self._bracket: list[str] = []
         self._next = 0
-        self.filtered: set[str] = set()
+        self._filtered: set[Whose] = set()
+
+    @property
+    def filtered(self) -> set[str]:
+        """The channels of which this client may not see every event, under whichever name."""
+        channels = {self._channels.get(one[0]) if isinstance(one, tuple) else one for one in self._filtered}
+        return {channel for channel in channels if channel is not None}
 
     def said(self, message: Message) -> None:
         """Take note of what the client says: whom it follows no longer."""
@@ -115,9 +118,7 @@ class Order:
         if message.get("type") == "follow":
             self._left.discard(sub)
         elif message.get("type") == "unfollow":
-            self._left.add(sub)
-            self._channels.pop(sub, None)
-            self._places.pop((sub,), None)
+            self._leave(sub)
 
     def take(self, message: Message) -> list[str] | None:
         """Look at the next message. Return for which names it is, of those that the client has not left; empty where it
@@ -140,13 +141,21 @@ class Order:
         if kind == "beat":
             self._beat(message)
             return None
+        if kind == "refused" and message.get("sub") is not None:
+            self._leave(message["sub"])
         if kind in ("open", "lag") and message.get("sub") is not None:
             raise MalformedError(f"not in its bracket: {message}")
-        subs = self._live.get(channel or "") if kind in BRACKETED and channel not in self._places else None
-        if subs:  # a name may have been given to a subscription of another channel meanwhile
-            return self._take_for([sub for sub in subs if self._channels.get(sub, channel) == channel], message)
+        live = self._live.get(channel or "", []) if kind in BRACKETED else []
+        subs = [sub for sub in live if self._channels.get(sub) == channel]  # else it is left, or another channel's now
+        if subs or (live and channel not in self._places):
+            return self._take_for(subs, message)
         self._look(channel, message)
         return None
+
+    def _leave(self, sub: str) -> None:
+        self._left.add(sub)
+        self._channels.pop(sub, None)
+        self._places.pop((sub,), None)
 
     def _take_for(self, subs: list[str], message: Message) -> list[str]:
         """Look at what is for some names: whichever the client has left meanwhile does not count."""
@@ -182,23 +191,22 @@ class Order:
             expected = before.offset + (kind == "event")
             if at.offset < expected:
                 raise MalformedError(f"a cursor of {_named(whose)} that goes back from {before}: {message}")
-            if at.offset > expected and not self._may_skip(whose, channel, at):
+            if at.offset > expected and not self._may_skip(whose, at):
                 raise MalformedError(f"events of {_named(whose)} are missing after {before}: {message}")
         if kind == "open":
             if message.get("filtered") is True and channel is not None:
-                self.filtered.add(channel)
+                self._filtered.add(whose)
             else:
-                self.filtered.discard(channel)
+                self._filtered.discard(whose)
             self._conflated.pop(whose, None)
         if message.get("reason") == "conflated":
             self._conflated[whose] = at
         else:
             self._places[whose] = at
 
-    def _may_skip(self, whose: Whose, channel: str | None, at: Cursor) -> bool:
+    def _may_skip(self, whose: Whose, at: Cursor) -> bool:
         upto = self._conflated.get(whose)
-        is_filtered = (whose if isinstance(whose, str) else channel) in self.filtered
-        return is_filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
+        return whose in self._filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
 
     def _beat(self, message: Message) -> None:
         """Move on over what a client may not see. Of another channel a beat says nothing that is new, and where it has
@@ -206,13 +214,15 @@ class Order:
         for channel, cursor in message["cursors"].items() if self._channels else ():
             for sub in self._live.get(channel, ()):
                 before = self._places.get((sub,))
-                if before is not None and channel not in self.filtered and str(before) != cursor:
+                if before is not None and (sub,) not in self._filtered and str(before) != cursor:
                     raise MalformedError(f"a beat of {channel}, of which {sub} is live at {before}: {message}")
         for channel, cursor in moved(message, self.filtered):
             subs = [sub for sub in self._live.get(channel, ()) if (sub,) in self._places]
             subs = subs or [sub for sub, of in self._channels.items() if of == channel]
             whose: list[Whose] = [channel] if channel in self._places else [(sub,) for sub in subs]
-            for one in whose:
+            for one in whose if len(whose) == 1 or self._live.get(channel) else ():
+                if one not in self._filtered:
+                    continue
                 at, before = _cursor(cursor), self._places[one]
                 if at is None or (at.epoch == before.epoch and at.offset < before.offset):
                     raise MalformedError(f"a beat of {channel} that goes back from {before}: {message}")
