@@ -208,10 +208,9 @@ def settle(conn: Connection, follower: Follower, reading: Reading, share: Share 
         if conn.history.eventful:
             conn.history.note("caught up", follower.channel)
         return
-    is_at_head = waits and follower.would_be_live(reading.position)
-    if is_at_head or (reading.position == reading.start and not reading.gaps and conn.outlet.empty):
-        # It stands past the round that is being written: another look before the next round would find nothing. Or
-        # another one of its client's has the way without brackets.
+    if reading.position == reading.start and not reading.gaps and conn.outlet.empty:
+        # It stands past the round that is being written, or another one of the channel is live: another look before the
+        # next round would find nothing.
         follower.wait_for_round()
     else:
         conn.subscriptions.behind[follower] = None  # at the end, so that a connection's followers take turns
