@@ -171,6 +171,7 @@ def test_the_messages_in_the_docs_are_those_on_the_wire(example: str) -> None:
 def check_message(message: dict[str, Any]) -> None:
     kinds = {
         "open": messages.Open,
+        "for": messages.Bracket,
         "live": messages.Live,
         "gap": messages.GapMessage,
         "beat": messages.Beat,

@@ -49,7 +49,7 @@ class Limits:
 
     # --- what one client may do
     follows: int = 128
-    """Channels that one connection may follow at once (Centrifugo: 128)."""
+    """Channels that one connection may follow at once, one as often as it is followed (Centrifugo: 128)."""
     inbox_messages: int = 64
     """Messages that may wait for the app's handler."""
     inbox_bytes: int = 1 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -196,8 +197,8 @@ async def test_each_leaves_for_itself(autojump_clock: MockClock) -> None:
         for sub in ("a", "b"):
             await client.follow(ORDERS, sub=sub)
             await until_live(client, sub)
-        await client.unfollow("a")
-        await client.unfollow("never")
+        await client.say(type="unfollow", sub="a")
+        await client.say(type="unfollow", sub="never")
         await trio.sleep(1)
         await live.publish(ORDER, 1)
         await client.expect(data=1, for_=["b"])
@@ -352,7 +353,7 @@ async def test_who_leaves_before_it_is_confirmed_has_left(autojump_clock: MockCl
         await client.say(type="follow", url="/rooms/1?wait=1&as=ben", sub="b")
         await trio.sleep(1)
         assert rooms.asked == 2
-        await client.unfollow("a")
+        await client.say(type="unfollow", sub="a")
         await trio.sleep(1)
         rooms.go.set()
         await until_live(client, "b")
@@ -372,7 +373,7 @@ async def test_to_leave_in_the_moment_in_which_it_is_decided_leaves(autojump_clo
                 await client.say(type="follow", url="/rooms/1?wait=1&as=ann", sub="a")
                 await trio.sleep(1)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(client.unfollow, "a")
+                    nursery.start_soon(partial(client.say, type="unfollow", sub="a"))
                     await trio.lowlevel.checkpoint()
                     rooms.go.set()
                 await trio.sleep(1)
@@ -403,5 +404,5 @@ async def test_a_member_is_present_until_the_last_of_its_subscriptions_leaves(au
             await until_live(client, sub)
         assert server.followers == 1
         for sub, left in (("a", ["ann", "cy"]), ("c", ["ann"]), ("b", [])):
-            await client.unfollow(sub)
+            await client.say(type="unfollow", sub=sub)
             assert await rooms.sessions() == left

@@ -95,7 +95,7 @@ async def test_one_under_another_policy_stays_in_brackets(autojump_clock: MockCl
         assert kinds(came).count("event") == 6
         assert kinds(came).count("for") == 3
         assert "live" not in kinds(came)
-        await client.unfollow("a")
+        await client.say(type="unfollow", sub="a")
         await trio.sleep(1)
         for n in range(3):
             await orders.live.publish(CHANNEL, n)
@@ -295,13 +295,13 @@ async def test_a_no_at_a_recheck_ends_that_one_subscription(autojump_clock: Mock
         await orders.live.publish(CHANNEL, 1)
         await client.expect(data=1, for_=["a", "c"])
         assert (await orders.live.presence(CHANNEL).roster()).members == ("ann",)
-        await client.unfollow("a")
+        await client.say(type="unfollow", sub="a")
         await trio.sleep(30)
         before = orders.live.service.statistics().counts.rechecks["yes"]
         await trio.sleep(100)
         after = orders.live.service.statistics().counts.rechecks["yes"]
         assert 9 <= after - before <= 13  # of "c" alone
-        await client.unfollow("c")
+        await client.say(type="unfollow", sub="c")
         await trio.sleep(1)
         assert (await orders.live.presence(CHANNEL).roster()).members == ()
 
@@ -324,7 +324,7 @@ async def test_over_every_road(path: str, autojump_clock: MockClock) -> None:
         assert offsets(client, "a") == [*range(11, 19)]
         assert offsets(client, "b") == [*range(1, 19)]
         assert offsets(client, "c") == [3, 6, 9, 12, 15, 18]
-        await client.unfollow("a")
+        await client.say(type="unfollow", sub="a")
         await orders.live.publish(CHANNEL, "more")
         await client.expect(data="more")
         if path == "hypercorn":  # it does not drain

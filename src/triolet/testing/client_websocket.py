@@ -95,14 +95,6 @@ class WebSocketClient(Client):
             raise RefusedError(f"to follow {url}", None)
         return message
 
-    async def unfollow(self, sub: str) -> None:
-        """Leave a subscription that was given a name."""
-        await self.say(type="unfollow", sub=sub)
-
-    def heard_by(self, sub: str) -> list[Message]:
-        """Of what was taken, what is for a subscription that was given a name."""
-        return [message for message in self.heard if sub in message.get("for", ())]
-
     async def ask_command(self, id: str, url: str, data: Any) -> Message | None:
         """Ask for a command once, on this WebSocket or on a new one where it has ended. See :meth:`command`."""
         try:

@@ -53,6 +53,10 @@ class Listener(ABC):
         """Of what was taken, the events."""
         return [message for message in self.heard if message["type"] == "event"]
 
+    def heard_by(self, sub: str) -> list[Message]:
+        """Of what was taken, what is for a subscription that was given a name."""
+        return [message for message in self.heard if sub in message.get("for", ())]
+
     def hear(self, message: Message) -> None:
         """Take in a message that has come."""
         self.transcript.heard(trio.current_time(), message)
