@@ -26,6 +26,7 @@ from triolet.testing.strict import MalformedError, read_page
 from .gate import Gate, SilenceError
 from .history import Answered, Asked, Ended, Heard, History, Malformed, Message, Said, Weather
 from .identities import token_of
+from .names import Names
 from .plan import PRESENCE, STREAMS, ClientPlan, Plan, channel_name, url_path
 from .steps import Talk
 
@@ -280,7 +281,7 @@ class Player:
         elif step.what == "unfollow" and channel in self.opened and len(self.cursors) > 1:
             self.opened.discard(channel)
             del self.cursors[channel]
-            await line.say(type="unfollow", channel=channel)
+            await line.unfollow(channel)
         elif step.what == "say":
             for _ in range(step.count):
                 self._said += 1
@@ -359,11 +360,14 @@ class _WebSocketEar(_Ear, client_websocket.WebSocketClient):
         self.cursor = None if player.plan.transport == "socket" else player.cursors[player.channel]
         self._pings = 0
         self._is_through = False
+        self._names = Names(player.plan.start) if player.plan.names else None
 
     def receive(self, message: Message) -> None:
         if message["type"] in ("text", "bytes"):
             raise MalformedError(f"no message of the protocol: {message}")
-        super().receive(message)
+        heard = message if self._names is None else self._names.take(message)
+        if heard is not None:
+            super().receive(heard)
 
     async def read(self) -> str:
         self.up = self._is_through = True
@@ -376,13 +380,22 @@ class _WebSocketEar(_Ear, client_websocket.WebSocketClient):
         finally:
             self.up = False
 
-    async def follow(self, url: str, after: object = None) -> Message:
+    async def follow(self, url: str, after: object = None, *, sub: str | None = None) -> Message:
         """Follow a channel, by its name, without waiting for the answer."""
         self.player.opened.discard(url)
         path, after = self.player.url(url), self.player.cursors[url]
         self._record({"type": "follow", "channel": url, "url": path, "after": after})
-        await self._say(json.dumps({"type": "follow", "url": path, "after": after}))
+        plain = {"type": "follow", "url": path, "after": after}
+        for said in [plain] if self._names is None else self._names.follow(url, path, after):
+            await self.whisper(**said)
         return {}
+
+    async def unfollow(self, channel: str) -> None:
+        """Follow a channel no longer."""
+        plain = {"type": "unfollow", "channel": channel}
+        self._record(plain)
+        for said in [plain] if self._names is None else self._names.unfollow(channel):
+            await self.whisper(**said)
 
     async def say(self, **message: Any) -> None:
         self._record(message)

@@ -107,6 +107,11 @@ class ClientPlan:
     renews: float | None = None
 
     @property
+    def names(self) -> bool:
+        """Whether it gives its follows names, and follows each channel twice: every third socket does."""
+        return self.transport == "socket" and sum(map(ord, self.name)) % 3 == 0
+
+    @property
     def session(self) -> str:
         """Of its identity; "" where it has none."""
         return self.name if self.subject else ""

@@ -1,0 +1,88 @@
+"""Follows with names: a client that follows each channel twice on one socket.
+
+Of one of the two the checker hears, as if it were alone: it is held to every promise. The other one is its shadow, it
+comes from a place of its own, and is no member. That both are sent everything, once and in order, in their brackets and
+out of them, the kit's :class:`Order` says.
+"""
+
+from __future__ import annotations
+
+from triolet.testing.strict import Order
+
+from .history import Message
+
+__all__ = ["Names"]
+
+FIELDS = {"open": "cursor", "live": "cursor", "event": "id", "gap": "to"}
+
+
+def _told(channel: str) -> str:
+    return f"told {channel}"
+
+
+def _shadow(channel: str) -> str:
+    return f"shadow {channel}"
+
+
+class Names:
+    """One connection's.
+
+    Args:
+        start: where shadows begin; None is from now.
+    """
+
+    def __init__(self, start: str | None) -> None:
+        self._start = start
+        self._order = Order()
+        self._places: dict[str, str] = {}
+        self._live: dict[str, list[str]] = {}
+
+    def follow(self, channel: str, url: str, after: object) -> list[Message]:
+        """What is said to follow a channel."""
+        told = {"type": "follow", "url": url, "after": after, "sub": _told(channel)}
+        at, url = self._places.get(_shadow(channel), self._start), url.partition("?")[0]
+        return self._noted([told, {"type": "follow", "url": url, "after": at, "sub": _shadow(channel)}])
+
+    def unfollow(self, channel: str) -> list[Message]:
+        """What is said to follow it no longer."""
+        return self._noted([{"type": "unfollow", "sub": sub} for sub in (_told(channel), _shadow(channel))])
+
+    def take(self, message: Message) -> Message | None:
+        """Take a message as it came. Return it as the checker is to hear it; None where that is not at all.
+
+        Raises:
+            MalformedError: the protocol lets it not come now.
+        """
+        subs = self._order.take(message)
+        kind, channel = message["type"], message.get("channel")
+        if kind == "refused" and "sub" in message:
+            subs = [message["sub"]]
+            self._places.pop(message["sub"], None)
+        if kind == "beat":
+            return {**message, "cursors": self._cursors(message["cursors"])}
+        if subs is None or (channel is None and kind != "refused"):
+            return None if subs == [] else message
+        if kind == "live":
+            self._live[channel or ""] = message["subs"]
+        for sub in subs:
+            if kind in FIELDS and message.get("reason") != "conflated":
+                self._places[sub] = message[FIELDS[kind]]
+        if not any(sub.startswith("told ") for sub in subs):
+            return None
+        return {name: value for name, value in message.items() if name not in ("sub", "subs")}
+
+    def _cursors(self, told: dict[str, str]) -> dict[str, str]:
+        """What a beat says of the one that the checker hears of: where it is not live, its own place."""
+        cursors = dict(told)
+        for sub, place in self._places.items():
+            whose, _, channel = sub.partition(" ")
+            if whose == "told" and (channel not in told or sub not in self._live.get(channel, ())):
+                cursors[channel] = place
+        return cursors
+
+    def _noted(self, said: list[Message]) -> list[Message]:
+        for message in said:
+            self._order.said(message)
+            if message["type"] == "unfollow":
+                self._places.pop(message["sub"], None)
+        return said
