@@ -24,7 +24,7 @@ class Double:
         self.channel = channel
         self.position = Cursor("e", offset)
         self.state = State.LIVE if live else State.BEHIND
-        self.opened = live
+        self.opened = self.announced = live
         self.policy = policy
         self.filter = None
 
@@ -90,6 +90,18 @@ def test_one_that_stands_elsewhere_is_not() -> None:
         table.add("a", lead)
         table.told("a")
         assert table.share(table.add("b", other)) == Share(["b"], None, ["a"], False, True, None)
+
+
+def test_one_that_was_told_to_be_live_and_waits_for_its_outlet_has_the_way() -> None:
+    table = Table()
+    lead = table.add("a", Double())
+    other = table.add("b", Double(FLUSHED - 1))
+    lead.announced = other.announced = True
+    table.told("a")
+    assert table.share(lead) == Share(["a"], None, ["a"], False, False, None)
+    assert table.share(other) == Share(["b"], None, ["a"], False, True, None)
+    other.position = lead.position
+    assert table.share(other) == Share(["b"], None, ["a", "b"], True, True, cast(Follower, lead))
 
 
 def test_a_name_that_was_told_before_is_taken_out_first() -> None:

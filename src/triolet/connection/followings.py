@@ -155,7 +155,7 @@ class Followings:
         subs = [following.sub for following in mine if following.sub is not None]
         if not subs:
             return Share([], [] if others and told != [] else None, None, False, False, None)
-        live = [other for other in others if other.follower.state is State.LIVE]
+        live = [other for other in others if _has_the_way(other, told or [])]
         leads = [other.sub for other in live if other.sub is not None]
         if any(other.sub is None for other in others):
             return Share(subs, [] if told != [] else None, [], False, True, None)
@@ -186,6 +186,13 @@ class Followings:
         for following in self.by_key.values():
             if following.follower is follower:
                 following.follower = into
+
+
+def _has_the_way(following: Following, told: list[str]) -> bool:
+    """Whether it is live, or was told to be and waits for the outlet alone: else two at the head would take the way from
+    each other again and again."""
+    follower = following.follower
+    return follower.state is State.LIVE or (follower.announced and following.sub in told)
 
 
 def _are_alike(one: Follower, other: Follower) -> bool:
