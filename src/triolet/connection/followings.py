@@ -189,8 +189,8 @@ class Followings:
 
 
 def _has_the_way(following: Following, told: list[str]) -> bool:
-    """Whether it is live, or was told to be and waits for the outlet alone: else two at the head would take the way from
-    each other again and again."""
+    """Whether it is live, or was told to be and waits for the outlet alone: else two at the head would take the way
+    from each other again and again."""
     follower = following.follower
     return follower.state is State.LIVE or (follower.announced and following.sub in told)
 
