@@ -213,8 +213,10 @@ class Order:
         names, nothing else."""
         for channel, cursor in message["cursors"].items() if self._channels else ():
             for sub in self._live.get(channel, ()):
-                before = self._places.get((sub,))
-                if before is not None and (sub,) not in self._filtered and str(before) != cursor:
+                at, before = _cursor(cursor), self._places.get((sub,))
+                if at is None or before is None or at.epoch != before.epoch or (sub,) in self._filtered:
+                    continue  # it may name another epoch, where nothing was lost with the former one
+                if at.offset != before.offset:
                     raise MalformedError(f"a beat of {channel}, of which {sub} is live at {before}: {message}")
         for channel, cursor in moved(message, self.filtered):
             subs = [sub for sub in self._live.get(channel, ()) if (sub,) in self._places]
