@@ -5,6 +5,7 @@ What was made of its request is let go of before it is served, since it may be s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -133,11 +134,15 @@ class Clients:
         client.stream.stage = Stage.HTTP
         with admitted.poll() as held:
             answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
+            until = math.inf
             if isinstance(answer, Answer):
                 held.stop = client.stream.abort  # of what is under way already
-            return await self._answer(client, scope, answer)
+                until = admitted.until
+            return await self._answer(client, scope, answer, until)
 
-    async def _answer(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> bytes | None:
+    async def _answer(
+        self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer, until: float = math.inf
+    ) -> bytes | None:
         """Write an answer. Returns what came behind its request; None where the connection ends with it."""
         service, stream = self._service, client.stream
         note_status(scope, answer.status)
@@ -150,7 +155,7 @@ class Clients:
             close=close,
             head_only=scope["method"] == "HEAD",
         )
-        await stream.deliver(said, service.limits.write_seconds)
+        await stream.deliver(said, service.limits.write_seconds, until)
         if not close:
             return client.ahead
         await stream.finish(service.limits.goodbye_seconds)
@@ -212,9 +217,14 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     else:
         with admitted.poll() as held:
             answer = await answer_poll(service, admitted, header(scope, b"if-none-match"), held)
+            until = math.inf
             if isinstance(answer, Answer):
                 held.stop = aborter(scope)  # of what is under way already
-            await _answer(service, scope, send, answer)
+                until = admitted.until
+            with trio.CancelScope(deadline=until) as in_time:
+                await _answer(service, scope, send, answer)
+            if in_time.cancelled_caught:
+                held.stop()
         return
     await _answer(service, scope, send, answer)
 
