@@ -1,0 +1,222 @@
+"""The client's one WebSocket on a ``live.socket``, which its follows share."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from .commands import Commands
+from .errors import Ended
+from .heard import Heard
+from .heartbeat import Heartbeat
+from .line import Line
+from .routes import Routes
+from .speaker import Speaker, converse
+from .track import State, Track
+from .way import Way, connected
+
+__all__ = ["Link", "Rider"]
+
+
+class Rider(Protocol):
+    """A follow that shares the WebSocket."""
+
+    @property
+    def track(self) -> Track:
+        """The position."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what one message brings can be put to the program without waiting."""
+
+    def take_now(self, message: Heard) -> None:
+        """Take a message where there is room."""
+
+    def become(self, state: State, why: Ended | None = None) -> None:
+        """Hear of the connection's state."""
+
+    def trouble(self, why: Ended) -> None:
+        """Hear of what went wrong beside a connection that stands."""
+
+
+class _Seat:
+    """A rider's place, until it gets off."""
+
+    __slots__ = ("ended", "left", "rider", "url")
+
+    def __init__(self, rider: Rider, url: str) -> None:
+        self.rider = rider
+        self.url = url
+        self.left = trio.Event()
+        self.ended: Ended | None = None
+
+    def leave(self, ended: Ended) -> None:
+        self.ended = self.ended or ended
+        self.left.set()
+
+
+class Link:
+    """Keeps the WebSocket up while there are riders.
+
+    A server that knows no ``sub`` has one follow a channel: then the newest rider of a channel has it, and the others
+    go on with connections of their own.
+
+    Args:
+        way: to the server.
+        url: of the ``live.socket``.
+        commands: which use it too.
+    """
+
+    def __init__(self, way: Way, url: str, commands: Commands) -> None:
+        self._way = way
+        self._target = way.base.target(url)
+        self._commands = commands
+        self._line = Line(way.silence, way.random)
+        self._seats: dict[str, _Seat] = {}
+        self._count = 0
+        self._old = False
+        self._routes = Routes()
+        self._speaker: Speaker | None = None
+        self._wanted = trio.Event()
+        self._hurry = trio.Event()
+
+    def retry(self) -> None:
+        """Try again at once, if it waits to."""
+        self._hurry.set()
+
+    async def ride(self, rider: Rider) -> Ended:
+        """Follow on this WebSocket, whatever becomes of its connections. Return why it is over.
+
+        Cancellation: it is unfollowed.
+        """
+        self._count += 1
+        sub, seat = f"s{self._count}", _Seat(rider, self._way.base.target(rider.track.url))
+        if self._old and any(other.url == seat.url for other in self._seats.values()):
+            return Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True)
+        self._seats[sub] = seat
+        self._wanted.set()
+        try:
+            if self._speaker is not None:
+                self._ask(sub, seat)
+            await seat.left.wait()
+        finally:
+            self._seats.pop(sub, None)
+            self._leave(sub)
+        assert seat.ended is not None
+        return seat.ended
+
+    def _ask(self, sub: str, seat: _Seat) -> None:
+        assert self._speaker is not None
+        self._routes.add(sub, seat.url)
+        cursor = seat.rider.track.cursor
+        after = {} if cursor is None else {"after": str(cursor)}
+        self._speaker.say(type="follow", url=seat.url, sub=sub, **after)
+
+    def _leave(self, sub: str) -> None:
+        channel = self._routes.remove(sub)
+        if self._speaker is None:
+            return
+        if not self._routes.old:
+            self._speaker.say(type="unfollow", sub=sub)
+        elif channel is not None and not self._routes.on(channel):
+            self._speaker.say(type="unfollow", channel=channel)
+
+    # --- its connections
+
+    async def run(self) -> None:
+        """Keep it up, for ever."""
+        while True:
+            self._wanted = trio.Event()
+            if not self._seats:
+                await self._wanted.wait()
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Connections, one after the other, as long as there are riders for them."""
+        way = self._way
+        while self._seats:
+            self._line.begin()
+            beat = Heartbeat(self._line, way.choice, "websocket")
+            ended = await connected(beat, partial(self._connect, beat))
+            cut = beat.reached and not beat.heard_any and ended.retry == "backoff"
+            if way.choice.fails("websocket", ended, cut=cut):
+                self._all_leave(Ended(str(ended), retry=0, rides=True))
+                return
+            retry = self._line.after(ended, trio.current_time(), renewable=way.credentials.renewable)
+            if retry is None:
+                ended.retry, ended.rides = None, True
+                self._all_leave(ended)
+                return
+            for seat in self._seats.values():
+                seat.rider.become("connecting", ended)
+            self._hurry = trio.Event()
+            with trio.move_on_after(retry):
+                await self._hurry.wait()
+
+    def _all_leave(self, ended: Ended) -> None:
+        for seat in self._seats.values():
+            seat.leave(ended)
+        self._seats = {}
+
+    async def _connect(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
+        try:
+            await converse(self._way, self._target, beat, self._hear, self._ready, self._trouble)
+        finally:
+            speaker, self._speaker = self._speaker, None
+            self._routes = Routes()
+            self._commands.lose(speaker)
+
+    def _ready(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+        self._routes = Routes()
+        for sub, seat in self._seats.items():
+            self._ask(sub, seat)
+        self._commands.use(speaker)
+
+    def _trouble(self, why: Ended) -> None:
+        for seat in self._seats.values():
+            seat.rider.trouble(why)
+
+    # --- what comes
+
+    def _hear(self, message: Heard) -> None:
+        if message.type == "reply":
+            self._commands.hear(message)
+            return
+        for sub in self._routes.take(message):
+            seat = self._seats.get(sub)
+            if seat is not None and seat.ended is None:
+                self._give(seat, message)
+        if message.type == "open" and message.channel is not None and self._routes.old:
+            self._find_room(message)
+
+    def _give(self, seat: _Seat, message: Heard) -> None:
+        if message.type == "refused":
+            seat.leave(_refused(message))
+        elif not seat.rider.has_room:
+            seat.leave(Ended("the program is slower than this socket", retry=0, rides=True, alone=True))
+        else:
+            try:
+                seat.rider.take_now(message)
+            except Ended as ended:  # its own matter: the others stay
+                ended.rides = True
+                seat.leave(ended)
+
+    def _find_room(self, message: Heard) -> None:
+        """An old server has confirmed a follow: who else asked for the same cannot stay."""
+        self._old = True
+        others = [*self._routes.asked(message.url or ""), *self._routes.on(message.channel or "")[:-1]]
+        for sub in others:
+            if (seat := self._seats.get(sub)) is not None:
+                seat.leave(Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True))
+        if self._routes.asked(message.url or ""):
+            raise Ended("an old server: its follows are asked for anew", retry=0)
+
+
+def _refused(message: Heard) -> Ended:
+    """Where a channel is named it had been open, and was taken away; else the app has refused to open it."""
+    if message.channel is not None:
+        return Ended("revoked", "revoked", retry=None, code=4403, rides=True)
+    return Ended("refused", "refused", retry=None, code=4403, rides=True)
