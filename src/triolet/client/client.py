@@ -77,7 +77,8 @@ class Client:
         Raises:
             ConfigError: a URL of another server, or what is no cursor.
         """
-        self._way.base.target(url)
+        if self._nursery.cancel_scope.cancel_called:
+            raise RuntimeError("the client is closed: its block has been left")
         return Events(
             self._way,
             self._link,
@@ -188,6 +189,7 @@ async def open_client(
             try:
                 yield client
             finally:
+                client._commands.close()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = innermost(group)

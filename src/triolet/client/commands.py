@@ -42,6 +42,7 @@ class _Asked:
     reply: tuple[Reply, float | None] | None = None
     over: Speaker | None = None
     turn: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     @property
     def key(self) -> str:
@@ -66,6 +67,13 @@ class Commands:
         self._asked: dict[str, _Asked] = {}
         self._turns = trio.CapacityLimiter(CLIENT_COMMANDS)
         self._opened = trio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """The client is closed: nothing more will be answered."""
+        self._closed = True
+        for asked in self._asked.values():
+            asked.scope.cancel()
 
     def use(self, speaker: Speaker) -> None:
         """There is a WebSocket."""
@@ -103,14 +111,17 @@ class Commands:
             raise ConfigError(f"a command with the id {asked.id!r} is asked now: await its answer")
         if self._turns.statistics().tasks_waiting >= CLIENT_COMMANDS_WAITING:
             raise asked.unanswered(f"{CLIENT_COMMANDS_WAITING} others wait")
+        if self._closed:
+            raise asked.unanswered("the client is closed")
         self._asked[asked.id] = asked
         try:
-            with trio.move_on_after(timeout):
+            with asked.scope:
+                asked.scope.deadline = trio.current_time() + timeout
                 async with self._turns:
                     return await self._until_answered(asked)
         finally:
             del self._asked[asked.id]
-        raise asked.unanswered(f"{timeout:g} s are over")
+        raise asked.unanswered("the client is closed" if self._closed else f"{timeout:g} s are over")
 
     async def _until_answered(self, asked: _Asked) -> Reply:
         attempt = 0
@@ -125,7 +136,7 @@ class Commands:
                 asked.trouble = str(error)
             else:
                 if given is None:
-                    continue  # its WebSocket ended before the answer: by another, or by POST
+                    continue  # its answer does not come through now: by another WebSocket, or by POST
                 reply, retry = given
                 if not _is_passing(reply):
                     return reply
@@ -148,6 +159,8 @@ class Commands:
         else:
             await trio.lowlevel.checkpoint()
         asked.over = None
+        if asked.reply is None and not speaker.clogged:
+            raise Ended("the connection ended")
         return asked.reply
 
     async def _post(self, asked: _Asked) -> tuple[Reply, float | None]:

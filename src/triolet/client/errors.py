@@ -66,6 +66,7 @@ class Ended(Exception):
         blames: whether the transport may be the cause, so that another one is worth a try.
         rides: whether it was said of a follow on a shared socket, and not of that connection.
         alone: whether the follow is to go on with a connection of its own.
+        by_server: whether the server knows, and is told nothing.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Ended(Exception):
         blames: bool = False,
         rides: bool = False,
         alone: bool = False,
+        by_server: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind: Kind = kind
@@ -88,6 +90,7 @@ class Ended(Exception):
         self.blames = blames
         self.rides = rides
         self.alone = alone
+        self.by_server = by_server
 
     @property
     def expired(self) -> bool:

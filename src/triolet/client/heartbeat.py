@@ -27,6 +27,7 @@ class Heartbeat:
     Attributes:
         heard_any: whether anything has come through.
         reached: whether somebody was there at all.
+        silent: whether nobody is any more.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Heartbeat:
         "_until",
         "heard_any",
         "reached",
+        "silent",
         "transport",
     )
 
@@ -45,6 +47,7 @@ class Heartbeat:
         self.transport = transport
         self.heard_any = False
         self.reached = False
+        self.silent = False
         self._beaten = False
         self._line = line
         self._choice = choice
@@ -92,6 +95,7 @@ class Heartbeat:
                 await self._sooner.wait()
             now = trio.current_time()
             if now >= self._line.due:
+                self.silent = True
                 # What a proxy collects never comes: of such a stream the beginning at most was heard.
                 raise Ended("silent", blames=self.transport == "sse" and not self._beaten)
             if now >= self._probe_until:

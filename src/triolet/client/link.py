@@ -103,7 +103,7 @@ class Link:
             await seat.left.wait()
         finally:
             self._seats.pop(sub, None)
-            self._leave(sub)
+            self._leave(sub, say=seat.ended is None or not seat.ended.by_server)
         assert seat.ended is not None
         return seat.ended
 
@@ -114,9 +114,9 @@ class Link:
         after = {} if cursor is None else {"after": str(cursor)}
         self._speaker.say(type="follow", url=seat.url, sub=sub, **after)
 
-    def _leave(self, sub: str) -> None:
+    def _leave(self, sub: str, *, say: bool) -> None:
         channel = self._routes.remove(sub)
-        if self._speaker is None:
+        if self._speaker is None or not say:
             return
         if not self._routes.old:
             self._speaker.say(type="unfollow", sub=sub)
@@ -218,5 +218,5 @@ class Link:
 def _refused(message: Heard) -> Ended:
     """Where a channel is named it had been open, and was taken away; else the app has refused to open it."""
     if message.channel is not None:
-        return Ended("revoked", "revoked", retry=None, code=4403, rides=True)
-    return Ended("refused", "refused", retry=None, code=4403, rides=True)
+        return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)
+    return Ended("refused", "refused", retry=None, code=4403, rides=True, by_server=True)

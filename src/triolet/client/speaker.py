@@ -86,7 +86,7 @@ async def converse(
     speaker = Speaker()
     renewal = Renewal(lambda message: _renew(way, speaker), trouble, way.random)
     try:
-        opened = open_socket(way.library, stream, way.base.authority, target, headers)
+        opened = open_socket(way.library, stream, way.base.authority, target, headers, lambda: not beat.silent)
         async with opened as socket, trio.open_nursery() as nursery:
             nursery.start_soon(speaker.write, socket)
             nursery.start_soon(renewal.run)

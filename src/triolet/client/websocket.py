@@ -57,9 +57,14 @@ class _Sheltered:
 
 @asynccontextmanager
 async def open_socket(
-    library: str, stream: trio.abc.Stream, authority: str, target: str, headers: dict[str, str]
+    library: str,
+    stream: trio.abc.Stream,
+    authority: str,
+    target: str,
+    headers: dict[str, str],
+    heard: Callable[[], bool],
 ) -> AsyncIterator[Socket]:
-    """Open a WebSocket, and say goodbye at the end of the block.
+    """Open a WebSocket, and say goodbye at the end of the block, if that may be ``heard``.
 
     Raises:
         Ended: it is refused, or it ends within the block; with what was said about coming back.
@@ -69,7 +74,7 @@ async def open_socket(
             sheltered = _Sheltered(nursery)
             try:
                 make = LIBRARIES[library]
-                async with make(cast(trio.Nursery, sheltered), stream, authority, target, headers) as socket:
+                async with make(cast(trio.Nursery, sheltered), stream, authority, target, headers, heard) as socket:
                     yield socket
             finally:
                 sheltered.end()
@@ -101,7 +106,12 @@ def _rejected(status: int, headers: dict[str, str], body: bytes) -> Ended:
 
 @asynccontextmanager
 async def _trio_websocket(
-    nursery: trio.Nursery, stream: trio.abc.Stream, authority: str, target: str, headers: dict[str, str]
+    nursery: trio.Nursery,
+    stream: trio.abc.Stream,
+    authority: str,
+    target: str,
+    headers: dict[str, str],
+    heard: Callable[[], bool],
 ) -> AsyncIterator[Socket]:
     import trio_websocket
     from wsproto.utilities import ProtocolError
@@ -131,9 +141,13 @@ async def _trio_websocket(
         def start_soon(self, call: Callable[..., Any], *args: Any) -> None:
             nursery.start_soon(run, call)
 
+    opened = False
+
     async def run(call: Callable[..., Any]) -> None:
         try:
             await call()
+            if not opened:  # which it leaves us to find out
+                raise Ended("the connection ended before the WebSocket was open")
         except trio_websocket.ConnectionRejected as error:
             given = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in error.headers}
             raise _rejected(error.status_code, given, bytes(error.body or b"")) from None
@@ -150,13 +164,13 @@ async def _trio_websocket(
         max_message_size=CLIENT_MESSAGE_BYTES,
         receive_buffer_size=None,
     )
-    if connection.closed is not None:
-        raise Ended("the connection ended before the WebSocket was open")
+    opened = True
     try:
         yield Opened()
     finally:
-        with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):
-            await connection.aclose()
+        if heard():
+            with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):
+                await connection.aclose()
 
 
 # --- websockets
@@ -164,7 +178,12 @@ async def _trio_websocket(
 
 @asynccontextmanager
 async def _websockets(
-    nursery: trio.Nursery, stream: trio.abc.Stream, authority: str, target: str, headers: dict[str, str]
+    nursery: trio.Nursery,
+    stream: trio.abc.Stream,
+    authority: str,
+    target: str,
+    headers: dict[str, str],
+    heard: Callable[[], bool],
 ) -> AsyncIterator[Socket]:
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
     from websockets.trio.client import connect
@@ -209,8 +228,9 @@ async def _websockets(
     try:
         yield Opened()
     finally:
-        with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):
-            await connection.aclose()
+        if heard():
+            with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):
+                await connection.aclose()
 
 
 def _text(message: str | bytes) -> str:
@@ -219,7 +239,7 @@ def _text(message: str | bytes) -> str:
     raise Ended("a binary message", "bad answer")
 
 
-Maker = Callable[[trio.Nursery, trio.abc.Stream, str, str, dict[str, str]], AbstractAsyncContextManager[Socket]]
+Maker = Callable[..., AbstractAsyncContextManager[Socket]]
 
 LIBRARIES: Final[dict[str, Maker]] = {"trio-websocket": _trio_websocket, "websockets": _websockets}
 
