@@ -113,7 +113,7 @@ class Adapter:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(step) + "\n")
         self._process.stdin.flush()
-        done = []
+        done: list[Step] = []
         for line in self._process.stdout:
             said = json.loads(line)
             if said.get("idle"):

@@ -69,7 +69,7 @@ OF_AN_APP = (
 """What an app has that is made once, in a module, and is served by one test after another."""
 
 OF_A_PROGRAM = ("client.",)
-"""The other end, in the hands of the test while the server runs. After the test it is looked for like everything else."""
+"""The other end, in the hands of the test while the server runs. After the test it is looked for like all others."""
 
 CHAIN, WIDTH = 16, 200
 """How far it is told by what an object is held, and how many are looked at, at each step."""

@@ -393,6 +393,11 @@ CLIENT_BEATS_MISSED = 2.5
 """Times of a beat's pace after which a connection counts as lost: one beat may be lost with what carried it."""
 CLIENT_LEAST_SILENCE_SECONDS = 1.0
 """However fast the beats come."""
+CLIENT_LUMP_SECONDS = 2.0
+"""Beats that say that they were sent so far apart, and come within a quarter of it, were held back by something. That
+they say more than that is the server's clock, which may jump."""
+CLIENT_LUMPS = 2
+"""So many times on one connection: a proxy collects what is sent, and another transport is taken."""
 CLIENT_FIRST_RETRY_SECONDS = 1.0
 """Longest wait before the first new try; it doubles with each that follows."""
 CLIENT_LAST_RETRY_SECONDS = 30.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -24,10 +25,15 @@ from .way import Way, lost
 __all__ = ["Commands"]
 
 _ID: Final = re.compile(r"[\x20-\x7e]+")
-_PASSING: Final = (408, 425, 429, 502, 503, 504)
+_PASSING: Final = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 """Answers that say "not now": none of them is kept by the server, so the same id may get another."""
-
-_CONFLICT: Final = 409
 
 
 @dataclass
@@ -187,5 +193,5 @@ class Commands:
 def _is_passing(reply: Reply) -> bool:
     """ "Running" is another process's word: it is running there. Any other 409 is the app's answer."""
     data = reply.data
-    running = reply.status == _CONFLICT and isinstance(data, dict) and data.get("error") == "running"
+    running = reply.status == HTTPStatus.CONFLICT and isinstance(data, dict) and data.get("error") == "running"
     return reply.status in _PASSING or running

@@ -24,7 +24,7 @@ class Credentials:
     """The token and the headers of a client.
 
     Attributes:
-        renewable: whether the token may be another one next time.
+        renewable: whether the credential may be another one next time.
 
     Raises:
         ConfigError: what is given can be no token, or no headers. Of the token itself nothing gets into an error.
@@ -33,7 +33,7 @@ class Credentials:
     def __init__(self, token: TokenOption, headers: HeadersOption) -> None:
         self._token = token
         self._headers = headers
-        self.renewable = callable(token)
+        self.renewable = callable(token) or (token is None and callable(headers))
         if token is not None and not callable(token):
             _checked_token(token)
         if headers is not None and not callable(headers):

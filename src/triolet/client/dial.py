@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final
+from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,8 +20,6 @@ __all__ = ["Dial", "dial_tcp", "secure", "through_proxy"]
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a connection to a host and port, without TLS: that is put upon it."""
-
-_OK: Final = 200
 
 
 async def dial_tcp(host: str, port: int) -> trio.abc.Stream:
@@ -71,6 +69,6 @@ async def _connect(stream: trio.abc.Stream, authority: str, user: str | None, pa
     await stream.send_all(proxy.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b"")
     while (event := proxy.next_event()) is h11.NEED_DATA:
         proxy.receive_data(bytes(await stream.receive_some(READ_BYTES)))
-    if not isinstance(event, h11.Response) or event.status_code != _OK:
+    if not isinstance(event, h11.Response) or event.status_code != HTTPStatus.OK:
         said = event.status_code if isinstance(event, h11.Response) else "no answer"
         raise Ended(f"the proxy does not connect to {authority}: {said}")

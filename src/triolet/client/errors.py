@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final, Literal
 
-from ..closing import CATALOGUE
+from ..closing import CATALOGUE, EXPIRED, NORMAL
 from ..errors import TrioletError
 
 __all__ = ["FINAL_CODES", "ClientError", "Ended", "Kind", "Unanswered"]
@@ -21,7 +22,7 @@ Kind = Literal["bad answer", "closed", "expired", "login", "network", "refused",
 (4403), ``login`` (HTML or a redirect in place of the channel), ``bad answer`` (what no server of Triolet's says),
 ``closed`` (the server ended it for good), ``network`` (nobody is there), ``unanswered`` (a command)."""
 
-FINAL_CODES: Final = frozenset({closing.code for closing in CATALOGUE if closing.retry is None} - {1000})
+FINAL_CODES: Final = frozenset({closing.code for closing in CATALOGUE if closing.retry is None} - {NORMAL.code})
 """Closings after which the server does not want to be asked again, for a close frame that came without its bye."""
 
 
@@ -95,12 +96,8 @@ class Ended(Exception):
     @property
     def expired(self) -> bool:
         """Whether a new credential may help."""
-        return self.code == EXPIRED or self.status == UNAUTHORIZED
+        return self.code == EXPIRED.code or self.status == HTTPStatus.UNAUTHORIZED
 
     def as_error(self) -> ClientError:
         """The same for the program: this was the last connection."""
         return ClientError(str(self), self.kind, status=self.status, code=self.code)
-
-
-EXPIRED: Final[int] = next(closing.code for closing in CATALOGUE if closing.reason == "expired")
-UNAUTHORIZED: Final[int] = 401

@@ -10,6 +10,7 @@ from typing import Self
 import trio
 
 from ..bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
+from ..closing import NORMAL
 from ..errors import printable
 from ..event import Cursor, Gap
 from .commands import Commands
@@ -26,9 +27,6 @@ from .way import Way
 __all__ = ["Events"]
 
 logger = logging.getLogger("triolet.client")
-
-DONE = 1000
-"""The close code of a server that has nothing more to say."""
 
 
 class Events:
@@ -151,7 +149,7 @@ class Events:
             item = await self._in.receive()
         except trio.EndOfChannel:
             ended = self._following.ended
-            if ended is None or ended.code == DONE:
+            if ended is None or ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
             raise ended.as_error() from None
         except trio.ClosedResourceError:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..closing import EXPIRED, REVOKED
 from ..event import Cursor, Event, Gap
 from .errors import Ended
 
@@ -134,7 +135,7 @@ def bye(message: Heard) -> Ended:
 
 def kind_of(code: int | None) -> Any:
     """The kind of a closing."""
-    return {4401: "expired", 4403: "revoked"}.get(code or 0, "closed")
+    return {EXPIRED.code: "expired", REVOKED.code: "revoked"}.get(code or 0, "closed")
 
 
 def _no_message(error: Exception) -> Ended:

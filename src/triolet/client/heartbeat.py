@@ -6,8 +6,8 @@ from math import inf
 
 import trio
 
-from ..bounds import CLIENT_PROBE_SECONDS
-from .choice import Choice
+from ..bounds import CLIENT_LUMPS, CLIENT_PROBE_SECONDS
+from .choice import STREAMS, Choice
 from .errors import Ended
 from .heard import Heard
 from .line import Line
@@ -79,12 +79,14 @@ class Heartbeat:
         self._look()
 
     def heard(self, message: Heard) -> None:
-        """A message has come."""
+        """A message has come. Raises Ended where messages come too late, all at once."""
         self._line.heard(message, trio.current_time())
         self._beaten = self._beaten or message.type == "beat"
         if not self.heard_any:
             self.works()
         self.listen()
+        if self._line.lumps >= CLIENT_LUMPS and self.transport in STREAMS and self._choice.has_next:
+            raise Ended(f"what is sent over {self.transport} arrives in lumps", retry=0, blames=True)
 
     async def run(self) -> None:
         """Wait until it is over. Raises Ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httpcore
@@ -13,6 +14,7 @@ import msgspec
 import trio
 
 from ..bounds import CLIENT_PAGE_BYTES
+from ..closing import EXPIRED, REVOKED
 from .address import is_loopback
 from .dial import Dial, secure
 from .errors import Ended
@@ -30,10 +32,10 @@ BROKEN: Final = (
 )
 """What a connection that is lost, or was never had, raises."""
 
-_PASSING: Final = (408, 425, 429)
+_PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 """Statuses below 500 that asking again may change; any other 4xx is an answer."""
 
-_CLOSINGS: Final[dict[str, int]] = {"expired": 4401, "revoked": 4403}
+_CLOSINGS: Final[dict[str, int]] = {closing.reason: closing.code for closing in (EXPIRED, REVOKED)}
 """Closings that an answer can name too, in its ``error``."""
 
 Headers = dict[str, str]
@@ -92,9 +94,9 @@ def refusal(answer: Answer) -> Ended:
     said = answer.json() if status in (401, 403) else None
     error = said.get("error") if isinstance(said, dict) else None
     code = _CLOSINGS.get(error) if isinstance(error, str) else None
-    if status < 500 and status not in _PASSING:
-        kinds: Any = {4401: "expired", 4403: "revoked"}
-        kind_ = kinds.get(code, "expired" if status == 401 else "refused")
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING:
+        usual = "expired" if status == HTTPStatus.UNAUTHORIZED else "refused"
+        kind_: Any = usual if code is None else error
         what = f"HTTP {status}" if error is None else f"HTTP {status}, {error}"
         return Ended(what, kind_, retry=None, status=status, code=code)
     return Ended(f"HTTP {status}", retry=answer.retry_after or "backoff", status=status)

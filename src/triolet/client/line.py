@@ -13,6 +13,7 @@ from ..bounds import (
     CLIENT_FIRST_RETRY_SECONDS,
     CLIENT_LAST_RETRY_SECONDS,
     CLIENT_LEAST_SILENCE_SECONDS,
+    CLIENT_LUMP_SECONDS,
 )
 from .errors import Ended
 from .heard import Heard
@@ -40,9 +41,21 @@ class Line:
 
     Attributes:
         due: by when something has to be heard; infinity while nothing is due.
+        lumps: how many times two beats came at once that say that they were sent apart: something holds them back.
     """
 
-    __slots__ = ("_attempt", "_beat_at", "_first_silence", "_hurried_until", "_longest", "_random", "_silence", "due")
+    __slots__ = (
+        "_attempt",
+        "_beat_at",
+        "_beat_said",
+        "_first_silence",
+        "_hurried_until",
+        "_longest",
+        "_random",
+        "_silence",
+        "due",
+        "lumps",
+    )
 
     def __init__(self, silence: float, random: Callable[[], float]) -> None:
         self._first_silence = silence
@@ -57,6 +70,8 @@ class Line:
         self._silence = self._first_silence
         self._longest = 0.0
         self._beat_at: float | None = None
+        self._beat_said = 0
+        self.lumps = 0
         self.due = inf
 
     def listen(self, now: float) -> None:
@@ -75,9 +90,14 @@ class Line:
             self._beat_at = None
             return
         if self._beat_at is not None:
-            self._longest = max(self._longest, now - self._beat_at)
-            self._silence = max(CLIENT_LEAST_SILENCE_SECONDS, CLIENT_BEATS_MISSED * self._longest)
-        self._beat_at = now
+            apart = now - self._beat_at
+            said = (message.time - self._beat_said) / 1000
+            if said >= CLIENT_LUMP_SECONDS and apart < CLIENT_LUMP_SECONDS / 4:
+                self.lumps += 1
+            else:
+                self._longest = max(self._longest, apart)
+                self._silence = max(CLIENT_LEAST_SILENCE_SECONDS, CLIENT_BEATS_MISSED * self._longest)
+        self._beat_at, self._beat_said = now, message.time
 
     def after(self, ended: Ended, now: float, *, renewable: bool) -> float | None:
         """Return when to try again after a connection has ended, in seconds; None: never.

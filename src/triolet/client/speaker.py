@@ -13,8 +13,9 @@ from .errors import Ended
 from .heard import Heard, bye, read
 from .heartbeat import Heartbeat
 from .renewal import Renewal
+from .socket import Socket
 from .way import Way
-from .websocket import Socket, open_socket
+from .websocket import open_socket
 
 __all__ = ["Speaker", "converse"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from http import HTTPStatus
+from typing import Protocol
 
 import trio
 
@@ -17,9 +18,6 @@ from .track import Track
 from .way import Way
 
 __all__ = ["Taker", "over_polls", "over_sse"]
-
-_OK: Final = 200
-_UNCHANGED: Final = 304
 
 
 class Taker(Protocol):
@@ -57,7 +55,7 @@ async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nurse
         answer,
         chunks,
     ):
-        if answer.status != _OK or not answer.headers.get("content-type", "").startswith("text/event-stream"):
+        if answer.status != HTTPStatus.OK or not answer.headers.get("content-type", "").startswith("text/event-stream"):
             async for chunk in chunks:
                 answer.body += chunk
                 if len(answer.body) > READ_BYTES:
@@ -103,7 +101,7 @@ async def over_polls(way: Way, follow: Taker, beat: Heartbeat, hold: float | Non
         target = way.base.target(track.url, after=after, wait=f"{hold:g}" if held else None)
         beat.listen()
         answer = await way.http.ask("GET", way.base.url(target), headers)
-        if answer.status != _UNCHANGED:
+        if answer.status != HTTPStatus.NOT_MODIFIED:
             page = _page(answer)
             beat.works()
             tag, retry = answer.headers.get("etag", ""), page.retry / 1000
@@ -113,7 +111,7 @@ async def over_polls(way: Way, follow: Taker, beat: Heartbeat, hold: float | Non
 
 
 def _page(answer: Answer) -> Page:
-    if answer.status != _OK or "json" not in answer.headers.get("content-type", ""):
+    if answer.status != HTTPStatus.OK or "json" not in answer.headers.get("content-type", ""):
         raise refusal(answer)
     return read_page(answer.body)
 
