@@ -77,7 +77,7 @@ class Client:
         Raises:
             ConfigError: a URL of another server, or what is no cursor.
         """
-        if self._nursery.cancel_scope.cancel_called:
+        if self._commands.closed:
             raise RuntimeError("the client is closed: its block has been left")
         return Events(
             self._way,

@@ -64,6 +64,9 @@ class _Asked:
 class Commands:
     """The commands of one client: over a WebSocket of its that is open, else by POST.
 
+    Attributes:
+        closed: whether the client is.
+
     Bounds: ``CLIENT_COMMANDS`` are asked at once, and ``CLIENT_COMMANDS_WAITING`` wait in order.
     """
 
@@ -73,11 +76,11 @@ class Commands:
         self._asked: dict[str, _Asked] = {}
         self._turns = trio.CapacityLimiter(CLIENT_COMMANDS)
         self._opened = trio.Event()
-        self._closed = False
+        self.closed = False
 
     def close(self) -> None:
         """The client is closed: nothing more will be answered."""
-        self._closed = True
+        self.closed = True
         for asked in self._asked.values():
             asked.scope.cancel()
 
@@ -117,7 +120,7 @@ class Commands:
             raise ConfigError(f"a command with the id {asked.id!r} is asked now: await its answer")
         if self._turns.statistics().tasks_waiting >= CLIENT_COMMANDS_WAITING:
             raise asked.unanswered(f"{CLIENT_COMMANDS_WAITING} others wait")
-        if self._closed:
+        if self.closed:
             raise asked.unanswered("the client is closed")
         self._asked[asked.id] = asked
         try:
@@ -127,7 +130,7 @@ class Commands:
                     return await self._until_answered(asked)
         finally:
             del self._asked[asked.id]
-        raise asked.unanswered("the client is closed" if self._closed else f"{timeout:g} s are over")
+        raise asked.unanswered("the client is closed" if self.closed else f"{timeout:g} s are over")
 
     async def _until_answered(self, asked: _Asked) -> Reply:
         attempt = 0
