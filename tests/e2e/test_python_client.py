@@ -133,7 +133,7 @@ def trouble(found: Scene, seconds: float, meanwhile: Callable[[int], None] = lam
     found.kill_every(KILLS_EVERY, int(seconds / KILLS_EVERY), meanwhile)
 
 
-@pytest.mark.parametrize("seconds", [10, pytest.param(120, marks=[pytest.mark.on_request, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("seconds", [20, pytest.param(120, marks=[pytest.mark.on_request, pytest.mark.timeout(300)])])
 def test_the_clients_histories_are_the_log_of_sqlite_while_workers_are_killed(tmp_path: Path, seconds: float) -> None:
     with ExitStack() as all:
         found = all.enter_context(scene(tmp_path, f"sqlite:///{tmp_path / 'events.db'}", CHANNELS))
@@ -144,7 +144,7 @@ def test_the_clients_histories_are_the_log_of_sqlite_while_workers_are_killed(tm
 
 
 @needs("redis-server", "redis-cli")
-@pytest.mark.parametrize("seconds", [10, pytest.param(120, marks=[pytest.mark.on_request, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("seconds", [20, pytest.param(120, marks=[pytest.mark.on_request, pytest.mark.timeout(300)])])
 def test_the_clients_histories_are_the_log_of_redis_which_is_restarted(tmp_path: Path, seconds: float) -> None:
     kept = ("--appendonly", "yes", "--appendfsync", "always")
     with ExitStack() as all:
