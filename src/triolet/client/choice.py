@@ -30,7 +30,7 @@ class Choice:
         transports: the list.
     """
 
-    __slots__ = ("_at", "_better_at", "_patience", "_winner", "transports")
+    __slots__ = ("_at", "_better_at", "_home", "_patience", "_winner", "transports")
 
     def __init__(self, transports: Sequence[str]) -> None:
         unknown = [name for name in transports if name not in TRANSPORTS]
@@ -40,6 +40,7 @@ class Choice:
             )
         self.transports: tuple[str, ...] = tuple(transports)
         self._at = 0
+        self._home = 0
         self._winner: int | None = None
         self._better_at = inf
         self._patience = CLIENT_BETTER_SECONDS[0]
@@ -62,7 +63,10 @@ class Choice:
     def works(self, transport: str, now: float) -> None:
         """Something has come through on a transport."""
         at = self.transports.index(transport)
-        if at == self._winner or at != self._at:
+        if at != self._at:
+            return
+        self._home = at
+        if at == self._winner:
             return
         self._winner = at
         self._better_at = now + self._patience
@@ -88,6 +92,11 @@ class Choice:
         self._at = 0 if last else self._at + 1
         self._winner = None
         return not last
+
+    def refused(self) -> None:
+        """A follow is over for good, so it was not the transport: back to the one before that was tried out."""
+        if self._home != self._at:
+            self._at, self._winner = self._home, None
 
     def try_better(self) -> None:
         """It is time: begin again with the first."""

@@ -12,7 +12,7 @@ import httpx
 import trio
 
 from ..bounds import CLIENT_COMMAND_SECONDS, CLIENT_SILENCE_SECONDS, CLIENT_WAIT_SECONDS
-from ..errors import ConfigError, CursorError, innermost
+from ..errors import ConfigError, CursorError
 from ..event import Cursor
 from .address import Base
 from .choice import TRANSPORTS, Choice
@@ -180,7 +180,6 @@ async def open_client(
     credentials, choice = Credentials(token, headers), Choice(transports)
     http = Http(where.host, context, dial)
     way = Way(where, context, dial, http, credentials, check_library(websocket), choice, silence, wait, random)
-    failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             client = Client(way, socket, store, nursery)
@@ -192,8 +191,7 @@ async def open_client(
                 client._commands.close()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failure = innermost(group)
-        raise failure if not isinstance(failure, BaseExceptionGroup) else group from None
+        raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
             await http.aclose()

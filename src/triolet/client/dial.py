@@ -67,8 +67,11 @@ async def _connect(stream: trio.abc.Stream, authority: str, user: str | None, pa
         headers.append(("Proxy-Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
     proxy = h11.Connection(h11.CLIENT)
     await stream.send_all(proxy.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b"")
-    while (event := proxy.next_event()) is h11.NEED_DATA:
-        proxy.receive_data(bytes(await stream.receive_some(READ_BYTES)))
+    try:
+        while (event := proxy.next_event()) is h11.NEED_DATA:
+            proxy.receive_data(bytes(await stream.receive_some(READ_BYTES)))
+    except h11.RemoteProtocolError as error:
+        raise Ended(f"the proxy does not connect to {authority}: {error}") from None
     if not isinstance(event, h11.Response) or event.status_code != HTTPStatus.OK:
         said = event.status_code if isinstance(event, h11.Response) else "no answer"
         raise Ended(f"the proxy does not connect to {authority}: {said}")

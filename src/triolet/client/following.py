@@ -18,7 +18,7 @@ from .link import Link
 from .speaker import Speaker, converse
 from .streams import over_polls, over_sse
 from .track import State, Track
-from .way import Way, connected
+from .way import Way, connected, next_try
 
 __all__ = ["Following"]
 
@@ -73,12 +73,10 @@ class Following:
                 line.begin()
                 beat = Heartbeat(line, way.choice, way.choice.current)
                 ended = await self._once(beat)
-                now = trio.current_time()
-                cut = beat.reached and not beat.heard_any and ended.retry == "backoff"
-                if not ended.rides and way.choice.fails(beat.transport, ended, cut=cut):
-                    self.become("connecting", ended)
-                    continue
-                retry = line.after(ended, now, renewable=way.credentials.renewable)
+                if ended.rides:  # its connection is the link's
+                    retry = line.after(ended, trio.current_time(), renewable=False)
+                else:
+                    retry = next_try(way, line, beat, ended)
                 if retry is None:
                     break
                 self.become("connecting", ended)

@@ -15,7 +15,7 @@ from .line import Line
 from .routes import Routes
 from .speaker import Speaker, converse
 from .track import State, Track
-from .way import Way, connected
+from .way import Way, connected, next_try
 
 __all__ = ["Link", "Rider"]
 
@@ -140,11 +140,10 @@ class Link:
             self._line.begin()
             beat = Heartbeat(self._line, way.choice, "websocket")
             ended = await connected(beat, partial(self._connect, beat))
-            cut = beat.reached and not beat.heard_any and ended.retry == "backoff"
-            if way.choice.fails("websocket", ended, cut=cut):
+            retry = next_try(way, self._line, beat, ended)
+            if way.choice.current != "websocket":
                 self._all_leave(Ended(str(ended), retry=0, rides=True))
                 return
-            retry = self._line.after(ended, trio.current_time(), renewable=way.credentials.renewable)
             if retry is None:
                 ended.retry, ended.rides = None, True
                 self._all_leave(ended)

@@ -55,8 +55,6 @@ class StreamParser:
             text = text[1:]  # the other half of a CRLF
         self._ended_in_cr = text.endswith("\r") if text else False
         *lines, self._rest = _LINE_ENDS.split(self._rest + text)
-        if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
-            raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer")
         for line in lines:
             if line:
                 self._line(line)
@@ -64,6 +62,8 @@ class StreamParser:
                 if self._data:
                     yield Block(self._event or "message", "\n".join(self._data), self._id, self._time)
                 self._event, self._data, self._size, self._time = "", [], 0, None
+        if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
+            raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer")
 
     def _line(self, line: str) -> None:
         name, _, value = line.partition(":")

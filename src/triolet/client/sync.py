@@ -99,9 +99,8 @@ class SyncEvents:
         """Iterate over the items; whatever ends the loop, the client's block at the latest unfollows."""
         self._enter()
         while True:
-            try:
-                item = self._client._call(self._next)
-            except StopAsyncIteration:
+            item: Item | None = self._client._call(self._next)
+            if item is None:
                 return
             yield item
 
@@ -116,8 +115,8 @@ class SyncEvents:
         """Unfollow."""
         self.close()
 
-    async def _next(self) -> Item:
-        return await self._events.__anext__()
+    async def _next(self) -> Item | None:
+        return await anext(self._events, None)
 
     def _enter(self) -> None:
         if not self._entered:

@@ -17,8 +17,9 @@ from .dial import Dial, secure, through_proxy
 from .errors import Ended
 from .heartbeat import Heartbeat
 from .http import BROKEN, Answer, Http, refusal
+from .line import Line
 
-__all__ = ["Way", "connected"]
+__all__ = ["Way", "connected", "lost", "next_try"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,18 @@ class Way:
         if not 200 <= answer.status < 300:
             raise refusal(answer)
         return answer
+
+
+def next_try(way: Way, line: Line, beat: Heartbeat, ended: Ended) -> float | None:
+    """Return when to try again after a connection has ended: in seconds, at once by another transport; None: never."""
+    renewable = way.credentials.renewable
+    cut = beat.reached and not beat.heard_any and ended.retry == "backoff"
+    if not (ended.expired and renewable) and way.choice.fails(beat.transport, ended, cut=cut):
+        return 0.0
+    retry = line.after(ended, trio.current_time(), renewable=renewable)
+    if retry is None:
+        way.choice.refused()
+    return retry
 
 
 async def connected(beat: Heartbeat, talk: Callable[[trio.Nursery], Awaitable[object]]) -> Ended:
