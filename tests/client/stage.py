@@ -10,7 +10,7 @@ import trio
 
 from tests.shop import make_shop
 from triolet import Limits, Triolet
-from triolet.client import Client, Event, Events, Item, Live, open_client
+from triolet.client import Client, Event, Events, Gap, Item, Live, open_client
 from triolet.testing import MemoryServer, serve
 
 BASE = "http://shop.test"
@@ -50,6 +50,16 @@ async def take(events: Events, count: int) -> list[Item]:
     """So many items."""
     with trio.fail_after(600):
         return [await anext(events) for _ in range(count)]
+
+
+async def data(events: Events, count: int) -> list[Any]:
+    """The data of so many events; what comes between them is passed over, and is no gap."""
+    found: list[Any] = []
+    while len(found) < count:
+        (item,) = await take(events, 1)
+        assert not isinstance(item, Gap)
+        found += [item.data] if isinstance(item, Event) else []
+    return found
 
 
 def told(items: list[Item]) -> list[Any]:

@@ -76,8 +76,9 @@ class Link:
         self._line = Line(way.silence, way.random)
         self._seats: dict[str, _Seat] = {}
         self._count = 0
-        self._old = False
+        self._old: bool | None = None
         self._routes = Routes()
+        self._parting: set[str] = set()
         self._speaker: Speaker | None = None
         self._wanted = trio.Event()
         self._hurry = trio.Event()
@@ -98,30 +99,44 @@ class Link:
         self._seats[sub] = seat
         self._wanted.set()
         try:
-            if self._speaker is not None:
-                self._ask(sub, seat)
+            self._ask(sub, seat)
             await seat.left.wait()
         finally:
             self._seats.pop(sub, None)
             self._leave(sub, say=seat.ended is None or not seat.ended.by_server)
+            self._ask_waiting()
         assert seat.ended is not None
         return seat.ended
 
     def _ask(self, sub: str, seat: _Seat) -> None:
-        assert self._speaker is not None
+        """Ask for a follow; before it is known whether the server tells subscriptions apart, for one of a URL."""
+        if self._speaker is None or (self._old is None and self._routes.asked(seat.url)):
+            return
         self._routes.add(sub, seat.url)
         cursor = seat.rider.track.cursor
         after = {} if cursor is None else {"after": str(cursor)}
         self._speaker.say(type="follow", url=seat.url, sub=sub, **after)
 
+    def _ask_waiting(self) -> None:
+        for sub, seat in self._seats.items():
+            if not self._routes.has(sub):
+                self._ask(sub, seat)
+
     def _leave(self, sub: str, *, say: bool) -> None:
-        channel = self._routes.remove(sub)
-        if self._speaker is None or not say:
+        """Tell the server. One that may be old hears of a follow by its channel alone, when that is confirmed."""
+        if say and self._speaker is not None and self._routes.old is not False and self._routes.is_asked(sub):
+            self._parting.add(sub)
             return
+        known = self._routes.has(sub)
+        channel = self._routes.remove(sub)
+        if say and known and self._speaker is not None:
+            self._unfollow(self._speaker, sub, channel)
+
+    def _unfollow(self, speaker: Speaker, sub: str, channel: str | None) -> None:
         if not self._routes.old:
-            self._speaker.say(type="unfollow", sub=sub)
+            speaker.say(type="unfollow", sub=sub)
         elif channel is not None and not self._routes.on(channel):
-            self._speaker.say(type="unfollow", channel=channel)
+            speaker.say(type="unfollow", channel=channel)
 
     # --- its connections
 
@@ -169,9 +184,8 @@ class Link:
 
     def _ready(self, speaker: Speaker) -> None:
         self._speaker = speaker
-        self._routes = Routes()
-        for sub, seat in self._seats.items():
-            self._ask(sub, seat)
+        self._routes, self._parting = Routes(), set()
+        self._ask_waiting()
         self._commands.use(speaker)
 
     def _trouble(self, why: Ended) -> None:
@@ -184,12 +198,13 @@ class Link:
         if message.type == "reply":
             self._commands.hear(message)
             return
-        for sub in self._routes.take(message):
+        subs = self._routes.take(message)
+        for sub in subs:
             seat = self._seats.get(sub)
             if seat is not None and seat.ended is None:
                 self._give(seat, message)
-        if message.type == "open" and message.channel is not None and self._routes.old:
-            self._find_room(message)
+        if message.type == "open" and message.channel is not None:
+            self._learn(message, subs)
 
     def _give(self, seat: _Seat, message: Heard) -> None:
         if message.type == "refused":
@@ -203,14 +218,31 @@ class Link:
                 ended.rides = True
                 seat.leave(ended)
 
-    def _find_room(self, message: Heard) -> None:
-        """An old server has confirmed a follow: who else asked for the same cannot stay."""
-        self._old = True
-        others = [*self._routes.asked(message.url or ""), *self._routes.on(message.channel or "")[:-1]]
-        for sub in others:
-            if (seat := self._seats.get(sub)) is not None:
+    def _learn(self, message: Heard, confirmed: tuple[str, ...]) -> None:
+        """A follow is confirmed, which tells what kind of server this is.
+
+        Raises:
+            Ended: an old one was asked for several of a URL at once, and has the last of them now.
+        """
+        self._old = bool(self._routes.old)
+        parted = self._parting.intersection(confirmed)
+        if self._old:
+            self._make_room(message.url or "", message.channel or "", anew=not parted)
+        for sub in parted:
+            self._parting.discard(sub)
+            channel = self._routes.remove(sub)
+            if self._speaker is not None and not (self._old and self._routes.asked(message.url or "")):
+                self._unfollow(self._speaker, sub, channel)
+        self._ask_waiting()
+
+    def _make_room(self, url: str, channel: str, *, anew: bool) -> None:
+        """On an old server the newest follow of a channel has it: the others go on by themselves."""
+        several = self._routes.asked(url) if anew else []
+        others = {*several, *self._routes.on(channel)[:-1]}
+        for sub, seat in list(self._seats.items()):
+            if sub in others or (anew and seat.url == url and not self._routes.has(sub)):
                 seat.leave(Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True))
-        if self._routes.asked(message.url or ""):
+        if several:
             raise Ended("an old server: its follows are asked for anew", retry=0)
 
 

@@ -41,6 +41,14 @@ class Routes:
         self._urls.pop(sub, None)
         return self._channels.pop(sub, None)
 
+    def has(self, sub: str) -> bool:
+        """Whether a follow is asked for."""
+        return sub in self._urls
+
+    def is_asked(self, sub: str) -> bool:
+        """Whether a follow is asked for, and not confirmed."""
+        return sub in self._urls and sub not in self._channels
+
     def asked(self, url: str) -> list[str]:
         """Those of a URL that are asked for and not confirmed, in order."""
         return [sub for sub, asked in self._urls.items() if asked == url and sub not in self._channels]
