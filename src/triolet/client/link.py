@@ -123,9 +123,10 @@ class Link:
                 self._ask(sub, seat)
 
     def _leave(self, sub: str, *, say: bool) -> None:
-        """Tell the server. One that may be old hears of a follow by its channel alone, when that is confirmed."""
+        """Tell the server. An old one knows a follow by its channel alone, and so when it has confirmed it."""
         if say and self._speaker is not None and self._routes.old is not False and self._routes.is_asked(sub):
             self._parting.add(sub)
+            self._speaker.say(type="unfollow", channel="", sub=sub)
             return
         known = self._routes.has(sub)
         channel = self._routes.remove(sub)
@@ -134,7 +135,7 @@ class Link:
 
     def _unfollow(self, speaker: Speaker, sub: str, channel: str | None) -> None:
         if not self._routes.old:
-            speaker.say(type="unfollow", sub=sub)
+            speaker.say(type="unfollow", channel=channel or "", sub=sub)  # an old one has to read a channel, "" is none
         elif channel is not None and not self._routes.on(channel):
             speaker.say(type="unfollow", channel=channel)
 
@@ -231,7 +232,7 @@ class Link:
         for sub in parted:
             self._parting.discard(sub)
             channel = self._routes.remove(sub)
-            if self._speaker is not None and not (self._old and self._routes.asked(message.url or "")):
+            if self._speaker is not None and self._old and not self._routes.asked(message.url or ""):
                 self._unfollow(self._speaker, sub, channel)
         self._ask_waiting()
 
