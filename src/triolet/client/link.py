@@ -215,8 +215,10 @@ class Link:
         else:
             try:
                 seat.rider.take_now(message)
-            except Ended as ended:  # its own matter: the others stay
+            except Ended as ended:  # its own matter: the others stay, and it asks again at once
                 ended.rides = True
+                if ended.kind == "network":
+                    ended.retry = 0
                 seat.leave(ended)
 
     def _learn(self, message: Heard, confirmed: tuple[str, ...]) -> None:
