@@ -14,6 +14,7 @@ from triolet.client import ClientError
 from triolet.client.choice import Choice
 from triolet.client.dial import _connect
 from triolet.client.errors import Ended
+from triolet.client.heard import cursor_of, own_message, read
 from triolet.client.sse import Block, StreamParser
 
 from .stage import client_of, shop, take, told
@@ -133,3 +134,29 @@ async def test_a_proxy_is_asked_to_connect(answer: bytes, fits: bool) -> None:
         else:
             with pytest.raises(Ended, match="does not connect"):
                 await _connect(ours, "shop.test:443", "ann", "a%3Ab")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "7",
+        '{"type": 7}',
+        '{"type": "bye", "retry": -1}',
+        '{"type": "expiring", "in": 1e400}',
+        f'{{"type": "bye", "retry": 1{"0" * 400}}}',
+        '{"type": "event", "id": 3}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_message_ends_a_connection_and_not_the_program(text: str) -> None:
+    with pytest.raises(Ended, match="no message"):
+        read(text)
+
+
+def test_data_of_a_stream_that_is_no_json_is_no_event() -> None:
+    with pytest.raises(Ended, match="no message"):
+        own_message("paid", "{", "e.1", None)
+    with pytest.raises(Ended, match="no message"):
+        cursor_of("now")
+    assert bytes(own_message("paid", '{"a":1}', "e.1", 5).data) == b'{"a":1}'

@@ -6,15 +6,20 @@ newer ones.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from ..closing import EXPIRED, REVOKED
+from ..errors import printable
 from ..event import Cursor, Event, Gap
 from .errors import Ended
 
 __all__ = ["Heard", "Page", "bye", "cursor_of", "event_of", "gap_of", "own_message", "read", "read_page"]
+
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""A time or a wait; what is below 0 or beyond all measure is none."""
 
 
 class Heard(msgspec.Struct, omit_defaults=True, rename={"after": "from", "milliseconds": "in"}):
@@ -31,7 +36,7 @@ class Heard(msgspec.Struct, omit_defaults=True, rename={"after": "from", "millis
     id: str = ""
     event: str = "message"
     data: msgspec.Raw = msgspec.Raw(b"null")
-    time: int = 0
+    time: Milliseconds = 0
     key: str | None = None
     after: str = ""
     to: str = ""
@@ -40,10 +45,10 @@ class Heard(msgspec.Struct, omit_defaults=True, rename={"after": "from", "millis
     cursors: dict[str, str] = {}
     behind: int = 0
     step: str = ""
-    milliseconds: int | None = None
+    milliseconds: Milliseconds | None = None
     refused: bool = False
     code: int | None = None
-    retry: int | msgspec.UnsetType | None = msgspec.UNSET
+    retry: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
     status: int = 0
     repeated: bool = False
 
@@ -56,10 +61,11 @@ class Page(msgspec.Struct):
     events: list[Heard]
     live: bool
     gap: Heard | None = None
-    retry: int = 0
+    retry: Milliseconds = 0
     filtered: bool = False
 
 
+_read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _read: Final = msgspec.json.Decoder(Heard).decode
 _read_page: Final = msgspec.json.Decoder(Page).decode
 
@@ -98,7 +104,11 @@ def own_message(kind: str, data: str, id: str, time: int | None) -> Heard:
         message = read(data)
         message.type = kind.removeprefix("triolet.")
         return message
-    return Heard(type="event", id=id, event=kind, data=msgspec.Raw(data.encode()), time=time or 0)
+    try:
+        json = _read_json(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _no_message(error) from None
+    return Heard(type="event", id=id, event=kind, data=json, time=time or 0)
 
 
 def cursor_of(text: str | None) -> Cursor:
@@ -130,7 +140,9 @@ def bye(message: Heard) -> Ended:
     retry: Any = "backoff" if message.retry is msgspec.UNSET else message.retry
     if isinstance(retry, int):
         retry /= 1000
-    return Ended(message.reason or f"closed {message.code}", kind_of(message.code), retry=retry, code=message.code)
+    return Ended(
+        printable(message.reason) or f"closed {message.code}", kind_of(message.code), retry=retry, code=message.code
+    )
 
 
 def kind_of(code: int | None) -> Any:

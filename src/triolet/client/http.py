@@ -15,6 +15,7 @@ import trio
 
 from ..bounds import CLIENT_PAGE_BYTES
 from ..closing import EXPIRED, REVOKED
+from ..errors import printable
 from .address import is_loopback
 from .dial import Dial, secure
 from .errors import Ended
@@ -97,7 +98,7 @@ def refusal(answer: Answer) -> Ended:
     if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING:
         usual = "expired" if status == HTTPStatus.UNAUTHORIZED else "refused"
         kind_: Any = usual if code is None else error
-        what = f"HTTP {status}" if error is None else f"HTTP {status}, {error}"
+        what = f"HTTP {status}" if error is None else f"HTTP {status}, {printable(str(error))}"
         return Ended(what, kind_, retry=None, status=status, code=code)
     return Ended(f"HTTP {status}", retry=answer.retry_after or "backoff", status=status)
 

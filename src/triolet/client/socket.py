@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
+from ..errors import printable
 from .errors import FINAL_CODES, Ended
 from .heard import kind_of
 from .http import Answer, refusal
@@ -29,6 +30,7 @@ class Socket(Protocol):
 
 def closed(code: int | None, reason: str | None) -> Ended:
     """What a close frame says, where no bye came before it."""
+    reason = printable(reason or "")
     if code not in FINAL_CODES:
         return Ended(reason or f"closed {code}", code=code)
     kind: Any = kind_of(code)
