@@ -111,3 +111,18 @@ async def test_behind_counts_what_is_known_from_elsewhere(autojump_clock: MockCl
         assert events.behind == 1
         assert not isinstance((await take(events, 1))[0], Gap)
         assert events.behind == 0
+
+
+async def test_a_program_that_is_cancelled_keeps_what_it_was_done_with(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with shop() as (server, live):
+        for number in range(3):
+            await live.publish(ORDER, number)
+        with trio.move_on_after(5):
+            opened = client_of(server, store=FileStore(tmp_path / "cursors"))
+            async with opened as client, client.follow(ORDERS, after=0) as events:
+                await take(events, 4)
+                await anext(events)
+        async with client_of(server, store=FileStore(tmp_path / "cursors")) as client, client.follow(ORDERS) as events:
+            assert told(await take(events, 1)) == ["live"]

@@ -174,10 +174,11 @@ class Events:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Unfollow. What was done with is committed first."""
+        """Unfollow. What was done with is committed first, also where the block is cancelled: for a second at most."""
         try:
             if self._committing is not None:
-                await self._committing.flush()
+                with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):  # slower: it comes again
+                    await self._committing.flush()
         finally:
             self._scope.cancel()
             self._in.close()
