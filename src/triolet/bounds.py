@@ -392,7 +392,7 @@ LAG_SAMPLE_EVENTS = 16
 
 # --- the process
 KNOWN_URLS = 4_096
-"""URLs of which it is known whether they are Triolet's: what is asked again is not looked up again."""
+"""URLs that are known not to be Triolet's: a page that is asked for again is not looked up again."""
 KNOWN_URL_CHARACTERS = 256
 """The longest of them, with its host."""
 MEMORY_NEAR_PART = 0.9

@@ -6,7 +6,7 @@ What was made of its request is let go of before it is served, since it may be s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import trio
@@ -38,7 +38,7 @@ from .admit import Admitted, Arrival, Way, admit, refused
 from .answers import Answer as CommandAnswer
 from .asking import Asks, Receive, ask_over_http
 from .service import Service
-from .views import Decision, Refusal, as_request, decides, find, is_command, with_root_path
+from .views import Decision, Refusal, find, find_command, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
 
@@ -52,9 +52,9 @@ class Clients:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        # Most requests are for a URL that was asked before. It is kept for the routes only, and Quart looks them up
-        # again when the view is asked: if they have changed, a request is answered as before, on a longer way.
-        self._known = lru_cache(maxsize=KNOWN_URLS)(self._is_ours)
+        # Pages are asked for again and again, and are not to be looked up here each time. If the routes have changed, a
+        # request is answered as before, on a longer way.
+        self._others: dict[tuple[str, str, str, str], None] = {}
 
     def find(self, scope: Scope) -> Any:
         """Return the request, if it is to be served here; else None.
@@ -64,28 +64,16 @@ class Clients:
         app = self._service.app
         if not self._service.running or middleware_between(app):
             return None
-        path, host, posts = scope["path"], header(scope, b"host") or "", scope["method"] == "POST"
-        look = self._known if len(path) + len(host) <= KNOWN_URL_CHARACTERS else self._is_ours
-        if not look(path, scope["root_path"], host, posts):
+        method, path, host = scope["method"], scope["path"], header(scope, b"host") or ""
+        asked = method, host, scope["root_path"], path
+        if asked in self._others:
             return None
-        rooted = with_root_path(app, scope)
-        return as_request(app, rooted) if posts else find(app, rooted)
-
-    def _is_ours(self, path: str, root_path: str, host: str, posts: bool) -> bool:
-        """Whether a URL is a command's, or one that a view of Triolet's decides about."""
-        app = self._service.app
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST" if posts else "GET",
-            "scheme": "http",
-            "path": path,
-            "query_string": b"",
-            "root_path": root_path,
-            "headers": [(b"host", host.encode("latin-1"))],
-        }
-        request = as_request(app, with_root_path(app, scope))
-        return is_command(app, request) if posts else decides(app, request)
+        request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+        if request is None and len(path) + len(host) <= KNOWN_URL_CHARACTERS:
+            if len(self._others) >= KNOWN_URLS:
+                del self._others[next(iter(self._others))]
+            self._others[asked] = None
+        return request
 
     async def serve_websocket(
         self, request: Any, upgrade: Upgrade, stream: ClientStream, first: bytes, again: Callable[[], Scope]

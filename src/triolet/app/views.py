@@ -46,6 +46,7 @@ __all__ = [
     "decided",
     "decides",
     "find",
+    "find_command",
     "follow_scope",
     "has_commands",
     "is_command",
@@ -173,7 +174,7 @@ def decided(decision: Decision) -> Any:
 
 def find(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it, if its URL is a channel's or a socket's; else None."""
-    request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
+    request = as_request(app, scope)
     if request.method not in ("GET", "HEAD"):
         return None
     try:
@@ -211,6 +212,12 @@ def posted(app: Any, scope: Scope, body: bytes) -> Any:
     return request
 
 
+def find_command(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it, if its URL is a command's; else None."""
+    request = as_request(app, scope)
+    return request if is_command(app, request) else None
+
+
 def decides(app: Any, request: Any) -> bool:
     """Whether a request's view is a channel's or a socket's, and the request one that it decides about.
 
@@ -237,7 +244,7 @@ def takes_posts(app: Any, request: Any) -> bool:
 
 def as_request(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it."""
-    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
 
 
 def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
