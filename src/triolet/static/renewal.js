@@ -1,7 +1,7 @@
 /** A connection whose credential is about to end, and how it is kept. */
 
 import { backoff, pause } from "./line.js";
-import { ask } from "./requests.js";
+import { ask, locate } from "./requests.js";
 import { currentToken } from "./token.js";
 
 const SHORTEST_WAIT = 1_000;
@@ -90,7 +90,7 @@ export async function renewSocket(socket, options, signal) {
 /** The URL of a channel with a ticket in it. See `ticketed` of triolet.js. */
 export async function withTicket(url, options) {
   const { ticket } = await ask("ticket", url, {}, options);
-  const target = new URL(url, globalThis.location?.href);
+  const target = locate(url);
   target.searchParams.set("ticket", ticket);
   return String(target);
 }

@@ -34,7 +34,7 @@ export async function currentToken(options, signal) {
   try {
     return sendable(given, options);
   } catch ({ message }) {
-    throw new Ended(message, { retry: null });
+    throw new Ended(message, { retry: null, reason: "token" });
   }
 }
 

@@ -8,10 +8,11 @@ export async function settle() {
 export class Clock {
   #timers = new Map();
   #number = 0;
-  now = 0;
+  time = 0;
+  now = () => this.time;
 
   setTimeout = (call, ms) => {
-    this.#timers.set(++this.#number, { at: this.now + ms, call });
+    this.#timers.set(++this.#number, { at: this.time + ms, call });
     return this.#number;
   };
 
@@ -19,22 +20,22 @@ export class Clock {
 
   /** The delays that somebody is waiting for, in ms from now. */
   get pending() {
-    return [...this.#timers.values()].map(({ at }) => at - this.now).sort((one, other) => one - other);
+    return [...this.#timers.values()].map(({ at }) => at - this.time).sort((one, other) => one - other);
   }
 
   async advance(ms) {
-    const end = this.now + ms;
+    const end = this.time + ms;
     await settle();
     for (;;) {
       const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, one], [, other]) => one.at - other.at);
       if (!due.length) break;
       const [number, { at, call }] = due[0];
       this.#timers.delete(number);
-      this.now = at;
+      this.time = at;
       call();
       await settle();
     }
-    this.now = end;
+    this.time = end;
   }
 }
 

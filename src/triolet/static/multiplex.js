@@ -1,0 +1,331 @@
+/**
+ * Many subscriptions on one WebSocket: the other end of `@live.socket`. Each has an identity of its own, `sub`, so two
+ * of one channel get everything from where each stands, and each leaves for itself.
+ *
+ * What the server sends stands either in a bracket, `for`, which names the subscriptions it is for, or it is for those
+ * that are live on the channel: the last `live` of it has named them.
+ *
+ * A server that does not know subscriptions (its `open` names none) has one follow a channel. Then those of one channel
+ * share it, from the cursor of whoever stands first: see Sharing.
+ */
+
+import { Ended, Line, asEnded } from "./line.js";
+import { locate, whyNot } from "./requests.js";
+import { Sharing } from "./sharing.js";
+import { converse } from "./transports.js";
+
+/** One subscription, and what the server knows of it on this connection. */
+class Entry {
+  /** The name that the server has been told; null: it was not asked, or the app on the server chose the channel. */
+  sub = null;
+  isOpen = false;
+  /** It waits for room in the page. */
+  waits = false;
+  /** Nothing of what comes now is for it: its place is asked for anew. */
+  isDeaf = false;
+
+  constructor(track, path) {
+    this.track = track;
+    this.path = path;
+  }
+
+  /** Whether its messages come without a name: of a server that knows none, or of a channel that the app chose. */
+  isPlain = false;
+
+  lose() {
+    this.sub = null;
+    this.isOpen = this.isPlain = this.isDeaf = false;
+  }
+}
+
+export class Multiplex {
+  #url;
+  #settings;
+  #commands;
+  #hooks;
+  #line;
+  #socket = null;
+  #entries = new Map();
+  #live = new Map();
+  #bracket = { subs: [], left: 0 };
+  #number = 0;
+  #sharing = new Sharing((message) => this.#say(message));
+
+  /**
+   * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `message(data)`, `expiring(message)`,
+   * `renewed(message)`, `beat(message)`; `choose()` gives a Track for a channel that the app follows for this client;
+   * `hello()` is its first message, and `lost(why, wasHeardOf)` each of its ends.
+   */
+  constructor(url, settings, commands, hooks) {
+    this.#url = url;
+    this.#settings = { ...settings, transport: "websocket" };
+    this.#commands = commands;
+    this.#hooks = hooks;
+    this.#line = new Line(
+      (signal) => this.#connect(signal),
+      (state, why) => this.#become(state, why),
+      this.#settings,
+    );
+  }
+
+  get isOpen() {
+    return this.#socket !== null;
+  }
+
+  get isClosed() {
+    return this.#line.closed;
+  }
+
+  /** How a URL is asked for here; null where that is another server's. */
+  pathOf(url) {
+    const target = locate(url, this.#url);
+    return target.origin === locate(this.#url).origin ? target.pathname + target.search : null;
+  }
+
+  add(track) {
+    const entry = new Entry(track, track.url === null ? null : this.pathOf(track.url));
+    this.#entries.set(track, entry);
+    this.#ask(entry);
+    return entry;
+  }
+
+  has(track) {
+    return this.#entries.has(track);
+  }
+
+  /** Follows it no longer: the server is told at once, also where it has not answered yet. */
+  remove(track) {
+    const entry = this.#entries.get(track);
+    if (!entry) return;
+    this.#entries.delete(track);
+    this.#leave(entry);
+  }
+
+  /** The tracks of all URLs that are followed here. */
+  get tracks() {
+    return [...this.#entries.keys()].filter(({ url }) => url !== null);
+  }
+
+  send(data) {
+    return this.#say(`{"type":"message","data":${this.#settings.stringify(data)}}`);
+  }
+
+  retry() {
+    this.#line.retry();
+  }
+
+  wake() {
+    this.#line.wake();
+  }
+
+  close(why) {
+    this.#line.close(why);
+  }
+
+  // --- the connection -------------------------------------------------------------------------------------
+
+  async #connect(signal) {
+    try {
+      const hear = (message) => this.#hear(message);
+      await converse(this.#url, {}, this.#line, this.#settings, signal, hear, (socket) => this.#ready(socket));
+    } catch (error) {
+      const why = asEnded(signal.aborted ? signal.reason : error);
+      if (why.unopened) this.#askWhy();
+      this.#hooks.lost?.(why, this.#line.isHeardOf);
+      throw why;
+    }
+  }
+
+  async #askWhy() {
+    const why = await whyNot(this.#url, this.#settings);
+    if (why && this.#socket === null) this.#line.close(why);
+  }
+
+  #become(state, why = {}) {
+    if (state !== undefined && state !== "live") this.#lost(state, why);
+    this.#hooks.become(state, why);
+  }
+
+  #lost(state, why) {
+    this.#socket = null;
+    this.#bracket = { subs: [], left: 0 };
+    this.#live.clear();
+    this.#sharing.forget();
+    this.#commands.lose();
+    for (const entry of this.#entries.values()) entry.lose();
+    for (const { track } of [...this.#entries.values()]) track.become(state, why);
+    if (state === "gone") this.#entries.clear();
+  }
+
+  #ready(socket) {
+    this.#socket = socket;
+    this.#hooks.become("live", {});
+    for (const entry of this.#entries.values()) this.#ask(entry);
+    this.#commands.use(socket);
+  }
+
+  #say(message) {
+    if (this.#socket?.readyState !== 1) return false;
+    this.#socket.send(typeof message === "string" ? message : JSON.stringify(message));
+    return true;
+  }
+
+  /** Without a connection this is nothing: every subscription is asked for when there is one. */
+  #ask(entry) {
+    if (entry.path === null || entry.waits || this.#socket?.readyState !== 1) return;
+    const { cursor } = entry.track;
+    entry.lose();
+    entry.track.isShared = false;
+    entry.sub = `s${(this.#number += 1)}`;
+    this.#say({ type: "follow", url: entry.path, ...(cursor !== null && { after: cursor }), sub: entry.sub });
+  }
+
+  #leave(entry) {
+    const { sub, isPlain, track } = entry;
+    const rest = this.#on(track.channel);
+    entry.lose();
+    if (sub === null && !isPlain) return;
+    if (isPlain && rest.some((other) => other !== entry)) return;
+    // The channel is what servers want to read that know no subscriptions: "" is none.
+    const named = sub !== null && !isPlain && !this.#sharing.isOn;
+    this.#say({ type: "unfollow", channel: track.channel ?? "", ...(named && { sub }) });
+  }
+
+  #on(channel) {
+    return [...this.#entries.values()].filter(({ isOpen, track }) => isOpen && track.channel === channel);
+  }
+
+  // --- what comes -----------------------------------------------------------------------------------------
+
+  #hear(message) {
+    if (message.type === "for") return (this.#bracket = { subs: message.subs, left: Number(message.next) });
+    const subs = this.#bracket.left > 0 ? this.#bracket.subs : null;
+    if (subs) this.#bracket.left -= 1;
+    switch (message.type) {
+      case "message":
+        return this.#hooks.message?.(message.data);
+      case "reply":
+        return this.#commands.hear(message);
+      case "expiring":
+        return this.#hooks.expiring?.(message);
+      case "renewed":
+        return this.#hooks.renewed?.(message);
+      case "open":
+        return message.channel === null ? this.#hooks.hello?.() : this.#opened(message);
+      case "refused":
+        return this.#refused(message);
+      case "beat":
+        return this.#beat(message);
+      case "live":
+        this.#named(message);
+    }
+    for (const entry of this.#meant(message, subs)) this.#give(entry, message);
+  }
+
+  #named({ channel, subs }) {
+    if (!subs) return;
+    this.#live.set(channel, subs);
+    for (const { sub, track } of this.#on(channel)) {
+      if (sub !== null && track.state === "live" && !subs.includes(sub)) track.become("behind");
+    }
+  }
+
+  /** Whom a message is for. */
+  #meant({ channel, type, subs: named, sub }, bracket) {
+    const subs = bracket ?? (sub ? [sub] : undefined) ?? (type === "live" && named) ?? undefined;
+    const entries = this.#on(channel);
+    if (subs) return entries.filter((entry) => subs.includes(entry.sub));
+    const live = this.#live.get(channel) ?? [];
+    return entries.filter((entry) => entry.isPlain || live.includes(entry.sub));
+  }
+
+  /** What a track finds wrong, or has no room for, is its own affair: the others' go on. */
+  #give(entry, message) {
+    const { track } = entry;
+    if (entry.isDeaf || this.#entries.get(track) !== entry) return;
+    try {
+      track.take(message);
+    } catch (error) {
+      if (!(error instanceof Ended) || entry.isPlain) throw error;
+      return this.#anew(entry);
+    }
+    const room = track.room();
+    if (room !== null && entry.path !== null) this.#wait(entry, room);
+  }
+
+  #anew(entry) {
+    const sub = entry.sub;
+    this.#say({ type: "unfollow", channel: "", sub });
+    this.#ask(entry);
+    entry.track.become("connecting", { retry: 0, reason: "hole" });
+  }
+
+  /** The page is full: this subscription is given up, and asked for again from its cursor when there is room. */
+  #wait(entry, room) {
+    if (entry.waits) return;
+    this.#leave(entry);
+    entry.waits = true;
+    entry.track.become("behind");
+    room.then(() => {
+      entry.waits = false;
+      if (this.#entries.get(entry.track) === entry) this.#ask(entry);
+    });
+  }
+
+  #beat(message) {
+    for (const entry of this.#entries.values()) {
+      const { channel } = entry.track;
+      const on = this.#on(channel);
+      const isNamed = entry.isPlain || on.length === 1 || this.#live.get(channel)?.includes(entry.sub);
+      const cursors = isNamed && entry.isOpen ? message.cursors : {};
+      this.#give(entry, { ...message, cursors });
+    }
+    this.#hooks.beat?.(message);
+  }
+
+  #opened(message) {
+    const { url = null, sub, channel } = message;
+    if (sub) {
+      const entry = [...this.#entries.values()].find((one) => one.sub === sub);
+      if (!entry) return; // it has left meanwhile
+      entry.isOpen = true;
+      return this.#give(entry, message);
+    }
+    if (url === null) return this.#chosen(message);
+    const asked = [...this.#entries.values()];
+    const entry = asked.find((one) => one.path === url && one.sub !== null && !one.isOpen);
+    const others = this.#on(channel);
+    if (entry) {
+      entry.isOpen = entry.isPlain = true;
+      entry.isDeaf = false;
+      this.#give(entry, message);
+    }
+    this.#sharing.open(message, entry, others);
+  }
+
+  #chosen(message) {
+    const { channel } = message;
+    let entry = [...this.#entries.values()].find(({ path, track }) => path === null && track.channel === channel);
+    if (!entry) {
+      const track = this.#hooks.choose?.();
+      if (!track) return;
+      entry = this.add(track);
+    }
+    entry.isOpen = entry.isPlain = true;
+    this.#give(entry, message);
+  }
+
+  /** Where a channel is named it had been open, and was taken away; else the app has refused to open it. */
+  #refused({ url, channel, sub }) {
+    for (const [track, entry] of [...this.#entries]) {
+      const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : entry.path === url && !entry.isOpen;
+      if (!isMeant) continue;
+      this.#entries.delete(track);
+      track.become("gone", gone(channel ? "revoked" : "refused"));
+    }
+  }
+}
+
+function gone(reason) {
+  return { error: new Ended(reason, { code: 4403, retry: null }), reason };
+}

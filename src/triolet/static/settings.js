@@ -1,0 +1,36 @@
+/** What the page did not say. */
+
+import { checkToken } from "./token.js";
+
+const DEFAULTS = {
+  wait: 25,
+  silence: 50_000,
+  timeout: 60_000,
+  buffer: 256,
+  commit: "after",
+  random: Math.random,
+  fetch: (...request) => globalThis.fetch(...request),
+  parse: (text) => JSON.parse(text),
+  stringify: (data) => JSON.stringify(data),
+  clock: {
+    setTimeout: (call, ms) => globalThis.setTimeout(call, ms),
+    clearTimeout: (timer) => globalThis.clearTimeout(timer),
+    now: () => globalThis.performance.now(),
+  },
+};
+
+/** The options with all that the machinery needs. What is undefined was not said. @throws {TypeError} */
+export function settingsOf(options, more = {}) {
+  const said = Object.entries(options).filter(([, value]) => value !== undefined);
+  const settings = { ...DEFAULTS, ...more, ...Object.fromEntries(said) };
+  const { clock } = settings;
+  if (typeof clock.now !== "function") {
+    settings.clock = {
+      setTimeout: (call, ms) => clock.setTimeout(call, ms),
+      clearTimeout: (timer) => clock.clearTimeout(timer),
+      now: DEFAULTS.clock.now,
+    };
+  }
+  checkToken(settings);
+  return settings;
+}
