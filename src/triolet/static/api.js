@@ -43,7 +43,8 @@
  * @property {string} cursor
  *
  * @typedef {{kind: string, channel?: ?string, from?: ?string, to?: ?string, error?: unknown}} Fault  "hole" and
- *     "repeat" are broken promises of the server's; "store": the store failed, and the client goes on without
+ *     "repeat" are broken promises of the server's; "store": the store failed, and the
+ *     client goes on without; "share": this tab has a connection of its own; "socket": the socket's URL cannot be had
  *
  * @typedef {{time: number, cursors: Record<string, string>, stale?: boolean}} Beat
  * @typedef {{behind: number, step: string}} Lag
@@ -158,6 +159,7 @@
  * @typedef {Object} Client
  * @property {ClientState} state
  * @property {?Transport} transport  the one in use, or tried now; null before the first
+ * @property {boolean} isLeader  whether the connection is this tab's; always so where tabs do not share
  * @property {number} unanswered  commands that wait for their answer
  * @property {<Events extends Record<string, any> = Record<string, any>>(url: string | URL, options?: FollowOptions) =>
  *     Follow<Events>} follow
@@ -174,6 +176,8 @@
  * @property {(state: ClientState, why: Why) => void} state
  * @property {(transport: Transport) => void} transport
  * @property {(data: any) => void} message  what the app's handler says, where there is a `socket`
+ * @property {(event: LiveEvent) => void} event  of channels that the app's handler follows for this client
+ * @property {(gap: Gap) => void} gap  of these
  * @property {(fault: Fault) => void} fault
  * @property {(waiting: number) => void} unanswered  how many commands wait for their answer
  * @property {(warning: Expiring) => void} expiring
@@ -189,6 +193,7 @@
  * @property {?string} channel  its name, once the server has said it
  * @property {?string} cursor  up to here the page has taken all
  * @property {State} state
+ * @property {Why} why  why its state is what it is, at "gone" above all
  * @property {number} behind  items that wait for the page, and events that are known and have not come
  * @property {boolean} filtered
  * @property {<Name extends string>(name: Name, call: Name extends keyof FollowHandlers<Events> ?
@@ -198,6 +203,7 @@
  * @property {() => ReadableStream<Item<Events>>} readable
  * @property {(cursor: string) => void} expect  an event that is known from elsewhere, so that `behind` counts it
  * @property {() => Promise<void>} ready  once it is live; rejects when it is gone
+ * @property {() => void | Promise<void>} commit  stores that the page is done with the item that it took last
  * @property {() => void} close
  *
  * @typedef {Object} Presence  who is there; iterates as a Map of member to {@link Present}

@@ -27,45 +27,47 @@ function isTransports(transport, error, wasHeardOf) {
   return isSocket || error.reason === "silent" || error.reason === "type";
 }
 
-/** Notes what has worked, for the next choice of this page and, in the store, of the next page. */
-export function noteWinner(transport, origin, { store, winners = known }) {
-  if (winners.get(origin) === transport) return;
-  winners.set(origin, transport);
-  store?.set(`triolet:transport:${origin}`, transport);
-}
-
-/** What has worked; undefined where nothing is known. */
-export function winnerOf(origin, { winners = known }) {
-  return winners.get(origin);
-}
-
 /** The transports of one client, and which one is tried now. */
 export class Choice {
   #order;
   #origin;
   #settings;
   #changed;
+  #winners;
+  #first;
   #at;
   #home;
   #left = 0;
   #better = BETTER_AFTER;
   #timer = null;
 
-  /** @param {string[]} order  `changed(isBetter)` is called when another one is to be taken: one that may be better, or not */
-  constructor(order, origin, settings, changed = () => {}) {
+  /**
+   * `changed(isBetter)` is called when another one is to be taken: one that may be better, or not.
+   * With `skips`, the first of the order is somebody else's to try, and is looked for by `changed(true)` alone.
+   *
+   * @param {string[]} order
+   */
+  constructor(order, origin, settings, changed = () => {}, skips = false) {
     this.#order = order;
     this.#origin = origin;
     this.#settings = settings;
     this.#changed = changed;
-    this.#home = this.#at = Math.max(0, order.indexOf(winnerOf(origin, settings)));
+    this.#winners = settings.winners ?? known;
+    this.#first = skips ? 1 : 0;
+    this.#home = this.#at = Math.max(this.#first, order.indexOf(this.winner));
     this.patience = PATIENCE;
     /** Whether one has worked. */
     this.isWon = false;
   }
 
+  /** What has worked in this page, or in one before it; undefined where that is not known. */
+  get winner() {
+    return this.#winners.get(this.#origin);
+  }
+
   /** Whether there is anything to choose from. */
   get isOpen() {
-    return this.#order.length > 1;
+    return this.#order.length > 1 + this.#first;
   }
 
   get current() {
@@ -85,23 +87,23 @@ export class Choice {
 
   #next() {
     this.#left += 1;
-    const isRound = this.#left >= this.#order.length;
-    if (isRound) this.#restart(Math.min(LONGEST_PATIENCE, 2 * this.patience));
-    else this.#move((this.#at + 1) % this.#order.length);
+    const isRound = this.#left >= this.#order.length - this.#first;
+    if (isRound) this.patience = Math.min(LONGEST_PATIENCE, 2 * this.patience);
+    if (isRound) this.#restart();
+    else this.#move(this.#at + 1 < this.#order.length ? this.#at + 1 : this.#first);
     return !isRound;
   }
 
   /** What works is tried first. */
-  #restart(patience = this.patience) {
+  #restart() {
     this.#left = 0;
-    this.patience = patience;
     this.#move(this.#home);
   }
 
-  #move(at, isBetter = false) {
+  #move(at) {
     if (at === this.#at) return;
     this.#at = at;
-    this.#changed(isBetter);
+    this.#changed(false);
   }
 
   /** This transport brings messages as they come. */
@@ -110,24 +112,33 @@ export class Choice {
     this.#left = 0;
     this.isWon = true;
     this.#home = this.#at;
-    noteWinner(transport, this.#origin, this.#settings);
-    if (this.#at === 0) this.#better = BETTER_AFTER;
-    else this.#timer ??= this.#settings.clock.setTimeout(() => this.#again(), this.#better);
+    this.remember(transport);
+    if (this.#at > 0) this.#timer ??= this.#settings.clock.setTimeout(() => this.#again(), this.#better);
+    else this.#better = BETTER_AFTER;
+  }
+
+  /** For the next choice of this page, and of the next one. */
+  remember(transport) {
+    if (this.winner === transport) return;
+    this.#winners.set(this.#origin, transport);
+    this.#settings.store?.set(`triolet:transport:${this.#origin}`, transport);
   }
 
   #again() {
-    this.#timer = null;
     this.#better = Math.min(BETTER_AFTER_MOST, 2 * this.#better);
     this.first();
   }
 
   /** Tries the first one again. */
   first() {
+    this.end();
     this.#left = 0;
-    this.#move(0, true);
+    this.#at = this.#first;
+    this.#changed(true);
   }
 
   end() {
-    if (this.#timer !== null) this.#settings.clock.clearTimeout(this.#timer);
+    this.#settings.clock.clearTimeout(this.#timer);
+    this.#timer = null;
   }
 }

@@ -7,9 +7,8 @@ import { Ended, within } from "./line.js";
 import { PageLife } from "./page.js";
 import { Presence } from "./presence.js";
 import { locate } from "./requests.js";
-import { settingsOf } from "./settings.js";
+import { saidOf, settingsOf } from "./settings.js";
 import { Keeper, openStore } from "./store.js";
-import { Tabs, canShare } from "./tabs.js";
 import { Track } from "./track.js";
 import { TRANSPORTS } from "./transports.js";
 import { Ways } from "./ways.js";
@@ -40,7 +39,9 @@ export class Client {
   #handlers = new Handlers();
   #follows = new Set();
   #commands;
-  #ways;
+  #ways = null;
+  /** What is followed before it is known how. */
+  #early = new Set();
   #life;
   #said = { state: "idle", transport: null };
   #isClosed = false;
@@ -59,14 +60,14 @@ export class Client {
     this.#settings = settings;
     this.#commands = new Commands(this.#base, (unanswered) => this.#handlers.tell("unanswered", unanswered));
     this.#life = new PageLife({ pause: () => null, wake: () => this.#commands.wake() }, settings);
-    this.#ways = this.#begin();
+    this.#begin();
     this.#look();
     signal?.addEventListener("abort", this.#abort);
     if (signal?.aborted) this.close();
   }
 
   #begin() {
-    const { share } = this.#settings;
+    const { share, locks, BroadcastChannel } = this.#settings;
     const store = this.#store && { set: (key, text) => void new Keeper(this.#store, key, this.#storeFault).keep(text) };
     const settings = { ...this.#settings, store };
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
@@ -78,8 +79,26 @@ export class Client {
       fault: (fault) => this.#fault(fault),
       chosen: (name, item) => this.#handlers.tell(name, item),
     };
-    if (!share || !canShare(settings)) return open(hooks);
-    return new Tabs(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
+    if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
+    else this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
+  }
+
+  /** What only some pages need is loaded by them alone. */
+  async #share(name, settings, open, hooks) {
+    try {
+      const { Tabs } = await import("./tabs.js");
+      if (!this.#isClosed) this.#go(new Tabs(name, settings, open, hooks));
+    } catch (error) {
+      this.#fault({ kind: "share", error });
+      if (!this.#isClosed) this.#go(open(hooks));
+    }
+  }
+
+  #go(ways) {
+    this.#ways = ways;
+    for (const track of this.#early) ways.begin(track);
+    this.#early.clear();
+    this.#look();
   }
 
   #storeFault = (error) => this.#fault({ kind: "store", error });
@@ -116,7 +135,6 @@ export class Client {
   }
 
   #look(why = {}) {
-    if (!this.#ways) return;
     const { state, transport } = this;
     const before = this.#said;
     this.#said = { state, transport };
@@ -149,15 +167,15 @@ export class Client {
    */
   follow(url, options = {}) {
     this.#check();
-    const said = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    const said = saidOf(options);
     const store = said.store === undefined ? this.#store : openStore(said.store);
     const { buffer, commit } = this.#settings;
     const settings = { buffer, commit, ...said, store };
     if (!(settings.buffer >= 1)) throw new TypeError("buffer: a number of items, 1 or more");
     if (!["before", "after"].includes(settings.commit)) throw new TypeError('commit: "before" or "after"');
     const owner = {
-      begin: (track) => this.#ways.begin(track),
-      leave: (track) => this.#ways.leave(track),
+      begin: (track) => (this.#ways ? this.#ways.begin(track) : this.#early.add(track)),
+      leave: (track) => (this.#ways ? this.#ways.leave(track) : this.#early.delete(track)),
       changed: (one, why) => this.#changed(one, why),
     };
     const follow = new Follow(locate(url, this.#base).href, settings, owner);
@@ -186,14 +204,13 @@ export class Client {
    * @throws {import("./commands.js").Unanswered} when the time is over, or the signal aborted
    */
   send(url, data, options = {}) {
-    const said = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    const { signal: _, ...settings } = this.#settings;
-    return optional(this.#commands.send(url, data, { ...settings, ...said }));
+    const settings = { ...this.#settings, signal: undefined, ...saidOf(options) };
+    return optional(this.#commands.send(url, data, settings));
   }
 
   /** Sends a message to the app's handler, on its socket. @returns {boolean} false: there is none, it was not sent */
   tell(data) {
-    return !this.#isClosed && this.#ways.tell(data);
+    return !this.#isClosed && (this.#ways?.tell(data) ?? false);
   }
 
   /**
@@ -242,8 +259,8 @@ export class Client {
   async probe({ timeout = 10_000 } = {}) {
     if (this.#isClosed) return false;
     this.#commands.wake();
-    this.#ways.wake();
-    this.#ways.first();
+    this.#ways?.wake();
+    this.#ways?.first();
     return this.ready({ timeout }).then(
       () => true,
       () => false,
@@ -255,7 +272,7 @@ export class Client {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const follow of [...this.#follows]) follow.close();
-    this.#ways.close();
+    this.#ways?.close();
     this.#life.end();
     this.#settings.signal?.removeEventListener("abort", this.#abort);
     this.#look({ reason: "closed" });

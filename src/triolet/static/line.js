@@ -87,6 +87,7 @@ export async function within(ms, late, { clock }, outer, call) {
 /** Two beats that come at once, and say that they were sent apart: a proxy holds back what is sent. Twice is enough. */
 const LUMPS = 2;
 const APART = 2_000;
+const AT_ONCE = 500;
 
 /** How fast beats come, by the page's own clock: it never jumps, which the server's may. */
 class Pace {
@@ -105,7 +106,7 @@ class Pace {
     this.#last = { time: Number(time), now };
     if (last === null) return this.#longest;
     const [said, seen] = [this.#last.time - last.time, now - last.now];
-    if (said >= APART && seen < said / 4) this.lumps += 1;
+    if (said >= APART && seen < AT_ONCE) this.lumps += 1;
     // What was held back shows no pace, nor does what came late because the page slept.
     else if (seen <= silence) this.#longest = Math.max(this.#longest, seen);
     return this.#longest;

@@ -20,11 +20,11 @@ class Sessions {
     if (name === "leave" && known && !(known.stated > stated)) this.#sessions.delete(session);
   }
 
+  /** Each member once. */
   members() {
     const members = new Map();
     for (const { member, info } of this.#sessions.values()) {
-      const sessions = (members.get(member)?.sessions ?? 0) + 1;
-      members.set(member, { member, info, sessions });
+      members.set(member, { member, info, sessions: (members.get(member)?.sessions ?? 0) + 1 });
     }
     return members;
   }
@@ -34,17 +34,17 @@ class Sessions {
  * Who is there, as a Map of members: each once, however many sessions it has. A map that is only coming to be shows
  * nobody, and one that has lost its place goes on showing who was there, until it knows anew.
  */
-export class Presence {
+export class Presence extends Map {
   #open;
   #options;
   #handlers = new Handlers();
   #follow = null;
   #sessions = null;
-  #members = new Map();
   #ready = {};
   #abort = () => this.close();
 
   constructor(open, options) {
+    super();
     this.#open = open;
     this.#options = options;
     this.#ready.promise = optional(new Promise((resolve, reject) => Object.assign(this.#ready, { resolve, reject })));
@@ -105,48 +105,23 @@ export class Presence {
   }
 
   #show() {
-    const before = this.#members;
-    const now = (this.#members = this.#sessions.members());
-    const joined = [...now.values()].filter(({ member }) => !before.has(member));
-    const left = [...before.values()].filter(({ member }) => !now.has(member));
-    for (const one of joined) this.#handlers.tell("join", one, this);
-    for (const one of left) this.#handlers.tell("leave", one, this);
-    const isOther = ({ member, info, sessions }) => {
+    const now = this.#sessions.members();
+    const before = new Map(this);
+    this.clear();
+    for (const [member, one] of now) this.set(member, one);
+    let isOther = before.size !== now.size;
+    for (const [member, one] of now) {
       const then = before.get(member);
-      return !then || then.sessions !== sessions || then.info !== info;
-    };
-    if (left.length || [...now.values()].some(isOther)) this.#handlers.tell("change", this);
+      isOther ||= then?.sessions !== one.sessions || then.info !== one.info;
+      if (!then) this.#handlers.tell("join", one);
+    }
+    for (const [member, one] of before) if (!now.has(member)) this.#handlers.tell("leave", one);
+    if (isOther) this.#handlers.tell("change", this);
   }
 
   /** "join" and "leave" with a member, "change" with this, "state", "gone". @returns {() => void} takes it off again */
   on(name, call) {
     return this.#handlers.on(name, call);
-  }
-
-  /** @type {number} */
-  get size() {
-    return this.#members.size;
-  }
-
-  has(member) {
-    return this.#members.has(member);
-  }
-
-  /** @returns {import("./api.js").Present | undefined} */
-  get(member) {
-    return this.#members.get(member);
-  }
-
-  keys() {
-    return this.#members.keys();
-  }
-
-  values() {
-    return this.#members.values();
-  }
-
-  [Symbol.iterator]() {
-    return this.#members[Symbol.iterator]();
   }
 
   /** Once it is known who is there. */

@@ -19,10 +19,14 @@ const DEFAULTS = {
   },
 };
 
-/** The options with all that the machinery needs. What is undefined was not said. @throws {TypeError} */
+/** Options without those that are undefined, which were not said. */
+export function saidOf(options = {}) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/** The options with all that the machinery needs. @throws {TypeError} */
 export function settingsOf(options, more = {}) {
-  const said = Object.entries(options).filter(([, value]) => value !== undefined);
-  const settings = { ...DEFAULTS, ...more, ...Object.fromEntries(said) };
+  const settings = { ...DEFAULTS, ...more, ...saidOf(options) };
   const { clock } = settings;
   if (typeof clock.now !== "function") {
     settings.clock = {

@@ -6,32 +6,11 @@ function session() {
   return { get: (key) => storage.getItem(key), set: (key, value) => storage.setItem(key, value) };
 }
 
-const asked = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-
-/** One table of one database, opened when it is first used. */
-function indexed(factory = globalThis.indexedDB) {
-  if (!factory) throw new TypeError('store: there is no IndexedDB here; give an object with "get" and "set"');
-  let opened = null;
-  const open = () => {
-    const request = factory.open("triolet", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("kept");
-    return asked(request);
-  };
-  const table = async (mode) => {
-    opened ??= open().catch((error) => {
-      opened = null;
-      throw error;
-    });
-    return (await opened).transaction("kept", mode).objectStore("kept");
-  };
-  return {
-    get: async (key) => asked((await table("readonly")).get(key)),
-    set: async (key, value) => void (await asked((await table("readwrite")).put(value, key))),
-  };
+/** What only some pages need is loaded by them alone. */
+function indexed() {
+  const table = import("./indexed.js");
+  table.catch(() => null);
+  return { get: async (key) => (await table).get(key), set: async (key, value) => (await table).set(key, value) };
 }
 
 /** @param {"session"|"indexeddb"|import("./api.js").Store|null} [store]  @throws {TypeError} */

@@ -9,11 +9,6 @@ import { Desk } from "./desk.js";
 import { Ended } from "./line.js";
 import { PageLife } from "./page.js";
 
-/** Whether this browser has what tabs need. */
-export function canShare({ locks, BroadcastChannel }) {
-  return Boolean(locks?.request && BroadcastChannel);
-}
-
 export class Tabs {
   #name;
   #settings;

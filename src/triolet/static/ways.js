@@ -1,15 +1,9 @@
 /** How the follows of one client come to their channels: all on one WebSocket, or each by itself. */
 
-import { Choice, noteWinner, winnerOf } from "./choice.js";
-import { Ended } from "./line.js";
+import { Choice } from "./choice.js";
 import { Multiplex } from "./multiplex.js";
 import { locate } from "./requests.js";
 import { Streams } from "./streams.js";
-
-const PATIENCE = 2_000;
-const LONGEST_PATIENCE = 16_000;
-const AGAIN_AFTER = 300_000;
-const AGAIN_AFTER_MOST = 3_600_000;
 
 /**
  * One WebSocket for all, the app's `live.socket`, where there is one and WebSocket comes first; until it is there, and
@@ -20,55 +14,43 @@ export class Ways {
   #settings;
   #commands;
   #hooks;
-  #origin;
   #choice;
   #streams;
   #multiplex = null;
-  #failures = 0;
+  /** Whether the one WebSocket is waited for: it has not failed, and nothing else has worked before. */
+  #isPatient;
   #wasOpen = false;
-  #again = AGAIN_AFTER;
-  #timer = null;
-  #isClosed = false;
+  /** Something else works, and the one WebSocket is looked for again later. */
+  #isSkipped = false;
 
-  /** `hooks`: `changed(why)`, `message(data)`, `expiring`, `renewed`, `fault`. */
+  /** `hooks`: `changed(why)`, `message(data)`, `choose()`, `expiring`, `renewed`, `fault`. */
   constructor(base, settings, commands, hooks) {
     const { transports, socket } = settings;
     this.#settings = settings;
     this.#commands = commands;
     this.#hooks = hooks;
-    this.#origin = locate(base).origin;
     const isShared = socket != null && transports[0] === "websocket";
-    const order = isShared ? transports.slice(1) : transports;
-    this.#choice = new Choice(order.length ? order : transports, this.#origin, settings, (isBetter) => {
-      if (isBetter) this.#streams.change();
-      hooks.changed({});
-    });
+    const skips = isShared && transports.length > 1;
+    const changed = (isBetter) => this.#changed(isBetter);
+    this.#choice = new Choice(transports, locate(base).origin, settings, changed, skips);
     this.#streams = new Streams(settings, this.#choice);
-    if (isShared) this.#open(order.length > 0);
+    this.#isPatient = isShared && (!skips || (this.#choice.winner ?? "websocket") === "websocket");
+    if (isShared) this.#open(skips);
   }
 
   get transport() {
     return this.#multiplex?.isOpen || this.#isPatient ? "websocket" : this.#choice.current;
   }
 
-  /** Whether there is a WebSocket of its own that a client may wait for. */
+  /** The state of the one WebSocket; null where there is none that anybody waits for. */
   get socketState() {
-    if (!this.#isPatient && !this.#multiplex?.isOpen) return null;
-    return this.#multiplex.isOpen ? "live" : "connecting";
-  }
-
-  /** Whether the WebSocket is waited for: it has not failed, or nothing else may be tried. */
-  get #isPatient() {
-    return this.#multiplex !== null && (this.#failures === 0 || !this.#mayStream);
-  }
-
-  get #mayStream() {
-    return this.#settings.transports.length > 1;
+    if (this.#multiplex?.isOpen) return "live";
+    return this.#isPatient ? "connecting" : null;
   }
 
   begin(track) {
-    const mayShare = this.#multiplex !== null && this.#multiplex.pathOf(track.url) !== null;
-    if (mayShare && (this.#multiplex.isOpen || this.#isPatient)) this.#multiplex.add(track);
+    const isShared = this.#multiplex && (this.#multiplex.isOpen || this.#isPatient);
+    if (isShared && this.#multiplex.pathOf(track.url) !== null) this.#multiplex.add(track);
     else this.#streams.add(track);
   }
 
@@ -89,37 +71,36 @@ export class Ways {
   /** Looks whether what stands first works by now. */
   first() {
     this.#choice.first();
-    if (this.#timer !== null) this.#reopen();
-    this.#multiplex?.retry();
   }
 
   close() {
-    this.#isClosed = true;
     this.#choice.end();
-    if (this.#timer !== null) this.#settings.clock.clearTimeout(this.#timer);
-    this.#timer = null;
     this.#drop();
     this.#streams.clear();
   }
 
+  #changed(isBetter) {
+    if (isBetter) {
+      this.#multiplex?.retry();
+      if (this.#isSkipped) this.#open(true);
+      this.#streams.change();
+    }
+    this.#hooks.changed({});
+  }
+
   // --- the one WebSocket ----------------------------------------------------------------------------------
 
-  #open(mayStream = this.#mayStream) {
-    const winner = winnerOf(this.#origin, this.#settings);
-    // Where another one has worked, nobody waits for this one.
-    if (mayStream && winner && winner !== "websocket") this.#failures = Math.max(1, this.#failures);
-    const patience = () => Math.min(LONGEST_PATIENCE, PATIENCE * 2 ** this.#failures);
+  #open(mayStream) {
+    const patience = () => this.#choice.patience;
     const settings = mayStream ? { ...this.#settings, patience } : this.#settings;
     const mine = {};
     const isMine = () => this.#multiplex === mine.multiplex;
+    this.#isSkipped = false;
     mine.multiplex = this.#multiplex = new Multiplex(this.#settings.socket, settings, this.#commands, {
+      ...this.#hooks,
       become: (state, why) => isMine() && this.#became(state, why),
       hello: () => this.#hello(),
-      lost: (why, wasHeardOf) => isMine() && this.#lost(why, wasHeardOf),
-      message: (data) => this.#hooks.message(data),
-      choose: () => this.#hooks.choose(),
-      expiring: (message) => this.#hooks.expiring(message),
-      renewed: (message) => this.#hooks.renewed(message),
+      lost: (why, wasHeardOf) => isMine() && mayStream && this.#lost(why, wasHeardOf),
     });
   }
 
@@ -127,15 +108,14 @@ export class Ways {
     if (state === "gone") {
       this.#hooks.fault({ kind: "socket", error: why.error });
       this.#multiplex = null;
+      this.#isPatient = false;
     }
     this.#hooks.changed(why);
   }
 
   #hello() {
-    this.#failures = 0;
-    this.#wasOpen = true;
-    this.#again = AGAIN_AFTER;
-    noteWinner("websocket", this.#origin, this.#settings);
+    this.#wasOpen = this.#isPatient = true;
+    this.#choice.remember("websocket");
     for (const track of this.#streams.tracks) {
       if (this.#multiplex.pathOf(track.url) === null) continue;
       this.#streams.remove(track);
@@ -144,35 +124,22 @@ export class Ways {
     this.#hooks.changed({});
   }
 
+  /** It did not open, or stayed silent: the others are tried, and it is tried again beside them. */
   #lost(why, wasHeardOf) {
-    if (why.reason === "paused" || wasHeardOf) return;
-    this.#failures += 1;
-    if (!this.#mayStream) return;
-    const { tracks } = this.#multiplex;
-    for (const track of tracks) {
+    if (wasHeardOf || why.reason === "paused") return;
+    this.#isPatient = false;
+    for (const track of this.#multiplex.tracks) {
       this.#multiplex.remove(track);
       track.become("connecting", { retry: 0, reason: why.reason });
       this.#streams.add(track);
     }
-    if (this.#choice.isWon && !this.#wasOpen) this.#rest();
-  }
-
-  /** Something else works: it is looked for later whether this does. */
-  #rest() {
-    this.#drop();
-    this.#timer = this.#settings.clock.setTimeout(() => this.#reopen(), this.#again);
-    this.#again = Math.min(AGAIN_AFTER_MOST, 2 * this.#again);
-  }
-
-  #reopen() {
-    this.#settings.clock.clearTimeout(this.#timer);
-    this.#timer = null;
-    if (!this.#isClosed && this.#multiplex === null) this.#open();
+    this.#isSkipped = this.#choice.isWon && !this.#wasOpen;
+    if (this.#isSkipped) this.#drop();
   }
 
   #drop() {
     const multiplex = this.#multiplex;
     this.#multiplex = null;
-    multiplex?.close(new Ended("closed", { retry: null }));
+    multiplex?.close();
   }
 }
