@@ -200,7 +200,7 @@ export class Line {
       await this.#connect(signal);
       throw new Ended("the connection ended");
     } catch (error) {
-      return asEnded(signal.aborted ? signal.reason : error);
+      return asEnded(signal.aborted && !(error instanceof Ended) ? signal.reason : error);
     } finally {
       this.#abort.abort(); // whatever of it is still open
     }

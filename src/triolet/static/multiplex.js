@@ -54,7 +54,8 @@ export class Multiplex {
   /**
    * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `message(data)`, `expiring(message)`,
    * `renewed(message)`, `beat(message)`; `choose()` gives a Track for a channel that the app follows for this client;
-   * `hello()` is its first message, and `lost(why, wasHeardOf)` each of its ends.
+   * `hello()` is its first message. `lost(why, wasHeardOf)`
+   * hears of each end; where nobody does, the URL is asked why it is refused.
    */
   constructor(url, settings, commands, hooks) {
     this.#url = url;
@@ -130,8 +131,8 @@ export class Multiplex {
       await converse(this.#url, {}, this.#line, this.#settings, signal, hear, (socket) => this.#ready(socket));
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
-      if (why.unopened) this.#askWhy();
-      this.#hooks.lost?.(why, this.#line.isHeardOf);
+      if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
+      else if (why.unopened) this.#askWhy();
       throw why;
     }
   }

@@ -100,7 +100,7 @@ export class Ways {
       ...this.#hooks,
       become: (state, why) => isMine() && this.#became(state, why),
       hello: () => this.#hello(),
-      lost: (why, wasHeardOf) => isMine() && mayStream && this.#lost(why, wasHeardOf),
+      lost: mayStream ? (why, wasHeardOf) => isMine() && this.#lost(why, wasHeardOf) : undefined,
     });
   }
 

@@ -167,3 +167,71 @@ export function makeSockets() {
   }
   return { WebSocket: FakeSocket, opened };
 }
+
+/** A page whose life the test plays. */
+export class Page extends EventTarget {
+  visibilityState = "visible";
+
+  async say(type) {
+    this.dispatchEvent(new Event(type));
+    await settle();
+  }
+
+  async turn(visibilityState) {
+    this.visibilityState = visibilityState;
+    await this.say("visibilitychange");
+  }
+}
+
+/** A browser, as far as its tabs share it: its locks, and its channels. */
+export function makeBrowser() {
+  const held = new Map();
+  const channels = new Set();
+  const next = (name) => {
+    const [asked] = held.get(name) ?? [];
+    if (!asked || asked.runs) return;
+    asked.runs = true;
+    const free = () => {
+      held.set(name, held.get(name).filter((one) => one !== asked));
+      next(name);
+    };
+    Promise.resolve()
+      .then(() => asked.call({ name }))
+      .then((result) => (free(), asked.resolve(result)), (error) => (free(), asked.reject(error)));
+  };
+  const locks = {
+    request(name, ...rest) {
+      const call = rest.pop();
+      const { signal } = rest[0] ?? {};
+      return new Promise((resolve, reject) => {
+        const asked = { call, resolve, reject, runs: false };
+        held.set(name, [...(held.get(name) ?? []), asked]);
+        signal?.addEventListener("abort", () => {
+          if (asked.runs) return;
+          held.set(name, held.get(name).filter((one) => one !== asked));
+          reject(signal.reason);
+        });
+        next(name);
+      });
+    },
+  };
+  class FakeChannel {
+    constructor(name) {
+      this.name = name;
+      channels.add(this);
+    }
+
+    postMessage(data) {
+      const copy = structuredClone(data);
+      for (const other of channels) {
+        if (other === this || other.name !== this.name) continue;
+        setImmediate(() => channels.has(other) && other.onmessage?.({ data: structuredClone(copy) }));
+      }
+    }
+
+    close() {
+      channels.delete(this);
+    }
+  }
+  return { locks, BroadcastChannel: FakeChannel };
+}
