@@ -343,6 +343,7 @@ test("after a gap it is found out anew who is there, and only what changed is to
   await streams[0].send("open", opened("e.5"));
   await streams[0].send("live", live("e.5"));
   assert.deepEqual([...presence.keys()], ["ada", "bob"]);
+  roster.cursor = "e.90";
   roster.sessions = [{ member: "ada", session: "p.1" }, { member: "cy", session: "p.4" }];
   await streams[0].send("gap", { channel: "c", from: "e.5", to: "e.90", missed: 85, reason: "expired" });
   await settle();
