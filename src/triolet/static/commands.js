@@ -102,7 +102,7 @@ export class Commands {
   }
 
   /**
-   * @param {string} [base]  the URL from which those of commands are seen, and the origin of the WebSocket
+   * @param {string} [base]  the URL from which those of commands are seen
    * @param {(unanswered: number) => void} [changed]
    */
   constructor(base, changed) {
@@ -123,9 +123,9 @@ export class Commands {
     this.#back();
   }
 
-  /** The WebSocket is gone, if there was one: what was asked over it is asked again. */
-  lose() {
-    if (this.#socket === null) return;
+  /** This WebSocket is gone: what was asked over it is asked again. */
+  lose(socket) {
+    if (socket === null || this.#socket !== socket) return;
     this.#socket = null;
     this.#miss();
     for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
@@ -205,7 +205,7 @@ export class Commands {
 
   async #tried(command, options, signal) {
     try {
-      const isOver = this.#socket?.readyState === 1 && command.url.origin === locate(this.#base).origin;
+      const isOver = this.#socket?.readyState === 1 && command.url.origin === locate(this.#socket.url).origin;
       return { reply: await (isOver ? this.#say(command, signal) : this.#post(command, options, signal)) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;

@@ -235,6 +235,7 @@ export class Line {
     if (message.type !== "beat") return this.#pace.skip();
     const pace = this.#pace.beat(message, this.#options.clock.now(), this.#silence);
     if (pace > 0) this.#silence = Math.max(FIRST_RETRY, BEATS_MISSED * pace);
+    if (this.#timer !== null) this.listen();
     if (this.#pace.lumps >= LUMPS) this.#options.lumpy?.();
   }
 

@@ -148,11 +148,12 @@ export class Multiplex {
   }
 
   #lost(state, why) {
+    const socket = this.#socket;
     this.#socket = null;
     this.#bracket = { subs: [], left: 0 };
     this.#live.clear();
     this.#sharing.forget();
-    this.#commands.lose();
+    this.#commands.lose(socket);
     for (const entry of this.#entries.values()) entry.lose();
     for (const { track } of [...this.#entries.values()]) track.become(state, why);
     if (state === "gone") this.#entries.clear();
@@ -224,11 +225,7 @@ export class Multiplex {
   }
 
   #named({ channel, subs }) {
-    if (!subs) return;
-    this.#live.set(channel, subs);
-    for (const { sub, track } of this.#on(channel)) {
-      if (sub !== null && track.state === "live" && !subs.includes(sub)) track.become("behind");
-    }
+    if (subs) this.#live.set(channel, subs);
   }
 
   /** Whom a message is for. */

@@ -79,7 +79,8 @@ async function failure(response) {
   const said = status === 401 || status === 403 ? await response.json().catch(() => null) : null;
   const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
   const retry = final ? null : retryAfter(response);
-  const reason = status === 401 || status === 403 ? "refused" : undefined;
+  // Below 400 it is a redirect that was not followed.
+  const reason = status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
   if (code) return new Ended(said.error, { code, status, retry });
   return new Ended(`HTTP ${status}`, { status, retry, reason });
 }

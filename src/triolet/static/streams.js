@@ -16,7 +16,7 @@ export class Streams {
   #commands;
   #lines = new Map();
 
-  /** `commands` go over the channel's own WebSocket, where there is one, and it is the only one. */
+  /** `commands` go over a channel's own WebSocket, where there is one: over the newest. */
   constructor(settings, choice, commands = null) {
     this.#settings = settings;
     this.#choice = choice;
@@ -28,11 +28,15 @@ export class Streams {
   }
 
   add(track) {
-    const mine = { transport: null };
+    const mine = { transport: null, socket: null };
     const options = {
       ...this.#settings,
       ...(this.#choice.isOpen && { patience: () => this.#choice.patience, lumpy }),
       won: () => this.#choice.won(mine.transport),
+    };
+    mine.commands = this.#commands && {
+      use: (socket) => this.#commands.use((mine.socket = socket)),
+      hear: (reply) => this.#commands.hear(reply),
     };
     const connect = (signal) => this.#connect(track, mine, options, signal);
     const change = (state, why) => this.#changed(track, mine, state, why);
@@ -44,12 +48,19 @@ export class Streams {
   remove(track) {
     const mine = this.#lines.get(track);
     this.#lines.delete(track);
-    mine?.line.close();
+    if (!mine) return;
+    mine.line.close();
+    this.#lose(mine);
+  }
+
+  #lose(mine) {
+    this.#commands?.lose(mine.socket);
+    mine.socket = null;
   }
 
   #changed(track, mine, state, why) {
     if (this.#lines.get(track) !== mine) return;
-    if (state !== undefined) this.#commands?.lose();
+    if (state !== undefined) this.#lose(mine);
     if (state === "gone") this.#lines.delete(track);
     track.become(state, why);
   }
@@ -57,7 +68,7 @@ export class Streams {
   async #connect(track, mine, options, signal) {
     const transport = (mine.transport = this.#choice.current);
     try {
-      await stream(transport, track, mine.line, options, signal, this.#commands);
+      await stream(transport, track, mine.line, options, signal, mine.commands);
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
       if (this.#choice.leave(transport, why, mine.line.isHeardOf)) {

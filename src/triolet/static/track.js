@@ -149,6 +149,7 @@ export class Track {
   }
 
   #event({ channel, id, event, data, time, key }) {
+    if (!(offsetOf(id) > 0)) throw new TypeError(`an event whose id is no cursor: ${id}`);
     const step = stepTo(this.cursor, id, 1, this.filtered);
     if (step !== null && step < 1) return this.#repeat(id);
     if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);

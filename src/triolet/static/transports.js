@@ -7,6 +7,7 @@ import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
 
 /** Closings after which the server does not want to be asked again, for a close frame that came without its bye. */
+const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
 function goodbye({ code, reason, retry }) {
@@ -146,7 +147,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     };
     socket.onclose = ({ code, reason }) => {
       const retry = FINAL_CODES.has(code) ? null : undefined;
-      const closed = new Ended(reason || `closed ${code}`, { code, retry });
+      const closed = new Ended(reason || `closed ${code}`, { code, retry, reason: REASONS[code] });
       end(bye ?? Object.assign(closed, { unopened: !isOpen && retry === undefined }));
     };
     socket.onmessage = ({ data }) => {

@@ -33,7 +33,7 @@ export class Ways {
     const skips = isShared && transports.length > 1;
     const changed = (isBetter) => this.#changed(isBetter);
     this.#choice = new Choice(transports, locate(base).origin, settings, changed, skips);
-    this.#streams = new Streams(settings, this.#choice);
+    this.#streams = new Streams(settings, this.#choice, commands);
     this.#isPatient = isShared && (!skips || (this.#choice.winner ?? "websocket") === "websocket");
     if (isShared) this.#open(skips);
   }

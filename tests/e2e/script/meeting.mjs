@@ -3,6 +3,8 @@
 import { connect } from "../../../src/triolet/static/triolet.js";
 import { Clock, Network, Page, makeSockets } from "./fakes.mjs";
 
+await import("../../../src/triolet/static/tabs.js"); // which is loaded when it is wanted, but from a disk here
+
 export const BASE = "http://shop.example/";
 export const HELLO = { type: "open", channel: null, cursor: null };
 export const note = (id, more = {}) => ({ type: "event", channel: "c", id, event: "note", data: {}, time: 7, ...more });
