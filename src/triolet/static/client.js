@@ -1,8 +1,8 @@
 /** A page's client of one server: what `connect` returns. */
 
-import { Commands } from "./commands.js";
+import { Commands, LONGEST } from "./commands.js";
 import { Follow } from "./follow.js";
-import { Handlers, optional } from "./handlers.js";
+import { Handlers, onAbort, optional } from "./handlers.js";
 import { Ended, within } from "./line.js";
 import { PageLife } from "./page.js";
 import { Presence } from "./presence.js";
@@ -13,24 +13,8 @@ import { Track } from "./track.js";
 import { TRANSPORTS } from "./transports.js";
 import { Ways } from "./ways.js";
 
-const ORDER = ["websocket", "sse", "long-poll", "poll"];
-
 /** From the worst to the best. */
 const STATES = ["connecting", "behind", "live"];
-
-const HERE = {
-  get locks() {
-    return globalThis.navigator?.locks;
-  },
-  get BroadcastChannel() {
-    return globalThis.BroadcastChannel;
-  },
-};
-
-function checkTransports(transports) {
-  const isKnown = Array.isArray(transports) && transports.length > 0 && transports.every((one) => TRANSPORTS.includes(one));
-  if (!isKnown) throw new TypeError(`transports: a list of some of ${ORDER.join(", ")}`);
-}
 
 export class Client {
   #base;
@@ -45,15 +29,14 @@ export class Client {
   #life;
   #said = { state: "idle", transport: null };
   #isClosed = false;
-  #abort = () => this.close();
+  #off;
 
   /** See `connect`. */
   constructor(base, options = {}) {
-    const { signal } = options;
-    const home = options.home === undefined ? {} : { base: options.home };
-    const share = { locks: HERE.locks, BroadcastChannel: HERE.BroadcastChannel };
-    const settings = settingsOf(options, { transports: ORDER, timeout: 300_000, ...share, ...home });
-    checkTransports(settings.transports);
+    const share = { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
+    const settings = settingsOf(options, { transports: TRANSPORTS, timeout: 300_000, base: options.home, ...share });
+    const isKnown = settings.transports.length > 0 && settings.transports.every((one) => TRANSPORTS.includes(one));
+    if (!isKnown) throw new TypeError(`transports: some of ${TRANSPORTS.join(", ")}`);
     this.#base = locate(base).href;
     if (settings.socket != null) settings.socket = locate(settings.socket, this.#base).href;
     this.#store = openStore(settings.store);
@@ -62,8 +45,7 @@ export class Client {
     this.#life = new PageLife({ pause: () => null, wake: () => this.#commands.wake() }, settings);
     this.#begin();
     this.#look();
-    signal?.addEventListener("abort", this.#abort);
-    if (signal?.aborted) this.close();
+    this.#off = onAbort(settings.signal, () => this.close());
   }
 
   #begin() {
@@ -73,11 +55,8 @@ export class Client {
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
     const hooks = {
       changed: (why) => this.#look(why),
-      message: (data) => this.#handlers.tell("message", data),
-      expiring: (message) => this.#handlers.tell("expiring", { in: message.in, refused: message.refused === true }),
-      renewed: (message) => this.#handlers.tell("renewed", { in: message.in }),
+      tell: (name, said) => this.#handlers.tell(name, said),
       fault: (fault) => this.#fault(fault),
-      chosen: (name, item) => this.#handlers.tell(name, item),
     };
     if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
     else this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
@@ -228,11 +207,9 @@ export class Client {
    * Once all that is followed is live. @returns {Promise<void>} @throws {Ended} when the client is closed, or the time
    * is over; the signal's reason
    */
-  ready({ timeout, signal } = {}) {
+  ready({ timeout = LONGEST, signal } = {}) {
     const late = () => new Ended(`not live within ${timeout} ms`, { reason: "timeout" });
-    const settled = (inner) => this.#settled(inner);
-    if (timeout === undefined && !signal) return optional(settled(new AbortController().signal));
-    return optional(within(timeout ?? 2 ** 31 - 1, late, this.#settings, signal, settled));
+    return optional(within(timeout, late, this.#settings, signal, (inner) => this.#settled(inner)));
   }
 
   #settled(signal) {
@@ -274,7 +251,7 @@ export class Client {
     for (const follow of [...this.#follows]) follow.close();
     this.#ways?.close();
     this.#life.end();
-    this.#settings.signal?.removeEventListener("abort", this.#abort);
+    this.#off?.();
     this.#look({ reason: "closed" });
   }
 }
@@ -282,8 +259,8 @@ export class Client {
 /** A channel that the app on the server follows for this client. */
 function chosen(hooks) {
   const hear = {
-    onEvent: (event) => hooks.chosen("event", { type: "event", ...event }),
-    onGap: (gap) => hooks.chosen("gap", { type: "gap", ...gap }),
+    onEvent: (event) => hooks.tell("event", { type: "event", ...event }),
+    onGap: (gap) => hooks.tell("gap", { type: "gap", ...gap }),
     onFault: (fault) => hooks.fault(fault),
   };
   return new Track(null, hear, null);

@@ -1,19 +1,17 @@
 /** What is to happen once: commands, asked again under one id until they are answered. Knows nothing of channels. */
 
 import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
-import { allHeaders, isPage, locate, retryAfter } from "./requests.js";
+import { LOGIN, asked, isPage, locate, retryAfter } from "./requests.js";
 
 /** Commands that are asked at once, as many as the server lets one connection have open; the others wait in order. */
 const OPEN = 16;
 const WAITING = 1_000;
 
 /** The longest time that a browser's timer knows: 24 days. */
-const LONGEST = 2 ** 31 - 1;
+export const LONGEST = 2 ** 31 - 1;
 
 /** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
 const PASSING = new Set([408, 425, 429, 502, 503, 504]);
-
-const LOGIN = { retry: null, reason: "login" };
 
 /** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
 export class Unanswered extends Error {
@@ -63,7 +61,7 @@ class Command {
 }
 
 async function read(response, parse) {
-  if (response.redirected && isPage(response)) throw new Ended("a login, or another page, in place of an answer", LOGIN);
+  if (response.redirected && isPage(response)) throw new Ended("a login, or another page", LOGIN);
   const text = await response.text();
   const isJson = /^application\/([^;]*\+)?json/.test(response.headers.get("Content-Type") ?? "");
   if (!text) return null;
@@ -214,26 +212,24 @@ export class Commands {
   }
 
   async #say(command, signal) {
-    const asked = { id: command.id };
-    const answer = new Promise((resolve, reject) => Object.assign(asked, { resolve, reject }));
-    this.#asked.add(asked);
+    const question = { id: command.id };
+    const answer = new Promise((resolve, reject) => Object.assign(question, { resolve, reject }));
+    this.#asked.add(question);
     command.sent = true;
     this.#socket.send(command.message);
     try {
       return await unlessAborted(answer, signal);
     } finally {
-      this.#asked.delete(asked);
+      this.#asked.delete(question);
     }
   }
 
   /** Without an answer for as long as a stream may be silent, the connection counts as lost. */
   #post(command, options, signal) {
-    return within(options.silence, () => new Ended("silent"), options, signal, async (inner) => {
-      const more = { "Content-Type": "application/json", "Idempotency-Key": command.key };
-      const headers = await allHeaders(options, inner, more);
-      command.sent = true;
-      const asked = { method: "POST", headers, body: command.body, signal: inner, cache: "no-store" };
-      const response = await options.fetch(command.url, asked);
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": command.key };
+    const post = { method: "POST", headers, body: command.body };
+    const sending = () => (command.sent = true);
+    return asked(command.url, post, { ...options, sending }, signal, async (response) => {
       const repeated = response.headers.get("Idempotency-Replayed") === "true";
       return { status: response.status, data: await read(response, options.parse), retry: retryAfter(response), repeated };
     });

@@ -1,6 +1,6 @@
 /** What the page has of a channel that it follows: items in order, no more of them than it takes. */
 
-import { Handlers, optional } from "./handlers.js";
+import { Handlers, deferred, onAbort, optional } from "./handlers.js";
 import { Ended, unlessAborted } from "./line.js";
 import { Keeper } from "./store.js";
 import { Track } from "./track.js";
@@ -33,8 +33,9 @@ export class Follow {
   #keeper = null;
   #cursor;
   #taken = null;
-  #live;
-  #abort = () => this.close();
+  #live = deferred();
+  #isLive = false;
+  #off;
 
   /** `owner`: `begin(track)`, `leave(track)`, `changed(follow, why)`. */
   constructor(url, settings, owner) {
@@ -45,16 +46,15 @@ export class Follow {
     /** @type {import("./api.js").Why} why it is as it is, at "gone" above all */
     this.why = {};
     this.#cursor = settings.after == null ? null : String(settings.after);
-    this.#renewLive();
     this.#track = this.#makeTrack(this.#cursor);
-    const { store, key = url, signal } = settings;
+    const { store, key = url } = settings;
     if (store) this.#keeper = new Keeper(store, `triolet:cursor:${key}`, (error) => this.#fault({ kind: "store", error }));
-    signal?.addEventListener("abort", this.#abort);
-    if (signal?.aborted) this.close();
-    else this.#begin();
+    this.#off = onAbort(settings.signal, () => this.close());
+    this.#begin();
   }
 
   #begin() {
+    if (this.state === "gone") return;
     const kept = this.#keeper?.read();
     const begin = (cursor) => {
       if (this.state === "gone") return;
@@ -162,7 +162,7 @@ export class Follow {
 
   /** Once it is live. @returns {Promise<void>} @throws {Ended} when it is gone, or the signal's reason */
   ready({ signal } = {}) {
-    return optional(signal ? unlessAborted(this.#live.promise, signal) : this.#live.promise);
+    return optional(unlessAborted(this.#live.promise, signal));
   }
 
   /** Stores that the page is done with the item that it took last: in an iteration the next one says so besides. */
@@ -265,19 +265,11 @@ export class Follow {
 
   // --- what happens to it ---------------------------------------------------------------------------------
 
-  /** What `ready` waits for: as long as it is live it has come. */
-  #renewLive() {
-    const live = { isOver: false };
-    live.promise = optional(new Promise((resolve, reject) => Object.assign(live, { resolve, reject })));
-    this.#live = live;
-  }
-
   #become(state, why) {
     this.why = why;
-    if (state === "live") {
-      this.#live.isOver = true;
-      this.#live.resolve();
-    } else if (this.#live.isOver) this.#renewLive();
+    if (state === "live") this.#live.resolve();
+    else if (this.#isLive) this.#live = deferred();
+    this.#isLive = state === "live";
     if (state === "behind") this.#rest();
     this.#handlers.tell("state", state, why);
     if (state === "gone") this.#end(why);
@@ -288,7 +280,7 @@ export class Follow {
     this.#live.reject(why.error ?? new Ended(why.reason ?? "closed", { retry: null }));
     this.#makeRoom?.();
     this.#room = null;
-    this.#settings.signal?.removeEventListener("abort", this.#abort);
+    this.#off?.();
     this.#handlers.tell("gone", why);
     this.#serve();
   }

@@ -40,6 +40,20 @@ function quietly(promise) {
   return Promise.resolve(promise).catch((error) => (globalThis.reportError ?? console.error)(error));
 }
 
+/** A promise, with the two that settle it. */
+export function deferred() {
+  const parts = {};
+  parts.promise = optional(new Promise((resolve, reject) => Object.assign(parts, { resolve, reject })));
+  return parts;
+}
+
+/** Calls when the signal is aborted, or at once where it is. @returns {() => void} what makes an end of that */
+export function onAbort(signal, call) {
+  if (signal?.aborted) call();
+  signal?.addEventListener("abort", call);
+  return () => signal?.removeEventListener("abort", call);
+}
+
 /** A promise that is nobody's duty to look at: where it fails and nobody does, nothing is said. */
 export function optional(promise) {
   promise.catch(() => null);

@@ -49,6 +49,7 @@ export function backoff(attempt, { random }) {
 
 /** What a promise gives; but once the signal is aborted its reason is thrown, whatever becomes of the promise. */
 export function unlessAborted(promise, signal) {
+  if (!signal) return promise;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();

@@ -12,6 +12,7 @@
 import { Ended, Line, asEnded } from "./line.js";
 import { locate, whyNot } from "./requests.js";
 import { Sharing } from "./sharing.js";
+import { ofIdentity } from "./track.js";
 import { converse } from "./transports.js";
 
 /** One subscription, and what the server knows of it on this connection. */
@@ -52,8 +53,8 @@ export class Multiplex {
   #sharing = new Sharing((message) => this.#say(message));
 
   /**
-   * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `message(data)`, `expiring(message)`,
-   * `renewed(message)`, `beat(message)`; `choose()` gives a Track for a channel that the app follows for this client;
+   * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `tell(name, said)` of a "message" of
+   * the app's, "expiring", "renewed" and "beat"; `choose()` gives a Track for a channel that the app follows for this client;
    * `hello()` is its first message. `lost(why, wasHeardOf)`
    * hears of each end; where nobody does, the URL is asked why it is refused.
    */
@@ -88,10 +89,6 @@ export class Multiplex {
     this.#entries.set(track, entry);
     this.#ask(entry);
     return entry;
-  }
-
-  has(track) {
-    return this.#entries.has(track);
   }
 
   /** Follows it no longer: the server is told at once, also where it has not answered yet. */
@@ -205,13 +202,12 @@ export class Multiplex {
     if (subs) this.#bracket.left -= 1;
     switch (message.type) {
       case "message":
-        return this.#hooks.message?.(message.data);
+        return this.#hooks.tell("message", message.data);
       case "reply":
         return this.#commands.hear(message);
       case "expiring":
-        return this.#hooks.expiring?.(message);
       case "renewed":
-        return this.#hooks.renewed?.(message);
+        return this.#hooks.tell(message.type, ofIdentity(message));
       case "open":
         return message.channel === null ? this.#hooks.hello?.() : this.#opened(message);
       case "refused":
@@ -278,7 +274,7 @@ export class Multiplex {
       const cursors = isNamed && entry.isOpen ? message.cursors : {};
       this.#give(entry, { ...message, cursors });
     }
-    this.#hooks.beat?.(message);
+    this.#hooks.tell("beat", message);
   }
 
   #opened(message) {

@@ -3,53 +3,41 @@
 /** From here on nobody looks at the page, and what it does costs a battery. */
 const HIDDEN_LONG = 300_000;
 
-/** Events of the document; the others are the window's. */
-const OF_DOCUMENT = new Set(["freeze", "resume", "visibilitychange"]);
+/** What each event is for a page. */
+const EVENTS = { pageshow: "wake", online: "wake", pagehide: "pause", resume: "wake", freeze: "pause" };
 
-const WAKING = ["pageshow", "resume", "online"];
-const PAUSING = ["pagehide", "freeze"];
-
-/** The page that this script runs in; in a worker, or outside of a browser, what there is of it. */
-const HERE = {
-  addEventListener: (name, call) => target(name)?.addEventListener?.(name, call),
-  removeEventListener: (name, call) => target(name)?.removeEventListener?.(name, call),
-  get visibilityState() {
-    return globalThis.document?.visibilityState ?? "visible";
-  },
-};
-
-function target(name) {
-  return OF_DOCUMENT.has(name) ? globalThis.document : globalThis;
-}
-
-/** Tells `owner` of the life of a page: `pause()`, and `wake(event)`, which may come without a pause before it. */
+/** Tells `owner` of the life of a page: `pause()`, and `wake()`, which may come without a pause before it. */
 export class PageLife {
-  #page;
+  #targets;
   #clock;
   #owner;
   #hidden = null;
-  #pause = () => this.#owner.pause();
-  #wake = ({ type }) => this.#owner.wake(type);
-  #look = () => this.#seen();
+  #hear = ({ type }) => (type === "visibilitychange" ? this.#seen() : this.#owner[EVENTS[type]]());
 
-  constructor(owner, { page = HERE, clock }) {
-    this.#page = page;
+  /** `page` takes the place of the window and its document, of which a worker has neither. */
+  constructor(owner, { page, clock }) {
+    this.#targets = page ? [page] : [globalThis, globalThis.document];
     this.#clock = clock;
     this.#owner = owner;
-    if (page.visibilityState === "hidden") this.#hidden = clock.now();
-    this.#each((name, call) => page.addEventListener(name, call));
+    if (this.#isHidden) this.#hidden = clock.now();
+    this.#each("addEventListener");
   }
 
-  #each(apply) {
-    for (const name of WAKING) apply(name, this.#wake);
-    for (const name of PAUSING) apply(name, this.#pause);
-    apply("visibilitychange", this.#look);
+  get #isHidden() {
+    return this.#targets.at(-1)?.visibilityState === "hidden";
+  }
+
+  /** Some are told to the document and go up to the window, others stay: nothing is done twice by hearing both. */
+  #each(method) {
+    for (const name of [...Object.keys(EVENTS), "visibilitychange"]) {
+      for (const target of this.#targets) target?.[method]?.(name, this.#hear);
+    }
   }
 
   #seen() {
-    if (this.#page.visibilityState === "hidden") return (this.#hidden ??= this.#clock.now());
+    if (this.#isHidden) return (this.#hidden ??= this.#clock.now());
     this.#hidden = null;
-    this.#owner.wake("visible");
+    this.#owner.wake();
   }
 
   /** Whether it has been hidden for long. */
@@ -58,6 +46,6 @@ export class PageLife {
   }
 
   end() {
-    this.#each((name, call) => this.#page.removeEventListener(name, call));
+    this.#each("removeEventListener");
   }
 }

@@ -9,6 +9,9 @@ const PASSING_STATUSES = new Set([408, 425, 429]);
 /** Statuses of a URL that no WebSocket will be opened at. One that speaks WebSocket only answers 426. */
 const REFUSING = new Set([401, 403, 404, 410]);
 
+/** A page where a channel should be will not become one. */
+export const LOGIN = { retry: null, reason: "login" };
+
 /** Closings that an answer can name too, in its `error`. */
 const CLOSINGS = { expired: 4401, revoked: 4403 };
 
@@ -60,16 +63,16 @@ function typeOf(response) {
 
 /** A page where a channel should be: of a login, of a portal, of an error that calls itself 200. */
 export function isPage(response) {
-  return typeOf(response) === "text/html" || typeOf(response) === "application/xhtml+xml";
+  return /html/.test(typeOf(response));
 }
 
 /** What an answer is not, for the one who asked for a channel. A page, or another place's answer, will not become one. */
 export function checkType(response, expected) {
   if (typeOf(response) === expected) return;
-  const isElsewhere = response.redirected || response.type === "opaqueredirect";
-  const what = isElsewhere ? `a redirect to ${new URL(response.url, "http://localhost").pathname}` : typeOf(response) || "no type";
-  if (!isElsewhere && !isPage(response)) throw new Ended(`not ${expected}, but ${what}`, { reason: "type" });
-  throw new Ended(`a login, or another page, in place of the channel: ${what}`, { retry: null, reason: "login" });
+  const { redirected, url } = response;
+  const found = `${typeOf(response) || "nothing"}${redirected ? ` at ${url}` : ""}, in place of ${expected}`;
+  if (redirected || isPage(response)) throw new Ended(`a login, or another page: ${found}`, LOGIN);
+  throw new Ended(found, { reason: "type" });
 }
 
 /** Why an answer is none, and whether to ask again. */
@@ -92,13 +95,23 @@ export async function request(url, query, headers, options, signal) {
   throw await failure(response);
 }
 
+/**
+ * Asks within the time that a connection may be silent for. `more`: its own headers, and its method and body. `sending` of
+ * the options is told right before it goes out.
+ */
+export function asked(url, { headers, ...more }, options, outer, hear) {
+  const silent = () => new Ended("silent");
+  return within(options.silence, silent, options, outer, async (signal) => {
+    const all = await allHeaders(options, signal, headers);
+    options.sending?.();
+    return hear(await options.fetch(url, { ...more, headers: all, signal, cache: "no-store" }));
+  });
+}
+
 /** Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now. */
 export function ask(name, url, body, options, signal) {
-  const silent = () => new Ended("silent");
-  return within(options.silence, silent, options, signal, async (inner) => {
-    const headers = await allHeaders(options, inner, { "Content-Type": "application/json" });
-    const asked = { method: "POST", headers, body: JSON.stringify(body), signal: inner, cache: "no-store" };
-    const response = await options.fetch(home(name, url, options), asked);
+  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return asked(home(name, url, options), post, options, signal, async (response) => {
     if (!response.ok) throw await failure(response);
     return response.status === 200 ? response.json() : null;
   });
@@ -112,9 +125,8 @@ export function ask(name, url, body, options, signal) {
  */
 export async function whyNot(url, options) {
   try {
-    return await within(options.silence, () => new Ended("silent"), options, undefined, async (signal) => {
-      const headers = await allHeaders(options, signal, { Accept: "application/json" });
-      const response = await options.fetch(locate(url), { headers, signal, cache: "no-store" });
+    const json = { headers: { Accept: "application/json" } };
+    return await asked(locate(url), json, options, undefined, async (response) => {
       if (REFUSING.has(response.status)) return await failure(response);
       await response.body?.cancel?.();
       if (response.ok) checkType(response, "application/json");

@@ -10,8 +10,8 @@ const DEFAULTS = {
   commit: "after",
   random: Math.random,
   fetch: (...request) => globalThis.fetch(...request),
-  parse: (text) => JSON.parse(text),
-  stringify: (data) => JSON.stringify(data),
+  parse: JSON.parse,
+  stringify: JSON.stringify,
   clock: {
     setTimeout: (call, ms) => globalThis.setTimeout(call, ms),
     clearTimeout: (timer) => globalThis.clearTimeout(timer),
@@ -27,14 +27,7 @@ export function saidOf(options = {}) {
 /** The options with all that the machinery needs. @throws {TypeError} */
 export function settingsOf(options, more = {}) {
   const settings = { ...DEFAULTS, ...more, ...saidOf(options) };
-  const { clock } = settings;
-  if (typeof clock.now !== "function") {
-    settings.clock = {
-      setTimeout: (call, ms) => clock.setTimeout(call, ms),
-      clearTimeout: (timer) => clock.clearTimeout(timer),
-      now: DEFAULTS.clock.now,
-    };
-  }
+  settings.clock.now ??= DEFAULTS.clock.now;
   checkToken(settings);
   return settings;
 }

@@ -127,10 +127,7 @@ export class Tabs {
     this.#ways = this.#open({
       ...this.#hooks,
       changed: (why) => this.#changed(why),
-      message: (data) => this.#toAll("message", data),
-      expiring: (message) => this.#toAll("expiring", message),
-      renewed: (message) => this.#toAll("renewed", message),
-      chosen: (name, item) => this.#toAll("chosen", name, item),
+      tell: (name, said) => this.#toAll(name, said),
     });
     this.#desk = new Desk(this.#ways, this.#settings.clock, (members, message) => this.#forward(members, message));
     for (const [id, track] of this.#tracks) this.#follow(id, track);
@@ -159,8 +156,8 @@ export class Tabs {
     else this.#post({ ...message, to: "leader" });
   }
 
-  #toAll(name, ...said) {
-    this.#hooks[name](...said);
+  #toAll(name, said) {
+    this.#hooks.tell(name, said);
     this.#post({ to: "all", type: "said", name, said });
   }
 
@@ -202,7 +199,7 @@ export class Tabs {
         this.#transport = data.transport;
         return this.#hooks.changed({});
       case "said":
-        return this.#hooks[data.name](...data.said);
+        return this.#hooks.tell(data.name, data.said);
     }
   }
 

@@ -2,6 +2,11 @@
 
 import { Ended, tell } from "./line.js";
 
+/** What a page is told of "expiring" and "renewed". */
+export function ofIdentity({ type, in: left, refused = false }) {
+  return type === "expiring" ? { in: left, refused } : { in: left };
+}
+
 /** Whether one cursor is known to stand before another. */
 export function isBefore(one, other) {
   return (distance(one, other, 1) ?? 0) > 0;
@@ -130,9 +135,9 @@ export class Track {
       case "lag":
         return tell(this.#options.onLag, message, this);
       case "expiring":
-        return tell(this.#options.onExpiring, { in: message.in, refused: message.refused === true }, this);
+        return tell(this.#options.onExpiring, ofIdentity(message), this);
       case "renewed":
-        return tell(this.#options.onRenewed, { in: message.in }, this);
+        return tell(this.#options.onRenewed, ofIdentity(message), this);
     }
   }
 

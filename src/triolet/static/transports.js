@@ -177,11 +177,12 @@ function overWebSocket(track, line, options, signal, commands) {
   return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);
 }
 
+/** In the order in which they are tried. */
 const WAYS = {
-  sse: overSse,
-  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
-  "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
   websocket: overWebSocket,
+  sse: overSse,
+  "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
+  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
 };
 
 /** One connection of a channel's own, from its first byte to its end, as soon as the page has room for more. */

@@ -145,14 +145,12 @@ export class Socket {
     this.#commands = new Commands(url);
     /** @type {State} */
     this.state = "connecting";
-    const { onMessage, onExpiring, onRenewed, onBeat } = this.#options;
+    const { onMessage: message, onExpiring: expiring, onRenewed: renewed, onBeat: beat } = this.#options;
+    const told = { message, expiring, renewed, beat };
     this.#multiplex = new Multiplex(url, this.#options, this.#commands, {
       become: (state, why) => this.#become(state, why),
       choose: () => this.#choose(),
-      message: (data) => tell(onMessage, data, this),
-      expiring: (message) => tell(onExpiring, { in: message.in, refused: message.refused === true }, this),
-      renewed: (message) => tell(onRenewed, { in: message.in }, this),
-      beat: (message) => tell(onBeat, message, this),
+      tell: (name, said) => tell(told[name], said, this),
     });
   }
 

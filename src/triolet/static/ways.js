@@ -23,7 +23,7 @@ export class Ways {
   /** Something else works, and the one WebSocket is looked for again later. */
   #isSkipped = false;
 
-  /** `hooks`: `changed(why)`, `message(data)`, `choose()`, `expiring`, `renewed`, `fault`. */
+  /** `hooks`: `changed(why)`, `fault(fault)`, and `tell` and `choose` of Multiplex. */
   constructor(base, settings, commands, hooks) {
     const { transports, socket } = settings;
     this.#settings = settings;

@@ -3,7 +3,7 @@
 import { connect } from "../../../src/triolet/static/triolet.js";
 import { Clock, Network, Page, makeSockets } from "./fakes.mjs";
 
-await import("../../../src/triolet/static/tabs.js"); // which is loaded when it is wanted, but from a disk here
+for (const late of ["tabs", "roster"]) await import(`../../../src/triolet/static/${late}.js`); // from a disk: slow
 
 export const BASE = "http://shop.example/";
 export const HELLO = { type: "open", channel: null, cursor: null };
