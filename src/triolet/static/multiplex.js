@@ -50,7 +50,12 @@ export class Multiplex {
   #live = new Map();
   #bracket = { subs: [], left: 0 };
   #number = 0;
-  #sharing = new Sharing((message) => this.#say(message));
+  #sharing = new Sharing(
+    (entry) => this.#follow(entry),
+    (entry, message) => this.#give(entry, message),
+  );
+  /** Whether the server is known to tell subscriptions apart, so that many of one URL may be asked for at once. */
+  #knowsSubs = false;
 
   /**
    * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `tell(name, said)` of a "message" of
@@ -149,7 +154,7 @@ export class Multiplex {
     this.#socket = null;
     this.#bracket = { subs: [], left: 0 };
     this.#live.clear();
-    this.#sharing.forget();
+    this.#sharing.isOn = false;
     this.#commands.lose(socket);
     for (const entry of this.#entries.values()) entry.lose();
     for (const { track } of [...this.#entries.values()]) track.become(state, why);
@@ -172,6 +177,22 @@ export class Multiplex {
   /** Without a connection this is nothing: every subscription is asked for when there is one. */
   #ask(entry) {
     if (entry.path === null || entry.waits || this.#socket?.readyState !== 1) return;
+    const beside = this.#knowsSubs ? [] : this.#asked(entry.path);
+    if (beside.some(({ isOpen }) => !isOpen)) return; // it is asked for when that is open
+    if (beside.length === 0) this.#follow(entry);
+    else this.#sharing.join(entry, this.#plain(beside[0].track.channel));
+  }
+
+  /** Those of a URL that the server has been asked for, or that share what it was. */
+  #asked(path) {
+    return [...this.#entries.values()].filter((one) => one.path === path && (one.sub !== null || one.isOpen));
+  }
+
+  #plain(channel) {
+    return this.#on(channel).filter(({ path, isPlain }) => path !== null && isPlain);
+  }
+
+  #follow(entry) {
     const { cursor } = entry.track;
     entry.lose();
     entry.track.isShared = false;
@@ -209,7 +230,7 @@ export class Multiplex {
       case "renewed":
         return this.#hooks.tell(message.type, ofIdentity(message));
       case "open":
-        return message.channel === null ? this.#hooks.hello?.() : this.#opened(message);
+        return message.channel === null ? this.#hello(message) : this.#opened(message);
       case "refused":
         return this.#refused(message);
       case "beat":
@@ -218,6 +239,14 @@ export class Multiplex {
         this.#named(message);
     }
     for (const entry of this.#meant(message, subs)) this.#give(entry, message);
+    if (message.type === "live") this.#askRest();
+  }
+
+  /** The first message. A server that says so knows subscriptions; of another one the first answer tells. */
+  #hello({ subs = false }) {
+    this.#knowsSubs ||= subs;
+    this.#hooks.hello?.();
+    this.#askRest();
   }
 
   #named({ channel, subs }) {
@@ -281,20 +310,29 @@ export class Multiplex {
     const { url = null, sub, channel } = message;
     if (sub) {
       const entry = [...this.#entries.values()].find((one) => one.sub === sub);
-      if (!entry) return; // it has left meanwhile
-      entry.isOpen = true;
-      return this.#give(entry, message);
+      this.#knowsSubs = true;
+      if (entry) entry.isOpen = true; // else it has left meanwhile
+      if (entry) this.#give(entry, message);
+      return this.#askRest();
     }
     if (url === null) return this.#chosen(message);
-    const asked = [...this.#entries.values()];
-    const entry = asked.find((one) => one.path === url && one.sub !== null && !one.isOpen);
-    const others = this.#on(channel);
+    this.#sharing.isOn = true;
+    const entry = this.#asked(url).find(({ isOpen }) => !isOpen);
+    const others = this.#plain(channel);
     if (entry) {
       entry.isOpen = entry.isPlain = true;
       entry.isDeaf = false;
       this.#give(entry, message);
+      this.#sharing.open(entry, others, message.cursor);
+    } else if (others.length === 0) this.#say({ type: "unfollow", channel });
+    this.#askRest();
+  }
+
+  /** Those that waited for the answer to another one of their URL. */
+  #askRest() {
+    for (const entry of this.#entries.values()) {
+      if (entry.sub === null && !entry.isOpen) this.#ask(entry);
     }
-    this.#sharing.open(message, entry, others);
   }
 
   #chosen(message) {
@@ -311,12 +349,14 @@ export class Multiplex {
 
   /** Where a channel is named it had been open, and was taken away; else the app has refused to open it. */
   #refused({ url, channel, sub }) {
+    this.#knowsSubs ||= sub !== undefined;
     for (const [track, entry] of [...this.#entries]) {
       const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : entry.path === url && !entry.isOpen;
       if (!isMeant) continue;
       this.#entries.delete(track);
       track.become("gone", gone(channel ? "revoked" : "refused"));
     }
+    this.#askRest();
   }
 }
 

@@ -19,6 +19,7 @@ export class Tabs {
   #ids = new Map();
   #number = 0;
   #channel = null;
+  #isHere = false;
   #leave = null;
   #ways = null;
   #desk = null;
@@ -101,13 +102,18 @@ export class Tabs {
       };
     });
     const hold = (name, call) => locks.request(name, { signal: gone.signal }, call).catch(() => null);
-    void hold(this.#lockOf(this.#id), () => left);
+    // Nobody hears of this tab before it holds its lock: a lock that is free says that a tab is gone.
+    void hold(this.#lockOf(this.#id), () => {
+      if (this.#channel !== channel) return undefined;
+      this.#isHere = true;
+      for (const [id, track] of this.#tracks) this.#follow(id, track);
+      return left;
+    });
     void hold(`triolet leader ${this.#name}`, () => {
       if (this.#channel !== channel) return undefined;
       this.#lead();
       return left;
     });
-    for (const [id, track] of this.#tracks) this.#follow(id, track);
   }
 
   /** What holds a lock or a channel is not kept by browsers. */
@@ -119,6 +125,7 @@ export class Tabs {
     this.#known.clear();
     this.#channel.close();
     this.#channel = null;
+    this.#isHere = false;
     this.#leave();
     for (const track of this.#tracks.values()) track.become("connecting", { reason: "paused" });
   }
@@ -158,6 +165,7 @@ export class Tabs {
 
   #toAll(name, said) {
     this.#hooks.tell(name, said);
+    if (name === "beat") return; // that each follow hears of by itself
     this.#post({ to: "all", type: "said", name, said });
   }
 
@@ -169,7 +177,7 @@ export class Tabs {
   }
 
   #follow(id, { url, cursor }) {
-    this.#toLeader({ type: "follow", tab: this.#id, id, url, after: cursor });
+    if (this.#isHere) this.#toLeader({ type: "follow", tab: this.#id, id, url, after: cursor });
   }
 
   /** A tab that is closed says nothing; but its lock is free then. */

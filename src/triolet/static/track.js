@@ -9,7 +9,7 @@ export function ofIdentity({ type, in: left, refused = false }) {
 
 /** Whether one cursor is known to stand before another. */
 export function isBefore(one, other) {
-  return (distance(one, other, 1) ?? 0) > 0;
+  return one !== other && (distance(one, other, 1) ?? 0) > 0;
 }
 
 /** The number of an event within its channel: 1043 for "5f3a.1043". */

@@ -6,7 +6,7 @@ import { Clock, Network, Page, makeSockets } from "./fakes.mjs";
 for (const late of ["tabs", "roster"]) await import(`../../../src/triolet/static/${late}.js`); // from a disk: slow
 
 export const BASE = "http://shop.example/";
-export const HELLO = { type: "open", channel: null, cursor: null };
+export const HELLO = { type: "open", channel: null, cursor: null, subs: true };
 export const note = (id, more = {}) => ({ type: "event", channel: "c", id, event: "note", data: {}, time: 7, ...more });
 export const opened = (cursor, more = {}) => ({ type: "open", channel: "c", cursor, ...more });
 export const live = (cursor, more = {}) => ({ type: "live", channel: "c", cursor, ...more });

@@ -5,15 +5,20 @@ import { test } from "node:test";
 import { event, openSocket } from "./dialogues.mjs";
 import { settle } from "./fakes.mjs";
 
-const HELLO = { type: "open", channel: null, cursor: null };
+const HELLO = { type: "open", channel: null, cursor: null, subs: true };
+const OLD = { type: "open", channel: null, cursor: null };
 const URL_OF_A = "/a/events";
 
 /** Follows on one socket, with everything noted down in `heard`. */
-async function openFollows(...places) {
+function openFollows(...places) {
+  return openAt(HELLO, places);
+}
+
+async function openAt(hello, places) {
   const { socket, opened, clock } = openSocket();
   await settle();
   await opened[0].open();
-  await opened[0].say(HELLO);
+  await opened[0].say(hello);
   const follows = places.map((after) => {
     const heard = [];
     const note = (kind) => (said) => heard.push(`${kind} ${said.kind ?? said.id ?? said.to ?? said.cursor}`);
@@ -126,23 +131,49 @@ test("an app's own channel and a subscription of it stand beside each other", as
 const plain = (cursor) => ({ type: "open", channel: "a", cursor, url: URL_OF_A });
 
 test("a server without subscriptions follows a channel once, from the earliest of those who share it", async () => {
-  const { opened, follows } = await openFollows("e.2", "e.5");
-  const [one, two] = follows;
-  await opened[0].say(plain("e.2"), event("a", "e.3"), plain("e.5"));
-  assert.deepEqual(opened[0].sent.at(-1), { type: "follow", url: URL_OF_A, after: "e.3" });
+  const { opened, follows } = await openAt(OLD, ["e.5", "e.2", "e.4", undefined]);
+  assert.deepEqual(opened[0].sent, [{ type: "follow", url: URL_OF_A, after: "e.5", sub: "s1" }]);
+  await opened[0].say(plain("e.5"));
+  assert.deepEqual(opened[0].sent.slice(1), [{ type: "follow", url: URL_OF_A, after: "e.2", sub: "s2" }]);
   await opened[0].say(event("a", "e.6")); // of the follow that was just given up
-  await opened[0].say(plain("e.3"), event("a", "e.4"), event("a", "e.5"), event("a", "e.6"));
+  await opened[0].say(plain("e.2"));
+  for (let offset = 3; offset <= 6; offset++) await opened[0].say(event("a", `e.${offset}`));
   await opened[0].say({ type: "live", channel: "a", cursor: "e.6" }, event("a", "e.7"));
-  assert.deepEqual(one.heard, ["event e.3", "event e.4", "event e.5", "event e.6", "event e.7"]);
-  assert.deepEqual(two.heard, ["event e.6", "event e.7"]);
-  one.track.close();
-  assert.equal(opened[0].sent.at(-1).type, "follow");
-  two.track.close();
+  const heard = () => follows.map((one) => one.heard.map((said) => said.replace("event e.", "")).join(""));
+  assert.deepEqual(heard(), ["67", "34567", "567", "7"]);
+  assert.equal(opened[0].sent.length, 2);
+  for (const { track } of follows.slice(1)) track.close();
+  assert.equal(opened[0].sent.length, 2);
+  follows[0].track.close();
   assert.deepEqual(opened[0].sent.at(-1), { type: "unfollow", channel: "a" });
 });
 
+test("one that comes later to such a server joins the others, or has them wait for what it has not", async () => {
+  const { opened, follows, socket } = await openAt(OLD, ["e.5"]);
+  await opened[0].say(plain("e.5"), event("a", "e.6"), { type: "live", channel: "a", cursor: "e.6" });
+  const heard = [];
+  const joined = socket.follow(URL_OF_A, { after: "e.6", onEvent: ({ id }) => heard.push(id) });
+  assert.deepEqual([joined.state, opened[0].sent.length], ["live", 1]);
+  socket.follow(URL_OF_A, { after: "e.5", onEvent: ({ id }) => heard.push(`late ${id}`) });
+  assert.deepEqual(opened[0].sent.at(-1).after, "e.5");
+  await opened[0].say(plain("e.5"), event("a", "e.6"), event("a", "e.7"));
+  assert.deepEqual(heard, ["late e.6", "e.7", "late e.7"]);
+  assert.deepEqual(follows[0].heard, ["event e.6", "event e.7"]);
+});
+
+test("two URLs of one channel share it on such a server as well", async () => {
+  const { opened, follows, socket } = await openAt(OLD, ["e.3"]);
+  await opened[0].say(plain("e.3"), event("a", "e.4"));
+  const heard = [];
+  socket.follow("/a/again", { after: "e.6", onEvent: ({ id }) => heard.push(id) });
+  await opened[0].say({ ...plain("e.6"), url: "/a/again" });
+  assert.deepEqual(opened[0].sent.at(-1), { type: "follow", url: URL_OF_A, after: "e.4", sub: "s3" });
+  await opened[0].say(plain("e.4"), event("a", "e.5"), event("a", "e.6"), event("a", "e.7"));
+  assert.deepEqual([follows[0].heard.length, heard], [4, ["e.7"]]);
+});
+
 test("who leaves such a server before it has answered is unfollowed when it does", async () => {
-  const { opened, follows } = await openFollows("e.2");
+  const { opened, follows } = await openAt(OLD, ["e.2"]);
   follows[0].track.close();
   await opened[0].say(plain("e.2"), event("a", "e.3"));
   assert.deepEqual(opened[0].sent.at(-1), { type: "unfollow", channel: "a" });
