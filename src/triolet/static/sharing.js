@@ -25,8 +25,8 @@ export class Sharing {
     if (others.length === 0) return;
     const all = [entry, ...others];
     for (const { track } of all) track.isShared = true;
-    const first = all.reduce((one, other) => (isBefore(other.track.cursor, one.track.cursor) ? other : one));
-    this.#hush(all, first, cursor);
+    const last = others.reduce((one, other) => (isBefore(other.track.cursor, one.track.cursor) ? other : one));
+    this.#hush(all, last, cursor);
   }
 
   /** One comes to those that follow its channel. */
@@ -42,11 +42,11 @@ export class Sharing {
     if (state === "live") this.#give(entry, { type: "live", channel, cursor: first.cursor });
   }
 
-  /** Where the first one stands behind the server's place it is asked for, and nobody listens until it is open. */
-  #hush(all, first, cursor) {
-    const isAnew = first.track.cursor !== null && isBefore(first.track.cursor, cursor);
+  /** Where one stands behind the server's place it is asked for, and nobody listens until it is open. */
+  #hush(all, last, cursor) {
+    const isAnew = last.track.cursor !== null && isBefore(last.track.cursor, cursor);
     for (const one of all) one.isDeaf = isAnew;
-    if (isAnew) this.#ask(first);
+    if (isAnew) this.#ask(last);
     return isAnew;
   }
 }

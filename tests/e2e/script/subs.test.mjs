@@ -161,6 +161,16 @@ test("one that comes later to such a server joins the others, or has them wait f
   assert.deepEqual(follows[0].heard, ["event e.6", "event e.7"]);
 });
 
+test("who begins at the oldest event of such a server is asked for once", async () => {
+  const { opened, follows, socket } = await openAt(OLD, ["0"]);
+  await opened[0].say(plain("e.0"), { type: "live", channel: "a", cursor: "e.0" });
+  const heard = [];
+  socket.follow(URL_OF_A, { after: "0", onEvent: ({ id }) => heard.push(id) });
+  await opened[0].say(plain("e.0"), { type: "live", channel: "a", cursor: "e.0" }, event("a", "e.1"));
+  assert.equal(opened[0].sent.length, 2);
+  assert.deepEqual([follows[0].heard, heard], [["event e.1"], ["e.1"]]);
+});
+
 test("two URLs of one channel share it on such a server as well", async () => {
   const { opened, follows, socket } = await openAt(OLD, ["e.3"]);
   await opened[0].say(plain("e.3"), event("a", "e.4"));
