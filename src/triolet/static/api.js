@@ -178,6 +178,7 @@
  * @property {(data: any) => void} message  what the app's handler says, where there is a `socket`
  * @property {(event: LiveEvent) => void} event  of channels that the app's handler follows for this client
  * @property {(gap: Gap) => void} gap  of these
+ * @property {(beat: Beat) => void} beat  of the one socket
  * @property {(fault: Fault) => void} fault
  * @property {(waiting: number) => void} unanswered  how many commands wait for their answer
  * @property {(warning: Expiring) => void} expiring

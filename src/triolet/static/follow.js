@@ -8,7 +8,10 @@ import { Track } from "./track.js";
 /** What is told at once, in no order with the items. */
 const AT_ONCE = new Set(["state", "gone", "fault", "beat", "lag", "expiring", "renewed"]);
 
-const DONE = Object.freeze({ value: undefined, done: true });
+/** What comes in order. */
+const ITEMS = new Set(["event", "gap", "live"]);
+
+const DONE = { value: undefined, done: true };
 
 /**
  * A follow: an async iterable, for one reader, or handlers that are called with one item after the other. What comes
@@ -67,10 +70,11 @@ export class Follow {
 
   #makeTrack(after) {
     const soon = (name) => (said) => this.#handlers.tell(name, said);
+    const put = (type) => (item) => this.#put({ type, ...item });
     const hear = {
-      onEvent: (event) => this.#put({ type: "event", ...event }),
-      onGap: (gap) => this.#put({ type: "gap", ...gap }),
-      onLive: (live) => this.#put({ type: "live", ...live }),
+      onEvent: put("event"),
+      onGap: put("gap"),
+      onLive: put("live"),
       onState: (state, why) => this.#become(state, why),
       onFault: (fault) => this.#fault(fault),
       onBeat: (beat) => {
@@ -138,7 +142,7 @@ export class Follow {
 
   /** @returns {AsyncIterableIterator<import("./api.js").Item<Events>>} */
   [Symbol.asyncIterator]() {
-    if (this.#mode === "reader") throw new TypeError("this follow has a reader already: follow again for another");
+    if (this.#mode === "reader") throw new TypeError("a follow has one reader: follow again for another");
     this.#mode = "reader";
     return {
       next: () => this.#next(),
@@ -153,9 +157,9 @@ export class Follow {
   readable() {
     const items = this[Symbol.asyncIterator]();
     const pull = async (controller) => {
-      const { value, done } = await items.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
+      const { value } = await items.next();
+      if (value) controller.enqueue(value);
+      else controller.close();
     };
     return new ReadableStream({ pull, cancel: () => this.close() }, { highWaterMark: 0 });
   }
@@ -201,7 +205,7 @@ export class Follow {
   }
 
   #keep(item) {
-    const cursor = item.type === "live" ? item.cursor : item.type === "event" ? item.id : item.to;
+    const cursor = item.id ?? item.to ?? item.cursor;
     if (item.type === "gap" && item.reason === "conflated") return undefined; // newer ones of each key follow
     this.#cursor = cursor;
     return this.#keeper?.keep(cursor);
@@ -231,9 +235,10 @@ export class Follow {
   }
 
   #handle(item) {
-    if (item.type !== "event") return this.#handlers.ask([item.type], item);
-    const isOwn = AT_ONCE.has(item.event) || ["event", "gap", "live"].includes(item.event);
-    return this.#handlers.ask(["event", `event:${item.event}`, ...(isOwn ? [] : [item.event])], item);
+    const { type, event } = item;
+    if (type !== "event") return this.#handlers.ask([type], item);
+    const isOwn = AT_ONCE.has(event) || ITEMS.has(event);
+    return this.#handlers.ask([type, `event:${event}`, ...(isOwn ? [] : [event])], item);
   }
 
   /** The one who asks for the next item is done with the last. */

@@ -7,14 +7,14 @@ export class Handlers {
 
   /** @returns {() => void} takes it off again */
   on(name, call) {
-    if (typeof call !== "function") throw new TypeError(`on(${JSON.stringify(name)}, …): a function`);
+    if (typeof call !== "function") throw new TypeError(`on("${name}"): a function`);
     const calls = this.#calls.get(name) ?? new Set();
     this.#calls.set(name, calls.add(call));
     return () => void calls.delete(call);
   }
 
   has(name) {
-    return (this.#calls.get(name)?.size ?? 0) > 0;
+    return this.of(name).length > 0;
   }
 
   of(name) {

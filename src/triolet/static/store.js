@@ -1,10 +1,10 @@
 /** What a page keeps beyond itself: texts by name. A store that fails is told of, and is done without. */
 
-function session() {
-  const storage = globalThis.sessionStorage;
-  if (!storage) throw new TypeError('store: there is no session here; give an object with "get" and "set"');
-  return { get: (key) => storage.getItem(key), set: (key, value) => storage.setItem(key, value) };
-}
+/** Where there is none, or the user keeps the page from it, each use fails, and is told. */
+const SESSION = {
+  get: (key) => globalThis.sessionStorage.getItem(key),
+  set: (key, value) => globalThis.sessionStorage.setItem(key, value),
+};
 
 /** What only some pages need is loaded by them alone. */
 function indexed() {
@@ -16,9 +16,9 @@ function indexed() {
 /** @param {"session"|"indexeddb"|import("./api.js").Store|null} [store]  @throws {TypeError} */
 export function openStore(store) {
   if (store == null) return null;
-  if (store === "session") return session();
+  if (store === "session") return SESSION;
   if (store === "indexeddb") return indexed();
-  if (typeof store.get === "function" && typeof store.set === "function") return store;
+  if (store.get && store.set) return store;
   throw new TypeError('store: "session", "indexeddb", or an object with "get" and "set"');
 }
 

@@ -1,7 +1,7 @@
 /** The four ways to a channel. Each turns what comes into the same messages, and throws when the connection ends. */
 
 import { Ended, unlessAborted } from "./line.js";
-import { Renewal, renewSocket, renewStream } from "./renewal.js";
+import { renewSocket, renewStream, renewal } from "./renewal.js";
 import { address, allHeaders, checkType, ownHeaders, request } from "./requests.js";
 import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
@@ -37,7 +37,7 @@ async function overSse(track, line, options, signal) {
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
   if (track.cursor !== track.start) headers["Last-Event-ID"] = track.cursor;
   const renew = (message) => renewStream(message, track.url, options, signal);
-  const renewal = new Renewal(renew, (message) => track.take(message), options, line, signal);
+  const keep = renewal(renew, (message) => track.take(message), options, line, signal);
   line.listen();
   const response = await request(track.url, { after: track.start }, headers, options, signal);
   checkType(response, "text/event-stream");
@@ -57,7 +57,7 @@ async function overSse(track, line, options, signal) {
       const message = own ? { ...body, type: event.slice(8) } : { type: "event", event, data: body, id, time };
       if (message.type === "bye") throw goodbye(message);
       line.heard(message);
-      renewal.hear(message);
+      keep(message);
       track.take(message);
     }
   }
@@ -134,7 +134,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     let bye = null;
     let isOpen = false;
     const acknowledge = acknowledging(socket, options);
-    const renewal = new Renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
+    const keep = renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
@@ -156,7 +156,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
         const message = options.parse(data);
         if (message.type === "bye") return (bye = goodbye(message));
         line.heard(message);
-        renewal.hear(message);
+        keep(message);
         hear(message);
         if (message.type === "event") acknowledge(message);
       } catch (error) {
