@@ -9,6 +9,10 @@ const LAST_RETRY = 30_000;
 /** A page that has long been hidden waits so long at least, and up to twice that. */
 const FORGOTTEN_RETRY = 60_000;
 
+/** Tries without a word after which it is asked why: with the eighth where there was one before, and every 16. */
+const DOUBT_LATER = 8;
+const DOUBTS = 16;
+
 /** The server's closing for a credential whose time is over (and HTTP 401): a new one may help. */
 const EXPIRED = 4401;
 
@@ -132,6 +136,8 @@ export class Line {
   #pace = new Pace();
   #heardAt;
   #heardOf = false;
+  #wasHeardOf = false;
+  #tries = 0;
   #wake = null;
   #hurried = null;
   #paused = false;
@@ -152,6 +158,11 @@ export class Line {
     return this.#heardOf;
   }
 
+  /** Whether to ask why nothing comes of it: at first, and where it has worked, after a while; then ever again. */
+  get isDoubtful() {
+    return this.#tries % DOUBTS === (this.#wasHeardOf ? DOUBT_LATER : 1);
+  }
+
   async #run() {
     while (!this.closed) {
       if (this.#paused) await this.#woken();
@@ -164,6 +175,7 @@ export class Line {
     this.#silence = Math.min(this.#options.patience?.() ?? Infinity, this.#options.silence);
     this.#pace = new Pace();
     this.#heardOf = false;
+    this.#tries += 1;
     const end = await this.#connected(this.#abort.signal);
     this.rest();
     if (this.closed) return;
@@ -230,7 +242,8 @@ export class Line {
   /** Learns from a message: beats in a row show their pace, some messages that all is well. */
   heard(message) {
     if (!this.#heardOf) this.#silence = this.#options.silence;
-    this.#heardOf = true;
+    this.#heardOf = this.#wasHeardOf = true;
+    this.#tries = 0;
     if (message.type === "live" || message.type === "reply") this.#attempt = 0;
     if (message.type === "live") this.#options.won?.();
     if (message.type !== "beat") return this.#pace.skip();

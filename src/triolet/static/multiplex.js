@@ -134,7 +134,7 @@ export class Multiplex {
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
       if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
-      else if (why.unopened) this.#askWhy();
+      else if (why.unopened && this.#line.isDoubtful) this.#askWhy();
       throw why;
     }
   }

@@ -74,7 +74,7 @@ export class Streams {
       if (this.#choice.leave(transport, why, mine.line.isHeardOf)) {
         throw new Ended(why.message, { retry: 0, reason: why.reason });
       }
-      if (why.unopened) this.#ask(track, mine, options);
+      if (why.unopened && mine.line.isDoubtful) this.#ask(track, mine, options);
       throw why;
     }
   }

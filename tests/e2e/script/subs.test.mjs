@@ -230,3 +230,23 @@ test("a WebSocket that is refused is not tried for ever: its URL says why", asyn
     assert.equal(socket.state, state);
   }
 });
+
+test("where a WebSocket has been open its URL is asked only after a while, and seldom", async () => {
+  let asked = 0;
+  const fetch = async () => {
+    asked += 1;
+    return new Response("", { status: 426 });
+  };
+  const { opened, clock } = openSocket({ fetch });
+  await settle();
+  await opened[0].open();
+  await opened[0].say(HELLO);
+  await opened[0].lose();
+  for (const [tries, times] of [[7, 0], [8, 1], [23, 1], [24, 2]]) {
+    while (opened.length <= tries) {
+      await clock.advance(30_000);
+      await opened.at(-1).lose();
+    }
+    assert.equal(asked, times);
+  }
+});
