@@ -198,13 +198,21 @@ export class Line {
 
   /** When to try again, in ms; null: never. With a new token an expired one is no end: that is tried at once. */
   #next(end) {
-    const expired = end.code === EXPIRED || end.status === 401;
-    const renewable = expired && isRenewable(this.#options);
+    const renewable = this.#isRenewable(end);
     if (!renewable && end.retry !== undefined) return end.retry;
     if (!renewable || this.#hurried !== null) return backoff(this.#attempt, this.#options);
     // At once, but not again so soon: tokens that are over as they come would make the two of us run in circles.
     this.#hurried = this.#options.clock.setTimeout(() => (this.#hurried = null), LAST_RETRY);
     return 0;
+  }
+
+  #isRenewable({ code, status }) {
+    return (code === EXPIRED || status === 401) && isRenewable(this.#options);
+  }
+
+  /** Word from beside the connection that there will be none: the end, unless another credential may help. */
+  refuse(why) {
+    if (!this.#isRenewable(why)) this.close(why);
   }
 
   /** One connection, from its first byte to its end. @returns {Promise<Ended>} */

@@ -141,7 +141,7 @@ export class Multiplex {
 
   async #askWhy() {
     const why = await whyNot(this.#url, this.#settings);
-    if (why && this.#socket === null) this.#line.close(why);
+    if (why && this.#socket === null) this.#line.refuse(why);
   }
 
   #become(state, why = {}) {

@@ -82,7 +82,7 @@ export class Streams {
   /** Beside the next try: whether there is any use in it. */
   async #ask(track, mine, options) {
     const why = await whyNot(track.url, options);
-    if (why && this.#lines.get(track) === mine) mine.line.close(why);
+    if (why && this.#lines.get(track) === mine) mine.line.refuse(why);
   }
 
   retry(track) {

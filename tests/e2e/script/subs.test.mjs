@@ -231,6 +231,19 @@ test("a WebSocket that is refused is not tried for ever: its URL says why", asyn
   }
 });
 
+test("a WebSocket that is refused for its token is tried with the next one, where there may be one", async () => {
+  const fetch = async () => Response.json({ error: "expired" }, { status: 401 });
+  for (const [token, state] of [
+    ["t", "gone"],
+    [async () => "t", "connecting"],
+  ]) {
+    const { socket, opened } = openSocket({ fetch, token });
+    await settle();
+    await opened[0].lose();
+    assert.equal(socket.state, state);
+  }
+});
+
 test("where a WebSocket has been open its URL is asked only after a while, and seldom", async () => {
   let asked = 0;
   const fetch = async () => {
