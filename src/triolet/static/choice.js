@@ -11,11 +11,16 @@ const BETTER_AFTER = 300_000;
 const BETTER_AFTER_MOST = 3_600_000;
 
 /** What has worked in this page, by origin. */
-const known = new Map();
+export const winners = new Map();
+
+/** Under which name a store keeps it beyond the page. */
+export function winnerKey(origin) {
+  return `triolet:transport:${origin}`;
+}
 
 /** The end of a connection that brings its messages too late: another transport may bring them as they come. */
 export function lumpy() {
-  throw new Ended("what is sent arrives in lumps", { retry: 0, reason: "lumps" });
+  throw new Ended("lumps", { retry: 0 });
 }
 
 /** Ends that the network's treatment of one transport explains. Why a WebSocket was not opened no browser tells. */
@@ -52,7 +57,7 @@ export class Choice {
     this.#origin = origin;
     this.#settings = settings;
     this.#changed = changed;
-    this.#winners = settings.winners ?? known;
+    this.#winners = settings.winners ?? winners;
     this.#first = skips ? 1 : 0;
     this.#home = this.#at = Math.max(this.#first, order.indexOf(this.winner));
     this.patience = PATIENCE;
@@ -121,7 +126,7 @@ export class Choice {
   remember(transport) {
     if (this.winner === transport) return;
     this.#winners.set(this.#origin, transport);
-    this.#settings.store?.set(`triolet:transport:${this.#origin}`, transport);
+    this.#settings.store?.set(winnerKey(this.#origin), transport);
   }
 
   #again() {

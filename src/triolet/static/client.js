@@ -1,5 +1,6 @@
 /** A page's client of one server: what `connect` returns. */
 
+import { winnerKey, winners } from "./choice.js";
 import { Commands, LONGEST } from "./commands.js";
 import { Follow } from "./follow.js";
 import { Handlers, onAbort, optional } from "./handlers.js";
@@ -50,6 +51,7 @@ export class Client {
 
   #begin() {
     const { share, locks, BroadcastChannel } = this.#settings;
+    const { origin } = locate(this.#base);
     const store = this.#store && { set: (key, text) => void new Keeper(this.#store, key, this.#storeFault).keep(text) };
     const settings = { ...this.#settings, store };
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
@@ -58,8 +60,21 @@ export class Client {
       tell: (name, said) => this.#handlers.tell(name, said),
       fault: (fault) => this.#fault(fault),
     };
-    if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
-    else this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
+    const go = (winner) => {
+      if (this.#isClosed) return;
+      if (winner) this.#remember(origin, winner);
+      if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
+      else void this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
+    };
+    const kept = new Keeper(this.#store, winnerKey(origin), this.#storeFault).read();
+    if (typeof kept?.then === "function") void kept.then(go);
+    else go(kept);
+  }
+
+  /** Takes what a page before this one has found out. */
+  #remember(origin, winner) {
+    const known = this.#settings.winners ?? winners;
+    if (!known.has(origin)) known.set(origin, winner);
   }
 
   /** What only some pages need is loaded by them alone. */
@@ -169,7 +184,7 @@ export class Client {
   }
 
   #check() {
-    if (this.#isClosed) throw new Ended("this client is closed", { retry: null, reason: "closed" });
+    if (this.#isClosed) throw new Ended("closed", { retry: null });
   }
 
   /**

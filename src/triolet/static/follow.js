@@ -190,7 +190,7 @@ export class Follow {
     if (this.#queue.length >= this.#settings.buffer && this.#room === null) {
       this.#room = new Promise((resolve) => (this.#makeRoom = resolve));
     }
-    if (item.type === "gap" && !this.#handlers.has("gap") && this.#mode !== "reader") console.warn(item);
+    if (item.type === "gap" && this.#mode === "handlers" && !this.#handlers.has("gap")) console.warn(item);
     if (this.#mode === "handlers") this.#pump();
     else this.#serve();
   }

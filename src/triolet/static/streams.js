@@ -1,7 +1,7 @@
 /** Channels that are followed each by a connection of its own, over the transport that works. */
 
 import { Choice, lumpy } from "./choice.js";
-import { Ended, Line, asEnded } from "./line.js";
+import { Line, asEnded } from "./line.js";
 import { whyNot } from "./requests.js";
 import { stream } from "./transports.js";
 
@@ -71,9 +71,7 @@ export class Streams {
       await stream(transport, track, mine.line, options, signal, mine.commands);
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
-      if (this.#choice.leave(transport, why, mine.line.isHeardOf)) {
-        throw new Ended(why.message, { retry: 0, reason: why.reason });
-      }
+      if (this.#choice.leave(transport, why, mine.line.isHeardOf)) throw Object.assign(why, { retry: 0 });
       if (why.unopened && mine.line.isDoubtful) this.#ask(track, mine, options);
       throw why;
     }

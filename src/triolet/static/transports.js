@@ -171,7 +171,7 @@ function overWebSocket(track, line, options, signal, commands) {
   const hear = (message) => {
     if (message.type === "reply") return commands?.hear(message);
     track.take(message);
-    if (track.room() !== null) throw new Ended("the page does not take what comes", { retry: 0, reason: "full" });
+    if (track.room() !== null) throw new Ended("full", { retry: 0 });
   };
   const ready = (socket) => commands?.use(socket);
   return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);

@@ -10,7 +10,7 @@ async function open(options = {}, followed = {}) {
   const met = meet({ transports: ["sse"], network: new Network(...streams), ...options });
   met.follow = met.client.follow("c", { after: "e.1", ...followed });
   await settle();
-  await streams[0].send("open", opened("e.1"));
+  if (met.network.answered.length) await streams[0].send("open", opened("e.1"));
   return { ...met, streams, stream: streams[0] };
 }
 
@@ -197,7 +197,7 @@ test("a cursor is kept over a reload: it counts before what the page says", asyn
   const first = await open({ store });
   listen(first.follow);
   await first.stream.event("e.2");
-  assert.deepEqual(store.kept, { [KEY]: "e.2" });
+  assert.equal(store.kept[KEY], "e.2");
   const { network } = await open({ store });
   assert.equal(network.requests[0].path, "/c?after=e.2");
   const other = await open({ store }, { key: "mine" });
@@ -269,6 +269,26 @@ test("a slow store is waited for, before the first connection and before each ev
   await store.free();
   assert.deepEqual(heard, ["e.2"]);
   client.close();
+});
+
+test("a store keeps which transport works, for the page after this one", async () => {
+  for (const slow of [false, true]) {
+    const store = makeStore({ slow });
+    const first = await open({ store, transports: ["websocket", "sse"] });
+    await store.free();
+    await store.free();
+    await first.sockets[0].lose();
+    await first.clock.advance(0);
+    await first.stream.send("open", opened("e.1"));
+    await first.stream.send("live", live("e.1"));
+    await store.free();
+    assert.equal(store.kept["triolet:transport:http://shop.example"], "sse");
+    const next = meet({ store, transports: ["websocket", "sse"] });
+    next.client.follow("c");
+    await store.free();
+    await store.free();
+    assert.deepEqual([next.sockets.length, next.network.requests.length], [0, 1]);
+  }
 });
 
 test("a store that fails is told of, and done without", async () => {
