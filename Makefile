@@ -18,13 +18,13 @@ help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
 	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
 	@echo 'make check   ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
-	@echo 'make test    ruff, mypy and all of pytest (ARGS="-k cursor" chooses tests)'
+	@echo 'make test    ruff, mypy and all of pytest, some ten minutes (ARGS="-k cursor" chooses tests)'
 	@echo 'make test-without-linux  the tests that run in memory, without what only Linux has'
 	@echo 'make hunt    the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
-	@echo 'make bench   the benchmarks, beside the peers, some 28 minutes (ARGS=--quick: an impression in nine)'
+	@echo 'make bench   the benchmarks, beside the peers, some 45 minutes (ARGS=--quick: an impression in thirteen)'
 	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
 	@echo 'make clean   remove what the others made'
 
@@ -40,9 +40,10 @@ check:
 	@$(SETUP) venv $(VENV) dev
 	@PYTHON="$(BIN)/python" scripts/check
 
-test: lint
+test:
+	@$(SETUP) venv $(VENV) dev
 	@$(SETUP) tools
-	$(if $(ARGS),$(RUN) pytest $(ARGS),PYTHON="$(BIN)/python" scripts/test)
+	@PYTHON="$(BIN)/python" $(if $(ARGS),scripts/lint && $(RUN) pytest $(ARGS),scripts/test)
 
 test-without-linux:
 	@$(SETUP) venv $(VENV) dev

@@ -1,14 +1,12 @@
-"""The yardstick: a Trio server that accepts, reads the request, answers 101, and nothing more.
+"""The yardstick: a Trio server that accepts, reads the request, answers 101 and starts three tasks, and nothing more.
 
-``python -m benchmarks.bare_trio one|three`` prints the port it listens on. With one task a connection it only reads;
-with three it waits to be woken and beats as well.
+``python -m benchmarks.bare_trio`` prints the port it listens on.
 """
 
 from __future__ import annotations
 
 import base64
 import sys
-from functools import partial
 from hashlib import sha1
 
 import trio
@@ -20,7 +18,7 @@ ANSWER = (
 BEAT = b"\x81\x04beat"
 
 
-async def serve(tasks: str, stream: trio.SocketStream) -> None:
+async def serve(stream: trio.SocketStream) -> None:
     """Serve one connection."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -29,24 +27,20 @@ async def serve(tasks: str, stream: trio.SocketStream) -> None:
     token = base64.b64encode(sha1(lines[b"sec-websocket-key"] + GUID).digest())
     await stream.send_all(ANSWER % token)
     del head, lines, token
-    if tasks == "one":
-        await read(stream)
-        return
     woken = trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(read, stream, nursery.cancel_scope)
+        nursery.start_soon(read, stream, nursery)
         nursery.start_soon(woken.wait)
         nursery.start_soon(beat, stream)
 
 
-async def read(stream: trio.SocketStream, watched: trio.CancelScope | None = None) -> None:
+async def read(stream: trio.SocketStream, nursery: trio.Nursery) -> None:
     try:
         while await stream.receive_some():
             pass
     except trio.BrokenResourceError:
         pass
-    if watched is not None:
-        watched.cancel()
+    nursery.cancel_scope.cancel()
 
 
 async def beat(stream: trio.SocketStream) -> None:
@@ -55,12 +49,12 @@ async def beat(stream: trio.SocketStream) -> None:
         await stream.send_all(BEAT)
 
 
-async def main(tasks: str) -> None:
+async def main() -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=2_048)
     sys.stdout.write(f"{listeners[0].socket.getsockname()[1]}\n")
     sys.stdout.flush()
-    await trio.serve_listeners(partial(serve, tasks), listeners)
+    await trio.serve_listeners(serve, listeners)
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    trio.run(main)

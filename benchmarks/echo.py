@@ -4,7 +4,7 @@
 
 Triolet, as a raw socket and with JSON messages; Starlette on uvicorn, websockets, Node's ws, trio-websocket, and bare
 Trio with one task a connection, its frames made by hand. Needs the extra `bench`, a C compiler, and for Node's ws
-npm ci in benchmarks/peers; who is missing is left out, and said. Takes some four minutes, with --quick half of one.
+npm ci in benchmarks/peers; who is missing is left out, and said. Takes some five minutes, with --quick one.
 """
 
 from __future__ import annotations

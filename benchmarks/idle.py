@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.connections import ACCEPTED, BareTrio, Kind, accept_table, connections
 from benchmarks.deadline import deadline
-from benchmarks.fanout.contestants import Contestant, StarletteServer, TrioletServer
+from benchmarks.fanout.contestants import HttpContestant, StarletteServer, TrioletServer
 from benchmarks.fanout.crowd import Arrival, arrive, idle
 from benchmarks.fanout.crowd_table import arrival_table, idle_table
 from benchmarks.fanout.machine import raise_files
@@ -33,7 +33,8 @@ __all__ = ["main"]
 
 PARTS = ("accept", "storm", "idle")
 PEERS = (Nchan, NodeWs, WebsocketsServer)
-STORMED = (TrioletServer, *PEERS, StarletteServer, BareTrio)
+Stormed = HttpContestant | BareTrio
+STORMED: tuple[type[Stormed], ...] = (TrioletServer, *PEERS, StarletteServer, BareTrio)
 START_SECONDS = 90
 
 
@@ -100,32 +101,37 @@ class Run:
     def storm(self, *, and_idle: bool) -> None:
         """All at once, round after round; those of the last round stay, and it is measured what they cost."""
         arrivals: dict[str, list[Arrival]] = {}
+        pairs: list[Pair] = []
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stay:
             program = Programs(Path(folder)).load
-            pairs: list[Pair] = []
             for number in range(self.plan.rounds):
-                last = number == self.plan.rounds - 1
                 for kind in [kind for kind in STORMED if kind.name not in self.absent]:
                     with ExitStack() as stack:
                         try:
-                            with deadline(f"{kind.name}, 2,000 at once", START_SECONDS):
-                                server: Contestant = stack.enter_context(kind("ws"))
-                                load, arrival = arrive(stack, server, program, self.plan.clients)
+                            pair, arrival = self._arrive(stack, kind, program)
                         except RuntimeError as error:
                             self.give_up(kind.name, error)
                             arrivals.pop(kind.name, None)
                             continue
-                        say(f"  {kind.name}: {arrival.seconds:.2f} s")
                         arrivals.setdefault(kind.name, []).append(arrival)
-                        if last and and_idle:
-                            pairs.append((server, load))
+                        if and_idle and number == self.plan.rounds - 1:
+                            pairs.append(pair)
                             stay.enter_context(stack.pop_all())
             self.part.tables.append(arrival_table(arrivals))
             if pairs:
                 time.sleep(3)
-                found, series = idle_table(arrivals, idle(pairs, self.plan.idle_seconds))
+                with deadline("idle connections", self.plan.idle_seconds + 60):
+                    found, series = idle_table(arrivals, idle(pairs, self.plan.idle_seconds))
                 self.part.tables.append(found)
                 self.part.series[found.name] = series
+
+    def _arrive(self, stack: ExitStack, kind: type[Stormed], program: Path) -> tuple[Pair, Arrival]:
+        clients = self.plan.clients
+        with deadline(f"{kind.name}, {clients:,} at once", START_SECONDS):
+            server = stack.enter_context(kind("ws"))
+            load, arrival = arrive(stack, server, program, clients)
+        say(f"  {kind.name}: {arrival.seconds:.2f} s")
+        return (server, load), arrival
 
 
 def _about(plan: Plan) -> str:

@@ -30,8 +30,9 @@ TARGETS: Final = {
     "waiting-cpu": Target("share of a core of 20,000 waiting long polls", 20.0, " %"),
     "waiting-memory": Target("memory of a waiting long poll", 20.0, " kB"),
     # Connections.
-    "accept": Target("CPU to accept a WebSocket, to bare Trio's with one task a connection", 1.6),
-    "accept-sse": Target("CPU to accept an event stream, to bare Trio's with one task a connection", 4.0),
+    "accept": Target("CPU to accept a raw WebSocket, to bare Trio's with one task a connection", 1.6),
+    "accept-channel": Target("CPU to accept a WebSocket that follows a channel, to the same", 1.6),
+    "accept-sse": Target("CPU to accept an event stream, to the same", 4.0),
     "storm": Target("connections a second of a storm, to websockets'", 1.0, at_least=True),
     "idle": Target("CPU of an idle WebSocket with beats, for a minute", 200.0, " µs"),
     "memory": Target("memory of an idle WebSocket", 17.0, " kB"),

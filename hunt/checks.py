@@ -4,6 +4,7 @@ is to be told is told, and at the end nothing is left."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import inf
 
 from triolet.event import Cursor
@@ -20,6 +21,8 @@ __all__ = ["check_talk_ends", "check_talk_times", "check_world"]
 LATE_SECONDS = 1.0
 """How long after a publish a client that is live, on a good line and with a good server, has the event."""
 SLACK_SECONDS = 0.6
+ANSWERS = ("message", "pong", "refused", "renewed", "reply")
+"""What a client hears because it has said something."""
 AFTERMATH_SECONDS = 3.0
 """How long bad weather is felt."""
 SETTLED_SECONDS = 1.0
@@ -99,10 +102,12 @@ def check_talk_times(plan: Plan, history: History, book: Book, talk: Talk, weath
 
 
 def _beats(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
-    """A client hears something every ``beat_seconds`` at least, and a WebSocket is pinged."""
+    """A client hears something every ``beat_seconds`` at least, and a WebSocket that says nothing is pinged."""
     bound = plan.limits.beat_seconds + SLACK_SECONDS
     kinds = [("a message", [word for word in talk.heard() if word.message["type"] not in ("ping", "pong", "close")])]
-    kinds += [("a ping", talk.heard("ping"))] if talk.status == 101 else []
+    if talk.status == 101:  # what it says puts a ping off, from when the server has it; an answer shows that it has
+        said = [replace(word, at=word.at + 2 * talk.plan.latency) for word in talk.words if word.said]
+        kinds.append(("a ping", sorted([*talk.heard("ping", *ANSWERS), *said], key=lambda word: word.at)))
     for what, words in kinds:
         before = talk.answered_at
         for at in [*(word.at for word in words), talk.ended_at]:

@@ -1,11 +1,11 @@
-"""Measure fan-out and connections: a bare C loop of send(), nchan, Node's ws, Socket.IO, websockets, python-socketio,
-Starlette, sse-starlette, and Triolet.
+"""Measure fan-out, stalled clients and replay: a bare C loop of send(), nchan, Node's ws, Socket.IO, websockets,
+python-socketio, Starlette, sse-starlette, and Triolet.
 
     python -m benchmarks.fanout
 
 Every peer in the same run. Needs the extra `bench` (pip install -e '.[bench]'), a C compiler, and for the peers that
 are no Python npm ci in benchmarks/peers and Debian's libnginx-mod-nchan; who is missing is left out, and said. Takes
-some thirteen minutes, with --quick four.
+some ten minutes, with --quick four.
 """
 
 from __future__ import annotations

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.deadline import deadline
 from benchmarks.fanout.contestants import Contestant
+from benchmarks.fanout.machine import cpu_seconds
 from benchmarks.results import Part, say
 from benchmarks.upward.asking import Asking
-from benchmarks.upward.measure import Entry, Plan, Window, rounds
+from benchmarks.upward.measure import Asked, Entry, Plan, Window, rounds
 from benchmarks.upward.servers import Kind, absent
 
 __all__ = ["Contest"]
 
 START_SECONDS = 60
+IDLE_SECONDS = 1.0
+IDLE_SHARE = 0.05
 
 
 class Contest:
@@ -33,7 +37,7 @@ class Contest:
             if kind.name in self._without:
                 continue
             if why := absent(kind):
-                self._say(f"{kind.name} was left out: {why} is missing.")
+                self.tell(f"{kind.name} was left out: {why} is missing.")
                 continue
             try:
                 with deadline(kind.name, START_SECONDS):
@@ -54,7 +58,17 @@ class Contest:
         return True
 
     def rounds(self, entries: Sequence[Entry], plan: Plan) -> list[Window]:
-        """Measure everybody; who fails on the way has no windows."""
+        """Measure everybody; who fails on the way has no windows.
+
+        Whoever takes CPU while nothing is asked of it takes it from all others: that is said.
+        """
+        servers = {entry.server.name: entry.server.pid for entry in entries if isinstance(entry, Asked)}
+        before = {name: cpu_seconds(pid) for name, pid in servers.items()}
+        time.sleep(IDLE_SECONDS)
+        for name, pid in servers.items():
+            share = (cpu_seconds(pid) - before[name]) / IDLE_SECONDS
+            if share > IDLE_SHARE:
+                self.tell(f"{name} took {share:.0%} of a core while nothing was asked of it.")
         found = list(rounds(entries, plan, self.give_up))
         return [window for window in found if window.name not in self._failed]
 
@@ -67,8 +81,9 @@ class Contest:
         if name.startswith(("Triolet", "C loop")):
             raise error
         self._failed.add(name)
-        self._say(f"{name} could not be measured: {error}.")
+        self.tell(f"{name} could not be measured: {error}.")
 
-    def _say(self, sentence: str) -> None:
+    def tell(self, sentence: str) -> None:
+        """Say it now, and in the part's text."""
         say(sentence)
         self.part.text += f" {sentence}"

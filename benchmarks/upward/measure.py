@@ -89,7 +89,7 @@ class Asked(msgspec.Struct, frozen=True):
         """Let clients ask, and measure in the middle of it; then stop, and see whether everything was answered.
 
         Raises:
-            RuntimeError: connections were closed, or the clients gave up.
+            RuntimeError: nothing was answered, connections were closed, or the clients gave up.
         """
         server, asking = self.server, self.asking
         begun = asking.counts()
@@ -106,6 +106,8 @@ class Asked(msgspec.Struct, frozen=True):
         end = asking.wait_for(begun.replies + sent * self.each, 10)
         if end.closed:
             raise RuntimeError(f"{end.closed} of {asking.clients} connections were closed")
+        if self.each and end.replies == begun.replies:
+            raise RuntimeError("nothing was answered")
         seconds = (after.now_ns - before.now_ns) / 1e9
         server_cpu, load_cpu = cpu_after - cpu_before, (after.cpu_ns - before.cpu_ns) / 1e9
         return Window(

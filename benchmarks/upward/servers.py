@@ -90,7 +90,8 @@ class StarletteAsked(Server):
     name = "Starlette"
 
     def command(self) -> list[str]:
-        return [*uvicorn("benchmarks.upward.starlette_app:app", self.port), "--no-access-log", "--backlog", "2048"]
+        kept = ["--timeout-keep-alive", "3600"]  # while others have their turn
+        return [*uvicorn("benchmarks.upward.starlette_app:app", self.port), "--no-access-log", *kept]
 
 
 class QuartAsked(Server):

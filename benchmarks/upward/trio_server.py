@@ -24,7 +24,10 @@ async def talk(stream: trio.SocketStream, together: bool) -> None:
     """Serve one connection."""
     data = b""
     while not data.endswith(b"\r\n\r\n"):
-        data += await stream.receive_some()
+        came = await stream.receive_some()
+        if not came:  # who only looked whether somebody listens
+            return
+        data += came
     lines = dict(line.split(b": ", 1) for line in data.split(b"\r\n") if b": " in line)
     await stream.send_all(ANSWER % base64.b64encode(sha1(lines[b"sec-websocket-key"] + GUID).digest()))
     data = b""

@@ -16,6 +16,8 @@ ENDED_AT_ONCE = 32
 HEARTBEAT_LOOKS = 40
 """Moments in half of ``limits.beat_seconds`` at which heartbeats look: every quarter of a second. One for each
 connection would cost more in passes of the scheduler than all the heartbeats."""
+TIMER_CALLS_A_TURN = 32
+"""Heartbeats that are looked at, and sleepers that are woken, before others have their turn: half a millisecond."""
 HAPPENINGS = 16
 """How many of the last notable things are remembered of a connection. Most connections have none."""
 ENDED_CONNECTIONS = 256
@@ -23,6 +25,19 @@ ENDED_CONNECTIONS = 256
 MESSAGES_IN_A_ROW = 16
 """Most messages of the app's and answers that are written before a follower that is behind gets its next page: a
 handler that sends on and on must not keep the events from a slow client."""
+
+TURN_STEPS = 128
+"""Messages that are taken from clients or sent to them in a row, without giving way to other tasks: some 0.3 ms, where
+the app does next to nothing with them."""
+TURN_SECONDS = 0.001
+"""The same in seconds, where it does: as long as the pump writes in a row."""
+TURN_BYTES = 16 << 10
+"""Bytes of the app's messages to one client that are written as one: no more than a kernel takes at once from an idle
+client (``NOTSENT_BYTES``), or what was small enough for it each time would be too much together."""
+TURN_ALL_BYTES = 1 << 20
+"""The same of all clients together: then they are written before the turn ends."""
+READ_IN_A_ROW = 64
+"""Messages of one client that are decoded in a row: some 0.2 ms, for which all other tasks wait."""
 
 # --- transports
 ORIGINS_NAMED = 256
@@ -376,6 +391,10 @@ LAG_SAMPLE_EVENTS = 16
 """Newest events of a window, from which the size of the others is guessed."""
 
 # --- the process
+KNOWN_URLS = 4_096
+"""URLs that are known not to be Triolet's: a page that is asked for again is not looked up again."""
+KNOWN_URL_CHARACTERS = 256
+"""The longest of them, with its host."""
 MEMORY_NEAR_PART = 0.9
 """Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 READ_BYTES = 1 << 16

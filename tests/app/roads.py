@@ -14,7 +14,7 @@ from triolet.testing.server import Answer, MemoryServer, serve
 __all__ = ["ROADS", "ask", "served"]
 
 ROADS = ["direct", "asgi", "stock"]
-"""Straight on the socket (polls not yet), through ASGI behind middleware, and on another server."""
+"""Straight on the socket, through ASGI behind middleware, and on another server."""
 
 
 @asynccontextmanager

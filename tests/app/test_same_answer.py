@@ -56,6 +56,7 @@ class Steps(trio.abc.Instrument):
     def __init__(self) -> None:
         self.counts: Counter[trio.lowlevel.Task] = Counter()
         self.asked: list[tuple[trio.lowlevel.Task, int]] = []
+        self.said: dict[trio.lowlevel.Task, int] = {}
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.counts[task] += 1
@@ -74,12 +75,15 @@ class Watch:
         self._steps.asked.append((task, self._steps.counts[task]))
 
     async def __call__(self, happen: Callable[[], Awaitable[Any]]) -> tuple[list[int], bytes]:
-        """How many steps each task went on that a view was asked in, and what both sides sent, without dates."""
+        """How many steps each task went on that a view was asked in, up to the last that it sent, and what both sides
+        sent, without dates. What a connection's task does then is to wait for the next request, or the end."""
         sent: list[bytes] = []
         send = Kernel.send
 
         def watch(kernel: Kernel, data: Any) -> int:
             taken = send(kernel, data)
+            task = trio.lowlevel.current_task()
+            self._steps.said[task] = self._steps.counts[task]
             sent.append(bytes(data)[:taken])
             return taken
 
@@ -92,7 +96,7 @@ class Watch:
             await wait_all_tasks_blocked()
             trio.lowlevel.remove_instrument(steps)
         assert steps.asked
-        return [steps.counts[task] - count for task, count in steps.asked], plain(b"".join(sent))
+        return [steps.said.get(task, steps.counts[task]) - count for task, count in steps.asked], plain(b"".join(sent))
 
 
 def plain(wire: bytes) -> bytes:

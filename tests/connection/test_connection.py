@@ -14,9 +14,8 @@ from tests.transports.test_contract import connected
 from triolet import Connection
 from triolet.closing import GONE, NORMAL, RESTARTING
 from triolet.connection.access import Access
-from triolet.connection.heartbeat import beat
+from triolet.connection.heartbeat import begin as begin_heartbeat
 from triolet.connection.supervisor import supervise
-from triolet.connection.writer import write
 from triolet.hub import Subscription
 from triolet.log import MemoryLog
 from triolet.testing.server import serve
@@ -35,7 +34,7 @@ async def test_one_that_ended_before_its_tasks_began_ends_at_once() -> None:
     async with running(MemoryLog()) as hub:
         conn, _ = connected(hub)
         conn.end(GONE)
-        assert await supervise(conn, trio.sleep_forever, write) is GONE
+        assert await supervise(conn, trio.sleep_forever) is GONE
         assert conn.context.registry.open == {}
 
 
@@ -54,8 +53,10 @@ async def test_one_that_has_ended_is_freed_without_the_garbage_collector(autojum
         await conn.add_follower(Subscription(CHANNEL))
         gc.disable()
         try:
-            await supervise(conn, trio.sleep_forever, write, beat, end)
-            del conn, probe
+            call_off = begin_heartbeat(conn)
+            await supervise(conn, trio.sleep_forever, end)
+            call_off()
+            del call_off, conn, probe
             assert freed() is None
         finally:
             gc.enable()

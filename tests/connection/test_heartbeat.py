@@ -9,9 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.peer import PING, PONG, TEXT, peer
+from tests.peer import CLOSE, PING, PONG, TEXT, peer
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Draft, Limits
+from triolet import Connection, Draft, Limits
+from triolet.closing import CRASHED
+from triolet.connection import heartbeat
 from triolet.log import MemoryLog
 from triolet.testing.scripted import ScriptedLog, slow
 from triolet.testing.server import MemoryServer, serve
@@ -70,9 +72,9 @@ async def test_a_client_hears_something_every_beat_seconds_and_no_beat_behind_an
         assert min((wait for kind, wait in waits if kind == "beat"), default=20) >= 9.999
 
 
-async def test_a_busy_websocket_is_pinged_every_beat_seconds_and_hears_no_beats(autojump_clock: MockClock) -> None:
+async def test_a_websocket_that_talks_is_neither_pinged_nor_told_a_second_beat(autojump_clock: MockClock) -> None:
     app, _ = make_shop(Limits(beat_seconds=20))
-    pings, texts = [], []
+    frames, texts = [], []
     async with serve(app) as server, peer(server, "/warehouse") as client, trio.open_nursery() as nursery:
 
         async def talk() -> None:
@@ -85,14 +87,71 @@ async def test_a_busy_websocket_is_pinged_every_beat_seconds_and_hears_no_beats(
         while trio.current_time() < 200:
             frame = await client.frame()
             assert frame is not None
+            frames.append(frame.opcode)
+            texts.append(json.loads(frame.payload)["type"])
+        nursery.cancel_scope.cancel()
+    assert set(frames) == {TEXT}
+    assert texts.count("beat") == 1
+
+
+async def test_a_websocket_that_only_listens_is_pinged_every_beat_seconds(autojump_clock: MockClock) -> None:
+    app, live = make_shop(Limits(beat_seconds=20))
+    pings = []
+    async with serve(app) as server, peer(server, ORDERS) as client, trio.open_nursery() as nursery:
+
+        async def publish() -> None:
+            while True:
+                await trio.sleep(1)
+                await live.publish(ORDER, 1)
+
+        nursery.start_soon(publish)
+        while trio.current_time() < 200:
+            frame = await client.frame()
+            assert frame is not None
             if frame.opcode == PING:
                 pings.append(trio.current_time())
-            else:
-                texts.append(json.loads(frame.payload)["type"])
+                await trio.sleep(0.1)  # its way here, and that of the answer
+                await client.send(PONG)
         nursery.cancel_scope.cancel()
-    assert texts.count("beat") == 1
     assert 0 < pings[0] <= 20
     assert pings == pytest.approx([pings[0] + 20 * n for n in range(len(pings))])
+
+
+async def test_one_that_stops_talking_is_pinged_and_found_silent_in_time(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    async with serve(app) as server, peer(server, "/warehouse") as client:
+        for _ in range(70):
+            await trio.sleep(1)
+            await client.say(type="message", data=1)
+        last, pings = trio.current_time(), []
+        while (frame := await client.frame()) is not None and frame.opcode != CLOSE:
+            if frame.opcode == PING:
+                pings.append(trio.current_time() - last)
+        assert trio.current_time() == pytest.approx(last + 50)
+        assert 0 < pings[0] <= 20
+
+
+async def test_a_heartbeat_that_fails_ends_its_own_connection_and_no_other(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, server.websocket(ORDERS) as broken, server.websocket(ORDERS) as other:
+        await broken.until("live")
+        await other.until("live")
+        wrong, write = min(live.service.context.registry.open), heartbeat._write
+
+        def write_or_fail(conn: Connection, said: bool, pinged: bool) -> None:
+            if conn.id == wrong:
+                raise ZeroDivisionError
+            write(conn, said, pinged)
+
+        monkeypatch.setattr(heartbeat, "_write", write_or_fail)
+        assert (await broken.ended())[0] == CRASHED.code
+        for _ in range(3):
+            await other.until("beat")
+        assert list(live.service.context.registry.open) == [wrong + 1]
+        assert live.service.server.counters.crashes == 1
+    assert "a connection crashed: ZeroDivisionError" in caplog.text
 
 
 async def test_a_quiet_event_stream_hears_a_beat_and_keeps_its_place(autojump_clock: MockClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from triolet.connection.outgoing import Outgoing
 from triolet.errors import ConnectionEnded
 from triolet.limits import Limits
 from triolet.sockets.direct_outlet import DirectOutlet
+from triolet.sockets.turn import Turn
 from triolet.testing.network import ClientEnd, link_pair
 from triolet.wire.codec import WEBSOCKET
 from triolet.wire.messages import Refused
@@ -39,7 +41,9 @@ def slow(limits: Limits | None = None) -> Slow:
     budget, ending = Budget(1 << 30), Ending()
     outlet = DirectOutlet(link, Budget(1 << 30))
     outlet.write(b"xxx")
-    return Slow(Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget)), ending, budget, client)
+    return Slow(
+        Outgoing(limits or Limits(), WEBSOCKET, outlet, ending, Holding(budget), Turn()), ending, budget, client
+    )
 
 
 async def test_the_pong_comes_first_then_answers_then_the_apps_messages() -> None:
@@ -113,12 +117,35 @@ async def test_answers_that_wait_are_taken_together_and_not_without_end() -> Non
     assert one.budget.held == 0
 
 
-async def test_the_writer_sleeps_until_there_is_something_to_take() -> None:
+async def test_the_writer_is_started_when_there_is_something_to_take_and_sleeps_until_there_is_more() -> None:
     one = slow()
+    started = []
+
+    async def write() -> None:
+        started.append("writer")
+        await one.outgoing.woken()
+
+    one.outgoing.answer(Refused("/x"))  # before there is a nursery
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.outgoing.woken)
-        await wait_all_tasks_blocked()
-        assert nursery.child_tasks
+        one.ending.begin(nursery)
+        one.outgoing.begin(partial(nursery.start_soon, write))
+        assert one.outgoing.waits
+        one.outgoing.wake()
         one.outgoing.answer(Refused("/x"))
         await wait_all_tasks_blocked()
+        assert started == ["writer"]
+        assert nursery.child_tasks
+        one.outgoing.pong(b"pong")
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        assert started == ["writer"]
+
+
+async def test_no_writer_is_started_in_a_nursery_that_is_cancelled() -> None:
+    one = slow()
+    async with trio.open_nursery() as nursery:
+        one.ending.begin(nursery)
+        one.outgoing.begin(partial(nursery.start_soon, trio.sleep_forever))
+        nursery.cancel_scope.cancel()
+        one.outgoing.answer(Refused("/x"))
         assert not nursery.child_tasks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -37,8 +38,7 @@ async def writing(hub: Hub, limits: Limits | None = None) -> AsyncIterator[tuple
     client, link = link_pair()
     conn = Connection(context(hub, limits), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
     async with trio.open_nursery() as nursery:
-        conn.begin(nursery)
-        nursery.start_soon(write, conn)
+        conn.begin(nursery, partial(nursery.start_soon, write, conn))
         yield conn, client
         nursery.cancel_scope.cancel()
     conn.detach()
@@ -228,3 +228,10 @@ async def test_a_policy_that_raises_ends_its_own_connection_and_no_publisher(aut
             await trio.testing.wait_all_tasks_blocked()
         await trio.sleep(2)
         assert server.followers == 0
+
+
+async def test_a_client_that_takes_a_head_in_pieces_gets_all_of_it(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, peer(server, "/live", kernel_bytes=64) as client:
+        assert (await client.message())["type"] == "open"
+        assert trio.current_time() < 1

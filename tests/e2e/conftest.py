@@ -1,13 +1,32 @@
-"""What every end-to-end test shares: processes that it starts begin with no signal ignored, whatever started the tests.
-
-What runs under nohup, or behind ``&`` in a script, ignores SIGHUP or SIGINT, and so do all that it starts; Triolet leaves
-ignored what it finds so. A handler, unlike that, is not handed down.
-"""
+"""What end-to-end tests share: what they start ignores no signal, and what a second interpreter need not repeat."""
 
 from __future__ import annotations
 
+import os
 import signal
 
+import pytest
+
+# What runs under nohup, or behind & in a script, ignores SIGHUP or SIGINT, and so does all that it starts: Triolet
+# leaves ignored what it finds so. A handler, unlike that, is not handed down.
 for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+OURS = {"openssl"}
+"""Programs that only prepare a test, of what is Python's."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where all has run on another interpreter (``AGAIN=yes``) leave out what needs a program that has a part in it (a
+    browser, a proxy, Redis, node): that is the same on each Python. The promises over the real paths are kept again."""
+    if os.environ.get("AGAIN") != "yes":
+        return
+    left_out = [item for item in items if _is_of_others(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_of_others(item: pytest.Item) -> bool:
+    needed = {tool for mark in item.iter_markers("needs") for tool in mark.args}
+    return "e2e" in item.path.parts and item.path.parent.name != "paths" and bool(needed - OURS)

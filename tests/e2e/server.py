@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,15 +24,22 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 PATIENCE = 15.0
 """Seconds: the upper bound of every wait for something that happens at once on an idle machine."""
+START_SECONDS = 60.0
+"""The same for processes to be ready: each takes more than a second of a core to import all it needs."""
 
 
-def free_port() -> int:
+_numbers = count(os.getpid() * 1_301)
+
+
+def free_port(ports: range = range(20_000, 32_000)) -> int:
     """Return a port of the loopback that nobody listens on now.
 
     It lies below the range from which the kernel takes ports for clients: in there a client that waits for the
-    server could be given the very port, and connect to itself.
+    server could be given the very port, and connect to itself. Chance has no part in it: that begins anew with each
+    test's seed, and processes that run the same tests side by side would take the same ports.
     """
-    for port in random.sample(range(20_000, 32_000), 100):
+    for _ in ports:
+        port = ports[next(_numbers) % len(ports)]
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -116,7 +123,7 @@ class Server:
                 stderr=subprocess.STDOUT,
             )
         try:
-            wait_for(self._is_open, f"an open port; the server said:\n{self.log}", 30)
+            wait_for(self._is_open, f"an open port; the server said:\n{self.log}", START_SECONDS)
         except BaseException:
             self.kill()
             raise

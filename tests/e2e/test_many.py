@@ -14,10 +14,10 @@ import pytest
 
 from .clients import Client, HttpxSse, LongPoll, Returning, ShortPoll, Websockets
 from .redis.servers import running
-from .server import PATIENCE, wait_for
+from .server import PATIENCE, START_SECONDS, wait_for
 from .workers import Workers, workers
 
-EVENTS = 600
+EVENTS = 400
 KINDS: tuple[type[Client], ...] = (HttpxSse, Websockets, LongPoll, ShortPoll)
 
 
@@ -69,7 +69,7 @@ def test_each_history_is_the_logs_whatever_becomes_of_workers(tmp_path: Path, lo
         for share in (0.2, 0.5):
             publisher.wait_until(share)
             server.kill_one()
-            wait_for(server.whole, "another worker", 30)
+            wait_for(server.whole, "another worker", START_SECONDS)
         publisher.wait_until(0.75)
         server.restart()
         publisher.wait_until(1)
@@ -111,7 +111,7 @@ def test_members_of_a_worker_that_is_killed_leave_once(tmp_path: Path, log: str)
         wait_for(lambda: here(server) == names, "all members", 30)
         os.kill(sorted(server.pids)[0], signal.SIGKILL)
         wait_for(lambda: any(member.ended for member in members), "those to go who were there")
-        wait_for(server.whole, "another worker", 30)
+        wait_for(server.whole, "another worker", START_SECONDS)
         left = [name for name, member in zip(names, members, strict=True) if not member.ended]
         wait_for(lambda: here(server) == left, "the others to be gone", 30)
         wait_for(lambda: len(watcher.events) == len(names) + len(names) - len(left), "joins and leaves", PATIENCE)

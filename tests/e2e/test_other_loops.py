@@ -17,8 +17,12 @@ from tests.shop import make_shop
 from triolet import Connection, Triolet
 from triolet.errors import WrongThreadError
 from triolet.event import Cursor, Draft
+from triolet.limits import Limits
 from triolet.log import EventLog
 from triolet.testing.server import serve
+
+GOODBYE_SECONDS = 0.2
+"""Of which the kit waits for three, and here the clock is the system's."""
 
 Call = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -109,7 +113,7 @@ async def test_a_log_goes_on_after_a_call_from_elsewhere(name: str, way: str, ki
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", OF_CONNECTION)
 async def test_a_connection_goes_on_after_a_call_from_elsewhere(name: str, way: str) -> None:
-    app, live = make_shop()
+    app, live = make_shop(Limits(goodbye_seconds=GOODBYE_SECONDS))
     talking = trio.Event()
     conns: list[Connection] = []
 

@@ -141,23 +141,17 @@ def test_a_server_with_40_stalled_of_80_ends_within_its_grace_and_says_bye_to_th
 
 
 def test_a_client_may_renew_its_keys_and_ask_for_ours(tmp_path: Path) -> None:
-    with serving(tmp_path, arguments=make_certificate(tmp_path)) as server:
-        address = f"127.0.0.1:{server.port}"
-        client = subprocess.Popen(
-            [program("openssl"), "s_client", "-tls1_3", "-connect", address],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        with client:
+    """It takes for a command what it reads alone: each line is written when the one before has done its work."""
+    said = tmp_path / "said"
+    with serving(tmp_path, arguments=make_certificate(tmp_path)) as server, said.open("wb") as output:
+        command = [program("openssl"), "s_client", "-tls1_3", "-connect", f"127.0.0.1:{server.port}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output) as client:
             assert client.stdin is not None
-            for line in (b"K\n", http("/"), b"K\n", http("/")):
-                time.sleep(0.3)  # a command is one that is read alone
-                client.stdin.write(line)
-                client.stdin.flush()
-            time.sleep(0.3)
+            wait_for(lambda: b"Verify return code" in said.read_bytes(), "TLS to be agreed on")
+            for turn in (1, 2):
+                for line, answer in ((b"K\n", b"KEYUPDATE"), (http("/"), b"HTTP/1.1 200")):
+                    client.stdin.write(line)
+                    client.stdin.flush()
+                    wait_for(lambda: said.read_bytes().count(answer) == turn, f"{answer!r}")  # noqa: B023 - called at once
             client.stdin.close()
-            assert client.stdout is not None
-            heard = client.stdout.read()
-        assert heard.count(b"KEYUPDATE") == 2
-        assert heard.count(b"HTTP/1.1 200") == 2
+    assert server.crashes() == []

@@ -15,7 +15,7 @@ import pytest
 
 from .clients import Client, CurlStream, LongPoll, Websockets
 from .needs import needs
-from .server import PATIENCE, Server, serving, wait_for
+from .server import PATIENCE, START_SECONDS, Server, serving, wait_for
 from .workers import ASK, Workers, answer, asking, workers
 
 
@@ -55,7 +55,11 @@ def test_a_worker_that_is_killed_is_replaced_and_its_queue_is_served(tmp_path: P
             client.sendall(ASK)
         os.kill(victim, signal.SIGKILL)
         assert {answer(client) for client in clients} == {"ok"}
-        wait_for(lambda: len(server.pids) == 2 and victim not in server.pids and server.whole(), "another worker")
+        wait_for(
+            lambda: len(server.pids) == 2 and victim not in server.pids and server.whole(),
+            "another worker",
+            START_SECONDS,
+        )
         assert server.metrics()["triolet_worker_restarts_total"] == 1
 
 
@@ -64,7 +68,11 @@ def test_a_worker_that_is_killed_is_replaced_although_what_it_has_forked_lives_o
     with workers(tmp_path) as server:
         try:
             victim = server.kill_one()
-            wait_for(lambda: victim not in server.pids and len(server.pids) == 2 and server.whole(), "another worker")
+            wait_for(
+                lambda: victim not in server.pids and len(server.pids) == 2 and server.whole(),
+                "another worker",
+                START_SECONDS,
+            )
         finally:
             (tmp_path / "forks").unlink()
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .server import PATIENCE, Server, free_port, wait_for
+from .server import PATIENCE, START_SECONDS, Server, free_port, wait_for
 
 ASK = b"GET /pid HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -32,7 +32,7 @@ class Workers(Server):
     def start(self) -> None:
         """Start, and wait until all workers serve."""
         super().start()
-        wait_for(lambda: "workers serve" in self.log, f"all workers; they said:\n{self.log}")
+        wait_for(lambda: "workers serve" in self.log, f"all workers; they said:\n{self.log}", START_SECONDS)
 
     @property
     def pids(self) -> set[int]:
@@ -47,7 +47,7 @@ class Workers(Server):
         """Have all workers replaced, and wait until they are."""
         before = self.pids
         self.signal(signal.SIGHUP)
-        wait_for(lambda: len(self.pids) == self.number and not self.pids & before, "new workers", 30)
+        wait_for(lambda: len(self.pids) == self.number and not self.pids & before, "new workers", START_SECONDS)
 
     def kill_one(self) -> int:
         """Kill a worker, and return which."""

@@ -147,7 +147,7 @@ async def test_what_waits_for_a_window_is_not_sent_when_that_opens_late(autojump
     assert (await drain(streams.client), streams.resets) == (b"", 1)
 
 
-@pytest.mark.parametrize("path", ["http1"])
+@pytest.mark.parametrize("path", ["middleware"])
 async def test_a_connection_that_goes_on_after_a_stream_has_no_deadline_of_its(
     path: str, autojump_clock: MockClock
 ) -> None:

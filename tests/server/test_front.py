@@ -14,6 +14,7 @@ from tests.shop import ORDERS, make_shop
 from triolet import Limits
 from triolet.budget import Budget
 from triolet.server.front import Front
+from triolet.sockets.incoming import Incoming
 from triolet.sockets.server_state import stream_of
 from triolet.sockets.stream import ClientStream
 from triolet.testing.network import ClientEnd, link_pair
@@ -35,8 +36,9 @@ class House:
         self.streams: list[tuple[dict[str, Any], bytes]] = []
         self.upgrades: list[tuple[dict[str, Any], Upgrade, bytes]] = []
 
-    async def hypercorn(self, stream: Any, first: bytes) -> None:
+    async def hypercorn(self, stream: Any, first: bytes, is_ours: Any) -> bytes | None:
         self.pages.append(first)
+        return None
 
     def find(self, scope: dict[str, Any]) -> Any:
         return scope if self.ours else None
@@ -47,9 +49,9 @@ class House:
         assert again() == request
         self.upgrades.append((request, upgrade, first))
 
-    async def serve_events(self, request: Any, stream: Any, first: bytes, again: Any) -> bytes | None:
-        self.streams.append((request, first))
-        return first if self.refuses else None
+    async def serve_request(self, request: Any, client: Incoming, again: Any) -> bytes | None:
+        self.streams.append((request, client.ahead))
+        return client.ahead if self.refuses else None
 
     async def visit(self, *pieces: bytes, pause: float = 0) -> ClientEnd:
         """Let a client in that sends these pieces."""
@@ -64,19 +66,19 @@ class House:
 
 
 async def test_a_page_goes_to_hypercorn_with_all_that_was_read(autojump_clock: MockClock) -> None:
-    house = House()
+    house = House(ours=False)
     await house.visit(PAGE + b"GET /next")
     assert house.pages == [PAGE + b"GET /next"]
 
 
 async def test_a_head_may_come_in_pieces(autojump_clock: MockClock) -> None:
-    house = House()
+    house = House(ours=False)
     await house.visit(*(bytes([byte]) for byte in PAGE), pause=0.05)
     assert house.pages == [PAGE]
 
 
 async def test_empty_lines_before_a_request_are_passed_over(autojump_clock: MockClock) -> None:
-    house = House()
+    house = House(ours=False)
     await house.visit(b"\r\n\r\n" + PAGE)
     assert house.pages == [PAGE]
 

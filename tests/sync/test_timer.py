@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
+from itertools import pairwise
 
 import trio
 from trio.testing import MockClock
 
+from triolet.bounds import TIMER_CALLS_A_TURN
 from triolet.sync.timer import Timer
 
 
@@ -100,3 +103,61 @@ async def test_a_slot_that_all_have_left_wakes_nobody_and_is_forgotten_in_time(a
         await timer.until(11)
         assert (timer._slots, timer._times) == ({}, [])
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_called_is_called_at_its_time_unless_it_was_forgotten(autojump_clock: MockClock) -> None:
+    timer = Timer()
+    called: list[str] = []
+
+    def call(key: str) -> None:
+        called.append(f"{key} {trio.current_time():g}")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timer.run)
+        for key, when in (("b", 4), ("a", 2), ("never", 4), ("later", 9)):
+            timer.call_at(when, key, partial(call, key))
+        timer.forget(4, "never")
+        timer.forget(5, "of another time")
+        await timer.until(5)
+        assert called == ["a 2", "b 4"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_called_may_ask_to_be_called_again(autojump_clock: MockClock) -> None:
+    timer = Timer()
+    times: list[float] = []
+
+    def again() -> None:
+        times.append(trio.current_time())
+        timer.call_at(trio.current_time() + 10, "key", again)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timer.run)
+        timer.call_at(10, "key", again)
+        await timer.until(35)
+        assert times == [10, 20, 30]
+        nursery.cancel_scope.cancel()
+
+
+async def test_others_have_their_turn_within_a_large_slot(autojump_clock: MockClock) -> None:
+    timer = Timer()
+    called: list[int] = []
+    seen: list[int] = []
+
+    async def watch() -> None:
+        while not called:
+            await trio.lowlevel.checkpoint()
+        while len(called) < 10 * TIMER_CALLS_A_TURN:
+            seen.append(len(called))
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timer.run)
+        for number in range(10 * TIMER_CALLS_A_TURN):
+            timer.call_at(1, number, partial(called.append, number))
+        await trio.sleep(1)
+        await watch()
+        nursery.cancel_scope.cancel()
+    # Which of two tasks goes first in a turn is drawn anew each time: one may have two of its turns in a row.
+    assert max(after - before for before, after in pairwise([0, *seen])) <= 2 * TIMER_CALLS_A_TURN
+    assert sorted(called) == list(range(10 * TIMER_CALLS_A_TURN))

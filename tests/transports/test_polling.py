@@ -16,7 +16,7 @@ from triolet.bounds import DRAINED_POLL_SECONDS
 from triolet.budget import Budget
 from triolet.clock import wall_time
 from triolet.connection import Context
-from triolet.hub import Allow, Hub, Polled
+from triolet.hub import Allow, Hub, Park, Polled
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
 from triolet.transports.negotiate import Ask, TransportKind
@@ -227,7 +227,12 @@ async def test_a_poll_that_a_draining_server_answers_is_given_what_came_at_that_
         """An event comes just when the poll is given up."""
 
         async def page(
-            self, channel: str, after: Cursor | None, wait_seconds: float = 0, allow: Allow | None = None
+            self,
+            channel: str,
+            after: Cursor | None,
+            wait_seconds: float = 0,
+            allow: Allow | None = None,
+            park: Park = trio.sleep_forever,
         ) -> Polled:
             if wait_seconds:
                 await trio.sleep_forever()

@@ -28,7 +28,7 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     run = GuardedServer.run
 
     async def noted(self: GuardedServer) -> None:
-        seen.append(self._first)
+        seen.append(self._lent.unused)
         await run(self)
 
     monkeypatch.setattr(GuardedServer, "run", noted)
@@ -64,18 +64,23 @@ async def test_a_stream_is_answered_by_the_door_as_hypercorn_would(
     async with serve(app) as server:
         straight = await hear(await ask(server), b"triolet.live")
         assert behind == []
-        second = server.connect()
-        await second.send_all(PAGE)
-        await hear(second, b"a page")
-        await second.send_all(f"{ASK}Connection: close\r\n\r\n".encode())
-        through = await hear(second, b"triolet.live")
-        assert behind == [PAGE]
+    app, _ = make_shop()
+    inner = app.asgi_app
+
+    async def middleware(scope: object, receive: object, send: object) -> None:
+        await inner(scope, receive, send)  # type: ignore[arg-type]  # passed on
+
+    app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
+    async with serve(app) as server:
+        through = await hear(await ask(server, "Connection: close\r\n"), b"triolet.live")
+        assert len(behind) == 1
 
     def fields(answer: bytes) -> set[bytes]:
         return {line.lower() for line in answer.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:] if b"ate: " not in line}
 
     def blocks(answer: bytes) -> list[bytes]:
-        return [line for line in answer.split(b"\r\n") if line.startswith((b"retry", b"id"))]
+        lines = [line for line in answer.split(b"\r\n") if line.startswith((b"retry", b"id"))]
+        return [line.rpartition(b".")[2] for line in lines]  # without the log's epoch
 
     assert fields(straight) == fields(through)
     assert blocks(straight) == blocks(through)
@@ -95,7 +100,6 @@ async def test_a_stream_has_a_date(autojump_clock: MockClock) -> None:
         f"{ASK}Content-Length: 3\r\n",
         f"{ASK}Expect: 100-continue\r\n",
         f"{ASK}Upgrade: h2c\r\n",
-        ASK.replace("text/event-stream", "text/html"),
         ASK.replace(ORDERS, "/page"),
     ],
 )
@@ -175,7 +179,7 @@ async def test_a_refusal_leaves_the_connection_to_be_used_on(behind: list[bytes]
         assert b"connection" not in answer.lower()
         await stream.send_all(PAGE)
         assert b"a page" in await hear(stream, b"a page")
-        assert behind == [b""]
+        assert behind == [PAGE]
 
 
 async def test_a_request_behind_a_refused_one_is_answered(autojump_clock: MockClock) -> None:

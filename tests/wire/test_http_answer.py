@@ -6,7 +6,7 @@ import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
-from triolet.wire.http_answer import accept_response, refusal, stream_response
+from triolet.wire.http_answer import accept_response, date, refusal, response, stream_response
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -25,7 +25,7 @@ class TestAnswers:
     def test_a_refusal_is_a_whole_response_that_ends_the_connection(self) -> None:
         framing = [(b"Content-Length", b"999"), (b"Transfer-Encoding", b"chunked"), (b"X-Why", b"so")]
         assert refusal(403, framing, b"no") == (
-            b"HTTP/1.1 403 Forbidden\r\nX-Why: so\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+            b"HTTP/1.1 403 Forbidden\r\nX-Why: so\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
         )
 
     def test_a_status_without_a_name_has_none(self) -> None:
@@ -48,5 +48,18 @@ def test_a_stream_ends_with_its_connection_whatever_the_app_says() -> None:
         stream_response([(b"x", b"a\r\nb: c")])
 
 
-def test_a_refusal_may_leave_the_connection_open() -> None:
-    assert b"close" not in refusal(403, close=False)
+def test_a_response_leaves_the_connection_open() -> None:
+    framing = [(b"Connection", b"close"), (b"Content-Length", b"999"), (b"ETag", b'"1"')]
+    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\ncontent-length: 2\r\n\r\n'
+    assert response(200, framing, b"{}") == head + b"{}"
+    assert response(200, framing, b"{}", head_only=True) == head
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_without_content_says_no_length(status: int) -> None:
+    assert response(status, [(b"etag", b'"1"')], b"never").endswith(b'\r\netag: "1"\r\n\r\n')
+    assert b"ength" not in response(status)
+
+
+def test_a_second_has_its_date() -> None:
+    assert date(784_111_777) == b"Sun, 06 Nov 1994 08:49:37 GMT"

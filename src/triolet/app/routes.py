@@ -28,7 +28,7 @@ from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
 from .identify import EXTENSION, Identifier, snapshot
 from .renewal import POSTED
-from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, only_exceptions
+from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, matched_once, only_exceptions
 
 __all__ = ["ChannelOptions", "Routes", "channel_view", "check_rule", "command_view", "socket_endpoint", "socket_view"]
 
@@ -136,6 +136,7 @@ class Routes:
 
     def give_to(self, app: QuartTrio) -> None:
         """Register all rules in an app, and that of the browser's script."""
+        matched_once(app)
         self._apps.append(app)
         for register in self._rules:
             register(app)

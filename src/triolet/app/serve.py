@@ -6,14 +6,16 @@ What was made of its request is let go of before it is served, since it may be s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from email.utils import formatdate
 from functools import partial
 from typing import Any
 
 import trio
 
+from ..bounds import KNOWN_URL_CHARACTERS, KNOWN_URLS
 from ..errors import LocalError, LogError
+from ..hub import Park
 from ..identity.revocations import WaitingPoll
+from ..sockets.incoming import Incoming
 from ..sockets.server_state import CONTENT_FOLLOWS, note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
@@ -30,12 +32,13 @@ from ..transports.outlets import (
 from ..transports.polling import Answer, poll
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
 from ..wire.handshake import Upgrade
-from ..wire.http_answer import accept_response, refusal, stream_response
+from ..wire.http_answer import accept_response, date, refusal, response, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
+from .answers import Answer as CommandAnswer
 from .asking import Asks, Receive, ask_over_http
 from .service import Service
-from .views import Decision, Refusal, find, with_root_path
+from .views import Decision, Refusal, find, find_command, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
 
@@ -49,6 +52,9 @@ class Clients:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        # Pages are asked for again and again, and are not to be looked up here each time. If the routes have changed, a
+        # request is answered as before, on a longer way.
+        self._others: dict[tuple[str, str, str, str], None] = {}
 
     def find(self, scope: Scope) -> Any:
         """Return the request, if it is to be served here; else None.
@@ -58,7 +64,16 @@ class Clients:
         app = self._service.app
         if not self._service.running or middleware_between(app):
             return None
-        return find(app, with_root_path(app, scope))
+        method, path, host = scope["method"], scope["path"], header(scope, b"host") or ""
+        asked = method, host, scope["root_path"], path
+        if asked in self._others:
+            return None
+        request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+        if request is None and len(path) + len(host) <= KNOWN_URL_CHARACTERS:
+            if len(self._others) >= KNOWN_URLS:
+                del self._others[next(iter(self._others))]
+            self._others[asked] = None
+        return request
 
     async def serve_websocket(
         self, request: Any, upgrade: Upgrade, stream: ClientStream, first: bytes, again: Callable[[], Scope]
@@ -87,43 +102,70 @@ class Clients:
         stream.stage = Stage.STREAM
         await websocket.serve_stream(conn, stream, head, session, first, handler, ask)
 
-    async def serve_events(
-        self, request: Any, stream: ClientStream, first: bytes, again: Callable[[], Scope]
-    ) -> bytes | None:
-        """Admit an event stream and serve it, until it ends.
+    async def serve_request(self, request: Any, client: Incoming, again: Callable[[], Scope]) -> bytes | None:
+        """Answer a poll or a command, or serve the event stream that is asked for until it ends.
 
-        Returns ``first`` where it was refused on a connection that the client may go on using.
+        Returns what came behind the request; None where the connection was ended with the answer.
         """
-        admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
-        note_status(request.scope, admitted.status if isinstance(admitted, Refusal) else 200)
-        date = (b"date", formatdate(self._service.context.now(), usegmt=True).encode())
-        if isinstance(admitted, Refusal):
-            return await self._refuse(stream, request, admitted, date, first)
-        conn, headers = admitted.conn, admitted.decision.headers
-        assert conn is not None, "a stream has one"
-        try:
-            said = self._service.origins.answer(request.scope, [*headers, *sse.HEADERS, date])
-            head = stream_response(said)
-        except ValueError:  # a header of the app's that cannot be sent
-            conn.detach()
-            raise
-        del request, admitted, headers, said, again
+        with client:
+            if request.method == "POST":
+                answer = await ask_over_http(self._service, request, client.receive)
+                return None if answer is None else await self._answer(client, request.scope, answer)
+            stream = client.stream
+            admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
+            scope = request.scope
+            del request, again  # a poll may wait, and many do
+            if isinstance(admitted, Refusal):
+                return await self._answer(client, scope, admitted)
+            if admitted.conn is None:
+                return await self._answer_poll(client, scope, admitted)
+            first = client.ahead
+        conn, head = admitted.conn, self._stream_head(scope, admitted)
+        del client, scope, admitted
         stream.stage = Stage.STREAM
         await sse.serve_stream(conn, stream, head, first)
         return None
 
-    async def _refuse(
-        self, stream: ClientStream, request: Any, answer: Refusal, date: tuple[bytes, bytes], first: bytes
-    ) -> bytes | None:
-        close = "close" in request.headers.get("Connection", "").lower()
-        headers = self._service.origins.answer(request.scope, [*answer.headers, date])
-        said = refusal(answer.status, headers, answer.body, close=close)
-        if close:
-            await self._turn_down(stream, said)
-            return None
-        with trio.move_on_after(self._service.limits.write_seconds) as patience:
-            await stream.send_all(said)
-        return None if patience.cancelled_caught else first
+    async def _answer_poll(self, client: Incoming, scope: Scope, admitted: Admitted) -> bytes | None:
+        client.stream.stage = Stage.HTTP
+        with admitted.poll() as held:
+            answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
+            if isinstance(answer, Answer):
+                held.stop = client.stream.abort  # of what is under way already
+            return await self._answer(client, scope, answer)
+
+    async def _answer(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> bytes | None:
+        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
+        service, stream = self._service, client.stream
+        note_status(scope, answer.status)
+        # Of a body that was not read to its end, what follows is no request.
+        close = service.server.draining.is_set() or client.left > 0 or _closes(scope)
+        said = response(
+            answer.status,
+            service.origins.answer(scope, [*answer.headers, self._date()]),
+            answer.body,
+            close=close,
+            head_only=scope["method"] == "HEAD",
+        )
+        await stream.deliver(said, service.limits.write_seconds)
+        if not close:
+            return client.ahead
+        await stream.finish(service.limits.goodbye_seconds)
+        await stream.aclose()
+        return None
+
+    def _stream_head(self, scope: Scope, admitted: Admitted) -> bytes:
+        note_status(scope, 200)
+        assert admitted.conn is not None, "a stream has one"
+        try:
+            headers = [*admitted.decision.headers, *sse.HEADERS, self._date()]
+            return stream_response(self._service.origins.answer(scope, headers))
+        except ValueError:  # a header of the app's that cannot be sent
+            admitted.conn.detach()
+            raise
+
+    def _date(self) -> tuple[bytes, bytes]:
+        return b"date", date(int(self._service.context.now()))
 
     async def _turn_down(self, stream: ClientStream, answer: bytes) -> None:
         """Say no, and close. A client that does not take it in ``limits.write_seconds`` is reset by the caller."""
@@ -183,9 +225,13 @@ async def serve_command(service: Service, request: Any, receive: Receive, send: 
 
 
 async def answer_poll(
-    service: Service, admitted: Admitted, if_none_match: str | None, held: WaitingPoll
+    service: Service,
+    admitted: Admitted,
+    if_none_match: str | None,
+    held: WaitingPoll,
+    park: Park = trio.sleep_forever,
 ) -> Answer | Refusal:
-    """Answer a poll that was admitted, however it came: nothing is written here.
+    """Answer a poll that was admitted, however it came: nothing is written here. It waits in ``park``.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
@@ -201,6 +247,7 @@ async def answer_poll(
             subscription.allow,
             admitted.decision.grant,
             held,
+            park,
         )
     except (AskError, LocalError, LogError) as error:
         return refused(admitted.ask.transport.value, error, headers)
@@ -222,6 +269,12 @@ def readable(service: Service, request: Any, send: Send) -> Send:
         await send(message)
 
     return send_readable
+
+
+def _closes(scope: Scope) -> bool:
+    """Whether a client wants its connection closed behind the answer (RFC 9112 section 9.6)."""
+    said = [value.lower() for name, value in scope["headers"] if name == b"connection"]
+    return any(option.strip() == b"close" for value in said for option in value.split(b","))
 
 
 def _subprotocol(offered: Iterable[str], decision: Decision) -> str | None:

@@ -35,6 +35,7 @@ from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 from ..sockets.stages import no_sockets
 from ..transports.origins import Origins
+from ..transports.polling import answer_when_draining
 from .commands import Commands
 from .identify import EXTENSION, Identifier
 from .renewal import RENEW, renew_told
@@ -206,9 +207,11 @@ class Service:
             elif not self.options.in_memory:
                 control.begin()  # others may revoke channels and URLs, which nobody need be known for
             nursery.start_soon(context.timer.run)
+            nursery.start_soon(context.turn.run)
             nursery.start_soon(context.deadlines.run)
             nursery.start_soon(relieve, context)
             nursery.start_soon(drain, context, self.server.leave_seconds)
+            nursery.start_soon(answer_when_draining, context)
             commands = Commands(self.app, log, hub, nursery, context, self.server)
             nursery.start_soon(commands.drain)
             nursery.start_soon(commands.renew)

@@ -40,11 +40,13 @@ __all__ = [
     "ForeignError",
     "Refusal",
     "as_get_request",
+    "as_request",
     "ask_view",
     "body_of",
     "decided",
     "decides",
     "find",
+    "find_command",
     "follow_scope",
     "has_commands",
     "is_command",
@@ -52,6 +54,7 @@ __all__ = [
     "is_ours",
     "mark",
     "mark_command",
+    "matched_once",
     "only_exceptions",
     "posted",
     "redirects_to_ours",
@@ -69,6 +72,9 @@ COMMANDS = "takes_commands_for_triolet"
 
 DECIDED = "triolet_said_yes"
 """The attribute that marks a request of which a view has decided that it may follow."""
+
+CONTEXT = "context_for_triolet"
+"""The attribute of a request that was found, with the context of Quart's in which its view will be asked."""
 
 SCRIPT = "triolet.static"
 """The endpoint of the browser's script."""
@@ -168,18 +174,48 @@ def decided(decision: Decision) -> Any:
 
 def find(app: Any, scope: Scope) -> Any:
     """Return the request, as the app's own class makes it, if its URL is a channel's or a socket's; else None."""
-    request = TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
-    if not decides(app, request):
+    request = as_request(app, scope)
+    if request.method not in ("GET", "HEAD"):
         return None
+    try:
+        context = app.request_context(request)
+        rule, values = context.url_adapter.match(return_rule=True)
+    except HTTPException:
+        return None
+    if not is_marked(app.view_functions.get(rule.endpoint)):
+        return None
+    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`).
+    context.match_request = partial(_give, request, rule, values)
+    setattr(request, CONTEXT, context)
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request
 
 
+def _give(request: Any, rule: Any, values: Any) -> None:
+    request.url_rule, request.view_args = rule, values
+
+
+def matched_once(app: Any) -> None:
+    """Have an app take the context of a request that was found, with its match, in place of making both again."""
+    make = app.request_context
+
+    def request_context(request: Any) -> Any:
+        return vars(request).pop(CONTEXT, None) or make(request)
+
+    app.request_context = request_context
+
+
 def posted(app: Any, scope: Scope, body: bytes) -> Any:
     """Return the request, as the app's own class makes it, with a body that is there already."""
-    request = TrioASGIHTTPConnection(app, {**scope})._create_request_from_scope(_no_push)  # type: ignore[typeddict-item]  # as above
+    request = as_request(app, {**scope})
     request.body.set_result(body)
     return request
+
+
+def find_command(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it, if its URL is a command's; else None."""
+    request = as_request(app, scope)
+    return request if is_command(app, request) else None
 
 
 def decides(app: Any, request: Any) -> bool:
@@ -204,6 +240,11 @@ def takes_posts(app: Any, request: Any) -> bool:
     """Whether a POST to a request's URL would be Triolet's to answer."""
     endpoint = _endpoint(app, request, "POST")
     return endpoint is not None and endpoint.startswith(OWN_POSTS)
+
+
+def as_request(app: Any, scope: Scope) -> Any:
+    """Return the request, as the app's own class makes it."""
+    return TrioASGIHTTPConnection(app, scope)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # Hypercorn types the scope
 
 
 def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
@@ -310,7 +351,7 @@ def with_root_path(app: Any, scope: Any) -> Any:
 def _has(app: Any, scope: Any, path: str) -> bool:
     """Whether an app has a page at a path, for any method."""
     asked = {**as_get_request(scope), "method": "GET", "path": path, "root_path": ""}
-    request = TrioASGIHTTPConnection(app, asked)._create_request_from_scope(_no_push)  # type: ignore[arg-type]  # as above
+    request = as_request(app, asked)
     try:
         app.create_url_adapter(request).match()
     except NotFound:

@@ -1,4 +1,4 @@
-"""One client's connection: its reader, writer and heartbeat run in one nursery, and each has a file of its own."""
+"""One client's connection: its reader, its writer and its heartbeat, each in a file of its own."""
 
 from .connection import Connection
 from .context import Context

@@ -11,8 +11,10 @@ Why live events do not pass the writer. While a client is live, the hub's one pu
 flat loop with those of all others, and nearly always the kernel takes the whole batch. Measured for 1,000 clients and
 220 bytes each, that is 1.4 us of CPU a client; through a memory channel and a task of its own for each it is 7. And a
 queue in front of each writer would be memory that a slow client fills. The writer is for what has to wait: a client
-that is behind (new, back or slow: all the same), and what the app says to this client alone. Those messages do go
-through a bounded memory channel of Trio's, so that ``conn.send`` waits where its client is slow (outgoing.py).
+that is behind (new, back or slow: all the same), and what the app says to a client that is. Those messages do go
+through a bounded memory channel of Trio's, so that ``conn.send`` waits where its client is slow (outgoing.py). To a
+client that is not, they are written when the handler waits for the next message, or when the turn of the event loop
+ends (sockets/turn.py).
 
 What the tasks share is cut by noun:
 
@@ -108,7 +110,7 @@ class Connection:
         self.ending = Ending()
         self.history = History()
         self.holding = Holding(context.budget)
-        self.outgoing = Outgoing(context.limits, codec, outlet, self.ending, self.holding)
+        self.outgoing = Outgoing(context.limits, codec, outlet, self.ending, self.holding, context.turn)
         access = Access() if access is None else access
         self.subscriptions = Subscriptions(
             self.id, context, codec, outlet, self.outgoing, self.ending, self.history, access
@@ -227,7 +229,12 @@ class Connection:
         """
         self.context.home.check("Connection.send")
         batch = self.raw(data) if self.raw is not None else self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
-        await self.outgoing.send(batch)
+        if not self.outgoing.say(batch):
+            await self.outgoing.send(batch)
+        elif self.outgoing.turn.over():  # a handler that goes on sending must not starve the others
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     async def close(self) -> None:
         """End the connection, after what was sent. The handler is cancelled here."""
@@ -249,7 +256,17 @@ class Connection:
         if self.inbox is None:
             raise ConfigError("only a live.socket has messages")
         self.context.home.check("a message of a Connection")
-        return await self.inbox.receive()
+        if self.inbox.empty:
+            self.outgoing.flush()
+            return await self.inbox.wait()
+        if self.outgoing.turn.over():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            return self.inbox.receive_nowait()
+        except trio.WouldBlock:  # another task of the app's has taken it
+            return await self.inbox.wait()
 
     # --- for admission
 
@@ -267,9 +284,14 @@ class Connection:
 
     # --- for its tasks
 
-    def begin(self, nursery: trio.Nursery) -> None:
+    def begin(self, nursery: trio.Nursery, write: Callable[[], None]) -> None:
         """Open the connection: its tasks start now. If the peer was found gone before, or the server shuts down
-        gracefully, they end at once. It is open until :meth:`detach`."""
+        gracefully, they end at once. It is open until :meth:`detach`.
+
+        Args:
+            nursery: theirs.
+            write: starts the writer in it, when it has something to write.
+        """
         # drain.py ends those that are registered when the server begins to drain; one that comes later ends here.
         self.context.registry.add(self)
         self.context.metrics.connection_opened(self.transport)
@@ -277,6 +299,9 @@ class Connection:
             self.end(RESTARTING)
         self.ending.begin(nursery)
         self.subscriptions.begin(nursery)
+        self.outgoing.begin(write)
+        if self.subscriptions.behind or self.outgoing.waits or not self.outlet.empty:
+            self.outgoing.wake()
 
     def end(self, closing: Closing) -> None:
         """End all tasks, for this reason; the first reason given stays."""

@@ -17,6 +17,7 @@ from ..hub import Hub, Policy
 from ..identity import Control, Deadlines, Revocations
 from ..limits import Limits
 from ..presence.presence import Presence
+from ..sockets.turn import Turn
 from ..sync.home import Home
 from ..sync.timer import Timer
 from .registry import Registry
@@ -37,12 +38,13 @@ class Context(msgspec.Struct, frozen=True):
         registry: the connections that are open, and those that ended lately.
         policy: the app's, for followers that bring none of their own.
         metrics: the counters of the process.
-        timer: wakes the heartbeats.
+        timer: calls the heartbeats, and wakes the rechecks.
         presence: keeps which members are present; None where presence is not kept.
         control: tells all processes of one log of identities; None where there are none.
         home: the run of Trio in which all of this lives.
         revocations: what was revoked lately, and the polls that it may end.
         rechecking: has a place for each view that may be asked again at the same moment.
+        long_polls: those that wait. A server that drains gives each a deadline.
     """
 
     hub: Hub
@@ -60,11 +62,17 @@ class Context(msgspec.Struct, frozen=True):
     home: Home = msgspec.field(default_factory=Home)
     revocations: Revocations = msgspec.field(default_factory=Revocations)
     rechecking: trio.Semaphore = msgspec.field(default_factory=lambda: trio.Semaphore(RECHECKS_AT_ONCE))
+    long_polls: dict[trio.CancelScope, None] = msgspec.field(default_factory=dict)
 
     @property
     def deadlines(self) -> Deadlines:
         """When connections expire. The hub has them, since it is asked before each of its rounds."""
         return self.hub.deadlines
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of the event loop. The hub has it, since it is ended before each of its rounds."""
+        return self.hub.turn
 
     def retry(self, closing: Closing) -> int | None:
         """Draw after how many milliseconds a client that ends for this reason comes back; None: not by itself."""

@@ -23,6 +23,12 @@ class Ending:
         self.closing: Closing | None = None
         self.nursery: trio.Nursery | None = None
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether its tasks are being cancelled, so that no other may start: for whatever reason, a crash for example,
+        of which nothing is known here yet."""
+        return self.nursery is not None and self.nursery.cancel_scope.cancel_called
+
     def begin(self, nursery: trio.Nursery) -> None:
         """Take the nursery in which the tasks start. If the connection has ended before, cancel it at once."""
         self.nursery = nursery

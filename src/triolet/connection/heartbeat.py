@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,17 +15,29 @@ from ..wire.frames import encode_ping
 from ..wire.messages import Beat
 from .connection import Connection
 
-__all__ = ["beat"]
+__all__ = ["beat", "begin"]
 
 
-async def beat(conn: Connection, *, pings: bool = False) -> None:
+def begin(conn: Connection, *, pings: bool = False) -> Callable[[], None]:
+    """Have :func:`beat` started in the connection's nursery when it has something to do for the first time: a client
+    that comes and goes pays for no heartbeat. Returns what calls that off, once the connection has ended."""
+    conn.heard_at = trio.current_time()  # one that was let in late, for the log was away, could say nothing before
+    look = int(conn.history.opened_at / _step(conn)) + 1 + conn.context.random.randrange(2 * HEARTBEAT_LOOKS)
+    start = partial(_start, conn, pings, look)
+    wakes_at = _wakes_at(conn, pings, look)
+    conn.context.timer.call_at(wakes_at, start, start)
+    return partial(conn.context.timer.forget, wakes_at, start)
+
+
+async def beat(conn: Connection, pings: bool, look: int) -> None:
     """Send heartbeats until the connection ends, so that its client hears something every ``limits.beat_seconds``.
 
-    It looks twice in that time, at one of :data:`LOOKS` moments that was drawn: clients that connected together, or
-    heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the process.
-    A client that was sent something since the last look needs no heartbeat now, but the next time. It says how far the
-    client was sent each channel, so one that saw no event for an hour still comes back to the right place. A WebSocket
-    is pinged besides, whatever it was sent: its answer shows that it is there.
+    It looks twice in that time, at one of ``HEARTBEAT_LOOKS`` moments that was drawn: clients that connected together,
+    or heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the
+    process. A client that was sent something since the last look needs no heartbeat now, but the next time. It says how
+    far the client was sent each channel, so one that saw no event for an hour still comes back to the right place. A
+    WebSocket of which nothing was heard since the last look is pinged besides, whatever it was sent: its answer shows
+    that it is there.
 
     If the outlet is full the heartbeat is left out: the writer watches that client. A client whose outlet buffers is
     watched here: it may wait for long before it is full.
@@ -32,19 +46,15 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
         conn: the connection.
         pings: whether the client is pinged, as it is on a WebSocket whose frames are made here. Then a client that
             answers nothing for ``limits.silence_seconds`` is given up.
+        look: the number of the first look. Looks are numbered from when Trio's clock began, so that the moments of all
+            connections coincide, and the timer wakes those that share one together.
 
     Cancellation: nothing is lost.
     """
-    conn.heard_at = trio.current_time()  # one that was let in late, for the log was away, could say nothing before
-    # Whole numbers of steps since Trio's clock began: so the moments of all connections coincide, and the timer wakes
-    # those that share one together.
-    step = conn.limits.beat_seconds / (2 * HEARTBEAT_LOOKS)
-    look = int(conn.history.opened_at / step) + 1 + conn.context.random.randrange(2 * HEARTBEAT_LOOKS)
+    looked_at = conn.history.opened_at
     sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
     while True:
-        due = look * step
-        await conn.context.timer.until(min(due, _silent_at(conn, pings), _stalled_at(conn)))
         # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
         # have gone on. Neither has to wake this task for that.
         now = trio.current_time()
@@ -52,12 +62,27 @@ async def beat(conn: Connection, *, pings: bool = False) -> None:
             conn.end(SILENT)
         elif conn.outlet.pending and now >= _stalled_at(conn):
             conn.end(SLOW)
-        elif now >= due:
+        elif now >= look * _step(conn):
             look += HEARTBEAT_LOOKS
             said = sent in (None, _sent(conn)) and not said
             sent = _sent(conn)
-            pinged = pings and (said or not pinged)
+            pinged = pings and conn.heard_at <= looked_at and (said or not pinged)
+            looked_at = now
             _write(conn, said, pinged)
+        await conn.context.timer.until(_wakes_at(conn, pings, look))
+
+
+def _start(conn: Connection, pings: bool, look: int) -> None:
+    if conn.nursery is not None and not conn.ending.cancelled:
+        conn.nursery.start_soon(beat, conn, pings, look)
+
+
+def _wakes_at(conn: Connection, pings: bool, look: int) -> float:
+    return min(look * _step(conn), _silent_at(conn, pings), _stalled_at(conn))
+
+
+def _step(conn: Connection) -> float:
+    return conn.limits.beat_seconds / (2 * HEARTBEAT_LOOKS)
 
 
 def _sent(conn: Connection) -> int:
@@ -89,4 +114,4 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     if pinged:
         batches.append(encode_ping())
     if batches:  # a full outlet refuses it, and that is right: the writer watches this client already
-        conn.outlet.write(conn.codec.concat(batches))
+        conn.outgoing.write(conn.codec.concat(batches))

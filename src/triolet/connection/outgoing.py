@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import trio
 
-from ..bounds import WRITE_BYTES
+from ..bounds import TURN_ALL_BYTES, TURN_BYTES, WRITE_BYTES
 from ..closing import FLOOD, GONE
 from ..errors import ConnectionEnded
 from ..limits import Limits
 from ..sockets.outlet import Outlet
+from ..sockets.turn import Turn
 from ..wire.codec import Codec, size_of
 from ..wire.messages import Message
 from .ending import Ending
@@ -22,17 +24,20 @@ __all__ = ["Outgoing"]
 
 
 class Outgoing:
-    """Keeps the messages that wait for the writer, and wakes it.
+    """Keeps the messages that wait for the writer, and starts it.
 
-    A message of the app's goes straight to the outlet while nothing waits before it, which is nearly always. Only
-    behind a slow client does it pass a bounded memory channel of Trio's; that is made when it is needed, and let go
-    when it is empty.
+    A message of the app's is for the outlet while nothing waits before it, which is nearly always. It is kept until the
+    end of the turn (sockets/turn.py), so that what is said in one turn is one write; whatever else writes to the outlet
+    goes behind it, by :meth:`write` or after :meth:`flush`. Only behind a slow client does a message pass a bounded
+    memory channel of Trio's; that is made when it is needed, and let go when it is empty.
 
-    Bounds: one pong; ``limits.follows`` answers, for a client that asks and does not read is given up;
-    ``limits.outbox_messages`` messages of the app's, and then :meth:`send` waits.
+    Bounds: ``limits.outbox_messages`` messages of this turn, and ``TURN_BYTES`` and one message more; one pong;
+    ``limits.follows`` answers, for a client that asks and does not read is given up; ``limits.outbox_messages``
+    messages of the app's that wait, and then :meth:`send` waits.
 
     Attributes:
         said: how many messages other than events and heartbeats were given to the client, or wait for it.
+        turn: at whose end the app's messages go out.
     """
 
     __slots__ = (
@@ -44,19 +49,29 @@ class Outgoing:
         "_messages",
         "_outlet",
         "_pong",
+        "_turns",
+        "_turns_size",
         "_wake",
+        "_write",
         "said",
+        "turn",
     )
 
-    def __init__(self, limits: Limits, codec: Codec, outlet: Outlet, ending: Ending, holding: Holding) -> None:
+    def __init__(
+        self, limits: Limits, codec: Codec, outlet: Outlet, ending: Ending, holding: Holding, turn: Turn
+    ) -> None:
         self._limits = limits
         self._codec = codec
         self._outlet = outlet
         self._ending = ending
         self._holding = holding
+        self.turn = turn
+        self._turns: list[Any] | None = None  # the app's messages of this turn
+        self._turns_size = 0
         self._pong: Any = None
         self._answers: deque[Any] | None = None  # an empty deque takes 760 bytes, of every idle connection
         self._messages: tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]] | None = None
+        self._write: Callable[[], None] | None = None
         self._wake: trio.Event | None = None
         self.said = 0
 
@@ -73,14 +88,60 @@ class Outgoing:
         if len(self._answers) > self._limits.follows:
             self._ending.end(FLOOD)
             return
+        self.flush()  # what the app has said before
         self.said += 1
         batch = self._codec.say(message)
         self._holding.hold(size_of(batch))
         self._answers.append(batch)
         self.wake()
 
+    def say(self, batch: Any) -> bool:
+        """Take a message of the app's, to be written at the end of the turn. False: it has to wait, by :meth:`send`.
+
+        Args:
+            batch: the message, encoded.
+        """
+        if self._ending.closing is not None:
+            return False
+        size = len(batch) if type(batch) is bytes else size_of(batch)
+        if self._turns is None:
+            # Where something waits, the message must not overtake it.
+            if self._messages is not None or self._answers or not self._outlet.empty or not self.turn.runs:
+                return False
+            self._turns = [batch]
+            self._turns_size = size
+            self.turn.flush_at_end(self)
+        else:
+            self._turns.append(batch)
+            self._turns_size += size
+        self.said += 1
+        # Not in the memory budget, which costs more than to keep it: it has a bound of its own, and for a moment only.
+        self.turn.kept += size
+        if self.turn.kept > TURN_ALL_BYTES:
+            self.turn.end()
+        elif self._turns_size >= TURN_BYTES or len(self._turns) >= self._limits.outbox_messages:
+            self.flush()
+        return True
+
+    def flush(self) -> None:
+        """Write what the app has said in this turn, unless the connection has ended: then the last words do it."""
+        if self._turns is not None and self._ending.closing is None:
+            batch = self._take_turns()
+            if not self._outlet.write(batch):
+                # Something else has filled the outlet since. Nothing of the app's can wait already: see `say`.
+                self._messages = trio.open_memory_channel(self._limits.outbox_messages)
+                self._holding.hold(size_of(batch))
+                self._messages[0].send_nowait(batch)
+                self.wake()
+
+    def write(self, batch: Any) -> bool:
+        """Write a batch to the outlet, as :meth:`Outlet.write` does, behind what the app has said in this turn."""
+        self.flush()
+        return self._outlet.write(batch)
+
     async def send(self, batch: Any) -> None:
-        """Send a message of the app's, or wait while ``limits.outbox_messages`` wait for a slow client.
+        """Send a message of the app's that cannot be said at once, or wait while ``limits.outbox_messages`` wait for a
+        slow client.
 
         Args:
             batch: the message, encoded.
@@ -94,11 +155,6 @@ class Outgoing:
             await trio.lowlevel.checkpoint()  # a handler that goes on sending must not starve the others
             raise ConnectionEnded(self._ending.closing)
         self.said += 1
-        # Past the writer while nothing waits before it: no task is woken for it. Where something waits, the message
-        # must not overtake it.
-        if self._messages is None and not self._answers and self._outlet.write(batch):
-            await trio.lowlevel.checkpoint()
-            return
         if self._messages is None:
             self._messages = trio.open_memory_channel(self._limits.outbox_messages)
         self.wake()
@@ -113,7 +169,10 @@ class Outgoing:
         self.wake()
 
     def take(self) -> Any:
-        """Take the next batch for the client, or None: the pong, then the answers, then the app's messages."""
+        """Take the next batch for the client, or None: what the app has said in this turn, for which nothing waited,
+        then the pong, then the answers, then the app's messages that had to wait."""
+        if self._turns is not None:
+            return self._take_turns()
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
@@ -124,10 +183,23 @@ class Outgoing:
             self._holding.hold(-size_of(batch))
         return batch
 
+    def begin(self, write: Callable[[], None]) -> None:
+        """Have the writer started by this when there is work for it for the first time."""
+        self._write = write
+
+    @property
+    def waits(self) -> bool:
+        """Whether a message waits for the writer."""
+        return self._pong is not None or bool(self._answers) or self._messages is not None
+
     def wake(self) -> None:
-        """Wake the writer, because there may be work for it."""
+        """Wake the writer, because there may be work for it. The first time it is started: most clients are written to
+        by the pump alone, and never need it."""
         if self._wake is not None:
             self._wake.set()
+        elif self._write is not None and not self._ending.cancelled:
+            write, self._write = self._write, None
+            write()
 
     async def woken(self) -> None:
         """Wait until there may be work for the writer. The writer has just found none, with no await since.
@@ -145,6 +217,12 @@ class Outgoing:
         Taking a message out of a full channel lets one in that waits, and its :meth:`send` returns. So all of those are
         taken too: what was said to be sent is sent, if the client hears any last words.
         """
+        self._write = None
+        if self._turns is not None:
+            batch = self._take_turns()
+            # Now, and not with the last words: a client that has gone may still read, and hears none.
+            if not self._outlet.write(batch):
+                self._answers = deque([batch, *(self._answers or ())])
         if self._messages is None:
             return
         answers, outbox = self._answers or deque(), self._messages[1]
@@ -153,6 +231,12 @@ class Outgoing:
                 answers.append(outbox.receive_nowait())
         outbox.close()
         self._answers, self._messages = answers, None
+
+    def _take_turns(self) -> Any:
+        assert self._turns is not None
+        batches, self._turns = self._turns, None
+        self.turn.kept -= self._turns_size
+        return self._codec.concat(batches) if len(batches) > 1 else batches[0]
 
     def _next_answers(self) -> Any:
         """Return answers that wait as one batch of some ``WRITE_BYTES``: what is answered in one turn is one write."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 import trio
 
-from ..bounds import COMMAND_RETRY_SECONDS, FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES
+from ..bounds import COMMAND_RETRY_SECONDS, FOLLOW_URL_CHARACTERS, LOG_RETRY_SECONDS, READ_BYTES, READ_IN_A_ROW
 from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
 from ..identity import Identity
+from ..sync.bounded_channel import BoundedChannel
 from ..wire.frames import Binary, Close, Text
 from ..wire.messages import Ack, Auth, CommandMessage, Follow, Incoming, Reply, Unfollow, parse_client
 from ..wire.session import Session, reply_to
@@ -31,6 +33,7 @@ class Asked(Protocol):
 AskCommand: TypeAlias = Callable[[str, str, bytes, Callable[[Any, Reply], None]], "Asked | Reply"]
 """Has a command done, given its URL, its id, its data as JSON, and what tells the client; or answers it at once."""
 
+MESSAGES: Final = (Text, Binary)  # not made anew for each of them
 TOO_MANY_COMMANDS = msgspec.Raw(b'{"error":"commands","message":"too many commands are not answered yet; try again"}')
 
 
@@ -58,25 +61,16 @@ async def read(
     Cancellation: what was read and not handled is lost; the connection is ending then.
     """
     handler = MessageHandler(conn, ask)
-    held = 0
     try:
-        conn.heard_at = now = trio.current_time()
-        await _handle(conn, handler, session, first, now)
+        await _handle(conn, handler, session, first)
         while conn.closing is None:
-            # A deadline for the whole message, and not for each read: a client that sends one byte at a time would meet
-            # every other (slow loris).
-            with trio.move_on_at(session.deadline) as scope:
-                data = await source.receive_some(READ_BYTES)
-            if scope.cancelled_caught:
-                raise session.late()
+            # No cancel scope where no message is begun, which is nearly always: one costs as much as a message.
+            reads = source.receive_some(READ_BYTES)
+            data = await (reads if session.deadline == math.inf else _in_time(reads, session))
             if not data:  # the stream has ended without a close frame
                 raise RemoteError(GONE)
-            conn.heard_at = now = trio.current_time()
-            conn.holding.hold(len(data))
-            await _handle(conn, handler, session, bytes(data), now)
-            unfinished = session.held
-            conn.holding.hold(unfinished - held - len(data))
-            held = unfinished
+            conn.heard_at = trio.current_time()
+            await _handle(conn, handler, session, bytes(data))
     except RemoteError as error:
         conn.end(error.closing)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -85,25 +79,48 @@ async def read(
         handler.leave()
 
 
-async def _handle(conn: Connection, handler: MessageHandler, session: Session, data: bytes, now: float) -> None:
-    """Handle the messages in some bytes.
+async def _in_time(reads: Awaitable[bytes | bytearray], session: Session) -> bytes | bytearray:
+    """Read while a message is unfinished.
+
+    Raises:
+        RemoteError: it was not finished in time.
+    """
+    # A deadline for the whole message, and not for each read: a client that sends one byte at a time would meet every
+    # other (slow loris).
+    with trio.move_on_at(session.deadline):
+        return await reads
+    raise session.late()
+
+
+async def _handle(conn: Connection, handler: MessageHandler, session: Session, data: bytes) -> None:
+    """Handle the messages in some bytes, in one go as far as there is room for them.
 
     Raises:
         RemoteError: the client's fault, or its wish: the connection ends.
     """
-    for event in session.receive(data, now):
-        if isinstance(event, (Text, Binary)):
-            if session.early:
+    take = handler.message if conn.raw is None else handler.deliver
+    in_a_row = 0
+    for event in session.receive(data, conn.heard_at):
+        if isinstance(event, MESSAGES):
+            in_a_row += 1
+            if session.early or in_a_row >= READ_IN_A_ROW:
+                handler.settle(session.held)
                 # Too many messages are slowed down, not refused: the client's kernel fills, and holds it back.
                 await trio.sleep(session.early)
-                conn.heard_at = trio.current_time()  # it could not be heard meanwhile, and is not silent for that
-            await handler.message(event.data, len(event.data))
-            session.now = conn.heard_at  # later than before where it has waited
+                conn.heard_at = session.now = trio.current_time()  # it could not be heard, and is not silent for that
+                in_a_row = 0
+            late = take(event.data, len(event.data))
+            if late is not None:
+                handler.settle(session.held)
+                await late
+                session.now = conn.heard_at  # later than before: it has waited
+                in_a_row = 0
         elif isinstance(event, Close):
             conn.peer_closed = True  # it left by itself: the goodbye is a close frame, without a bye
             raise RemoteError(reply_to(event))
-        elif not conn.outlet.write(event.frame):
+        elif not conn.outgoing.write(event.frame):
             conn.outgoing.pong(event.frame)
+    handler.settle(session.held)
 
 
 class MessageHandler:
@@ -112,23 +129,41 @@ class MessageHandler:
     def __init__(self, conn: Connection, ask: AskCommand | None = None) -> None:
         self._conn = conn
         self._ask = ask
+        self._unfinished = 0
+        self._delivered = 0
         self._deciding = 0
         self._renews = False
         self._asked: dict[Asked, int] | None = None  # with the sizes of their data; none until the first
 
     def leave(self) -> None:
         """The client is not read any more: the answers to its commands are told to nobody."""
+        self.settle()
         asked, self._asked = self._asked or {}, None
         for command, size in asked.items():
             command.leave()
             self._conn.holding.hold(-size)
 
-    async def message(self, message: str | bytes, size: int) -> None:
+    def settle(self, unfinished: int = 0) -> None:
+        """Count what is held, for all that was handled since the last time: no await may lie between.
+
+        Args:
+            unfinished: bytes of what is not handled yet.
+        """
+        more = self._delivered + unfinished - self._unfinished
+        if more:
+            self._conn.holding.hold(more)
+        self._delivered, self._unfinished = 0, unfinished
+
+    def message(self, message: str | bytes, size: int) -> Awaitable[None] | None:
         """Handle one message.
 
         Args:
             message: text, or bytes of a binary message.
             size: its size, in bytes or characters, as it counts for the inbox.
+
+        Returns:
+            None where that is done, as it nearly always is; else what has to be awaited before the next: there is no
+            room for it.
 
         Raises:
             RemoteError: the client's fault; the message is of no known shape, or comes where none is taken.
@@ -137,23 +172,23 @@ class MessageHandler:
         """
         conn = self._conn
         if conn.raw is not None:
-            await self._deliver(message, size)
-        elif isinstance(message, bytes):
+            return self.deliver(message, size)
+        if isinstance(message, bytes):
             raise RemoteError(UNSUPPORTED)
+        said = parse_client(message, conn.context.limits.message_depth)
+        if isinstance(said, Incoming):
+            return self.deliver(said.data, size)
+        if isinstance(said, Unfollow):
+            conn.unfollow(said.channel)
+        elif isinstance(said, Ack):
+            conn.subscriptions.acknowledge(said.channel, said.cursor)
+        elif isinstance(said, Auth):
+            self._renew(said.token)
+        elif isinstance(said, CommandMessage):
+            self._command(said)
         else:
-            said = parse_client(message, conn.limits.message_depth)
-            if isinstance(said, Incoming):
-                await self._deliver(said.data, size)
-            elif isinstance(said, Unfollow):
-                conn.unfollow(said.channel)
-            elif isinstance(said, Ack):
-                conn.subscriptions.acknowledge(said.channel, said.cursor)
-            elif isinstance(said, Auth):
-                self._renew(said.token)
-            elif isinstance(said, CommandMessage):
-                self._command(said)
-            else:
-                self._follow(said)
+            self._follow(said)
+        return None
 
     def _follow(self, said: Follow) -> None:
         """Follow a URL in a task of its own, because its Quart view may take its time."""
@@ -229,17 +264,24 @@ class MessageHandler:
         self._conn.holding.hold(-self._asked.pop(asked))
         self._conn.outgoing.answer(reply)
 
-    async def _deliver(self, message: Any, size: int) -> None:
+    def deliver(self, message: Any, size: int) -> Awaitable[None] | None:
+        """Put what is for the app's handler into its inbox; as :meth:`message`, of which it is the last step."""
         inbox = self._conn.inbox
         if inbox is None:
             raise RemoteError(BAD_MESSAGE, "nobody here takes messages")
         if inbox.full:
-            # Backpressure: while this waits nothing is read, so the client's kernel fills. But not for ever: behind a
-            # handler that takes nothing the client's close would not be heard either.
-            with trio.move_on_after(self._conn.limits.stall_seconds):
-                await inbox.room()
-            self._conn.heard_at = trio.current_time()  # nothing could be heard meanwhile
-            if inbox.full:
-                self._conn.context.metrics.slow_handlers += 1
-                raise RemoteError(FLOOD)
+            return self._deliver_late(inbox, message, size)
+        self._delivered += size
+        inbox.send_nowait(message, size, held=True)
+        return None
+
+    async def _deliver_late(self, inbox: BoundedChannel[Any], message: Any, size: int) -> None:
+        # Backpressure: while this waits nothing is read, so the client's kernel fills. But not for ever: behind a
+        # handler that takes nothing the client's close would not be heard either.
+        with trio.move_on_after(self._conn.limits.stall_seconds):
+            await inbox.room()
+        self._conn.heard_at = trio.current_time()  # nothing could be heard meanwhile
+        if inbox.full:
+            self._conn.context.metrics.slow_handlers += 1
+            raise RemoteError(FLOOD)
         inbox.send_nowait(message, size)

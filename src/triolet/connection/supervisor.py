@@ -1,7 +1,9 @@
 """Supervisor: one nursery per connection. When one of its tasks ends it, all end.
 
 Why the reader runs in the nursery's own body and the others are started in it: the body is a task already, and a task
-costs memory for every idle client. Which of the tasks it is makes no difference, for each of them ends all.
+costs memory for every idle client, and CPU for every client that comes or goes. Which of the tasks it is makes no
+difference, for each of them ends all. For the same reason writer and heartbeat are started when they have something to
+do for the first time, and not before: a herd of clients that come back is let in without them.
 
 How a connection ends, and in which order
 -----------------------------------------
@@ -26,14 +28,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
 from ..closing import CRASHED, GONE, Closing
 from ..errors import ConnectionEnded, RemoteError, where
 from .connection import Connection
+from .writer import write
 
-__all__ = ["supervise"]
+__all__ = ["crashed", "supervise"]
 
 logger = logging.getLogger("triolet.connection")
 
@@ -58,23 +62,29 @@ async def supervise(
     """
     try:
         async with trio.open_nursery() as nursery:
-            conn.begin(nursery)
+            conn.begin(nursery, partial(nursery.start_soon, write, conn))
             for child in children:
                 nursery.start_soon(child, conn)
             await read()
+            conn.end(GONE)  # it has ended it, and said why
     except* ConnectionEnded:
         pass  # the app's handler noticed
     except* RemoteError as errors:
         conn.end(_first(errors).closing)
     except* Exception as crash:
-        # Where, and not what: the message of an error may quote what a user has sent. It is there at level DEBUG.
-        logger.error("a connection crashed: %s", where(crash))
-        logger.debug("the connection's error", exc_info=crash)
-        conn.context.metrics.crashes += 1
-        conn.end(CRASHED)
+        crashed(conn, crash)
     finally:
         conn.detach()
     return conn.closing or GONE
+
+
+def crashed(conn: Connection, error: Exception) -> None:
+    """End a connection because of a bug. Where it is, and not what, is logged: the message of an error may quote what a
+    user has sent. It is there at level DEBUG."""
+    logger.error("a connection crashed: %s", where(error))
+    logger.debug("the connection's error", exc_info=error)
+    conn.context.metrics.crashes += 1
+    conn.end(CRASHED)
 
 
 def _first(errors: BaseExceptionGroup[RemoteError]) -> RemoteError:

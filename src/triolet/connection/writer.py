@@ -1,6 +1,7 @@
 """Writer: brings followers that are behind up to the present, and carries the app's own messages.
 
-It is the only task that waits for a client to read on. Live followers are the hub's: the pump writes to them.
+It is the only task that waits for a client to read on. Live followers are the hub's: the pump writes to them. So it is
+started when a client has something to catch up with, or is to be told something, for the first time.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ async def write_head(conn: Connection, head: bytes) -> None:
             if say(conn, follower, reading, head):
                 settle(conn, follower, reading)
             return
-    conn.outlet.write(head)
+    said = conn.outgoing.take()  # the first message of a socket that follows nothing by itself
+    conn.outlet.write(head if said is None else conn.codec.concat([head, said]))
 
 
 async def drain(conn: Connection) -> None:
@@ -147,7 +149,7 @@ def say(conn: Connection, follower: Follower, reading: Reading, head: bytes = b"
     announces = not follower.announced and follower.would_be_live(reading.position)
     if announces:
         batches.append(codec.say(Live(follower.channel, str(reading.position))))
-    if batches and not conn.outlet.write(codec.concat(batches)):
+    if batches and not conn.outgoing.write(codec.concat(batches)):
         return False
     if batches and follower.filter is not None:
         follower.filter.writes += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypercorn.app_wrappers import ASGIWrapper
@@ -9,8 +10,9 @@ from hypercorn.typing import ConnectionState
 
 from ..limits import Limits
 from ..sockets.stream import ClientStream
+from ..wire.http_head import Head
 from .config import http_config
-from .connection import GuardedContext, GuardedServer
+from .connection import GuardedContext, GuardedServer, Lent
 from .lifespan import AppLifespan
 
 __all__ = ["AppHost"]
@@ -37,17 +39,20 @@ class AppHost:
         """A life of the app, not begun yet."""
         return AppLifespan(self._app, self._config, self._state)
 
-    async def serve(self, stream: ClientStream, first: bytes) -> None:
+    async def serve(self, stream: ClientStream, first: bytes, gives_back: Callable[[Head], bool]) -> bytes | None:
         """Serve HTTP/1.1 or, where TLS has agreed on it, HTTP/2 on a connection, until it ends, and close it.
+
+        Returns what came from a request on that is given back, where the connection goes on; else None.
 
         Args:
             stream: the client's.
             first: bytes of the client that were read before.
+            gives_back: whether a request of HTTP/1.1 that comes behind another is to be given back.
         """
         state = ConnectionState(self._state.copy())
-        await GuardedServer(
-            self._app, self._config, self._context, state, stream, limits=self._limits, first=first
-        ).run()
+        lent = Lent(first, gives_back)
+        await GuardedServer(self._app, self._config, self._context, state, stream, limits=self._limits, lent=lent).run()
+        return lent.unused if lent.returned else None
 
     @property
     def idle(self) -> int:

@@ -141,6 +141,9 @@ class AppGroup:
         on_room: called when an inbox that was full has room again.
         budget: where what waits is counted: unread messages of the client's, and what the app sends, from there on
             until it is taken.
+
+    Attributes:
+        running: how many runs of the app have not returned.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class AppGroup:
         self._nursery = nursery
         self._limits = limits
         self._on_room = on_room
+        self.running = 0
         self._request_bytes = min(REQUEST_BYTES, budget.ceiling // REQUESTS_BELOW_CEILING)
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Send) -> Inbox:
@@ -179,6 +183,7 @@ class AppGroup:
 
         hold = self._budget.hold
         hold(self._request_bytes)
+        self.running += 1
         with inbox.scope:
             try:
                 await app(scope, inbox.receive, send_counted, trio.to_thread.run_sync, trio.from_thread.run)
@@ -186,6 +191,7 @@ class AppGroup:
                 logger.error("the app failed on a %s request: %s", scope["type"], where(errors))
                 logger.debug("the app's error", exc_info=errors)
             finally:
+                self.running -= 1
                 inbox.close()
                 hold(-self._request_bytes)
                 await send(None)

@@ -57,12 +57,14 @@ from ..budget import Account
 from ..limits import Limits
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
+from ..wire.http_head import Head
 from .app_task import AppGroup
+from .busy import busy
 from .http1 import GuardedH11
 from .http2 import GuardedH2
 from .websocket import GuardedWebSocket
 
-__all__ = ["GuardedContext", "GuardedServer"]
+__all__ = ["GuardedContext", "GuardedServer", "Lent"]
 
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
@@ -74,6 +76,32 @@ class _End(Enum):
     PEER = auto()  # the client has ended it
     LOST = auto()  # it was reset, or takes nothing any more
     OURS = auto()  # the last answer is out, or nothing was asked for a while
+    GIVEN_BACK = auto()  # what is asked next is not for Hypercorn to serve, and all before is answered
+
+
+def _gives_nothing_back(_: Head) -> bool:
+    """What there is for a connection that is Hypercorn's to its end."""
+    return False
+
+
+class Lent:
+    """What the owner of a connection hands over with it, and has back with it.
+
+    Args:
+        first: bytes of the client that were read before.
+        gives_back: whether a request of HTTP/1.1 that comes behind another is to be given back.
+
+    Attributes:
+        returned: whether the connection goes on with its owner; else it has ended.
+        unused: what was read and not used.
+    """
+
+    __slots__ = ("gives_back", "returned", "unused")
+
+    def __init__(self, first: bytes = b"", gives_back: Callable[[Head], bool] = _gives_nothing_back) -> None:
+        self.unused = first
+        self.gives_back = gives_back
+        self.returned = False
 
 
 class GuardedContext(WorkerContext):
@@ -116,13 +144,14 @@ class _Terminated(EventWrapper):
 
 
 class GuardedServer(TCPServer):
-    """One connection behind the door: pages, forms, SSE, polls, Quart's own WebSockets, HTTP/2 over TLS.
+    """One connection behind the door: pages, forms, Quart's own WebSockets, HTTP/2 over TLS; and all of it behind ASGI
+    middleware. Where a request is not for it any more, the connection is given back.
 
     Args:
         app, config, context, state: as Hypercorn's own.
         stream: the client's stream, TLS with its handshake done. Each ASGI scope's ``state`` has it.
         limits: the bounds; each protocol's docstring says what it holds.
-        first: bytes of the client that were read before.
+        lent: what was read of the client before, and what of it is given back.
 
     Bounds: once the client is gone the socket is closed at once and the app is told; it is cancelled after
     ``limits.goodbye_seconds``. A write that makes no progress for ``limits.write_seconds`` ends the connection.
@@ -142,13 +171,13 @@ class GuardedServer(TCPServer):
         stream: ClientStream,
         *,
         limits: Limits,
-        first: bytes = b"",
+        lent: Lent | None = None,
     ) -> None:
         super().__init__(app, config, context, state, cast(Any, stream))
         self.context: GuardedContext
         self.stream: Any  # a ClientStream, where Hypercorn expects TLS of Trio's
         self._limits = limits
-        self._first = first
+        self._lent = Lent() if lent is None else lent
         self._guarded: GuardedH11 | GuardedH2
         self._account: Account
         self._nursery: trio.Nursery
@@ -159,7 +188,7 @@ class GuardedServer(TCPServer):
         self._end: _End | None = None
 
     async def run(self) -> None:
-        """Serve the connection until it ends, and close it."""
+        """Serve the connection until it ends, and close it; or until a request is given back."""
         try:
             await self._serve()
         finally:
@@ -174,6 +203,8 @@ class GuardedServer(TCPServer):
                     self._guarded = self._protocol(self._nursery)
                     await self._guarded.initiate()
                     await self._read()
+                    if self._end is _End.GIVEN_BACK:
+                        return
                     await self._guarded.handle(Closed())
                     ended_at = trio.current_time()
                     if self._end is _End.OURS:
@@ -182,7 +213,8 @@ class GuardedServer(TCPServer):
                         await self.stream.aclose()
                     self._nursery.cancel_scope.deadline = ended_at + self._limits.goodbye_seconds
                 finally:
-                    self.stream.abort()
+                    if self._end is not _End.GIVEN_BACK:
+                        self.stream.abort()
 
     def drain(self) -> None:
         """End the connection if it waits for a request, or else when its answer is complete."""
@@ -216,9 +248,7 @@ class GuardedServer(TCPServer):
             self.protocol_send,
         )
         if self.stream.protocol != "h2":
-            return GuardedH11(
-                *surroundings, limits=self._limits, budget=self.stream.outlet.budget, write_now=self._write_now
-            )
+            return GuardedH11(*surroundings, limits=self._limits, takes=self._takes, write_now=self._write_now)
         return GuardedH2(
             *surroundings,
             limits=self._limits,
@@ -234,15 +264,17 @@ class GuardedServer(TCPServer):
 
     async def _read(self) -> None:
         """Read until the connection ends, so that the client's end is seen whatever the app does meanwhile."""
-        data = self._first
+        data, self._lent.unused = self._lent.unused, b""
         self._set_idle(not data)  # what was asked already is answered, also by a server that drains
         with self._reading:
             while self._end is None:
                 if data:
-                    await self._guarded.handle(RawData(data))
+                    taken, data = data, b""
+                    await self._guarded.handle(RawData(taken))
                 await self._guarded.room()
                 self._mind_head()
                 data = await self._receive()
+        self._lent.unused += data  # came when the connection was given back already, from another task
         if self._end is None:
             self._end = _End.OURS  # nothing was asked for a while
 
@@ -255,6 +287,21 @@ class GuardedServer(TCPServer):
         if not data:
             self._finish(_End.PEER)
         return data
+
+    def _takes(self, asked: Head, from_head: bytes, later: bool) -> bool:
+        """Whether a request is served here. Another is given back with the connection, unless an app may still do
+        something for an earlier one.
+
+        Raises:
+            BadRequest: 503; nothing more may be held.
+        """
+        back = later and self._end is None and not self._guarded.task_group.running and self._lent.gives_back(asked)
+        if back:
+            self._lent.unused, self._lent.returned = from_head, True
+            self._finish(_End.GIVEN_BACK)
+        elif not self.stream.outlet.budget.admits():
+            raise busy()
+        return not back
 
     def _mind_head(self) -> None:
         """A request that has begun has ``limits.header_seconds`` to be asked."""
@@ -326,15 +373,12 @@ class GuardedServer(TCPServer):
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:
-            if not self._survives(size, begun):
+            # What is written next makes sense to the client only where each write stands alone, and may be left out.
+            if (begun and size > WRITE_BYTES) or not self._guarded.survives_cancelled_writes:
                 self._finish(_End.LOST)
             raise
         finally:
             self._account.hold(-waiting)
-
-    def _survives(self, size: int, begun: bool) -> bool:
-        """Whether what is written next still makes sense to the client after a write was cancelled."""
-        return (not begun or size <= WRITE_BYTES) and self._guarded.survives_cancelled_writes
 
     async def _linger(self) -> None:
         """Let the last answer arrive: a reset, for what was not read of the client's, would overtake it."""

@@ -19,15 +19,13 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from ..bounds import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES
-from ..budget import Budget
 from ..limits import Limits
 from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
 from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
-from ..wire.http_head import BadRequest, check_head, split_head
+from ..wire.http_head import BadRequest, read_head, split_head
 from .app_task import Inbox, send_to_nobody
-from .busy import busy
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]
@@ -103,7 +101,9 @@ class GuardedH11(H11Protocol):
     """HTTP/1.1 on one connection, and the WebSocket that it may become.
 
     Args:
-        budget: asked before each request is taken in.
+        takes: asked before each request is taken in, with its head, all that came from there on, and whether there was
+            one before it. Returns False where it is not to be served here: then nothing more is. It may raise
+            BadRequest.
         write_now: writes without waiting, or returns False where something waits already.
 
     Bounds: a head of ``limits.header_bytes``; of a body ``limits.body_bytes`` (``limits.message_bytes`` where the
@@ -115,10 +115,16 @@ class GuardedH11(H11Protocol):
     task_group: Any
     """An AppGroup."""
 
-    def __init__(self, *args: Any, limits: Limits, budget: Budget, write_now: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        takes: Callable[[framing.Head, bytes, bool], bool],
+        write_now: Callable[[bytes], bool],
+    ) -> None:
         super().__init__(*args)
         self._limits = limits
-        self._budget = budget
+        self._takes = takes
         self._write_now = write_now
         self._ahead = bytearray()
         self._ahead_held = 0
@@ -246,13 +252,14 @@ class GuardedH11(H11Protocol):
         if end is None:
             return False
         head = bytes(self._ahead[:end])
+        asked = read_head(head)
+        if not self._takes(asked, bytes(self._ahead), self.keep_alive_requests > 0):
+            self._ahead.clear()
+            return False
         del self._ahead[:end]
-        length = check_head(head)
-        if not self._budget.admits():
-            raise busy()
-        self._body, self._weight = framing.Body(length), 0
+        self._body, self._weight = framing.Body(asked.framing), 0
         self._body_max = self._limits.body_bytes
-        if head.partition(b" ")[0] in _NO_CONTENT:
+        if asked.method in _NO_CONTENT:
             self._body_max = min(self._limits.body_bytes, self._limits.message_bytes)
         self._check_size(self._body)
         self.connection.receive_data(head)

@@ -1,6 +1,7 @@
 """From the log to every live client: windows, followers, policies, and the pump."""
 
 from . import policies
+from .audience import Park
 from .filter import Allow
 from .follower import Follower, State
 from .hub import Hub, HubStatistics
@@ -16,6 +17,7 @@ __all__ = [
     "Hub",
     "HubStatistics",
     "Lag",
+    "Park",
     "Policy",
     "Polled",
     "Reading",

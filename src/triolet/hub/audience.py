@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import trio
@@ -12,8 +12,10 @@ from .follower import Follower, State
 from .policies import Step, holds_publishers
 from .window import Window
 
-__all__ = ["Audience", "LiveGroup", "Recipients"]
+__all__ = ["Audience", "LiveGroup", "Park", "Recipients"]
 
+Park: TypeAlias = Callable[[], Awaitable[object]]
+"""Where a poll waits until it is cancelled. It may raise before, where its client has gone."""
 
 Recipients: TypeAlias = "tuple[list[Follower], list[Callable[[Any], int]], int]"
 """The followers that a round is written to, their outlets' ``send``, and the group's version at that moment."""
@@ -68,7 +70,7 @@ class Audience:
         listeners: how many followers and waiting polls there are: while there is one the window stays in memory.
     """
 
-    __slots__ = ("_changed", "_room", "early", "filtered", "listeners", "live", "rounds", "watched", "window")
+    __slots__ = ("_parked", "_room", "early", "filtered", "listeners", "live", "rounds", "watched", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -78,7 +80,7 @@ class Audience:
         self.watched: dict[Follower, None] = {}  # a dict, as above
         self.rounds = 0
         self.listeners = 0
-        self._changed: trio.Event | None = None
+        self._parked: dict[trio.CancelScope, None] = {}  # a dict, as above
         self._room: trio.Event | None = None
 
     @property
@@ -140,23 +142,33 @@ class Audience:
         early, self.early = self.early, {}
         for follower in early:
             follower.owner.fell_behind(follower)
-        # Counted, besides the event that is set: a poll that was reading from the log during the round sees by the
-        # number that it missed one, and reads again instead of waiting.
+        # Counted, besides the scopes that are cancelled: a poll that was reading from the log during the round sees by
+        # the number that it missed one, and reads again instead of waiting.
         self.rounds += 1
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+        parked, self._parked = self._parked, {}
+        for scope in parked:
+            scope.cancel()
 
     # --- for polls and publishers
 
-    async def next_round(self) -> None:
+    async def next_round(self, park: Park = trio.sleep_forever) -> None:
         """Wait until the next round begins.
+
+        Args:
+            park: where the caller's task waits meanwhile; a round cancels it. So one task can wait for a round and for
+                its client's end at once.
+
+        Raises:
+            Exception: what ``park`` raises.
 
         Cancellation: nothing is lost.
         """
-        if self._changed is None:
-            self._changed = trio.Event()
-        await self._changed.wait()
+        with trio.CancelScope() as parked:
+            self._parked[parked] = None
+            try:
+                await park()
+            finally:
+                self._parked.pop(parked, None)
 
     async def room(self, look_seconds: float) -> None:
         """Wait while the policy of a watched follower makes publishers wait.

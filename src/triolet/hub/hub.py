@@ -50,6 +50,8 @@ from ..event import Cursor, Draft, Event
 from ..identity import Deadlines
 from ..limits import Limits
 from ..log.contract import EventLog, Kept
+from ..sockets.turn import Turn
+from .audience import Park
 from .filter import Allow, Filter
 from .follower import FilteredFollower, Follower, Owner
 from .pump import Pump
@@ -92,6 +94,7 @@ class Hub:
 
     Attributes:
         deadlines: the same.
+        turn: is ended before anything is written: what connections have said goes before the events of a round.
         windows: the channels in memory.
         replay: turns and pages of the followers that catch up.
 
@@ -114,7 +117,8 @@ class Hub:
         self.replay = Replay(limits, budget.hold)
         self._reader = Reader(log, limits, self.windows, self.replay)
         self.deadlines = Deadlines() if deadlines is None else deadlines
-        self._pump = Pump(log, self.windows, self._metrics, self.deadlines)
+        self.turn = Turn()
+        self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the pump: one task, which never waits for any client.
@@ -227,7 +231,12 @@ class Hub:
         return await self._reader.read(follower)
 
     async def page(
-        self, channel: str, after: Cursor | None, wait_seconds: float = 0, allow: Allow | None = None
+        self,
+        channel: str,
+        after: Cursor | None,
+        wait_seconds: float = 0,
+        allow: Allow | None = None,
+        park: Park = trio.sleep_forever,
     ) -> Polled:
         """Read a page for a poll.
 
@@ -236,16 +245,18 @@ class Hub:
             after: the cursor to go on from; None is "from now".
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             allow: whether the client may see an event; None: all of them.
+            park: where it waits: see :meth:`Audience.next_round`.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
+            Exception: what ``park`` raises.
 
         Bounds: ``limits.page_events`` and ``limits.page_bytes``, but one event at least if there is one.
 
         Cancellation: nothing is left behind.
         """
         filter = None if allow is None else Filter(allow, self._metrics)
-        return await self._reader.poll(channel, after, wait_seconds, filter)
+        return await self._reader.poll(channel, after, wait_seconds, filter, park)
 
     # --- for operators
 

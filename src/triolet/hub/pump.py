@@ -47,6 +47,7 @@ from ..event import Cursor, Event
 from ..identity import Deadlines
 from ..log.contract import EventLog, tail_ended
 from ..log.tail import waiting
+from ..sockets.turn import Turn
 from .audience import Audience, LiveGroup, Recipients
 from .follower import Follower, State
 from .windows import Windows
@@ -64,16 +65,18 @@ class Pump:
         windows: the channels in memory.
         metrics: where rounds are counted.
         deadlines: are enforced before anything is written.
+        turn: is ended before anything is written.
 
     Attributes:
         delivered: how often a batch was written to a live follower.
     """
 
-    def __init__(self, log: EventLog, windows: Windows, metrics: Metrics, deadlines: Deadlines) -> None:
+    def __init__(self, log: EventLog, windows: Windows, metrics: Metrics, deadlines: Deadlines, turn: Turn) -> None:
         self._log = log
         self._windows = windows
         self._metrics = metrics
         self._deadlines = deadlines
+        self._turn = turn
         self._writes = 0
         self._batches: object = None  # the tail, while it runs
         self.delivered = 0
@@ -168,6 +171,7 @@ class Pump:
         start, end = window.flushed, window.head
         if start == end:
             return  # all of it was known: the window was opened while its events waited in the tail
+        self._turn.end()  # what was said before these events were published goes before them
         window.flushed = end  # before `wake`: the early look whether they stand at it
         audience.wake()
         # Taken before the first checkpoint: a follower that goes live during the round stands at its end already.

@@ -12,6 +12,7 @@ from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
+from .audience import Park
 from .filter import Filter
 from .follower import Follower
 from .policies import Step
@@ -103,7 +104,12 @@ class Reader:
         return Reading(start, (), batch, events[-1].cursor, len(events))
 
     async def poll(
-        self, channel: str, after: Cursor | None, wait_seconds: float, filter: Filter | None = None
+        self,
+        channel: str,
+        after: Cursor | None,
+        wait_seconds: float,
+        filter: Filter | None = None,
+        park: Park = trio.sleep_forever,
     ) -> Polled:
         """Read a page for a poll.
 
@@ -112,9 +118,11 @@ class Reader:
             after: the cursor to go on from; None is "from now".
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             filter: which events that are; None: all of them.
+            park: where it waits: see :meth:`Audience.next_round`.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
+            Exception: what ``park`` raises.
 
         Cancellation: nothing is left behind.
         """
@@ -125,12 +133,14 @@ class Reader:
             position = window.cursor if after is None else after
             rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
             page = _polled(await self._page(window, position), filter)
+            if not wait_seconds:
+                return page
             with trio.move_on_after(wait_seconds):
-                while wait_seconds and not page.says_something:
+                while not page.says_something:
                     if page.end != page.head:  # nothing on this page was for the client, and more can be read
                         await trio.lowlevel.checkpoint()
                     elif audience.rounds == rounds:  # else it was read while one went by
-                        await audience.next_round()
+                        await audience.next_round(park)
                     rounds = audience.rounds
                     # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.

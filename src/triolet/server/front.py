@@ -1,7 +1,7 @@
-"""The front: reads a connection's first request head, and decides how it is served.
+"""The front: reads the head of each request on a connection, and decides how it is served.
 
-A WebSocket or an event stream on a URL of Triolet's is served straight on its stream; everything else goes to
-Hypercorn, the bytes read so far first.
+A request for a URL of Triolet's (a WebSocket, an event stream, a poll, a command) is served straight on its stream;
+everything else goes to Hypercorn, the bytes read so far first, until a request comes that is Triolet's again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import trio
 from ..bounds import ADMITTED_AT_ONCE, READ_BYTES
 from ..http.busy import busy
 from ..limits import Limits
+from ..sockets.incoming import Incoming
 from ..sockets.server_state import with_client
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
@@ -29,13 +30,16 @@ from .forwarded import Forwarded, rooted
 __all__ = ["Front", "Upgrades"]
 
 Serve: TypeAlias = Callable[[], Awaitable["bytes | None"]]
-"""Serves a connection to its end, or returns what is for Hypercorn to read."""
+"""Serves a connection to its end; or until a request is answered, and returns what came behind that."""
+
+IsOurs: TypeAlias = Callable[[Head], bool]
+"""Tells whether a request is one that is served straight on its stream."""
 
 _NO_BODY = Framing(0, False)
 
 
 class Upgrades(Protocol):
-    """What serves WebSockets and event streams straight on their stream: an app's Triolet."""
+    """What serves requests straight on their stream: an app's Triolet."""
 
     def find(self, scope: dict[str, Any]) -> Any:
         """The request as the app knows it, if its URL is one of Triolet's own; else None."""
@@ -45,10 +49,11 @@ class Upgrades(Protocol):
     ) -> None:
         """Serve a WebSocket, until it ends. ``again`` makes the request's scope anew."""
 
-    async def serve_events(
-        self, request: Any, stream: Any, first: bytes, again: Callable[[], dict[str, Any]]
-    ) -> bytes | None:
-        """Serve an event stream until it ends; or refuse it, and return ``first`` if the client may ask on."""
+    async def serve_request(self, request: Any, client: Incoming, again: Callable[[], dict[str, Any]]) -> bytes | None:
+        """Answer a request, or serve the event stream that it asks for until that ends.
+
+        Returns what came behind the request; None where the connection was ended with the answer.
+        """
 
 
 class Front:
@@ -56,8 +61,9 @@ class Front:
 
     Args:
         limits: ``header_bytes`` and ``header_seconds`` bound what is read here, and a TLS handshake.
-        upgrades: looked up for each WebSocket and event stream; None where the app has no Triolet.
-        hypercorn: serves everything else, given the stream and the bytes read so far.
+        upgrades: looked up for each request; None where the app has no Triolet.
+        hypercorn: serves everything else, given the stream, the bytes read so far, and what tells whether a later
+            request is to be given back: then it returns the bytes from there on.
         root_path: what ASGI calls so.
         state: what the app's lifespan left for its requests.
         forwarded: the peers whose word about the client is taken.
@@ -68,7 +74,7 @@ class Front:
         self,
         limits: Limits,
         upgrades: Callable[[], Upgrades | None],
-        hypercorn: Callable[[ClientStream, bytes], Awaitable[None]],
+        hypercorn: Callable[[ClientStream, bytes, IsOurs], Awaitable[bytes | None]],
         root_path: str = "",
         state: Mapping[str, Any] | None = None,
         *,
@@ -83,6 +89,7 @@ class Front:
         self._root_path = root_path
         self._state = {} if state is None else state
         self._waiting: set[trio.CancelScope] = set()
+        self._idle: set[trio.CancelScope] = set()
         self._newcomers = trio.Semaphore(ADMITTED_AT_ONCE)
         self._closed = False
 
@@ -93,17 +100,20 @@ class Front:
             BrokenResourceError: the client went.
         """
         if stream.protocol == "h2":
-            await self._serve_http(stream, b"")
+            stream.stage = Stage.HTTP
+            await self._hypercorn(stream, b"", _nothing_is_ours)
             return
         stream.stage = Stage.HEAD
-        # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
-        rest = await (await self._let_in(stream))()
-        if rest is not None:
-            await self._serve_http(stream, rest)
+        rest: bytes | None = b""
+        first = True
+        while rest is not None:
+            let_in, rest, first = self._let_in(stream, rest, first), None, False
+            # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
+            rest = await (await let_in)()
 
-    async def _serve_http(self, stream: ClientStream, first: bytes) -> None:
+    async def _serve_http(self, stream: ClientStream, first: bytes) -> bytes | None:
         stream.stage = Stage.HTTP
-        await self._hypercorn(stream, first)
+        return await self._hypercorn(stream, first, partial(self._is_ours, stream))
 
     async def agree(self, stream: TlsStream) -> bool:
         """Agree on how to speak: the TLS handshake. Returns False where that took too long.
@@ -115,24 +125,23 @@ class Front:
             await stream.handshake()
         return not handshake.cancelled_caught
 
-    async def _let_in(self, stream: ClientStream) -> Serve:
-        """Read the first request's head, and return what serves the connection."""
+    async def _let_in(self, stream: ClientStream, data: bytes, first: bool) -> Serve:
+        """Read the next request's head, and return what serves the connection."""
         try:
-            return await self._choose(stream)
+            return await self._choose(stream, data, first)
         except BadRequest as error:
             return partial(self._refuse, stream, error)
 
-    async def _choose(self, stream: ClientStream) -> Serve:
-        data, rest = await self._read_head(stream)
+    async def _choose(self, stream: ClientStream, data: bytes, first: bool) -> Serve:
+        data, rest = await (self._read_first(stream) if first else self._read_next(stream, data))
         if not data:
-            return _nothing
-        if len(self._waiting) >= ADMITTED_AT_ONCE or self._newcomers.value < ADMITTED_AT_ONCE:
+            return _nothing if first else partial(self._end, stream)
+        if first and (len(self._waiting) >= ADMITTED_AT_ONCE or self._newcomers.value < ADMITTED_AT_ONCE):
             async with self._newcomers:
                 pass  # it lets others run
         head = read_head(data)
-        wanted = upgrade(head.headers, method=head.method, http_version=head.http_version)
-        upgrades = self._upgrades() if wanted is not None or _asks_for_events(head) else None
-        request = upgrades.find(scope := self.scope(stream, head)) if upgrades is not None else None
+        scope = self.scope(stream, head)
+        wanted, upgrades, request = self._find(head, scope)
         if request is None or upgrades is None:
             return partial(self._serve_http, stream, data + rest)
         if not stream.outlet.budget.admits():
@@ -142,41 +151,96 @@ class Front:
         again = _Again(self, stream, data).scope
         serve: Serve
         if wanted is None:
-            serve = partial(upgrades.serve_events, request, stream, rest, again)
+            serve = partial(upgrades.serve_request, request, Incoming(stream, rest, head.framing.content_length), again)
         else:
             serve = partial(upgrades.serve_websocket, request, wanted, stream, rest, again)
         return serve if line is None else partial(_logged, serve, line)
 
-    async def _read_head(self, stream: ClientStream) -> tuple[bytes, bytes]:
-        """The request's head and what came behind it; two empty ones where the client was too slow, or went."""
+    def _find(self, head: Head, scope: dict[str, Any]) -> tuple[Upgrade | None, Upgrades | None, Any]:
+        """Find what a request asks for: a WebSocket or none, who serves it, and the request as that knows it. The last
+        two are None where it is for Hypercorn to serve.
+
+        Raises:
+            BadRequest: the client's fault; no WebSocket may be asked for so.
+        """
+        wanted = upgrade(head.headers, method=head.method, http_version=head.http_version)
+        upgrades = self._upgrades() if wanted is not None or self._is_plain(head) else None
+        return wanted, upgrades, None if upgrades is None else upgrades.find(scope)
+
+    def _is_plain(self, head: Head) -> bool:
+        """Whether a request is of a kind that can be answered straight on its stream."""
+        if head.http_version != b"1.1" or any(name in (b"expect", b"upgrade") for name, _ in head.headers):
+            return False
+        if head.method == b"POST":
+            return not head.framing.chunked and head.framing.content_length <= self._limits.message_bytes
+        if head.framing != _NO_BODY:
+            return False
+        # The head alone of an event stream is left to Hypercorn.
+        return head.method == b"GET" or (head.method == b"HEAD" and not accepts(head.headers, b"text/event-stream"))
+
+    def _is_ours(self, stream: ClientStream, head: Head) -> bool:
+        try:
+            return self._find(head, self.scope(stream, head))[2] is not None
+        except BadRequest:
+            return False
+
+    async def _read_first(self, stream: ClientStream) -> tuple[bytes, bytes]:
+        """The first request's head and what came behind it; two empty ones where the client was too slow, or went."""
         # Mostly the request has come by now; an empty line before it is to be ignored (RFC 9112 section 2.2).
         data = stream.receive_now(READ_BYTES).lstrip(b"\r\n")
         size = split_head(data, self._limits.header_bytes) if data else None
         if size is not None:
             return data[:size], data[size:]
         patience = self._limits.goodbye_seconds if self._closed else self._limits.header_seconds
+        return await self._read_head(stream, data, self._waiting, patience)
+
+    async def _read_next(self, stream: ClientStream, data: bytes) -> tuple[bytes, bytes]:
+        """The same for a later request, of which some bytes may be there already."""
+        data = data.lstrip(b"\r\n")
+        size = split_head(data, self._limits.header_bytes) if data else None
+        if size is not None:
+            await trio.lowlevel.checkpoint()  # a client that asks much ahead does not keep others from being served
+            return data[:size], data[size:]
+        if self._closed:
+            return b"", b""
+        stream.stage = Stage.HTTP if data else Stage.IDLE
+        patience = self._limits.header_seconds if data else self._limits.idle_seconds
+        return await self._read_head(stream, data, self._idle, patience)
+
+    async def _read_head(
+        self, stream: ClientStream, data: bytes, among: set[trio.CancelScope], patience: float
+    ) -> tuple[bytes, bytes]:
         budget, held = stream.outlet.budget, 0
         with trio.move_on_after(patience) as scope:
-            self._waiting.add(scope)
+            among.add(scope)
             try:
                 while True:
                     budget.hold(len(data) - held)
                     held = len(data)
                     if not (chunk := await stream.receive_some(READ_BYTES)):
                         break
+                    begins = not data
                     data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
-                    size = split_head(data, self._limits.header_bytes)
+                    size = split_head(data, self._limits.header_bytes) if data else None
                     if size is not None:
                         return data[:size], data[size:]
+                    if begins and data and among is self._idle:  # it has waited long, and has no longer than others now
+                        stream.stage = Stage.HTTP
+                        scope.deadline = trio.current_time() + self._limits.header_seconds
             finally:
-                self._waiting.discard(scope)
+                among.discard(scope)
                 budget.hold(-held)
         return b"", b""
 
+    async def _end(self, stream: ClientStream) -> None:
+        """End a connection that has asked for nothing more."""
+        await stream.finish(self._limits.goodbye_seconds)
+        await stream.aclose()
+
     def close(self) -> None:
-        """End the connections that have not asked for anything yet. Later ones have less time for it."""
+        """End the connections that do not ask for anything now. Later ones have less time for it."""
         self._closed = True
-        for scope in list(self._waiting):
+        for scope in [*self._waiting, *self._idle]:
             scope.cancel()
 
     def scope(self, stream: ClientStream, head: Head) -> dict[str, Any]:
@@ -186,7 +250,7 @@ class Front:
             "type": "http",
             "asgi": {"spec_version": "2.3", "version": "3.0"},
             "http_version": "1.1",
-            "method": "GET",
+            "method": head.method.decode("ascii"),
             "scheme": "https" if stream.secure else "http",
             "path": unquote(path.decode("ascii")),
             "raw_path": path,
@@ -207,9 +271,7 @@ class Front:
         self._access_log.refused(_address(stream.socket.getpeername()), error.status)
         with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
-            await stream.send_eof()
-            while await stream.receive_some(READ_BYTES):
-                pass
+            await stream.finish(self._limits.goodbye_seconds)
 
 
 class _Again:
@@ -238,12 +300,9 @@ async def _nothing() -> None:
     """The client asked for nothing."""
 
 
-def _asks_for_events(head: Head) -> bool:
-    """Whether a request asks for an event stream, and for nothing else that would be Hypercorn's to answer."""
-    if head.method != b"GET" or head.http_version != b"1.1" or head.framing != _NO_BODY:
-        return False
-    names = [name for name, _ in head.headers]
-    return b"expect" not in names and b"upgrade" not in names and accepts(head.headers, b"text/event-stream")
+def _nothing_is_ours(_: Head) -> bool:
+    """Over HTTP/2 requests share a connection, which is Hypercorn's for good."""
+    return False
 
 
 def _address(name: Any) -> tuple[str, int] | None:

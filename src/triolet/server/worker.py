@@ -2,15 +2,17 @@
 
 # Why a front before Hypercorn
 #
-# Hypercorn speaks HTTP well, and every page, form and poll goes through it. But it puts several layers between a socket
-# and the app: a stream, a protocol object, a task for the app, and channels between them. A client that follows a
-# channel has no use for any of them. It says nothing more in HTTP, and what it is sent are the same bytes for all. It
-# needs a socket, an outlet and a cursor, so that is what it should cost.
+# Hypercorn speaks HTTP well, and every page and form goes through it. But it puts several layers between a socket and
+# the app: a stream, a protocol object, a task for the app, and channels between them. A client that follows a channel
+# has no use for any of them. It says nothing more in HTTP, and what it is sent are the same bytes for all. It needs a
+# socket, an outlet and a cursor, so that is what it should cost. A poll is one head and one answer, and should cost no
+# more than these and the view.
 #
-# So the front reads the first request head of each connection, strictly and within bounds, and sees what is asked for.
-# A WebSocket or an event stream on a URL of Triolet's is served straight on its stream. Everything else is given to
-# Hypercorn with the bytes that were read, as if they had not been. The view is asked in both cases: the front decides
-# how a request is served, never whether it may.
+# So the front reads each request head, strictly and within bounds, and sees what is asked for. A WebSocket, an event
+# stream, a poll or a command on a URL of Triolet's is served straight on its stream. Everything else is given to
+# Hypercorn with the bytes that were read, as if they had not been, and Hypercorn has the connection until a request is
+# Triolet's again: browsers and proxies ask for pages and polls on one connection. The view is asked in both cases: the
+# front decides how a request is served, never whether it may.
 #
 # The front steps back where it would be in the way: if ASGI middleware stands before the app, that must see every
 # request; over HTTP/2 many requests share a connection, and only Hypercorn and h2 can keep them apart. There the
@@ -304,7 +306,7 @@ class Worker:
         for stream in self._streams:
             stages[stream.stage] += 1
             unsent += stream.outlet.pending
-        stages[Stage.IDLE] = self._host.idle
+        stages[Stage.IDLE] += self._host.idle
         stages[Stage.HTTP] = max(0, stages[Stage.HTTP] - self._host.idle)
         return OpenSockets(MappingProxyType(stages), unsent)
 

@@ -15,7 +15,7 @@ class Stage(Enum):
 
     HANDSHAKE: TLS is being agreed on. HEAD: its first request has not come whole. VIEW: the app is asked what it may
     have. STREAM: it has its WebSocket or event stream straight on its socket, up to the end of the goodbye. HTTP:
-    everything else, which goes through HTTP; IDLE: of these, those that have asked for nothing now. REFUSED: it was
+    everything else: a page, a poll, a command; IDLE: of these, those that have asked for nothing now. REFUSED: it was
     told that its request is none, and has a moment to read that.
     """
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from ..bounds import READ_BYTES, WRITE_BYTES
 from ..budget import Budget
 from .direct_outlet import DirectOutlet
 from .link import Link
@@ -60,6 +61,57 @@ class ClientStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         await self.outlet.drained()
         self.socket.send_eof()
+
+    async def finish(self, seconds: float) -> None:
+        """Say that nothing more comes, and wait until the client has closed, so long at most: a reset, for what was not
+        read of it, would overtake the last answer. It does not close.
+
+        Raises:
+            BrokenResourceError: the client went.
+        """
+        with trio.move_on_after(seconds):
+            await self.send_eof()
+            while await self.receive_some(READ_BYTES):
+                pass
+
+    async def deliver(self, answer: bytes, seconds: float) -> None:
+        """Write a whole answer, in one call where the kernel takes it.
+
+        Args:
+            answer: its bytes.
+            seconds: within which the client must take ``WRITE_BYTES``, or else it is reset.
+
+        Bounds: what was not written counts as the connection's, which may be given up for it.
+
+        Raises:
+            BrokenResourceError: the client went, or did not take it.
+
+        Cancellation: a part of it may be written.
+        """
+        outlet = self.outlet
+        if len(answer) > WRITE_BYTES or not outlet.write(answer):
+            await self._deliver_in_pieces(answer, seconds)
+        elif not outlet.empty:
+            await self._taken(seconds)
+        if outlet.closed:
+            raise trio.BrokenResourceError("the client has gone")
+
+    async def _deliver_in_pieces(self, answer: bytes, seconds: float) -> None:
+        whole = memoryview(answer)
+        with self.outlet.budget.account(self.abort) as account:
+            account.hold(len(answer))
+            for start in range(0, len(answer), WRITE_BYTES):
+                piece = whole[start : start + WRITE_BYTES]
+                while not self.outlet.write(piece):
+                    await self._taken(seconds)
+                account.hold(-len(piece))  # what is left of it the outlet counts
+                await self._taken(seconds)
+
+    async def _taken(self, seconds: float) -> None:
+        with trio.move_on_after(seconds) as patience:
+            await self.outlet.drained()
+        if patience.cancelled_caught:
+            self.abort()
 
     async def aclose(self) -> None:
         self.socket.close()

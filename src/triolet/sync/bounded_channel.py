@@ -78,17 +78,23 @@ class BoundedChannel(Generic[T]):
         """Whether the next item has to wait."""
         return self._items > 0 and (self._items >= self._max_items or self._bytes >= self._max_bytes)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held."""
+        return self._items == 0
+
     def fits(self, size: int, count: int = 1) -> bool:
         """Tell whether an item of ``size`` bytes that counts for ``count`` would stay within both bounds."""
         return self._items + count <= self._max_items and self._bytes + size <= self._max_bytes
 
-    def send_nowait(self, item: T, size: int, count: int = 1) -> None:
+    def send_nowait(self, item: T, size: int, count: int = 1, *, held: bool = False) -> None:
         """Put an item in.
 
         Args:
             item: what is sent.
             size: how many bytes it holds.
             count: how many items it counts as: a batch as its events; a message that must get through as none.
+            held: whether ``hold`` is told of its bytes by the caller: once for many items.
 
         Raises:
             trio.ClosedResourceError: :meth:`end` was called before.
@@ -100,7 +106,7 @@ class BoundedChannel(Generic[T]):
             self._peak_items = self._items
         if self._bytes > self._peak_bytes:
             self._peak_bytes = self._bytes
-        if self._hold is not None:
+        if self._hold is not None and not held:
             self._hold(size)
 
     async def room(self) -> None:
@@ -144,6 +150,18 @@ class BoundedChannel(Generic[T]):
             except trio.WouldBlock:
                 pass  # what is held was taken before, and is not used up
         return await self._receiver.receive()
+
+    async def wait(self) -> T:
+        """Wait for the next item of an empty channel, and take it. Unlike :meth:`receive` it lets nobody run first.
+
+        Raises:
+            trio.EndOfChannel: :meth:`end` was called.
+
+        Cancellation: nothing is lost.
+        """
+        item, size, count = await self._receiver.receive()
+        self.release(size, count)
+        return item
 
     def receive_nowait(self) -> T:
         """Take the next item, without waiting.

@@ -33,8 +33,12 @@ class Home:
         Raises:
             WrongThreadError: this is another one, or none; nothing has been changed.
         """
-        if _present() is not self._token:
-            raise WrongThreadError(what)
+        try:
+            if trio.lowlevel.current_trio_token() is self._token:
+                return
+        except RuntimeError:  # another event loop, or none
+            pass
+        raise WrongThreadError(what)
 
 
 def _present() -> trio.lowlevel.TrioToken | None:

@@ -22,9 +22,8 @@ import trio
 
 from ..closing import GONE, SLOW, Closing
 from ..connection import Connection
-from ..connection.heartbeat import beat
+from ..connection.heartbeat import begin as begin_heartbeat
 from ..connection.supervisor import supervise
-from ..connection.writer import write
 from ..wire.messages import say_bye
 from .outlets import with_outlet
 
@@ -60,8 +59,8 @@ class Transport(ABC):
         """Say why it ends, and close. It may wait for the client, and is cancelled after ``limits.goodbye_seconds``."""
 
     def children(self) -> tuple[Child, ...]:
-        """The tasks beside the reader: the writer and the heartbeat, and what a transport adds to them."""
-        return write, partial(beat, pings=self.pings)
+        """The tasks that a transport adds to reader, writer and heartbeat."""
+        return ()
 
 
 async def serve(conn: Connection, transport: Transport) -> None:
@@ -91,7 +90,11 @@ async def bye(conn: Connection, closing: Closing) -> None:
 
 
 async def _serve_to_end(conn: Connection, transport: Transport) -> None:
-    closing = await supervise(conn, partial(transport.read, conn), *transport.children())
+    call_off = begin_heartbeat(conn, pings=transport.pings)
+    try:
+        closing = await supervise(conn, partial(transport.read, conn), *transport.children())
+    finally:
+        call_off()
     if closing in (GONE, SLOW) or conn.outlet.closed:  # nobody hears a goodbye
         if not conn.peer_closed:
             conn.outlet.abort()

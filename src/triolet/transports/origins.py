@@ -91,9 +91,9 @@ class Origins:
             AskError: 403.
         """
         found = _origins(scope)
-        carries = _carries_rights(scope)
         if not found:
             return
+        carries = _carries_rights(scope)
         origin = found[0] if len(found) == 1 else ", ".join(found)
         if origin == _own(scope) or self._lists(origin) or (self._any and not carries):
             return

@@ -12,15 +12,14 @@ import trio
 from ..bounds import DRAINED_POLL_SECONDS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
-from ..errors import LogError
-from ..hub import Allow, Polled
+from ..hub import Allow, Park, Polled
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
 from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind, expired
 
-__all__ = ["ENDED_POLLS", "Answer", "poll"]
+__all__ = ["ENDED_POLLS", "Answer", "answer_when_draining", "poll"]
 
 ENDED_POLLS: Final[dict[Closing | None, tuple[int, str, str]]] = {
     REVOKED: (403, "revoked", "what this client was let in with was revoked"),
@@ -48,6 +47,7 @@ async def poll(
     allow: Allow | None = None,
     grant: Grant | None = None,
     held: WaitingPoll | None = None,
+    park: Park = trio.sleep_forever,
 ) -> Answer:
     """Answer a poll. A member that polls is present while it does, and a little longer.
 
@@ -64,8 +64,11 @@ async def poll(
             not for it: the cursor of the answer alone has moved on.
         grant: what the client was let in with, and until when.
         held: says when the poll is to be answered because of what was revoked; None is never.
+        park: where a long poll waits, until it is cancelled. Where the client's end can be noticed meanwhile, that is
+            done here, without a task of its own: it raises then.
 
     Raises:
+        Exception: what ``park`` raises.
         LogError: the log cannot be read.
         AskError: what the client was let in with has expired meanwhile, or was revoked; or more is held for clients
             than may be, so no answer was made, and the client is to come back.
@@ -76,7 +79,10 @@ async def poll(
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
         until = math.inf if grant is None else grant.until
-        page = await _page(context, channel, ask, allow, held, until)
+        if ask.transport is TransportKind.LONG_POLL:
+            page = await _wait_for_page(context, channel, ask, allow, held, until, park)
+        else:
+            page = await context.hub.page(channel, ask.after, allow=allow)
     if _has_ended(held, until) or page is None:
         raise _ended(context, held)
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
@@ -113,48 +119,42 @@ def _selected(page: Polled, allow: Allow | None) -> str:
     return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
 
 
-async def _page(
-    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float
-) -> Polled | None:
-    """Read what a poll is answered with; None where it has ended before."""
-    if ask.transport is TransportKind.LONG_POLL:
-        return await _wait_for_page(context, channel, ask, allow, held, until)
-    return await context.hub.page(channel, ask.after, allow=allow)
-
-
 async def _wait_for_page(
-    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float
+    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float, park: Park
 ) -> Polled | None:
+    """Read what a long poll is answered with; None where it has ended before."""
     after = ask.after
-
-    async def answer_when_draining() -> None:
-        await context.draining.wait()
-        await trio.sleep(context.random.uniform(0, DRAINED_POLL_SECONDS))
-        waiting.cancel()
-
-    page: Polled | LogError | None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_when_draining)
+    with trio.CancelScope(deadline=until) as waiting:
+        held.stop = waiting.cancel
+        context.long_polls[waiting] = None
+        if context.draining.is_set():
+            _answer_soon(context, waiting)
         try:
-            with trio.CancelScope(deadline=until) as waiting:
-                held.stop = waiting.cancel
-                if after is None:
-                    after = (await context.hub.page(channel, None)).head
-                page = await context.hub.page(channel, after, ask.wait, allow)
-            if _has_ended(held, until):
-                page = None  # at once, also where the log is away
-            elif waiting.cancelled_caught:
-                page = await context.hub.page(channel, after, allow=allow)
-        except LogError as error:  # to be raised as what it is, not in the nursery's group
-            page = error
-        nursery.cancel_scope.cancel()
-    if isinstance(page, LogError):
-        raise page
-    if page is None:
-        return None
+            if after is None:
+                after = (await context.hub.page(channel, None)).head
+            page = await context.hub.page(channel, after, ask.wait, allow, park)
+        finally:
+            del context.long_polls[waiting]
+    if _has_ended(held, until):
+        return None  # at once, also where the log is away
+    if waiting.cancelled_caught:
+        page = await context.hub.page(channel, after, allow=allow)
     answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
     return page
+
+
+async def answer_when_draining(context: Context) -> None:
+    """Wait for the server to drain, then have all long polls answered that wait: one task, and none for each."""
+    await context.draining.wait()
+    for waiting in context.long_polls:
+        _answer_soon(context, waiting)
+
+
+def _answer_soon(context: Context, waiting: trio.CancelScope) -> None:
+    """At a drawn time, so that not all come back at once."""
+    soon = trio.current_time() + context.random.uniform(0, DRAINED_POLL_SECONDS)
+    waiting.deadline = min(waiting.deadline, soon)
 
 
 def _has_ended(held: WaitingPoll, until: float) -> bool:

@@ -1,8 +1,8 @@
 """Server-Sent Events (HTML standard, section 9.2): one HTTP response that does not end.
 
-The first request of an HTTP/1.1 connection is answered straight on its stream. Behind other requests the head goes out
-through Hypercorn; on a server of ours events are then written straight to the connection: past h11 (a chunk has no
-state between two of them), or as DATA frames of HTTP/2; elsewhere through ASGI's ``send``.
+On an HTTP/1.1 connection it is answered straight on its stream. Behind middleware and over HTTP/2 the head goes out
+through Hypercorn; on a server of ours events are then written straight to the connection, where no middleware stands
+between: as DATA frames of HTTP/2; elsewhere through ASGI's ``send``.
 """
 
 from __future__ import annotations

@@ -176,7 +176,10 @@ class AsgiWebSocket(WebSocket):
                     raise RemoteError(TOO_BIG)
                 if early := rate.take(conn.heard_at):
                     await trio.sleep(early)
-                await incoming.message(data, len(data))
+                late = incoming.message(data, len(data))
+                incoming.settle()
+                if late is not None:
+                    await late
         except RemoteError as error:
             conn.end(error.closing)
         finally:

@@ -44,7 +44,10 @@ _CLOSE: Final = 0x88
 _PING: Final = 0x89
 _PONG: Final = 0x8A
 _DEFLATED: Final = 0x40
-_WHOLE: Final = frozenset({_TEXT, _BINARY, _PING, _PONG})
+_MESSAGES: Final = frozenset({_TEXT, _BINARY})
+"""First bytes of the frames that are a whole message."""
+
+_WHOLE: Final = _MESSAGES | {_PING, _PONG}
 """First bytes of the frames that are read here when they are whole."""
 
 _CONTROL: Final = frozenset({_CLOSE, _PING, _PONG})
@@ -55,6 +58,9 @@ _UNSENDABLE: Final = frozenset({1005, 1006, 1015})
 
 _CLOSINGS: Final[dict[int, Closing]] = {1007: NOT_UTF8, 1009: TOO_BIG}
 """The closing for each code that wsproto gives its errors; all others are 1002."""
+
+_KEYS: Final = tuple(sum(1 << 32 * word for word in range((size + 3) // 4)) for size in range(126))
+"""For each size of a short payload, what its mask is multiplied with to be as long: one bit in each four bytes."""
 
 _TEXT_HEADS: Final = tuple(bytes((_TEXT, size)) for size in range(126))
 _TWO_BYTES: Final = struct.Struct("!BBH").pack
@@ -229,6 +235,15 @@ class FrameReader:
     def _events(self) -> Iterator[Event]:
         while not self._closed:
             if not self._missing:
+                buffer, at = self._buffer, self._at
+                # Nearly all messages are like this: of one frame, masked, short, and here.
+                if len(buffer) - at >= 6 and buffer[at] in _MESSAGES and not self._fragments:
+                    size = buffer[at + 1] - 0x80
+                    end = at + 6 + size
+                    if 0 <= size < 126 and size <= self._max_bytes and end <= len(buffer):
+                        self._at = end
+                        yield _event(buffer[at], buffer[at + 2 : at + 6], buffer[at + 6 : end])
+                        continue
                 frame = self._next_frame()
                 if frame is None:
                     return
@@ -322,15 +337,21 @@ class FrameReader:
         return Close(None if code in _UNSENDABLE else code, event.reason or "")
 
 
-def _event(first: int, mask: bytes, payload: bytes) -> Event:
-    payload = _unmask(mask, payload)
-    if first == _BINARY:
-        return Binary(payload)
+def _event(first: int, mask: bytes, masked: bytes) -> Event:
+    size = len(masked)
+    if size < 126:
+        # XOR of two large integers: one operation in C for the whole payload.
+        key = int.from_bytes(mask, "little") * _KEYS[size]
+        payload = (int.from_bytes(masked, "little") ^ key).to_bytes((size + 3) & ~3, "little")[:size]
+    else:
+        payload = _unmask(mask, masked)
     if first == _TEXT:
         try:
             return Text(payload.decode())
         except UnicodeDecodeError:
             raise RemoteError(NOT_UTF8) from None
+    if first == _BINARY:
+        return Binary(payload)
     return Ping(payload) if first == _PING else Pong(payload)
 
 
@@ -338,6 +359,5 @@ def _unmask(mask: bytes, payload: bytes) -> bytes:
     size = len(payload)
     if size > 1_000:  # measured: from here on wsproto's slices are the faster way
         return bytes(XorMaskerSimple(mask).process(bytearray(payload)))
-    # XOR of two large integers: one operation in C for the whole payload.
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")

@@ -1,4 +1,4 @@
-"""The heads of HTTP/1.1 answers that are written straight to a stream: 101, an event stream's, and refusals.
+"""The heads of HTTP/1.1 answers that are written straight to a stream: 101, an event stream's, polls', and refusals.
 
 An app's headers go through here, so a name or value that would split the head (response splitting) is refused here.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
 from .handshake import accept_token
 
-__all__ = ["accept_response", "reason", "refusal", "stream_response"]
+__all__ = ["accept_response", "date", "reason", "refusal", "response", "stream_response"]
 
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -21,6 +23,9 @@ _SWITCHING: Final = (
 )
 _FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
 """Headers that only the server sets: an app's own would contradict how the answer is framed (RFC 9112 section 6)."""
+
+_BODILESS: Final = frozenset({204, 304})
+"""Statuses of answers without content, and without a word on its length (RFC 9110 section 8.6)."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -53,17 +58,39 @@ def stream_response(headers: Headers) -> bytes:
     return _head(200, [*kept, (b"transfer-encoding", b"chunked"), (b"connection", b"close")])
 
 
-def refusal(status: int, headers: Headers = (), body: bytes = b"", *, close: bool = True) -> bytes:
-    """Return a whole response, which ends the connection if ``close`` says so.
+def response(
+    status: int, headers: Headers = (), body: bytes = b"", *, close: bool = False, head_only: bool = False
+) -> bytes:
+    """Return a whole response.
+
+    Args:
+        status: its status.
+        headers: but for those that frame it.
+        body: its body; of 204 and 304 there is none.
+        close: whether it ends the connection.
+        head_only: whether it answers a HEAD request: all is said as for a GET, and the body left out.
 
     Raises:
         ValueError: the app's fault; a header's name or value cannot stand in a head.
     """
     kept = [header for header in headers if header[0].lower() not in _FRAMING]
-    kept.append((b"Content-Length", b"%d" % len(body)))
+    if status not in _BODILESS:
+        kept.append((b"content-length", b"%d" % len(body)))
     if close:
-        kept.append((b"Connection", b"close"))
-    return _head(status, kept) + body
+        kept.append((b"connection", b"close"))
+    head = _head(status, kept)
+    return head if head_only or status in _BODILESS else head + body
+
+
+def refusal(status: int, headers: Headers = (), body: bytes = b"") -> bytes:
+    """Return a response that ends the connection. Raises ValueError as :func:`response`."""
+    return response(status, headers, body, close=True)
+
+
+@lru_cache(maxsize=2)
+def date(second: int) -> bytes:
+    """Return a second since 1970 as the ``Date`` header has it (RFC 9110 section 5.6.7)."""
+    return formatdate(second, usegmt=True).encode("ascii")
 
 
 RENAMED: Final = {

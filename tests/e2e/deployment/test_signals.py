@@ -74,7 +74,7 @@ def test_an_app_that_swallows_cancellation_ends_all_the_same(
         server.says("workers serve" if arguments else "serving on http")
         asked = threading.Thread(target=get, args=(("127.0.0.1", port), "/swallow"), daemon=True)
         asked.start()
-        time.sleep(0.5)
+        server.says("asked")
         start = time.monotonic()
         for _ in range(signals):
             server.signal(signal.SIGTERM)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -25,8 +24,14 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"
 UNIT = (DOCS / "shop.service").read_text(encoding="utf-8")
 WATCHDOG_SECONDS = 1
-# systemd starts a process so: the sockets are 3 and up, and LISTEN_PID is the process itself.
-AS_SYSTEMD = 'import os, sys; os.environ["LISTEN_PID"] = str(os.getpid()); os.execvp(sys.argv[1], sys.argv[1:])'
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.close(int(sys.argv[1]))
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""systemd starts a process so: the sockets are 3 and up, and LISTEN_PID is the process itself."""
 
 
 class Systemd:
@@ -65,30 +70,14 @@ class Systemd:
             "LISTEN_FDS": "1",
             "E2E_LOG": f"sqlite:///{self.folder}/events.db",
         }
-        keep = os.dup(3) if _is_open(3) else -1
-        os.dup2(self.listener.fileno(), 3)
-        try:
-            before = [program("python3"), "-c", AS_SYSTEMD]
-            command = Command(self.folder, arguments, environment=environment, descriptors=[3], before=before)
-        finally:
-            if keep >= 0:
-                os.dup2(keep, 3)
-                os.close(keep)
-            else:
-                os.close(3)
+        number = self.listener.fileno()
+        before = [program("python3"), "-c", AS_SYSTEMD, str(number)]
+        command = Command(self.folder, arguments, environment=environment, descriptors=[number], before=before)
         try:
             yield command
         finally:
             command.process.kill()
             command.process.wait()
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ async def who() -> dict[str, Any]:
 @app.get("/swallow")
 async def swallow() -> str:
     """Never ends, whatever happens."""
+    print("asked", flush=True)  # noqa: T201 - the test waits for it
     while True:
         with suppress(trio.Cancelled):
             await trio.sleep(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.e2e.needs import needs
 from tests.e2e.redis.servers import RedisServer, running
-from tests.e2e.server import wait_for
+from tests.e2e.server import START_SECONDS, wait_for
 from tests.e2e.workers import Workers, workers
 
 from .followers import TRANSPORTS, Flock, Follower
@@ -49,7 +49,7 @@ class Scene:
         """Publish no more; all come to the end. Returns what the channels have."""
         for publisher in self.publishers:
             publisher.finish()
-        wait_for(self.server.whole, "all workers")
+        wait_for(self.server.whole, "all workers", START_SECONDS)
         logs = {channel: read(self.server.address, channel) for channel in self.channels}
         heads = {channel: len(log) for channel, log in logs.items()}
         try:

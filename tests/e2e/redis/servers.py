@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.e2e import server as servers
 from tests.e2e.certificate import make_certificate
 from tests.e2e.needs import program
 
@@ -39,11 +38,7 @@ a cluster speak to each other 10,000 further up."""
 
 def free_port() -> int:
     """A port that nobody has now."""
-    while True:
-        port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
+    return servers.free_port(PORTS)
 
 
 def until(holds: object, what: str) -> None:
