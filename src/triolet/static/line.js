@@ -135,6 +135,7 @@ export class Line {
   #silence;
   #pace = new Pace();
   #heardAt;
+  #heardOn;
   #heardOf = false;
   #wasHeardOf = false;
   #tries = 0;
@@ -232,6 +233,7 @@ export class Line {
     this.rest();
     const { clock } = this.#options;
     this.#heardAt = clock.now();
+    this.#heardOn = Date.now();
     const lost = () => {
       const left = ms - (clock.now() - this.#heardAt);
       // A timer that fires early by this clock: browsers round both.
@@ -298,11 +300,15 @@ export class Line {
     this.#wake?.();
   }
 
-  /** Somebody looks at the page, or the network is back. What has been silent for longer than a beat is made anew. */
+  /**
+   * Somebody looks at the page, or the network is back. What has been silent for longer than a beat is made anew. Here, and
+   * only here, the other clock counts too: the monotonic one may have stood still while the machine slept, and a jump of
+   * the other costs no more than a connection.
+   */
   wake() {
     this.#paused = false;
     if (this.#wake) return this.retry();
-    const quiet = this.#options.clock.now() - this.#heardAt;
+    const quiet = Math.max(this.#options.clock.now() - this.#heardAt, Date.now() - this.#heardOn);
     if (this.#timer !== null && quiet > this.#silence / BEATS_MISSED) this.again();
   }
 

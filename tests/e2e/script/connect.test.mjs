@@ -354,6 +354,17 @@ test("online, and a page that is looked at again, try at once; what has been sil
   }
 });
 
+test("a machine that slept is found out by the other clock, when somebody looks", async () => {
+  const { page, streams, network, clock } = await openLive();
+  const { now } = Date;
+  Date.now = () => now() + 3_600_000;
+  await page.turn("visible");
+  Date.now = now;
+  await clock.advance(0);
+  assert.ok(streams[0].aborted);
+  assert.equal(network.requests.length, 2);
+});
+
 test("a page that has long been hidden tries less often", async () => {
   const { client, page, clock, network } = meet({ transports: ["sse"] });
   client.follow("c");
