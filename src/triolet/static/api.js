@@ -100,6 +100,8 @@
  * @property {() => number} [random]
  * @property {EventTarget & {visibilityState?: string}} [page]  what "pagehide", "pageshow", "freeze", "resume",
  *     "visibilitychange" and "online" come from; default the window and its document
+ * @property {boolean} [fetchesStreams]  whether answers of `fetch` have a body that can be read as it comes
+ * @property {Map<string, string>} [winners]  which transport has worked, by origin; default one for the whole page
  * @property {LockManager} [locks]
  * @property {typeof BroadcastChannel} [BroadcastChannel]
  *

@@ -165,8 +165,8 @@ export class Client {
     const store = said.store === undefined ? this.#store : openStore(said.store);
     const { buffer, commit } = this.#settings;
     const settings = { buffer, commit, ...said, store };
-    if (!(settings.buffer >= 1)) throw new TypeError("buffer: a number of items, 1 or more");
-    if (!["before", "after"].includes(settings.commit)) throw new TypeError('commit: "before" or "after"');
+    if (!(settings.buffer >= 1)) throw new TypeError("buffer: 1 or more");
+    if (!/^(before|after)$/.test(settings.commit)) throw new TypeError('commit: "before" or "after"');
     const owner = {
       begin: (track) => (this.#ways ? this.#ways.begin(track) : this.#early.add(track)),
       leave: (track) => (this.#ways ? this.#ways.leave(track) : this.#early.delete(track)),
@@ -290,6 +290,5 @@ function chosen(hooks) {
  * @throws {TypeError} where an option is none
  */
 export function connect(base, options) {
-  const isOptions = options === undefined && typeof base === "object" && !(base instanceof URL);
-  return isOptions && base !== null ? new Client(undefined, base) : new Client(base ?? undefined, options);
+  return new Client(base, options);
 }

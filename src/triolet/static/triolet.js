@@ -96,7 +96,7 @@ export function follow(url, options = {}) {
   return track;
 }
 
-const ours = new Commands();
+let ours = null;
 
 /**
  * Asks the server for something that is to happen once: a POST with an `Idempotency-Key`, sent again under this id
@@ -111,7 +111,7 @@ const ours = new Commands();
  * @throws {Unanswered} when the time is over or the signal aborted; its `sent` says whether it may have happened
  */
 export function command(url, data, options = {}) {
-  const send = async () => ours.send(url, data, settingsOf(options));
+  const send = async () => (ours ??= new Commands()).send(url, data, settingsOf(options));
   return optional(send());
 }
 
