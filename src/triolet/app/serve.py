@@ -68,7 +68,10 @@ class Clients:
         asked = method, host, scope["root_path"], path
         if asked in self._others:
             return None
-        request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+        try:
+            request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+        except Exception:  # of the app's, in a converter say: where Quart meets it again, it is logged and answered
+            return None
         if request is None and len(path) + len(host) <= KNOWN_URL_CHARACTERS:
             if len(self._others) >= KNOWN_URLS:
                 del self._others[next(iter(self._others))]

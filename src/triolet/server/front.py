@@ -7,6 +7,7 @@ everything else goes to Hypercorn, the bytes read so far first, until a request 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
@@ -92,6 +93,7 @@ class Front:
         self._idle: set[trio.CancelScope] = set()
         self._newcomers = trio.Semaphore(ADMITTED_AT_ONCE)
         self._closed = False
+        self._context = copy_context()
 
     async def serve(self, stream: ClientStream) -> None:
         """Serve a connection, whose TLS handshake is done, until it ends. The caller closes it.
@@ -110,6 +112,9 @@ class Front:
             let_in, rest, first = self._let_in(stream, rest, first), None, False
             # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
             rest = await (await let_in)()
+            # One task serves many requests, and they may be of many users (a proxy's connection): what the app has set
+            # for one is not for the next. It takes effect when the task runs again, so before that is read.
+            trio.lowlevel.current_task().context = self._context.copy()
 
     async def _serve_http(self, stream: ClientStream, first: bytes) -> bytes | None:
         stream.stage = Stage.HTTP
