@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from quart import Blueprint, Response, abort, g, request, session
+from quart.ctx import RequestContext
 from quart.sessions import SecureCookieSession, SessionInterface
 from quart_trio import QuartTrio
 from trio.testing import MockClock
@@ -187,3 +188,29 @@ async def test_an_app_that_makes_its_own_contexts_is_asked_for_them(transport: s
     async with served(app, "direct") as server:
         assert (await ask(server, transport, "/tea")).status == welcome(transport)
     assert made[:1] == ["/tea"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_context_that_hooks_into_the_match_is_asked_to_match(transport: str, autojump_clock: MockClock) -> None:
+    class Hooked(RequestContext):
+        def match_request(self) -> None:
+            super().match_request()
+            if self.request.view_args:
+                self.request.view_args["name"] += " of the hook"
+
+    class Own(QuartTrio):
+        def request_context(self, request: Any) -> Any:
+            return Hooked(self, request)
+
+    app = Own("app")
+    live = Triolet(app)
+    names: list[str] = []
+
+    @live.channel("/<name>")
+    async def channel(name: str) -> str:
+        names.append(name)
+        return "tea"
+
+    async with served(app, "direct") as server:
+        assert (await ask(server, transport, "/tea")).status == welcome(transport)
+    assert set(names) == {"tea of the hook"}

@@ -20,6 +20,7 @@ import msgspec
 import trio
 from quart import Response as QuartResponse
 from quart import current_app, request
+from quart.ctx import RequestContext
 from quart.utils import encode_headers
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException, NotFound
@@ -184,8 +185,10 @@ def find(app: Any, scope: Scope) -> Any:
         return None
     if not is_marked(app.view_functions.get(rule.endpoint)):
         return None
-    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`).
-    context.match_request = partial(_give, request, rule, values)
+    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`). A
+    # context of the app's own may have a hook there.
+    if type(context).match_request is RequestContext.match_request:
+        context.match_request = partial(_give, request, rule, values)
     setattr(request, CONTEXT, context)
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request

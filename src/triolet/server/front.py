@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import trio
 
 from ..bounds import ADMITTED_AT_ONCE, READ_BYTES
+from ..budget import Account
 from ..http.busy import busy
 from ..limits import Limits
 from ..sockets.incoming import Incoming
@@ -215,13 +216,14 @@ class Front:
     async def _read_head(
         self, stream: ClientStream, data: bytes, among: set[trio.CancelScope], patience: float
     ) -> tuple[bytes, bytes]:
-        budget, held = stream.outlet.budget, 0
+        account: Account | None = None  # mostly nothing is held
         with trio.move_on_after(patience) as scope:
             among.add(scope)
             try:
                 while True:
-                    budget.hold(len(data) - held)
-                    held = len(data)
+                    if data:
+                        account = account or stream.outlet.budget.open_account(stream.abort)
+                        account.hold(len(data) - account.bytes)
                     if not (chunk := await stream.receive_some(READ_BYTES)):
                         break
                     begins = not data
@@ -234,7 +236,8 @@ class Front:
                         scope.deadline = trio.current_time() + self._limits.header_seconds
             finally:
                 among.discard(scope)
-                budget.hold(-held)
+                if account is not None:
+                    account.close()
         return b"", b""
 
     async def _end(self, stream: ClientStream) -> None:

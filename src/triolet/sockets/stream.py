@@ -92,13 +92,14 @@ class ClientStream(trio.abc.HalfCloseableStream):
         if len(answer) > WRITE_BYTES or not outlet.write(answer):
             await self._deliver_in_pieces(answer, seconds)
         elif not outlet.empty:
-            await self._taken(seconds)
+            with outlet.budget.account(self.abort, outlet):
+                await self._taken(seconds)
         if outlet.closed:
             raise trio.BrokenResourceError("the client has gone")
 
     async def _deliver_in_pieces(self, answer: bytes, seconds: float) -> None:
         whole = memoryview(answer)
-        with self.outlet.budget.account(self.abort) as account:
+        with self.outlet.budget.account(self.abort, self.outlet) as account:
             account.hold(len(answer))
             for start in range(0, len(answer), WRITE_BYTES):
                 piece = whole[start : start + WRITE_BYTES]
