@@ -17,7 +17,7 @@ from ..errors import LocalError, LogError
 from ..hub import Park
 from ..identity.revocations import WaitingPoll
 from ..sockets.incoming import Incoming
-from ..sockets.server_state import CONTENT_FOLLOWS, note_status, stream_of
+from ..sockets.server_state import CONTENT_FOLLOWS, note_end, note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
@@ -158,6 +158,7 @@ class Clients:
         await stream.deliver(said, service.limits.write_seconds, until)
         if not close:
             return client.ahead
+        note_end(scope)  # a client may take its time to close
         await stream.finish(service.limits.goodbye_seconds)
         await stream.aclose()
         return None
