@@ -113,13 +113,17 @@ class Clients:
         with client:
             if request.method == "POST":
                 answer = await ask_over_http(self._service, request, client.receive)
-                return None if answer is None else await self._answer(client, request.scope, answer)
+                if answer is None:
+                    return None
+                said, close = self._said(client, request.scope, answer)
+                del answer
+                return await self._deliver(client, said, close)
             stream = client.stream
             admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
             scope = request.scope
             del request, again  # a poll may wait, and many do
             if isinstance(admitted, Refusal):
-                return await self._answer(client, scope, admitted)
+                return await self._deliver(client, *self._said(client, scope, admitted))
             if admitted.conn is None:
                 return await self._answer_poll(client, scope, admitted)
             first = client.ahead
@@ -135,25 +139,26 @@ class Clients:
             answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
             if isinstance(answer, Answer):
                 held.stop = client.stream.abort  # of what is under way already
-            return await self._answer(client, scope, answer)
+            said, close = self._said(client, scope, answer)
+            del answer  # its body is in what is said, and may wait for a client that reads slowly
+            return await self._deliver(client, said, close)
 
-    async def _answer(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> bytes | None:
-        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
-        service, stream = self._service, client.stream
+    def _said(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> tuple[bytes, bool]:
+        """An answer's bytes, and whether the connection ends with it."""
         note_status(scope, answer.status)
         # Of a body that was not read to its end, what follows is no request.
-        close = service.server.draining.is_set() or client.left > 0 or _closes(scope)
-        said = response(
-            answer.status,
-            service.origins.answer(scope, [*answer.headers, self._date()]),
-            answer.body,
-            close=close,
-            head_only=scope["method"] == "HEAD",
-        )
-        await stream.deliver(said, service.limits.write_seconds)
+        close = self._service.server.draining.is_set() or client.left > 0 or _closes(scope)
+        headers = self._service.origins.answer(scope, [*answer.headers, self._date()])
+        head_only = scope["method"] == "HEAD"
+        return response(answer.status, headers, answer.body, close=close, head_only=head_only), close
+
+    async def _deliver(self, client: Incoming, said: bytes, close: bool) -> bytes | None:
+        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
+        limits, stream = self._service.limits, client.stream
+        await stream.deliver(said, limits.write_seconds)
         if not close:
             return client.ahead
-        await stream.finish(service.limits.goodbye_seconds)
+        await stream.finish(limits.goodbye_seconds)
         await stream.aclose()
         return None
 
