@@ -5,6 +5,7 @@ What was made of its request is let go of before it is served, since it may be s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -137,11 +138,13 @@ class Clients:
         client.stream.stage = Stage.HTTP
         with admitted.poll() as held:
             answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
+            until = math.inf
             if isinstance(answer, Answer):
                 held.stop = client.stream.abort  # of what is under way already
+                until = admitted.until
             said, close = self._said(client, scope, answer)
             del answer  # its body is in what is said, and may wait for a client that reads slowly
-            return await self._deliver(client, said, close)
+            return await self._deliver(client, said, close, until)
 
     def _said(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> tuple[bytes, bool]:
         """An answer's bytes, and whether the connection ends with it."""
@@ -152,10 +155,10 @@ class Clients:
         head_only = scope["method"] == "HEAD"
         return response(answer.status, headers, answer.body, close=close, head_only=head_only), close
 
-    async def _deliver(self, client: Incoming, said: bytes, close: bool) -> bytes | None:
+    async def _deliver(self, client: Incoming, said: bytes, close: bool, until: float = math.inf) -> bytes | None:
         """Write an answer. Returns what came behind its request; None where the connection ends with it."""
         limits, stream = self._service.limits, client.stream
-        await stream.deliver(said, limits.write_seconds)
+        await stream.deliver(said, limits.write_seconds, until)
         if not close:
             return client.ahead
         await stream.finish(limits.goodbye_seconds)
@@ -217,9 +220,14 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     else:
         with admitted.poll() as held:
             answer = await answer_poll(service, admitted, header(scope, b"if-none-match"), held)
+            until = math.inf
             if isinstance(answer, Answer):
                 held.stop = aborter(scope)  # of what is under way already
-            await _answer(service, scope, send, answer)
+                until = admitted.until
+            with trio.CancelScope(deadline=until) as in_time:
+                await _answer(service, scope, send, answer)
+            if in_time.cancelled_caught:
+                held.stop()
         return
     await _answer(service, scope, send, answer)
 

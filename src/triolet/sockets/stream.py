@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Coroutine
 from typing import Any
 
@@ -74,12 +75,13 @@ class ClientStream(trio.abc.HalfCloseableStream):
             while await self.receive_some(READ_BYTES):
                 pass
 
-    async def deliver(self, answer: bytes, seconds: float) -> None:
+    async def deliver(self, answer: bytes, seconds: float, until: float = math.inf) -> None:
         """Write a whole answer, in one call where the kernel takes it.
 
         Args:
             answer: its bytes.
             seconds: within which the client must take ``WRITE_BYTES``, or else it is reset.
+            until: Trio's time at which no byte of it may go out any more: the client is reset instead.
 
         Bounds: all of it counts as the connection's until it is written, and the connection may be given up for it.
 
@@ -89,11 +91,15 @@ class ClientStream(trio.abc.HalfCloseableStream):
         Cancellation: a part of it may be written.
         """
         outlet = self.outlet
-        if len(answer) > WRITE_BYTES or not outlet.write(answer):
-            await self._deliver_in_pieces(answer, seconds)
-        elif not outlet.empty:
-            with outlet.budget.account(self.abort, outlet):
-                await self._taken(seconds)
+        outlet.until = until
+        try:
+            if len(answer) > WRITE_BYTES or not outlet.write(answer):
+                await self._deliver_in_pieces(answer, seconds)
+            elif not outlet.empty:
+                with outlet.budget.account(self.abort, outlet):
+                    await self._taken(seconds)
+        finally:
+            outlet.until = math.inf
         if outlet.closed:
             raise trio.BrokenResourceError("the client has gone")
 
