@@ -114,13 +114,17 @@ class Clients:
         with client:
             if request.method == "POST":
                 answer = await ask_over_http(self._service, request, client.receive)
-                return None if answer is None else await self._answer(client, request.scope, answer)
+                if answer is None:
+                    return None
+                said, close = self._said(client, request.scope, answer)
+                del answer
+                return await self._deliver(client, request.scope, said, close)
             stream = client.stream
             admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
             scope = request.scope
             del request, again  # a poll may wait, and many do
             if isinstance(admitted, Refusal):
-                return await self._answer(client, scope, admitted)
+                return await self._deliver(client, scope, *self._said(client, scope, admitted))
             if admitted.conn is None:
                 return await self._answer_poll(client, scope, admitted)
             first = client.ahead
@@ -138,28 +142,29 @@ class Clients:
             if isinstance(answer, Answer):
                 held.stop = client.stream.abort  # of what is under way already
                 until = admitted.until
-            return await self._answer(client, scope, answer, until)
+            said, close = self._said(client, scope, answer)
+            del answer  # its body is in what is said, and may wait for a client that reads slowly
+            return await self._deliver(client, scope, said, close, until)
 
-    async def _answer(
-        self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer, until: float = math.inf
-    ) -> bytes | None:
-        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
-        service, stream = self._service, client.stream
+    def _said(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> tuple[bytes, bool]:
+        """An answer's bytes, and whether the connection ends with it."""
         note_status(scope, answer.status)
         # Of a body that was not read to its end, what follows is no request.
-        close = service.server.draining.is_set() or client.left > 0 or _closes(scope)
-        said = response(
-            answer.status,
-            service.origins.answer(scope, [*answer.headers, self._date()]),
-            answer.body,
-            close=close,
-            head_only=scope["method"] == "HEAD",
-        )
-        await stream.deliver(said, service.limits.write_seconds, until)
+        close = self._service.server.draining.is_set() or client.left > 0 or _closes(scope)
+        headers = self._service.origins.answer(scope, [*answer.headers, self._date()])
+        head_only = scope["method"] == "HEAD"
+        return response(answer.status, headers, answer.body, close=close, head_only=head_only), close
+
+    async def _deliver(
+        self, client: Incoming, scope: Scope, said: bytes, close: bool, until: float = math.inf
+    ) -> bytes | None:
+        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
+        limits, stream = self._service.limits, client.stream
+        await stream.deliver(said, limits.write_seconds, until)
         if not close:
             return client.ahead
         note_end(scope)  # a client may take its time to close
-        await stream.finish(service.limits.goodbye_seconds)
+        await stream.finish(limits.goodbye_seconds)
         await stream.aclose()
         return None
 

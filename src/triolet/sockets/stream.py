@@ -83,7 +83,7 @@ class ClientStream(trio.abc.HalfCloseableStream):
             seconds: within which the client must take ``WRITE_BYTES``, or else it is reset.
             until: Trio's time at which no byte of it may go out any more: the client is reset instead.
 
-        Bounds: what was not written counts as the connection's, which may be given up for it.
+        Bounds: all of it counts as the connection's until it is written, and the connection may be given up for it.
 
         Raises:
             BrokenResourceError: the client went, or did not take it.
@@ -111,8 +111,9 @@ class ClientStream(trio.abc.HalfCloseableStream):
                 piece = whole[start : start + WRITE_BYTES]
                 while not self.outlet.write(piece):
                     await self._taken(seconds)
-                account.hold(-len(piece))  # what is left of it the outlet counts
+                account.hold(-len(piece))  # meanwhile the outlet counts what is left of it
                 await self._taken(seconds)
+                account.hold(len(piece))  # the answer is held as a whole
 
     async def _taken(self, seconds: float) -> None:
         with trio.move_on_after(seconds) as patience:
