@@ -68,6 +68,9 @@ OF_AN_APP = (
 )
 """What an app has that is made once, in a module, and is served by one test after another."""
 
+OF_A_PROGRAM = ("client.",)
+"""The other end, in the hands of the test while the server runs. After the test it is looked for like all others."""
+
 CHAIN, WIDTH = 16, 200
 """How far it is told by what an object is held, and how many are looked at, at each step."""
 TOLD = 6
@@ -95,7 +98,7 @@ class Leaks:
         """What is left of the clients, where one server alone was there for all of them."""
         if self._before is None or self._servers > 1:
             return []
-        return [thing for thing in left(OUTLIVING) if id(thing) not in (self._before or ())]
+        return [thing for thing in left(OUTLIVING + OF_A_PROGRAM) if id(thing) not in (self._before or ())]
 
     def _remember(self) -> None:
         gc.collect()

@@ -37,6 +37,7 @@ STOREYS = {
     "redis": 4,
     "presence": 4,
     "identity": 4,
+    "client": 4,
     "hub": 5,
     "http": 5,
     "connection": 6,
@@ -76,17 +77,20 @@ LIBRARIES = {
     "apsw": {"sqlite", "testing"},
     "coredis": {"redis"},
     "cryptography": {"identity"},
-    "h11": {"http", "testing"},
+    "h11": {"client", "http", "testing"},
     "h2": {"http"},
     "hypercorn": {"http"},
-    "httpx": {"identity"},
+    "httpcore": {"client"},
+    "httpx": {"client", "identity"},
     "idna": {"transports"},
     "jwt": {"identity"},
     "prometheus_client": {"monitoring"},
     "quart": {"app", "testing"},
     "quart_trio": {"app", "testing"},
+    "trio_websocket": {"client"},
+    "websockets": {"client"},
     "werkzeug": {"app"},
-    "wsproto": {"testing", "wire"},
+    "wsproto": {"client", "testing", "wire"},
 }
 """The one room that knows each library of others, so that what it changes is met in one place. The kit, which must not
 share our mistakes, may know it as well."""
@@ -154,7 +158,7 @@ FORMATS = {
 """Numbers with names that are no bounds: a protocol, a file, a system or a histogram has them."""
 
 
-NAMESAKES = {"Answer", "Connection", "Line", "Message", "serve"}
+NAMESAKES = {"Answer", "Client", "Connection", "Line", "Message", "serve"}
 """Public names (all but the connection are the kit's) that another room has for something of its own."""
 
 

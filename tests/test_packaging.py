@@ -13,16 +13,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-DISTRIBUTIONS = {"jwt": "pyjwt", "prometheus_client": "prometheus-client", "quart_trio": "quart-trio"}
+DISTRIBUTIONS = {
+    "jwt": "pyjwt",
+    "prometheus_client": "prometheus-client",
+    "quart_trio": "quart-trio",
+    "trio_websocket": "trio-websocket",
+}
 """Where a distribution is called otherwise than what is imported of it."""
 
 EXTRAS = {
     "anyio": "redis",
     "coredis": "redis",
     "cryptography": "jwt",
+    "httpcore": "client",
     "httpx": "jwt",
     "jwt": "jwt",
     "pytest": "testing",
+    "trio_websocket": "client",
+    "websockets": "websockets",
 }
 """What only an extra brings, and which."""
 

@@ -21,7 +21,7 @@ What a user types is here:
 #   closing, errors, bounds, limits, value, event, clock, budget, counters  1
 #   sync/  wire/                                               2
 #   log/  sockets/                                             3
-#   sqlite/  redis/  presence/  identity/                      4
+#   sqlite/  redis/  presence/  identity/  client/             4
 #   hub/  http/                                                5
 #   connection/  server/                                       6
 #   transports/  monitoring/  workers/                         7

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from .bounds import MEMORY_NEAR_PART
 
@@ -18,6 +19,14 @@ class BudgetStatistics:
     held: int
     peak: int
     ceiling: int
+
+
+class Writing(Protocol):
+    """An outlet, as far as an account looks at it."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait in it, which it counts itself."""
 
 
 class Budget:
@@ -85,19 +94,25 @@ class Budget:
         self.on_over()
         return False
 
-    @contextmanager
-    def account(self, give_up: Callable[[], None]) -> Iterator[Account]:
-        """Count what is held for one connection, for the time of a block. At its end all is given back.
+    def open_account(self, give_up: Callable[[], None], outlet: Writing | None = None) -> Account:
+        """Count what is held for one connection, until the account is closed.
 
         Args:
             give_up: ends the connection at once.
+            outlet: where what waits in it is this connection's to answer for, its outlet.
         """
-        account = Account(self, give_up)
+        account = Account(self, give_up, outlet)
         self.accounts.add(account)
+        return account
+
+    @contextmanager
+    def account(self, give_up: Callable[[], None], outlet: Writing | None = None) -> Iterator[Account]:
+        """Count what is held for one connection, for the time of a block. At its end all is given back. Arguments as of
+        :meth:`open_account`."""
+        account = self.open_account(give_up, outlet)
         try:
             yield account
         finally:
-            self.accounts.discard(account)
             account.close()
 
     def statistics(self) -> BudgetStatistics:
@@ -106,21 +121,26 @@ class Budget:
 
 
 class Account:
-    """What is held for one connection, beside what waits in its outlet: bodies of requests, and unread answers.
+    """What is held for one connection: bodies of requests, and unread answers.
 
     Attributes:
-        bytes: how much is held now.
         given_up: whether the connection is ending, and holds what it holds for a moment only.
     """
 
-    __slots__ = ("_budget", "_end", "_open", "bytes", "given_up")
+    __slots__ = ("_budget", "_end", "_held", "_open", "_outlet", "given_up")
 
-    def __init__(self, budget: Budget, give_up: Callable[[], None]) -> None:
+    def __init__(self, budget: Budget, give_up: Callable[[], None], outlet: Writing | None) -> None:
         self._budget = budget
         self._end = give_up
+        self._outlet = outlet
         self._open = True
-        self.bytes = 0
+        self._held = 0
         self.given_up = False
+
+    @property
+    def bytes(self) -> int:
+        """How much is held now."""
+        return self._held if self._outlet is None else self._held + self._outlet.pending
 
     @property
     def ceiling(self) -> int:
@@ -130,12 +150,13 @@ class Account:
     def hold(self, more: int) -> None:
         """Hold so many bytes more, or less where it is below 0. After :meth:`close` nothing is counted any more."""
         if self._open:
-            self.bytes += more
+            self._held += more
             self._budget.hold(more)
 
     def close(self) -> None:
         """Give everything back, for good: tasks that are being cancelled let go of it later, and not twice."""
-        self.hold(-self.bytes)
+        self._budget.accounts.discard(self)
+        self.hold(-self._held)
         self._open = False
         self._end = _nobody_watches  # the connection knows its account: a circle, which reference counts do not free
 

@@ -21,6 +21,7 @@
     │   ├── LogAway             cannot be reached for longer than the bound; an append is surely not stored
     │   ├── LogUncertain        went away during an append, which may be stored: repeat it with the same dedupe
     │   └── LogBroken           not readable as a log of ours
+    ├── ClientError           what a program follows will not come (triolet.client, which has it)
     └── ConnectionEnded       the client is gone or was given up: carries the Closing
 """
 

@@ -135,7 +135,8 @@ class Gap(msgspec.Struct, frozen=True):
         reason: one of the following. ``expired``: retention dropped them. ``epoch``: the log was lost and begun again.
             ``future``: the cursor lies past the end of the log, because its end was lost or the cursor was made up.
             ``skipped``: a policy jumped over them. ``conflated``: a policy left out ``missed`` events of those up to
-            ``to``, for each of which a newer one with the same key follows; the stream goes on from ``after``.
+            ``to``, for each of which a newer one with the same key follows; the stream goes on from ``after``. ``hole``
+            is a client's own word: the server left them out twice, and did not say so.
     """
 
     after: Cursor

@@ -187,3 +187,33 @@ async def test_an_app_that_makes_its_own_contexts_is_asked_for_them(transport: s
     async with served(app, "direct") as server:
         assert (await ask(server, transport, "/tea")).status == welcome(transport)
     assert made[:1] == ["/tea"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_context_that_hooks_into_the_match_is_asked_to_match(transport: str, autojump_clock: MockClock) -> None:
+    class Own(QuartTrio):
+        def request_context(self, request: Any) -> Any:
+            context: Any = super().request_context(request)
+            quarts = type(context)  # its name is another in another version
+
+            class Hooked(quarts):  # type: ignore[misc, valid-type]  # a base that is known only when it runs
+                def match_request(self) -> None:
+                    super().match_request()
+                    if request.view_args:
+                        request.view_args["name"] += " of the hook"
+
+            context.__class__ = Hooked
+            return context
+
+    app = Own("app")
+    live = Triolet(app)
+    names: list[str] = []
+
+    @live.channel("/<name>")
+    async def channel(name: str) -> str:
+        names.append(name)
+        return "tea"
+
+    async with served(app, "direct") as server:
+        assert (await ask(server, transport, "/tea")).status == welcome(transport)
+    assert set(names) == {"tea of the hook"}

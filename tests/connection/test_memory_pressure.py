@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -12,13 +14,15 @@ from trio.testing import MockClock
 from tests.connection.test_policy import SMALL, TRANSPORTS, stopped
 from tests.hub.doubles import running
 from tests.peer import TEXT, peer
+from tests.server.wire import get
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Connection, Limits
+from triolet import Command, Connection, Limits
 from triolet.budget import Budget
 from triolet.connection import Context
 from triolet.connection.memory_pressure import relieve
 from triolet.log import MemoryLog
 from triolet.sockets.buffered_outlet import BufferedOutlet
+from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 from triolet.wire.codec import WEBSOCKET_TEXT
 
@@ -313,3 +317,65 @@ async def test_a_herd_of_polls_holds_no_more_answers_than_there_is_room_for(auto
             await client.aclose()
         await trio.sleep(5)
         assert held(server) == 0
+
+
+async def _asks_ahead(end: ClientEnd) -> None:
+    await end.send_all(get(f"{ORDERS}?wait=50") + 500 * get(ORDERS, f"X-Fill: {'x' * 200}"))
+
+
+async def _sends_a_body_slowly(end: ClientEnd) -> None:
+    head = "POST /orders/A123/pick HTTP/1.1\r\nHost: test\r\nIdempotency-Key: 1\r\nContent-Length: 60000\r\n\r\n"
+    await end.send_all(head.encode() + b"[" + b"1," * 29_000)
+
+
+async def _does_not_read(end: ClientEnd) -> None:
+    await end.send_all(get(f"{ORDERS}?after=0"))
+
+
+async def _says_half_a_head(end: ClientEnd) -> None:
+    await end.send_all(get(ORDERS, f"X-Fill: {'x' * 50_000}")[:-4])
+
+
+async def _is_idle_and_says_half_a_head(end: ClientEnd) -> None:
+    await end.send_all(get(ORDERS))
+    await end.receive_some()
+    await _says_half_a_head(end)
+
+
+@pytest.mark.parametrize(
+    "hold", [_says_half_a_head, _is_idle_and_says_half_a_head, _asks_ahead, _sends_a_body_slowly, _does_not_read]
+)
+async def test_clients_whose_requests_and_answers_fill_the_memory_are_given_up(
+    hold: Callable[[ClientEnd], Awaitable[None]], autojump_clock: MockClock
+) -> None:
+    limits = Limits(memory_bytes=2 << 20, write_seconds=60, header_bytes=60_000, header_seconds=60)
+    app, live = make_shop(limits)
+
+    @live.command("/orders/<order_id>/pick")
+    async def pick(order_id: str, command: Command) -> str:
+        return "picked"
+
+    async with serve(app) as server:
+        budget = server.worker.budget
+        await live.publish_many(ORDER, ["x" * 10_000] * 5)
+        async with trio.open_nursery() as nursery:
+            ends = [server.connect(kernel_bytes=4_000) for _ in range(60)]
+            for end in ends:
+                nursery.start_soon(_until_it_is_reset, hold, end)
+            await trio.sleep(5)
+            assert budget.peak > budget.near_bytes, "or nothing was tried"
+            assert budget.held < budget.ceiling
+            assert 10 <= server.connections < 60
+            answers = []
+            for _ in range(5):  # a window that comes back may cost another client
+                answers.append((await server.get(ORDERS)).status)
+                await trio.sleep(1)
+            assert answers[-1] == 200
+            for end in ends:
+                end.reset()
+            await trio.sleep(60)  # of a client that has asked too much ahead the end is seen when its poll is over
+
+
+async def _until_it_is_reset(hold: Callable[[ClientEnd], Awaitable[None]], end: ClientEnd) -> None:
+    with suppress(trio.BrokenResourceError):
+        await hold(end)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import CLOSE, PING, PONG, TEXT, Peer, encode, peer
 from tests.shop import ORDER, make_shop
 from triolet import Connection, Limits
 from triolet.bounds import READ_IN_A_ROW, TURN_ALL_BYTES, TURN_BYTES, TURN_STEPS
+from triolet.closing import FLOOD
 from triolet.errors import ConnectionEnded
 from triolet.testing.server import serve
 
@@ -111,6 +113,47 @@ async def test_what_was_said_before_an_event_was_published_comes_before_it(
                 message = await client.message()
                 heard.append((message["type"], message["data"]))
             assert heard.index(("message", n)) < heard.index(("event", n))
+
+
+async def test_what_was_said_before_an_event_was_published_comes_before_it_also_at_the_end(
+    autojump_clock: MockClock,
+) -> None:
+    app, live = make_shop()
+    conns: list[Connection] = []
+
+    @live.socket("/listen")
+    async def listen(conn: Connection) -> None:
+        await conn.follow(ORDER)
+        conns.append(conn)
+        await trio.sleep_forever()
+
+    async def tell(conn: Connection, now: trio.Event) -> None:
+        await now.wait()
+        with suppress(ConnectionEnded):
+            await conn.send("said")
+            await live.publish(ORDER, "published")
+
+    async def end(conn: Connection, now: trio.Event) -> None:
+        await now.wait()
+        conn.end(FLOOD)
+
+    both = 0
+    async with serve(app) as server:
+        for _ in range(40):  # which of the two tasks runs first is drawn
+            async with peer(server, "/listen") as client, trio.open_nursery() as nursery:
+                await client.until("live")
+                now, conn = trio.Event(), conns.pop()
+                nursery.start_soon(tell, conn, now)
+                nursery.start_soon(end, conn, now)
+                del conn
+                await wait_all_tasks_blocked()
+                now.set()
+                heard = []
+                while (message := await client.message())["type"] != "bye":
+                    heard.append(message["data"])
+                assert heard in ([], ["said"], ["said", "published"])
+                both += len(heard) == 2
+    assert both
 
 
 async def test_what_was_said_is_sent_before_the_connection_is_closed(autojump_clock: MockClock) -> None:

@@ -8,19 +8,22 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import pytest
 import trio
+from quart import g, has_request_context
 from trio.testing import MockClock
 
 from tests.hub.doubles import CHANNEL, Client, Sink, offsets, publish, running
 from tests.peer import Peer, peer
-from tests.shop import make_shop
+from tests.server.wire import Wire, get
+from tests.shop import ORDER, make_shop
 from triolet import Connection, Cursor, Limits, policies
 from triolet.bounds import WRITES_BETWEEN_CHECKPOINTS
 from triolet.budget import Budget
 from triolet.closing import SLOW
 from triolet.connection import Context
 from triolet.connection.writer import write, write_head
-from triolet.hub import Hub, State, Subscription
+from triolet.hub import Follower, Hub, State, Subscription
 from triolet.log import MemoryLog
 from triolet.sockets.direct_outlet import DirectOutlet
 from triolet.testing.network import ClientEnd, link_pair
@@ -235,3 +238,39 @@ async def test_a_client_that_takes_a_head_in_pieces_gets_all_of_it(autojump_cloc
     async with serve(app) as server, peer(server, "/live", kernel_bytes=64) as client:
         assert (await client.message())["type"] == "open"
         assert trio.current_time() < 1
+
+
+async def test_a_writer_that_another_request_starts_does_not_run_in_its_context(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, live = make_shop()
+    conns: list[Connection] = []
+    within: list[bool] = []
+
+    @live.socket("/listen")
+    async def listen(conn: Connection) -> None:
+        conns.append(conn)
+        await conn.follow(ORDER, policy=policies.latest(events=1))
+        await trio.sleep_forever()
+
+    @app.get("/tell")
+    async def tell() -> str:
+        g.secret = "of this request"
+        await conns.pop().send("x" * 30_000)
+        return "told"
+
+    judge = Follower.judge
+
+    def noted(follower: Follower) -> Any:
+        within.append(has_request_context())
+        return judge(follower)
+
+    async with serve(app) as server, peer(server, "/listen", kernel_bytes=1_000):
+        await trio.sleep(1)
+        monkeypatch.setattr(Follower, "judge", noted)
+        assert (await Wire(server.connect()).ask(get("/tell"))).body == b"told"
+        for n in range(9):
+            await live.publish(ORDER, n)
+            await trio.sleep(1)
+    assert within
+    assert not any(within)

@@ -174,15 +174,23 @@ async def count_hits(token: str) -> dict[str, int]:
 
 @app.get("/tasks")
 async def tasks() -> dict[str, int]:
-    """Count the tasks of the whole process."""
+    """Count the tasks of the whole process, but for what connections that are open start when they need it: writers and
+    heartbeats."""
     waiting = [trio.lowlevel.current_root_task()]
     count = 0
     while waiting:
         task = waiting.pop()
-        count += 1
-        if task is not None:
-            waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+        assert task is not None
+        count += not _is_of_an_open_connection(task)
+        waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
     return {"tasks": count}
+
+
+def _is_of_an_open_connection(task: trio.lowlevel.Task) -> bool:
+    if not task.name.endswith((".heartbeat.beat", ".writer.write")):
+        return False
+    conn = task.coro.cr_frame.f_locals["conn"]  # type: ignore[union-attr]  # a coroutine of ours
+    return conn.id in conn.context.registry.open
 
 
 WIDE = Limits(

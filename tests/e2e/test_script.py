@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 from triolet.closing import CATALOGUE, NORMAL
 
-from .needs import needs, program
+from .needs import NODE_MODULES, needs, program
 
 SCRIPT = Path(__file__).parent / "script"
 ROOT = Path(__file__).parents[2]
@@ -20,6 +23,34 @@ def test_the_pages_client_keeps_its_word() -> None:
     command = [program("node"), "--test", "--test-reporter=spec", *map(str, sorted(SCRIPT.glob("*.test.mjs")))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+
+
+@needs("node", "npm:esbuild")
+def test_what_a_page_is_given_of_the_package_is_small() -> None:
+    """Bundled and minified as an app's build does it, with what only some pages need left in files of their own."""
+    late = [f"--external:./{name}" for name in re.findall(r'(?:await|=) import\("\./(\w+\.js)"\)', sources())]
+    assert len(late) == 3
+    bundle = [str(NODE_MODULES / ".bin" / "esbuild"), "--bundle", "--minify", "--format=esm", *late]
+    given = f'export {{ connect }} from "{STATIC / "triolet.js"}";'
+    done = subprocess.run(bundle, input=given.encode(), capture_output=True, timeout=60, check=True)
+    assert len(gzip.compress(done.stdout, 9, mtime=0)) <= 14 * 1024
+
+
+def sources() -> str:
+    return "".join(path.read_text() for path in STATIC.glob("*.js"))
+
+
+@needs("node", "npm")
+def test_the_package_holds_the_script_and_its_version_is_the_servers() -> None:
+    command = [program("npm"), "pack", "--dry-run", "--json", "--ignore-scripts"]
+    done = subprocess.run(command, cwd=STATIC, capture_output=True, text=True, timeout=60, check=True)
+    packed = json.loads(done.stdout)
+    [made] = packed if isinstance(packed, list) else packed.values()
+    names = {file["path"] for file in made["files"]}
+    assert {path.name for path in STATIC.glob("*.js")} | {"package.json"} <= names
+    assert made["name"] == "triolet-client"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert made["version"] == project["version"]
 
 
 def test_the_pages_client_has_the_catalogue_of_closings() -> None:

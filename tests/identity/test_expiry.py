@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.server.wire import Wire, get
 from triolet import Limits
 from triolet.closing import EXPIRED
 from triolet.identity.deadlines import Deadlines
@@ -295,6 +297,34 @@ async def test_a_poll_is_not_answered_with_what_came_in_the_moment_of_the_end(au
         nursery.start_soon(ask)
         await trio.sleep(7)
         await live.publish(ORDER, "too late")
+
+
+@pytest.mark.parametrize(("path", "events"), [("http1", 5), ("http1", 30), ("middleware", 30), ("behind a page", 30)])
+@pytest.mark.parametrize("wait", ["", "&wait=20"])
+async def test_nothing_of_a_polls_answer_that_is_read_slowly_goes_out_after_the_end(
+    events: int, wait: str, path: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+
+    @app.get("/page")
+    async def page() -> str:
+        return "a page"
+
+    async with served(app, "http1" if path == "behind a page" else path) as server:
+        await live.publish_many(ORDER, ["x" * 10_000] * events)
+        wire = Wire(server.connect(kernel_bytes=4_000))
+        if path == "behind a page":
+            await wire.ask(get("/page"))
+        headers = [f"{name}: {value}" for name, value in bearer("ann", 7).items()]
+        await wire.end.send_all(get(f"{ORDERS}?after=0{wait}", *headers))
+        read = 0
+        with suppress(trio.BrokenResourceError):
+            while trio.current_time() < 20:
+                await trio.sleep(1)
+                read += len(await wire.end.receive_some(4_000))
+        assert trio.current_time() < 10, "it was reset"
+        assert 20_000 < read < 9 * 4_000
+        await wire.end.aclose()
 
 
 @pytest.mark.parametrize("transport", [*STREAMS, "short poll"])

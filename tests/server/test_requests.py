@@ -178,6 +178,9 @@ async def test_each_request_has_its_line_in_the_access_log(
             await wire.end.send_all(HELD)
             await trio.sleep(1)
             wire.end.reset()
+            unclosed = Wire(server.connect(address="192.0.2.1"))
+            await unclosed.ask(get(ORDERS, "Connection: close"))
+            await trio.sleep(10)
     lines = [record.getMessage() for record in caplog.records if record.name == "triolet.access"]
     assert lines == [
         f'192.0.2.1 "GET {ORDERS}" 200 0.000',
@@ -185,6 +188,7 @@ async def test_each_request_has_its_line_in_the_access_log(
         f'192.0.2.1 "GET {ORDERS}" 200 3.000',
         '192.0.2.1 "GET /orders/secret/events" 403 0.000',
         f'192.0.2.1 "GET {ORDERS}" 499 1.000',
+        f'192.0.2.1 "GET {ORDERS}" 200 0.000',
     ]
 
 

@@ -123,6 +123,11 @@ class Admitted(NamedTuple):
     conn: Connection | None
     poll: Callable[[], AbstractContextManager[WaitingPoll]]
 
+    @property
+    def until(self) -> float:
+        """Trio's time at which what it was let in with ends."""
+        return math.inf if self.decision.grant is None else self.decision.grant.until
+
 
 async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
     """Let a client in, or say why not.

@@ -5,6 +5,7 @@ What was made of its request is let go of before it is served, since it may be s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from ..errors import LocalError, LogError
 from ..hub import Park
 from ..identity.revocations import WaitingPoll
 from ..sockets.incoming import Incoming
-from ..sockets.server_state import CONTENT_FOLLOWS, note_status, stream_of
+from ..sockets.server_state import CONTENT_FOLLOWS, note_end, note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
@@ -68,7 +69,10 @@ class Clients:
         asked = method, host, scope["root_path"], path
         if asked in self._others:
             return None
-        request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+        try:
+            request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+        except Exception:  # of the app's, in a converter say: where Quart meets it again, it is logged and answered
+            return None
         if request is None and len(path) + len(host) <= KNOWN_URL_CHARACTERS:
             if len(self._others) >= KNOWN_URLS:
                 del self._others[next(iter(self._others))]
@@ -110,13 +114,17 @@ class Clients:
         with client:
             if request.method == "POST":
                 answer = await ask_over_http(self._service, request, client.receive)
-                return None if answer is None else await self._answer(client, request.scope, answer)
+                if answer is None:
+                    return None
+                said, close = self._said(client, request.scope, answer)
+                del answer
+                return await self._deliver(client, request.scope, said, close)
             stream = client.stream
             admitted = await admit(self._service, Arrival(request, partial(Way, stream.outlet, SSE_CHUNKED), again))
             scope = request.scope
             del request, again  # a poll may wait, and many do
             if isinstance(admitted, Refusal):
-                return await self._answer(client, scope, admitted)
+                return await self._deliver(client, scope, *self._said(client, scope, admitted))
             if admitted.conn is None:
                 return await self._answer_poll(client, scope, admitted)
             first = client.ahead
@@ -130,27 +138,33 @@ class Clients:
         client.stream.stage = Stage.HTTP
         with admitted.poll() as held:
             answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
+            until = math.inf
             if isinstance(answer, Answer):
                 held.stop = client.stream.abort  # of what is under way already
-            return await self._answer(client, scope, answer)
+                until = admitted.until
+            said, close = self._said(client, scope, answer)
+            del answer  # its body is in what is said, and may wait for a client that reads slowly
+            return await self._deliver(client, scope, said, close, until)
 
-    async def _answer(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> bytes | None:
-        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
-        service, stream = self._service, client.stream
+    def _said(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> tuple[bytes, bool]:
+        """An answer's bytes, and whether the connection ends with it."""
         note_status(scope, answer.status)
         # Of a body that was not read to its end, what follows is no request.
-        close = service.server.draining.is_set() or client.left > 0 or _closes(scope)
-        said = response(
-            answer.status,
-            service.origins.answer(scope, [*answer.headers, self._date()]),
-            answer.body,
-            close=close,
-            head_only=scope["method"] == "HEAD",
-        )
-        await stream.deliver(said, service.limits.write_seconds)
+        close = self._service.server.draining.is_set() or client.left > 0 or _closes(scope)
+        headers = self._service.origins.answer(scope, [*answer.headers, self._date()])
+        head_only = scope["method"] == "HEAD"
+        return response(answer.status, headers, answer.body, close=close, head_only=head_only), close
+
+    async def _deliver(
+        self, client: Incoming, scope: Scope, said: bytes, close: bool, until: float = math.inf
+    ) -> bytes | None:
+        """Write an answer. Returns what came behind its request; None where the connection ends with it."""
+        limits, stream = self._service.limits, client.stream
+        await stream.deliver(said, limits.write_seconds, until)
         if not close:
             return client.ahead
-        await stream.finish(service.limits.goodbye_seconds)
+        note_end(scope)  # a client may take its time to close
+        await stream.finish(limits.goodbye_seconds)
         await stream.aclose()
         return None
 
@@ -209,9 +223,14 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     else:
         with admitted.poll() as held:
             answer = await answer_poll(service, admitted, header(scope, b"if-none-match"), held)
+            until = math.inf
             if isinstance(answer, Answer):
                 held.stop = aborter(scope)  # of what is under way already
-            await _answer(service, scope, send, answer)
+                until = admitted.until
+            with trio.CancelScope(deadline=until) as in_time:
+                await _answer(service, scope, send, answer)
+            if in_time.cancelled_caught:
+                held.stop()
         return
     await _answer(service, scope, send, answer)
 

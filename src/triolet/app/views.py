@@ -76,6 +76,9 @@ DECIDED = "triolet_said_yes"
 CONTEXT = "context_for_triolet"
 """The attribute of a request that was found, with the context of Quart's in which its view will be asked."""
 
+QUARTS_CONTEXTS = "quart.ctx"
+"""Where Quart's own contexts stand, whatever their classes are called in its version."""
+
 SCRIPT = "triolet.static"
 """The endpoint of the browser's script."""
 
@@ -184,8 +187,10 @@ def find(app: Any, scope: Scope) -> Any:
         return None
     if not is_marked(app.view_functions.get(rule.endpoint)):
         return None
-    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`).
-    context.match_request = partial(_give, request, rule, values)
+    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`). A
+    # context of the app's own may have a hook there.
+    if type(context).match_request.__module__ == QUARTS_CONTEXTS:
+        context.match_request = partial(_give, request, rule, values)
     setattr(request, CONTEXT, context)
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request

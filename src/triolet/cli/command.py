@@ -12,6 +12,7 @@ from ..errors import TrioletError
 from ..workers.logs import escaped
 from ..workers.signals import EndedEarly, Signals
 from .app import AppError
+from .follow import add_follow_arguments, follow
 from .options import add_arguments
 from .serve import serve
 
@@ -29,13 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="serve an app", description="Serve an app.")
     add_arguments(serving)
+    following = commands.add_parser("follow", help="print a channel's events", description="Print a channel's events.")
+    add_follow_arguments(following)
     written = sys.argv[1:] if arguments is None else list(arguments)
     options, unknown = parser.parse_known_args(written)
     if unknown:
-        serving.error(f"unrecognized arguments: {' '.join(unknown)}")
+        (following if options.command == "follow" else serving).error(f"unrecognized arguments: {' '.join(unknown)}")
     with Signals() as signals:
         try:
-            return serve(options, written, signals)
+            return follow(options, signals) if options.command == "follow" else serve(options, written, signals)
         except EndedEarly:
             return 0
         except AppError as error:

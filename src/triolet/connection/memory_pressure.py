@@ -70,8 +70,8 @@ def shed(context: Context) -> int:
     while budget.held - going >= budget.near_bytes and (unread or behind):
         if not behind or (unread and unread[-1].bytes >= held(behind[-1])):
             account = unread.pop()
-            going += account.bytes
             account.give_up()
+            going += account.bytes  # without what its outlet has let go of
         else:
             give_up(behind.pop())
         given_up += 1

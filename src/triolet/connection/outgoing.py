@@ -124,8 +124,9 @@ class Outgoing:
         return True
 
     def flush(self) -> None:
-        """Write what the app has said in this turn, unless the connection has ended: then the last words do it."""
-        if self._turns is not None and self._ending.closing is None:
+        """Write what the app has said in this turn: also while the connection ends, for the pump may still write to it,
+        and must not get ahead."""
+        if self._turns is not None:
             batch = self._take_turns()
             if not self._outlet.write(batch):
                 # Something else has filled the outlet since. Nothing of the app's can wait already: see `say`.

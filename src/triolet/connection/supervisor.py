@@ -34,6 +34,7 @@ import trio
 
 from ..closing import CRASHED, GONE, Closing
 from ..errors import ConnectionEnded, RemoteError, where
+from ..sync.apart import start_apart
 from .connection import Connection
 from .writer import write
 
@@ -62,7 +63,8 @@ async def supervise(
     """
     try:
         async with trio.open_nursery() as nursery:
-            conn.begin(nursery, partial(nursery.start_soon, write, conn))
+            # What needs the writer first may be a request of another client, which tells this one something.
+            conn.begin(nursery, partial(start_apart, nursery, write, conn))
             for child in children:
                 nursery.start_soon(child, conn)
             await read()

@@ -20,6 +20,7 @@ from ..budget import Account, Budget
 from ..errors import where
 from ..limits import Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
+from ..sync.apart import start_apart
 from ..sync.bounded_channel import BoundedChannel
 
 __all__ = ["AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
@@ -160,7 +161,7 @@ class AppGroup:
         """Run the app for one request; returns where to put its messages."""
         inbox = Inbox(self._limits, self._on_room, self._budget)
         leave_inbox(scope["state"], inbox)
-        self._nursery.start_soon(self._run, inbox, app, scope, send)
+        start_apart(self._nursery, self._run, inbox, app, scope, send)
         return inbox
 
     def hold(self, more: int) -> None:
@@ -168,8 +169,8 @@ class AppGroup:
         self._budget.hold(more)
 
     def spawn(self, func: Callable[..., Awaitable[object]], *args: Any) -> None:
-        """Run a task of the connection's own."""
-        self._nursery.start_soon(func, *args)
+        """Run a task of the connection's own: an app that has answered one request may start what reads the next."""
+        start_apart(self._nursery, func, *args)
 
     async def _run(self, inbox: Inbox, app: Any, scope: Any, send: Send) -> None:
         async def send_counted(message: Message) -> None:

@@ -248,7 +248,9 @@ class GuardedH11(H11Protocol):
         return bool(self._ahead) and not self._body.finished and await self._read_body(self._body)
 
     async def _read_head(self) -> bool:
-        end = split_head(self._ahead, self._limits.header_bytes)
+        # An empty line before a request is to be ignored (RFC 9112 section 2.2).
+        del self._ahead[: len(self._ahead) - len(self._ahead.lstrip(b"\r\n"))]
+        end = split_head(self._ahead, self._limits.header_bytes) if self._ahead else None
         if end is None:
             return False
         head = bytes(self._ahead[:end])

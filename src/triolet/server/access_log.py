@@ -23,7 +23,7 @@ _STATUS: Final = {"http.response.start", "websocket.http.response.start"}
 class Line:
     """One request, from its head to its end. A path is logged, and no query: that is where tickets and tokens are."""
 
-    __slots__ = ("_client", "_method", "_path", "_since", "status")
+    __slots__ = ("_client", "_method", "_path", "_since", "_written", "status")
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
         client = scope.get("client")
@@ -31,10 +31,14 @@ class Line:
         self._method = scope.get("method", "GET")
         self._path = (scope.get("raw_path") or scope["path"].encode("utf-8", "replace")).decode("latin-1")
         self._since = trio.current_time()
+        self._written = False
         self.status = NOT_ANSWERED
 
     def write(self) -> None:
-        """Write it."""
+        """Write it, once."""
+        if self._written:
+            return
+        self._written = True
         seconds = trio.current_time() - self._since
         logger.info('%s "%s %s" %d %.3f', self._client, self._method, self._path, self.status, seconds)
 

@@ -7,6 +7,7 @@ everything else goes to Hypercorn, the bytes read so far first, until a request 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 import trio
 
 from ..bounds import ADMITTED_AT_ONCE, READ_BYTES
+from ..budget import Account
 from ..http.busy import busy
 from ..limits import Limits
 from ..sockets.incoming import Incoming
@@ -92,6 +94,7 @@ class Front:
         self._idle: set[trio.CancelScope] = set()
         self._newcomers = trio.Semaphore(ADMITTED_AT_ONCE)
         self._closed = False
+        self._context = copy_context()
 
     async def serve(self, stream: ClientStream) -> None:
         """Serve a connection, whose TLS handshake is done, until it ends. The caller closes it.
@@ -110,6 +113,9 @@ class Front:
             let_in, rest, first = self._let_in(stream, rest, first), None, False
             # A connection lives long, and what was made of its head is of no more use: nothing here holds it.
             rest = await (await let_in)()
+            # One task serves many requests, and they may be of many users (a proxy's connection): what the app has set
+            # for one is not for the next. It takes effect when the task runs again, so before that is read.
+            trio.lowlevel.current_task().context = self._context.copy()
 
     async def _serve_http(self, stream: ClientStream, first: bytes) -> bytes | None:
         stream.stage = Stage.HTTP
@@ -210,13 +216,14 @@ class Front:
     async def _read_head(
         self, stream: ClientStream, data: bytes, among: set[trio.CancelScope], patience: float
     ) -> tuple[bytes, bytes]:
-        budget, held = stream.outlet.budget, 0
+        account: Account | None = None  # mostly nothing is held
         with trio.move_on_after(patience) as scope:
             among.add(scope)
             try:
                 while True:
-                    budget.hold(len(data) - held)
-                    held = len(data)
+                    if data:
+                        account = account or stream.outlet.budget.open_account(stream.abort)
+                        account.hold(len(data) - account.bytes)
                     if not (chunk := await stream.receive_some(READ_BYTES)):
                         break
                     begins = not data
@@ -229,7 +236,8 @@ class Front:
                         scope.deadline = trio.current_time() + self._limits.header_seconds
             finally:
                 among.discard(scope)
-                budget.hold(-held)
+                if account is not None:
+                    account.close()
         return b"", b""
 
     async def _end(self, stream: ClientStream) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Self
 import trio
 
 from ..bounds import READ_AHEAD_BYTES, READ_BYTES
+from ..budget import Account
 from .stream import ClientStream
 
 __all__ = ["Incoming"]
@@ -24,7 +25,8 @@ class Incoming:
         ahead: what came with the head.
         size: bytes of the body.
 
-    Bounds: the body, and ``READ_AHEAD_BYTES`` and one read behind it. They count in the budget.
+    Bounds: the body, and ``READ_AHEAD_BYTES`` and one read behind it. They count in the budget, and the client may be
+    given up for them.
 
     Attributes:
         ahead: what came behind the request: the next ones, which are looked at when this one is answered.
@@ -32,13 +34,14 @@ class Incoming:
         stream: the client's.
     """
 
-    __slots__ = ("_held", "_told", "ahead", "left", "stream")
+    __slots__ = ("_account", "_given_up", "_told", "ahead", "left", "stream")
 
     def __init__(self, stream: ClientStream, ahead: bytes, size: int = 0) -> None:
         self.stream = stream
         self.ahead = ahead
         self.left = size
-        self._held = 0
+        self._account: Account | None = None  # mostly nothing is held
+        self._given_up: trio.Event | None = None
         self._told = False
 
     def __enter__(self) -> Self:
@@ -48,7 +51,8 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._hold(-self._held)
+        if self._account is not None:
+            self._account.close()
 
     async def receive(self) -> dict[str, Any]:
         """Return the next part of the body, or wait for the client's end: ASGI's ``receive``.
@@ -68,7 +72,8 @@ class Incoming:
         return {"type": "http.request", "body": piece, "more_body": self.left > 0}
 
     async def watch(self) -> NoReturn:
-        """Wait until the client has gone. While it has sent too much ahead that is not seen: its kernel holds it back.
+        """Wait until the client has gone, or is given up. While it has sent too much ahead its end is not seen: its
+        kernel holds it back.
 
         Raises:
             BrokenResourceError: it has gone.
@@ -77,7 +82,9 @@ class Incoming:
         """
         while len(self.ahead) < READ_AHEAD_BYTES:
             await self._read()
-        await trio.sleep_forever()
+        self._given_up = trio.Event()
+        await self._given_up.wait()
+        raise trio.BrokenResourceError("the client was given up")
 
     async def _read(self) -> None:
         data = await self.stream.receive_some(READ_BYTES)
@@ -87,5 +94,12 @@ class Incoming:
         self.ahead = self.ahead + data if self.ahead else bytes(data)
 
     def _hold(self, more: int) -> None:
-        self._held += more
-        self.stream.outlet.budget.hold(more)
+        if more:
+            if self._account is None:
+                self._account = self.stream.outlet.budget.open_account(self._give_up)
+            self._account.hold(more)
+
+    def _give_up(self) -> None:
+        self.stream.abort()
+        if self._given_up is not None:
+            self._given_up.set()

@@ -31,6 +31,7 @@ __all__ = [
     "leave_inbox",
     "leave_server",
     "leave_status",
+    "note_end",
     "note_refusal",
     "note_status",
     "server_state",
@@ -76,6 +77,9 @@ class AnsweredLine(Protocol):
     """A line of the access log. ``status`` is what its request was answered with."""
 
     status: int
+
+    def write(self) -> None:
+        """Write it, once."""
 
 
 class _Shared:
@@ -154,6 +158,13 @@ def note_status(scope: Mapping[str, Any], status: int) -> None:
     line: AnsweredLine | None = (scope.get("state") or {}).get(LINE_KEY)
     if line is not None:
         line.status = status
+
+
+def note_end(scope: Mapping[str, Any]) -> None:
+    """Say that a request is over, though its connection is not yet, to who wants to know, if anybody does."""
+    line: AnsweredLine | None = (scope.get("state") or {}).get(LINE_KEY)
+    if line is not None:
+        line.write()
 
 
 def note_refusal(state: Mapping[str, Any], client: Any, status: int) -> None:

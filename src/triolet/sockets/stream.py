@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Coroutine
 from typing import Any
 
@@ -74,14 +75,15 @@ class ClientStream(trio.abc.HalfCloseableStream):
             while await self.receive_some(READ_BYTES):
                 pass
 
-    async def deliver(self, answer: bytes, seconds: float) -> None:
+    async def deliver(self, answer: bytes, seconds: float, until: float = math.inf) -> None:
         """Write a whole answer, in one call where the kernel takes it.
 
         Args:
             answer: its bytes.
             seconds: within which the client must take ``WRITE_BYTES``, or else it is reset.
+            until: Trio's time at which no byte of it may go out any more: the client is reset instead.
 
-        Bounds: what was not written counts as the connection's, which may be given up for it.
+        Bounds: all of it counts as the connection's until it is written, and the connection may be given up for it.
 
         Raises:
             BrokenResourceError: the client went, or did not take it.
@@ -89,23 +91,29 @@ class ClientStream(trio.abc.HalfCloseableStream):
         Cancellation: a part of it may be written.
         """
         outlet = self.outlet
-        if len(answer) > WRITE_BYTES or not outlet.write(answer):
-            await self._deliver_in_pieces(answer, seconds)
-        elif not outlet.empty:
-            await self._taken(seconds)
+        outlet.until = until
+        try:
+            if len(answer) > WRITE_BYTES or not outlet.write(answer):
+                await self._deliver_in_pieces(answer, seconds)
+            elif not outlet.empty:
+                with outlet.budget.account(self.abort, outlet):
+                    await self._taken(seconds)
+        finally:
+            outlet.until = math.inf
         if outlet.closed:
             raise trio.BrokenResourceError("the client has gone")
 
     async def _deliver_in_pieces(self, answer: bytes, seconds: float) -> None:
         whole = memoryview(answer)
-        with self.outlet.budget.account(self.abort) as account:
+        with self.outlet.budget.account(self.abort, self.outlet) as account:
             account.hold(len(answer))
             for start in range(0, len(answer), WRITE_BYTES):
                 piece = whole[start : start + WRITE_BYTES]
                 while not self.outlet.write(piece):
                     await self._taken(seconds)
-                account.hold(-len(piece))  # what is left of it the outlet counts
+                account.hold(-len(piece))  # meanwhile the outlet counts what is left of it
                 await self._taken(seconds)
+                account.hold(len(piece))  # the answer is held as a whole
 
     async def _taken(self, seconds: float) -> None:
         with trio.move_on_after(seconds) as patience:

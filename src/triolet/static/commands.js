@@ -1,15 +1,14 @@
 /** What is to happen once: commands, asked again under one id until they are answered. Knows nothing of channels. */
 
-import { Ended, backoff, pause, unlessAborted, within } from "./line.js";
-import { locate, retryAfter } from "./requests.js";
-import { authorization } from "./token.js";
+import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
+import { LOGIN, asked, isPage, locate, retryAfter } from "./requests.js";
 
 /** Commands that are asked at once, as many as the server lets one connection have open; the others wait in order. */
 const OPEN = 16;
 const WAITING = 1_000;
 
 /** The longest time that a browser's timer knows: 24 days. */
-const LONGEST = 2 ** 31 - 1;
+export const LONGEST = 2 ** 31 - 1;
 
 /** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
 const PASSING = new Set([408, 425, 429, 502, 503, 504]);
@@ -31,12 +30,12 @@ export function newId(crypto = globalThis.crypto) {
 
 /** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
 class Command {
-  constructor(url, data, { id = newId() }, base) {
+  constructor(url, data, { id = newId(), stringify }, base) {
     const isText = typeof id === "string" && /^[\x20-\x7e]+$/.test(id);
     if (!isText) throw new TypeError("id: a text of printable ASCII characters");
     this.id = id;
     this.url = locate(url, base);
-    this.body = JSON.stringify(data ?? null);
+    this.body = stringify(data ?? null);
     if (this.body === undefined) throw new TypeError("data: has to be what JSON can say");
     this.sent = false;
     this.trouble = undefined;
@@ -45,7 +44,8 @@ class Command {
   /** As a message of a WebSocket. */
   get message() {
     const { id, url, body } = this;
-    return JSON.stringify({ type: "command", id, url: url.pathname + url.search, data: JSON.parse(body) });
+    const head = JSON.stringify({ type: "command", id, url: url.pathname + url.search });
+    return `${head.slice(0, -1)},"data":${body}}`;
   }
 
   /** As the header `Idempotency-Key`: a string of RFC 9651, section 3.3.3. */
@@ -60,12 +60,13 @@ class Command {
   }
 }
 
-async function read(response) {
+async function read(response, parse) {
+  if (response.redirected && isPage(response)) throw new Ended("a login, or another page", LOGIN);
   const text = await response.text();
   const isJson = /^application\/([^;]*\+)?json/.test(response.headers.get("Content-Type") ?? "");
   if (!text) return null;
   try {
-    return isJson ? JSON.parse(text) : text;
+    return isJson ? parse(text) : text;
   } catch {
     return text; // it only says that it is
   }
@@ -85,11 +86,33 @@ export class Commands {
   #asked = new Set();
   #open = 0;
   #waiting = [];
+  #changed;
+  #unanswered = 0;
 
-  /** @param {string} [base]  the URL from which those of commands are seen, and the origin of the WebSocket */
-  constructor(base) {
+  /** How many have been asked for, and wait for their answer. */
+  get unanswered() {
+    return this.#unanswered;
+  }
+
+  #count(step) {
+    this.#unanswered += step;
+    tell(this.#changed, this.#unanswered);
+  }
+
+  /**
+   * @param {string} [base]  the URL from which those of commands are seen
+   * @param {(unanswered: number) => void} [changed]
+   */
+  constructor(base, changed) {
     this.#base = base;
+    this.#changed = changed;
     this.#miss();
+  }
+
+  /** The network may be back: what waits is asked now. */
+  wake() {
+    this.#back();
+    if (this.#socket === null) this.#miss();
   }
 
   /** Over this WebSocket from now on. */
@@ -98,9 +121,9 @@ export class Commands {
     this.#back();
   }
 
-  /** The WebSocket is gone, if there was one: what was asked over it is asked again. */
-  lose() {
-    if (this.#socket === null) return;
+  /** This WebSocket is gone: what was asked over it is asked again. */
+  lose(socket) {
+    if (socket === null || this.#socket !== socket) return;
     this.#socket = null;
     this.#miss();
     for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
@@ -126,10 +149,13 @@ export class Commands {
     if (this.#waiting.length === WAITING) throw command.unanswered(`${WAITING} others wait`);
     const late = () => new Error(`${timeout} ms are over`);
     const run = (inner) => this.#inTurn(inner, () => this.#ask(command, options, inner));
+    this.#count(1);
     try {
       return await within(Math.min(timeout, LONGEST), late, options, signal, run);
     } catch (error) {
       throw command.unanswered(error);
+    } finally {
+      this.#count(-1);
     }
   }
 
@@ -177,7 +203,7 @@ export class Commands {
 
   async #tried(command, options, signal) {
     try {
-      const isOver = this.#socket?.readyState === 1 && command.url.origin === locate(this.#base).origin;
+      const isOver = this.#socket?.readyState === 1 && command.url.origin === locate(this.#socket.url).origin;
       return { reply: await (isOver ? this.#say(command, signal) : this.#post(command, options, signal)) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -186,28 +212,26 @@ export class Commands {
   }
 
   async #say(command, signal) {
-    const asked = { id: command.id };
-    const answer = new Promise((resolve, reject) => Object.assign(asked, { resolve, reject }));
-    this.#asked.add(asked);
+    const question = { id: command.id };
+    const answer = new Promise((resolve, reject) => Object.assign(question, { resolve, reject }));
+    this.#asked.add(question);
     command.sent = true;
     this.#socket.send(command.message);
     try {
       return await unlessAborted(answer, signal);
     } finally {
-      this.#asked.delete(asked);
+      this.#asked.delete(question);
     }
   }
 
   /** Without an answer for as long as a stream may be silent, the connection counts as lost. */
   #post(command, options, signal) {
-    return within(options.silence, () => new Ended("silent"), options, signal, async (inner) => {
-      const headers = { ...options.headers, ...(await authorization(options, inner)) };
-      Object.assign(headers, { "Content-Type": "application/json", "Idempotency-Key": command.key });
-      command.sent = true;
-      const asked = { method: "POST", headers, body: command.body, signal: inner, cache: "no-store" };
-      const response = await options.fetch(command.url, asked);
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": command.key };
+    const post = { method: "POST", headers, body: command.body };
+    const sending = () => (command.sent = true);
+    return asked(command.url, post, { ...options, sending }, signal, async (response) => {
       const repeated = response.headers.get("Idempotency-Replayed") === "true";
-      return { status: response.status, data: await read(response), retry: retryAfter(response), repeated };
+      return { status: response.status, data: await read(response, options.parse), retry: retryAfter(response), repeated };
     });
   }
 }

@@ -1,18 +1,40 @@
 /** One connection that is kept up: silence, backoff, coming back. Knows nothing of channels. */
 
+import { PageLife } from "./page.js";
+
 const BEATS_MISSED = 2.5;
 const FIRST_RETRY = 1_000;
 const LAST_RETRY = 30_000;
 
+/** A page that has long been hidden waits so long at least, and up to twice that. */
+const FORGOTTEN_RETRY = 60_000;
+
+/** Tries without a word after which it is asked why: with the eighth where there was one before, and every 16. */
+const DOUBT_LATER = 8;
+const DOUBTS = 16;
+
 /** The server's closing for a credential whose time is over (and HTTP 401): a new one may help. */
 const EXPIRED = 4401;
 
-/** Why a connection ended. `retry`: ms until the next try; null: there is none; undefined: the client's own backoff. */
+/**
+ * Why a connection ended. `retry`: ms until the next try; null: there is none; undefined: the client's own backoff.
+ * `reason` is one word of it, where there is one.
+ */
 export class Ended extends Error {
-  constructor(message, { code, status, retry } = {}) {
+  constructor(message, { code, status, retry, reason = message } = {}) {
     super(message);
-    Object.assign(this, { name: "Ended", code, status, retry });
+    Object.assign(this, { name: "Ended", code, status, retry, reason });
   }
+}
+
+/** An error of whatever kind, as the end of a connection: one that may pass. */
+export function asEnded(error) {
+  return error instanceof Ended ? error : new Ended(String(error?.message ?? error));
+}
+
+/** Whether another credential may be had: what is fixed is the only one. */
+function isRenewable({ token, headers }) {
+  return typeof token === "function" || (token == null && typeof headers === "function");
 }
 
 /** Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection. */
@@ -31,6 +53,7 @@ export function backoff(attempt, { random }) {
 
 /** What a promise gives; but once the signal is aborted its reason is thrown, whatever becomes of the promise. */
 export function unlessAborted(promise, signal) {
+  if (!signal) return promise;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
@@ -66,7 +89,42 @@ export async function within(ms, late, { clock }, outer, call) {
   }
 }
 
-/** Keeps one connection up: connects, notices silence, waits with backoff and full jitter, connects again. */
+/** Two beats that come at once, and say that they were sent apart: a proxy holds back what is sent. Twice is enough. */
+const LUMPS = 2;
+const APART = 2_000;
+const AT_ONCE = 500;
+
+/** How fast beats come, by the page's own clock: it never jumps, which the server's may. */
+class Pace {
+  #last = null;
+  #longest = 0;
+  lumps = 0;
+
+  /** What breaks the row of beats. */
+  skip() {
+    this.#last = null;
+  }
+
+  /** @returns {number} ms between two beats, the longest that was seen on this connection; 0: not known yet */
+  beat({ time }, now, silence) {
+    const last = this.#last;
+    this.#last = { time: Number(time), now };
+    if (last === null) return this.#longest;
+    const [said, seen] = [this.#last.time - last.time, now - last.now];
+    if (said >= APART && seen < AT_ONCE) this.lumps += 1;
+    // What was held back shows no pace, nor does what came late because the page slept.
+    else if (seen <= silence) this.#longest = Math.max(this.#longest, seen);
+    return this.#longest;
+  }
+}
+
+/**
+ * Keeps one connection up: connects, notices silence, waits with backoff and full jitter, connects again; lets go of it
+ * while the browser keeps the page for later, and looks after it when the page wakes.
+ *
+ * `connect(signal)` is one connection, from its first byte to its end, which it throws. `change(state, why)` hears of
+ * "connecting" between two, and "gone".
+ */
 export class Line {
   #connect;
   #change;
@@ -75,40 +133,73 @@ export class Line {
   #abort = new AbortController();
   #timer = null;
   #silence;
-  #beat = null;
+  #pace = new Pace();
+  #heardAt;
+  #heardOn;
+  #heardOf = false;
+  #wasHeardOf = false;
+  #tries = 0;
   #wake = null;
   #hurried = null;
-  #online = () => this.retry();
+  #paused = false;
+  #life;
 
   constructor(connect, change, options) {
     this.#connect = connect;
     this.#change = change;
     this.#options = options;
+    this.#life = new PageLife(this, options);
+    this.#silence = options.silence;
     this.closed = false;
-    globalThis.addEventListener?.("online", this.#online);
     queueMicrotask(() => this.#run()); // not before our owner knows us
+  }
+
+  /** Whether the present connection has brought any message. */
+  get isHeardOf() {
+    return this.#heardOf;
+  }
+
+  /** Whether to ask why nothing comes of it: at first, and where it has worked, after a while; then ever again. */
+  get isDoubtful() {
+    return this.#tries % DOUBTS === (this.#wasHeardOf ? DOUBT_LATER : 1);
   }
 
   async #run() {
     while (!this.closed) {
-      this.#abort = new AbortController();
-      this.#silence = this.#options.silence;
-      this.#beat = null;
-      const end = await this.#connected(this.#abort.signal);
-      this.rest();
-      if (this.closed) return;
-      const retry = this.#next(end);
-      if (retry === null) return this.close(end);
-      this.#attempt += 1;
-      this.#change("connecting", { retry, error: end });
-      await this.sleep(retry);
+      if (this.#paused) await this.#woken();
+      else await this.#once();
     }
+  }
+
+  async #once() {
+    this.#abort = new AbortController();
+    this.#silence = Math.min(this.#options.patience?.() ?? Infinity, this.#options.silence);
+    this.#pace = new Pace();
+    this.#heardOf = false;
+    this.#tries += 1;
+    const end = await this.#connected(this.#abort.signal);
+    this.rest();
+    if (this.closed) return;
+    if (this.#paused) return this.#change("connecting", { reason: "paused" });
+    const retry = this.#next(end);
+    if (retry === null) return this.close(end);
+    this.#attempt += 1;
+    this.#change("connecting", { retry, error: end, reason: end.reason });
+    await this.sleep(retry);
+  }
+
+  #woken() {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        this.#wake = null;
+        resolve();
+      };
+    });
   }
 
   /** When to try again, in ms; null: never. With a new token an expired one is no end: that is tried at once. */
   #next(end) {
-    const expired = end.code === EXPIRED || end.status === 401;
-    const renewable = expired && typeof this.#options.token === "function";
+    const renewable = this.#isRenewable(end);
     if (!renewable && end.retry !== undefined) return end.retry;
     if (!renewable || this.#hurried !== null) return backoff(this.#attempt, this.#options);
     // At once, but not again so soon: tokens that are over as they come would make the two of us run in circles.
@@ -116,24 +207,40 @@ export class Line {
     return 0;
   }
 
+  #isRenewable({ code, status }) {
+    return (code === EXPIRED || status === 401) && isRenewable(this.#options);
+  }
+
+  /** Word from beside the connection that there will be none: the end, unless another credential may help. */
+  refuse(why) {
+    if (!this.#isRenewable(why)) this.close(why);
+  }
+
   /** One connection, from its first byte to its end. @returns {Promise<Ended>} */
   async #connected(signal) {
     try {
       await this.#connect(signal);
-      return new Ended("the connection ended");
+      throw new Ended("the connection ended");
     } catch (error) {
-      const why = signal.aborted ? signal.reason : error;
-      return why instanceof Ended ? why : new Ended(String(why?.message ?? why));
+      return asEnded(signal.aborted && !(error instanceof Ended) ? signal.reason : error);
     } finally {
       this.#abort.abort(); // whatever of it is still open
     }
   }
 
-  /** From now on something is due: the connection counts as lost when nothing comes. */
-  listen() {
+  /** From now on something is due within so many ms: the connection counts as lost when nothing comes. */
+  listen(ms = this.#silence) {
     this.rest();
-    const lost = () => this.#abort.abort(new Ended("silent"));
-    this.#timer = this.#options.clock.setTimeout(lost, this.#silence);
+    const { clock } = this.#options;
+    this.#heardAt = clock.now();
+    this.#heardOn = Date.now();
+    const lost = () => {
+      const left = ms - (clock.now() - this.#heardAt);
+      // A timer that fires early by this clock: browsers round both.
+      if (left > 1) this.#timer = clock.setTimeout(lost, left);
+      else this.#abort.abort(new Ended("silent"));
+    };
+    this.#timer = clock.setTimeout(lost, ms);
   }
 
   /** Nothing is due. */
@@ -142,12 +249,18 @@ export class Line {
     this.#timer = null;
   }
 
-  /** Learns from a message: two beats in a row show their pace (by the server's clock), some that all is well. */
+  /** Learns from a message: beats in a row show their pace, some messages that all is well. */
   heard(message) {
+    if (!this.#heardOf) this.#silence = this.#options.silence;
+    this.#heardOf = this.#wasHeardOf = true;
+    this.#tries = 0;
     if (message.type === "live" || message.type === "reply") this.#attempt = 0;
-    if (message.type !== "beat") return (this.#beat = null);
-    if (this.#beat !== null) this.#silence = Math.max(FIRST_RETRY, BEATS_MISSED * (message.time - this.#beat));
-    this.#beat = message.time;
+    if (message.type === "live") this.#options.won?.();
+    if (message.type !== "beat") return this.#pace.skip();
+    const pace = this.#pace.beat(message, this.#options.clock.now(), this.#silence);
+    if (pace > 0) this.#silence = Math.max(FIRST_RETRY, BEATS_MISSED * pace);
+    if (this.#timer !== null) this.listen();
+    if (this.#pace.lumps >= LUMPS) this.#options.lumpy?.();
   }
 
   /** Tells of what went wrong beside a connection that stands. */
@@ -156,28 +269,57 @@ export class Line {
   }
 
   sleep(ms) {
+    const { clock, random } = this.#options;
+    const patient = ms > 0 && this.#life.isForgotten ? Math.max(ms, Math.round(FORGOTTEN_RETRY * (1 + random()))) : ms;
     return new Promise((resolve) => {
-      const timer = this.#options.clock.setTimeout(() => this.#wake?.(), ms);
+      const timer = clock.setTimeout(() => this.#wake?.(), patient);
       this.#wake = () => {
         this.#wake = null;
-        this.#options.clock.clearTimeout(timer);
+        clock.clearTimeout(timer);
         resolve();
       };
     });
   }
 
+  /** Tries at once, if it waits. */
   retry() {
     this.#wake?.();
+  }
+
+  /** Ends the present connection, and makes another at once. */
+  again(why = new Ended("again", { retry: 0 })) {
+    this.#abort.abort(why);
+    this.#wake?.();
+  }
+
+  /** The browser may keep the page for long: an open connection would hinder it, and would be dead in the end. */
+  pause() {
+    if (this.closed || this.#paused) return;
+    this.#paused = true;
+    this.#abort.abort(new Ended("paused"));
+    this.#wake?.();
+  }
+
+  /**
+   * Somebody looks at the page, or the network is back. What has been silent for longer than a beat is made anew. Here, and
+   * only here, the other clock counts too: the monotonic one may have stood still while the machine slept, and a jump of
+   * the other costs no more than a connection.
+   */
+  wake() {
+    this.#paused = false;
+    if (this.#wake) return this.retry();
+    const quiet = Math.max(this.#options.clock.now() - this.#heardAt, Date.now() - this.#heardOn);
+    if (this.#timer !== null && quiet > this.#silence / BEATS_MISSED) this.again();
   }
 
   close(error) {
     if (this.closed) return;
     this.closed = true;
-    globalThis.removeEventListener?.("online", this.#online);
+    this.#life.end();
     this.#abort.abort(error);
     this.rest();
     if (this.#hurried !== null) this.#options.clock.clearTimeout(this.#hurried);
     this.#wake?.();
-    this.#change("gone", { error });
+    this.#change("gone", { error, reason: error?.reason ?? "closed" });
   }
 }

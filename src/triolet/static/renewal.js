@@ -1,7 +1,7 @@
 /** A connection whose credential is about to end, and how it is kept. */
 
 import { backoff, pause } from "./line.js";
-import { ask } from "./requests.js";
+import { ask, locate } from "./requests.js";
 import { currentToken } from "./token.js";
 
 const SHORTEST_WAIT = 1_000;
@@ -11,69 +11,53 @@ const SHORTEST_WAIT = 1_000;
  *
  * It waits for a part of what is left, drawn for each client, so that many do not ask at one moment, and so that a
  * token which is good for less than the server's warning is not renewed all the time.
+ *
+ * `renew(message)` does it, and throws; `refuse(message)` hears what the server will never take.
+ *
+ * @returns {(message: Object) => void} what is to hear every message of the connection
  */
-export class Renewal {
-  #renew;
-  #refuse;
-  #options;
-  #line;
-  #signal;
-  #due = null;
-  #busy = false;
+export function renewal(renew, refuse, options, line, signal) {
+  let due = null;
+  let isBusy = false;
 
-  /** `renew(message)` does it, and throws; `refuse(message)` hears what the server will never take. */
-  constructor(renew, refuse, options, line, signal) {
-    this.#renew = renew;
-    this.#refuse = refuse;
-    this.#options = options;
-    this.#line = line;
-    this.#signal = signal;
-  }
-
-  /** Listens to every message of the connection. */
-  hear(message) {
-    if (message.type !== "expiring" || message.refused) return;
-    this.#due = message;
-    if (!this.#busy) this.#run();
-  }
-
-  /** One after the other: the next warning may come before the answer to what the last one led to. */
-  async #run() {
-    this.#busy = true;
-    while (this.#due !== null && !this.#signal.aborted) {
-      const message = this.#due;
-      this.#due = null;
-      await this.#answer(message).catch(() => null); // the connection has ended
-    }
-    this.#busy = false;
-  }
-
-  async #answer(message) {
-    const part = (message.in * (1 + this.#options.random())) / 4;
-    await pause(Math.max(SHORTEST_WAIT, Math.round(part)), this.#options, this.#signal);
-    for (let attempt = 0; ; attempt += 1) {
-      const error = await this.#tried(message);
-      if (error === null || this.#signal.aborted) return;
-      if (error.retry === null) return this.#refused(message, error);
-      const retry = error.retry ?? backoff(attempt, this.#options);
-      this.#line.trouble({ retry, error });
-      await pause(retry, this.#options, this.#signal);
-    }
-  }
-
-  async #tried(message) {
+  const tried = async (message) => {
     try {
-      await this.#renew(message);
+      await renew(message);
       return null;
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
-  }
+  };
 
-  #refused(message, error) {
-    this.#line.trouble({ error });
-    this.#refuse({ ...message, refused: true });
-  }
+  const answer = async (message) => {
+    const part = (message.in * (1 + options.random())) / 4;
+    await pause(Math.max(SHORTEST_WAIT, Math.round(part)), options, signal);
+    for (let attempt = 0; ; attempt += 1) {
+      const error = await tried(message);
+      if (error === null || signal.aborted) return;
+      const retry = error.retry ?? backoff(attempt, options);
+      line.trouble(error.retry === null ? { error } : { retry, error });
+      if (error.retry === null) return refuse({ ...message, refused: true });
+      await pause(retry, options, signal);
+    }
+  };
+
+  /** One after the other: the next warning may come before the answer to what the last one led to. */
+  const run = async () => {
+    isBusy = true;
+    while (due !== null && !signal.aborted) {
+      const message = due;
+      due = null;
+      await answer(message).catch(() => null); // the connection has ended
+    }
+    isBusy = false;
+  };
+
+  return (message) => {
+    if (message.type !== "expiring" || message.refused) return;
+    due = message;
+    if (!isBusy) void run();
+  };
 }
 
 /** How a stream's credential is renewed: beside it, by its key. A token that is a text is the only one there is. */
@@ -90,7 +74,7 @@ export async function renewSocket(socket, options, signal) {
 /** The URL of a channel with a ticket in it. See `ticketed` of triolet.js. */
 export async function withTicket(url, options) {
   const { ticket } = await ask("ticket", url, {}, options);
-  const target = new URL(url, globalThis.location?.href);
+  const target = locate(url);
   target.searchParams.set("ticket", ticket);
   return String(target);
 }

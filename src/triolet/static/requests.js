@@ -1,19 +1,26 @@
 /** Requests, and what their answers say about asking again. */
 
-import { Ended, within } from "./line.js";
+import { Ended, unlessAborted, within } from "./line.js";
 import { authorization } from "./token.js";
 
 /** Statuses below 500 that asking again may change; any other 4xx is an answer. */
 const PASSING_STATUSES = new Set([408, 425, 429]);
 
+/** Statuses of a URL that no WebSocket will be opened at. One that speaks WebSocket only answers 426. */
+const REFUSING = new Set([401, 403, 404, 410]);
+
+/** A page where a channel should be will not become one. */
+export const LOGIN = { retry: null, reason: "login" };
+
 /** Closings that an answer can name too, in its `error`. */
 const CLOSINGS = { expired: 4401, revoked: 4403 };
 
-/** A URL, as a page writes it: from where another stands, or from the page. */
+/** A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own. */
 export function locate(url, base) {
-  const origin = base === undefined ? globalThis.location?.href : locate(base);
+  const origin = base === undefined ? (globalThis.document?.baseURI ?? globalThis.location?.href) : locate(base);
   const target = new URL(url, origin);
-  target.protocol = target.protocol.replace("ws", "http");
+  if (/^wss?:$/.test(target.protocol)) target.protocol = target.protocol.replace("ws", "http");
+  target.hash = "";
   return target;
 }
 
@@ -39,6 +46,35 @@ export function retryAfter(response) {
   return after > 0 ? after : undefined;
 }
 
+/** The page's own headers: an object, what `fetch` takes besides, or a function that gives it. */
+export async function ownHeaders({ headers }, signal) {
+  const given = typeof headers === "function" ? await unlessAborted(headers(), signal) : headers;
+  return Symbol.iterator in Object(given) ? Object.fromEntries(given) : given;
+}
+
+/** All headers of a request, as they are good now: the page's, who it is, and what the request is for. */
+export async function allHeaders(options, signal, more) {
+  return { ...(await ownHeaders(options, signal)), ...(await authorization(options, signal)), ...more };
+}
+
+function typeOf(response) {
+  return (response.headers.get("Content-Type") ?? "").split(";")[0].trim().toLowerCase();
+}
+
+/** A page where a channel should be: of a login, of a portal, of an error that calls itself 200. */
+export function isPage(response) {
+  return /html/.test(typeOf(response));
+}
+
+/** What an answer is not, for the one who asked for a channel. A page, or another place's answer, will not become one. */
+export function checkType(response, expected) {
+  if (typeOf(response) === expected) return;
+  const { redirected, url } = response;
+  const found = `${typeOf(response) || "nothing"}${redirected ? ` at ${url}` : ""}, in place of ${expected}`;
+  if (redirected || isPage(response)) throw new Ended(`a login, or another page: ${found}`, LOGIN);
+  throw new Ended(found, { reason: "type" });
+}
+
 /** Why an answer is none, and whether to ask again. */
 async function failure(response) {
   const { status } = response;
@@ -46,26 +82,57 @@ async function failure(response) {
   const said = status === 401 || status === 403 ? await response.json().catch(() => null) : null;
   const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
   const retry = final ? null : retryAfter(response);
-  return new Ended(code ? said.error : `HTTP ${status}`, { code, status, retry });
+  // Below 400 it is a redirect that was not followed.
+  const reason = status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
+  if (code) return new Ended(said.error, { code, status, retry });
+  return new Ended(`HTTP ${status}`, { status, retry, reason });
 }
 
 /** A request whose answer is 200 or 304, or an error that says whether to ask again. */
 export async function request(url, query, headers, options, signal) {
-  const asked = { headers: { ...options.headers, ...headers }, signal, cache: "no-store" };
-  const response = await options.fetch(address(url, query), asked);
+  const response = await options.fetch(address(url, query), { headers, signal, cache: "no-store" });
   if (response.status === 200 || response.status === 304) return response;
   throw await failure(response);
 }
 
+/**
+ * Asks within the time that a connection may be silent for. `more`: its own headers, and its method and body. `sending` of
+ * the options is told right before it goes out.
+ */
+export function asked(url, { headers, ...more }, options, outer, hear) {
+  const silent = () => new Ended("silent");
+  return within(options.silence, silent, options, outer, async (signal) => {
+    const all = await allHeaders(options, signal, headers);
+    options.sending?.();
+    return hear(await options.fetch(url, { ...more, headers: all, signal, cache: "no-store" }));
+  });
+}
+
 /** Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now. */
 export function ask(name, url, body, options, signal) {
-  const silent = () => new Ended("silent");
-  return within(options.silence, silent, options, signal, async (inner) => {
-    const headers = { ...options.headers, ...(await authorization(options, inner)) };
-    headers["Content-Type"] = "application/json";
-    const asked = { method: "POST", headers, body: JSON.stringify(body), signal: inner, cache: "no-store" };
-    const response = await options.fetch(home(name, url, options), asked);
+  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return asked(home(name, url, options), post, options, signal, async (response) => {
     if (!response.ok) throw await failure(response);
     return response.status === 200 ? response.json() : null;
   });
+}
+
+/**
+ * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
+ * that for good refuses the WebSocket; everything else may be the network's.
+ *
+ * @returns {Promise<?Ended>}
+ */
+export async function whyNot(url, options) {
+  try {
+    const json = { headers: { Accept: "application/json" } };
+    return await asked(locate(url), json, options, undefined, async (response) => {
+      if (REFUSING.has(response.status)) return await failure(response);
+      await response.body?.cancel?.();
+      if (response.ok) checkType(response, "application/json");
+      return null;
+    });
+  } catch (error) {
+    return error instanceof Ended && error.retry === null ? error : null;
+  }
 }

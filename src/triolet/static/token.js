@@ -15,7 +15,7 @@ function sendable(token, { transport }) {
   if (!HEADER_TOKEN.test(token)) throw new TypeError("token: has to be of visible ASCII characters, and not empty");
   if (transport === "websocket" && !PROTOCOL_TOKEN.test(token)) {
     throw new TypeError(
-      "token: a WebSocket carries it as a subprotocol, so it can have letters, digits and !#$%&'*+-.^_`|~ only",
+      "token: a WebSocket carries it as a subprotocol: letters, digits and !#$%&'*+-.^_`|~ only",
     );
   }
   return token;
@@ -34,7 +34,7 @@ export async function currentToken(options, signal) {
   try {
     return sendable(given, options);
   } catch ({ message }) {
-    throw new Ended(message, { retry: null });
+    throw new Ended(message, { retry: null, reason: "token" });
   }
 }
 

@@ -2,6 +2,16 @@
 
 import { Ended, tell } from "./line.js";
 
+/** What a page is told of "expiring" and "renewed". */
+export function ofIdentity({ type, in: left, refused = false }) {
+  return type === "expiring" ? { in: left, refused } : { in: left };
+}
+
+/** Whether one cursor is known to stand before another. */
+export function isBefore(one, other) {
+  return one !== other && (distance(one, other, 1) ?? 0) > 0;
+}
+
 /** The number of an event within its channel: 1043 for "5f3a.1043". */
 export function offsetOf(cursor) {
   return Number(cursor.slice(cursor.lastIndexOf(".") + 1));
@@ -48,7 +58,7 @@ export class Track {
 
   constructor(url, options, owner) {
     /** @type {?string} the URL that is followed; null where the app on the server chose the channel */
-    this.url = url;
+    this.url = url === null ? null : String(url);
     /** @type {?string} the channel's name, once the server has said it */
     this.channel = null;
     /** @type {?string} where the page started */
@@ -57,6 +67,8 @@ export class Track {
     this.cursor = this.start;
     /** @type {boolean} whether the server keeps events back that this client may not see */
     this.filtered = false;
+    /** @type {boolean} whether what it gets is also for others, who began earlier: then a repeat is no fault */
+    this.isShared = false;
     /** @type {State} */
     this.state = "connecting";
     this.#options = options;
@@ -82,12 +94,17 @@ export class Track {
 
   /** Tries again at once, if it is waiting to. A browser's "online" event does so by itself. */
   retry() {
-    this.#owner.retry();
+    this.#owner.retry(this);
   }
 
   /** Asks for something to be done, once: see `command` of triolet.js. @returns {Promise<Reply>} */
   command(url, data, options) {
     return this.#owner.command(url, data, options);
+  }
+
+  /** A promise of when the page takes more; null where it does now. @internal */
+  room() {
+    return this.#options.room?.() ?? null;
   }
 
   /** @param {State} state  @internal */
@@ -108,7 +125,8 @@ export class Track {
         return this.#gap(message);
       case "live":
         this.#reach(message.cursor);
-        return this.become("live");
+        this.become("live");
+        return tell(this.#options.onLive, { channel: this.channel, cursor: this.cursor }, this);
       case "beat":
         if (this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
         return tell(this.#options.onBeat, message, this);
@@ -117,9 +135,9 @@ export class Track {
       case "lag":
         return tell(this.#options.onLag, message, this);
       case "expiring":
-        return tell(this.#options.onExpiring, { in: message.in, refused: message.refused === true }, this);
+        return tell(this.#options.onExpiring, ofIdentity(message), this);
       case "renewed":
-        return tell(this.#options.onRenewed, { in: message.in }, this);
+        return tell(this.#options.onRenewed, ofIdentity(message), this);
     }
   }
 
@@ -136,6 +154,7 @@ export class Track {
   }
 
   #event({ channel, id, event, data, time, key }) {
+    if (!(offsetOf(id) > 0)) throw new TypeError(`an event whose id is no cursor: ${id}`);
     const step = stepTo(this.cursor, id, 1, this.filtered);
     if (step !== null && step < 1) return this.#repeat(id);
     if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
@@ -145,7 +164,7 @@ export class Track {
 
   /** Not delivered again. Where the app chose the place, it may well have chosen an earlier one. */
   #repeat(id) {
-    if (this.url !== null) this.#fault("repeat", id);
+    if (this.url !== null && !this.isShared) this.#fault("repeat", id);
   }
 
   /** Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected. */
@@ -187,7 +206,11 @@ export class Track {
   }
 
   #fault(kind, cursor) {
-    const fault = { kind, channel: this.channel, from: this.cursor, to: cursor };
-    tell(this.#options.onFault ?? console.error, fault, this);
+    this.fault({ kind, channel: this.channel, from: this.cursor, to: cursor });
+  }
+
+  /** @internal */
+  fault({ kind, channel, from, to }) {
+    tell(this.#options.onFault ?? console.error, { kind, channel, from, to }, this);
   }
 }

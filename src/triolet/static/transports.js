@@ -1,55 +1,30 @@
 /** The four ways to a channel. Each turns what comes into the same messages, and throws when the connection ends. */
 
-import { Ended } from "./line.js";
-import { Renewal, renewSocket, renewStream } from "./renewal.js";
-import { address, request } from "./requests.js";
+import { Ended, unlessAborted } from "./line.js";
+import { renewSocket, renewStream, renewal } from "./renewal.js";
+import { address, allHeaders, checkType, ownHeaders, request } from "./requests.js";
+import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
 
 /** Closings after which the server does not want to be asked again, for a close frame that came without its bye. */
+const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
-
-/**
- * The parser of `text/event-stream`, by the HTML standard (section 9.2.6), and the field `time` besides.
- * `retry` is left to EventSource: the server's word about coming back is in its bye.
- */
-export class EventStreamParser {
-  #rest = "";
-  #endedInCr = false;
-  #id = "";
-  #block = { event: "", data: [], time: null };
-
-  /** Takes decoded text, cut anywhere. @returns {{event: string, data: string, id: string, time: ?number}[]} */
-  push(text) {
-    const parsed = [];
-    if (!text) return parsed;
-    const news = this.#endedInCr && text[0] === "\n" ? text.slice(1) : text; // the other half of a CRLF
-    this.#endedInCr = text.endsWith("\r");
-    const lines = (this.#rest + news).split(/\r\n|\n|\r/);
-    this.#rest = lines.pop();
-    for (const line of lines) {
-      if (line) this.#field(line);
-      else this.#dispatch(parsed);
-    }
-    return parsed;
-  }
-
-  #field(line) {
-    const [, name, value] = /^([^:]*)(?:: ?)?([^]*)$/.exec(line);
-    if (name === "event") this.#block.event = value;
-    else if (name === "data") this.#block.data.push(value);
-    else if (name === "id" && !value.includes("\0")) this.#id = value;
-    else if (name === "time" && /^\d+$/.test(value)) this.#block.time = Number(value);
-  }
-
-  #dispatch(parsed) {
-    const { event, data, time } = this.#block;
-    if (data.length) parsed.push({ event: event || "message", data: data.join("\n"), id: this.#id, time });
-    this.#block = { event: "", data: [], time: null };
-  }
-}
 
 function goodbye({ code, reason, retry }) {
   return new Ended(reason, { code, retry });
+}
+
+/** Some have a `fetch` whose answers come whole (React Native's): it is polls that are left to them. */
+function canStream({ fetchesStreams }) {
+  return fetchesStreams ?? "body" in Response.prototype;
+}
+
+/** While the page does not take what has come, no more is read: the server hears of it by what stays unread. */
+async function roomIn(track, line, signal) {
+  for (let room = track.room(); room !== null; room = track.room()) {
+    line.rest();
+    await unlessAborted(room, signal);
+  }
 }
 
 /**
@@ -57,29 +32,32 @@ function goodbye({ code, reason, retry }) {
  * read with `fetch`, a token goes in a header, where no log of URLs sees it.
  */
 async function overSse(track, line, options, signal) {
-  line.listen();
-  const headers = { Accept: "text/event-stream", ...(await authorization(options, signal)) };
+  if (!canStream(options)) return overPolls(track, line, options, signal, options.wait);
+  line.listen(options.silence);
+  const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
   if (track.cursor !== track.start) headers["Last-Event-ID"] = track.cursor;
   const renew = (message) => renewStream(message, track.url, options, signal);
-  const renewal = new Renewal(renew, (message) => track.take(message), options, line, signal);
+  const keep = renewal(renew, (message) => track.take(message), options, line, signal);
   line.listen();
   const response = await request(track.url, { after: track.start }, headers, options, signal);
-  if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw new Ended("not an event stream");
+  checkType(response, "text/event-stream");
+  if (!response.body?.getReader) return overPolls(track, line, options, signal, options.wait);
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
   const parser = new EventStreamParser();
   for (;;) {
+    await roomIn(track, line, signal);
     line.listen();
     const { value, done } = await reader.read();
     line.rest();
     if (done) throw new Ended("the stream ended");
     for (const { event, data, id, time } of parser.push(decoder.decode(value, { stream: true }))) {
       const own = event.startsWith("triolet.");
-      const body = JSON.parse(data);
+      const body = (own ? JSON.parse : options.parse)(data);
       const message = own ? { ...body, type: event.slice(8) } : { type: "event", event, data: body, id, time };
       if (message.type === "bye") throw goodbye(message);
       line.heard(message);
-      renewal.hear(message);
+      keep(message);
       track.take(message);
     }
   }
@@ -90,36 +68,38 @@ async function overSse(track, line, options, signal) {
  * answered with 401; then there is a new one, as for a stream that has ended.
  */
 async function overPolls(track, line, options, signal, hold) {
-  line.listen();
+  line.listen(options.silence);
   const credential = await authorization(options, signal);
   let tag = null;
   let retry = 0;
   while (!signal.aborted) {
-    const wait = track.state === "live" ? hold : undefined;
-    const headers = { Accept: "application/json", ...credential, ...(tag && !wait && { "If-None-Match": tag }) };
+    await roomIn(track, line, signal);
     line.listen();
+    const wait = track.state === "live" ? hold : undefined;
+    const headers = { ...(await ownHeaders(options, signal)), Accept: "application/json", ...credential };
+    if (tag && !wait) headers["If-None-Match"] = tag;
     const response = await request(track.url, { after: track.cursor, wait }, headers, options, signal);
-    const body = response.status === 304 ? null : await response.json();
-    line.rest();
-    if (body !== null) {
+    if (response.status === 304) line.heard({ type: "live" });
+    else {
+      checkType(response, "application/json");
+      const body = options.parse(await response.text());
       tag = response.headers.get("ETag");
-      retry = body.retry;
+      retry = Number(body.retry);
       unfold(track, line, body);
     }
+    line.rest();
     await line.sleep(wait === hold ? retry : 0);
   }
 }
 
 /** The answer to a poll, as the messages that a stream would have carried. */
 function unfold(track, line, { channel, events, cursor, gap, live, filtered }) {
+  line.heard({ type: live ? "live" : "open" });
   if (track.state === "connecting") track.take({ type: "open", channel, cursor, filtered });
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
-  if (filtered && !live) track.take({ type: "moved", cursor });
-  if (!live) return;
-  const message = { type: "live", cursor };
-  line.heard(message);
-  track.take(message);
+  if (live) track.take({ type: "live", cursor });
+  else if (filtered) track.take({ type: "moved", cursor });
 }
 
 /** Says what was applied, the newest of each channel, at most once in `acknowledge` ms. */
@@ -138,9 +118,12 @@ function acknowledging(socket, { acknowledge, clock }) {
   };
 }
 
-/** One WebSocket, from its handshake to its end. `ready` gets the socket, `hear` each message but the bye. */
+/**
+ * One WebSocket, from its handshake to its end. `ready` gets the socket, `hear` each message but the bye. What ends
+ * without having been open is an `Ended` that says `unopened`: a browser does not tell why.
+ */
 export async function converse(url, query, line, options, signal, hear, ready) {
-  line.listen();
+  line.listen(options.silence);
   const protocols = await subprotocols(options, signal);
   const target = address(url, query);
   target.protocol = target.protocol.replace("http", "ws");
@@ -149,24 +132,31 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     line.listen();
     const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, protocols);
     let bye = null;
+    let isOpen = false;
     const acknowledge = acknowledging(socket, options);
-    const renewal = new Renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
+    const keep = renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
       reject(why);
     };
     signal.addEventListener("abort", () => end(signal.reason));
-    socket.onopen = () => ready(socket);
-    socket.onclose = ({ code, reason }) =>
-      end(bye ?? new Ended(reason || `closed ${code}`, { code, retry: FINAL_CODES.has(code) ? null : undefined }));
+    socket.onopen = () => {
+      isOpen = true;
+      ready(socket);
+    };
+    socket.onclose = ({ code, reason }) => {
+      const retry = FINAL_CODES.has(code) ? null : undefined;
+      const closed = new Ended(reason || `closed ${code}`, { code, retry, reason: REASONS[code] });
+      end(bye ?? Object.assign(closed, { unopened: !isOpen && retry === undefined }));
+    };
     socket.onmessage = ({ data }) => {
       line.listen();
       try {
-        const message = JSON.parse(data);
+        const message = options.parse(data);
         if (message.type === "bye") return (bye = goodbye(message));
         line.heard(message);
-        renewal.hear(message);
+        keep(message);
         hear(message);
         if (message.type === "event") acknowledge(message);
       } catch (error) {
@@ -176,16 +166,29 @@ export async function converse(url, query, line, options, signal, hear, ready) {
   });
 }
 
-/** A channel's own WebSocket, over which commands go too. */
+/** A channel's own WebSocket, over which commands go too. It cannot be left unread, so it ends while the page is full. */
 function overWebSocket(track, line, options, signal, commands) {
-  const hear = (message) => (message.type === "reply" ? commands.hear(message) : track.take(message));
-  const ready = (socket) => commands.use(socket);
+  const hear = (message) => {
+    if (message.type === "reply") return commands?.hear(message);
+    track.take(message);
+    if (track.room() !== null) throw new Ended("full", { retry: 0 });
+  };
+  const ready = (socket) => commands?.use(socket);
   return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);
 }
 
-export const TRANSPORTS = {
-  sse: overSse,
-  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
-  "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
+/** In the order in which they are tried. */
+const WAYS = {
   websocket: overWebSocket,
+  sse: overSse,
+  "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
+  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
 };
+
+/** One connection of a channel's own, from its first byte to its end, as soon as the page has room for more. */
+export async function stream(transport, track, line, options, signal, commands) {
+  await roomIn(track, line, signal);
+  await WAYS[transport](track, line, { ...options, transport }, signal, commands);
+}
+
+export const TRANSPORTS = Object.keys(WAYS);

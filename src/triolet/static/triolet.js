@@ -1,11 +1,16 @@
 /**
- * Triolet in a page: follow a channel over WebSocket, Server-Sent Events, long polling or short polling.
+ * Triolet in a page: follow channels over WebSocket, Server-Sent Events, long polling or short polling.
  *
- *     import { follow } from "/triolet/triolet.js";
- *     const order = follow("/orders/A123/events", { transport: "sse", onEvent: (event) => show(event.data) });
+ *     import { connect } from "/triolet/triolet.js";
+ *     const live = connect();
+ *     for await (const item of live.follow("/orders/A123/events")) if (item.type === "event") show(item.data);
  *
- * Whatever the network does, `onEvent` gets every event after the cursor once and in order, and `onGap` hears what
- * will never come. Works under the policy `default-src 'self'`; touches no document; depends on nothing.
+ * Whatever the network does, a follow gives every event after its cursor once and in order, and a "gap" of what will
+ * never come. Works under the policy `default-src 'self'`; writes into no document; depends on nothing. The shapes of
+ * `connect` are in api.js.
+ *
+ * `follow`, `Socket` and `command` are the same machinery with less on top: one channel over the transport that is named,
+ * the other end of a `@live.socket`, one command.
  *
  * @typedef {"connecting"|"behind"|"live"|"gone"} State  no stream yet or between two; catching up; up to date; over
  * @typedef {{channel: string, id: string, event: string, data: any, time: number, key?: string}} LiveEvent
@@ -39,34 +44,32 @@
  * @property {number} [wait]  seconds that a long poll may be held, default 25
  * @property {number} [silence]  ms without a word before a connection counts as lost, default 50,000; once two beats
  *     have come, it is two and a half times the time between them
- * @property {Object} [headers]  sent with every request of SSE and the polls
- * @property {typeof fetch} [fetch]  these four are for tests, and for a page that plays the network
+ * @property {HeadersInit|(() => HeadersInit|Promise<HeadersInit>)} [headers]  sent with every request but a WebSocket's;
+ *     a function is asked anew for each
+ * @property {(text: string) => any} [parse]  in place of JSON.parse, for integers beyond 2^53
+ * @property {(data: any) => string} [stringify]  in place of JSON.stringify
+ * @property {typeof fetch} [fetch]  these five are for tests, and for a page that plays the network
  * @property {typeof WebSocket} [WebSocket]
- * @property {{setTimeout: Function, clearTimeout: Function}} [clock]
+ * @property {{setTimeout: Function, clearTimeout: Function, now?: () => number}} [clock]
  * @property {() => number} [random]
+ * @property {EventTarget} [page]
  */
 
+import { Client, connect } from "./client.js";
 import { Commands, Unanswered } from "./commands.js";
-import { Ended, Line, tell } from "./line.js";
+import { Follow } from "./follow.js";
+import { optional } from "./handlers.js";
+import { Ended, tell } from "./line.js";
+import { Multiplex } from "./multiplex.js";
+import { Presence } from "./presence.js";
 import { withTicket } from "./renewal.js";
-import { checkToken } from "./token.js";
+import { settingsOf } from "./settings.js";
+import { EventStreamParser } from "./sse.js";
+import { Streams, fixed } from "./streams.js";
 import { Track, offsetOf } from "./track.js";
-import { EventStreamParser, TRANSPORTS, converse } from "./transports.js";
+import { TRANSPORTS } from "./transports.js";
 
-export { Ended, EventStreamParser, Unanswered, offsetOf };
-
-const DEFAULTS = {
-  transport: "sse",
-  wait: 25,
-  silence: 50_000,
-  timeout: 60_000,
-  random: Math.random,
-  fetch: (...request) => globalThis.fetch(...request),
-  clock: {
-    setTimeout: (call, ms) => globalThis.setTimeout(call, ms),
-    clearTimeout: (timer) => globalThis.clearTimeout(timer),
-  },
-};
+export { Client, Ended, EventStreamParser, Follow, Presence, Unanswered, connect, offsetOf };
 
 /**
  * Follows the channel behind a URL until it is closed, over any network.
@@ -76,26 +79,24 @@ const DEFAULTS = {
  * @returns {Track}
  */
 export function follow(url, options = {}) {
-  const settings = { ...DEFAULTS, ...options };
-  const transport = TRANSPORTS[settings.transport];
-  if (!transport) throw new TypeError(`transport: one of ${Object.keys(TRANSPORTS).join(", ")}`);
-  checkToken(settings);
+  const settings = settingsOf(options, { transport: "sse" });
+  if (!TRANSPORTS.includes(settings.transport)) throw new TypeError(`transport: one of ${TRANSPORTS.join(", ")}`);
   const commands = new Commands(url);
+  const streams = new Streams(settings, fixed(settings.transport, settings), commands);
   const owner = {
-    leave: () => line.close(),
-    retry: () => line.retry(),
+    leave: (track) => {
+      streams.remove(track);
+      track.become("gone", { reason: "closed" });
+    },
+    retry: (track) => streams.retry(track),
     command: (where, data, asked) => commands.send(where, data, { ...settings, ...asked }),
   };
   const track = new Track(url, settings, owner);
-  const change = (state, why) => {
-    if (state !== undefined) commands.lose();
-    track.become(state, why);
-  };
-  const line = new Line((signal) => transport(track, line, settings, signal, commands), change, settings);
+  streams.add(track);
   return track;
 }
 
-const ours = new Commands();
+let ours = null;
 
 /**
  * Asks the server for something that is to happen once: a POST with an `Idempotency-Key`, sent again under this id
@@ -109,10 +110,9 @@ const ours = new Commands();
  * @returns {Promise<Reply>} whatever the app answered, its refusals too
  * @throws {Unanswered} when the time is over or the signal aborted; its `sent` says whether it may have happened
  */
-export async function command(url, data, options = {}) {
-  const settings = { ...DEFAULTS, ...options };
-  checkToken(settings);
-  return ours.send(url, data, settings);
+export function command(url, data, options = {}) {
+  const send = async () => (ours ??= new Commands()).send(url, data, settingsOf(options));
+  return optional(send());
 }
 
 /**
@@ -125,47 +125,50 @@ export async function command(url, data, options = {}) {
  * @throws {Ended} where the server gives none
  */
 export async function ticketed(url, options = {}) {
-  const settings = { ...DEFAULTS, ...options };
-  checkToken(settings);
-  return withTicket(url, settings);
+  return withTicket(url, settingsOf(options));
 }
 
 /** One WebSocket for many channels and for the app's own messages: the other end of `@live.socket`. */
 export class Socket {
   #options;
-  #line;
-  #socket = null;
-  #tracks = new Set();
   #commands;
+  #multiplex;
 
   /**
-   * @param {string} url
-   * @param {Options & {onMessage?: (data: any) => void}} [options]  `onEvent` and `onGap` get what belongs to channels
-   *     that the app on the server follows for this client; `onState` is the socket's: connecting, live, gone
+   * @param {string | URL} url
+   * @param {Options & {onMessage?: (data: any) => void}} [options]  `onEvent`, `onGap`, `onFault` and `onLag` get what
+   *     belongs to channels that the app on the server follows for this client; `onState` is the socket's: connecting,
+   *     live, gone
    */
   constructor(url, options = {}) {
-    this.#options = { ...DEFAULTS, ...options, transport: "websocket" };
-    checkToken(this.#options);
+    this.#options = settingsOf({ ...options, transport: "websocket" });
     this.#commands = new Commands(url);
     /** @type {State} */
     this.state = "connecting";
-    const hear = (message) => this.#hear(message);
-    const ready = (socket) => this.#ready(socket);
-    const connect = (signal) => converse(url, {}, this.#line, this.#options, signal, hear, ready);
-    this.#line = new Line(connect, (state, why) => this.#become(state, why), this.#options);
+    const { onMessage: message, onExpiring: expiring, onRenewed: renewed, onBeat: beat } = this.#options;
+    const told = { message, expiring, renewed, beat };
+    this.#multiplex = new Multiplex(url, this.#options, this.#commands, {
+      become: (state, why) => this.#become(state, why),
+      choose: () => this.#choose(),
+      tell: (name, said) => tell(told[name], said, this),
+    });
   }
 
-  /** Follows a channel by its URL, on this socket. @param {Options} [options] @returns {Track} */
+  /**
+   * Follows a channel by its URL, on this socket. @param {string | URL} url @param {Options} [options] @returns {Track}
+   * @throws {TypeError} where the URL is another server's
+   */
   follow(url, options = {}) {
-    const track = new Track(url, { ...DEFAULTS, ...options }, this);
-    this.#tracks.add(track);
-    this.#ask(track);
+    if (this.#multiplex.pathOf(url) === null) throw new TypeError(`${url}: a socket reaches its own server only`);
+    const track = new Track(url, options, this);
+    if (this.#multiplex.isClosed) track.become("gone", { reason: "closed" });
+    else this.#multiplex.add(track);
     return track;
   }
 
   /** Sends a message to the app. @returns {boolean} false where there is no connection: then it was not sent. */
   send(data) {
-    return this.#say({ type: "message", data });
+    return this.#multiplex.send(data);
   }
 
   /**
@@ -180,83 +183,27 @@ export class Socket {
 
   /** Ends the connection and all that follows on it. */
   close() {
-    this.#line.close();
+    this.#multiplex.close();
   }
 
   /** Tries again at once, if it is waiting to. */
   retry() {
-    this.#line.retry();
+    this.#multiplex.retry();
   }
 
   /** @internal */
   leave(track) {
-    if (this.#tracks.delete(track) && track.channel !== null) this.#say({ type: "unfollow", channel: track.channel });
-    track.become("gone");
+    this.#multiplex.remove(track);
+    track.become("gone", { reason: "closed" });
   }
 
   #become(state = this.state, why = {}) {
-    if (state !== "live") this.#lost(state, why);
     this.state = state;
     tell(this.#options.onState, state, why, this);
   }
 
-  #lost(state, why) {
-    this.#socket = null;
-    this.#commands.lose();
-    for (const track of this.#tracks) track.become(state, why);
-  }
-
-  #ready(socket) {
-    this.#socket = socket;
-    this.#become("live");
-    for (const track of this.#tracks) this.#ask(track);
-    this.#commands.use(socket);
-  }
-
-  #say(message) {
-    if (this.#socket?.readyState !== 1) return false;
-    this.#socket.send(JSON.stringify(message));
-    return true;
-  }
-
-  /** Without a connection this is nothing: every track is asked for when there is one. */
-  #ask({ url, cursor }) {
-    if (url !== null) this.#say({ type: "follow", url, ...(cursor !== null && { after: cursor }) });
-  }
-
-  #hear(message) {
-    switch (message.type) {
-      case "message":
-        return tell(this.#options.onMessage, message.data, this);
-      case "open":
-        return message.channel === null ? undefined : this.#opened(message);
-      case "refused":
-        return this.#refused(message);
-      case "reply":
-        return this.#commands.hear(message);
-      case "expiring":
-        return tell(this.#options.onExpiring, { in: message.in, refused: message.refused === true }, this);
-      case "renewed":
-        return tell(this.#options.onRenewed, { in: message.in }, this);
-    }
-    for (const track of this.#tracks) {
-      if (message.type === "beat" || track.channel === message.channel) track.take(message);
-    }
-  }
-
-  #opened(message) {
-    const { url = null, channel } = message;
-    let track = [...this.#tracks].find((one) => one.url === url && (url !== null || one.channel === channel));
-    if (!track && url === null) this.#tracks.add((track = new Track(null, this.#options, this)));
-    track?.take(message);
-  }
-
-  /** Where a channel is named it had been open, and was taken away; else the app has refused to open it. */
-  #refused({ url, channel }) {
-    for (const track of this.#tracks) {
-      if (channel ? track.channel !== channel : track.url !== url) continue;
-      this.#tracks.delete(track);
-      track.become("gone", { error: new Ended(channel ? "revoked" : "refused", { code: 4403, retry: null }) });
-    }
+  #choose() {
+    const { onEvent, onGap, onFault, onLag } = this.#options;
+    return new Track(null, { onEvent, onGap, onFault, onLag }, this);
   }
 }

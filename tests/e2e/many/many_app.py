@@ -25,6 +25,9 @@ async def events(name: str) -> str:
     return name
 
 
+live.socket("/live")
+
+
 @app.post("/c/<name>")
 async def publish(name: str) -> tuple[dict[str, Any], int]:
     """Publish ``data`` with its ``dedupe``; where the log fails, say how: that tells whether it may be stored."""

@@ -16,7 +16,7 @@ function ask(answers, more = {}, data = { shelf: 7 }) {
   const outcome = {};
   const times = [];
   const fetch = (...request) => {
-    times.push(clock.now);
+    times.push(clock.time);
     return network.fetch(...request);
   };
   const asked = { id: "c1", fetch, clock, random: () => 1, ...more };

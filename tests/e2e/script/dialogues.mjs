@@ -14,6 +14,7 @@ export function listen(transport, more = {}) {
     transport,
     clock,
     random: () => 1,
+    fetch: new Network().fetch,
     onEvent: ({ id }, { state }) => heard.events.push(`${id} ${state}`),
     onState: (state, { retry, error }) => {
       heard.states.push(state);
@@ -42,7 +43,8 @@ export async function openStream(more = {}, begin = BEGIN) {
 export function openSocket(more = {}) {
   const { WebSocket, opened } = makeSockets();
   const clock = new Clock();
-  const socket = new Socket("http://shop.example/warehouse", { WebSocket, clock, random: () => 1, ...more });
+  const { fetch } = new Network();
+  const socket = new Socket("http://shop.example/warehouse", { WebSocket, clock, random: () => 1, fetch, ...more });
   return { socket, opened, clock };
 }
 

@@ -8,10 +8,11 @@ export async function settle() {
 export class Clock {
   #timers = new Map();
   #number = 0;
-  now = 0;
+  time = 0;
+  now = () => this.time;
 
   setTimeout = (call, ms) => {
-    this.#timers.set(++this.#number, { at: this.now + ms, call });
+    this.#timers.set(++this.#number, { at: this.time + ms, call });
     return this.#number;
   };
 
@@ -19,22 +20,22 @@ export class Clock {
 
   /** The delays that somebody is waiting for, in ms from now. */
   get pending() {
-    return [...this.#timers.values()].map(({ at }) => at - this.now).sort((one, other) => one - other);
+    return [...this.#timers.values()].map(({ at }) => at - this.time).sort((one, other) => one - other);
   }
 
   async advance(ms) {
-    const end = this.now + ms;
+    const end = this.time + ms;
     await settle();
     for (;;) {
       const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, one], [, other]) => one.at - other.at);
       if (!due.length) break;
       const [number, { at, call }] = due[0];
       this.#timers.delete(number);
-      this.now = at;
+      this.time = at;
       call();
       await settle();
     }
-    this.now = end;
+    this.time = end;
   }
 }
 
@@ -165,4 +166,72 @@ export function makeSockets() {
     }
   }
   return { WebSocket: FakeSocket, opened };
+}
+
+/** A page whose life the test plays. */
+export class Page extends EventTarget {
+  visibilityState = "visible";
+
+  async say(type) {
+    this.dispatchEvent(new Event(type));
+    await settle();
+  }
+
+  async turn(visibilityState) {
+    this.visibilityState = visibilityState;
+    await this.say("visibilitychange");
+  }
+}
+
+/** A browser, as far as its tabs share it: its locks, and its channels. */
+export function makeBrowser() {
+  const held = new Map();
+  const channels = new Set();
+  const next = (name) => {
+    const [asked] = held.get(name) ?? [];
+    if (!asked || asked.runs) return;
+    asked.runs = true;
+    const free = () => {
+      held.set(name, held.get(name).filter((one) => one !== asked));
+      next(name);
+    };
+    Promise.resolve()
+      .then(() => asked.call({ name }))
+      .then((result) => (free(), asked.resolve(result)), (error) => (free(), asked.reject(error)));
+  };
+  const locks = {
+    request(name, ...rest) {
+      const call = rest.pop();
+      const { signal } = rest[0] ?? {};
+      return new Promise((resolve, reject) => {
+        const asked = { call, resolve, reject, runs: false };
+        held.set(name, [...(held.get(name) ?? []), asked]);
+        signal?.addEventListener("abort", () => {
+          if (asked.runs) return;
+          held.set(name, held.get(name).filter((one) => one !== asked));
+          reject(signal.reason);
+        });
+        next(name);
+      });
+    },
+  };
+  class FakeChannel {
+    constructor(name) {
+      this.name = name;
+      channels.add(this);
+    }
+
+    postMessage(data) {
+      const copy = structuredClone(data);
+      for (const other of channels) {
+        if (other === this || other.name !== this.name) continue;
+        setImmediate(() => channels.has(other) && other.onmessage?.({ data: structuredClone(copy) }));
+      }
+    }
+
+    close() {
+      channels.delete(this);
+    }
+  }
+  return { locks, BroadcastChannel: FakeChannel };
 }

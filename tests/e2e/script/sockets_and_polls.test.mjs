@@ -158,8 +158,8 @@ test("one socket follows many channels by URL, and asks for each again from its 
   await opened[0].open();
   socket.follow("/b/events", { onEvent });
   assert.deepEqual(opened[0].sent, [
-    { type: "follow", url: "/a/events", after: "e.5" },
-    { type: "follow", url: "/b/events" },
+    { type: "follow", url: "/a/events", after: "e.5", sub: "s1" },
+    { type: "follow", url: "/b/events", sub: "s2" },
   ]);
   await opened[0].say(
     { type: "open", channel: null, cursor: null },

@@ -307,11 +307,27 @@ test("silence ends a connection: after 50 seconds, or two and a half of the beat
   assert.ok(before.streams[0].aborted);
 
   const after = await openStream();
-  for (const time of [100_000, 110_000]) await after.streams[0].send("beat", { time, cursors: { c: "e.1" } });
+  for (const time of [100_000, 110_000]) {
+    await after.streams[0].send("beat", { time, cursors: { c: "e.1" } });
+    if (time === 100_000) await after.clock.advance(10_000);
+  }
   await after.clock.advance(24_999);
   assert.equal(after.track.state, "live");
   await after.clock.advance(1);
   assert.equal(after.track.state, "connecting");
+});
+
+test("the pace of beats is the page's own clock's, wherever the server's jumps to", async () => {
+  for (const jumped of [3_710_000, 110_100, -7_000_000]) {
+    const { streams, clock, track } = await openStream();
+    await streams[0].send("beat", { time: 100_000, cursors: {} });
+    await clock.advance(10_000);
+    await streams[0].send("beat", { time: jumped, cursors: {} });
+    await clock.advance(24_999);
+    assert.equal(track.state, "live");
+    await clock.advance(1);
+    assert.equal(track.state, "connecting");
+  }
 });
 
 test("only beats with nothing between them show the pace", async () => {

@@ -1,0 +1,174 @@
+"""``triolet follow``: prints what a channel gives, a line of JSON for each item."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import trio
+
+from ..errors import ConfigError, first_of, printable
+from ..event import Event, Gap
+from ..workers.signals import Signals
+
+if TYPE_CHECKING:
+    from ..client import Events, Item
+
+__all__ = ["add_follow_arguments", "follow", "follow_to"]
+
+TOKEN_VARIABLE = "TRIOLET_TOKEN"
+
+
+def add_follow_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``triolet follow`` understands."""
+    parser.add_argument("url", help="of the channel, as https://shop.example/orders/A123/events")
+    parser.add_argument(
+        "--after", metavar="CURSOR", help="go on after it; 0 is the oldest event that is kept (from now on)"
+    )
+    parser.add_argument(
+        "--token",
+        help="who asks. Others on this machine see command lines: better in the environment, TRIOLET_TOKEN",
+    )
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME: TEXT", help="sent with every request; may be repeated"
+    )
+    parser.add_argument(
+        "--transport",
+        action="append",
+        metavar="NAME",
+        help="websocket, sse, long-poll or poll; several are tried in this order (all, in this order)",
+    )
+    parser.add_argument(
+        "--store", metavar="FILE", help="keep the cursor there, and go on from it next time; it comes before --after"
+    )
+    parser.add_argument("--count", type=_count, metavar="N", help="end after so many events (never)")
+    parser.add_argument("--verbose", action="store_true", help="say on standard error how the connection is")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
+    return int(text)
+
+
+def follow(options: argparse.Namespace, signals: Signals) -> int:
+    """Follow until a signal comes, the server is done, or nobody reads any more. Returns the exit code.
+
+    Raises:
+        ConfigError: an option that cannot work, or the extra ``client`` is not installed.
+        ClientError: the channel will not come.
+    """
+    try:
+        return trio.run(_until_signal, options, signals)
+    except BaseExceptionGroup as group:
+        _, errors = group.split(trio.Cancelled)
+        raise first_of(errors or group) from None
+
+
+async def _until_signal(options: argparse.Namespace, signals: Signals) -> int:
+    def write(line: bytes) -> None:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+    async def end() -> None:
+        await anext(signals)
+        nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            await follow_to(write, options)
+            nursery.cancel_scope.cancel()
+    except* BrokenPipeError:  # nobody reads any more
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - or the interpreter complains
+    return 0
+
+
+async def follow_to(write: Callable[[bytes], object], options: argparse.Namespace, **more: Any) -> None:
+    """Follow, and give each item as a line. An item counts as done with when its line is written.
+
+    Args:
+        write: takes a line.
+        options: what :func:`add_follow_arguments` has declared.
+        more: further options of :func:`triolet.client.open_client`.
+
+    Raises:
+        TrioletError: as :func:`follow`.
+    """
+    left = options.count
+    async with _events(options, more) as events:
+        async for item in events:
+            write(msgspec.json.encode(_line(item)) + b"\n")
+            if left is not None and isinstance(item, Event):
+                left -= 1
+            if left == 0:
+                if options.store is not None:
+                    await events.commit()
+                return
+
+
+@asynccontextmanager
+async def _events(options: argparse.Namespace, more: dict[str, Any]) -> AsyncIterator[Events]:
+    try:
+        from ..client import FileStore, open_client
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"triolet follow needs {error.name}: pip install 'triolet[client]'") from None
+    parts = urlsplit(options.url)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
+        raise ConfigError(
+            f"{options.url!r:.200} is no URL of a channel: write it as https://shop.example/orders/A/events"
+        )
+    chosen: dict[str, Any] = {} if options.transport is None else {"transports": options.transport}
+    if options.store is not None:
+        chosen["store"] = FileStore(options.store)
+    token = options.token or os.environ.get(TOKEN_VARIABLE) or None
+    opened = open_client(
+        f"{parts.scheme}://{parts.netloc}", token=token, headers=_headers(options.header), **chosen, **more
+    )
+
+    def tell(events: Events) -> None:
+        reason = "" if events.reason is None else f": {printable(events.reason)}"
+        print(f"triolet: {events.state}{reason}", file=sys.stderr, flush=True)  # noqa: T201 - it speaks on its terminal
+
+    async with (
+        opened as live,
+        live.follow(options.url, after=options.after, on_state=tell if options.verbose else None) as events,
+    ):
+        yield events
+
+
+def _headers(written: list[str]) -> dict[str, str]:
+    pairs = [header.partition(":") for header in written]
+    if wrong := [name for name, colon, _ in pairs if not colon]:
+        raise ConfigError(f"--header {wrong[0]!r:.80}: write it as 'Name: text'")
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def _line(item: Item) -> dict[str, Any]:
+    """An item in the shape that it has on the wire."""
+    if isinstance(item, Event):
+        key = {} if item.key is None else {"key": item.key}
+        return {
+            "type": "event",
+            "channel": item.channel,
+            "id": str(item.cursor),
+            "event": item.name,
+            "data": msgspec.Raw(item.json),
+            "time": round(item.published_at * 1000),
+            **key,
+        }
+    if isinstance(item, Gap):
+        return {
+            "type": "gap",
+            "from": str(item.after),
+            "to": str(item.to),
+            "missed": item.missed,
+            "reason": item.reason,
+        }
+    return {"type": "live", "cursor": str(item.cursor)}

@@ -1,0 +1,34 @@
+"""The Python client, on Trio (``pip install 'triolet[client]'``).
+
+- ``open_client``: a client of a server; ``Client``: what it gives; ``Events``: a channel that is followed
+- ``Event``, ``Gap``, ``Live``: what a channel gives; ``Fault``: a broken promise of the server's; ``Reply``: to a
+command - ``FileStore``, ``MemoryStore``, ``Store``: where cursors are kept - ``ClientError``, ``Unanswered``: what it
+raises - ``sync_client``: the same for programs without Trio
+"""
+
+from .client import Client, open_client
+from .errors import ClientError, Unanswered
+from .events import Events
+from .items import Event, Fault, Gap, Item, Live, Reply
+from .store import FileStore, MemoryStore, Store
+from .sync import SyncClient, SyncEvents, sync_client
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "Event",
+    "Events",
+    "Fault",
+    "FileStore",
+    "Gap",
+    "Item",
+    "Live",
+    "MemoryStore",
+    "Reply",
+    "Store",
+    "SyncClient",
+    "SyncEvents",
+    "Unanswered",
+    "open_client",
+    "sync_client",
+]

@@ -1,0 +1,85 @@
+"""Where things are: a base, and the URLs that are seen from it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from ..errors import ConfigError
+
+__all__ = ["Base", "is_loopback"]
+
+_PORTS: Final = {"http": 80, "https": 443}
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_KEPT: Final = "/%:@!$&'()*+,;=-._~"
+"""Characters of a path that stay as they are (RFC 3986, section 3.3); ``%`` since what is escaped is not to be
+escaped again.
+"""
+
+
+class Base:
+    """The origin of a server, and the path below which its URLs are.
+
+    Args:
+        base: ``https://shop.example``, or with a path that a proxy puts before, ``https://example.org/shop``.
+
+    Attributes:
+        host, port, tls: where to connect.
+        authority: for the header ``Host``.
+
+    Raises:
+        ConfigError: this is no such URL.
+    """
+
+    def __init__(self, base: str) -> None:
+        parts = urlsplit(base)
+        scheme = _SCHEMES.get(parts.scheme)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if scheme is None or not parts.hostname or port == -1 or parts.query or parts.fragment or parts.username:
+            raise ConfigError(f"{base!r:.200} is no base: it is as https://shop.example, or https://example.org/shop")
+        self.tls = scheme == "https"
+        self.host: str = parts.hostname
+        self.port: int = port or _PORTS[scheme]
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        self.authority = shown if self.port == _PORTS[scheme] else f"{shown}:{self.port}"
+        self._origin = f"{scheme}://{self.authority}"
+        self._prefix = parts.path.rstrip("/")
+
+    def __str__(self) -> str:
+        return self._origin + self._prefix
+
+    def target(self, url: str, **query: str | None) -> str:
+        """The path and query to ask for, of a URL seen from the base: ``/orders/A123/events``.
+
+        Raises:
+            ConfigError: it is no URL, or one of another origin, which the credentials are not for.
+        """
+        if not isinstance(url, str) or any(ord(character) < 33 for character in url):
+            raise ConfigError(f"{url!r:.200} is no URL of {self}")
+        parts = urlsplit(url)
+        if parts.scheme or parts.netloc:
+            whole = parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme) or self._origin.partition(":")[0])
+            other = Base(f"{whole.scheme}://{whole.netloc}")
+            if other._origin != self._origin:
+                raise ConfigError(f"{url!r:.200} is not of {self._origin}: open another client for it")
+            path = parts.path or "/"
+        else:
+            path = f"{self._prefix}/{parts.path.lstrip('/')}"
+        asked = "&".join(filter(None, (parts.query, urlencode({k: v for k, v in query.items() if v is not None}))))
+        return quote(path, safe=_KEPT) + (f"?{quote(asked, safe=_KEPT + '?')}" if asked else "")
+
+    def url(self, target: str) -> str:
+        """The whole URL of a path and query."""
+        return self._origin + target
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: no proxy stands before it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

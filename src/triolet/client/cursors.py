@@ -1,0 +1,39 @@
+"""Arithmetic of cursors: how far one lies behind another, where that can be said."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..event import Cursor
+
+__all__ = ["OLDEST", "distance", "step_to"]
+
+OLDEST: Final = Cursor("", 0)
+"""A bare 0: right before whatever is the oldest event."""
+
+
+def distance(start: Cursor, to: Cursor, oldest: int = 0) -> int | None:
+    """How many events lie after one cursor, up to another; None where they belong to two lives of the log.
+
+    A bare offset belongs to the present life.
+
+    Args:
+        oldest: what to say where ``start`` is a bare 0.
+    """
+    if start == OLDEST:
+        return oldest
+    return to.offset - start.offset if start.epoch in ("", to.epoch) else None
+
+
+def step_to(start: Cursor, to: Cursor, oldest: int = 0, *, filtered: bool = False) -> int | None:
+    """The same from one event to the next.
+
+    Where another life of the log begins without a gap nothing was lost (its server was restarted, say), and the offsets
+    go on: then a step of 0 or 1 is as good as in one life, and a longer one where the events between may have been
+    for others.
+    """
+    within = distance(start, to, oldest)
+    if within is not None:
+        return within
+    onward = to.offset - start.offset
+    return onward if onward in (0, 1) or (filtered and onward > 1) else None

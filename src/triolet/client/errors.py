@@ -1,0 +1,103 @@
+"""What a client raises, and why a connection ended.
+
+::
+
+    TrioletError
+    └── ClientError           what is followed, or asked for, will not come; ``kind`` says why
+        └── Unanswered          nobody knows whether a command happened, if it was ``sent``
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final, Literal
+
+from ..closing import CATALOGUE, EXPIRED, NORMAL
+from ..errors import TrioletError
+
+__all__ = ["FINAL_CODES", "ClientError", "Ended", "Kind", "Unanswered"]
+
+Kind = Literal["bad answer", "closed", "expired", "login", "network", "refused", "revoked", "unanswered"]
+"""Why: ``refused`` (401, 403, 404 and other final statuses, or "refused" on a socket), ``expired`` (4401), ``revoked``
+(4403), ``login`` (HTML or a redirect in place of the channel), ``bad answer`` (what no server of Triolet's says),
+``closed`` (the server ended it for good), ``network`` (nobody is there), ``unanswered`` (a command)."""
+
+FINAL_CODES: Final = frozenset({closing.code for closing in CATALOGUE if closing.retry is None} - {NORMAL.code})
+"""Closings after which the server does not want to be asked again, for a close frame that came without its bye."""
+
+
+class ClientError(TrioletError):
+    """What is followed or asked for will not come: asking again as before would change nothing.
+
+    Attributes:
+        kind: why, one of :data:`Kind`.
+        status: the HTTP status that said so; None where it was no status.
+        code: the WebSocket close code, or that of the ``bye``; None where there was none.
+    """
+
+    def __init__(self, message: str, kind: Kind, *, status: int | None = None, code: int | None = None) -> None:
+        super().__init__(message)
+        self.kind: Kind = kind
+        self.status = status
+        self.code = code
+
+
+class Unanswered(ClientError):
+    """Nobody knows whether the command happened, if it was ``sent``. Asking again with the same ``id`` is safe.
+
+    Attributes:
+        id: the command's.
+        sent: whether it may have reached the server.
+    """
+
+    def __init__(self, message: str, id: str, sent: bool) -> None:
+        super().__init__(message, "unanswered")
+        self.id = id
+        self.sent = sent
+
+
+class Ended(Exception):
+    """Why one connection ended, and whether there is to be another.
+
+    Attributes:
+        kind: as of :class:`ClientError`.
+        retry: seconds until the next try; None: there is none; ``"backoff"``: as the client's own backoff says.
+        code: of the close frame or the bye.
+        status: of the answer.
+        blames: whether the transport may be the cause, so that another one is worth a try.
+        rides: whether it was said of a follow on a shared socket, and not of that connection.
+        alone: whether the follow is to go on with a connection of its own.
+        by_server: whether the server knows, and is told nothing.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: Kind = "network",
+        *,
+        retry: float | Literal["backoff"] | None = "backoff",
+        code: int | None = None,
+        status: int | None = None,
+        blames: bool = False,
+        rides: bool = False,
+        alone: bool = False,
+        by_server: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind: Kind = kind
+        self.retry = retry
+        self.code = code
+        self.status = status
+        self.blames = blames
+        self.rides = rides
+        self.alone = alone
+        self.by_server = by_server
+
+    @property
+    def expired(self) -> bool:
+        """Whether a new credential may help."""
+        return self.code == EXPIRED.code or self.status == HTTPStatus.UNAUTHORIZED
+
+    def as_error(self) -> ClientError:
+        """The same for the program: this was the last connection."""
+        return ClientError(str(self), self.kind, status=self.status, code=self.code)

@@ -1,0 +1,217 @@
+"""What a program holds of a channel that it follows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from ..bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
+from ..closing import NORMAL
+from ..errors import printable
+from ..event import Cursor, Gap
+from .commands import Commands
+from .committing import Committing
+from .cursors import distance
+from .errors import Ended
+from .following import Following
+from .items import Fault, Item
+from .link import Link
+from .store import Store
+from .track import State, Track
+from .way import Way
+
+__all__ = ["Events"]
+
+logger = logging.getLogger("triolet.client")
+
+
+class Events:
+    """The events of one channel, as an async context manager and an async iterator; of ``live.follow(url)``.
+
+    It gives every :class:`Event` after the cursor once and in order, a :class:`Gap` for what will never come, and a
+    :class:`Live` each time that the program is up to date, whatever the network does. It ends where the server says
+    that it is done (close code 1000).
+
+    Bounds: ``CLIENT_ITEMS`` items wait for the program. While more are there, no more is read; over a shared
+    WebSocket the follow goes on with a connection of its own.
+
+    Cancellation: nothing is lost; go on with the cursor.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        link: Link | None,
+        commands: Commands,
+        nursery: trio.Nursery,
+        url: str,
+        after: Cursor | None,
+        store: Store | None,
+        name: str,
+        *,
+        auto_commit: bool,
+        on_state: Callable[[Events], object] | None,
+        on_fault: Callable[[Events, Fault], object] | None,
+    ) -> None:
+        self.url = url
+        self.reason: str | None = None
+        self._track = Track(url, after, self._faulty)
+        self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
+        self._following = Following(way, link, commands, self._track, self._out, self._changed)
+        self._committing = None if store is None else Committing(store, name, auto=auto_commit)
+        self._taken: Cursor | None = after
+        self._head: Cursor | None = None
+        self._nursery = nursery
+        self._hooks = (on_state, on_fault)
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    # --- what it says of itself
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Up to here the program has taken everything: go on from here after a restart. None: it was told nothing
+        yet.
+        """
+        waits = self._in.statistics().current_buffer_used
+        return self._taken if waits or self._track.cursor is None else self._track.cursor
+
+    @property
+    def channel(self) -> str | None:
+        """The channel's name, once the server has said it."""
+        return self._track.channel
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the server keeps events back that this client may not see."""
+        return self._track.filtered
+
+    @property
+    def state(self) -> State:
+        """The connection's: ``connecting`` (none yet, or between two), ``behind`` (catching up), ``live``, ``gone``.
+        What has come may still wait for the program: see :attr:`behind`, and :class:`Live`.
+        """
+        return self._track.state
+
+    @property
+    def behind(self) -> int:
+        """Events that are known to be there and that the program has not taken; see :meth:`expect`. Of a filtered
+        channel it counts those as well that are for others.
+        """
+        here = self.cursor
+        heads = [head for head in (self._track.cursor, self._head) if head is not None]
+        return 0 if here is None else max((distance(here, head) or 0 for head in heads), default=0)
+
+    def expect(self, cursor: Cursor | str) -> None:
+        """Tell of an event that is known from elsewhere (the answer to a command), so that :attr:`behind` counts it."""
+        at = cursor if isinstance(cursor, Cursor) else Cursor.parse(cursor)
+        step = None if self._head is None else distance(self._head, at)
+        if step is None or step > 0:
+            self._head = at
+
+    def retry(self) -> None:
+        """Try again at once, if it waits to: the program knows that the network is there again."""
+        self._following.retry()
+
+    # --- for the program
+
+    async def commit(self) -> None:
+        """Keep the cursor of the item that was taken last, in the client's store; when this returns it is kept.
+
+        Raises:
+            RuntimeError: the client has no store.
+
+        Cancellation: it is kept, or an earlier one is; events may come again, and none is lost.
+        """
+        if self._committing is None:
+            raise RuntimeError("nothing can be committed: the client has no store=")
+        if self._taken is not None:
+            await self._committing.now(str(self._taken))
+
+    def __aiter__(self) -> Self:
+        """Iterate over the items."""
+        return self
+
+    async def __anext__(self) -> Item:
+        """The next item. What was taken before is done with, and is committed, unless the program does that itself.
+
+        Raises:
+            ClientError: nothing more will come, and why.
+            RuntimeError: it is not entered: ``async with live.follow(url) as events``.
+        """
+        if self._committing is not None and self._taken is not None:
+            self._committing.done_with(str(self._taken))
+        try:
+            item = await self._in.receive()
+        except trio.EndOfChannel:
+            ended = self._following.ended
+            if ended is None or ended.code == NORMAL.code:
+                raise StopAsyncIteration from None
+            raise ended.as_error() from None
+        except trio.ClosedResourceError:
+            raise RuntimeError("this follow is over: its block has been left") from None
+        if not isinstance(item, Gap):
+            self._taken = item.cursor
+        elif item.reason != "conflated":  # of those the newest of each key are still to come
+            self._taken = item.to
+        return item
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        if self._ended.is_set() or self._track.state != "connecting":
+            raise RuntimeError("a follow is entered once: call live.follow again")
+        if self._committing is not None:
+            start = await self._committing.load()
+            if start is not None:
+                self._track.start = self._track.cursor = self._taken = start
+        self._nursery.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Unfollow. What was done with is committed first, also where the block is cancelled: for a second at most."""
+        try:
+            if self._committing is not None:
+                with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):  # slower: it comes again
+                    await self._committing.flush()
+        finally:
+            self._scope.cancel()
+            self._in.close()
+            with trio.move_on_after(2 * CLIENT_GOODBYE_SECONDS, shield=True):  # of its connection
+                await self._ended.wait()
+
+    # --- inside
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    if self._committing is not None:
+                        nursery.start_soon(self._committing.run)
+                    await self._following.run()
+                    await trio.sleep_forever()  # what is committed may still be kept
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            self._out.close()
+            self._ended.set()
+
+    def _changed(self, state: State, why: Ended | None) -> None:
+        self.reason = None if why is None else str(why)
+        if why is not None:
+            logger.log(
+                logging.WARNING if state == "live" else logging.INFO, "%s: %s: %s", self.url, state, printable(str(why))
+            )
+        if self._hooks[0] is not None:
+            self._hooks[0](self)
+
+    def _faulty(self, fault: Fault) -> None:
+        if self._hooks[1] is not None:
+            self._hooks[1](self, fault)
+        else:
+            logger.warning("%s: a %s after %s, at %s", self.url, fault.kind, fault.after, fault.to)

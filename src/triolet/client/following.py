@@ -1,0 +1,172 @@
+"""One follow: its task, which keeps a connection up and puts what comes into the channel to the program."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from ..bounds import CLIENT_ITEMS
+from .commands import Commands
+from .errors import Ended
+from .heard import Heard
+from .heartbeat import Heartbeat
+from .items import Item
+from .line import Line
+from .link import Link
+from .speaker import Speaker, converse
+from .streams import over_polls, over_sse
+from .track import State, Track
+from .way import Way, connected, next_try
+
+__all__ = ["Following"]
+
+
+class Following:
+    """Follows one channel: on a connection of its own, or as a rider of the client's socket.
+
+    Args:
+        way: to the server.
+        link: the client's socket; None: it has none.
+        commands: which may use its WebSocket.
+        track: the position.
+        out: to the program. A connection of its own waits where it is full; a rider gets off, and goes on with one of
+            its own until that ends: the others are not held up.
+        change: hears of the state and why it is so.
+
+    Attributes:
+        ended: why it is over; None while it is not.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        link: Link | None,
+        commands: Commands,
+        track: Track,
+        out: trio.MemorySendChannel[Item],
+        change: Callable[[State, Ended | None], None],
+    ) -> None:
+        self.track = track
+        self.ended: Ended | None = None
+        self._way = way
+        self._link = link
+        self._commands = commands
+        self._out = out
+        self._change = change
+        self._alone = False
+        self._hurry = trio.Event()
+
+    def retry(self) -> None:
+        """Try again at once, if it waits to."""
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Keep it up until it is over.
+
+        Cancellation: it is unfollowed.
+        """
+        way, line = self._way, Line(self._way.silence, self._way.random)
+        with self._out:
+            while True:
+                line.begin()
+                beat = Heartbeat(line, way.choice, way.choice.current)
+                ended = await self._once(beat)
+                if ended.rides:  # its connection is the link's
+                    retry = line.after(ended, trio.current_time(), renewable=False)
+                else:
+                    retry = next_try(way, line, beat, ended)
+                if retry is None:
+                    break
+                self.become("connecting", ended)
+                self._hurry = trio.Event()
+                with trio.move_on_after(retry):
+                    await self._hurry.wait()
+            self.ended = ended
+            self.become("gone", ended)
+
+    async def _once(self, beat: Heartbeat) -> Ended:
+        """One connection."""
+        if beat.transport == "websocket" and self._link is not None and not self._alone:
+            ended = await self._link.ride(self)
+            self._alone = ended.alone
+            return ended
+        self._alone = False
+        talks: dict[str, Callable[[trio.Nursery], Awaitable[None]]] = {
+            "sse": partial(over_sse, self._way, self, beat),
+            "poll": partial(over_polls, self._way, self, beat, None),
+            "long-poll": partial(over_polls, self._way, self, beat, self._way.wait),
+            "websocket": partial(self._over_websocket, beat),
+        }
+        return await connected(beat, talks[beat.transport])
+
+    async def _over_websocket(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
+        """A channel's own WebSocket, over which commands go too."""
+        speaker: Speaker | None = None
+
+        def ready(opened: Speaker) -> None:
+            nonlocal speaker
+            speaker = opened
+            self._commands.use(opened)
+
+        def hear(message: Heard) -> Awaitable[None] | None:
+            if message.type == "reply":
+                self._commands.hear(message)
+                return None
+            return self.take(message, beat, speaker)
+
+        after = None if self.track.cursor is None else str(self.track.cursor)
+        try:
+            await converse(
+                self._way, self._way.base.target(self.track.url, after=after), beat, hear, ready, self.trouble
+            )
+        finally:
+            self._commands.lose(speaker)
+
+    # --- what comes
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what one message brings can be put to the program without waiting."""
+        return self._out.statistics().current_buffer_used <= CLIENT_ITEMS - 2
+
+    def take_now(self, message: Heard) -> None:
+        """Take a message where there is room. Raises Ended."""
+        for item in self._taken(message):
+            self._out.send_nowait(item)
+
+    async def take(self, message: Heard, beat: Heartbeat, speaker: Speaker | None = None) -> None:
+        """Take a message, and wait for the program where it has no room. Raises Ended."""
+        items = self._taken(message)
+        for item in items:
+            try:
+                self._out.send_nowait(item)
+            except trio.WouldBlock:
+                await self._wait(item, beat, speaker)
+
+    async def _wait(self, item: Item, beat: Heartbeat, speaker: Speaker | None) -> None:
+        beat.rest()
+        if speaker is not None:
+            speaker.clogged = True
+            self._commands.lose(speaker)
+        await self._out.send(item)
+        if speaker is not None:
+            speaker.clogged = False
+        beat.listen()
+
+    def _taken(self, message: Heard) -> list[Item]:
+        before = self.track.state
+        items = self.track.take(message)
+        if self.track.state != before:
+            self._change(self.track.state, None)
+        return items
+
+    def become(self, state: State, why: Ended | None = None) -> None:
+        """The connection's state has changed, or there is more to say of it."""
+        self.track.state = state
+        self._change(state, why)
+
+    def trouble(self, why: Ended) -> None:
+        """Something went wrong beside a connection that stands."""
+        self._change(self.track.state, why)

@@ -1,0 +1,256 @@
+"""The client's one WebSocket on a ``live.socket``, which its follows share."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from .commands import Commands
+from .errors import Ended
+from .heard import Heard
+from .heartbeat import Heartbeat
+from .line import Line
+from .routes import Routes
+from .speaker import Speaker, converse
+from .track import State, Track
+from .way import Way, connected, next_try
+
+__all__ = ["Link", "Rider"]
+
+
+class Rider(Protocol):
+    """A follow that shares the WebSocket."""
+
+    @property
+    def track(self) -> Track:
+        """The position."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what one message brings can be put to the program without waiting."""
+
+    def take_now(self, message: Heard) -> None:
+        """Take a message where there is room."""
+
+    def become(self, state: State, why: Ended | None = None) -> None:
+        """Hear of the connection's state."""
+
+    def trouble(self, why: Ended) -> None:
+        """Hear of what went wrong beside a connection that stands."""
+
+
+class _Seat:
+    """A rider's place, until it gets off."""
+
+    __slots__ = ("ended", "left", "rider", "url")
+
+    def __init__(self, rider: Rider, url: str) -> None:
+        self.rider = rider
+        self.url = url
+        self.left = trio.Event()
+        self.ended: Ended | None = None
+
+    def leave(self, ended: Ended) -> None:
+        self.ended = self.ended or ended
+        self.left.set()
+
+
+class Link:
+    """Keeps the WebSocket up while there are riders.
+
+    A server that knows no ``sub`` has one follow a channel: then the newest rider of a channel has it, and the others
+    go on with connections of their own.
+
+    Args:
+        way: to the server.
+        url: of the ``live.socket``.
+        commands: which use it too.
+    """
+
+    def __init__(self, way: Way, url: str, commands: Commands) -> None:
+        self._way = way
+        self._target = way.base.target(url)
+        self._commands = commands
+        self._line = Line(way.silence, way.random)
+        self._seats: dict[str, _Seat] = {}
+        self._count = 0
+        self._old: bool | None = None
+        self._routes = Routes()
+        self._parting: set[str] = set()
+        self._speaker: Speaker | None = None
+        self._wanted = trio.Event()
+        self._hurry = trio.Event()
+
+    def retry(self) -> None:
+        """Try again at once, if it waits to."""
+        self._hurry.set()
+
+    async def ride(self, rider: Rider) -> Ended:
+        """Follow on this WebSocket, whatever becomes of its connections. Return why it is over.
+
+        Cancellation: it is unfollowed.
+        """
+        self._count += 1
+        sub, seat = f"s{self._count}", _Seat(rider, self._way.base.target(rider.track.url))
+        if self._old and any(other.url == seat.url for other in self._seats.values()):
+            return Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True)
+        self._seats[sub] = seat
+        self._wanted.set()
+        try:
+            self._ask(sub, seat)
+            await seat.left.wait()
+        finally:
+            self._seats.pop(sub, None)
+            self._leave(sub, say=seat.ended is None or not seat.ended.by_server)
+            self._ask_waiting()
+        assert seat.ended is not None
+        return seat.ended
+
+    def _ask(self, sub: str, seat: _Seat) -> None:
+        """Ask for a follow; before it is known whether the server tells subscriptions apart, for one of a URL."""
+        if self._speaker is None or (self._old is None and self._routes.asked(seat.url)):
+            return
+        self._routes.add(sub, seat.url)
+        cursor = seat.rider.track.cursor
+        after = {} if cursor is None else {"after": str(cursor)}
+        self._speaker.say(type="follow", url=seat.url, sub=sub, **after)
+
+    def _ask_waiting(self) -> None:
+        for sub, seat in self._seats.items():
+            if not self._routes.has(sub):
+                self._ask(sub, seat)
+
+    def _leave(self, sub: str, *, say: bool) -> None:
+        """Tell the server. An old one knows a follow by its channel alone, and so when it has confirmed it."""
+        if say and self._speaker is not None and self._routes.old is not False and self._routes.is_asked(sub):
+            self._parting.add(sub)
+            self._speaker.say(type="unfollow", channel="", sub=sub)
+            return
+        known = self._routes.has(sub)
+        channel = self._routes.remove(sub)
+        if say and known and self._speaker is not None:
+            self._unfollow(self._speaker, sub, channel)
+
+    def _unfollow(self, speaker: Speaker, sub: str, channel: str | None) -> None:
+        if not self._routes.old:
+            speaker.say(type="unfollow", channel=channel or "", sub=sub)  # an old one has to read a channel, "" is none
+        elif channel is not None and not self._routes.on(channel):
+            speaker.say(type="unfollow", channel=channel)
+
+    # --- its connections
+
+    async def run(self) -> None:
+        """Keep it up, for ever."""
+        while True:
+            self._wanted = trio.Event()
+            if not self._seats:
+                await self._wanted.wait()
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Connections, one after the other, as long as there are riders for them."""
+        way = self._way
+        while self._seats:
+            self._line.begin()
+            beat = Heartbeat(self._line, way.choice, "websocket")
+            ended = await connected(beat, partial(self._connect, beat))
+            retry = next_try(way, self._line, beat, ended)
+            if way.choice.current != "websocket":
+                self._all_leave(Ended(str(ended), retry=0, rides=True))
+                return
+            if retry is None:
+                ended.retry, ended.rides = None, True
+                self._all_leave(ended)
+                return
+            for seat in self._seats.values():
+                seat.rider.become("connecting", ended)
+            self._hurry = trio.Event()
+            with trio.move_on_after(retry):
+                await self._hurry.wait()
+
+    def _all_leave(self, ended: Ended) -> None:
+        for seat in self._seats.values():
+            seat.leave(ended)
+        self._seats = {}
+
+    async def _connect(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
+        try:
+            await converse(self._way, self._target, beat, self._hear, self._ready, self._trouble)
+        finally:
+            speaker, self._speaker = self._speaker, None
+            self._routes = Routes()
+            self._commands.lose(speaker)
+
+    def _ready(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+        self._routes, self._parting = Routes(), set()
+        self._ask_waiting()
+        self._commands.use(speaker)
+
+    def _trouble(self, why: Ended) -> None:
+        for seat in self._seats.values():
+            seat.rider.trouble(why)
+
+    # --- what comes
+
+    def _hear(self, message: Heard) -> None:
+        if message.type == "reply":
+            self._commands.hear(message)
+            return
+        subs = self._routes.take(message)
+        for sub in subs:
+            seat = self._seats.get(sub)
+            if seat is not None and seat.ended is None:
+                self._give(seat, message)
+        if message.type == "open" and message.channel is not None:
+            self._learn(message, subs)
+
+    def _give(self, seat: _Seat, message: Heard) -> None:
+        if message.type == "refused":
+            seat.leave(_refused(message))
+        elif not seat.rider.has_room:
+            seat.leave(Ended("the program is slower than this socket", retry=0, rides=True, alone=True))
+        else:
+            try:
+                seat.rider.take_now(message)
+            except Ended as ended:  # its own matter: the others stay, and it asks again at once
+                ended.rides = True
+                if ended.kind == "network":
+                    ended.retry = 0
+                seat.leave(ended)
+
+    def _learn(self, message: Heard, confirmed: tuple[str, ...]) -> None:
+        """A follow is confirmed, which tells what kind of server this is.
+
+        Raises:
+            Ended: an old one was asked for several of a URL at once, and has the last of them now.
+        """
+        self._old = bool(self._routes.old)
+        parted = self._parting.intersection(confirmed)
+        if self._old:
+            self._make_room(message.url or "", message.channel or "", anew=not parted)
+        for sub in parted:
+            self._parting.discard(sub)
+            channel = self._routes.remove(sub)
+            if self._speaker is not None and self._old and not self._routes.asked(message.url or ""):
+                self._unfollow(self._speaker, sub, channel)
+        self._ask_waiting()
+
+    def _make_room(self, url: str, channel: str, *, anew: bool) -> None:
+        """On an old server the newest follow of a channel has it: the others go on by themselves."""
+        several = self._routes.asked(url) if anew else []
+        others = {*several, *self._routes.on(channel)[:-1]}
+        for sub, seat in list(self._seats.items()):
+            if sub in others or (anew and seat.url == url and not self._routes.has(sub)):
+                seat.leave(Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True))
+        if several:
+            raise Ended("an old server: its follows are asked for anew", retry=0)
+
+
+def _refused(message: Heard) -> Ended:
+    """Where a channel is named it had been open, and was taken away; else the app has refused to open it."""
+    if message.channel is not None:
+        return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)
+    return Ended("refused", "refused", retry=None, code=4403, rides=True, by_server=True)

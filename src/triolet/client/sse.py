@@ -1,0 +1,79 @@
+"""The parser of ``text/event-stream``, by the HTML standard (section 9.2.6), and the field ``time`` besides.
+Sans-IO.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ..bounds import CLIENT_MESSAGE_BYTES
+from .errors import Ended
+
+__all__ = ["Block", "StreamParser"]
+
+_LINE_ENDS: Final = re.compile("\r\n|\n|\r")
+
+
+class Block(NamedTuple):
+    """An event of a stream: its type, data, the last id, and the time in ms, if it has one."""
+
+    event: str
+    data: str
+    id: str
+    time: int | None
+
+
+class StreamParser:
+    """Reads an event stream block by block. ``retry`` is left to EventSource: the server's word is in its bye.
+
+    Bounds: ``CLIENT_MESSAGE_BYTES`` characters of one block.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._rest = ""
+        self._ended_in_cr = False
+        self._id = ""
+        self._event = ""
+        self._data: list[str] = []
+        self._size = 0
+        self._time: int | None = None
+
+    def feed(self, data: bytes) -> Iterator[Block]:
+        """Take bytes, cut anywhere, and yield the blocks that are whole.
+
+        Raises:
+            Ended: a block is longer than the bound.
+        """
+        text = self._decoder.decode(data)
+        if not text:
+            return
+        if self._ended_in_cr and text[0] == "\n":
+            text = text[1:]  # the other half of a CRLF
+        self._ended_in_cr = text.endswith("\r") if text else False
+        *lines, self._rest = _LINE_ENDS.split(self._rest + text)
+        for line in lines:
+            if line:
+                self._line(line)
+            else:
+                if self._data:
+                    yield Block(self._event or "message", "\n".join(self._data), self._id, self._time)
+                self._event, self._data, self._size, self._time = "", [], 0, None
+        if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
+            raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer")
+
+    def _line(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            self._event = value
+        elif name == "data":
+            self._data.append(value)
+            self._size += len(value)
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        elif name == "time" and value.isdecimal():
+            self._time = int(value)

@@ -1,0 +1,193 @@
+"""The client for programs without Trio: a thread runs it, and each call waits for that thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+
+from ..bounds import CLIENT_COMMAND_SECONDS
+from ..event import Cursor
+from .client import Client, open_client
+from .events import Events
+from .items import Item, Reply
+from .track import State
+
+__all__ = ["SyncClient", "SyncEvents", "sync_client"]
+
+
+class SyncClient:
+    """A client for programs without Trio; of :func:`sync_client`. Any thread may use it, but the one it runs in."""
+
+    def __init__(self, client: Client, token: trio.lowlevel.TrioToken, over: trio.CancelScope) -> None:
+        self._client = client
+        self._token = token
+        self._over = over
+
+    @property
+    def transport(self) -> str:
+        """The transport that is used now."""
+        return self._client.transport
+
+    def follow(
+        self,
+        url: str,
+        *,
+        after: Cursor | str | int | None = None,
+        name: str | None = None,
+        auto_commit: bool = True,
+    ) -> SyncEvents:
+        """Follow the channel behind a URL: ``for item in live.follow(url)``, or as a context manager, which unfollows
+        at its end. See :meth:`Client.follow`.
+        """
+        return SyncEvents(self, self._client.follow(url, after=after, name=name, auto_commit=auto_commit))
+
+    def send(
+        self, url: str, data: Any = None, *, id: str | None = None, timeout: float = CLIENT_COMMAND_SECONDS
+    ) -> Reply:
+        """Ask for a command, and wait for its answer. See :meth:`Client.send`."""
+        reply: Reply = self._call(self._client.send, url, data, id=id, timeout=timeout)
+        return reply
+
+    def _call(self, function: Any, *args: Any, **options: Any) -> Any:
+        async def call() -> Any:
+            return await function(*args, **options)
+
+        try:
+            return trio.from_thread.run(call, trio_token=self._token)
+        except trio.RunFinishedError:
+            raise RuntimeError("the client is closed: its block has been left") from None
+
+
+class SyncEvents:
+    """The events of one channel, as an iterator. See :class:`Events`."""
+
+    def __init__(self, client: SyncClient, events: Events) -> None:
+        self._client = client
+        self._events = events
+        self._entered = False
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Up to here the program has taken everything."""
+        return self._events.cursor
+
+    @property
+    def state(self) -> State:
+        """The connection's state."""
+        return self._events.state
+
+    @property
+    def behind(self) -> int:
+        """Events that are known to be there and that the program has not taken."""
+        return self._events.behind
+
+    def commit(self) -> None:
+        """Keep the cursor of the item that was taken last. See :meth:`Events.commit`."""
+        self._client._call(self._events.commit)
+
+    def close(self) -> None:
+        """Unfollow."""
+        if self._entered:
+            self._client._call(self._events.__aexit__, None, None, None)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Iterate over the items; whatever ends the loop, the client's block at the latest unfollows."""
+        self._enter()
+        while True:
+            item: Item | None = self._client._call(self._next)
+            if item is None:
+                return
+            yield item
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Unfollow."""
+        self.close()
+
+    async def _next(self) -> Item | None:
+        return await anext(self._events, None)
+
+    def _enter(self) -> None:
+        if not self._entered:
+            self._client._call(self._events.__aenter__)
+            self._entered = True
+
+
+class _Portal:
+    """The thread that runs Trio, from when the client is open until the block is left."""
+
+    def __init__(self, base: str, options: dict[str, Any]) -> None:
+        self._base = base
+        self._options = options
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self.client: SyncClient | None = None
+        self._thread = threading.Thread(target=self._run, name="triolet.client", daemon=True)
+
+    def open(self) -> SyncClient:
+        self._thread.start()
+        self._ready.wait()
+        if self.client is None:
+            self._thread.join()
+            assert self._failure is not None
+            raise self._failure
+        return self.client
+
+    def close(self) -> None:
+        if self.client is not None:
+            with suppress(trio.RunFinishedError):
+                self.client._token.run_sync_soon(self.client._over.cancel)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        with trio.CancelScope() as over:
+            async with open_client(self._base, **self._options) as client:
+                self.client = SyncClient(client, trio.lowlevel.current_trio_token(), over)
+                self._ready.set()
+                await trio.sleep_forever()
+
+
+@contextmanager
+def sync_client(base: str, **options: Any) -> Iterator[SyncClient]:
+    """Open a client for a program without Trio, for the time of a ``with`` block::
+
+        with sync_client("https://shop.example", token="…") as live:
+            for item in live.follow("/orders/A123/events"):
+                print(item)
+
+    Args:
+        base: where the server is.
+        options: those of :func:`open_client`. Functions among them are called in the client's own thread.
+
+    Raises:
+        ConfigError: an option that cannot work.
+
+    Bounds: one thread. Waits for it are interrupted by Ctrl-C only between two items.
+    """
+    portal = _Portal(base, options)
+    live = portal.open()
+    try:
+        yield live
+    finally:
+        portal.close()

@@ -1,0 +1,143 @@
+"""A position in a channel, and the check that nothing is missing. Sans-IO: it knows neither network nor time.
+
+The browser's ``track.js`` is the same in JavaScript; ``conformance/`` holds both to one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from ..event import Cursor, Event, Gap
+from .cursors import distance, step_to
+from .errors import Ended
+from .heard import Heard, cursor_of, event_of, gap_of
+from .items import Fault, Item, Live
+
+__all__ = ["State", "Track"]
+
+State = Literal["connecting", "behind", "live", "gone"]
+"""No stream yet or between two; catching up; up to date; over."""
+
+NOTHING: Final[list[Item]] = []
+
+
+class Track:
+    """A position in a channel. It takes messages, and gives what the program is to get.
+
+    Offsets come without a hole, unless the server says that this client may not see every event. A hole that was not
+    announced is a fault: the connection is made anew from the last good cursor. Where the events are missing again,
+        they are told as lost (a gap, ``hole``), and it goes on. A repeat is a fault too, and is not given again.
+
+    Attributes:
+        url: what is followed.
+        channel: its name, once the server has said it.
+        start: where the program started.
+        cursor: up to here everything was taken.
+        filtered: whether the server keeps events back that this client may not see.
+        state: see :data:`State`.
+    """
+
+    __slots__ = ("_conflated_to", "_fault", "_hole_at", "channel", "cursor", "filtered", "start", "state", "url")
+
+    def __init__(self, url: str, after: Cursor | None, fault: Callable[[Fault], None]) -> None:
+        self.url = url
+        self.channel: str | None = None
+        self.start = after
+        self.cursor = after
+        self.filtered = False
+        self.state: State = "connecting"
+        self._fault = fault
+        self._hole_at: Cursor | None = None
+        self._conflated_to: Cursor | None = None
+
+    def take(self, message: Heard) -> list[Item]:
+        """Take one message, by whichever transport it came. Return what the program is to get.
+
+        Raises:
+            Ended: events are missing, for the first time at this place; or the message is none.
+        """
+        match message.type:
+            case "event":
+                return self._event(event_of(message, self.channel))
+            case "open":
+                return self._open(message)
+            case "gap":
+                return [self._gap(gap_of(message))]
+            case "live":
+                return self._live(cursor_of(message.cursor))
+            case "beat":
+                at = message.cursors.get(self.channel or "")
+                return NOTHING if at is None else self._reach(cursor_of(at))
+            case "moved":  # of our own making: where the next poll goes on from
+                return self._reach(cursor_of(message.cursor))
+        return NOTHING
+
+    def _open(self, message: Heard) -> list[Item]:
+        self.channel = message.channel
+        self.filtered = message.filtered
+        if self.cursor is None:
+            self.cursor = cursor_of(message.cursor)
+        self._conflated_to = None
+        self.state = "behind"
+        return NOTHING
+
+    def _event(self, event: Event) -> list[Item]:
+        at = event.cursor
+        step = step_to(self._here(), at, 1, filtered=self.filtered)
+        if step is not None and step < 1:
+            self._say("repeat", at)
+            return NOTHING
+        lost: list[Item] = []
+        if step != 1 and not self._may_pass(step) and not self._is_conflated(at):
+            lost = self._hole(Cursor(at.epoch, at.offset - 1))
+        self.cursor = at
+        return [*lost, event]
+
+    def _gap(self, gap: Gap) -> Gap:
+        """Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected."""
+        if gap.reason == "conflated":
+            self._conflated_to = gap.to
+        else:
+            self.cursor = gap.to
+        return gap
+
+    def _live(self, at: Cursor) -> list[Item]:
+        lost = self._reach(at)
+        if self.state == "live":
+            return lost
+        self.state = "live"
+        return [*lost, Live(self._here())]
+
+    def _reach(self, at: Cursor) -> list[Item]:
+        """The server says that everything up to here has been sent."""
+        step = step_to(self._here(), at, 0, filtered=self.filtered)
+        if (step is None or step > 0) and not self._may_pass(step):
+            return self._hole(at)
+        if step is not None and step >= 0:
+            self.cursor = at  # ours may have been a bare offset
+        return NOTHING
+
+    def _may_pass(self, step: int | None) -> bool:
+        """Whether the events that a step leaves out may have been for others."""
+        return self.filtered and step is not None
+
+    def _is_conflated(self, at: Cursor) -> bool:
+        left = None if self._conflated_to is None else distance(at, self._conflated_to)
+        return left is not None and left >= 0
+
+    def _hole(self, to: Cursor) -> list[Item]:
+        self._say("hole", to)
+        here = self._here()
+        if self._hole_at != here:
+            self._hole_at = here
+            raise Ended("events are missing")
+        return [self._gap(Gap(here, to, distance(here, to), "hole"))]
+
+    def _here(self) -> Cursor:
+        if self.cursor is None:
+            raise Ended("a message of a channel came before its open", "bad answer")
+        return self.cursor
+
+    def _say(self, kind: str, to: Cursor) -> None:
+        self._fault(Fault(kind, self.channel, self.cursor, to))

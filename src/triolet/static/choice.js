@@ -1,0 +1,149 @@
+/** Which of the transports to take: tried in order, the one that works remembered. Knows nothing of channels. */
+
+import { Ended } from "./line.js";
+
+/** How long a transport may take until its first message, at first and at most: others can be there by then. */
+const PATIENCE = 2_000;
+const LONGEST_PATIENCE = 16_000;
+
+/** When to look whether a transport that stands before the one in use works by now. */
+const BETTER_AFTER = 300_000;
+const BETTER_AFTER_MOST = 3_600_000;
+
+/** What has worked in this page, by origin. */
+export const winners = new Map();
+
+/** Under which name a store keeps it beyond the page. */
+export function winnerKey(origin) {
+  return `triolet:transport:${origin}`;
+}
+
+/** The end of a connection that brings its messages too late: another transport may bring them as they come. */
+export function lumpy() {
+  throw new Ended("lumps", { retry: 0 });
+}
+
+/** Ends that the network's treatment of one transport explains. Why a WebSocket was not opened no browser tells. */
+function isTransports(transport, error, wasHeardOf) {
+  if (error.reason === "lumps") return true;
+  if (wasHeardOf) return false;
+  const isClosed = error.retry === undefined && error.code !== undefined;
+  const isSocket = transport === "websocket" && (isClosed || error.reason === "token");
+  return isSocket || error.reason === "silent" || error.reason === "type";
+}
+
+/** The transports of one client, and which one is tried now. */
+export class Choice {
+  #order;
+  #origin;
+  #settings;
+  #changed;
+  #winners;
+  #first;
+  #at;
+  #home;
+  #left = 0;
+  #better = BETTER_AFTER;
+  #timer = null;
+
+  /**
+   * `changed(isBetter)` is called when another one is to be taken: one that may be better, or not.
+   * With `skips`, the first of the order is somebody else's to try, and is looked for by `changed(true)` alone.
+   *
+   * @param {string[]} order
+   */
+  constructor(order, origin, settings, changed = () => {}, skips = false) {
+    this.#order = order;
+    this.#origin = origin;
+    this.#settings = settings;
+    this.#changed = changed;
+    this.#winners = settings.winners ?? winners;
+    this.#first = skips ? 1 : 0;
+    this.#home = this.#at = Math.max(this.#first, order.indexOf(this.winner));
+    this.patience = PATIENCE;
+    /** Whether one has worked. */
+    this.isWon = false;
+  }
+
+  /** What has worked in this page, or in one before it; undefined where that is not known. */
+  get winner() {
+    return this.#winners.get(this.#origin);
+  }
+
+  /** Whether there is anything to choose from. */
+  get isOpen() {
+    return this.#order.length > 1 + this.#first;
+  }
+
+  get current() {
+    return this.#order[this.#at];
+  }
+
+  /**
+   * A connection over this transport has ended. @returns {boolean} whether to go on at once, over another one; else the
+   * end is the server's or the network's, and says itself when to try again
+   */
+  leave(transport, error, wasHeardOf) {
+    if (transport !== this.current) return true; // others have left it already
+    if (this.isOpen && isTransports(transport, error, wasHeardOf)) return this.#next();
+    if (error.retry === undefined) this.#restart();
+    return false;
+  }
+
+  #next() {
+    this.#left += 1;
+    const isRound = this.#left >= this.#order.length - this.#first;
+    if (isRound) this.patience = Math.min(LONGEST_PATIENCE, 2 * this.patience);
+    if (isRound) this.#restart();
+    else this.#move(this.#at + 1 < this.#order.length ? this.#at + 1 : this.#first);
+    return !isRound;
+  }
+
+  /** What works is tried first. */
+  #restart() {
+    this.#left = 0;
+    this.#move(this.#home);
+  }
+
+  #move(at) {
+    if (at === this.#at) return;
+    this.#at = at;
+    this.#changed(false);
+  }
+
+  /** This transport brings messages as they come. */
+  won(transport) {
+    if (transport !== this.current) return;
+    this.#left = 0;
+    this.isWon = true;
+    this.#home = this.#at;
+    this.remember(transport);
+    if (this.#at > 0) this.#timer ??= this.#settings.clock.setTimeout(() => this.#again(), this.#better);
+    else this.#better = BETTER_AFTER;
+  }
+
+  /** For the next choice of this page, and of the next one. */
+  remember(transport) {
+    if (this.winner === transport) return;
+    this.#winners.set(this.#origin, transport);
+    this.#settings.store?.set(winnerKey(this.#origin), transport);
+  }
+
+  #again() {
+    this.#better = Math.min(BETTER_AFTER_MOST, 2 * this.#better);
+    this.first();
+  }
+
+  /** Tries the first one again. */
+  first() {
+    this.end();
+    this.#left = 0;
+    this.#at = this.#first;
+    this.#changed(true);
+  }
+
+  end() {
+    this.#settings.clock.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}

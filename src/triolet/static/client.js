@@ -1,0 +1,294 @@
+/** A page's client of one server: what `connect` returns. */
+
+import { winnerKey, winners } from "./choice.js";
+import { Commands, LONGEST } from "./commands.js";
+import { Follow } from "./follow.js";
+import { Handlers, onAbort, optional } from "./handlers.js";
+import { Ended, within } from "./line.js";
+import { PageLife } from "./page.js";
+import { Presence } from "./presence.js";
+import { locate } from "./requests.js";
+import { saidOf, settingsOf } from "./settings.js";
+import { Keeper, openStore } from "./store.js";
+import { Track } from "./track.js";
+import { TRANSPORTS } from "./transports.js";
+import { Ways } from "./ways.js";
+
+/** From the worst to the best. */
+const STATES = ["connecting", "behind", "live"];
+
+export class Client {
+  #base;
+  #settings;
+  #store;
+  #handlers = new Handlers();
+  #follows = new Set();
+  #commands;
+  #ways = null;
+  /** What is followed before it is known how. */
+  #early = new Set();
+  #life;
+  #said = { state: "idle", transport: null };
+  #isClosed = false;
+  #off;
+
+  /** See `connect`. */
+  constructor(base, options = {}) {
+    const share = { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
+    const settings = settingsOf(options, { transports: TRANSPORTS, timeout: 300_000, base: options.home, ...share });
+    const isKnown = settings.transports.length > 0 && settings.transports.every((one) => TRANSPORTS.includes(one));
+    if (!isKnown) throw new TypeError(`transports: some of ${TRANSPORTS.join(", ")}`);
+    this.#base = locate(base).href;
+    if (settings.socket != null) settings.socket = locate(settings.socket, this.#base).href;
+    this.#store = openStore(settings.store);
+    this.#settings = settings;
+    this.#commands = new Commands(this.#base, (unanswered) => this.#handlers.tell("unanswered", unanswered));
+    this.#life = new PageLife({ pause: () => null, wake: () => this.#commands.wake() }, settings);
+    this.#begin();
+    this.#look();
+    this.#off = onAbort(settings.signal, () => this.close());
+  }
+
+  #begin() {
+    const { share, locks, BroadcastChannel } = this.#settings;
+    const { origin } = locate(this.#base);
+    const store = this.#store && { set: (key, text) => void new Keeper(this.#store, key, this.#storeFault).keep(text) };
+    const settings = { ...this.#settings, store };
+    const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
+    const hooks = {
+      changed: (why) => this.#look(why),
+      tell: (name, said) => this.#handlers.tell(name, said),
+      fault: (fault) => this.#fault(fault),
+    };
+    const go = (winner) => {
+      if (this.#isClosed) return;
+      if (winner) this.#remember(origin, winner);
+      if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
+      else void this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
+    };
+    const kept = new Keeper(this.#store, winnerKey(origin), this.#storeFault).read();
+    if (typeof kept?.then === "function") void kept.then(go);
+    else go(kept);
+  }
+
+  /** Takes what a page before this one has found out. */
+  #remember(origin, winner) {
+    const known = this.#settings.winners ?? winners;
+    if (!known.has(origin)) known.set(origin, winner);
+  }
+
+  /** What only some pages need is loaded by them alone. */
+  async #share(name, settings, open, hooks) {
+    try {
+      const { Tabs } = await import("./tabs.js");
+      if (!this.#isClosed) this.#go(new Tabs(name, settings, open, hooks));
+    } catch (error) {
+      this.#fault({ kind: "share", error });
+      if (!this.#isClosed) this.#go(open(hooks));
+    }
+  }
+
+  #go(ways) {
+    this.#ways = ways;
+    for (const track of this.#early) ways.begin(track);
+    this.#early.clear();
+    this.#look();
+  }
+
+  #storeFault = (error) => this.#fault({ kind: "store", error });
+
+  #fault(fault) {
+    if (!this.#handlers.has("fault")) console.error(fault);
+    this.#handlers.tell("fault", fault);
+  }
+
+  // --- what it is -----------------------------------------------------------------------------------------
+
+  /** @type {import("./api.js").ClientState} */
+  get state() {
+    if (this.#isClosed) return "gone";
+    const states = [...this.#follows].map(({ state }) => state);
+    const { socketState } = this.#ways ?? {};
+    if (socketState) states.push(socketState);
+    return states.length === 0 ? "idle" : STATES.find((state) => states.includes(state)) ?? "idle";
+  }
+
+  /** @type {?import("./api.js").Transport} the one in use, or tried now; null in a tab that has not heard of it */
+  get transport() {
+    return this.#ways?.transport ?? null;
+  }
+
+  /** @type {boolean} whether the connection is this tab's; always so where tabs do not share */
+  get isLeader() {
+    return this.#ways?.isLeader ?? true;
+  }
+
+  /** @type {number} commands that wait for their answer */
+  get unanswered() {
+    return this.#commands.unanswered;
+  }
+
+  #look(why = {}) {
+    const { state, transport } = this;
+    const before = this.#said;
+    this.#said = { state, transport };
+    if (transport !== before.transport && transport !== null) this.#handlers.tell("transport", transport);
+    if (state !== before.state) this.#handlers.tell("state", state, why);
+  }
+
+  // --- what the page does ---------------------------------------------------------------------------------
+
+  /**
+   * Calls on what happens to the client: see `ClientHandlers`. "event" and "gap" are those of channels that the app on
+   * the server follows for this client, on its socket.
+   *
+   * @template {keyof import("./api.js").ClientHandlers} Name
+   * @param {Name} name
+   * @param {import("./api.js").ClientHandlers[Name]} call
+   * @returns {() => void} takes it off again
+   */
+  on(name, call) {
+    return this.#handlers.on(name, call);
+  }
+
+  /**
+   * Follows a channel by its URL, as often as one likes.
+   *
+   * @template {Record<string, any>} [Events=Record<string, any>]
+   * @param {string | URL} url
+   * @param {import("./api.js").FollowOptions} [options]
+   * @returns {Follow<Events>}
+   */
+  follow(url, options = {}) {
+    this.#check();
+    const said = saidOf(options);
+    const store = said.store === undefined ? this.#store : openStore(said.store);
+    const { buffer, commit } = this.#settings;
+    const settings = { buffer, commit, ...said, store };
+    if (!(settings.buffer >= 1)) throw new TypeError("buffer: 1 or more");
+    if (!/^(before|after)$/.test(settings.commit)) throw new TypeError('commit: "before" or "after"');
+    const owner = {
+      begin: (track) => (this.#ways ? this.#ways.begin(track) : this.#early.add(track)),
+      leave: (track) => (this.#ways ? this.#ways.leave(track) : this.#early.delete(track)),
+      changed: (one, why) => this.#changed(one, why),
+    };
+    const follow = new Follow(locate(url, this.#base).href, settings, owner);
+    if (follow.state !== "gone") this.#follows.add(follow);
+    this.#look();
+    return follow;
+  }
+
+  #changed(follow, why) {
+    if (follow.state === "gone") this.#follows.delete(follow);
+    this.#look(why);
+  }
+
+  #check() {
+    if (this.#isClosed) throw new Ended("closed", { retry: null });
+  }
+
+  /**
+   * Asks for something that is to happen once: a command, sent again under its id until it is answered. While there is no
+   * network it is kept: 16 are asked at once, 1,000 more wait, and of others the page is told at once.
+   *
+   * @param {string | URL} url
+   * @param {any} [data]
+   * @param {import("./api.js").SendOptions} [options]
+   * @returns {Promise<import("./api.js").Reply>}
+   * @throws {import("./commands.js").Unanswered} when the time is over, or the signal aborted
+   */
+  send(url, data, options = {}) {
+    const settings = { ...this.#settings, signal: undefined, ...saidOf(options) };
+    return optional(this.#commands.send(url, data, settings));
+  }
+
+  /** Sends a message to the app's handler, on its socket. @returns {boolean} false: there is none, it was not sent */
+  tell(data) {
+    return !this.#isClosed && (this.#ways?.tell(data) ?? false);
+  }
+
+  /**
+   * Who is there, by the channel that tells joins and leaves.
+   *
+   * @param {string | URL} url
+   * @param {import("./api.js").PresenceOptions} [options]
+   */
+  presence(url, options = {}) {
+    this.#check();
+    return new Presence((more) => this.follow(url, { ...more, store: null, key: undefined }), options);
+  }
+
+  /**
+   * Once all that is followed is live. @returns {Promise<void>} @throws {Ended} when the client is closed, or the time
+   * is over; the signal's reason
+   */
+  ready({ timeout = LONGEST, signal } = {}) {
+    const late = () => new Ended(`not live within ${timeout} ms`, { reason: "timeout" });
+    return optional(within(timeout, late, this.#settings, signal, (inner) => this.#settled(inner)));
+  }
+
+  #settled(signal) {
+    return new Promise((resolve, reject) => {
+      let off = null;
+      const look = () => {
+        const { state } = this;
+        if (state === "gone") reject(new Ended("closed", { retry: null }));
+        else if (state === "live" || state === "idle") resolve();
+        else return;
+        off?.();
+      };
+      off = this.on("state", look);
+      signal.addEventListener("abort", () => off());
+      look();
+    });
+  }
+
+  /**
+   * Looks now whether what is connected still carries, tries what waits, and what stands first in `transports`.
+   *
+   * @returns {Promise<boolean>} whether all is live, within `timeout` ms
+   */
+  async probe({ timeout = 10_000 } = {}) {
+    if (this.#isClosed) return false;
+    this.#commands.wake();
+    this.#ways?.wake();
+    this.#ways?.first();
+    return this.ready({ timeout }).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Ends all that is followed. What was sent and is not answered goes on. */
+  close() {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const follow of [...this.#follows]) follow.close();
+    this.#ways?.close();
+    this.#life.end();
+    this.#off?.();
+    this.#look({ reason: "closed" });
+  }
+}
+
+/** A channel that the app on the server follows for this client. */
+function chosen(hooks) {
+  const hear = {
+    onEvent: (event) => hooks.tell("event", { type: "event", ...event }),
+    onGap: (gap) => hooks.tell("gap", { type: "gap", ...gap }),
+    onFault: (fault) => hooks.fault(fault),
+  };
+  return new Track(null, hear, null);
+}
+
+/**
+ * Connects to a server: what the page follows comes over whichever transport its network lets through.
+ *
+ * @param {string | URL} [base]  from where the URLs of channels and commands are seen; default: the page's own
+ * @param {import("./api.js").ConnectOptions} [options]
+ * @returns {Client}
+ * @throws {TypeError} where an option is none
+ */
+export function connect(base, options) {
+  return new Client(base, options);
+}

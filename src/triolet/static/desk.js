@@ -1,0 +1,148 @@
+/** What the leading tab does for all tabs: one follow of a channel, whose messages go to everybody who stands there. */
+
+import { Track, isBefore } from "./track.js";
+
+/** So long a new leader listens to who follows what, before it asks for the oldest place of them. */
+const GATHER = 50;
+
+/** A position of the leader's: what it has found good goes on to the members. */
+class Relay extends Track {
+  #forward;
+  members = new Map();
+  hasBegun = false;
+
+  constructor(url, after, forward) {
+    const said = (type) => (message) => this.#tell({ ...message, type });
+    const room = null; // a member that is full leaves
+    super(url, { after, onGap: said("gap"), onFault: said("fault"), room }, null);
+    this.#forward = forward;
+  }
+
+  #tell(message) {
+    if (this.members.size) this.#forward([...this.members.values()], message);
+  }
+
+  take(message) {
+    super.take(message);
+    if (message.type !== "gap") this.#tell(message);
+  }
+
+  become(state, why = {}) {
+    const before = this.state;
+    super.become(state, why);
+    const isNew = this.state !== before || why.error;
+    if (isNew && (this.state === "connecting" || this.state === "gone" || why.error)) {
+      this.#tell({ type: "state", state: this.state, why: plain(why) });
+    }
+  }
+
+  /** Whether who has come so far gets everything here: what it has already it leaves out. */
+  fits(after) {
+    if (this.state === "gone") return false;
+    if (!this.hasBegun) return (after === null) === (this.start === null);
+    if (after === null) return this.state === "live";
+    return this.cursor !== null && (after === this.cursor || isBefore(this.cursor, after));
+  }
+}
+
+/** What can be said to another tab. */
+function plain({ error, retry, reason }) {
+  if (!error) return { retry, reason };
+  const { message, code, status } = error;
+  return { retry, reason, error: { message, code, status, retry: error.retry, reason: error.reason } };
+}
+
+/** Members are named by their tab and a number of its: `{tab, id}`. `forward(members, message)` says it to them. */
+export class Desk {
+  #ways;
+  #forward;
+  #clock;
+  #relays = new Set();
+  #gathering;
+
+  constructor(ways, clock, forward) {
+    this.#ways = ways;
+    this.#clock = clock;
+    this.#forward = forward;
+    this.#gathering = clock.setTimeout(() => this.#gathered(), GATHER);
+  }
+
+  #gathered() {
+    this.#gathering = null;
+    for (const relay of this.#relays) this.#begin(relay);
+  }
+
+  #begin(relay) {
+    relay.hasBegun = true;
+    this.#ways.begin(relay);
+  }
+
+  follow({ tab, id, url, after }) {
+    this.unfollow({ tab, id });
+    const all = [...this.#relays].filter((one) => one.url === url);
+    const relay = all.find((one) => one.fits(after)) ?? this.#relay(url, after);
+    const member = { tab, id };
+    relay.members.set(`${tab} ${id}`, member);
+    if (!relay.hasBegun) {
+      if (after !== null && isBefore(after, relay.start)) relay.start = relay.cursor = after;
+      if (this.#gathering === null) this.#begin(relay);
+    } else if (relay.channel !== null) this.#welcome(relay, member, after);
+  }
+
+  #welcome(relay, member, after) {
+    const { channel, cursor, filtered, state } = relay;
+    this.#forward([member], { type: "open", channel, cursor: after ?? cursor, filtered });
+    if (state === "live") this.#forward([member], { type: "live", channel, cursor });
+    else if (state === "connecting") this.#forward([member], { type: "state", state, why: {} });
+  }
+
+  #relay(url, after) {
+    const relay = new Relay(url, after, (members, message) => {
+      this.#forward(members, message);
+      if (message.type === "live" || message.type === "event") this.#merge(relay);
+      if (relay.state === "gone") this.#relays.delete(relay);
+    });
+    this.#relays.add(relay);
+    return relay;
+  }
+
+  /** Two that are live on one channel become one, as soon as nobody misses anything by it. */
+  #merge(relay) {
+    if (relay.state !== "live") return;
+    for (const other of this.#relays) {
+      const isSame = other !== relay && other.url === relay.url && other.state === "live";
+      if (!isSame || isBefore(relay.cursor, other.cursor)) continue;
+      for (const [name, member] of relay.members) other.members.set(name, member);
+      relay.members.clear();
+      return this.#end(relay);
+    }
+  }
+
+  unfollow({ tab, id }) {
+    for (const relay of this.#relays) {
+      if (relay.members.delete(`${tab} ${id}`) && relay.members.size === 0) this.#end(relay);
+    }
+  }
+
+  /** A tab is gone, with all that it followed. */
+  forget(tab) {
+    for (const relay of [...this.#relays]) {
+      for (const member of [...relay.members.values()]) {
+        if (member.tab === tab) this.unfollow(member);
+      }
+    }
+  }
+
+  #end(relay) {
+    this.#relays.delete(relay);
+    if (relay.hasBegun) this.#ways.leave(relay);
+  }
+
+  /** Leads no more: nobody is told of it here. */
+  close() {
+    for (const relay of this.#relays) relay.members.clear();
+    if (this.#gathering !== null) this.#clock.clearTimeout(this.#gathering);
+    for (const relay of [...this.#relays]) this.#end(relay);
+    this.#ways.close();
+  }
+}

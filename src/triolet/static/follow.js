@@ -1,0 +1,297 @@
+/** What the page has of a channel that it follows: items in order, no more of them than it takes. */
+
+import { Handlers, deferred, onAbort, optional } from "./handlers.js";
+import { Ended, unlessAborted } from "./line.js";
+import { Keeper } from "./store.js";
+import { Track } from "./track.js";
+
+/** What is told at once, in no order with the items. */
+const AT_ONCE = new Set(["state", "gone", "fault", "beat", "lag", "expiring", "renewed"]);
+
+/** What comes in order. */
+const ITEMS = new Set(["event", "gap", "live"]);
+
+const DONE = { value: undefined, done: true };
+
+/**
+ * A follow: an async iterable, for one reader, or handlers that are called with one item after the other. What comes
+ * waits until there is one or the other; of more than `buffer` items the connection is left unread, or, where it is
+ * a WebSocket, this subscription is given up until the page has taken half of them.
+ *
+ * The iteration ends with the follow: `state` is "gone" then, and `why` says why.
+ *
+ * @template {Record<string, any>} [Events=Record<string, any>]
+ */
+export class Follow {
+  #settings;
+  #owner;
+  #track;
+  #handlers = new Handlers();
+  #queue = [];
+  #mode = null;
+  #busy = false;
+  #waiting = [];
+  #room = null;
+  #makeRoom;
+  #keeper = null;
+  #cursor;
+  #taken = null;
+  #live = deferred();
+  #isLive = false;
+  #off;
+
+  /** `owner`: `begin(track)`, `leave(track)`, `changed(follow, why)`. */
+  constructor(url, settings, owner) {
+    this.#settings = settings;
+    this.#owner = owner;
+    /** @type {string} */
+    this.url = url;
+    /** @type {import("./api.js").Why} why it is as it is, at "gone" above all */
+    this.why = {};
+    this.#cursor = settings.after == null ? null : String(settings.after);
+    this.#track = this.#makeTrack(this.#cursor);
+    const { store, key = url } = settings;
+    if (store) this.#keeper = new Keeper(store, `triolet:cursor:${key}`, (error) => this.#fault({ kind: "store", error }));
+    this.#off = onAbort(settings.signal, () => this.close());
+    this.#begin();
+  }
+
+  #begin() {
+    if (this.state === "gone") return;
+    const kept = this.#keeper?.read();
+    const begin = (cursor) => {
+      if (this.state === "gone") return;
+      if (typeof cursor === "string" && cursor) this.#track.cursor = this.#track.start = this.#cursor = cursor;
+      this.#owner.begin(this.#track);
+    };
+    if (typeof kept?.then === "function") kept.then(begin);
+    else begin(kept);
+  }
+
+  #makeTrack(after) {
+    const soon = (name) => (said) => this.#handlers.tell(name, said);
+    const put = (type) => (item) => this.#put({ type, ...item });
+    const hear = {
+      onEvent: put("event"),
+      onGap: put("gap"),
+      onLive: put("live"),
+      onState: (state, why) => this.#become(state, why),
+      onFault: (fault) => this.#fault(fault),
+      onBeat: (beat) => {
+        this.#rest();
+        this.#handlers.tell("beat", beat);
+      },
+      onLag: soon("lag"),
+      onExpiring: soon("expiring"),
+      onRenewed: soon("renewed"),
+      room: () => this.#room,
+    };
+    return new Track(this.url, { ...hear, after }, { leave: () => this.close() });
+  }
+
+  // --- what it is -----------------------------------------------------------------------------------------
+
+  /** @type {import("./api.js").State} */
+  get state() {
+    return this.#track.state;
+  }
+
+  /** @type {?string} the channel's name, once the server has said it */
+  get channel() {
+    return this.#track.channel;
+  }
+
+  /** @type {boolean} whether the server keeps events back that this client may not see */
+  get filtered() {
+    return this.#track.filtered;
+  }
+
+  /** @type {?string} the page has taken everything up to here: what it would go on from */
+  get cursor() {
+    return this.#isIdle ? this.#track.cursor : this.#cursor;
+  }
+
+  /** @type {number} items that wait for the page, and events that are known to exist and have not come */
+  get behind() {
+    return this.#queue.length + this.#track.lag;
+  }
+
+  get #isIdle() {
+    return this.#queue.length === 0 && this.#taken === null && !this.#busy;
+  }
+
+  /** Tells of an event that is known from elsewhere (the answer to a POST), so that `behind` counts it. */
+  expect(cursor) {
+    this.#track.expect(cursor);
+  }
+
+  // --- what the page does ---------------------------------------------------------------------------------
+
+  /**
+   * Calls on an item, or on what happens to the follow: see `FollowHandlers`. @returns {() => void} takes it off
+   * @type {import("./api.js").Follow<Events>["on"]}
+   */
+  on(name, call) {
+    const off = this.#handlers.on(name, call);
+    if (!AT_ONCE.has(name) && this.#mode === null) {
+      this.#mode = "handlers";
+      queueMicrotask(() => this.#pump()); // once all handlers are there
+    }
+    return off;
+  }
+
+  /** @returns {AsyncIterableIterator<import("./api.js").Item<Events>>} */
+  [Symbol.asyncIterator]() {
+    if (this.#mode === "reader") throw new TypeError("a follow has one reader: follow again for another");
+    this.#mode = "reader";
+    return {
+      next: () => this.#next(),
+      return: async () => (this.close(), DONE),
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /** The items as a stream of the web's; cancelled, it ends the follow. @returns {ReadableStream} */
+  readable() {
+    const items = this[Symbol.asyncIterator]();
+    const pull = async (controller) => {
+      const { value } = await items.next();
+      if (value) controller.enqueue(value);
+      else controller.close();
+    };
+    return new ReadableStream({ pull, cancel: () => this.close() }, { highWaterMark: 0 });
+  }
+
+  /** Once it is live. @returns {Promise<void>} @throws {Ended} when it is gone, or the signal's reason */
+  ready({ signal } = {}) {
+    return optional(unlessAborted(this.#live.promise, signal));
+  }
+
+  /** Stores that the page is done with the item that it took last: in an iteration the next one says so besides. */
+  commit() {
+    const item = this.#taken;
+    this.#taken = null;
+    return item === null ? undefined : this.#keep(item);
+  }
+
+  close() {
+    if (this.state === "gone") return;
+    this.#queue.length = 0;
+    this.#owner.leave(this.#track);
+    this.#track.become("gone", { reason: "closed" });
+  }
+
+  // --- what comes -----------------------------------------------------------------------------------------
+
+  #put(item) {
+    this.#queue.push(item);
+    if (this.#queue.length >= this.#settings.buffer && this.#room === null) {
+      this.#room = new Promise((resolve) => (this.#makeRoom = resolve));
+    }
+    if (item.type === "gap" && this.#mode === "handlers" && !this.#handlers.has("gap")) console.warn(item);
+    if (this.#mode === "handlers") this.#pump();
+    else this.#serve();
+  }
+
+  #shift() {
+    const item = this.#queue.shift();
+    if (this.#room !== null && this.#queue.length <= this.#settings.buffer / 2) {
+      this.#room = null;
+      this.#makeRoom();
+    }
+    return item;
+  }
+
+  #keep(item) {
+    const cursor = item.id ?? item.to ?? item.cursor;
+    if (item.type === "gap" && item.reason === "conflated") return undefined; // newer ones of each key follow
+    this.#cursor = cursor;
+    return this.#keeper?.keep(cursor);
+  }
+
+  /** Beats move a cursor, and so does the first word of a server. */
+  #rest() {
+    if (this.#isIdle && this.#track.cursor !== null && this.#track.cursor !== this.#cursor) {
+      this.#cursor = this.#track.cursor;
+      this.#keeper?.keep(this.#cursor);
+    }
+  }
+
+  async #pump() {
+    if (this.#busy || this.#mode !== "handlers") return;
+    this.#busy = true;
+    while (this.#queue.length > 0) {
+      const item = this.#shift();
+      const isFirst = this.#settings.commit === "before";
+      const kept = isFirst && this.#keep(item);
+      if (kept) await kept;
+      const handled = this.#handle(item);
+      if (handled) await handled;
+      if (!isFirst) void this.#keep(item);
+    }
+    this.#busy = false;
+  }
+
+  #handle(item) {
+    const { type, event } = item;
+    if (type !== "event") return this.#handlers.ask([type], item);
+    const isOwn = AT_ONCE.has(event) || ITEMS.has(event);
+    return this.#handlers.ask([type, `event:${event}`, ...(isOwn ? [] : [event])], item);
+  }
+
+  /** The one who asks for the next item is done with the last. */
+  async #next() {
+    const kept = this.#settings.commit === "after" ? this.commit() : undefined;
+    if (kept) await kept;
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#serve();
+    });
+  }
+
+  #serve() {
+    while (this.#waiting.length > 0 && (this.#queue.length > 0 || this.state === "gone")) {
+      const resolve = this.#waiting.shift();
+      if (this.#queue.length === 0) resolve(DONE);
+      else resolve(this.#deliver(this.#shift()));
+    }
+  }
+
+  #deliver(item) {
+    const result = { value: item, done: false };
+    const isFirst = this.#settings.commit === "before";
+    this.#taken = isFirst ? null : item;
+    const kept = isFirst ? this.#keep(item) : undefined;
+    const handled = this.#handle(item);
+    return kept || handled ? Promise.all([kept, handled]).then(() => result) : result;
+  }
+
+  // --- what happens to it ---------------------------------------------------------------------------------
+
+  #become(state, why) {
+    this.why = why;
+    if (state === "live") this.#live.resolve();
+    else if (this.#isLive) this.#live = deferred();
+    this.#isLive = state === "live";
+    if (state === "behind") this.#rest();
+    this.#handlers.tell("state", state, why);
+    if (state === "gone") this.#end(why);
+    this.#owner.changed(this, why);
+  }
+
+  #end(why) {
+    this.#live.reject(why.error ?? new Ended(why.reason ?? "closed", { retry: null }));
+    this.#makeRoom?.();
+    this.#room = null;
+    this.#off?.();
+    this.#handlers.tell("gone", why);
+    this.#serve();
+  }
+
+  #fault(fault) {
+    if (!this.#handlers.has("fault")) console.error(fault);
+    this.#handlers.tell("fault", fault);
+  }
+}

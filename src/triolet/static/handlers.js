@@ -1,0 +1,61 @@
+/** Who wants to hear of what. */
+
+import { tell } from "./line.js";
+
+export class Handlers {
+  #calls = new Map();
+
+  /** @returns {() => void} takes it off again */
+  on(name, call) {
+    if (typeof call !== "function") throw new TypeError(`on("${name}"): a function`);
+    const calls = this.#calls.get(name) ?? new Set();
+    this.#calls.set(name, calls.add(call));
+    return () => void calls.delete(call);
+  }
+
+  has(name) {
+    return this.of(name).length > 0;
+  }
+
+  of(name) {
+    return [...(this.#calls.get(name) ?? [])];
+  }
+
+  tell(name, ...said) {
+    for (const call of this.of(name)) tell(call, ...said);
+  }
+
+  /** Calls all, and gives a promise where one of them did; it settles with all of them, and never fails. */
+  ask(names, ...said) {
+    const promises = [];
+    const keep = (result) => typeof result?.then === "function" && promises.push(quietly(result));
+    for (const name of names) {
+      for (const call of this.of(name)) tell((...given) => keep(call(...given)), ...said);
+    }
+    return promises.length ? Promise.all(promises) : undefined;
+  }
+}
+
+function quietly(promise) {
+  return Promise.resolve(promise).catch((error) => (globalThis.reportError ?? console.error)(error));
+}
+
+/** A promise, with the two that settle it. */
+export function deferred() {
+  const parts = {};
+  parts.promise = optional(new Promise((resolve, reject) => Object.assign(parts, { resolve, reject })));
+  return parts;
+}
+
+/** Calls when the signal is aborted, or at once where it is. @returns {() => void} what makes an end of that */
+export function onAbort(signal, call) {
+  if (signal?.aborted) call();
+  signal?.addEventListener("abort", call);
+  return () => signal?.removeEventListener("abort", call);
+}
+
+/** A promise that is nobody's duty to look at: where it fails and nobody does, nothing is said. */
+export function optional(promise) {
+  promise.catch(() => null);
+  return promise;
+}

@@ -1,0 +1,34 @@
+/** Texts by name in an IndexedDB: one table of one database, opened when it is first used. */
+
+let opened = null;
+
+function asked(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+async function table(mode) {
+  opened ??= open();
+  return (await opened).transaction("kept", mode).objectStore("kept");
+}
+
+async function open() {
+  try {
+    const request = globalThis.indexedDB.open("triolet", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("kept");
+    return await asked(request);
+  } catch (error) {
+    opened = null; // another time it may open
+    throw error;
+  }
+}
+
+export async function get(key) {
+  return asked((await table("readonly")).get(key));
+}
+
+export async function set(key, value) {
+  await asked((await table("readwrite")).put(value, key));
+}

@@ -1,0 +1,365 @@
+/**
+ * Many subscriptions on one WebSocket: the other end of `@live.socket`. Each has an identity of its own, `sub`, so two
+ * of one channel get everything from where each stands, and each leaves for itself.
+ *
+ * What the server sends stands either in a bracket, `for`, which names the subscriptions it is for, or it is for those
+ * that are live on the channel: the last `live` of it has named them.
+ *
+ * A server that does not know subscriptions (its `open` names none) has one follow a channel. Then those of one channel
+ * share it, from the cursor of whoever stands first: see Sharing.
+ */
+
+import { Ended, Line, asEnded } from "./line.js";
+import { locate, whyNot } from "./requests.js";
+import { Sharing } from "./sharing.js";
+import { ofIdentity } from "./track.js";
+import { converse } from "./transports.js";
+
+/** One subscription, and what the server knows of it on this connection. */
+class Entry {
+  /** The name that the server has been told; null: it was not asked, or the app on the server chose the channel. */
+  sub = null;
+  isOpen = false;
+  /** It waits for room in the page. */
+  waits = false;
+  /** Nothing of what comes now is for it: its place is asked for anew. */
+  isDeaf = false;
+
+  constructor(track, path) {
+    this.track = track;
+    this.path = path;
+  }
+
+  /** Whether its messages come without a name: of a server that knows none, or of a channel that the app chose. */
+  isPlain = false;
+
+  lose() {
+    this.sub = null;
+    this.isOpen = this.isPlain = this.isDeaf = false;
+  }
+}
+
+export class Multiplex {
+  #url;
+  #settings;
+  #commands;
+  #hooks;
+  #line;
+  #socket = null;
+  #entries = new Map();
+  #live = new Map();
+  #bracket = { subs: [], left: 0 };
+  #number = 0;
+  #sharing = new Sharing(
+    (entry) => this.#follow(entry),
+    (entry, message) => this.#give(entry, message),
+  );
+  /** Whether the server is known to tell subscriptions apart, so that many of one URL may be asked for at once. */
+  #knowsSubs = false;
+
+  /**
+   * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `tell(name, said)` of a "message" of
+   * the app's, "expiring", "renewed" and "beat"; `choose()` gives a Track for a channel that the app follows for this client;
+   * `hello()` is its first message. `lost(why, wasHeardOf)`
+   * hears of each end; where nobody does, the URL is asked why it is refused.
+   */
+  constructor(url, settings, commands, hooks) {
+    this.#url = url;
+    this.#settings = { ...settings, transport: "websocket" };
+    this.#commands = commands;
+    this.#hooks = hooks;
+    this.#line = new Line(
+      (signal) => this.#connect(signal),
+      (state, why) => this.#become(state, why),
+      this.#settings,
+    );
+  }
+
+  get isOpen() {
+    return this.#socket !== null;
+  }
+
+  get isClosed() {
+    return this.#line.closed;
+  }
+
+  /** How a URL is asked for here; null where that is another server's. */
+  pathOf(url) {
+    const target = locate(url, this.#url);
+    return target.origin === locate(this.#url).origin ? target.pathname + target.search : null;
+  }
+
+  add(track) {
+    const entry = new Entry(track, track.url === null ? null : this.pathOf(track.url));
+    this.#entries.set(track, entry);
+    this.#ask(entry);
+    return entry;
+  }
+
+  /** Follows it no longer: the server is told at once, also where it has not answered yet. */
+  remove(track) {
+    const entry = this.#entries.get(track);
+    if (!entry) return;
+    this.#entries.delete(track);
+    this.#leave(entry);
+  }
+
+  /** The tracks of all URLs that are followed here. */
+  get tracks() {
+    return [...this.#entries.keys()].filter(({ url }) => url !== null);
+  }
+
+  send(data) {
+    return this.#say(`{"type":"message","data":${this.#settings.stringify(data)}}`);
+  }
+
+  retry() {
+    this.#line.retry();
+  }
+
+  wake() {
+    this.#line.wake();
+  }
+
+  close(why) {
+    this.#line.close(why);
+  }
+
+  // --- the connection -------------------------------------------------------------------------------------
+
+  async #connect(signal) {
+    try {
+      const hear = (message) => this.#hear(message);
+      await converse(this.#url, {}, this.#line, this.#settings, signal, hear, (socket) => this.#ready(socket));
+    } catch (error) {
+      const why = asEnded(signal.aborted ? signal.reason : error);
+      if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
+      else if (why.unopened && this.#line.isDoubtful) this.#askWhy();
+      throw why;
+    }
+  }
+
+  async #askWhy() {
+    const why = await whyNot(this.#url, this.#settings);
+    if (why && this.#socket === null) this.#line.refuse(why);
+  }
+
+  #become(state, why = {}) {
+    if (state !== undefined && state !== "live") this.#lost(state, why);
+    this.#hooks.become(state, why);
+  }
+
+  #lost(state, why) {
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#bracket = { subs: [], left: 0 };
+    this.#live.clear();
+    this.#sharing.isOn = false;
+    this.#commands.lose(socket);
+    for (const entry of this.#entries.values()) entry.lose();
+    for (const { track } of [...this.#entries.values()]) track.become(state, why);
+    if (state === "gone") this.#entries.clear();
+  }
+
+  #ready(socket) {
+    this.#socket = socket;
+    this.#hooks.become("live", {});
+    for (const entry of this.#entries.values()) this.#ask(entry);
+    this.#commands.use(socket);
+  }
+
+  #say(message) {
+    if (this.#socket?.readyState !== 1) return false;
+    this.#socket.send(typeof message === "string" ? message : JSON.stringify(message));
+    return true;
+  }
+
+  /** Without a connection this is nothing: every subscription is asked for when there is one. */
+  #ask(entry) {
+    if (entry.path === null || entry.waits || this.#socket?.readyState !== 1) return;
+    const beside = this.#knowsSubs ? [] : this.#asked(entry.path);
+    if (beside.some(({ isOpen }) => !isOpen)) return; // it is asked for when that is open
+    if (beside.length === 0) this.#follow(entry);
+    else this.#sharing.join(entry, this.#plain(beside[0].track.channel));
+  }
+
+  /** Those of a URL that the server has been asked for, or that share what it was. */
+  #asked(path) {
+    return [...this.#entries.values()].filter((one) => one.path === path && (one.sub !== null || one.isOpen));
+  }
+
+  #plain(channel) {
+    return this.#on(channel).filter(({ path, isPlain }) => path !== null && isPlain);
+  }
+
+  #follow(entry) {
+    const { cursor } = entry.track;
+    entry.lose();
+    entry.track.isShared = false;
+    entry.sub = `s${(this.#number += 1)}`;
+    this.#say({ type: "follow", url: entry.path, ...(cursor !== null && { after: cursor }), sub: entry.sub });
+  }
+
+  #leave(entry) {
+    const { sub, isPlain, track } = entry;
+    const rest = this.#on(track.channel);
+    entry.lose();
+    if (sub === null && !isPlain) return;
+    if (isPlain && rest.some((other) => other !== entry)) return;
+    // The channel is what servers want to read that know no subscriptions: "" is none.
+    const named = sub !== null && !isPlain && !this.#sharing.isOn;
+    this.#say({ type: "unfollow", channel: track.channel ?? "", ...(named && { sub }) });
+  }
+
+  #on(channel) {
+    return [...this.#entries.values()].filter(({ isOpen, track }) => isOpen && track.channel === channel);
+  }
+
+  // --- what comes -----------------------------------------------------------------------------------------
+
+  #hear(message) {
+    if (message.type === "for") return (this.#bracket = { subs: message.subs, left: Number(message.next) });
+    const subs = this.#bracket.left > 0 ? this.#bracket.subs : null;
+    if (subs) this.#bracket.left -= 1;
+    switch (message.type) {
+      case "message":
+        return this.#hooks.tell("message", message.data);
+      case "reply":
+        return this.#commands.hear(message);
+      case "expiring":
+      case "renewed":
+        return this.#hooks.tell(message.type, ofIdentity(message));
+      case "open":
+        return message.channel === null ? this.#hello(message) : this.#opened(message);
+      case "refused":
+        return this.#refused(message);
+      case "beat":
+        return this.#beat(message);
+      case "live":
+        this.#named(message);
+    }
+    for (const entry of this.#meant(message, subs)) this.#give(entry, message);
+    if (message.type === "live") this.#askRest();
+  }
+
+  /** The first message. A server that says so knows subscriptions; of another one the first answer tells. */
+  #hello({ subs = false }) {
+    this.#knowsSubs ||= subs;
+    this.#hooks.hello?.();
+    this.#askRest();
+  }
+
+  #named({ channel, subs }) {
+    if (subs) this.#live.set(channel, subs);
+  }
+
+  /** Whom a message is for. */
+  #meant({ channel, type, subs: named, sub }, bracket) {
+    const subs = bracket ?? (sub ? [sub] : undefined) ?? (type === "live" && named) ?? undefined;
+    const entries = this.#on(channel);
+    if (subs) return entries.filter((entry) => subs.includes(entry.sub));
+    const live = this.#live.get(channel) ?? [];
+    return entries.filter((entry) => entry.isPlain || live.includes(entry.sub));
+  }
+
+  /** What a track finds wrong, or has no room for, is its own affair: the others' go on. */
+  #give(entry, message) {
+    const { track } = entry;
+    if (entry.isDeaf || this.#entries.get(track) !== entry) return;
+    try {
+      track.take(message);
+    } catch (error) {
+      if (!(error instanceof Ended) || entry.isPlain) throw error;
+      return this.#anew(entry);
+    }
+    const room = track.room();
+    if (room !== null && entry.path !== null) this.#wait(entry, room);
+  }
+
+  #anew(entry) {
+    const sub = entry.sub;
+    this.#say({ type: "unfollow", channel: "", sub });
+    this.#ask(entry);
+    entry.track.become("connecting", { retry: 0, reason: "hole" });
+  }
+
+  /** The page is full: this subscription is given up, and asked for again from its cursor when there is room. */
+  #wait(entry, room) {
+    if (entry.waits) return;
+    this.#leave(entry);
+    entry.waits = true;
+    entry.track.become("behind");
+    room.then(() => {
+      entry.waits = false;
+      if (this.#entries.get(entry.track) === entry) this.#ask(entry);
+    });
+  }
+
+  #beat(message) {
+    for (const entry of this.#entries.values()) {
+      const { channel } = entry.track;
+      const on = this.#on(channel);
+      const isNamed = entry.isPlain || on.length === 1 || this.#live.get(channel)?.includes(entry.sub);
+      const cursors = isNamed && entry.isOpen ? message.cursors : {};
+      this.#give(entry, { ...message, cursors });
+    }
+    this.#hooks.tell("beat", message);
+  }
+
+  #opened(message) {
+    const { url = null, sub, channel } = message;
+    if (sub) {
+      const entry = [...this.#entries.values()].find((one) => one.sub === sub);
+      this.#knowsSubs = true;
+      if (entry) entry.isOpen = true; // else it has left meanwhile
+      if (entry) this.#give(entry, message);
+      return this.#askRest();
+    }
+    if (url === null) return this.#chosen(message);
+    this.#sharing.isOn = true;
+    const entry = this.#asked(url).find(({ isOpen }) => !isOpen);
+    const others = this.#plain(channel);
+    if (entry) {
+      entry.isOpen = entry.isPlain = true;
+      entry.isDeaf = false;
+      this.#give(entry, message);
+      this.#sharing.open(entry, others, message.cursor);
+    } else if (others.length === 0) this.#say({ type: "unfollow", channel });
+    this.#askRest();
+  }
+
+  /** Those that waited for the answer to another one of their URL. */
+  #askRest() {
+    for (const entry of this.#entries.values()) {
+      if (entry.sub === null && !entry.isOpen) this.#ask(entry);
+    }
+  }
+
+  #chosen(message) {
+    const { channel } = message;
+    let entry = [...this.#entries.values()].find(({ path, track }) => path === null && track.channel === channel);
+    if (!entry) {
+      const track = this.#hooks.choose?.();
+      if (!track) return;
+      entry = this.add(track);
+    }
+    entry.isOpen = entry.isPlain = true;
+    this.#give(entry, message);
+  }
+
+  /** Where a channel is named it had been open, and was taken away; else the app has refused to open it. */
+  #refused({ url, channel, sub }) {
+    this.#knowsSubs ||= sub !== undefined;
+    for (const [track, entry] of [...this.#entries]) {
+      const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : entry.path === url && !entry.isOpen;
+      if (!isMeant) continue;
+      this.#entries.delete(track);
+      track.become("gone", gone(channel ? "revoked" : "refused"));
+    }
+    this.#askRest();
+  }
+}
+
+function gone(reason) {
+  return { error: new Ended(reason, { code: 4403, retry: null }), reason };
+}

@@ -1,0 +1,106 @@
+/** How it is found out who is there: from the joins and leaves that a channel tells. */
+
+/** The sessions that joins and leaves come to. A session is one connection of a member's. */
+class Sessions {
+  #sessions = new Map();
+
+  constructor(roster = []) {
+    for (const said of roster) this.#sessions.set(said.session, { info: null, stated: 0, ...said });
+  }
+
+  /** A join may come again, for a session that is there. */
+  take(name, said) {
+    const { session, stated } = said ?? {};
+    if (typeof session !== "string") return;
+    const known = this.#sessions.get(session);
+    if (name === "join" && !(known?.stated > stated)) this.#sessions.set(session, { info: null, ...said });
+    if (name === "leave" && known && !(known.stated > stated)) this.#sessions.delete(session);
+  }
+
+  /** Each member once. */
+  members() {
+    const members = new Map();
+    for (const { member, info } of this.#sessions.values()) {
+      members.set(member, { member, info, sessions: (members.get(member)?.sessions ?? 0) + 1 });
+    }
+    return members;
+  }
+}
+
+/**
+ * Keeps a map of members as the channel has it. `open(options)` follows the channel, `presence` is the map, `hooks` are
+ * `become(state, why)` and `tell(name, said)`.
+ */
+export class Roster {
+  #open;
+  #roster;
+  #presence;
+  #hooks;
+  #follow = null;
+  #sessions = null;
+  #isOver = false;
+
+  constructor(open, roster, presence, hooks) {
+    this.#open = open;
+    this.#roster = roster;
+    this.#presence = presence;
+    this.#hooks = hooks;
+    void this.#begin();
+  }
+
+  async #begin() {
+    this.#sessions = null;
+    let roster = { sessions: [], cursor: "0" };
+    try {
+      if (this.#roster) roster = await this.#roster();
+    } catch (error) {
+      return this.#hooks.become("gone", { error, reason: "roster" });
+    }
+    if (!this.#isOver) this.#listen(new Sessions(roster.sessions), roster.cursor);
+  }
+
+  #listen(sessions, after) {
+    const follow = (this.#follow = this.#open({ after }));
+    follow.on("event", ({ event, data }) => {
+      sessions.take(event, data);
+      if (this.#sessions === sessions) this.#show();
+    });
+    follow.on("live", () => {
+      this.#sessions = sessions;
+      this.#show();
+      this.#hooks.become("live", {});
+    });
+    follow.on("gap", () => {
+      // What was missed may have been a leave. From the oldest event on all is told that is still true.
+      if (this.#sessions !== sessions) return;
+      this.#follow = null;
+      follow.close();
+      this.#hooks.become("behind", {});
+      void this.#begin();
+    });
+    follow.on("state", (state, why) => {
+      if (this.#follow === follow && state !== "live") this.#hooks.become(state, why);
+    });
+  }
+
+  #show() {
+    const presence = this.#presence;
+    const now = this.#sessions.members();
+    const before = new Map(presence);
+    presence.clear();
+    for (const [member, one] of now) presence.set(member, one);
+    let isOther = before.size !== now.size;
+    for (const [member, one] of now) {
+      const then = before.get(member);
+      isOther ||= then?.sessions !== one.sessions || then.info !== one.info;
+      if (!then) this.#hooks.tell("join", one);
+    }
+    for (const [member, one] of before) if (!now.has(member)) this.#hooks.tell("leave", one);
+    if (isOther) this.#hooks.tell("change", presence);
+  }
+
+  close() {
+    this.#isOver = true;
+    this.#follow?.close();
+  }
+}

@@ -1,0 +1,52 @@
+/** Several subscriptions of one channel, on the one follow that a server without subscriptions has for it. */
+
+import { isBefore } from "./track.js";
+
+/**
+ * Such a server follows a channel once, from the last cursor that it was told. So one is asked for at a time, and who
+ * stands behind the others has them wait: they hear nothing until it is open, and from there on leave out what they have.
+ * Who stands where the others are, or further, is not asked for at all: it joins them.
+ */
+export class Sharing {
+  #ask;
+  #give;
+
+  /** Whether the server is such a one. */
+  isOn = false;
+
+  /** `ask(entry)` asks the server, `give(entry, message)` has an entry take a message. */
+  constructor(ask, give) {
+    this.#ask = ask;
+    this.#give = give;
+  }
+
+  /** One is open from this cursor, beside the others of the channel: it may have displaced one that stood behind it. */
+  open(entry, others, cursor) {
+    if (others.length === 0) return;
+    const all = [entry, ...others];
+    for (const { track } of all) track.isShared = true;
+    const last = others.reduce((one, other) => (isBefore(other.track.cursor, one.track.cursor) ? other : one));
+    this.#hush(all, last, cursor);
+  }
+
+  /** One comes to those that follow its channel. */
+  join(entry, others) {
+    const inOrder = others.map(({ track }) => track).sort((one, other) => (isBefore(one.cursor, other.cursor) ? -1 : 1));
+    const [last, first] = [inOrder[0], inOrder.at(-1)]; // the server is where the last of them is
+    if (entry.track.cursor === null && first.state !== "live") return; // where "now" is will be known when they are
+    for (const one of [entry, ...others]) one.track.isShared = true;
+    if (this.#hush(others, entry, last.cursor)) return;
+    entry.isOpen = entry.isPlain = true;
+    const { channel, filtered, state } = first;
+    this.#give(entry, { type: "open", channel, cursor: entry.track.cursor ?? first.cursor, filtered });
+    if (state === "live") this.#give(entry, { type: "live", channel, cursor: first.cursor });
+  }
+
+  /** Where one stands behind the server's place it is asked for, and nobody listens until it is open. */
+  #hush(all, last, cursor) {
+    const isAnew = last.track.cursor !== null && isBefore(last.track.cursor, cursor);
+    for (const one of all) one.isDeaf = isAnew;
+    if (isAnew) this.#ask(last);
+    return isAnew;
+  }
+}

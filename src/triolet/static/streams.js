@@ -1,0 +1,106 @@
+/** Channels that are followed each by a connection of its own, over the transport that works. */
+
+import { Choice, lumpy } from "./choice.js";
+import { Line, asEnded } from "./line.js";
+import { whyNot } from "./requests.js";
+import { stream } from "./transports.js";
+
+/** Where the transport is given, none is chosen. */
+export function fixed(transport, settings) {
+  return new Choice([transport], "", { ...settings, winners: new Map() });
+}
+
+export class Streams {
+  #settings;
+  #choice;
+  #commands;
+  #lines = new Map();
+
+  /** `commands` go over a channel's own WebSocket, where there is one: over the newest. */
+  constructor(settings, choice, commands = null) {
+    this.#settings = settings;
+    this.#choice = choice;
+    this.#commands = commands;
+  }
+
+  get tracks() {
+    return [...this.#lines.keys()];
+  }
+
+  add(track) {
+    const mine = { transport: null, socket: null };
+    const options = {
+      ...this.#settings,
+      ...(this.#choice.isOpen && { patience: () => this.#choice.patience, lumpy }),
+      won: () => this.#choice.won(mine.transport),
+    };
+    mine.commands = this.#commands && {
+      use: (socket) => this.#commands.use((mine.socket = socket)),
+      hear: (reply) => this.#commands.hear(reply),
+    };
+    const connect = (signal) => this.#connect(track, mine, options, signal);
+    const change = (state, why) => this.#changed(track, mine, state, why);
+    mine.line = new Line(connect, change, options);
+    this.#lines.set(track, mine);
+  }
+
+  /** Takes a track off its connection: it is not over, but goes on elsewhere, or is told by who takes it. */
+  remove(track) {
+    const mine = this.#lines.get(track);
+    this.#lines.delete(track);
+    if (!mine) return;
+    mine.line.close();
+    this.#lose(mine);
+  }
+
+  #lose(mine) {
+    this.#commands?.lose(mine.socket);
+    mine.socket = null;
+  }
+
+  #changed(track, mine, state, why) {
+    if (this.#lines.get(track) !== mine) return;
+    if (state !== undefined) this.#lose(mine);
+    if (state === "gone") this.#lines.delete(track);
+    track.become(state, why);
+  }
+
+  async #connect(track, mine, options, signal) {
+    const transport = (mine.transport = this.#choice.current);
+    try {
+      await stream(transport, track, mine.line, options, signal, mine.commands);
+    } catch (error) {
+      const why = asEnded(signal.aborted ? signal.reason : error);
+      if (this.#choice.leave(transport, why, mine.line.isHeardOf)) throw Object.assign(why, { retry: 0 });
+      if (why.unopened && mine.line.isDoubtful) this.#ask(track, mine, options);
+      throw why;
+    }
+  }
+
+  /** Beside the next try: whether there is any use in it. */
+  async #ask(track, mine, options) {
+    const why = await whyNot(track.url, options);
+    if (why && this.#lines.get(track) === mine) mine.line.refuse(why);
+  }
+
+  retry(track) {
+    this.#lines.get(track)?.line.retry();
+  }
+
+  /** Looks after all of them. */
+  wake() {
+    for (const { line } of this.#lines.values()) line.wake();
+  }
+
+  /** Another transport is to be tried: those that use it already stay. */
+  change() {
+    for (const { transport, line } of this.#lines.values()) {
+      if (transport !== this.#choice.current) line.again();
+    }
+  }
+
+  /** Ends all of them. Their tracks stay as they are. */
+  clear() {
+    for (const track of [...this.#lines.keys()]) this.remove(track);
+  }
+}

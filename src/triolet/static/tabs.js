@@ -1,0 +1,259 @@
+/**
+ * One connection for all tabs of a browser. Whoever holds a lock leads: it has the connection, and the others tell it over
+ * a BroadcastChannel what they follow, each from its own cursor. When the leader is gone the next one has the lock, says
+ * so, and hears from everybody where they stand.
+ */
+
+import { newId } from "./commands.js";
+import { Desk } from "./desk.js";
+import { Ended } from "./line.js";
+import { PageLife } from "./page.js";
+
+export class Tabs {
+  #name;
+  #settings;
+  #open;
+  #hooks;
+  #id = newId();
+  #tracks = new Map();
+  #ids = new Map();
+  #number = 0;
+  #channel = null;
+  #isHere = false;
+  #leave = null;
+  #ways = null;
+  #desk = null;
+  #known = new Set();
+  #transport = null;
+  #life;
+
+  /** `open(hooks)` opens the ways to the server, for the tab that leads; `hooks` are those of Ways. */
+  constructor(name, settings, open, hooks) {
+    this.#name = name;
+    this.#settings = settings;
+    this.#open = open;
+    this.#hooks = hooks;
+    this.#life = new PageLife({ pause: () => this.#quit(), wake: () => this.#join() }, settings);
+    this.#join();
+  }
+
+  /** Whether this tab has the connection. */
+  get isLeader() {
+    return this.#ways !== null;
+  }
+
+  get transport() {
+    return this.#ways?.transport ?? this.#transport;
+  }
+
+  get socketState() {
+    return this.#ways?.socketState ?? null;
+  }
+
+  begin(track) {
+    track.isShared = true;
+    const id = (this.#number += 1);
+    this.#tracks.set(id, track);
+    this.#ids.set(track, id);
+    this.#follow(id, track);
+  }
+
+  leave(track) {
+    const id = this.#ids.get(track);
+    if (id === undefined) return;
+    this.#ids.delete(track);
+    this.#tracks.delete(id);
+    this.#toLeader({ type: "unfollow", tab: this.#id, id });
+  }
+
+  /** Says it over the leader's connection. @returns {boolean} whether there is one, as far as this tab knows */
+  tell(data) {
+    if (this.#ways) return this.#ways.tell(data);
+    this.#toLeader({ type: "tell", data });
+    return this.#transport === "websocket";
+  }
+
+  wake() {
+    this.#join();
+    this.#toLeader({ type: "wake" });
+  }
+
+  first() {
+    this.#toLeader({ type: "first" });
+  }
+
+  close() {
+    this.#life.end();
+    this.#quit();
+  }
+
+  // --- among the tabs -------------------------------------------------------------------------------------
+
+  #join() {
+    if (this.#channel) return;
+    const { BroadcastChannel, locks } = this.#settings;
+    const channel = (this.#channel = new BroadcastChannel(`triolet ${this.#name}`));
+    channel.onmessage = ({ data }) => this.#hear(data);
+    const gone = new AbortController();
+    const left = new Promise((resolve) => {
+      this.#leave = () => {
+        resolve();
+        gone.abort();
+      };
+    });
+    const hold = (name, call) => locks.request(name, { signal: gone.signal }, call).catch(() => null);
+    // Nobody hears of this tab before it holds its lock: a lock that is free says that a tab is gone.
+    void hold(this.#lockOf(this.#id), () => {
+      if (this.#channel !== channel) return undefined;
+      this.#isHere = true;
+      for (const [id, track] of this.#tracks) this.#follow(id, track);
+      return left;
+    });
+    void hold(`triolet leader ${this.#name}`, () => {
+      if (this.#channel !== channel) return undefined;
+      this.#lead();
+      return left;
+    });
+  }
+
+  /** What holds a lock or a channel is not kept by browsers. */
+  #quit() {
+    if (!this.#channel) return;
+    for (const id of this.#tracks.keys()) this.#toLeader({ type: "unfollow", tab: this.#id, id });
+    this.#desk?.close();
+    this.#desk = this.#ways = null;
+    this.#known.clear();
+    this.#channel.close();
+    this.#channel = null;
+    this.#isHere = false;
+    this.#leave();
+    for (const track of this.#tracks.values()) track.become("connecting", { reason: "paused" });
+  }
+
+  #lead() {
+    this.#ways = this.#open({
+      ...this.#hooks,
+      changed: (why) => this.#changed(why),
+      tell: (name, said) => this.#toAll(name, said),
+    });
+    this.#desk = new Desk(this.#ways, this.#settings.clock, (members, message) => this.#forward(members, message));
+    for (const [id, track] of this.#tracks) this.#follow(id, track);
+    this.#post({ to: "all", type: "leader", transport: this.#ways.transport });
+    this.#hooks.changed({});
+  }
+
+  #changed(why) {
+    if (!this.#ways) return;
+    const { transport } = this.#ways;
+    if (transport !== this.#transport) this.#post({ to: "all", type: "transport", transport });
+    this.#transport = transport;
+    this.#hooks.changed(why);
+  }
+
+  #lockOf(tab) {
+    return `triolet tab ${tab}`;
+  }
+
+  #post(message) {
+    this.#channel?.postMessage(message);
+  }
+
+  #toLeader(message) {
+    if (this.#desk) this.#serve(message);
+    else this.#post({ ...message, to: "leader" });
+  }
+
+  #toAll(name, said) {
+    this.#hooks.tell(name, said);
+    if (name === "beat") return; // that each follow hears of by itself
+    this.#post({ to: "all", type: "said", name, said });
+  }
+
+  #forward(members, message) {
+    this.#post({ to: members, type: "take", message });
+    for (const { tab, id } of members) {
+      if (tab === this.#id) this.#take(id, message);
+    }
+  }
+
+  #follow(id, { url, cursor }) {
+    if (this.#isHere) this.#toLeader({ type: "follow", tab: this.#id, id, url, after: cursor });
+  }
+
+  /** A tab that is closed says nothing; but its lock is free then. */
+  #watch(tab) {
+    if (this.#known.has(tab)) return;
+    this.#known.add(tab);
+    const desk = this.#desk;
+    const gone = () => {
+      this.#known.delete(tab);
+      if (this.#desk === desk) desk.forget(tab);
+    };
+    this.#settings.locks.request(this.#lockOf(tab), gone).catch(() => null);
+  }
+
+  // --- what is heard --------------------------------------------------------------------------------------
+
+  #hear(data) {
+    if (data.to === "leader") return this.#desk && this.#serve(data);
+    switch (data.type) {
+      case "take":
+        for (const { tab, id } of data.to) if (tab === this.#id) this.#take(id, data.message);
+        return undefined;
+      case "leader":
+        for (const [id, track] of this.#tracks) this.#follow(id, track);
+      // falls through
+      case "transport":
+        this.#transport = data.transport;
+        return this.#hooks.changed({});
+      case "said":
+        return this.#hooks.tell(data.name, data.said);
+    }
+  }
+
+  /** As the leader. */
+  #serve(data) {
+    if (data.tab && data.tab !== this.#id) this.#watch(data.tab);
+    switch (data.type) {
+      case "follow":
+        this.#desk.follow(data);
+        if (data.tab !== this.#id) this.#post({ to: "all", type: "transport", transport: this.#ways.transport });
+        return undefined;
+      case "unfollow":
+        return this.#desk.unfollow(data);
+      case "tell":
+        return this.#ways.tell(data.data);
+      case "wake":
+        return this.#ways.wake();
+      case "first":
+        return this.#ways.first();
+    }
+  }
+
+  #take(id, message) {
+    const track = this.#tracks.get(id);
+    if (!track || track.state === "gone") return;
+    if (message.type === "state") return track.become(message.state, revived(message.why));
+    if (message.type === "fault") return track.fault(message);
+    try {
+      track.take(message);
+    } catch (error) {
+      if (!(error instanceof Ended)) throw error;
+      track.become("connecting", { retry: 0, reason: error.reason });
+      return this.#follow(id, track);
+    }
+    const room = track.room();
+    if (room !== null) this.#wait(id, track, room);
+  }
+
+  /** The page is full: it leaves, and comes back from its cursor when there is room. */
+  #wait(id, track, room) {
+    this.#toLeader({ type: "unfollow", tab: this.#id, id });
+    track.become("behind");
+    room.then(() => this.#tracks.get(id) === track && this.#follow(id, track));
+  }
+}
+
+function revived({ error, ...why }) {
+  return error ? { ...why, error: new Ended(error.message, error) } : why;
+}

@@ -1,0 +1,91 @@
+"""``triolet follow`` prints what a channel gives, and says in a sentence what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.shop import ORDER, ORDERS, make_shop
+from triolet.cli import main
+from triolet.cli.follow import add_follow_arguments, follow_to
+from triolet.testing import MemoryServer, serve
+
+URL = f"http://shop.test{ORDERS}"
+
+
+async def printed(server: MemoryServer, *written: str) -> list[Any]:
+    """What the command prints."""
+    parser = argparse.ArgumentParser()
+    add_follow_arguments(parser)
+    lines: list[bytes] = []
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return server.connect()
+
+    await follow_to(lines.append, parser.parse_args([URL, *written]), dial=dial)
+    return [json.loads(line) for line in lines]
+
+
+async def test_each_item_is_a_line_as_on_the_wire(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app, live = make_shop()
+    async with serve(app) as server:
+        first = await live.publish(ORDER, {"a": "ä"}, name="paid", key="k")
+        await live.publish(ORDER, 2)
+        for transport in ("websocket", "sse", "poll"):
+            lines = await printed(server, "--after", "0", "--count", "2", "--transport", transport, "--verbose")
+            assert [line["type"] for line in lines] == ["event", "event"]
+            assert lines[0] == {
+                "type": "event",
+                "channel": ORDER,
+                "id": str(first.cursor),
+                "event": "paid",
+                "data": {"a": "ä"},
+                "time": int(first.published_at * 1000),
+                **({"key": "k"} if transport != "sse" else {}),
+            }
+        said = capsys.readouterr().err
+        assert "triolet: behind\ntriolet: live\n" in said
+        gap, live_line = (await printed(server, "--after", "other.7", "--count", "1"))[0:2]
+        assert (gap["type"], gap["reason"]) == ("gap", "epoch")
+        assert live_line["type"] == "event"
+
+
+async def test_a_store_goes_on_where_the_last_run_ended(tmp_path: Path, autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server:
+        for number in range(4):
+            await live.publish(ORDER, number)
+        heard = [
+            [
+                line["data"]
+                for line in await printed(server, "--after", "0", "--store", str(tmp_path / "c"), "--count", "2")
+            ]
+            for _ in range(2)
+        ]
+        assert heard == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (["/orders"], "no URL of a channel"),
+        ([URL, "--after", "now"], "'now' is no cursor"),
+        ([URL, "--token", "a b"], "visible ASCII"),
+        ([URL, "--header", "X"], "'Name: text'"),
+        ([URL, "--transport", "pigeon"], "each of websocket"),
+        (["http://a:b@shop.test/x"], "is no base"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(written: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["follow", *written]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line

@@ -1,0 +1,155 @@
+/** Dialogues of tabs that share one connection: who leads, each its own cursor, and who comes after. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Clock, Network, makeBrowser, settle } from "./fakes.mjs";
+import { HELLO, bracket, listen, live, meet, note, opened } from "./meeting.mjs";
+
+const URL_OF_C = "/c/events";
+
+/** Tabs of one browser, with one clock. */
+function openBrowser(more = {}) {
+  const browser = makeBrowser();
+  const clock = new Clock();
+  const open = () => meet({ socket: "/live", share: true, clock, ...browser, ...more });
+  return { clock, open };
+}
+
+/** What a server says to a subscription that begins at a cursor and is live at once. */
+async function welcome(socket, sub, cursor, ...events) {
+  const end = events.at(-1)?.id ?? cursor;
+  await socket.say(...bracket(sub, opened(cursor, { sub }), ...events, live(end, { subs: [sub] })));
+  await settle();
+}
+
+/** Two tabs that follow one channel; the first one leads. */
+async function openTwo() {
+  const { clock, open } = openBrowser();
+  const one = open();
+  await clock.advance(10);
+  const two = open();
+  await clock.advance(10);
+  one.follow = one.client.follow(URL_OF_C, { after: "e.1" });
+  two.follow = two.client.follow(URL_OF_C, { after: "e.1" });
+  [one.heard, two.heard] = [listen(one.follow), listen(two.follow)];
+  await clock.advance(100);
+  await one.sockets[0].open();
+  await one.sockets[0].say(HELLO);
+  await settle();
+  return { clock, open, one, two };
+}
+
+test("two tabs have one connection, and both get everything", async () => {
+  const { one, two } = await openTwo();
+  assert.deepEqual([one.sockets.length, two.sockets.length], [1, 0]);
+  assert.deepEqual([one.client.isLeader, two.client.isLeader], [true, false]);
+  assert.deepEqual(one.sockets[0].sent, [{ type: "follow", url: URL_OF_C, after: "e.1", sub: "s1" }]);
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"));
+  await one.sockets[0].say(note("e.3"));
+  await settle();
+  assert.deepEqual([one.heard, two.heard], [["e.2", "e.3"], ["e.2", "e.3"]]);
+  assert.deepEqual([one.client.state, two.client.state, two.client.transport], ["live", "live", "websocket"]);
+});
+
+test("a tab that stands elsewhere has its own place, until it has caught up", async () => {
+  const { one, two, clock } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"), note("e.3"));
+  const late = two.client.follow(URL_OF_C, { after: "e.0" });
+  const heard = listen(late);
+  await clock.advance(0);
+  assert.deepEqual(one.sockets[0].sent.at(-1), { type: "follow", url: URL_OF_C, after: "e.0", sub: "s2" });
+  await one.sockets[0].say(...bracket("s2", opened("e.0", { sub: "s2" }), note("e.1"), note("e.2"), note("e.3")));
+  await one.sockets[0].say(...bracket("s2", live("e.3", { subs: ["s1", "s2"] })));
+  await settle();
+  assert.deepEqual(one.sockets[0].sent.at(-1), { type: "unfollow", channel: "c", sub: "s2" });
+  await one.sockets[0].say(live("e.3", { subs: ["s1"] }), note("e.4"));
+  await settle();
+  assert.deepEqual([heard, late.state], [["e.1", "e.2", "e.3", "e.4"], "live"]);
+  assert.deepEqual(two.heard, ["e.2", "e.3", "e.4"]);
+});
+
+test("one that begins now begins where the connection stands", async () => {
+  const { one, two, clock } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"));
+  const now = two.client.follow(URL_OF_C);
+  const heard = listen(now);
+  await clock.advance(0);
+  assert.equal(one.sockets[0].sent.length, 1);
+  await one.sockets[0].say(note("e.3"));
+  await settle();
+  assert.deepEqual([heard, now.state], [["e.3"], "live"]);
+});
+
+test("when the leader goes the next one goes on, from the oldest place, and nobody misses or repeats", async () => {
+  const { one, two, clock } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"));
+  await one.page.say("pagehide");
+  await clock.advance(100);
+  assert.ok(one.sockets[0].closed);
+  assert.equal(two.client.isLeader, true);
+  assert.equal(one.follow.why.reason, "paused");
+  const late = two.client.follow(URL_OF_C, { after: "e.0" });
+  const heard = listen(late);
+  await two.sockets[0].open();
+  await two.sockets[0].say(HELLO);
+  assert.deepEqual(two.sockets[0].sent.map(({ after }) => after), ["e.2", "e.0"]);
+  await welcome(two.sockets[0], "s1", "e.2", note("e.3"));
+  assert.deepEqual(two.heard, ["e.2", "e.3"]);
+  await one.page.say("pageshow");
+  await clock.advance(100);
+  const missed = [note("e.1"), note("e.2"), note("e.3")];
+  await two.sockets[0].say(...bracket("s2", opened("e.0", { sub: "s2" }), ...missed));
+  await settle();
+  assert.deepEqual([one.heard, one.sockets.length], [["e.2", "e.3"], 1]);
+  assert.deepEqual(heard, ["e.1", "e.2", "e.3"]);
+});
+
+test("a new leader asks for a channel once, from the oldest place of all tabs", async () => {
+  const { clock, open } = openBrowser();
+  const tabs = [open(), open(), open()];
+  await clock.advance(10);
+  tabs.forEach(({ client }, index) => client.follow(URL_OF_C, { after: `e.${5 - index}` }));
+  await clock.advance(100);
+  const [{ sockets }] = tabs;
+  await sockets[0].open();
+  await sockets[0].say(HELLO);
+  assert.deepEqual(sockets[0].sent.map(({ after }) => after), ["e.3"]);
+});
+
+test("a tab that is closed without a word is left out", async () => {
+  const { one, two, clock } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1");
+  two.client.follow("/d/events");
+  await clock.advance(0);
+  assert.equal(one.sockets[0].sent.at(-1).url, "/d/events");
+  two.client.close();
+  await clock.advance(0);
+  assert.equal(one.sockets[0].sent.at(-1).type, "unfollow");
+  assert.equal(one.follow.state, "live");
+});
+
+test("what the app says is for all tabs, and any of them talks to it", async () => {
+  const { one, two, clock } = await openTwo();
+  const heard = [];
+  for (const { client } of [one, two]) client.on("message", (data) => heard.push(data));
+  await one.sockets[0].say({ type: "message", data: "hi" });
+  assert.equal(two.client.tell("up"), true);
+  await clock.advance(0);
+  assert.deepEqual(heard, ["hi", "hi"]);
+  assert.deepEqual(one.sockets[0].sent.at(-1), { type: "message", data: "up" });
+});
+
+test("the end of a channel is told in every tab, with its reason", async () => {
+  const { one, two } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1");
+  await one.sockets[0].say({ type: "refused", url: URL_OF_C, channel: "c", sub: "s1" });
+  await settle();
+  for (const { follow } of [one, two]) assert.deepEqual([follow.state, follow.why.error.code], ["gone", 4403]);
+});
+
+test("where a browser cannot share, each tab has a connection", async () => {
+  const { client, sockets } = meet({ socket: "/live", share: true, locks: null, BroadcastChannel: null, network: new Network() });
+  client.follow(URL_OF_C);
+  await settle();
+  assert.equal(sockets.length, 1);
+});
