@@ -259,7 +259,8 @@ export class Multiplex {
     const entries = this.#on(channel);
     if (subs) return entries.filter((entry) => subs.includes(entry.sub));
     const live = this.#live.get(channel) ?? [];
-    return entries.filter((entry) => entry.isPlain || live.includes(entry.sub));
+    const meant = entries.filter((entry) => live.includes(entry.sub));
+    return meant.length ? meant : entries.filter((entry) => entry.isPlain);
   }
 
   /** What a track finds wrong, or has no room for, is its own affair: the others' go on. */
@@ -299,7 +300,7 @@ export class Multiplex {
     for (const entry of this.#entries.values()) {
       const { channel } = entry.track;
       const on = this.#on(channel);
-      const isNamed = entry.isPlain || on.length === 1 || this.#live.get(channel)?.includes(entry.sub);
+      const isNamed = entry.isPlain || (this.#live.get(channel)?.includes(entry.sub) ?? on.length === 1);
       const cursors = isNamed && entry.isOpen ? message.cursors : {};
       this.#give(entry, { ...message, cursors });
     }

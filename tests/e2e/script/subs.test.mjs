@@ -263,3 +263,14 @@ test("where a WebSocket has been open its URL is asked only after a while, and s
     assert.equal(asked, times);
   }
 });
+
+test("a beat that was on its way when the live one left moves nobody else", async () => {
+  const { opened, follows } = await openFollows("e.5", "e.2");
+  const [one, two] = follows;
+  await opened[0].say(...bracket(["s1"], open("s1", "e.5"), live("e.5", "s1")));
+  await opened[0].say(...bracket(["s2"], open("s2", "e.2"), event("a", "e.3")));
+  one.track.close();
+  await opened[0].say({ type: "beat", time: 1, cursors: { a: "e.9" } });
+  assert.deepEqual(two.heard, ["event e.3"]);
+  assert.equal(two.track.cursor, "e.3");
+});
