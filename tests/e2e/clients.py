@@ -19,6 +19,14 @@ from websockets.sync.client import ClientConnection, connect
 from .needs import program
 from .server import HERE, PATIENCE, wait_for
 
+
+def hear(socket: ClientConnection) -> dict[str, Any]:
+    """The next message of a WebSocket but for heartbeats, which may come at any time."""
+    while (message := json.loads(socket.recv(10)))["type"] == "beat":
+        pass
+    return dict(message)
+
+
 Message = dict[str, Any]
 """A message in the shape it has on a WebSocket: ``{"type": "open" | "live" | "event" | "gap" | …}``."""
 

@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from .clients import hear
 from .needs import needs, program
 from .server import Server, free_port, serving, wait_for
 
@@ -70,9 +71,9 @@ def _answers(url: str, process: subprocess.Popen[bytes], folder: Path) -> bool:
 def test_a_websocket_gets_through_and_hears_an_event(server: Server, front: str) -> None:
     # The browser's own Origin: host and port must reach the server as the browser knows them.
     with connect(f"ws{front.removeprefix('http')}/c/ws/events", origin=Origin(front)) as socket:
-        assert [json.loads(socket.recv(10))["type"] for _ in range(2)] == ["open", "live"]
+        assert [hear(socket)["type"] for _ in range(2)] == ["open", "live"]
         cursor = server.publish("ws", 1)
-        assert json.loads(socket.recv(10))["id"] == cursor
+        assert hear(socket)["id"] == cursor
 
 
 def test_a_short_poll_is_not_answered_twice(server: Server, front: str) -> None:

@@ -16,6 +16,7 @@ from tests.e2e.needs import needs, program
 from tests.e2e.server import free_port, wait_for
 from tests.e2e.test_documented_nginx import AROUND
 
+from ..clients import hear
 from .serving import Command, get, started
 
 HERE = Path(__file__).parent
@@ -108,7 +109,7 @@ def test_the_client_is_the_proxys_and_not_what_the_client_says(
 @pytest.mark.parametrize("kind", FRONTS)
 def test_a_websocket_gets_through(kind: str, server: tuple[Command, int], tmp_path: Path) -> None:
     with front(kind, server[1], tmp_path) as port, connect(f"ws://127.0.0.1:{port}/c/x") as client:
-        assert [json.loads(client.recv(10))["type"] for _ in range(2)] == ["open", "live"]
+        assert [hear(client)["type"] for _ in range(2)] == ["open", "live"]
 
 
 @needs("nginx")
@@ -117,10 +118,10 @@ def test_below_a_path_that_nginx_strips_urls_are_right(server: tuple[Command, in
         assert json.loads(get(("127.0.0.1", port), "/live/who")[1])["url"] == "/live/who"
         assert get(("127.0.0.1", port), "/live/c/x")[0] == 200
         with connect(f"ws://127.0.0.1:{port}/live/follows") as client:
-            assert json.loads(client.recv(10))["type"] == "open"
+            assert hear(client)["type"] == "open"
             for channel, url in (("a", "/live/c/a"), ("b", "/c/b")):
                 client.send(json.dumps({"type": "follow", "url": url}))
-                told = [json.loads(client.recv(10)) for _ in range(2)]
+                told = [hear(client) for _ in range(2)]
                 assert [(message["type"], message["channel"]) for message in told] == [
                     ("open", channel),
                     ("live", channel),

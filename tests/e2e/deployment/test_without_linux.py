@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from websockets.sync.client import connect
 
 from tests.e2e.server import free_port
 
+from ..clients import hear
 from .serving import Command, get
 
 HERE = Path(__file__).parent
@@ -40,10 +40,10 @@ def test_one_process_serves_without_them(tmp_path: Path) -> None:
         server.says("serving on")
         assert get(("127.0.0.1", port), "/who")[0] == 200
         with connect(f"ws://127.0.0.1:{port}/c/x") as client:
-            assert [json.loads(client.recv(10))["type"] for _ in range(2)] == ["open", "live"]
+            assert [hear(client)["type"] for _ in range(2)] == ["open", "live"]
             other = Command(tmp_path, [], before=[sys.executable, "-c", PUBLISH])
             assert other.ends() == 0, other.said
-            assert json.loads(client.recv(10))["data"] == 1
+            assert hear(client)["data"] == 1
         server.signal(signal.SIGTERM)
         assert server.ends() == 0
     finally:
