@@ -269,6 +269,22 @@ async def test_a_server_that_drains_answers_the_polls_that_wait_and_closes_what_
         assert await held.rest() == b""
 
 
+async def test_a_client_that_has_just_connected_is_answered_although_the_server_drains(
+    autojump_clock: MockClock,
+) -> None:
+    app, _ = make_shop(Limits(goodbye_seconds=2))
+    async with serve(app) as server:
+        asks, silent = Wire(server.connect()), Wire(server.connect())
+        await wait_all_tasks_blocked()
+        server.stop.set()
+        await trio.sleep(1)  # what it has sent was on its way
+        answer = await asks.ask(POLL)
+        assert (answer.status_line, answer.headers["connection"]) == ("HTTP/1.1 200 OK", "close")
+        with pytest.raises(trio.BrokenResourceError):
+            await silent.rest()
+        assert trio.current_time() == pytest.approx(2)
+
+
 async def test_an_idle_connection_is_seen_and_has_its_time(autojump_clock: MockClock) -> None:
     app, _ = make_shop(Limits(idle_seconds=50, header_seconds=5))
     async with serve(app) as server:

@@ -246,9 +246,14 @@ class Front:
         await stream.aclose()
 
     def close(self) -> None:
-        """End the connections that do not ask for anything now. Later ones have less time for it."""
+        """End the connections that have asked before and do not now. Those that have asked for nothing yet have less
+        time for it from here on, as later ones have: what a client sends as soon as it is connected may be on its way,
+        and would be answered by a reset."""
         self._closed = True
-        for scope in [*self._waiting, *self._idle]:
+        soon = trio.current_time() + self._limits.goodbye_seconds
+        for scope in self._waiting:
+            scope.deadline = min(scope.deadline, soon)
+        for scope in list(self._idle):
             scope.cancel()
 
     def scope(self, stream: ClientStream, head: Head) -> dict[str, Any]:
