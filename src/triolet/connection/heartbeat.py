@@ -36,8 +36,8 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
     or heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the
     process. A client that was sent something since the last look needs no heartbeat now, but the next time. It says how
     far the client was sent each channel, so one that saw no event for an hour still comes back to the right place. A
-    WebSocket of which nothing was heard since the last look is pinged besides, whatever it was sent: its answer shows
-    that it is there.
+    WebSocket of which nothing was heard for half of ``beat_seconds``, as from look to look, is pinged besides, whatever
+    it was sent: its answer shows that it is there.
 
     If the outlet is full the heartbeat is left out: the writer watches that client. A client whose outlet buffers is
     watched here: it may wait for long before it is full.
@@ -51,7 +51,6 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
 
     Cancellation: nothing is lost.
     """
-    looked_at = conn.history.opened_at
     sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
     while True:
@@ -66,8 +65,7 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
             look += HEARTBEAT_LOOKS
             said = sent in (None, _sent(conn)) and not said
             sent = _sent(conn)
-            pinged = pings and conn.heard_at <= looked_at and (said or not pinged)
-            looked_at = now
+            pinged = pings and conn.heard_at <= now - HEARTBEAT_LOOKS * _step(conn) and (said or not pinged)
             _write(conn, said, pinged)
         await conn.context.timer.until(_wakes_at(conn, pings, look))
 
