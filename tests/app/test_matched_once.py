@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 from quart import Blueprint, Response, abort, g, request, session
 from quart.sessions import SecureCookieSession, SessionInterface
 from quart_trio import QuartTrio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 from werkzeug.routing import MapAdapter
 
 from triolet import Triolet
+from triolet.app import views
 from triolet.testing.clients import TRANSPORTS
 
 from .roads import ROADS, ask, served
@@ -217,3 +220,37 @@ async def test_a_context_that_hooks_into_the_match_is_asked_to_match(transport: 
     async with served(app, "direct") as server:
         assert (await ask(server, transport, "/tea")).status == welcome(transport)
     assert set(names) == {"tea of the hook"}
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", None], ids=["refused before its view", "let in"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_request_is_freed_without_the_garbage_collector(
+    transport: str, origin: str | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+    as_request = views.as_request
+
+    def noted(app: Any, scope: Any) -> Any:
+        found = as_request(app, scope)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(views, "as_request", noted)
+    app, live = QuartTrio("app"), Triolet()
+
+    @live.channel("/<name>")
+    async def channel(name: str) -> str:
+        return name
+
+    live.init_app(app)
+    async with served(app, "direct") as server:
+        gc.disable()
+        try:
+            headers = {} if origin is None else {"Origin": origin, "Cookie": "a=b"}
+            status = (await ask(server, transport, "/tea", headers)).status
+            await wait_all_tasks_blocked()
+            assert status == (welcome(transport) if origin is None else 403)
+            assert made
+            assert [one() for one in made] == [None] * len(made)
+        finally:
+            gc.enable()

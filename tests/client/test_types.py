@@ -39,8 +39,8 @@ async def what_an_iterator_gives(live: Client) -> None:
 
 async def what_is_sent(live: Client) -> None:
     assert_type(await live.send("/a", {"b": 1}), Reply)
-    await live.send(7)  # type: ignore[arg-type]
-    live.follow("/a", after=1.5)  # type: ignore[arg-type]
+    await live.send(7)  # type: ignore[arg-type]  # the mistake is meant
+    live.follow("/a", after=1.5)  # type: ignore[arg-type]  # the mistake is meant
     live.follow("/a", "e.1")  # type: ignore[call-arg]  # by name only
 
 
@@ -50,8 +50,8 @@ async def what_is_opened() -> None:
 
     async with open_client("http://a", token=token, headers=lambda: {"a": "b"}, store=FileStore("x")) as live:
         assert_type(live, Client)
-    open_client("http://a", token=lambda: 7)  # type: ignore[arg-type, return-value]
-    open_client("http://a", store="cursors.json")  # type: ignore[arg-type]
+    open_client("http://a", token=lambda: 7)  # type: ignore[arg-type, return-value]  # the mistake is meant
+    open_client("http://a", store="cursors.json")  # type: ignore[arg-type]  # the mistake is meant
     with sync_client("http://a") as scripted:
         assert_type(scripted, SyncClient)
         for item in scripted.follow("/a"):

@@ -114,12 +114,15 @@ def test_a_frozen_page_lets_go_and_is_there_when_it_wakes(
 ) -> None:
     with browser.page(f"{server.url}/") as page:
         join(page, channel, **options)
-        page.evaluate("follows[0].on('state', (state, why) => (globalThis.why = [state, why.reason]))")
+        page.evaluate("globalThis.states = [], follows[0].on('state', (state) => states.push(state)), 0")
         page.call("Page.setWebLifecycleState", state="frozen")
         server.publish(channel, 1)
         page.call("Page.setWebLifecycleState", state="active")
         page.wait("heard[0].includes(1)", seconds=5)
         page.wait("client.state === 'live'")
+        assert page.evaluate("heard[0]") == [1]
+        states = page.evaluate("states")
+        assert (states[0], states[-1]) == ("connecting", "live")
 
 
 def test_a_network_that_is_away_is_come_back_from_at_once_and_commands_wait_for_it(

@@ -73,6 +73,7 @@ def test_a_worker_that_is_killed_is_replaced_although_what_it_has_forked_lives_o
                 "another worker",
                 START_SECONDS,
             )
+            assert server.metrics()["triolet_worker_restarts_total"] == 1
         finally:
             (tmp_path / "forks").unlink()
 

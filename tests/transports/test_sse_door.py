@@ -9,10 +9,10 @@ import trio
 from quart import Response, redirect, request
 from trio.testing import MockClock
 
+from tests.server.wire import through_hypercorn
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
 from triolet.closing import FLOOD
-from triolet.http.connection import GuardedServer
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 
@@ -23,16 +23,8 @@ STATUS = b"HTTP/1.1 %d "
 
 @pytest.fixture
 def behind(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What reaches Hypercorn: the bytes read before it, one entry a connection."""
-    seen: list[bytes] = []
-    run = GuardedServer.run
-
-    async def noted(self: GuardedServer) -> None:
-        seen.append(self._lent.unused)
-        await run(self)
-
-    monkeypatch.setattr(GuardedServer, "run", noted)
-    return seen
+    """What reaches Hypercorn."""
+    return through_hypercorn(monkeypatch)
 
 
 async def ask(server: MemoryServer, more: str = "", *, request: str = ASK) -> ClientEnd:

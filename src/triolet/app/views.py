@@ -73,8 +73,8 @@ COMMANDS = "takes_commands_for_triolet"
 DECIDED = "triolet_said_yes"
 """The attribute that marks a request of which a view has decided that it may follow."""
 
-CONTEXT = "context_for_triolet"
-"""The attribute of a request that was found, with the context of Quart's in which its view will be asked."""
+MATCH = "match_for_triolet"
+"""The attribute of a request that was found, with the rule and the values that its URL matches."""
 
 QUARTS_CONTEXTS = "quart.ctx"
 """Where Quart's own contexts stand, whatever their classes are called in its version."""
@@ -181,33 +181,35 @@ def find(app: Any, scope: Scope) -> Any:
     if request.method not in ("GET", "HEAD"):
         return None
     try:
-        context = app.request_context(request)
-        rule, values = context.url_adapter.match(return_rule=True)
+        match = app.create_url_adapter(request).match(return_rule=True)
     except HTTPException:
         return None
-    if not is_marked(app.view_functions.get(rule.endpoint)):
+    if not is_marked(app.view_functions.get(match[0].endpoint)):
         return None
-    # Quart makes a context of the request in its turn, and matches its URL: it is given these (see `matched_once`). A
-    # context of the app's own may have a hook there.
-    if type(context).match_request.__module__ == QUARTS_CONTEXTS:
-        context.match_request = partial(_give, request, rule, values)
-    setattr(request, CONTEXT, context)
+    # Quart matches the URL again when the view is asked: it is given this (see `matched_once`), not a whole context:
+    # that has the request, and where its view is never asked both would be left to the garbage collector.
+    setattr(request, MATCH, match)
     request.body.set_complete()  # it has none, and a view that reads it must not wait for one
     return request
 
 
-def _give(request: Any, rule: Any, values: Any) -> None:
-    request.url_rule, request.view_args = rule, values
-
-
 def matched_once(app: Any) -> None:
-    """Have an app take the context of a request that was found, with its match, in place of making both again."""
+    """Have an app's contexts take the match of a request that was found, in place of matching its URL again."""
     make = app.request_context
 
     def request_context(request: Any) -> Any:
-        return vars(request).pop(CONTEXT, None) or make(request)
+        context = make(request)
+        match = vars(request).pop(MATCH, None)
+        # A context of the app's own may have a hook there.
+        if match is not None and type(context).match_request.__module__ == QUARTS_CONTEXTS:
+            context.match_request = partial(_give, request, *match)
+        return context
 
     app.request_context = request_context
+
+
+def _give(request: Any, rule: Any, values: Any) -> None:
+    request.url_rule, request.view_args = rule, values
 
 
 def posted(app: Any, scope: Scope, body: bytes) -> Any:

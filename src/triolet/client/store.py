@@ -87,8 +87,7 @@ class FileStore:
                 raise ConfigError(
                     f"{self._path} has {CLIENT_STORED_CURSORS} cursors already: use a file for each program"
                 )
-            with trio.CancelScope(shield=True):  # a thread that writes one small file
-                await trio.to_thread.run_sync(self._write, cursors)
+            await trio.to_thread.run_sync(self._write, cursors)  # goes on to its end where it is cancelled
             self._cursors = cursors
 
     async def _known(self) -> dict[str, str]:

@@ -128,8 +128,10 @@ class Followings:
         if self._told is None:
             yield from [(key, str(f.follower.position)) for key, f in self.by_key.items() if f.follower.opened]
             return
-        for channel in dict.fromkeys(following.channel for following in self.by_key.values()):
-            all_of_it = self.on(channel)
+        by_channel: dict[str, list[Following]] = {}
+        for following in self.by_key.values():
+            by_channel.setdefault(following.channel, []).append(following)
+        for channel, all_of_it in by_channel.items():
             chosen = {f.follower for f in all_of_it if f.follower.state is State.LIVE}
             chosen = chosen or {f.follower for f in all_of_it if f.sub is None} or {f.follower for f in all_of_it}
             if len(chosen) == 1 and (follower := chosen.pop()).opened:
