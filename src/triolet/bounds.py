@@ -30,7 +30,8 @@ TURN_STEPS = 128
 """Messages that are taken from clients or sent to them in a row, without giving way to other tasks: some 0.3 ms, where
 the app does next to nothing with them."""
 TURN_SECONDS = 0.001
-"""The same in seconds, where it does: as long as the pump writes in a row."""
+"""The same in seconds, where it does: as long as the pump writes in a row. The clock is looked at with each fourth
+message, so where the app takes longer over each, it is four of them at most."""
 TURN_BYTES = 16 << 10
 """Bytes of the app's messages to one client that are written as one: no more than a kernel takes at once from an idle
 client (``NOTSENT_BYTES``), or what was small enough for it each time would be too much together."""
