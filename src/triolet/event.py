@@ -19,6 +19,7 @@ OWN_PREFIX: Final = "triolet."
 
 # At most 18 digits: so every offset that a client may send fits in a signed integer of 64 bits, as SQLite's are.
 _CURSOR = re.compile(r"(?:([A-Za-z0-9_-]{1,32})\.)?([0-9]{1,18})", re.ASCII)
+_NEWEST = re.compile(r"-[1-9][0-9]{0,17}", re.ASCII)
 # Besides ASCII's, the line breaks of Unicode, at which some readers of a stream or a log break the line, and lone
 # surrogates, which cannot be encoded as UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
@@ -55,6 +56,19 @@ class Cursor(msgspec.Struct, frozen=True, order=False):
         if match is None:
             raise CursorError(text)
         return cls(match[1] or "", int(match[2]))
+
+    @classmethod
+    def parse_after(cls, text: str) -> Cursor:
+        """Read what a client asks to go on after: a cursor, or ``-50``, the newest 50 events that are kept, and on.
+
+        The latter is no place, so it is a cursor of a negative offset only until the channel's head is known.
+
+        Raises:
+            CursorError: as :meth:`parse`.
+        """
+        if _NEWEST.fullmatch(text):
+            return cls("", int(text))
+        return cls.parse(text)
 
 
 class Draft(msgspec.Struct, frozen=True):

@@ -288,7 +288,7 @@ async def test_a_handler_follows_without_asking(autojump_clock: MockClock) -> No
     @live.socket("/desk/<name>")
     async def desk(conn: Connection, name: str) -> None:
         await conn.follow(f"tasks/{name}")
-        await conn.follow(ORDER, after=0)
+        await conn.follow(ORDER, after=-2)
         for call in (("third", None), (ORDER, "x.y"), ("", None)):
             try:
                 await conn.follow(*call)
@@ -330,3 +330,14 @@ async def test_a_channels_own_url_is_followed_at_once(autojump_clock: MockClock)
     async with serve(app) as server, server.websocket(ORDERS) as client:
         assert "url" not in await client.expect("open", channel=ORDER)
         await client.expect("live")
+
+
+@pytest.mark.parametrize("after", [-2, "-2"])
+async def test_a_client_follows_from_the_newest_few(after: int | str, autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, server.websocket("/live") as client:
+        events = await live.publish_many("orders/A1", [0, 1, 2, 3])
+        await client.next()
+        heard = await follow(client, "A1", after=after)
+        assert [message.get("data") for message in heard] == [None, 2, 3, None]
+        assert heard[0]["cursor"] == str(events[1].cursor)

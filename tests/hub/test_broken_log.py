@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trio
 
-from triolet import Cursor, Event, LogError
+from triolet import Cursor, Event, Limits, LogError
 from triolet.log import MemoryLog, Page
 
 from .doubles import CHANNEL, Client, Sink, blocked, publish, running
@@ -65,3 +65,12 @@ async def test_a_tail_that_just_ends_is_an_error_and_no_silence() -> None:
         async with running(log):
             await publish(log, 2)
             await trio.sleep_forever()
+
+
+async def test_a_follow_of_the_newest_events_that_the_log_cannot_find_leaves_nothing_behind() -> None:
+    log = Wrong(lambda events: events[::-1] * 2)
+    async with running(log, Limits(window_events=1)) as hub:
+        await publish(log, 5)
+        with pytest.raises(LogError, match="breaks its contract"):
+            await Client(hub, Sink()).follow(Cursor("", -3))
+        assert hub.statistics().followers == 0

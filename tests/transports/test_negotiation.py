@@ -104,7 +104,7 @@ async def test_a_channel_is_only_read(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("after", ["abc", "1.2.3", "-1", "9" * 5_000, "e.", "%0a1", "1%20", "é", "%ff", "1e9"])
+@pytest.mark.parametrize("after", ["abc", "1.2.3", "-0", "9" * 5_000, "e.", "%0a1", "1%20", "é", "%ff", "1e9"])
 async def test_what_is_no_cursor_is_a_bad_request_that_says_what_one_looks_like(
     transport: str, after: str, autojump_clock: MockClock
 ) -> None:

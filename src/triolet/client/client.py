@@ -125,7 +125,7 @@ def _cursor(after: Cursor | str | int | None) -> Cursor | None:
     if after is None or isinstance(after, Cursor):
         return after
     try:
-        return Cursor.parse(str(after))
+        return Cursor.parse_after(str(after))
     except CursorError as error:
         raise ConfigError(f"after={after!r:.80}: {error}") from None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..event import Cursor
 
-__all__ = ["OLDEST", "distance", "step_to"]
+__all__ = ["distance", "is_open", "step_to"]
 
-OLDEST: Final = Cursor("", 0)
-"""A bare 0: right before whatever is the oldest event."""
+
+def is_open(start: Cursor) -> bool:
+    """Whether only the server knows where this is: the oldest event that is kept, or the newest so many."""
+    return start.epoch == "" and start.offset <= 0
 
 
 def distance(start: Cursor, to: Cursor, oldest: int = 0) -> int | None:
@@ -18,9 +18,9 @@ def distance(start: Cursor, to: Cursor, oldest: int = 0) -> int | None:
     A bare offset belongs to the present life.
 
     Args:
-        oldest: what to say where ``start`` is a bare 0.
+        oldest: what to say where ``start`` :func:`is_open`.
     """
-    if start == OLDEST:
+    if is_open(start):
         return oldest
     return to.offset - start.offset if start.epoch in ("", to.epoch) else None
 

@@ -184,7 +184,8 @@ class Connection:
 
         Args:
             channel: its name. One that is followed already is followed anew from ``after``.
-            after: the cursor to go on from, as text or a bare offset; None is "from now".
+            after: the cursor to go on from, as text or a bare offset; -50 is the newest 50 events and what comes; None
+                is "from now".
             policy: what happens when the client stays behind; None is the app's (see :mod:`triolet.policies`).
             member: the member that the client is to the others there (see :meth:`Triolet.presence`); None if it is
                 not present as one.
@@ -206,7 +207,7 @@ class Connection:
         channel = check_follows(check_channel(channel))
         since = self.context.revocations.position
         await trio.lowlevel.checkpoint()
-        cursor = None if after is None else Cursor.parse(str(after))
+        cursor = None if after is None else Cursor.parse_after(str(after))
         present = member if member is None or isinstance(member, Member) else Member(member)
         if present is not None:
             check_size(present, self.limits)

@@ -30,8 +30,6 @@ __all__ = ["Subscriptions"]
 
 logger = logging.getLogger("triolet.connection")
 
-FROM_THE_OLDEST = Cursor("", 0)
-
 
 class Subscriptions:
     """What one connection follows, and its followers; the hub tells it what becomes of them.
@@ -139,7 +137,7 @@ class Subscriptions:
         self.fell_behind(follower)
         if subscription.recheck is not None and self.access.ask_again is not None:
             self._check_on(following, subscription.recheck)
-        if subscription.after not in (None, FROM_THE_OLDEST) and not self._returned:
+        if _was_here(subscription.after) and not self._returned:
             self._returned = True
             self._context.metrics.returned += 1
 
@@ -345,3 +343,8 @@ class Subscriptions:
         if subscription.member is None or self._context.presence is None:
             return None
         return self._context.presence.join(subscription.channel, subscription.member)
+
+
+def _was_here(after: Cursor | None) -> bool:
+    """Whether who goes on after this had events before: neither "from now", nor the oldest, nor the newest few."""
+    return after is not None and (after.epoch != "" or after.offset > 0)

@@ -42,6 +42,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from ..budget import Budget
@@ -204,6 +205,13 @@ class Hub:
         audience = await self.windows.open(subscription.channel)
         # No await between these: a window without a listener may go at any checkpoint.
         self.windows.keep(subscription.channel)
+        if subscription.after is not None and subscription.after.offset < 0:
+            try:
+                after = await self._reader.place(audience.window, subscription.after)
+            except BaseException:
+                self.windows.release(subscription.channel)
+                raise
+            subscription = msgspec.structs.replace(subscription, after=after)
         if subscription.allow is not None:
             return FilteredFollower(audience, subscription, owner, Filter(subscription.allow, self._metrics))
         return Follower(audience, subscription, owner)
@@ -242,7 +250,7 @@ class Hub:
 
         Args:
             channel: its name.
-            after: the cursor to go on from; None is "from now".
+            after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             allow: whether the client may see an event; None: all of them.
             park: where it waits: see :meth:`Audience.next_round`.

@@ -115,7 +115,7 @@ class Reader:
 
         Args:
             channel: its name.
-            after: the cursor to go on from; None is "from now".
+            after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             filter: which events that are; None: all of them.
             park: where it waits: see :meth:`Audience.next_round`.
@@ -130,7 +130,7 @@ class Reader:
         window = audience.window
         self._windows.keep(channel)
         try:
-            position = window.cursor if after is None else after
+            position = await self.place(window, after)
             rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
             page = _polled(await self._page(window, position), filter)
             if not wait_seconds:
@@ -148,6 +148,26 @@ class Reader:
             return page
         finally:
             self._windows.release(channel)
+
+    async def place(self, window: Window, after: Cursor | None) -> Cursor:
+        """Return where a client begins that asks for what comes after a cursor: of a negative offset, right before the
+        newest so many events, or before all, where fewer are kept; of None, now.
+
+        Raises:
+            LogError: the store's fault; the log cannot be read.
+
+        Cancellation: nothing is lost.
+        """
+        if after is None or after.offset >= 0:
+            return window.cursor if after is None else after
+        near = Cursor(window.epoch, max(0, window.head + after.offset))
+        if window.gives(near):
+            return near
+        oldest = await read_checked(self._log, window.channel, Cursor("", 0), limit=1, max_bytes=1)
+        start, head = _starts_after(oldest), window.cursor
+        if head.epoch != start.epoch:  # the log began anew meanwhile: all that it has is new
+            return start
+        return Cursor(head.epoch, max(start.offset, head.offset + after.offset))
 
     async def _page(self, window: Window, after: Cursor) -> Page:
         limits = self._limits

@@ -127,7 +127,7 @@ def _query(scope: Scope) -> dict[str, str]:
 def parse_after(scope: Scope) -> Cursor | None:
     """The cursor that a URL asks to follow after, if it does. Raises CursorError."""
     text = _query(scope).get("after")
-    return Cursor.parse(text) if text else None
+    return Cursor.parse_after(text) if text else None
 
 
 def _after(last_event_id: str | None, query: dict[str, str]) -> Cursor | None:
@@ -135,7 +135,7 @@ def _after(last_event_id: str | None, query: dict[str, str]) -> Cursor | None:
     if not text:
         return None
     try:
-        return Cursor.parse(text)
+        return Cursor.parse(text) if last_event_id else Cursor.parse_after(text)
     except CursorError as error:
         if last_event_id:
             return ANOTHER_SERVERS

@@ -258,7 +258,7 @@ class Follow(ClientMessage, tag="follow", frozen=True):
         Raises:
             CursorError: the client's fault; ``after`` is no cursor.
         """
-        return None if self.after is None else Cursor.parse(str(self.after))
+        return None if self.after is None else Cursor.parse_after(str(self.after))
 
 
 class Unfollow(ClientMessage, tag="unfollow", frozen=True):
