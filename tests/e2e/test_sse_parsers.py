@@ -71,7 +71,7 @@ class Batch:
     """A stream, and what a parser must find in it."""
 
     def __init__(self) -> None:
-        self.stream = b"retry: 1000\n\n"
+        self.stream = b""
         self.expected: list[Heard] = []
         self.refused = 0
 

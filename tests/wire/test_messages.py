@@ -130,7 +130,7 @@ def test_any_json_is_a_message_or_a_bad_one(value: Any) -> None:
     assert found is BAD_MESSAGE or value["type"] in ("follow", "unfollow", "message")
 
 
-@pytest.mark.parametrize("after", ["", "abc", "1.2.3", "-5", "9" * 40])
+@pytest.mark.parametrize("after", ["", "abc", "1.2.3", "-0", "9" * 40])
 def test_a_follow_from_no_cursor_is_refused(after: str) -> None:
     with pytest.raises(CursorError):
         Follow("/o", after).cursor()

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import trio
 
-from ..bounds import READ_BYTES, SSE_HEARD_BYTES, SSE_RETRY_MS
+from ..bounds import READ_BYTES, SSE_HEARD_BYTES
 from ..closing import FLOOD, GONE, Closing
 from ..connection import Connection
 from ..connection.writer import write_head
@@ -30,7 +30,6 @@ HEADERS = [
 """No cache may keep the stream, no proxy may compress it (RFC 9111 section 5.2.2.6: it would wait for more until it has
 a block to deflate), nginx must not buffer it."""
 
-RETRY_LINE = b"retry: %d\n\n" % SSE_RETRY_MS
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -85,7 +84,7 @@ class StreamedEvents(Transport):
 
     async def open(self, conn: Connection) -> None:
         head, self._head = self._head, b""  # a stream may last for days
-        await write_head(conn, head + conn.codec.join([RETRY_LINE]))
+        await write_head(conn, head)
 
     async def read(self, conn: Connection) -> None:
         """Notice the client's end. A request behind an event stream is not answered: the connection ends with it."""
@@ -127,7 +126,7 @@ class AsgiEvents(Transport):
 
     async def open(self, conn: Connection) -> None:
         await self.answer()
-        await self._send({"type": "http.response.body", "body": RETRY_LINE, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})  # or a server keeps the head
 
     async def read(self, conn: Connection) -> None:
         await trio.sleep_forever()

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from ..bounds import SSE_RETRY_MS
 from ..event import Event
 from .frames import encode_deflated, encode_text
 from .messages import Beat, Bye, GapMessage, Message, Open, encode_event, encode_message
@@ -136,8 +137,10 @@ class _SseCodec(Codec):
         cursor = _cursor_of(message)
         # Without an id the browser keeps the one before: what says nothing of a place does not move the client.
         place = b"" if cursor is None else b"id: %b\n" % cursor.encode()
-        if isinstance(message, Bye) and message.retry is not None:
-            place = b"retry: %d\n" % message.retry  # what a browser's EventSource obeys
+        # What a browser's EventSource obeys. In no block of its own, of which some parsers make an event.
+        retry = SSE_RETRY_MS if isinstance(message, Open) else message.retry if isinstance(message, Bye) else None
+        if retry is not None:
+            place = b"retry: %d\n%b" % (retry, place)
         return self.join([b"%bevent: triolet.%b\ndata: %b\n\n" % (place, tag, encode_message(message))])
 
 
