@@ -1,7 +1,7 @@
 """The table over real paths: TLS, HTTP/2, nginx and haproxy as documented, and plain Hypercorn.
 
-All dialogues of a path are held with one server, each on a channel of its own: first the light ones, all at the same
-time; then those of many megabytes, beside which a machine that is busy is too slow for the others; each of those about
+All dialogues of a path are held with one server, each on a channel of its own: first the light ones, so many at a time;
+then those of many megabytes, beside which a machine that is busy is too slow for the others; each of those about
 memory alone; and in the end that about the end. A test tells what became of its own.
 """
 
@@ -25,6 +25,9 @@ from tests.paths.table import Cell, cells
 from triolet.testing.reach import Reach
 
 PATIENCE_SECONDS = 120
+AT_ONCE = 12
+"""Dialogues at a time. All their clients are this process: with all of them at once, where it has to wait for a core
+besides, it answers pings too late, and the server takes clients for gone that are well."""
 TOO_MUCH = {"nginx": (290, 80_000), "haproxy": (290, 80_000), "hypercorn": (280, 40_000)}
 """Where two connections are between, with megabytes in their kernels, or the server does not keep its own small."""
 
@@ -48,10 +51,12 @@ class RealGround(Ground):
         await trio.lowlevel.checkpoint()
 
 
-async def hold(cell: Cell, stands: Standing, stop: Callable[[], None], outcomes: Outcomes) -> None:
-    """Hold one dialogue, and keep what became of it."""
+async def hold(
+    cell: Cell, stands: Standing, stop: Callable[[], None], outcomes: Outcomes, turns: trio.CapacityLimiter
+) -> None:
+    """Hold one dialogue when it is its turn, and keep what became of it."""
     try:
-        async with trio.open_nursery() as nursery:
+        async with turns, trio.open_nursery() as nursery:
             ground = RealGround(cell, SocketReach(stands.address, stands.protocol, nursery), stop)
             with trio.fail_after(PATIENCE_SECONDS):
                 await DIALOGUES[cell.promise](ground)
@@ -74,10 +79,11 @@ async def hold_all(wanted: list[Cell], stands: Standing, outcomes: Outcomes) -> 
     of_memory = [cell for cell in wanted if cell.promise == "budget"]
     heavy = [cell for cell in wanted if cell.promise == "stall"]
     light = [cell for cell in wanted if cell not in of_memory + heavy + last]
+    turns = trio.CapacityLimiter(AT_ONCE)
     for together in (light, heavy, *([cell] for cell in of_memory), last):
         async with trio.open_nursery() as nursery:
             for cell in together:
-                nursery.start_soon(hold, cell, stands, stop, outcomes)
+                nursery.start_soon(hold, cell, stands, stop, outcomes, turns)
 
 
 @pytest.fixture(scope="module")
