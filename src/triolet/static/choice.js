@@ -122,9 +122,9 @@ export class Choice {
     else this.#better = BETTER_AFTER;
   }
 
-  /** For the next choice of this page, and of the next one. */
+  /** For the next choice of this page, and of the next one; what was the only one there was is no choice. */
   remember(transport) {
-    if (this.winner === transport) return;
+    if (this.#order.length === 1 || this.winner === transport) return;
     this.#winners.set(this.#origin, transport);
     this.#settings.store?.set(winnerKey(this.#origin), transport);
   }

@@ -37,6 +37,16 @@ test("where no WebSocket opens the next is tried at once, on the same cursor", a
   assert.deepEqual([...world.winners], [["http://shop.example", "sse"]]);
 });
 
+test("what was the only transport there was is no choice: the page's other clients begin with their own first", async () => {
+  const stream = new Stream();
+  const { client, world } = meet({ transports: ["sse"], network: new Network(stream) });
+  client.follow("c", { after: "e.1" });
+  await settle();
+  await stream.send("open", opened("e.1"));
+  await stream.send("live", live("e.1"));
+  assert.deepEqual([client.state, [...world.winners]], ["live", []]);
+});
+
 test("a stream that stays silent is left for the next one after two seconds", async () => {
   const buffered = new Stream();
   const { client, clock, network } = meet({
