@@ -7,20 +7,22 @@ file, or where the environment's ``SHOP_DB`` says. Stop the server as roughly as
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
 import trio
-from orders import STATES, channel_of, history, is_order, next_state, positions
-from quart import Response, abort, jsonify, request
+from orders import PEOPLE, channel_of, history, is_order, next_state, positions
+from quart import Response, abort, jsonify, session
 from quart_trio import QuartTrio
 
-from triolet import Connection, Cursor, Event, LogError, Triolet
+from triolet import Command, Cursor, Event, LogError, Triolet
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-MOST_POSITIONS = 500
+MOST_POSITIONS = 60
 
 app = QuartTrio(__name__)
+app.secret_key = os.environ.get("SHOP_SECRET") or "for a demo: keep yours out of the code"
 database = Path(os.environ.get("SHOP_DB") or Path(__file__).with_name("shop.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}")
 changing = trio.Lock()
@@ -29,12 +31,25 @@ changing = trio.Lock()
 # --- what is live ------------------------------------------------------------------------------------------
 
 
-@live.channel("/orders/<order_id>/events")
+def visitor(order_id: str) -> str | None:
+    """Who looks at an order, as the others see it. A script, which has no session, looks unseen."""
+    return session.get("visitor")
+
+
+@live.channel("/orders/<order_id>/events", member=visitor)
 async def order_events(order_id: str) -> str:
     """All that happens to one order."""
     if not is_order(order_id):
         abort(404)
     return channel_of(order_id)
+
+
+@live.channel("/orders/<order_id>/presence")
+async def order_presence(order_id: str) -> str:
+    """Who comes to look at it, and who leaves."""
+    if not is_order(order_id):
+        abort(404)
+    return live.presence(channel_of(order_id)).channel
 
 
 @live.channel("/tasks/events")
@@ -43,46 +58,17 @@ async def task_events() -> str:
     return "tasks"
 
 
-@live.socket("/warehouse")
-async def warehouse(conn: Connection) -> None:
-    """The warehouse's dashboard: follows what it wants by URL, and sends ``{"pick": "A123"}`` for a picked task."""
-    async for message in conn:
-        order_id = message.get("pick") if isinstance(message, dict) else None
-        if not is_order(order_id):
-            await conn.send({"error": 'send {"pick": "A123"}'})
-            continue
-        event = await reach(order_id, "packed")
-        await conn.send({"picked": order_id, "id": event and str(event.cursor)})
+live.socket("/live")
+"""One WebSocket for all that a page follows, and for its commands."""
 
 
-# --- what is asked and told --------------------------------------------------------------------------------
+# --- what is asked for: once, however often it is said ------------------------------------------------------
 
 
-@app.before_serving
-async def begin() -> None:
-    """The demo's order is there from the start, whoever asks first."""
-    await open_order("A123")
-
-
-@app.get("/")
-async def index() -> Response:
-    return await app.send_static_file("index.html")
-
-
-@app.get("/orders/<order_id>")
-async def show(order_id: str) -> Any:
-    """What a page needs to know before it follows the order: the order as it was at ``cursor``."""
+@live.command("/orders/<order_id>/<any(paid, packed, shipped, delivered):state>")
+async def advance(order_id: str, state: str, command: Command) -> Any:
+    """Move the order on. Two people may want the same at once, by two commands: it happens once all the same."""
     if not is_order(order_id):
-        abort(404)
-    await open_order(order_id)
-    states, cursor = await states_of(order_id)
-    return {"order": order_id, "states": states, "next": next_state(states), "cursor": str(cursor)}
-
-
-@app.post("/orders/<order_id>/<state>")
-async def advance(order_id: str, state: str) -> Any:
-    """Moves the order on. Asked twice (a double click, a repeated request), it happens once."""
-    if not is_order(order_id) or state not in STATES:
         abort(404)
     await open_order(order_id)
     event = await reach(order_id, state)
@@ -93,14 +79,43 @@ async def advance(order_id: str, state: str) -> Any:
     return {"id": str(event.cursor), "state": state}
 
 
-@app.post("/orders/<order_id>/positions")
-async def move_courier(order_id: str) -> Any:
-    """Publishes many small events at once: ``?count=40``."""
-    count = request.args.get("count", 1, type=int)
-    if not is_order(order_id) or not 1 <= count <= MOST_POSITIONS:
+@live.command("/orders/<order_id>/positions")
+async def move_courier(order_id: str, command: Command) -> Any:
+    """Publish many small events: ``{"count": 40}``. They are stored with the answer, so a repeat publishes none."""
+    if not is_order(order_id):
         abort(404)
-    events = await live.publish_many(channel_of(order_id), list(positions(count)))
-    return {"id": str(events[-1].cursor), "count": len(events)}
+    match command.data:
+        case {"count": int(count)} if 1 <= count <= MOST_POSITIONS:
+            for text in positions(count):
+                await command.publish(channel_of(order_id), {"text": text}, name="position")
+            return {"count": count}
+    return {"error": "count", "message": f"how many? 1 to {MOST_POSITIONS}"}, 400
+
+
+# --- what is looked at -------------------------------------------------------------------------------------
+
+
+@app.before_serving
+async def begin() -> None:
+    """The demo's order is there from the start, whoever asks first."""
+    await open_order("A123")
+
+
+@app.get("/")
+async def index() -> Response:
+    """The page, and a name for whoever opens it."""
+    session.setdefault("visitor", f"{secrets.choice(PEOPLE)} {secrets.randbelow(90) + 10}")
+    return await app.send_static_file("index.html")
+
+
+@app.get("/orders/<order_id>")
+async def show(order_id: str) -> Any:
+    """What a page needs to know before it follows the order: the order as it was at ``cursor``."""
+    if not is_order(order_id):
+        abort(404)
+    await open_order(order_id)
+    states, cursor = await states_of(order_id)
+    return {"order": order_id, "states": states, "cursor": str(cursor), "you": session.get("visitor")}
 
 
 @app.after_request
@@ -120,14 +135,14 @@ async def not_stored(error: LogError) -> Any:
 
 
 async def open_order(order_id: str) -> None:
-    """Gives an order that nobody has seen yet its history, in one transaction."""
+    """Give an order that nobody has seen yet its history, in one transaction."""
     async with changing:
         if (await live.log.head(channel_of(order_id))).offset == 0:
             await live.publish_many(channel_of(order_id), list(history()))
 
 
 async def states_of(order_id: str) -> tuple[dict[str, int], Cursor]:
-    """Reads from the log what the order has been through, with the times (ms), and how far that was read."""
+    """Read from the log what the order has been through, with the times (ms), and how far that was read."""
     states: dict[str, int] = {}
     cursor = Cursor("", 0)
     while True:
@@ -141,11 +156,12 @@ async def states_of(order_id: str) -> tuple[dict[str, int], Cursor]:
 
 
 async def reach(order_id: str, state: str) -> Event | None:
-    """Publishes that the order has come to this state, once; None where another state comes first.
+    """Publish that the order has come to this state, once; None where another state comes first.
 
-    The log holds the order's whole truth: there is no table of orders beside it that could disagree. The
-    warehouse's task is published first: killed in between, the server is asked again, and ``dedupe`` keeps both
-    from happening twice.
+    The log holds the order's whole truth: there is no table of orders beside it that could disagree. What is asked of
+    it here decides what is published, so that is stored while the lock is held, and not with the command's answer. The
+    warehouse's task is published first: killed in between, the server is asked again, and ``dedupe`` keeps both from
+    happening twice.
     """
     async with changing:
         states, _ = await states_of(order_id)

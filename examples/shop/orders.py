@@ -8,7 +8,7 @@ from typing import Any, Final, TypeGuard
 
 from triolet import Draft
 
-__all__ = ["FIRST_CURSOR", "STATES", "channel_of", "history", "is_order", "next_state", "positions"]
+__all__ = ["FIRST_CURSOR", "PEOPLE", "STATES", "channel_of", "history", "is_order", "next_state", "positions"]
 
 STATES: Final = ("created", "paid", "packed", "shipped", "delivered")
 
@@ -18,7 +18,10 @@ FIRST_CURSOR: Final = 1041
 _ORDER = re.compile(r"A1(?:2[3-9]|[3-9][0-9])", re.ASCII)
 
 _GOODS = ("enamel mug", "wool blanket", "field notebook", "brass lamp", "oak tray", "linen apron", "tea strainer")
-_PEOPLE = ("Ada", "Bela", "Chidi", "Dana", "Emre", "Fen", "Goro", "Hana", "Ines", "Jo", "Kaya", "Lior", "Mina", "Nils")
+PEOPLE: Final = (
+    *("Ada", "Bela", "Chidi", "Dana", "Emre", "Fen", "Goro"),
+    *("Hana", "Ines", "Jo", "Kaya", "Lior", "Mina", "Nils"),
+)
 _STREETS = ("Canal Street", "Mill Lane", "Harbour Road", "Station Square", "Orchard Way", "Bridge Street")
 
 
@@ -40,15 +43,14 @@ def next_state(states: dict[str, int]) -> str | None:
 def history() -> Iterator[Draft | Any]:
     """How an order comes about: fourteen people change one basket, until somebody presses the button."""
     for step in range(FIRST_CURSOR - 1):
-        person, goods = _PEOPLE[step * 5 % len(_PEOPLE)], _GOODS[step * 3 % len(_GOODS)]
+        person, goods = PEOPLE[step * 5 % len(PEOPLE)], _GOODS[step * 3 % len(_GOODS)]
         count = 1 + step * 7 % 4
         text = f"{person} puts in {count} × {goods}" if step % 3 else f"{person} takes out 1 × {goods}"
         yield Draft.of({"text": text}, name="basket")
     yield Draft.of({"state": "created"}, name="order-status", dedupe="created")
 
 
-def positions(count: int) -> Iterator[Draft | Any]:
+def positions(count: int) -> Iterator[str]:
     """Where the courier is, again and again: many events of little weight."""
     for step in range(count):
-        text = f"{_STREETS[step % len(_STREETS)]} {1 + step * 3 % 90}"
-        yield Draft.of({"text": text}, name="position")
+        yield f"{_STREETS[step % len(_STREETS)]} {1 + step * 3 % 90}"

@@ -170,12 +170,20 @@ class Server:
         """For how long others had the cores while the server could have run, in seconds (Linux: sched-stats)."""
         return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
 
-    def request(self, method: str, path: str, data: Any = None, seconds: float = PATIENCE) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        seconds: float = PATIENCE,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """Ask on a connection of its own, with a JSON body if there is one; return the answer's JSON."""
         connection = self._connection(seconds)
         try:
             body = None if data is None else json.dumps(data)
-            connection.request(method, path, body, {"Content-Type": "application/json"})
+            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
             answer = connection.getresponse()
             text = answer.read()
         finally:

@@ -48,8 +48,12 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
         yield page
 
 
+def lane(client: str) -> str:
+    return f'[data-lane="{client}"]'
+
+
 def card(client: str) -> str:
-    return f'[data-client="{client}"]'
+    return f'[data-card="{client}"]'
 
 
 def wait_for_client(page: Page, client: str, **data: Any) -> None:
@@ -78,8 +82,26 @@ def rows(page: Page, client: str) -> list[tuple[int, str]]:
     return [(offset, kind) for offset, kind in heard]
 
 
+def ask(server: Server, path: str) -> None:
+    """Ask for a command, as a script does."""
+    server.request("POST", path, headers={"Idempotency-Key": f'"{path}"'})
+
+
+def states(server: Server) -> list[str]:
+    """What the log says that the order has been through."""
+    events = server.request("GET", "/orders/A123/events?after=1040")["events"]
+    return [event["data"].get("state", event["event"]) for event in events]
+
+
 def offsets(page: Page, client: str) -> list[int]:
     return [offset for offset, _ in rows(page, client)]
+
+
+def test_each_lane_has_the_transport_it_shows_and_the_page_the_first_that_its_network_lets_through(page: Page) -> None:
+    shown = [page.text(f"{card(client)} [data-transport]") for client in CLIENTS]
+    assert shown == ["Server-Sent Events", "WebSocket", "Long polling", "Short polling"]
+    page.wait("document.getElementById('over').dataset.state === 'live'")
+    assert page.text("#over") == "WebSocket"
 
 
 def test_an_advanced_order_arrives_at_all_four_clients(page: Page) -> None:
@@ -97,14 +119,14 @@ def test_a_task_picked_in_the_warehouse_packs_the_order(page: Page) -> None:
     page.click("#advance")
     page.click('[data-pick="A123"]')
     all_at(page, 1043)
-    page.wait("document.querySelector('.tasks .nothing')")
+    page.wait("!document.querySelector('.tasks .nothing').hidden")
     assert page.text(f"{card('kiosk')} .screen") == "packed"
 
 
 def test_what_was_missed_while_the_network_was_cut_arrives_in_order(page: Page) -> None:
     for client in CLIENTS:
-        page.click(f"{card(client)} [data-cut]")
-    all_are(page, "gone")
+        page.click(f"{lane(client)} [data-cut]")
+    all_are(page, "connecting")
     page.click("#advance")
     page.click("#burst")
     page.wait(f"document.querySelector('.cell[data-offset=\"{1042 + BURST}\"]')")
@@ -117,20 +139,20 @@ def test_what_was_missed_while_the_network_was_cut_arrives_in_order(page: Page) 
 
 
 def test_one_slow_client_falls_behind_alone_and_catches_up(page: Page) -> None:
-    page.click(f"{card('customer')} [data-slow]")
+    page.click(f"{lane('customer')} [data-slow]")
     page.click("#burst")
     wait_for_client(page, "customer", state="behind")
     for client in ("warehouse", "kiosk", "board"):
         wait_for_client(page, client, offset=1041 + BURST, state="live")
-    page.click(f"{card('customer')} [data-slow]")
+    page.click(f"{lane('customer')} [data-slow]")
     wait_for_client(page, "customer", offset=1041 + BURST, state="live")
     assert offsets(page, "customer") == list(range(1041, 1042 + BURST))
 
 
 def test_the_whole_browser_offline_and_back_has_missed_nothing(page: Page, server: Server) -> None:
     page.offline(True)
-    wait_for_client(page, "board", state="gone")
-    server.request("POST", "/orders/A123/paid")
+    wait_for_client(page, "board", state="connecting")
+    ask(server, "/orders/A123/paid")
     page.offline(False)
     all_at(page, 1042)
     all_are(page, "live")
@@ -148,9 +170,9 @@ def test_the_guided_tour_loses_the_network_between_1043_and_1044(page: Page) -> 
     assert asked == [
         "GET /orders/A123/events HTTP/1.1",
         f"GET /orders/A123/events?after={epoch}.1041 HTTP/1.1",
-        "POST /orders/A123/paid",
-        "POST /orders/A123/packed",
-        "POST /orders/A123/shipped",
+        "POST /orders/A123/paid HTTP/1.1",
+        "POST /orders/A123/packed HTTP/1.1",
+        "POST /orders/A123/shipped HTTP/1.1",
         f"GET /orders/A123/events?after={epoch}.1041 HTTP/1.1",
         f"Last-Event-ID: {epoch}.1043",
     ]
@@ -165,7 +187,7 @@ def test_a_server_killed_and_started_again_has_lost_nothing(page: Page, server: 
     page.click("#burst")
     all_at(page, 1042 + BURST)
     server.kill()
-    all_are(page, "gone")
+    all_are(page, "connecting")
     page.wait("!document.getElementById('away').hidden")
     server.start()
     all_are(page, "live")
@@ -174,7 +196,44 @@ def test_a_server_killed_and_started_again_has_lost_nothing(page: Page, server: 
     for client in CLIENTS:
         assert offsets(page, client) == list(range(1041, 1044 + BURST))
     with pytest.raises(AssertionError, match="409"):
-        server.request("POST", "/orders/A123/delivered")
+        ask(server, "/orders/A123/delivered")
+
+
+def test_a_pick_that_is_asked_for_while_the_network_is_cut_is_done_once(page: Page, server: Server) -> None:
+    page.click("#advance")
+    all_at(page, 1042)
+    page.click(f"{lane('warehouse')} [data-cut]")
+    wait_for_client(page, "warehouse", state="connecting")
+    page.click('[data-pick="A123"]')
+    assert page.text('[data-pick="A123"]') == "Waits for an answer"
+    assert states(server) == ["created", "paid"]
+    all_at(page, 1043)
+    all_are(page, "live")
+    assert states(server) == ["created", "paid", "packed"]
+
+
+def test_what_is_asked_of_a_dead_server_is_done_once_by_the_next(page: Page, server: Server) -> None:
+    page.click("#advance")
+    all_at(page, 1042)
+    server.kill()
+    page.wait("!document.getElementById('away').hidden")
+    page.click("#burst")
+    page.click("#advance")
+    page.wait("document.getElementById('answer').textContent === 'Pack it: waits for an answer.'")
+    server.start()
+    all_at(page, 1043 + BURST)
+    all_are(page, "live")
+    assert sorted(states(server)) == sorted(["created", "paid", "packed", *["position"] * BURST])
+    page.wait("document.getElementById('answer').textContent === ''")
+
+
+def test_who_looks_at_the_order_is_shown(page: Page, browser: Browser, server: Server) -> None:
+    here = "document.getElementById('here').textContent"
+    page.wait(f"{here}.includes('(you) on 4 connections')")  # the page's own, and the two that poll count as one
+    with browser.page(server.url) as other:
+        other.wait(f"{here}.includes('(you) on 7 connections')")
+        page.wait(f"{here}.includes('(you) on 7 connections')")
+    page.wait(f"{here}.includes('(you) on 4 connections')")
 
 
 def test_text_of_an_event_is_never_markup(page: Page, server: Server, database: Path) -> None:
@@ -231,12 +290,12 @@ NATIVE = """
 
 def test_the_browsers_own_clients_follow_and_come_back(page: Page, server: Server) -> None:
     epoch = str(page.evaluate(NATIVE)).split(".")[0]
-    server.request("POST", "/orders/A150/paid")
+    ask(server, "/orders/A150/paid")
     everywhere = "Object.values(heard).every(events => events.length === {})"
     page.wait(everywhere.format(1))
     server.kill()
     server.start()
-    server.request("POST", "/orders/A150/packed")
+    ask(server, "/orders/A150/packed")
     page.wait(everywhere.format(2))
     expected = [f'{epoch}.1042 {{"state":"paid"}}', f'{epoch}.1043 {{"state":"packed"}}']
     assert page.evaluate("heard") == dict.fromkeys(("eventsource", "websocket", "fetch"), expected)

@@ -9,20 +9,22 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class Link {
   #requests = new Set();
   #sockets = new Set();
+  #timer = null;
 
   constructor() {
     this.slow = false;
     this.cutUntil = 0;
     /** Called when the network is back, as a browser's "online" event would be. */
     this.onBack = () => {};
-    const link = this;
-    const sockets = this.#sockets;
-    /** What the client uses in place of the browser's own. */
-    this.fetch = (url, init) => link.#fetch(url, init);
-    this.WebSocket = class extends CuttableSocket {
-      constructor(url, protocol) {
-        super(url, protocol, link, sockets);
-      }
+    const [link, sockets] = [this, this.#sockets];
+    /** What `connect` uses in place of the browser's own. */
+    this.network = {
+      fetch: (url, init) => link.#fetch(url, init),
+      WebSocket: class extends CuttableSocket {
+        constructor(url, protocols) {
+          super(url, protocols, link, sockets);
+        }
+      },
     };
   }
 
@@ -31,12 +33,13 @@ export class Link {
   }
 
   /** Ends whatever runs, without a goodbye, and lets nothing through for a while; without `ms`, until `mend`. */
-  cut(ms = null) {
-    this.cutUntil = ms === null ? Infinity : Date.now() + ms;
+  cut(ms = Infinity) {
+    clearTimeout(this.#timer);
+    this.cutUntil = Date.now() + ms;
     for (const request of this.#requests) request.abort(new TypeError("the network is cut"));
     for (const socket of this.#sockets) socket.lose();
     this.#requests.clear();
-    if (ms !== null) setTimeout(() => this.mend(), ms);
+    if (ms < Infinity) this.#timer = setTimeout(() => this.mend(), ms);
   }
 
   mend() {
@@ -101,7 +104,8 @@ class CuttableSocket {
   #waiting = [];
   #handing = false;
 
-  constructor(url, protocol, link, sockets) {
+  constructor(url, protocols, link, sockets) {
+    this.url = String(url);
     this.onopen = this.onmessage = this.onclose = null;
     this.#link = link;
     this.#sockets = sockets;
@@ -110,7 +114,7 @@ class CuttableSocket {
       return;
     }
     sockets.add(this);
-    this.#socket = new WebSocket(url, protocol);
+    this.#socket = new WebSocket(url, protocols);
     this.#socket.onopen = (event) => this.onopen?.(event);
     this.#socket.onmessage = ({ data }) => this.#take(data);
     this.#socket.onclose = ({ code, reason }) => this.#closed(code, reason);

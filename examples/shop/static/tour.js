@@ -1,18 +1,20 @@
 /** The guided tour: one client loses its network between two events. What goes over the wire is shown as it went. */
 
-import { follow, offsetOf } from "/triolet/triolet.js";
+import { connect, offsetOf } from "/triolet/triolet.js";
 import { Link } from "./link.js";
-import { STATES } from "./words.js";
+import { STATES, make, partsOf } from "./words.js";
 
 const LIFE_AFTER_TOUR = 4_000;
 
 export class Tour {
-  #parts = {};
+  #parts;
   #events;
   #url;
-  #post;
   #link = new Link();
-  #track = null;
+  /** The shop, which does something to the order, and the client, which follows it and loses its network. */
+  #shop = connect("/", { transports: ["sse"], fetch: (url, init) => this.#recorded(fetch, url, init) });
+  #client = connect("/", { transports: ["sse"], fetch: (url, init) => this.#streamed(url, init) });
+  #follow = null;
   #cursor = null;
   #done = 0;
   #isOpen = false;
@@ -27,28 +29,15 @@ export class Tour {
     ["Back again", "It says the last id it saw, and gets what came since.", () => this.#back()],
   ];
 
-  constructor(element, { events, url, post }) {
-    for (const part of element.querySelectorAll("*")) {
-      for (const name of Object.keys(part.dataset)) this.#parts[name] = part;
-    }
+  constructor(element, { events, url }) {
+    this.#parts = partsOf(element);
     this.#events = events;
     this.#url = url;
-    this.#post = post;
     this.#steps.forEach(([title, text, act], at) => {
-      const step = document.createElement("li");
-      const button = document.createElement("button");
-      for (const [name, content] of [
-        ["n", at + 1],
-        ["title", title],
-        ["text", text],
-      ]) {
-        const part = document.createElement("span");
-        part.className = name;
-        part.textContent = content;
-        button.append(part);
-      }
+      const [step, button] = [make("li"), make("button")];
+      button.append(make("span", "n", at + 1), make("span", "title", title), make("span", "text", text));
       button.dataset.step = at + 1;
-      button.addEventListener("click", () => this.#take(at, act));
+      button.onclick = () => this.#take(at, act);
       step.append(button);
       this.#parts.steps.append(step);
       this.#buttons.push(button);
@@ -74,6 +63,7 @@ export class Tour {
       this.#line("note", `That did not work: ${error.message}. Try the step again.`);
     }
     this.#draw();
+    this.#buttons[this.#done]?.focus();
   }
 
   #draw() {
@@ -83,66 +73,56 @@ export class Tour {
     });
   }
 
+  // --- the steps --------------------------------------------------------------------------------------------
+
   async #load() {
     this.#parts.wire.replaceChildren();
-    const response = await this.#recorded(this.#events);
+    const response = await this.#recorded(fetch, this.#events);
     const body = await response.json();
     this.#line("in", JSON.stringify(body));
     this.#cursor = body.cursor;
     this.#line("note", `The page shows the order as of event ${offsetOf(this.#cursor)}.`);
   }
 
-  #open() {
-    return new Promise((resolve) => {
-      const opened = (state) => state === "live" && resolve();
-      const fetch = (url, init) => this.#streamed(url, init);
-      this.#track = follow(this.#events, { transport: "sse", after: this.#cursor, fetch, onState: opened });
-    });
+  async #open() {
+    this.#follow = this.#client.follow(this.#events, { after: this.#cursor });
+    this.#follow.on("event", ({ id }) => (this.#cursor = id));
+    await this.#follow.ready();
   }
 
   async #publish(...states) {
     for (const state of states) {
-      this.#line("out", `POST ${this.#url}/${state}`);
-      const answer = await this.#post(state);
-      this.#line("in", JSON.stringify(answer));
-      if (!this.#link.isCut) await this.#arrived(answer.id);
+      const { status, data } = await this.#shop.send(`${this.#url}/${state}`);
+      this.#line("in", JSON.stringify(data));
+      if (status !== 200) throw new Error(data.message);
+      if (!this.#link.isCut) await this.#until(() => offsetOf(this.#cursor) >= offsetOf(data.id));
     }
   }
 
   #drop() {
-    const seen = offsetOf(this.#track.cursor);
     this.#link.cut();
-    this.#line("fault", `The connection is gone. The client has seen ${seen}, and tries again in vain.`);
+    this.#line("fault", `The connection is gone. The client has seen ${offsetOf(this.#cursor)}, and tries again in vain.`);
   }
 
   async #back() {
     this.#link.mend();
-    this.#track.retry();
-    await this.#live();
-    this.#line("note", `Event ${offsetOf(this.#track.cursor)} came late, in its place, and once. The tour is over.`);
-    setTimeout(() => this.#track.close(), LIFE_AFTER_TOUR);
-  }
-
-  #arrived(cursor) {
-    return this.#until(() => offsetOf(this.#track.cursor) >= offsetOf(cursor));
-  }
-
-  #live() {
-    return this.#until(() => this.#track.state === "live");
+    await this.#client.probe();
+    this.#line("note", `Event ${offsetOf(this.#cursor)} came late, in its place, and once. The tour is over.`);
+    setTimeout(() => this.#client.close(), LIFE_AFTER_TOUR);
   }
 
   async #until(condition) {
     while (!condition()) await new Promise((resolve) => setTimeout(resolve, 30));
   }
 
-  /** A request as it goes out, and the head of its answer. While the network is cut, nothing goes out at all. */
-  async #recorded(url, init = {}) {
-    if (!this.#link.isCut) {
-      const { pathname, search } = new URL(url, location.href);
-      this.#line("out", `GET ${pathname}${search} HTTP/1.1`);
-      for (const [name, value] of Object.entries(init.headers ?? {})) this.#line("out", `${name}: ${value}`);
-    }
-    const response = await this.#link.fetch(url, init);
+  // --- the wire ---------------------------------------------------------------------------------------------
+
+  /** A request as it goes out, and the head of its answer. */
+  async #recorded(network, url, init = {}) {
+    const { pathname, search } = new URL(url, location.href);
+    this.#line("out", `${init.method ?? "GET"} ${pathname}${search} HTTP/1.1`);
+    for (const [name, value] of Object.entries(init.headers ?? {})) this.#line("out", `${name}: ${value}`);
+    const response = await network(url, init);
     this.#line("in", `HTTP/1.1 ${response.status} ${response.statusText}`);
     for (const name of ["content-type", "cache-control"]) {
       if (response.headers.has(name)) this.#line("in", `${name}: ${response.headers.get(name)}`);
@@ -150,9 +130,11 @@ export class Tour {
     return response;
   }
 
-  /** A stream is shown line by line, on its way to the client. */
+  /** The client's stream, shown line by line on its way. While the network is cut, nothing goes out at all. */
   async #streamed(url, init) {
-    const response = await this.#recorded(url, init);
+    const { fetch } = this.#link.network;
+    if (this.#link.isCut) return fetch(url, init);
+    const response = await this.#recorded(fetch, url, init);
     const decoder = new TextDecoder();
     let rest = "";
     const show = new TransformStream({
@@ -169,9 +151,7 @@ export class Tour {
 
   /** One line on the wire. `out` goes to the server, `in` comes from it. */
   #line(kind, text) {
-    const line = document.createElement("p");
-    line.className = kind;
-    line.textContent = text;
+    const line = make("p", kind, text);
     if (text.startsWith("id: ")) line.dataset.id = text.slice(4);
     if (text.startsWith("Last-Event-ID: ")) line.dataset.lastEventId = text.slice(15);
     this.#parts.wire.append(line);
