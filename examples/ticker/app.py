@@ -16,7 +16,7 @@ from prices import NAMES, read_months
 from quart import Response, abort, request
 from quart_trio import QuartTrio
 
-from triolet import LogError, Triolet
+from triolet import LogError, Triolet, policies
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 FASTEST = 40.0
@@ -61,8 +61,9 @@ pace = Pace(float(os.environ.get("TICKER_RATE") or 4))
 
 
 @live.channel("/stocks/<symbol>/events")
-async def stock_events(symbol: str) -> str:
-    """The prices of one share."""
+@live.channel("/stocks/<symbol>/latest", endpoint="latest_price", policy=policies.latest(events=3))
+async def share_prices(symbol: str) -> str:
+    """The prices of one share: all of them; or the newest, for a client of its box that has missed more than three."""
     if symbol not in NAMES:
         abort(404)
     return f"stocks/{symbol}"
@@ -115,14 +116,15 @@ async def index() -> Response:
 
 @app.get("/state")
 async def state() -> Any:
-    """The shares, each with the cursor after which the present round begins, and the pace."""
+    """The shares, each with the cursors before the present round and before its newest price, and the pace."""
     shares = []
     for symbol, name in NAMES.items():
         head = await live.log.head(f"stocks/{symbol}")
         length = len(MONTHS) - FIRST_MONTH[symbol]
         begin = (head.offset - 1) // length * length if head.offset else 0
         first = MONTHS[FIRST_MONTH[symbol]][0] if FIRST_MONTH[symbol] else None
-        shares.append({"symbol": symbol, "name": name, "first": first, "after": f"{head.epoch}.{begin}"})
+        after, newest = f"{head.epoch}.{begin}", f"{head.epoch}.{max(0, head.offset - 1)}"
+        shares.append({"symbol": symbol, "name": name, "first": first, "after": after, "newest": newest})
     return {"shares": shares, "months": [date for date, _ in MONTHS], "rate": pace.rate, "fastest": FASTEST}
 
 

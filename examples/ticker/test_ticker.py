@@ -8,7 +8,7 @@ from app import MONTHS, app
 from prices import NAMES
 from trio.testing import MockClock
 
-from triolet.testing import serve
+from triolet.testing import cut, serve
 
 MSFT = "/stocks/MSFT/events"
 
@@ -39,3 +39,18 @@ async def test_one_socket_follows_all_shares_and_one_is_not_traded_before_2004(a
             await page.follow(f"/stocks/{symbol}/events", after=0)
         google = await page.pick(lambda message: message.get("key") == "GOOG", "a price of Google's")
         assert google["data"]["date"] == "2004-08-01"
+
+
+async def test_of_what_a_box_has_missed_it_gets_the_newest_and_is_told(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server, server.follow("/stocks/MSFT/latest", through="/ticker") as box:
+        await server.post("/rate?value=10")
+        await box.expect(event="price")
+        with cut(box):
+            await trio.sleep(5)
+        await server.post("/rate?value=0")
+        await box.reconnect()
+        gap = await box.until("gap")
+        newest = await box.expect(event="price")
+        assert (gap["reason"], gap["missed"] >= 40) == ("conflated", True)
+        assert newest["id"] == gap["to"]
+        await box.nothing_for(600)

@@ -58,7 +58,7 @@ def test_prices_are_drawn_as_they_come_and_go_on_after_a_kill(page: Page, server
     page.wait("document.getElementById('badge').dataset.state === 'live'")
     assert page.complaints == []
     server.kill()
-    page.wait("document.getElementById('badge').dataset.state === 'gone'")
+    page.wait("document.getElementById('badge').dataset.state === 'connecting'")
     server.start()
     wait_for_points(page, 15)
     months = stop(page, server)
@@ -71,7 +71,7 @@ def test_what_came_while_disconnected_is_drawn_and_marked(page: Page, server: Se
     bands = "document.querySelectorAll('.bands rect').length"
     earlier = page.evaluate(bands)  # on a busy machine a browser may have lost its line before: it is marked, and right
     page.click("#cut")
-    page.wait("document.getElementById('badge').dataset.state === 'gone'")
+    page.wait("document.getElementById('badge').dataset.state === 'connecting'")
     before = drawn(page)["MSFT"]
     page.wait("document.getElementById('badge').dataset.state === 'live'")
     page.wait(f"{bands} === {earlier} + 1")
@@ -79,6 +79,7 @@ def test_what_came_while_disconnected_is_drawn_and_marked(page: Page, server: Se
     months = stop(page, server)
     assert [drawn(page)[symbol] for symbol in TRADED_FROM_THE_START] == [months] * 4
     assert (page.text("#faults"), page.text("#gaps")) == ("0", "0")
+    assert page.text("#left-out") != "0", "a box gets the newest price, and is told of the others"
     assert page.complaints == []
 
 

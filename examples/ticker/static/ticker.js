@@ -1,6 +1,6 @@
-/** The page: one WebSocket, a channel for each share, a chart. */
+/** The page: one WebSocket for five shares, each followed twice: whole for the chart, and the latest price for its box. */
 
-import { Socket, offsetOf } from "/triolet/triolet.js";
+import { connect, offsetOf } from "/triolet/triolet.js";
 import { Chart } from "./chart.js";
 
 const CUT_MS = 10_000;
@@ -23,93 +23,97 @@ class LosableSocket extends WebSocket {
 function cut() {
   cutUntil = Date.now() + CUT_MS;
   for (const open of sockets) open.close(4000, "cut by the page");
-  setTimeout(() => socket.retry(), CUT_MS);
+  setTimeout(() => live.probe(), CUT_MS);
 }
 
-// --- what has come --------------------------------------------------------------------------------------------
+// --- what is followed -----------------------------------------------------------------------------------------
 
-const counts = { received: 0, caughtUp: 0, faults: 0, gaps: 0 };
-const rows = new Map();
-const tracks = [];
+// No other transport: ten streams would take more than the six connections that a browser opens to a host.
+const live = connect("/", { socket: "/ticker", transports: ["websocket"], WebSocket: LosableSocket });
+
+const counts = { received: 0, caughtUp: 0, faults: 0, gaps: 0, leftOut: 0 };
+const boxes = new Map();
+const charted = [];
 let chart = null;
 let lap = -1;
 let retryAt = 0;
 
-const socket = new Socket("/ticker", {
-  WebSocket: LosableSocket,
-  onState: (state, { retry }) => {
-    retryAt = Date.now() + (retry ?? 0);
-    tick();
-  },
+/** Every month, however late: the line has no hole. */
+function followForChart({ symbol, after }) {
+  let wasLive = false;
+  const share = live.follow(`/stocks/${symbol}/events`, { after });
+  share.on("price", ({ data }) => {
+    counts.received += 1;
+    if (data.lap > lap) begin(data.lap);
+    if (data.lap < lap) return;
+    chart.add(symbol, data.date, data.price);
+    element("month").textContent = monthOf(data.date);
+    if (wasLive && share.state === "behind") {
+      counts.caughtUp += 1;
+      chart.mark(data.date);
+    }
+  });
+  share.on("live", () => (wasLive = true));
+  share.on("gap", ({ missed }) => (counts.gaps += missed ?? 1));
+  share.on("fault", countFault);
+  share.on("state", (_, { retry = 0 }) => (retryAt = Date.now() + retry));
+  charted.push(share);
+}
+
+/** The newest price is enough: those that it replaces are left out, and that is said. */
+function followForBox({ symbol, newest }) {
+  const share = live.follow(`/stocks/${symbol}/latest`, { after: newest });
+  share.on("price", ({ data }) => showPrice(symbol, data));
+  share.on("gap", ({ missed }) => (counts.leftOut += missed ?? 1));
+  share.on("fault", countFault);
+}
+
+function countFault(fault) {
+  counts.faults += 1;
+  console.error(fault);
+}
+
+live.on("state", (state) => {
+  element("badge").dataset.state = state;
+  element("state").textContent = state;
 });
 
-function follow({ symbol, after }) {
-  const track = socket.follow(`/stocks/${symbol}/events`, {
-    after,
-    onEvent: ({ data }, { state }) => {
-      counts.received += 1;
-      begin(data.lap);
-      if (data.lap < lap) return;
-      chart.add(symbol, data.date, data.price);
-      if (state === "behind" && counts.isBack) {
-        counts.caughtUp += 1;
-        chart.mark(data.date);
-      }
-      show(symbol, data);
-    },
-    onState: (state) => (counts.isBack ||= state === "connecting"),
-    onGap: ({ missed }) => (counts.gaps += missed ?? 1),
-    onFault: (fault) => {
-      counts.faults += 1;
-      console.error(fault);
-    },
-  });
-  tracks.push(track);
-}
+// --- what is drawn --------------------------------------------------------------------------------------------
 
 /** The first price of a new round wipes the chart. */
 function begin(next) {
-  if (next <= lap) return;
   lap = next;
   chart.clear();
-  rows.forEach(reset);
 }
 
-function reset(row) {
-  row.price = null;
-  row.shown.textContent = "–";
-  row.change.textContent = row.first ? `from ${monthOf(row.first)}` : "";
-  row.change.className = "change";
-}
-
-function show(symbol, { date, price }) {
-  const row = rows.get(symbol);
-  const change = row.price === null ? 0 : (price / row.price - 1) * 100;
-  row.price = price;
-  row.shown.textContent = price.toFixed(2);
-  row.change.textContent = `${change < 0 ? "▼" : "▲"} ${Math.abs(change).toFixed(1)} %`;
-  row.change.className = change < 0 ? "change down" : "change up";
-  element("month").textContent = monthOf(date);
+function showPrice(symbol, { price, lap }) {
+  const box = boxes.get(symbol);
+  const change = box.price === null || lap !== box.lap ? 0 : (price / box.price - 1) * 100;
+  Object.assign(box, { price, lap });
+  box.shown.textContent = price.toFixed(2);
+  box.change.textContent = `${change < 0 ? "▼" : "▲"} ${Math.abs(change).toFixed(1)} %`;
+  box.change.className = change < 0 ? "change down" : "change up";
 }
 
 function monthOf(date) {
   return new Date(`${date}T12:00`).toLocaleDateString("en", { month: "long", year: "numeric" });
 }
 
-function addLegend({ symbol, name, first }, at) {
+function addBox({ symbol, name, first }, at) {
   const item = document.createElement("li");
   item.className = `panel s${at}`;
   item.dataset.symbol = symbol;
-  const parts = {};
+  const box = { price: null, lap: -1 };
   for (const part of ["symbol", "name", "shown", "change"]) {
-    parts[part] = document.createElement("span");
-    parts[part].className = part;
-    item.append(parts[part]);
+    box[part] = document.createElement("span");
+    box[part].className = part;
+    item.append(box[part]);
   }
-  parts.symbol.textContent = symbol;
-  parts.name.textContent = name;
-  rows.set(symbol, { ...parts, first });
-  reset(rows.get(symbol));
+  box.symbol.textContent = symbol;
+  box.name.textContent = name;
+  box.shown.textContent = "–";
+  box.change.textContent = first ? `from ${monthOf(first)}` : "";
+  boxes.set(symbol, box);
   element("legend").append(item);
 }
 
@@ -125,39 +129,30 @@ function showRate(rate) {
   element("rate-shown").textContent = Number(rate) ? `${rate} months a second` : "stopped";
 }
 
-function badge() {
-  if (socket.state !== "live") return counts.received ? "gone" : "connecting";
-  return tracks.every((track) => track.state === "live") ? "live" : "behind";
-}
-
 function tick() {
-  element("badge").textContent = element("badge").dataset.state = badge();
   element("received").textContent = counts.received.toLocaleString("en");
   element("caught-up").textContent = counts.caughtUp.toLocaleString("en");
+  element("left-out").textContent = counts.leftOut.toLocaleString("en");
   element("faults").textContent = counts.faults;
   element("gaps").textContent = counts.gaps;
   const cutLeft = Math.ceil((cutUntil - Date.now()) / 1_000);
-  element("cut").disabled = cutLeft > 0;
+  element("cut").classList.toggle("on", cutLeft > 0);
   element("cut").textContent = cutLeft > 0 ? `Disconnected, ${cutLeft} s left` : "Disconnect for 10 s";
   const left = Math.max(0, retryAt - Date.now()) / 1_000;
-  const why = {
-    gone: `tries again in ${left.toFixed(1)} s`,
-    behind: "catching up",
-    live: "up to date",
-    connecting: "",
-  };
-  element("why").textContent = why[badge()];
-  element("cursors").textContent = tracks.map(({ cursor }) => (cursor ? offsetOf(cursor) : "–")).join(" · ");
+  const why = { connecting: `tries again in ${left.toFixed(1)} s`, behind: "catching up", live: "up to date" };
+  element("why").textContent = why[live.state] ?? live.state;
+  element("cursors").textContent = charted.map(({ cursor }) => offsetOf(cursor)).join(" · ");
 }
 
 async function start() {
-  const state = await (await fetch("/state")).json();
-  chart = new Chart(element("chart"), state.months, state.shares);
-  state.shares.forEach(addLegend);
-  state.shares.forEach(follow);
-  element("rate").max = state.fastest;
-  element("rate").value = state.rate;
-  showRate(state.rate);
+  const { shares, months, rate, fastest } = await (await fetch("/state")).json();
+  chart = new Chart(element("chart"), months, shares);
+  shares.forEach(addBox);
+  shares.forEach(followForChart);
+  shares.forEach(followForBox);
+  element("rate").max = fastest;
+  element("rate").value = rate;
+  showRate(rate);
   element("rate").addEventListener("input", changeRate);
   element("cut").addEventListener("click", cut);
   setInterval(tick, 100);
