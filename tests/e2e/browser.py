@@ -177,6 +177,12 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def still(self, *, dark: bool = False) -> None:
+        """Have the page move nothing: what is looked at is what there is in the end."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme, still])
+
     def offline(self, off: bool) -> None:
         """Take the whole tab off the network, or bring it back."""
         self.call(
