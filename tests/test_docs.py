@@ -9,15 +9,20 @@ import importlib
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
+import trio
+from quart import session
 from quart_trio import QuartTrio
 
-from triolet import policies
+from triolet import Triolet, client, policies
+from triolet.testing.network import ClientEnd
 from triolet.testing.server import EventStream, serve
 from triolet.wire import messages
 
@@ -98,11 +103,19 @@ async def test_the_tutorials_warehouse_packs_an_order_once(app: QuartTrio, autoj
         async with server.websocket("/warehouse") as socket:
             await socket.say(type="follow", url="/tasks/events", after="0")
             assert (await socket.event())["data"] == {"pick": "A123"}
-            for _ in range(2):
-                await socket.say(type="message", data={"picked": "A123"})
-                assert (await socket.until("message"))["data"] == {"thanks": "A123 is packed"}
+            replies = [await socket.command("/orders/A123/pick", id=id) for id in ("one", "one", "two")]
+            assert [reply["status"] for reply in replies] == [200] * 3
+            assert (await socket.command("/orders/A999/pick"))["status"] == 404
         page = (await server.get("/orders/A123/events?after=0", **await log_in(server))).json
         assert [event["data"]["state"] for event in page["events"]] == ["paid", "packed"]
+
+
+async def test_the_tutorials_warehouse_answers_questions(app: QuartTrio, autojump_clock: object) -> None:
+    async with serve(app) as server, server.websocket("/warehouse") as socket:
+        await socket.say(type="message", data={"where": "A124"})
+        assert (await socket.until("message"))["data"] == {"order": "A124", "where": "shelf 2"}
+        await socket.say(type="message", data={"where": 7})
+        assert "error" in (await socket.until("message"))["data"]
 
 
 async def test_the_tutorials_events_are_there_after_a_restart(app: QuartTrio, autojump_clock: object) -> None:
@@ -113,20 +126,65 @@ async def test_the_tutorials_events_are_there_after_a_restart(app: QuartTrio, au
     assert [event["id"] for event in page["events"]] == [cursor]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.rst"])
+FRONT_PAGES = ["README.md", "docs/index.rst"]
+
+
+def front_page_app(page: str) -> dict[str, Any]:
+    """Run the app that a front page shows, in a folder of the test's; what it has made, by name."""
+    namespace: dict[str, Any] = {"__name__": "front_page"}
+    exec(shown(page, r"from quart_trio import.*?return \{\"id\".*?\}"), namespace)
+    return namespace
+
+
+def shown(page: str, pattern: str) -> str:
+    """What a page shows between the words of a pattern, without its indentation."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    code = re.search(rf"^( *)(?:{pattern})$", text, re.MULTILINE | re.DOTALL)
+    assert code is not None
+    return re.sub(rf"^{code[1]}", "", code[0], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", FRONT_PAGES)
 async def test_the_app_on_the_front_page_works(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / page).read_text(encoding="utf-8")
-    code = re.search(r"^( *)from quart_trio import.*?return \{\"id\".*?\}", text, re.MULTILINE | re.DOTALL)
-    assert code is not None
-    namespace: dict[str, Any] = {"__name__": "front_page"}
-    exec(re.sub(rf"^{code[1]}", "", code[0], flags=re.MULTILINE), namespace)
-    async with serve(namespace["app"]) as server:
+    async with serve(front_page_app(page)["app"]) as server:
         cursor = (await server.post("/orders/A123/paid")).json["id"]
         found = (await server.get("/orders/A123/events?after=0")).json
     assert [event["id"] for event in found["events"]] == [cursor]
+
+
+@pytest.mark.parametrize("page", FRONT_PAGES)
+async def test_the_program_on_the_front_page_says_what_happens_whatever_the_network_does(
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    autojump_clock: object,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = shown(page, r"from triolet\.client import.*?print\([^\n]*\)")
+    namespace: dict[str, Any] = {}
+    exec(f"async def main():\n{indent(code, '    ')}", namespace)
+    async with serve(front_page_app(page)["app"]) as server, trio.open_nursery() as nursery:
+        streams: list[ClientEnd] = []
+
+        async def dial(host: str, port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            streams.append(server.connect())
+            return streams[-1]
+
+        monkeypatch.setattr(client, "open_client", partial(client.open_client, dial=dial))
+        nursery.start_soon(namespace["main"])
+        await trio.sleep(1)
+        await server.post("/orders/A123/paid")
+        await trio.sleep(1)
+        streams[-1].reset()
+        await server.post("/orders/A123/packed")
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert capsys.readouterr().out == "paid\npacked\n"
 
 
 async def test_the_policies_in_the_docs_do_what_the_docs_say(autojump_clock: object) -> None:
@@ -192,3 +250,23 @@ def check_message(message: dict[str, Any]) -> None:
             assert json.loads(again) == message
         case {"events": [event]}:
             check_message(event)
+
+
+async def test_the_routes_of_presence_tell_who_is_there(autojump_clock: object) -> None:
+    app = QuartTrio("presence")
+    app.secret_key = "a test's"
+    live = Triolet(app)
+
+    @app.get("/login")
+    async def login() -> str:
+        session["user"] = "ada"
+        return "in"
+
+    (routes,) = blocks("presence.rst", "python")
+    exec(routes, {"app": app, "live": live, "session": session})
+    async with serve(app) as server, server.events("/orders/A123/presence?after=0") as told:
+        cookie = (await server.get("/login")).headers["set-cookie"].partition(";")[0]
+        async with server.sse("/orders/A123/events", headers={"cookie": cookie}):
+            assert ((await told.event()) or {})["event"] == "join"
+            members = (await server.get("/orders/A123/members")).json["members"]
+    assert list(members) == ["ada"]

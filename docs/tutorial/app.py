@@ -3,13 +3,14 @@ from typing import Any
 from quart import Response, abort, redirect, session
 from quart_trio import QuartTrio
 
-from triolet import Connection, Triolet
+from triolet import Command, Connection, Triolet
 
 app = QuartTrio(__name__)
 app.secret_key = "change me, and keep me out of the repository"
 live = Triolet(app, log="sqlite:///orders.db")
 
 OWNERS = {"A123": "ada", "A124": "grace"}
+SHELVES = {"A123": "shelf 7", "A124": "shelf 2"}
 
 
 @app.get("/login/<customer>")
@@ -48,12 +49,18 @@ async def task_events() -> str:
     return "tasks"
 
 
+@live.command("/orders/<order_id>/pick")
+async def pick(order_id: str, command: Command) -> dict[str, str]:
+    if order_id not in OWNERS:
+        abort(404)
+    return await advance(order_id, "packed")
+
+
 @live.socket("/warehouse")
 async def warehouse(conn: Connection) -> None:
     async for message in conn:
         match message:
-            case {"picked": str(order_id)} if order_id in OWNERS:
-                await advance(order_id, "packed")
-                await conn.send({"thanks": f"{order_id} is packed"})
+            case {"where": str(order_id)} if order_id in SHELVES:
+                await conn.send({"order": order_id, "where": SHELVES[order_id]})
             case _:
-                await conn.send({"error": "send the number of an order that you have picked"})
+                await conn.send({"error": "send the number of an order that you look for"})

@@ -1,17 +1,14 @@
-import { follow } from "/triolet/triolet.js";
+import { connect } from "/triolet/triolet.js";
 
-const history = document.querySelector("#history");
-const state = document.querySelector("#state");
+const live = connect();
+const order = live.follow(`${location.pathname}/events`, { after: "0" });
+
+order.on("order-status", ({ data, time }) => show(`${data.state} (${new Date(time).toLocaleTimeString()})`));
+order.on("gap", ({ missed }) => show(`${missed ?? "Some"} older events are no longer kept`));
+order.on("state", (state) => (document.querySelector("#state").textContent = state));
 
 function show(text) {
   const line = document.createElement("li");
   line.textContent = text;
-  history.append(line);
+  document.querySelector("#history").append(line);
 }
-
-follow(`${location.pathname}/events`, {
-  after: "0",
-  onEvent: (event) => show(`${event.data.state} (${new Date(event.time).toLocaleTimeString()})`),
-  onGap: (gap) => show(`${gap.missed ?? "Some"} older events are no longer kept`),
-  onState: (now) => (state.textContent = now),
-});

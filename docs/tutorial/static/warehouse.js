@@ -1,17 +1,27 @@
-import { Socket } from "/triolet/triolet.js";
+import { connect } from "/triolet/triolet.js";
 
-const socket = new Socket("/warehouse", {
-  onMessage: (message) => (document.querySelector("#answer").textContent = message.thanks ?? message.error),
+const live = connect("/", { socket: "/warehouse" });
+
+live.follow("/tasks/events", { after: "0" }).on("task", ({ data: { pick } }) => {
+  const line = document.createElement("li");
+  line.append(pick, button("Where is it?", () => live.tell({ where: pick })), button("Picked", () => picked(pick)));
+  document.querySelector("#tasks").append(line);
 });
 
-socket.follow("/tasks/events", {
-  after: "0",
-  onEvent: (event) => {
-    const button = document.createElement("button");
-    button.textContent = event.data.pick;
-    button.onclick = () => socket.send({ picked: event.data.pick });
-    const line = document.createElement("li");
-    line.append(button);
-    document.querySelector("#tasks").append(line);
-  },
-});
+live.on("message", ({ order, where, error }) => answer(error ?? `${order} is on ${where}`));
+
+async function picked(order) {
+  const { status } = await live.send(`/orders/${order}/pick`);
+  answer(status === 200 ? `${order} is packed` : `${order} is no order of ours`);
+}
+
+function button(text, press) {
+  const button = document.createElement("button");
+  button.textContent = text;
+  button.onclick = press;
+  return button;
+}
+
+function answer(text) {
+  document.querySelector("#answer").textContent = text;
+}
