@@ -114,8 +114,9 @@ export class Track {
     tell(this.#options.onState, state, why, this);
   }
 
-  /** Takes one message of the protocol, whichever transport it came by. @internal */
+  /** Takes one message of the protocol, whichever transport it came by. Who has left is told no more. @internal */
   take(message) {
+    if (this.state === "gone") return;
     switch (message.type) {
       case "open":
         return this.#open(message);

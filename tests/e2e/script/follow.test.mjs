@@ -60,6 +60,26 @@ test("who breaks out of the iteration has left", async () => {
   assert.throws(() => follow[Symbol.asyncIterator](), TypeError);
 });
 
+test("who leaves in a handler is told no more of what came at once", async () => {
+  const { follow, stream } = await open();
+  const heard = [];
+  follow.on("event", ({ id }) => {
+    heard.push(id);
+    follow.close();
+  });
+  await settle();
+  await stream.send(["e.2", "e.3"].map((id) => `id: ${id}\nevent: note\ndata: {}\n\n`).join(""));
+  const events = [note("e.2"), note("e.3")];
+  const body = { channel: "c", events, cursor: "e.3", gap: null, live: true, retry: 2_000 };
+  const polls = await open({ transports: ["poll"], network: new Network(json(body)) });
+  polls.follow.on("event", ({ id }) => {
+    heard.push(id);
+    polls.follow.close();
+  });
+  await settle();
+  assert.deepEqual([heard, polls.follow.state], [["e.2", "e.2"], "gone"]);
+});
+
 test("what came before anybody looked is not lost, and a cursor stands where the page stands", async () => {
   const { follow, stream } = await open();
   await stream.event("e.2");
