@@ -62,9 +62,11 @@ const LiveContext = createContext(/** @type {?Provided} */ (null));
 LiveContext.displayName = "Live";
 
 /**
- * Gives what is in it a client, from when it is mounted until it is not, with the options of `connect` for props. There is
- * another client, and all hooks begin anew, when `base`, `user` or an option that can be written as JSON changes; `token` and
- * `headers` may be other functions each time, of which the newest is asked. The rest is taken as it is at first.
+ * Gives what is in it a client, from when it is mounted until it is not, with the options of `connect` for props.
+ *
+ * For another `base` or `user`, and where an option is another one that JSON can say, there is another client, and all hooks
+ * begin anew. Where there is a `user`, `token` and `headers` only prove who that is: the newest are sent from then on.
+ * Functions may be others in each render: of these two the newest is asked. The rest is taken as it is at first.
  *
  * @param {LiveProps} props
  * @returns {import("react").ReactElement}
@@ -73,33 +75,54 @@ LiveContext.displayName = "Live";
 export function Live({ children, client = undefined, base, user, ...options }) {
   const newest = useNewest(options);
   const given = client ?? null;
-  const identity = given ?? JSON.stringify([base, user, options], plain);
-  const provided = useKept([identity], () => {
-    const make = () => /** @type {Client} */ (connect(base, asking(newest)));
+  const provided = useKept([given ?? identityOf(base, user, options)], () => {
+    const make = () => /** @type {Client} */ (connect(base, optionsOf(user, newest)));
     return new Provided(make, given, options.clock);
   });
   useEffect(provided.hold, [provided]);
   return createElement(LiveContext.Provider, { value: provided }, children);
 }
 
-/** What of the options is a client's identity: values, and whether there is a function, but not which. */
-function plain(/** @type {string} */ _, /** @type {any} */ value) {
+/** What of the options proves who the page is. */
+const PROOFS = /** @type {const} */ (["token", "headers"]);
+
+/**
+ * Whose client it is: for another one there is another client.
+ *
+ * @param {LiveOwnProps["base"]} base
+ * @param {LiveOwnProps["user"]} user
+ * @param {import("./api.js").ConnectOptions} options
+ */
+function identityOf(base, user, options) {
+  const { token, headers } = options;
+  const said = user === undefined ? options : { ...options, token: token != null, headers: headers != null };
+  return JSON.stringify([base, user, said], plain);
+}
+
+/** What JSON can say; of the rest, only that it is there. @param {string} _ @param {any} value */
+function plain(_, value) {
   if (typeof value === "function") return "function";
   const isPlain = Object(value) !== value || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
   return isPlain ? value : "object";
 }
 
 /**
- * The options, with functions that ask for the page's newest ones.
+ * The options of a client, which asks for the newest proofs, and shares its connection with tabs of its user alone.
  *
+ * @param {LiveOwnProps["user"]} user
  * @param {{current: import("./api.js").ConnectOptions}} newest
  */
-function asking(newest) {
+function optionsOf(user, newest) {
+  /** @type {any} */
   const options = { ...newest.current };
-  for (const name of /** @type {const} */ (["token", "headers"])) {
-    const ask = () => /** @type {any} */ (newest.current[name])();
-    if (typeof options[name] === "function") options[name] = ask;
+  for (const name of PROOFS) {
+    const ask = () => {
+      const now = newest.current[name];
+      return typeof now === "function" ? now() : now;
+    };
+    if (typeof options[name] === "function" || (user !== undefined && options[name] != null)) options[name] = ask;
   }
+  if (options.share && user !== undefined) options.share = JSON.stringify([options.share, user]);
   return options;
 }
 
@@ -131,11 +154,15 @@ export function useLive() {
  */
 
 /**
- * `url`, `after` and `key` say what is followed: where one of them changes, the hook begins anew. Of `reduce` the newest
- * counts, from the next item on. The others are taken when it begins.
+ * `url`, `after` and `key` say what is followed: where one of them changes, the hook begins anew. The others are taken
+ * when it begins. Without `store` there is none, whatever the client has: what is shown does not survive a reload, so its
+ * place must not either.
  *
- * @typedef {import("./api.js").FollowOptions} FollowOptions  `store` is none, whatever the client's is: what is shown
- *     does not survive a reload, so its place must not either
+ * @typedef {import("./api.js").FollowOptions} FollowOptions
+ */
+
+/**
+ * With a reducer, of which the newest counts, from the next item on.
  *
  * @template {Record<string, any>} Events
  * @template Value
@@ -219,7 +246,7 @@ export function useChannel(url, options = {}) {
  * @property {readonly import("./api.js").Present[]} members  each once, in the order in which they came; one that has not
  *     changed is the same object as before
  * @property {ClientState} state  "live": this is who is there; "connecting" or "behind": who was, as far as is known
- * @property {Why} why
+ * @property {{retry?: number, reason?: string, error?: unknown}} why  as of a channel; the error may be the roster's
  */
 
 /**

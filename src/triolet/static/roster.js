@@ -4,7 +4,7 @@
 class Sessions {
   #sessions = new Map();
 
-  constructor(roster = []) {
+  constructor(roster) {
     for (const said of roster) this.#sessions.set(said.session, { info: null, stated: 0, ...said });
   }
 
@@ -50,13 +50,14 @@ export class Roster {
 
   async #begin() {
     this.#sessions = null;
-    let roster = { sessions: [], cursor: "0" };
     try {
-      if (this.#roster) roster = await this.#roster();
+      const { sessions, cursor } = this.#roster ? await this.#roster() : { sessions: [], cursor: "0" };
+      const isWhole = Array.isArray(sessions) && cursor != null;
+      if (!isWhole) throw new TypeError("roster: an object with sessions, an array, and the cursor of then");
+      if (!this.#isOver) this.#listen(new Sessions(sessions), cursor);
     } catch (error) {
-      return this.#hooks.become("gone", { error, reason: "roster" });
+      this.#hooks.become("gone", { error, reason: error?.reason ?? "roster" });
     }
-    if (!this.#isOver) this.#listen(new Sessions(roster.sessions), roster.cursor);
   }
 
   #listen(sessions, after) {

@@ -4,6 +4,12 @@ import { optional } from "./handlers.js";
 import { saidOf } from "./settings.js";
 import { Shown, isAlike } from "./shown.js";
 
+/**
+ * @typedef {ReturnType<import("./api.js").Client["follow"]>} Follow
+ * @typedef {ReturnType<import("./api.js").Client["presence"]>} Presence
+ * @typedef {import("./react.js").ChannelItem} Item
+ */
+
 /** @type {import("./api.js").Why} */
 const NO_WHY = Object.freeze({});
 
@@ -78,8 +84,6 @@ export class Provided extends Shown {
   }
 }
 
-/** @typedef {import("./react.js").ChannelItem} Item */
-
 /** What is shown without a reducer: the newest event. @param {any} value @param {Item} item */
 function newest(value, item) {
   return item.type === "event" ? item : value;
@@ -111,7 +115,7 @@ export class Channel extends Shown {
   /** @type {?import("./api.js").Gap} */
   #gap = null;
   #cursor;
-  /** @type {?import("./api.js").Follow} */
+  /** @type {?Follow} */
   #follow = null;
   #isOver = false;
 
@@ -198,8 +202,9 @@ export class Members extends Shown {
   #isOver = false;
   /** @type {readonly import("./api.js").Present[]} */
   #members = Object.freeze([]);
-  /** @type {?import("./api.js").Presence} */
+  /** @type {?Presence} */
   #presence = null;
+  /** @type {import("./react.js").PresenceView["why"]} */
   #why = NO_WHY;
 
   /**
@@ -221,8 +226,8 @@ export class Members extends Shown {
     this.#isOver = client.state === "gone";
     if (this.#isOver) return;
     const { roster } = this.options;
-    const ask = async () => (this.options.roster ?? roster)?.();
-    const presence = client.presence(this.#url, roster ? { roster: ask } : {});
+    const ask = roster && (async () => (this.options.roster ?? roster)());
+    const presence = client.presence(this.#url, { roster: ask });
     this.#presence = presence;
     presence.on("change", () => this.#take(presence));
     presence.on("state", (state, why) => this.#become(presence, state, why));
@@ -235,7 +240,7 @@ export class Members extends Shown {
     presence?.close();
   }
 
-  /** Whoever has not changed is the same object as before. @param {import("./api.js").Presence} presence */
+  /** Whoever has not changed is the same object as before. @param {Presence} presence */
   #take(presence) {
     const known = new Map(this.#members.map((one) => [one.member, one]));
     const members = [...presence.values()].map((one) => {
@@ -250,9 +255,9 @@ export class Members extends Shown {
   /**
    * Who was there goes on being shown until it is known anew.
    *
-   * @param {import("./api.js").Presence} presence
+   * @param {Presence} presence
    * @param {import("./api.js").State} state
-   * @param {import("./api.js").Why} why
+   * @param {import("./react.js").PresenceView["why"]} why
    */
   #become(presence, state, why) {
     if (this.#presence !== presence) return;

@@ -6,7 +6,7 @@ import * as React from "react";
 import { renderToString } from "react-dom/server";
 import { connect } from "triolet-client";
 import { Live, useChannel, useCommand, useLive, usePresence } from "triolet-client/react";
-import { Held, Stream, json, status } from "../script/fakes.mjs";
+import { Held, Stream, json, makeBrowser, status } from "../script/fakes.mjs";
 import { Boundary, complaints, h, live, opened, rest, show, world } from "./stage.mjs";
 
 const { Activity, StrictMode, startTransition, useEffect, useLayoutEffect } = React;
@@ -52,9 +52,10 @@ test("there is a client from when the page is mounted until it is gone, and its 
 test("another base, another user or another option is another client, and nothing of the one before is shown", async () => {
   const streams = Array.from({ length: 4 }, () => new Stream());
   const { clock, network, props } = world(...streams);
-  const as = (more) => h(Live, { ...props, user: "ada", token: "a", ...more }, h(Ids));
+  const as = (more) => h(Live, { ...props, token: "a", ...more }, h(Ids));
   const page = await show(as({}));
-  const others = [{ user: "bob" }, { base: "http://other.example/" }, { token: "b" }];
+  const other = { base: "http://other.example/" };
+  const others = [{ user: "bob" }, other, { ...other, token: "b" }];
   for (const [number, more] of others.entries()) {
     await streams[number].send("open", opened("e.1"));
     await streams[number].event("e.2");
@@ -66,7 +67,7 @@ test("another base, another user or another option is another client, and nothin
   }
   const asked = network.requests.map(({ host, headers }) => [host, headers.Authorization]);
   const ours = ["shop.example", "Bearer a"];
-  assert.deepEqual(asked, [ours, ours, ["other.example", "Bearer a"], ["shop.example", "Bearer b"]]);
+  assert.deepEqual(asked, [ours, ours, ["other.example", "Bearer a"], ["other.example", "Bearer b"]]);
   await page.leave();
   assert.deepEqual([clock.pending, complaints], [[], []]);
 });
@@ -87,6 +88,49 @@ test("options that are written anew in each render are the same, and the newest 
   const asked = network.requests.map(({ headers }) => [headers.Authorization, headers["X-Name"]]);
   assert.deepEqual(asked, [["Bearer one", "one"], ["Bearer two", "two"]]);
   await page.leave();
+});
+
+test("where it is said who the page is, another token of the same user goes on", async () => {
+  const streams = [new Stream(), new Stream(), new Stream()];
+  const { clock, network, props } = world(...streams);
+  const as = (user, token) => h(Live, { ...props, user, token, headers: { "X-Token": token } }, h(Ids));
+  const page = await show(as("ada", "one"));
+  await streams[0].send("open", opened("e.1"));
+  await streams[0].event("e.2");
+  await page.show(as("ada", "two"));
+  await streams[0].end();
+  await clock.advance(1_000);
+  await streams[1].send("open", opened("e.2"));
+  await streams[1].event("e.3");
+  await clock.advance(16);
+  assert.equal(page.text, "e.2,e.3");
+  await page.show(as("bob", "three"));
+  assert.deepEqual([page.text, streams[1].aborted], ["", true]);
+  const asked = network.requests.map(({ headers }) => [headers["Last-Event-ID"], headers.Authorization, headers["X-Token"]]);
+  const expected = [[undefined, "Bearer one", "one"], ["e.2", "Bearer two", "two"], [undefined, "Bearer three", "three"]];
+  assert.deepEqual(asked, expected);
+  await page.leave();
+});
+
+test("a page without a token has its cookie alone, and is out where that is over", async () => {
+  const { network, clock, props } = world(status(401));
+  const Order = () => useChannel("c").state;
+  const page = await show(h(Live, { ...props, user: "ada", token: null }, h(Order)));
+  await clock.advance(16);
+  assert.deepEqual([page.text, network.requests.length, clock.pending], ["gone", 1, []]);
+  await page.leave();
+});
+
+test("a connection is shared with tabs of the same user alone", async () => {
+  const streams = [new Stream(), new Stream(), new Stream()];
+  const { clock, network, props } = world(...streams);
+  const browser = makeBrowser();
+  const as = (user) => h(Live, { ...props, ...browser, share: true, user, token: user }, h(Ids));
+  const tabs = [await show(as("ada")), await show(as("ada")), await show(as("bob"))];
+  await clock.advance(50);
+  await rest();
+  assert.deepEqual(network.requests.map(({ headers }) => headers.Authorization), ["Bearer ada", "Bearer bob"]);
+  for (const tab of tabs) await tab.leave();
 });
 
 test("a client that is given is its owner's to close", async () => {

@@ -9,7 +9,7 @@ for (const [name, value] of Object.entries({ window, document: window.document, 
   Object.defineProperty(globalThis, name, { value, configurable: true });
 }
 
-await import("../node_modules/triolet-client/roster.js"); // from a disk: slow
+for (const late of ["tabs", "roster"]) await import(`../node_modules/triolet-client/${late}.js`); // from a disk: slow
 const { createRoot, hydrateRoot } = await import("react-dom/client");
 
 export { h };

@@ -392,3 +392,19 @@ test("after a gap it is found out anew who is there, and only what changed is to
   await streams[1].send("live", live("e.90"));
   assert.deepEqual(heard, ["join ada", "join bob", "join cy", "leave bob"]);
 });
+
+test("a presence that cannot be is over, and says why", async () => {
+  const { client } = meet({ transports: ["sse"] });
+  const over = [];
+  const listening = (presence) => presence.on("gone", ({ reason, error }) => over.push([reason, error.name]));
+  listening(client.presence("http://["));
+  listening(client.presence("p", { roster: async () => ({ members: ["ada"] }) }));
+  const late = {};
+  const roster = new Promise((resolve) => (late.give = resolve));
+  listening(client.presence("p", { roster: () => roster }));
+  await settle();
+  client.close();
+  late.give({ sessions: [], cursor: "e.1" });
+  await settle();
+  assert.deepEqual(over, [["roster", "TypeError"], ["roster", "TypeError"], ["closed", "Ended"]]);
+});
