@@ -17,6 +17,7 @@ from triolet import Command, Limits, Triolet
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>An order</title><link rel="icon" href="data:,">
 <div id="root"></div><script type="module" src="/page.js"></script>"""
+SCRIPT = Path("page.js").read_bytes()
 
 app = QuartTrio("react")
 live = Triolet(app, log=os.environ["E2E_LOG"], limits=Limits(**json.loads(os.environ["E2E_LIMITS"])))
@@ -30,7 +31,7 @@ async def page() -> str:
 
 @app.get("/page.js")
 async def script() -> Response:
-    return Response(Path("page.js").read_bytes(), mimetype="text/javascript")
+    return Response(SCRIPT, mimetype="text/javascript")
 
 
 @live.channel("/orders/<order_id>/events", member=lambda order_id: "ada")

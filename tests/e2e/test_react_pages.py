@@ -21,8 +21,8 @@ pytestmark = [
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "react" / "order.jsx"
 
-OF_THE_NETWORK = re.compile(r"ERR_CONNECTION_\w+|^WebSocket connection to ")
-"""What the browser itself says where a server is not there."""
+OF_THE_NETWORK = re.compile(r"\bnet::ERR_|^WebSocket connection to ")
+"""What the browser itself says where a server is not there, or no more."""
 
 STATES = "[...document.querySelectorAll('li')].map(({textContent}) => textContent)"
 
