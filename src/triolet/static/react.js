@@ -43,8 +43,8 @@ import { Channel, Members, Provided, Sending, checkChannel } from "./views.js";
 /**
  * @typedef {Object} LiveOwnProps
  * @property {string | URL} [base]  from where the URLs of channels and commands are seen; default: the page's own
- * @property {string | number} [user]  who the page is: for another user there is another client, and nothing is left of
- *     what was shown to the one before
+ * @property {string | number | null} [user]  who the page is: for another user there is another client, and nothing is
+ *     left of what was shown to the one before
  * @property {Client} [client]  one that you have made with `connect` and close yourself, in place of all this
  * @property {import("react").ReactNode} [children]
  *
@@ -72,7 +72,7 @@ LiveContext.displayName = "Live";
  * @returns {import("react").ReactElement}
  * @throws {TypeError} where an option is none, when it is mounted
  */
-export function Live({ children, client = undefined, base, user, ...options }) {
+export function Live({ children, client, base, user, ...options }) {
   const newest = useNewest(options);
   const given = client ?? null;
   const provided = useKept([given ?? identityOf(base, user, options)], () => {
