@@ -111,8 +111,8 @@
  * @property {() => number} now  ms, never back: `performance.now`
  *
  * @typedef {Object} FollowOptions
- * @property {string | number} [after]  the cursor to go on from; "0": the oldest event kept; none: from now on. What the
- *     store has counts before it
+ * @property {string | number} [after]  the cursor to go on from; "0": the oldest event kept; -50: the newest 50; none:
+ *     from now on. What the store has counts before it
  * @property {string} [key]  the name under which the store keeps this cursor, default the URL
  * @property {"session" | "indexeddb" | Store | null} [store]  in place of the client's; null: none
  * @property {"before" | "after"} [commit]

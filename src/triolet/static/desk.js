@@ -1,9 +1,12 @@
 /** What the leading tab does for all tabs: one follow of a channel, whose messages go to everybody who stands there. */
 
-import { Track, isBefore } from "./track.js";
+import { Track, isBefore, offsetOf } from "./track.js";
 
 /** So long a new leader listens to who follows what, before it asks for the oldest place of them. */
 const GATHER = 50;
+
+/** Whether it says where to begin: not "now", and not how many of the newest. */
+const isPlace = (after) => after !== null && offsetOf(after) >= 0;
 
 /** A position of the leader's: what it has found good goes on to the members. */
 class Relay extends Track {
@@ -39,7 +42,7 @@ class Relay extends Track {
   /** Whether who has come so far gets everything here: what it has already it leaves out. */
   fits(after) {
     if (this.state === "gone") return false;
-    if (!this.hasBegun) return (after === null) === (this.start === null);
+    if (!this.hasBegun) return after === this.start || (isPlace(after) && isPlace(this.start));
     if (after === null) return this.state === "live";
     return this.cursor !== null && (after === this.cursor || isBefore(this.cursor, after));
   }

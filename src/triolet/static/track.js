@@ -26,7 +26,7 @@ function epochOf(cursor) {
  * belongs to the present one, and a bare "0" stands right before whatever is the oldest event.
  */
 function distance(from, to, oldest = 0) {
-  if (from === "0") return oldest;
+  if (from === "0" || offsetOf(from) < 0) return oldest; // -50: the newest 50
   const comparable = !epochOf(from) || epochOf(from) === epochOf(to);
   return comparable ? offsetOf(to) - offsetOf(from) : null;
 }
@@ -147,7 +147,7 @@ export class Track {
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
     this.filtered = filtered;
-    this.cursor ??= cursor;
+    if (this.cursor === null || offsetOf(this.cursor) < 0) this.cursor = cursor; // the newest so many begin somewhere
     this.#conflatedTo = null;
     this.become("behind");
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
@@ -157,15 +157,14 @@ export class Track {
   #event({ channel, id, event, data, time, key }) {
     if (!(offsetOf(id) > 0)) throw new TypeError(`an event whose id is no cursor: ${id}`);
     const step = stepTo(this.cursor, id, 1, this.filtered);
-    if (step !== null && step < 1) return this.#repeat(id);
+    if (step !== null && step < 1) {
+      // Not delivered again. Where the app chose the place, it may well have chosen an earlier one.
+      if (this.url !== null && !this.isShared) this.#fault("repeat", id);
+      return;
+    }
     if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
     tell(this.#options.onEvent, { channel: channel ?? this.channel, id, event, data, time, key }, this);
-  }
-
-  /** Not delivered again. Where the app chose the place, it may well have chosen an earlier one. */
-  #repeat(id) {
-    if (this.url !== null && !this.isShared) this.#fault("repeat", id);
   }
 
   /** Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected. */

@@ -95,7 +95,7 @@ async function overPolls(track, line, options, signal, hold) {
 /** The answer to a poll, as the messages that a stream would have carried. */
 function unfold(track, line, { channel, events, cursor, gap, live, filtered }) {
   line.heard({ type: live ? "live" : "open" });
-  if (track.state === "connecting") track.take({ type: "open", channel, cursor, filtered });
+  if (track.state === "connecting") track.take({ type: "open", channel, cursor: track.cursor ?? cursor, filtered });
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
   if (live) track.take({ type: "live", cursor });

@@ -48,6 +48,29 @@ test("a follow is iterated: events, gaps and live, in order, until it ends", asy
   assert.deepEqual([follow.state, follow.why.reason, follow.why.error.code], ["gone", "revoked", 4403]);
 });
 
+test("the newest so many are asked for, and from the place that they have it goes on", async () => {
+  const { follow, client, streams, stream, network, clock } = await open({}, { after: -2 });
+  const heard = listen(follow);
+  assert.equal(follow.cursor, "e.1");
+  for (const id of ["e.2", "e.3"]) await stream.event(id);
+  await stream.send("live", live("e.3"));
+  await stream.end();
+  await clock.advance(1_000);
+  assert.deepEqual([heard, follow.state], [["e.2", "e.3"], "connecting"]);
+  assert.deepEqual(network.requests.map(({ path, headers }) => [path, headers["Last-Event-ID"]]), [
+    ["/c?after=-2", undefined],
+    ["/c?after=-2", "e.3"],
+  ]);
+  await streams[1].send("open", opened("e.3"));
+  await streams[1].event("e.4");
+  assert.deepEqual([heard.at(-1), client.state], ["e.4", "behind"]);
+  const body = { channel: "c", events: [note("e.2"), note("e.3")], cursor: "e.3", gap: null, live: true, retry: 2_000 };
+  const polls = await open({ transports: ["poll"], network: new Network(json(body)) }, { after: -2 });
+  const polled = listen(polls.follow);
+  await settle();
+  assert.deepEqual([polled, polls.follow.cursor], [["e.2", "e.3"], "e.3"]);
+});
+
 test("who breaks out of the iteration has left", async () => {
   const { follow, stream } = await open();
   const reading = (async () => {

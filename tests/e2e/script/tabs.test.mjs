@@ -51,6 +51,21 @@ test("two tabs have one connection, and both get everything", async () => {
   assert.deepEqual([one.client.state, two.client.state, two.client.transport], ["live", "live", "websocket"]);
 });
 
+test("who asks for the newest so many shares it with those that ask for as many", async () => {
+  const { clock, open } = openBrowser();
+  const tabs = [open(), open(), open()];
+  await clock.advance(10);
+  const heard = ["e.1", "-2", -2].map((after, place) => listen(tabs[place].client.follow(URL_OF_C, { after })));
+  await clock.advance(100);
+  const [{ sockets: [socket] }] = tabs;
+  await socket.open();
+  await socket.say(HELLO);
+  assert.deepEqual(socket.sent.map(({ after }) => after), ["e.1", "-2"]);
+  await welcome(socket, "s1", "e.1", note("e.2"), note("e.3"), note("e.4"));
+  await welcome(socket, "s2", "e.2", note("e.3"), note("e.4"));
+  assert.deepEqual(heard, [["e.2", "e.3", "e.4"], ["e.3", "e.4"], ["e.3", "e.4"]]);
+});
+
 test("a tab that stands elsewhere has its own place, until it has caught up", async () => {
   const { one, two, clock } = await openTwo();
   await welcome(one.sockets[0], "s1", "e.1", note("e.2"), note("e.3"));
