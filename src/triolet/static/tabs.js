@@ -234,7 +234,8 @@ export class Tabs {
     const track = this.#tracks.get(id);
     if (!track || track.state === "gone") return;
     if (message.type === "state") return track.become(message.state, revived(message.why));
-    if (message.type === "fault") return track.fault(message);
+    const { type, ...said } = message;
+    if (type === "fault") return track.fault(said);
     try {
       track.take(message);
     } catch (error) {

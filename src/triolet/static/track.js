@@ -210,7 +210,7 @@ export class Track {
   }
 
   /** @internal */
-  fault({ kind, channel, from, to }) {
-    tell(this.#options.onFault ?? console.error, { kind, channel, from, to }, this);
+  fault(fault) {
+    tell(this.#options.onFault ?? console.error, fault, this);
   }
 }

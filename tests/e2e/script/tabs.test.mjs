@@ -66,6 +66,17 @@ test("who asks for the newest so many shares it with those that ask for as many"
   assert.deepEqual(heard, [["e.2", "e.3", "e.4"], ["e.3", "e.4"], ["e.3", "e.4"]]);
 });
 
+test("a broken promise of the server's is told to each tab", async () => {
+  const { one, two } = await openTwo();
+  const faults = [];
+  for (const { follow } of [one, two]) follow.on("fault", (fault) => faults.push(fault));
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"));
+  await one.sockets[0].say(note("e.2"), note("e.3"));
+  await settle();
+  const repeat = { kind: "repeat", channel: "c", from: "e.2", to: "e.2" };
+  assert.deepEqual([faults, one.heard, two.heard], [[repeat, repeat], ["e.2", "e.3"], ["e.2", "e.3"]]);
+});
+
 test("a tab that stands elsewhere has its own place, until it has caught up", async () => {
   const { one, two, clock } = await openTwo();
   await welcome(one.sockets[0], "s1", "e.1", note("e.2"), note("e.3"));
