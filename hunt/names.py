@@ -59,7 +59,7 @@ class Names:
             subs = [message["sub"]]
             self._places.pop(message["sub"], None)
         if kind == "beat":
-            return {**message, "cursors": self._cursors(message["cursors"])}
+            return {**message, "cursors": self._cursors(message)}
         if subs is None or (channel is None and kind != "refused"):
             return None if subs == [] else message
         if kind == "live":
@@ -71,13 +71,17 @@ class Names:
             return None
         return {name: value for name, value in message.items() if name not in ("sub", "subs")}
 
-    def _cursors(self, told: dict[str, str]) -> dict[str, str]:
-        """What a beat says of the one that the checker hears of: where it is not live, its own place."""
-        cursors = dict(told)
-        for sub, place in self._places.items():
+    def _cursors(self, beat: Message) -> dict[str, str]:
+        """What a beat says of those that the checker hears of. A shadow goes on from what it says of that one."""
+        cursors: dict[str, str] = {}
+        for sub in self._places:
             whose, _, channel = sub.partition(" ")
-            if whose == "told" and (channel not in told or sub not in self._live.get(channel, ())):
-                cursors[channel] = place
+            is_live = sub in self._live.get(channel, ())
+            at = beat.get("places", {}).get(sub, beat["cursors"].get(channel) if is_live else None)
+            if at is not None:
+                self._places[sub] = at
+                if whose == "told":
+                    cursors[channel] = at
         return cursors
 
     def _noted(self, said: list[Message]) -> list[Message]:

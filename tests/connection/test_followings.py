@@ -9,7 +9,7 @@ import trio
 from tests.hub.doubles import running
 from triolet import Cursor, policies
 from triolet.connection.followings import Following, Followings, Share
-from triolet.hub import Follower, State, Subscription
+from triolet.hub import Follower, State, Subscription, key_of
 from triolet.log import MemoryLog
 
 from .test_writer import writing
@@ -26,7 +26,7 @@ class Double:
         self.state = State.LIVE if live else State.BEHIND
         self.opened = self.announced = live
         self.policy = policy
-        self.filter = None
+        self.filter: Any = None
 
     def would_be_live(self, position: Cursor) -> bool:
         return position.offset == FLUSHED
@@ -157,3 +157,59 @@ async def test_what_was_taken_back_while_the_log_was_asked_is_not_followed() -> 
         asked.cancel()
         await conn.subscriptions.add(Subscription("other", sub="a"), asked=asked)
         assert (dict(conn.followers), hub.statistics().followers) == ({}, 0)
+
+
+def test_a_beat_names_by_their_names_those_that_no_live_has_named() -> None:
+    table = Table()
+    one, other = table.add("a", Double(3)), table.add("b", Double(4))
+    one.opened = True
+    assert table.followings.apart() == {"a": "e.3"}  # the other was told nothing yet
+    other.opened = True
+    other.state = State.LIVE
+    table.told("b")
+    assert (table.places, table.followings.apart()) == ({"c": "e.4"}, {"a": "e.3"})
+    table.told("a", "b")  # it is another follower than the live one
+    assert table.followings.apart() == {"a": "e.3"}
+    table.add(None, Double(5)).opened = True
+    assert (table.places, table.followings.apart()) == ({"c": "e.5"}, {"a": "e.3", "b": "e.4"})
+
+
+def test_where_none_has_a_name_a_beat_names_none() -> None:
+    table = Table()
+    table.add(None, Double(5)).opened = True
+    assert table.followings.apart() == {}
+
+
+def test_the_last_that_waits_at_the_head_is_named_though_it_is_the_only_one() -> None:
+    """The client still takes what stands in no bracket for one that has left."""
+    table = Table()
+    table.add("a", Double(3, live=True))
+    table.told("a")
+    table.add("b", Double(4)).opened = True
+    table.followings.remove(table.followings.by_key[key_of("a")])
+    assert (table.places, table.followings.apart()) == ({"c": "e.4"}, {"b": "e.4"})
+
+
+class Sieve:
+    """What a filter is to the heartbeat."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.noted: Any = None
+
+
+def test_a_channel_that_goes_on_in_silence_is_to_be_told() -> None:
+    table = Table()
+    double = table.add("a", Double(3))
+    double.filter = sieve = Sieve()
+    double.opened = True
+    assert not table.followings.has_passed()  # it was just told
+    double.position = Cursor("e", 5)
+    assert table.followings.has_passed()
+    sieve.writes += 1
+    assert not table.followings.has_passed()  # an event has told it
+    assert not table.followings.has_passed()
+    double.position = Cursor("e", 6)
+    assert table.followings.has_passed()
+    table.followings.note()
+    assert not table.followings.has_passed()

@@ -210,6 +210,81 @@ async def test_a_beat_names_the_place_of_the_live_one_or_of_the_only_one(autojum
         ]
 
 
+async def test_a_filtered_one_beside_a_live_one_is_told_its_place_and_comes_back_to_it(
+    autojump_clock: MockClock,
+) -> None:
+    orders = Orders(Limits(beat_seconds=20, keep_events=5))
+    async with serve(orders.app) as server, server.websocket("/live") as client:
+        await orders.live.publish_many(CHANNEL, range(4))
+        await client.follow(EVENTS, 0, sub="a")
+        await until_live(client, "a")
+        await client.follow("/orders/7/third", 0, sub="b")
+        await until_live(client, "b")
+        await orders.live.publish(CHANNEL, 4)
+        beat = await client.until("beat")
+        assert ends(beat["cursors"]) == {CHANNEL: "5"}
+        assert ends(beat["places"]) == {"b": "5"}
+        place = beat["places"]["b"]
+        await client.say(type="unfollow", sub="a")
+        await client.until("beat")  # the way is its own, but nobody has told it so
+        assert ends((await client.until("beat"))["places"]) == {"b": "5"}
+        async with server.websocket("/live") as again:
+            await again.follow("/orders/7/third", place, sub="b")
+            await until_live(again, "b")
+            assert kinds(wire(again)).count("gap") == 0
+
+
+async def test_a_filtered_one_is_told_its_place_however_busy_its_socket_is(autojump_clock: MockClock) -> None:
+    orders = Orders(Limits(beat_seconds=20))
+    async with serve(orders.app) as server, server.websocket("/live") as client, trio.open_nursery() as nursery:
+
+        async def publish() -> None:
+            while True:
+                await orders.live.publish("orders/8", "busy")
+                await trio.sleep(1)
+
+        await orders.live.publish_many(CHANNEL, range(4))
+        await client.follow("/orders/8/events", sub="busy")
+        await client.follow("/orders/7/even", sub="quiet")
+        await until_live(client, "quiet")
+        nursery.start_soon(publish)
+        await beats(client, 40)
+        for offset in (5, 7, 9):
+            assert await beats(client, 100) == []  # what it is sent tells where it is
+            await orders.live.publish(CHANNEL, "not for it")
+            (beat,) = await beats(client, 20.1)
+            assert ends(beat["cursors"])[CHANNEL] == str(offset)
+            assert await beats(client, 100) == []
+            await orders.live.publish(CHANNEL, "for it")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_gives_no_names_is_sent_beats_as_ever(autojump_clock: MockClock) -> None:
+    orders = Orders(Limits(beat_seconds=20))
+    async with serve(orders.app) as server, server.websocket("/live") as client:
+        await orders.live.publish_many(CHANNEL, range(4))
+        await client.follow(EVENTS, 0)
+        await client.follow("/orders/8/even", 0)
+        assert set(await client.until("beat")) == {"type", "time", "cursors"}
+        await client.follow("/orders/7/third", 0, sub="b")
+        await until_live(client, "b")
+        assert ends((await client.until("beat"))["places"]) == {"b": "4"}
+
+
+async def beats(client: WebSocketClient, seconds: float) -> list[Any]:
+    """The beats that come in so many seconds."""
+    before = len(client.heard)
+    with trio.move_on_after(seconds):
+        while await client.next() is not None:
+            pass
+    return [message for message in client.heard[before:] if message["type"] == "beat"]
+
+
+def ends(cursors: dict[str, str]) -> dict[str, str]:
+    """Their offsets."""
+    return {name: cursor.partition(".")[2] for name, cursor in cursors.items()}
+
+
 async def test_those_that_are_merged_are_one_position_for_operators(autojump_clock: MockClock) -> None:
     orders = Orders()
     async with serve(orders.app) as server, server.websocket("/live") as client:

@@ -164,6 +164,35 @@ def test_what_can_where_the_client_may_not_see_every_event() -> None:
         order.take(message)
 
 
+def told_to(sub: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is for one name: behind a bracket, where its `open` names it."""
+    named = [{**message, "sub": sub} if message["type"] == "open" else message for message in messages]
+    return [{"type": "for", "subs": [sub], "next": len(messages)}, *named]
+
+
+def places(**cursors: str) -> dict[str, Any]:
+    return {"type": "beat", "time": 1, "cursors": {}, "places": cursors}
+
+
+def test_a_beat_tells_the_place_of_a_name() -> None:
+    order = Order()
+    for message in (
+        *told_to("a", told("open", "a.1", filtered=True)),
+        *told_to("b", told("open", "a.1")),
+        places(a="a.7", b="a.1", left="a.9"),
+        *told_to("a", told("event", "a.9")),
+        places(a="b.9", b="b.1"),  # another epoch, where nothing was lost with the former one
+    ):
+        order.take(message)
+    for wrong in (places(a="b.8"), places(b="a.2"), places(b="no cursor")):
+        with pytest.raises(MalformedError):
+            order.take(wrong)
+    bracket, event = told_to("a", told("event", "b.9"))
+    order.take(bracket)
+    with pytest.raises(MalformedError):
+        order.take(event)
+
+
 # --- WebSockets
 
 

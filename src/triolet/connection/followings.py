@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..event import Cursor
 from ..hub import Follower, State, Subscription
+from ..hub.filter import Filter
 from ..presence.sessions import Session
 from .recheck import Check
 
@@ -128,6 +129,40 @@ class Followings:
         if self._told is None:
             yield from [(key, str(f.follower.position)) for key, f in self.by_key.items() if f.follower.opened]
             return
+        for channel, follower in self._chosen():
+            yield channel, str(follower.position)
+
+    def apart(self) -> dict[str, str]:
+        """Up to where the client was sent each subscription of which :meth:`places` does not tell, by its name: of one
+        that no `live` has named, or that waits beside the live one. Empty where none has a name."""
+        if self._told is None:
+            return {}
+        chosen = dict(self._chosen())
+        places: dict[str, str] = {}
+        for following in self.by_key.values():
+            sub, channel, follower = following.sub, following.channel, following.follower
+            is_told = chosen.get(channel) is follower and sub in self._told.get(channel, ())
+            if sub is not None and follower.opened and not is_told:
+                places[sub] = str(follower.position)
+        return places
+
+    def has_passed(self) -> bool:
+        """Whether a channel has gone on over events that the client may not see, and it was neither written anything of
+        that channel since this was asked last, nor told its place (:meth:`note`). Only a beat can tell it."""
+        passed = False
+        for filter, position in self._filtered():
+            if filter.noted is None or filter.noted[0] != filter.writes:
+                filter.noted = filter.writes, position
+            elif filter.noted[1] != position:
+                passed = True
+        return passed
+
+    def note(self) -> None:
+        """Take note that the client was told its places."""
+        for filter, position in self._filtered():
+            filter.noted = filter.writes, position
+
+    def _chosen(self) -> Iterator[tuple[str, Follower]]:
         by_channel: dict[str, list[Following]] = {}
         for following in self.by_key.values():
             by_channel.setdefault(following.channel, []).append(following)
@@ -135,7 +170,13 @@ class Followings:
             chosen = {f.follower for f in all_of_it if f.follower.state is State.LIVE}
             chosen = chosen or {f.follower for f in all_of_it if f.sub is None} or {f.follower for f in all_of_it}
             if len(chosen) == 1 and (follower := chosen.pop()).opened:
-                yield channel, str(follower.position)
+                yield channel, follower
+
+    def _filtered(self) -> Iterator[tuple[Filter, Cursor]]:
+        for following in self.by_key.values():
+            follower = following.follower
+            if follower.filter is not None and follower.opened:
+                yield follower.filter, follower.position
 
     # --- for the writer
 

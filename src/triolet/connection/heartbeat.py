@@ -35,9 +35,10 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
     It looks twice in that time, at one of ``HEARTBEAT_LOOKS`` moments that was drawn: clients that connected together,
     or heard the same event, do not all have their heartbeats together, and those that do share one wake-up of the
     process. A client that was sent something since the last look needs no heartbeat now, but the next time. It says how
-    far the client was sent each channel, so one that saw no event for an hour still comes back to the right place. A
-    WebSocket of which nothing was heard for half of ``beat_seconds``, as from look to look, is pinged besides, whatever
-    it was sent: its answer shows that it is there.
+    far the client was sent each channel, so one that saw no event for an hour still comes back to the right place: also
+    where it was sent much of another channel meanwhile, and the events of this one are not for it. A WebSocket of
+    which nothing was heard for half of ``beat_seconds``, as from look to look, is pinged besides, whatever it was sent:
+    its answer shows that it is there.
 
     If the outlet is full the heartbeat is left out: the writer watches that client. A client whose outlet buffers is
     watched here: it may wait for long before it is full.
@@ -63,7 +64,7 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
             conn.end(SLOW)
         elif now >= look * _step(conn):
             look += HEARTBEAT_LOOKS
-            said = sent in (None, _sent(conn)) and not said
+            said = not said and (sent in (None, _sent(conn)) or conn.subscriptions.followings.has_passed())
             sent = _sent(conn)
             pinged = pings and conn.heard_at <= now - HEARTBEAT_LOOKS * _step(conn) and (said or not pinged)
             _write(conn, said, pinged)
@@ -107,9 +108,11 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     """Write a heartbeat, or a ping, or both; a raw socket has only pings."""
     batches: list[Any] = []
     if said and conn.raw is None:
-        cursors = dict(conn.subscriptions.followings.places())
-        batches.append(conn.codec.say(Beat(int(conn.context.now() * 1000), cursors, conn.context.hub.stale)))
+        followings, now = conn.subscriptions.followings, int(conn.context.now() * 1000)
+        told = Beat(now, dict(followings.places()), conn.context.hub.stale, followings.apart())
+        batches.append(conn.codec.say(told))
     if pinged:
         batches.append(encode_ping())
-    if batches:  # a full outlet refuses it, and that is right: the writer watches this client already
-        conn.outgoing.write(conn.codec.concat(batches))
+    # A full outlet refuses it, and that is right: the writer watches this client already.
+    if batches and conn.outgoing.write(conn.codec.concat(batches)) and said:
+        conn.subscriptions.followings.note()

@@ -11,7 +11,7 @@ import trio
 
 from ..counters import Metrics
 from ..errors import where
-from ..event import Event
+from ..event import Cursor, Event
 
 __all__ = ["Allow", "Filter"]
 
@@ -37,15 +37,17 @@ class Filter:
 
     Attributes:
         writes: how often its client was written something of the channel: events, or what is said around them.
+        noted: the writes, and where its client stood, when it was last told so or looked at. The heartbeat notes it.
     """
 
-    __slots__ = ("_allow", "_failed", "_metrics", "writes")
+    __slots__ = ("_allow", "_failed", "_metrics", "noted", "writes")
 
     def __init__(self, allow: Allow, metrics: Metrics) -> None:
         self._allow = allow
         self._metrics = metrics
         self._failed = False
         self.writes = 0
+        self.noted: tuple[int, Cursor] | None = None
 
     def allows(self, event: Event) -> bool:
         """Ask the app's function about an event. It never raises what that raises."""

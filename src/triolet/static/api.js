@@ -46,7 +46,7 @@
  *     "repeat" are broken promises of the server's; "store": the store failed, and the
  *     client goes on without; "share": this tab has a connection of its own; "socket": the socket's URL cannot be had
  *
- * @typedef {{time: number, cursors: Record<string, string>, stale?: boolean}} Beat
+ * @typedef {{time: number, cursors: Record<string, string>, stale?: boolean, places?: Record<string, string>}} Beat
  * @typedef {{behind: number, step: string}} Lag
  * @typedef {{in: ?number, refused: boolean}} Expiring
  * @typedef {{in: ?number}} Renewed

@@ -299,10 +299,9 @@ export class Multiplex {
   #beat(message) {
     for (const entry of this.#entries.values()) {
       const { channel } = entry.track;
-      const on = this.#on(channel);
-      const isNamed = entry.isPlain || (this.#live.get(channel)?.includes(entry.sub) ?? on.length === 1);
-      const cursors = isNamed && entry.isOpen ? message.cursors : {};
-      this.#give(entry, { ...message, cursors });
+      const isNamed = this.#meant({ channel }).includes(entry);
+      const place = message.places?.[entry.sub] ?? (isNamed && message.cursors[channel]);
+      this.#give(entry, { ...message, cursors: place ? { [channel]: place } : {} });
     }
     this.#hooks.tell("beat", message);
   }

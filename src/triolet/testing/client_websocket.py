@@ -263,6 +263,12 @@ class FollowClient(WebSocketClient):
         if message.get("channel", "") is not None:
             super().hear(message)
 
+    def keep_cursor(self, message: Message) -> None:
+        """Go on from a message that is taken; see :meth:`Client.keep_cursor`. A beat may tell the place by its name."""
+        super().keep_cursor(message)
+        if message["type"] == "beat" and self.sub is not None:
+            self.cursor = message.get("places", {}).get(self.sub, self.cursor)
+
     def _answered(self) -> bool:
         for message in self._waiting:
             if message["type"] == "refused":

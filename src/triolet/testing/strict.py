@@ -209,26 +209,31 @@ class Order:
         return whose in self._filtered or (upto is not None and upto.epoch == at.epoch and at.offset <= upto.offset)
 
     def _beat(self, message: Message) -> None:
-        """Move on over what a client may not see. Of another channel a beat says nothing that is new, and where it has
-        names, nothing else."""
-        for channel, cursor in message["cursors"].items() if self._channels else ():
-            for sub in self._live.get(channel, ()):
-                at, before = _cursor(cursor), self._places.get((sub,))
-                if at is None or before is None or at.epoch != before.epoch or (sub,) in self._filtered:
-                    continue  # it may name another epoch, where nothing was lost with the former one
-                if at.offset != before.offset:
-                    raise MalformedError(f"a beat of {channel}, of which {sub} is live at {before}: {message}")
-        for channel, cursor in moved(message, self.filtered):
-            subs = [sub for sub in self._live.get(channel, ()) if (sub,) in self._places]
-            subs = subs or [sub for sub, of in self._channels.items() if of == channel]
-            whose: list[Whose] = [channel] if channel in self._places else [(sub,) for sub in subs]
-            for one in whose if len(whose) == 1 or self._live.get(channel) else ():
-                if one not in self._filtered:
-                    continue
-                at, before = _cursor(cursor), self._places[one]
-                if at is None or (at.epoch == before.epoch and at.offset < before.offset):
-                    raise MalformedError(f"a beat of {channel} that goes back from {before}: {message}")
-                self._places[one] = at
+        """Move on over what a client may not see. Of another channel a beat says nothing that is new, and of a name
+        only where it is: by that name, or of those that are live by their channel."""
+        if not self._channels and not self._filtered:  # it may be of the app's own, and be anything
+            return
+        for channel, cursor in message["cursors"].items():
+            live = [sub for sub in self._live.get(channel, ()) if self._channels.get(sub) == channel]
+            whose: list[Whose] = [channel] if channel in self._places else [(sub,) for sub in live]
+            for one in whose:
+                self._stand(one, cursor, message)
+        for sub, cursor in message.get("places", {}).items():
+            if (sub,) in self._places:  # else the client has left it
+                self._stand((sub,), cursor, message)
+
+    def _stand(self, whose: Whose, cursor: object, message: Message) -> None:
+        """A beat says where one stands."""
+        at, before = _cursor(cursor), self._places[whose]
+        if at is not None and at.epoch != before.epoch:  # where nothing was lost with the former one
+            at = at if whose in self._filtered else before
+        if whose not in self._filtered:
+            if isinstance(whose, tuple) and (at is None or at.offset != before.offset):
+                raise MalformedError(f"a beat of {_named(whose)}, which stands at {before}: {message}")
+            return
+        if at is None or (at.epoch == before.epoch and at.offset < before.offset):
+            raise MalformedError(f"a beat of {_named(whose)} that goes back from {before}: {message}")
+        self._places[whose] = at
 
 
 def _named(whose: Whose) -> str | None:

@@ -125,11 +125,14 @@ class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
         time: the server's clock, in ms since 1970.
         cursors: up to where this client was sent each channel.
         stale: whether the server cannot reach its log now, so that there may be events that it does not know of.
+        places: the same of the subscriptions for which ``cursors`` do not tell, by what the client calls each: the last
+            ``live`` of their channel has not named them.
     """
 
     time: int
     cursors: dict[str, str]
     stale: bool = False
+    places: dict[str, str] = {}
 
 
 class Bye(Message, tag="bye", frozen=True):

@@ -274,3 +274,25 @@ test("a beat that was on its way when the live one left moves nobody else", asyn
   assert.deepEqual(two.heard, ["event e.3"]);
   assert.equal(two.track.cursor, "e.3");
 });
+
+test("a beat tells by its name the place of one that is not live, which is filtered perhaps", async () => {
+  const { opened, follows } = await openFollows("e.5", "e.2");
+  const [one, two] = follows;
+  await opened[0].say(...bracket(["s1"], open("s1", "e.5"), live("e.5", "s1")));
+  await opened[0].say(...bracket(["s2"], open("s2", "e.2", { filtered: true }), live("e.5", "s1")));
+  await opened[0].say(event("a", "e.6"), event("a", "e.7"));
+  await opened[0].say({ type: "beat", time: 1, cursors: { a: "e.7" }, places: { s2: "e.7", s9: "e.1" } });
+  assert.deepEqual([one.track.cursor, two.track.cursor, two.heard], ["e.7", "e.7", []]);
+});
+
+test("a channel that the app follows no longer has no hole by a beat of those who follow it by its URL", async () => {
+  const faults = [];
+  const { socket, opened } = openSocket({ onFault: ({ kind }) => faults.push(kind) });
+  await settle();
+  await opened[0].open();
+  socket.follow(URL_OF_A, { after: "e.3" });
+  await opened[0].say(HELLO, { type: "open", channel: "a", cursor: "e.3" }, { type: "live", channel: "a", cursor: "e.3" });
+  await opened[0].say(...bracket(["s1"], open("s1", "e.3"), live("e.3")), ...bracket(["s1"], live("e.3", "s1")));
+  await opened[0].say(event("a", "e.4"), { type: "beat", time: 1, cursors: { a: "e.4" } });
+  assert.deepEqual([faults, opened.length], [[], 1]);
+});
