@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-GROUPS = (("connect",), ("say",), ("post",), ("event", "gap"), ("fault",), ("state", "gone"), ("reply",), ("left",))
+GROUPS = (
+    ("connect",),
+    ("say",),
+    ("post",),
+    ("event", "gap", "message"),
+    ("fault",),
+    ("untold",),
+    ("state", "gone"),
+    ("reply",),
+    ("left",),
+)
 """Within which order counts."""
 
 Step = dict[str, Any]
@@ -91,7 +101,7 @@ def _matches(want: Any, found: Any, known: dict[str, Any]) -> bool:
 
 def _filled(step: Any, known: dict[str, Any]) -> Any:
     if isinstance(step, dict):
-        return {key: _filled(value, known) for key, value in step.items()}
+        return {_filled(key, known): _filled(value, known) for key, value in step.items()}
     if isinstance(step, list):
         return [_filled(value, known) for value in step]
     return known.get(step, step) if isinstance(step, str) else step

@@ -216,7 +216,11 @@ def _unit(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
-FACES = [name for name in MODULES if name in ("triolet", "triolet.testing") or STOREYS.get(_unit(name)) == 1]
+FACES = [
+    name
+    for name in MODULES
+    if name in ("triolet", "triolet.client", "triolet.testing") or STOREYS.get(_unit(name)) == 1
+]
 """The modules that users import from: here every public method has a docstring too."""
 
 

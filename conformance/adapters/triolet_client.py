@@ -16,7 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
 from wsproto.connection import ConnectionState
 
-from triolet.client import Client, ClientError, Event, Events, Fault, Gap, Unanswered, open_client
+from triolet.client import Client, ClientError, Event, Events, Fault, Gap, Message, Unanswered, open_client
 
 Step = dict[str, Any]
 
@@ -261,9 +261,9 @@ class Player:
         )
         scope = trio.CancelScope()
         self._follows[name] = events, scope
-        self._nursery.start_soon(self._listen, name, events, scope)
+        self._nursery.start_soon(self._hear, name, events, scope)
 
-    async def _listen(self, name: str, events: Events, scope: trio.CancelScope) -> None:
+    async def _hear(self, name: str, events: Events, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 async with events:
@@ -278,6 +278,29 @@ class Player:
                 self._note("gone", **{"as": name}, reason="closed")
         except ClientError as error:
             self._note("gone", **{"as": name}, reason=REASONS.get(error.kind, error.kind))
+
+    async def _listen(self, step: Step) -> None:
+        self._nursery.start_soon(self._hear_app)
+
+    async def _hear_app(self) -> None:
+        assert self._client is not None
+        async with self._client.messages() as messages:
+            async for said in messages:
+                if isinstance(said, Message):
+                    self._note("message", data=said.data)
+                elif isinstance(said, Event):
+                    event = {"id": str(said.cursor), "event": said.name, "data": said.data}
+                    self._note("event", **{"as": "app"}, channel=said.channel, **event)
+                else:
+                    gap = {"from": str(said.after), "to": str(said.to), "missed": said.missed}
+                    self._note("gap", **{"as": "app"}, channel=said.channel, **gap, reason=said.reason)
+
+    async def _tell(self, step: Step) -> None:
+        assert self._client is not None
+        try:
+            await self._client.tell(step["data"])
+        except ClientError:
+            self._note("untold")
 
     def _state(self, name: str, events: Events) -> None:
         if events.state != "gone":

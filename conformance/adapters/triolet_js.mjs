@@ -159,6 +159,18 @@ class Play {
     });
   }
 
+  listen() {
+    const as = "app";
+    this.client.on("message", (data) => this.#did("message", { data }));
+    this.client.on("event", ({ channel, id, event, data }) => this.#did("event", { as, channel, id, event, data }));
+    this.client.on("gap", ({ channel, from, to, missed, reason }) => this.#did("gap", { as, channel, from, to, missed, reason }));
+    this.client.on("fault", ({ kind }) => this.#did("fault", { as, kind }));
+  }
+
+  tell({ data }) {
+    if (!this.client.tell(data)) this.#did("untold", {});
+  }
+
   unfollow({ as = "f" }) {
     this.#follows.get(as).close();
   }

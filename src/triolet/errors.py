@@ -31,7 +31,8 @@ import os
 import re
 import sysconfig
 import traceback
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from .closing import BAD_MESSAGE, Closing
 
@@ -96,7 +97,16 @@ _NOT_OWN: Final = (
 
 
 class TrioletError(Exception):
-    """The root of all errors that Triolet raises."""
+    """The root of all errors that Triolet raises. They can be pickled and copied, whatever they are made of."""
+
+    def __reduce__(self) -> tuple[Callable[..., TrioletError], tuple[Any, ...]]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[TrioletError], args: tuple[Any, ...], fields: dict[str, Any]) -> TrioletError:
+    error = kind.__new__(kind, *args)  # past __init__, which may want something else than the message
+    error.__dict__.update(fields)
+    return error
 
 
 class LocalError(TrioletError):

@@ -192,7 +192,26 @@ async def test_an_error_of_the_programs_comes_out_as_it_is(autojump_clock: MockC
 
 
 def test_options_that_cannot_work_are_said_at_once() -> None:
-    for base in ("shop.test", "ftp://shop.test", "http://", "http://a:b@shop.test", "http://shop.test:x", "http://s?q"):
+    wrong = (
+        "shop.test",
+        "ftp://shop.test",
+        "http://",
+        "http://a:b@shop.test",
+        "http://@shop.test",
+        "http://shop.test:x",
+        "http://s?q",
+    )
+    never: tuple[Any, ...] = (
+        None,
+        7,
+        b"http://shop.test",
+        "http://shop.test:0",
+        " http://s",
+        "http://s ",
+        "http://[",
+        "http://\ud800",
+    )
+    for base in (*wrong, *never):
         with pytest.raises(ConfigError, match="base"):
             Base(base)
     with pytest.raises(ConfigError, match="another client"):
@@ -213,6 +232,8 @@ def test_urls_are_seen_from_the_base() -> None:
     assert base.target("/a%20b") == "/shop/a%20b"
     assert (base.host, base.port, base.tls, base.authority) == ("example.org", 443, True, "example.org")
     assert Base("http://[::1]:8000").authority == "[::1]:8000"
+    assert Base("https://bücher.example:8443").authority == "xn--bcher-kva.example:8443"
+    assert Base("wss://bücher.example").target("https://xn--bcher-kva.example/a") == "/a"
 
 
 async def test_follows_that_come_and_go_at_once_leave_nothing_on_any_server(autojump_clock: MockClock) -> None:

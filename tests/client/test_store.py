@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.shop import ORDER, ORDERS
-from triolet import ConfigError
+from tests.shop import ORDER, ORDERS, make_shop
+from triolet import ConfigError, Limits
 from triolet.client import Event, FileStore, Gap, Live, MemoryStore, Store
+from triolet.testing import serve
 
-from .stage import client_of, shop, take, told
+from .stage import client_of, data, options_of, shop, take, told
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
@@ -126,3 +129,71 @@ async def test_a_program_that_is_cancelled_keeps_what_it_was_done_with(
                 await anext(events)
         async with client_of(server, store=FileStore(tmp_path / "cursors")) as client, client.follow(ORDERS) as events:
             assert told(await take(events, 1)) == ["live"]
+
+
+async def test_what_is_not_for_a_client_moves_what_it_keeps_while_it_waits(autojump_clock: MockClock) -> None:
+    app, live = make_shop(Limits(beat_seconds=20))
+
+    @live.channel("/orders/<order_id>/mine", allow=lambda event, _: event.data == "mine")
+    async def mine(order_id: str) -> str:
+        return f"orders/{order_id}"
+
+    store = MemoryStore()
+    async with serve(app) as server:
+        for way in ("websocket", "socket", "sse"):
+            opened = client_of(server, store=store, **options_of(way))
+            async with (
+                opened as client,
+                client.follow(ORDERS),
+                client.follow("/orders/A123/mine", name=way) as events,
+                trio.open_nursery() as nursery,
+            ):
+                assert told(await take(events, 1)) == ["live"]
+                nursery.start_soon(data, events, 1)
+                await trio.sleep(1)
+                for number in range(20):
+                    last = await live.publish(ORDER, number)
+                    await trio.sleep(3)
+                await trio.sleep(60)
+                assert store.cursors[way] == str(last.cursor)
+                await live.publish(ORDER, "mine")
+
+
+async def test_a_full_disk_is_said_and_the_file_stays_as_it_was(tmp_path: Path, autojump_clock: MockClock) -> None:
+    store = FileStore(tmp_path / "cursors")
+    await store.save("a", "e.1")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, before[1]))
+    try:
+        with pytest.raises(ConfigError, match="cannot keep cursors"):
+            await store.save("a", "e.2")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == ["cursors"]
+    assert await FileStore(tmp_path / "cursors").load("a") == "e.1"
+    await store.save("a", "e.3")
+
+
+async def test_two_programs_that_write_one_file_are_told_so(tmp_path: Path, autojump_clock: MockClock) -> None:
+    one, other = FileStore(tmp_path / "cursors"), FileStore(tmp_path / "cursors")
+    await one.load("a")
+    await other.save("b", "e.1")
+    with pytest.raises(ConfigError, match="another program"):
+        await one.save("a", "e.2")
+    await other.save("b", "e.3")
+    assert await FileStore(tmp_path / "cursors").load("b") == "e.3"
+
+
+async def test_a_store_that_fails_ends_the_client_in_plain_words(tmp_path: Path, autojump_clock: MockClock) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    async with shop() as (server, live):
+        await live.publish(ORDER, 1)
+        with pytest.raises(ConfigError, match="cannot keep cursors"):  # noqa: PT012 - a program, and how it ends
+            async with (
+                client_of(server, store=FileStore(folder / "cursors")) as client,
+                client.follow(ORDERS, after=0) as events,
+            ):
+                folder.rmdir()
+                await take(events, 2)
+                await trio.sleep(10)

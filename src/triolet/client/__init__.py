@@ -2,18 +2,23 @@
 
 - ``open_client``: a client of a server; ``Client``: what it gives; ``Events``: a channel that is followed
 - ``Event``, ``Gap``, ``Live``: what a channel gives; ``Fault``: a broken promise of the server's; ``Reply``: to a
-command - ``FileStore``, ``MemoryStore``, ``Store``: where cursors are kept - ``ClientError``, ``Unanswered``: what it
-raises - ``sync_client``: the same for programs without Trio
+  command
+- ``Messages``: what the app's handler says: ``Message``, and of channels that it follows ``Event`` and ``ChannelGap``
+- ``FileStore``, ``MemoryStore``, ``Store``: where cursors are kept
+- ``ClientError``, ``Unanswered``: what it raises
+- ``sync_client``: the same for programs without Trio
 """
 
 from .client import Client, open_client
 from .errors import ClientError, Unanswered
 from .events import Events
-from .items import Event, Fault, Gap, Item, Live, Reply
+from .items import ChannelGap, Event, Fault, Gap, Item, Live, Message, Reply, Said
+from .messages import Messages
 from .store import FileStore, MemoryStore, Store
-from .sync import SyncClient, SyncEvents, sync_client
+from .sync import SyncClient, SyncEvents, SyncMessages, sync_client
 
 __all__ = [
+    "ChannelGap",
     "Client",
     "ClientError",
     "Event",
@@ -24,10 +29,14 @@ __all__ = [
     "Item",
     "Live",
     "MemoryStore",
+    "Message",
+    "Messages",
     "Reply",
+    "Said",
     "Store",
     "SyncClient",
     "SyncEvents",
+    "SyncMessages",
     "Unanswered",
     "open_client",
     "sync_client",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -16,6 +17,10 @@ _KEPT: Final = "/%:@!$&'()*+,;=-._~"
 """Characters of a path that stay as they are (RFC 3986, section 3.3); ``%`` since what is escaped is not to be
 escaped again.
 """
+
+
+_BLANK: Final = re.compile("[\0-\x20\x7f\ud800-\udfff]")
+"""What stands in no URL: blanks, controls, and halves of a character."""
 
 
 class Base:
@@ -33,16 +38,18 @@ class Base:
     """
 
     def __init__(self, base: str) -> None:
-        parts = urlsplit(base)
-        scheme = _SCHEMES.get(parts.scheme)
+        wrong = ConfigError(f"{base!r:.200} is no base: it is as https://shop.example, or https://example.org/shop")
+        if not isinstance(base, str) or _BLANK.search(base):
+            raise wrong
         try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if scheme is None or not parts.hostname or port == -1 or parts.query or parts.fragment or parts.username:
-            raise ConfigError(f"{base!r:.200} is no base: it is as https://shop.example, or https://example.org/shop")
+            parts = urlsplit(base)
+            scheme, port, host = _SCHEMES.get(parts.scheme), parts.port, _in_ascii(parts.hostname or "")
+        except ValueError:  # a port or a host that is none
+            raise wrong from None
+        if scheme is None or not host or port == 0 or parts.query or parts.fragment or parts.username is not None:
+            raise wrong
         self.tls = scheme == "https"
-        self.host: str = parts.hostname
+        self.host: str = host
         self.port: int = port or _PORTS[scheme]
         shown = f"[{self.host}]" if ":" in self.host else self.host
         self.authority = shown if self.port == _PORTS[scheme] else f"{shown}:{self.port}"
@@ -58,9 +65,13 @@ class Base:
         Raises:
             ConfigError: it is no URL, or one of another origin, which the credentials are not for.
         """
-        if not isinstance(url, str) or any(ord(character) < 33 for character in url):
-            raise ConfigError(f"{url!r:.200} is no URL of {self}")
-        parts = urlsplit(url)
+        wrong = ConfigError(f"{url!r:.200} is no URL of {self}")
+        if not isinstance(url, str) or _BLANK.search(url):
+            raise wrong
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise wrong from None
         if parts.scheme or parts.netloc:
             whole = parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme) or self._origin.partition(":")[0])
             other = Base(f"{whole.scheme}://{whole.netloc}")
@@ -75,6 +86,11 @@ class Base:
     def url(self, target: str) -> str:
         """The whole URL of a path and query."""
         return self._origin + target
+
+
+def _in_ascii(host: str) -> str:
+    """A host's name as DNS, TLS and the header ``Host`` have it (RFC 3490). Raises UnicodeError where it is none."""
+    return host if host.isascii() else host.encode("idna").decode("ascii")
 
 
 def is_loopback(host: str) -> bool:

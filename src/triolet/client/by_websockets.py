@@ -76,4 +76,5 @@ async def open_one(
 
 
 def _ended(error: ConnectionClosed) -> Ended:
-    return closed(None, "the connection ended") if error.rcvd is None else closed(error.rcvd.code, error.rcvd.reason)
+    said = error.rcvd or error.sent  # ours, where the library has found what it does not take
+    return closed(None, "the connection ended") if said is None else closed(said.code, said.reason)

@@ -15,14 +15,16 @@ from ..bounds import CLIENT_COMMANDS, CLIENT_COMMANDS_WAITING
 from ..errors import ConfigError
 from ..value import encode_json
 from .errors import Ended, Unanswered
-from .heard import Heard
+from .heard import Heard, value_of
 from .http import BROKEN
 from .items import Reply
 from .line import backoff
 from .speaker import Speaker
 from .way import Way, lost
 
-__all__ = ["Commands"]
+__all__ = ["CLOSED", "Commands"]
+
+CLOSED: Final = "the client is closed: its block has been left"
 
 _ID: Final = re.compile(r"[\x20-\x7e]+")
 _PASSING: Final = (
@@ -104,7 +106,7 @@ class Commands:
         """Take a "reply"."""
         asked = self._asked.get(message.id)
         if asked is not None:
-            data = msgspec.json.decode(message.data)
+            data = value_of(message)
             retry = message.retry / 1000 if isinstance(message.retry, int) else None
             asked.reply = Reply(message.status, data, message.repeated), retry
             asked.turn.set()

@@ -41,7 +41,7 @@ async def through_proxy(host: str, port: int, *, tls: bool) -> trio.abc.Stream:
         return await dial_tcp(host, port)
     parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Ended(f"a proxy {parts.scheme}:// is not known: http:// or https://", retry=None)
+        raise Ended(f"a proxy {parts.scheme}:// is not known here: http:// or https://", retry=None, blames=True)
     stream = await dial_tcp(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     try:
         if parts.scheme == "https":

@@ -12,10 +12,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final, Literal
 
-from ..closing import CATALOGUE, EXPIRED, NORMAL
-from ..errors import TrioletError
+import trio
 
-__all__ = ["FINAL_CODES", "ClientError", "Ended", "Kind", "Unanswered"]
+from ..closing import CATALOGUE, EXPIRED, NORMAL
+from ..errors import TrioletError, first_of
+
+__all__ = ["FINAL_CODES", "STOPS", "ClientError", "Ended", "Kind", "Unanswered", "one_of"]
 
 Kind = Literal["bad answer", "closed", "expired", "login", "network", "refused", "revoked", "unanswered"]
 """Why: ``refused`` (401, 403, 404 and other final statuses, or "refused" on a socket), ``expired`` (4401), ``revoked``
@@ -24,6 +26,10 @@ Kind = Literal["bad answer", "closed", "expired", "login", "network", "refused",
 
 FINAL_CODES: Final = frozenset({closing.code for closing in CATALOGUE if closing.retry is None} - {NORMAL.code})
 """Closings after which the server does not want to be asked again, for a close frame that came without its bye."""
+
+
+STOPS: Final = (KeyboardInterrupt, SystemExit)
+"""What is no error of a connection's, in whichever task it is raised: the program is to end."""
 
 
 class ClientError(TrioletError):
@@ -101,3 +107,14 @@ class Ended(Exception):
     def as_error(self) -> ClientError:
         """The same for the program: this was the last connection."""
         return ClientError(str(self), self.kind, status=self.status, code=self.code)
+
+
+def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return one error of a group, out of all groups that it is in: that the program is to end, before any other. None:
+    it was only cancelled.
+    """
+    _, errors = group.split(trio.Cancelled)
+    if errors is None:
+        return None
+    stops, _ = errors.split(STOPS)
+    return first_of(stops or errors)

@@ -13,13 +13,15 @@ from ..bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
 from ..closing import NORMAL
 from ..errors import printable
 from ..event import Cursor, Gap
-from .commands import Commands
+from .commands import CLOSED, Commands
 from .committing import Committing
 from .cursors import distance
 from .errors import Ended
 from .following import Following
+from .hooks import call
 from .items import Fault, Item
 from .link import Link
+from .reading import Reading
 from .store import Store
 from .track import State, Track
 from .way import Way
@@ -61,8 +63,9 @@ class Events:
         self.reason: str | None = None
         self._track = Track(url, after, self._faulty)
         self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
-        self._following = Following(way, link, commands, self._track, self._out, self._changed)
+        self._following = Following(way, link, commands, self._track, self._out, self._changed, self._moved)
         self._committing = None if store is None else Committing(store, name, auto=auto_commit)
+        self._reading = Reading(way.acknowledge, self._following.say, auto=auto_commit or store is None)
         self._taken: Cursor | None = after
         self._head: Cursor | None = None
         self._nursery = nursery
@@ -120,17 +123,21 @@ class Events:
     # --- for the program
 
     async def commit(self) -> None:
-        """Keep the cursor of the item that was taken last, in the client's store; when this returns it is kept.
+        """Keep :attr:`cursor` in the client's store: of the item that was taken last, or further, where what came after
+        it was not for this client. When this returns it is kept.
 
         Raises:
             RuntimeError: the client has no store.
+            ConfigError: the file of a :class:`FileStore` cannot be written; of another store what that raises.
 
         Cancellation: it is kept, or an earlier one is; events may come again, and none is lost.
         """
         if self._committing is None:
             raise RuntimeError("nothing can be committed: the client has no store=")
-        if self._taken is not None:
-            await self._committing.now(str(self._taken))
+        cursor = self.cursor
+        if cursor is not None:
+            await self._committing.now(str(cursor))
+        self._reading.done()
 
     def __aiter__(self) -> Self:
         """Iterate over the items."""
@@ -141,14 +148,25 @@ class Events:
 
         Raises:
             ClientError: nothing more will come, and why.
-            RuntimeError: it is not entered: ``async with live.follow(url) as events``.
+            RuntimeError: it is not entered (``async with live.follow(url) as events``) or was left, or another task
+                waits for its next item.
+
+        Cancellation: nothing is lost.
         """
+        with self._reading.one():
+            item = await self._next()
+        self._reading.took(item)
+        return item
+
+    async def _next(self) -> Item:
         if self._committing is not None and self._taken is not None:
             self._committing.done_with(str(self._taken))
         try:
             item = await self._in.receive()
         except trio.EndOfChannel:
             ended = self._following.ended
+            if ended is None:  # one of our tasks has failed perhaps: its error is to be heard, and no end
+                await trio.lowlevel.checkpoint_if_cancelled()
             if ended is None or ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
             raise ended.as_error() from None
@@ -161,20 +179,38 @@ class Events:
         return item
 
     async def __aenter__(self) -> Self:
-        """Begin."""
-        if self._ended.is_set() or self._track.state != "connecting":
+        """Begin.
+
+        Raises:
+            ConfigError: what the store has kept is no cursor, or cannot be read.
+            RuntimeError: it was entered before, or the client is closed.
+        """
+        if self._reading.begun:
             raise RuntimeError("a follow is entered once: call live.follow again")
+        self._reading.begun = True
         if self._committing is not None:
             start = await self._committing.load()
             if start is not None:
                 self._track.start = self._track.cursor = self._taken = start
+        if self._following.is_closed:
+            raise RuntimeError(CLOSED)
         self._nursery.start_soon(self._run)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Unfollow. What was done with is committed first, also where the block is cancelled: for a second at most."""
+        """Unfollow. What was done with is committed first, also where the block is cancelled: for a second at most.
+        Where that fails, and the block has raised an error of its own, the log has it.
+        """
+        try:
+            await self._leave()
+        except Exception as failure:
+            if error is None:
+                raise
+            logger.warning("%s: what was done with is not kept: %s", self.url, printable(str(failure)))
+
+    async def _leave(self) -> None:
         try:
             if self._committing is not None:
                 with trio.move_on_after(CLIENT_GOODBYE_SECONDS, shield=True):  # slower: it comes again
@@ -193,6 +229,7 @@ class Events:
                 async with trio.open_nursery() as nursery:
                     if self._committing is not None:
                         nursery.start_soon(self._committing.run)
+                    nursery.start_soon(self._reading.run)
                     await self._following.run()
                     await trio.sleep_forever()  # what is committed may still be kept
         except trio.BrokenResourceError:
@@ -201,6 +238,11 @@ class Events:
             self._out.close()
             self._ended.set()
 
+    def _moved(self) -> None:
+        """The position has moved without an item. Where the program waits for one it has taken all before."""
+        if self._committing is not None and self._track.cursor and self._in.statistics().tasks_waiting_receive:
+            self._committing.done_with(str(self._track.cursor))
+
     def _changed(self, state: State, why: Ended | None) -> None:
         self.reason = None if why is None else str(why)
         if why is not None:
@@ -208,10 +250,10 @@ class Events:
                 logging.WARNING if state == "live" else logging.INFO, "%s: %s: %s", self.url, state, printable(str(why))
             )
         if self._hooks[0] is not None:
-            self._hooks[0](self)
+            call(self._nursery, self._hooks[0], self)
 
     def _faulty(self, fault: Fault) -> None:
         if self._hooks[1] is not None:
-            self._hooks[1](self, fault)
+            call(self._nursery, self._hooks[1], self, fault)
         else:
             logger.warning("%s: a %s after %s, at %s", self.url, fault.kind, fault.after, fault.to)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -34,6 +35,7 @@ class Following:
         out: to the program. A connection of its own waits where it is full; a rider gets off, and goes on with one of
             its own until that ends: the others are not held up.
         change: hears of the state and why it is so.
+        moved: hears that the position has moved without an item.
 
     Attributes:
         ended: why it is over; None while it is not.
@@ -47,6 +49,7 @@ class Following:
         track: Track,
         out: trio.MemorySendChannel[Item],
         change: Callable[[State, Ended | None], None],
+        moved: Callable[[], None],
     ) -> None:
         self.track = track
         self.ended: Ended | None = None
@@ -55,12 +58,24 @@ class Following:
         self._commands = commands
         self._out = out
         self._change = change
+        self._moved = moved
+        self._speaker: Speaker | None = None
         self._alone = False
         self._hurry = trio.Event()
 
     def retry(self) -> None:
         """Try again at once, if it waits to."""
         self._hurry.set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client is, so that nothing can be followed any more."""
+        return self._commands.closed
+
+    def say(self, **message: Any) -> bool:
+        """Say something on the WebSocket that this goes over now. Return False where there is none."""
+        speaker = self._speaker or (None if self._link is None else self._link.speaker)
+        return speaker is not None and speaker.say(**message)
 
     async def run(self) -> None:
         """Keep it up until it is over.
@@ -107,7 +122,7 @@ class Following:
 
         def ready(opened: Speaker) -> None:
             nonlocal speaker
-            speaker = opened
+            self._speaker = speaker = opened
             self._commands.use(opened)
 
         def hear(message: Heard) -> Awaitable[None] | None:
@@ -122,6 +137,7 @@ class Following:
                 self._way, self._way.base.target(self.track.url, after=after), beat, hear, ready, self.trouble
             )
         finally:
+            self._speaker = None
             self._commands.lose(speaker)
 
     # --- what comes
@@ -156,10 +172,12 @@ class Following:
         beat.listen()
 
     def _taken(self, message: Heard) -> list[Item]:
-        before = self.track.state
+        before, cursor = self.track.state, self.track.cursor
         items = self.track.take(message)
         if self.track.state != before:
             self._change(self.track.state, None)
+        if not items and self.track.cursor != cursor:
+            self._moved()
         return items
 
     def become(self, state: State, why: Ended | None = None) -> None:

@@ -15,7 +15,7 @@ from ..errors import printable
 from ..event import Cursor, Event, Gap
 from .errors import Ended
 
-__all__ = ["Heard", "Page", "bye", "cursor_of", "event_of", "gap_of", "own_message", "read", "read_page"]
+__all__ = ["Heard", "Page", "bye", "cursor_of", "event_of", "gap_of", "own_message", "read", "read_page", "value_of"]
 
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -43,6 +43,7 @@ class Heard(msgspec.Struct, omit_defaults=True, rename={"after": "from", "millis
     missed: int | None = None
     reason: str = ""
     cursors: dict[str, str] = {}
+    places: dict[str, str] = {}
     behind: int = 0
     step: str = ""
     milliseconds: Milliseconds | None = None
@@ -66,6 +67,7 @@ class Page(msgspec.Struct):
 
 
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_read_value: Final = msgspec.json.Decoder().decode
 _read: Final = msgspec.json.Decoder(Heard).decode
 _read_page: Final = msgspec.json.Decoder(Page).decode
 
@@ -120,6 +122,18 @@ def cursor_of(text: str | None) -> Cursor:
     try:
         return Cursor.parse(text or "")
     except Exception as error:
+        raise _no_message(error) from None
+
+
+def value_of(message: Heard) -> Any:
+    """The data of a message, as the program gets it.
+
+    Raises:
+        Ended: it is no JSON, or nested too deep.
+    """
+    try:
+        return _read_value(message.data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _no_message(error) from None
 
 

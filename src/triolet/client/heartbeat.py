@@ -91,7 +91,7 @@ class Heartbeat:
     async def run(self) -> None:
         """Wait until it is over. Raises Ended."""
         while True:
-            self._until = min(self._line.due, self._probe_until, self._choice.better_at)
+            self._until = min(self._line.due, self._probe_until, self._better_at)
             self._sooner = trio.Event()
             with trio.move_on_at(self._until):
                 await self._sooner.wait()
@@ -102,10 +102,15 @@ class Heartbeat:
                 raise Ended("silent", blames=self.transport == "sse" and not self._beaten)
             if now >= self._probe_until:
                 raise Ended(f"nothing came through over {self.transport}", blames=True)
-            if now >= self._choice.better_at:
+            if now >= self._better_at:
                 self._choice.try_better()
                 raise Ended("a better transport is tried again", retry=0)
 
+    @property
+    def _better_at(self) -> float:
+        """When this gives way to a better transport; never, where it is not the one that is in use."""
+        return self._choice.better_at if self.transport == self._choice.current else inf
+
     def _look(self) -> None:
-        if min(self._line.due, self._probe_until, self._choice.better_at) < self._until:
+        if min(self._line.due, self._probe_until, self._better_at) < self._until:
             self._sooner.set()

@@ -15,7 +15,7 @@ import trio
 
 from ..bounds import CLIENT_PAGE_BYTES
 from ..closing import EXPIRED, REVOKED
-from ..errors import printable
+from ..errors import ConfigError, printable
 from .address import is_loopback
 from .dial import Dial, secure
 from .errors import Ended
@@ -110,17 +110,23 @@ class Http:
         host: the server's.
         tls: what TLS is checked with.
         dial: a network of one's own; None: TCP, and the environment's proxies.
+
+    Raises:
+        ConfigError: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, host: str, tls: ssl.SSLContext | bool, dial: Dial | None) -> None:
         transport = None if dial is None else _DialTransport(dial, tls)
-        self._client = httpx.AsyncClient(
-            verify=tls,
-            transport=transport,
-            trust_env=dial is None and not is_loopback(host),
-            timeout=None,  # silence is looked after for all transports alike
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                verify=tls,
+                transport=transport,
+                trust_env=dial is None and not is_loopback(host),
+                timeout=None,  # silence is looked after for all transports alike
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
+            )
+        except (ImportError, ValueError) as error:  # of a scheme that is none, or whose library is not there
+            raise ConfigError(f"a proxy of the environment (HTTPS_PROXY, ALL_PROXY) cannot be used: {error}") from None
         self._client.headers.clear()
 
     async def aclose(self) -> None:
@@ -139,7 +145,7 @@ class Http:
             async for chunk in chunks:
                 whole += chunk
                 if len(whole) > CLIENT_PAGE_BYTES:
-                    raise Ended(f"an answer of more than {CLIENT_PAGE_BYTES} bytes", "bad answer")
+                    raise Ended(f"an answer of more than {CLIENT_PAGE_BYTES} bytes", "bad answer", retry=None)
             answer.body = bytes(whole)
             return answer
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ..event import Cursor, Event, Gap
 
-__all__ = ["Event", "Fault", "Gap", "Item", "Live", "Reply"]
+__all__ = ["ChannelGap", "Event", "Fault", "Gap", "Item", "Live", "Message", "Reply", "Said"]
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -21,6 +23,33 @@ class Live(msgspec.Struct, frozen=True):
 
 Item = Event | Gap | Live
 """What an iterator of a channel gives. A snapshot will be a fourth; the wire has none yet."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What the app's handler said on the shared socket, with ``conn.send``. It is in no log: one that was said while
+    there was no connection is not said again.
+
+    Attributes:
+        data: a JSON value.
+    """
+
+    data: Any
+
+
+class ChannelGap(Gap, frozen=True):
+    """A gap in a channel that the app's handler follows for this client. Beside the server's reasons it may be
+    ``skipped``, where the handler follows anew from further on, after a lost connection mostly; and ``revoked``: the
+    channel was taken away, and nothing more will come of it.
+
+    Attributes:
+        channel: the channel's name.
+    """
+
+    channel: str
+
+
+Said = Message | Event | ChannelGap
+"""What :class:`Messages` give, in the order in which the server has sent it."""
 
 
 class Fault(msgspec.Struct, frozen=True):

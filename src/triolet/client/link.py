@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from .errors import Ended
 from .heard import Heard
 from .heartbeat import Heartbeat
 from .line import Line
+from .listeners import Listener, Listeners
 from .routes import Routes
 from .speaker import Speaker, converse
 from .track import State, Track
@@ -58,7 +60,7 @@ class _Seat:
 
 
 class Link:
-    """Keeps the WebSocket up while there are riders.
+    """Keeps the WebSocket up while there are riders, or somebody listens to what the app says.
 
     A server that knows no ``sub`` has one follow a channel: then the newest rider of a channel has it, and the others
     go on with connections of their own.
@@ -67,19 +69,24 @@ class Link:
         way: to the server.
         url: of the ``live.socket``.
         commands: which use it too.
+
+    Attributes:
+        listeners: to what the app says.
+        speaker: the way up on the present connection; None: there is none now.
     """
 
     def __init__(self, way: Way, url: str, commands: Commands) -> None:
         self._way = way
         self._target = way.base.target(url)
         self._commands = commands
+        self.listeners = Listeners(commands)
         self._line = Line(way.silence, way.random)
         self._seats: dict[str, _Seat] = {}
         self._count = 0
         self._old: bool | None = None
         self._routes = Routes()
         self._parting: set[str] = set()
-        self._speaker: Speaker | None = None
+        self.speaker: Speaker | None = None
         self._wanted = trio.Event()
         self._hurry = trio.Event()
 
@@ -108,14 +115,21 @@ class Link:
         assert seat.ended is not None
         return seat.ended
 
+    def listen(self, listener: Listener) -> None:
+        """Have one listen to what the app says, and the socket opened."""
+        self.listeners.add(listener)
+        self._wanted.set()
+        if self.speaker is not None:
+            listener.become("live")
+
     def _ask(self, sub: str, seat: _Seat) -> None:
         """Ask for a follow; before it is known whether the server tells subscriptions apart, for one of a URL."""
-        if self._speaker is None or (self._old is None and self._routes.asked(seat.url)):
+        if self.speaker is None or (self._old is None and self._routes.asked(seat.url)):
             return
         self._routes.add(sub, seat.url)
         cursor = seat.rider.track.cursor
         after = {} if cursor is None else {"after": str(cursor)}
-        self._speaker.say(type="follow", url=seat.url, sub=sub, **after)
+        self.speaker.say(type="follow", url=seat.url, sub=sub, **after)
 
     def _ask_waiting(self) -> None:
         for sub, seat in self._seats.items():
@@ -124,14 +138,14 @@ class Link:
 
     def _leave(self, sub: str, *, say: bool) -> None:
         """Tell the server. An old one knows a follow by its channel alone, and so when it has confirmed it."""
-        if say and self._speaker is not None and self._routes.old is not False and self._routes.is_asked(sub):
+        if say and self.speaker is not None and self._routes.old is not False and self._routes.is_asked(sub):
             self._parting.add(sub)
-            self._speaker.say(type="unfollow", channel="", sub=sub)
+            self.speaker.say(type="unfollow", channel="", sub=sub)
             return
         known = self._routes.has(sub)
         channel = self._routes.remove(sub)
-        if say and known and self._speaker is not None:
-            self._unfollow(self._speaker, sub, channel)
+        if say and known and self.speaker is not None:
+            self._unfollow(self.speaker, sub, channel)
 
     def _unfollow(self, speaker: Speaker, sub: str, channel: str | None) -> None:
         if not self._routes.old:
@@ -143,27 +157,39 @@ class Link:
 
     async def run(self) -> None:
         """Keep it up, for ever."""
-        while True:
-            self._wanted = trio.Event()
-            if not self._seats:
-                await self._wanted.wait()
-            await self._keep()
+        try:
+            while True:
+                self._wanted = trio.Event()
+                if not self._is_wanted:
+                    await self._wanted.wait()
+                await self._keep()
+        finally:
+            self.listeners.become("gone")
+
+    @property
+    def _is_wanted(self) -> bool:
+        return bool(self._seats or self.listeners)
 
     async def _keep(self) -> None:
-        """Connections, one after the other, as long as there are riders for them."""
+        """Connections, one after the other, as long as somebody wants them."""
         way = self._way
-        while self._seats:
+        while self._is_wanted:
             self._line.begin()
             beat = Heartbeat(self._line, way.choice, "websocket")
             ended = await connected(beat, partial(self._connect, beat))
             retry = next_try(way, self._line, beat, ended)
             if way.choice.current != "websocket":
                 self._all_leave(Ended(str(ended), retry=0, rides=True))
-                return
+                if not self.listeners:
+                    return
+                # What the app says comes over nothing else.
+                retry = self._line.after(ended, trio.current_time(), renewable=way.credentials.renewable)
             if retry is None:
                 ended.retry, ended.rides = None, True
                 self._all_leave(ended)
+                self.listeners.become("gone", ended)
                 return
+            self.listeners.become("connecting", ended)
             for seat in self._seats.values():
                 seat.rider.become("connecting", ended)
             self._hurry = trio.Event()
@@ -177,17 +203,19 @@ class Link:
 
     async def _connect(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
         try:
-            await converse(self._way, self._target, beat, self._hear, self._ready, self._trouble)
+            hear = partial(self._hear, beat)
+            await converse(self._way, self._target, beat, hear, self._ready, self._trouble)
         finally:
-            speaker, self._speaker = self._speaker, None
+            speaker, self.speaker = self.speaker, None
             self._routes = Routes()
             self._commands.lose(speaker)
 
     def _ready(self, speaker: Speaker) -> None:
-        self._speaker = speaker
+        self.speaker = speaker
         self._routes, self._parting = Routes(), set()
         self._ask_waiting()
         self._commands.use(speaker)
+        self.listeners.become("live")
 
     def _trouble(self, why: Ended) -> None:
         for seat in self._seats.values():
@@ -195,17 +223,21 @@ class Link:
 
     # --- what comes
 
-    def _hear(self, message: Heard) -> None:
+    def _hear(self, beat: Heartbeat, message: Heard) -> Awaitable[None] | None:
         if message.type == "reply":
             self._commands.hear(message)
-            return
+            return None
+        if message.type == "message":
+            return self.listeners.hear(message, beat, self.speaker)
         subs = self._routes.take(message)
         for sub in subs:
             seat = self._seats.get(sub)
             if seat is not None and seat.ended is None:
-                self._give(seat, message)
-        if message.type == "open" and message.channel is not None:
+                place = message.places.get(sub)
+                self._give(seat, message if place is None else Heard(type="moved", cursor=place))
+        if message.type == "open" and (message.url is not None or message.sub is not None):
             self._learn(message, subs)
+        return self.listeners.hear_channels(message, subs, beat, self.speaker)
 
     def _give(self, seat: _Seat, message: Heard) -> None:
         if message.type == "refused":
@@ -234,8 +266,8 @@ class Link:
         for sub in parted:
             self._parting.discard(sub)
             channel = self._routes.remove(sub)
-            if self._speaker is not None and self._old and not self._routes.asked(message.url or ""):
-                self._unfollow(self._speaker, sub, channel)
+            if self.speaker is not None and self._old and not self._routes.asked(message.url or ""):
+                self._unfollow(self.speaker, sub, channel)
         self._ask_waiting()
 
     def _make_room(self, url: str, channel: str, *, anew: bool) -> None:

@@ -29,31 +29,53 @@ class Speaker:
     Bounds: ``CLIENT_OUTBOX`` messages wait to be sent.
     """
 
-    __slots__ = ("_out", "_outbox", "clogged", "is_open")
+    __slots__ = ("_gone", "_moved", "_out", "_outbox", "_put", "_telling", "clogged", "is_open")
 
     def __init__(self) -> None:
         self._out, self._outbox = trio.open_memory_channel[bytes](CLIENT_OUTBOX)
         self.is_open = True
         self.clogged = False
+        self._put = self._gone = 0
+        self._moved = trio.lowlevel.ParkingLot()
+        self._telling = trio.Lock()
 
     def say(self, **message: Any) -> bool:
         """Send a message. Return False where that cannot be: the connection has ended, or will."""
         if self.is_open:
             try:
                 self._out.send_nowait(msgspec.json.encode(message))
+                self._put += 1
             except trio.WouldBlock:
                 self.end()
         return self.is_open
+
+    async def tell(self, **message: Any) -> bool:
+        """Send a message, and wait until the network has taken it. Return False where the connection ended before.
+
+        One that waits for its turn is not said yet: many tasks that tell do not fill the outbox.
+
+        Cancellation: it may be sent.
+        """
+        async with self._telling:
+            if not self.say(**message):
+                return False
+            mine = self._put
+            while self.is_open and self._gone < mine:
+                await self._moved.park()
+            return self._gone >= mine
 
     def end(self) -> None:
         """Nothing can be said any more."""
         self.is_open = False
         self._out.close()
+        self._moved.unpark_all()
 
     async def write(self, socket: Socket) -> None:
         """The writer: send what is said. Raises Ended."""
         async for message in self._outbox:
             await socket.send(message.decode())
+            self._gone += 1
+            self._moved.unpark_all()
         raise Ended(f"{CLIENT_OUTBOX} messages wait to be sent, and the server takes none")
 
 

@@ -63,7 +63,7 @@ class StreamParser:
                     yield Block(self._event or "message", "\n".join(self._data), self._id, self._time)
                 self._event, self._data, self._size, self._time = "", [], 0, None
         if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
-            raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer")
+            raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer", retry=None)
 
     def _line(self, line: str) -> None:
         name, _, value = line.partition(":")

@@ -53,16 +53,18 @@ class MemoryStore:
 class FileStore:
     """Keeps cursors in a file of JSON, of one program at a time.
 
-    Each save writes the file anew beside the old one, syncs it, and puts it in the old one's place.
+    Each save writes the file anew beside the old one, syncs it, and puts it in the old one's place: a disk that is full
+    leaves the old one. Where another program has written the file meanwhile the next save fails, and says so.
 
     Args:
-        path: of the file; its folder has to be there.
+        path: of the file; its folder has to be there, and may be written to.
 
     Bounds: ``CLIENT_STORED_CURSORS`` names.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._seen: tuple[int, int, int] | None = None
         self._cursors: dict[str, str] | None = None
         self._lock = trio.Lock()
 
@@ -79,7 +81,7 @@ class FileStore:
         """See :class:`Store`.
 
         Raises:
-            ConfigError: the file cannot be written, or it has too many names.
+            ConfigError: the file cannot be written, or another program writes it, too; or it has too many names.
         """
         async with self._lock:
             cursors = {**await self._known(), name: cursor}
@@ -97,6 +99,7 @@ class FileStore:
 
     def _read(self) -> dict[str, str]:
         try:
+            self._seen = self._look()
             return msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
@@ -104,12 +107,30 @@ class FileStore:
             raise ConfigError(f"cannot read cursors from {str(self._path)!r}: {error}") from None
 
     def _write(self, cursors: dict[str, str]) -> None:
-        beside = self._path.with_name(f"{self._path.name}.new")
+        # Under a name that no other program has: of two that write one file neither gets the other's half.
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}-{id(self):x}.new")
         try:
-            with open(beside, "wb") as file:
-                file.write(msgspec.json.encode(cursors))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self._path)
+            if self._look() != self._seen:
+                raise ConfigError(
+                    f"another program has written or removed {str(self._path)!r}: use a file for each program"
+                )
+            try:
+                with open(beside, "wb") as file:
+                    file.write(msgspec.json.encode(cursors))
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(beside, self._path)
+            except BaseException:
+                beside.unlink(missing_ok=True)
+                raise
+            self._seen = self._look()
         except OSError as error:
             raise ConfigError(f"cannot keep cursors in {str(self._path)!r}: {error}") from None
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """What tells this file from one that was put in its place; None: there is none."""
+        try:
+            seen = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return seen.st_ino, seen.st_mtime_ns, seen.st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,20 +11,25 @@ from typing import Any, Self
 
 import trio
 
-from ..bounds import CLIENT_COMMAND_SECONDS
+from ..bounds import CLIENT_COMMAND_SECONDS, CLIENT_GOODBYE_SECONDS
 from ..event import Cursor
 from .client import Client, open_client
+from .commands import CLOSED
 from .events import Events
-from .items import Item, Reply
+from .items import Item, Reply, Said
+from .messages import Messages
 from .track import State
 
-__all__ = ["SyncClient", "SyncEvents", "sync_client"]
+__all__ = ["SyncClient", "SyncEvents", "SyncMessages", "sync_client"]
 
 
 class SyncClient:
-    """A client for programs without Trio; of :func:`sync_client`. Any thread may use it, but the one it runs in."""
+    """A client for programs without Trio; of :func:`sync_client`. Any thread may use it, but the one it runs in;
+    several at once, too. After a fork it is the parent's: open one in the child.
+    """
 
     def __init__(self, client: Client, token: trio.lowlevel.TrioToken, over: trio.CancelScope) -> None:
+        self._process = os.getpid()
         self._client = client
         self._token = token
         self._over = over
@@ -49,18 +55,48 @@ class SyncClient:
     def send(
         self, url: str, data: Any = None, *, id: str | None = None, timeout: float = CLIENT_COMMAND_SECONDS
     ) -> Reply:
-        """Ask for a command, and wait for its answer. See :meth:`Client.send`."""
+        """Ask for a command, and wait for its answer. See :meth:`Client.send`, and for its errors too.
+
+        Raises:
+            RuntimeError: the client is closed, is another process's, or this is called in a task of Trio's.
+        """
         reply: Reply = self._call(self._client.send, url, data, id=id, timeout=timeout)
         return reply
 
+    def messages(self) -> SyncMessages:
+        """Listen to what the app's handler says on the shared socket: ``for said in live.messages()``, or as a context
+        manager, which ends that. See :meth:`Client.messages`.
+        """
+        return SyncMessages(self, self._client.messages())
+
+    def tell(self, data: Any) -> None:
+        """Say something to the app's handler. See :meth:`Client.tell`; raises as :meth:`send` besides."""
+        self._call(self._client.tell, data)
+
     def _call(self, function: Any, *args: Any, **options: Any) -> Any:
+        if os.getpid() != self._process:
+            raise RuntimeError("the client is another process's, and has no thread here: open one after the fork")
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError("the calls of a sync_client wait, which a task of Trio's must not: there is open_client")
+        scope, ended = trio.CancelScope(), threading.Event()
+
         async def call() -> Any:
-            return await function(*args, **options)
+            try:
+                with scope:
+                    return await function(*args, **options)
+            finally:
+                ended.set()
 
         try:
             return trio.from_thread.run(call, trio_token=self._token)
-        except trio.RunFinishedError:
-            raise RuntimeError("the client is closed: its block has been left") from None
+        except (trio.RunFinishedError, trio.Cancelled):  # the second: it was closed by another thread meanwhile
+            raise RuntimeError(CLOSED) from None
+        except BaseException:
+            if not ended.is_set():  # Ctrl-C, say: what was waited for is not to go on, and take an item
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(scope.cancel)
+                    ended.wait(CLIENT_GOODBYE_SECONDS)
+            raise
 
 
 class SyncEvents:
@@ -124,6 +160,58 @@ class SyncEvents:
             self._entered = True
 
 
+class SyncMessages:
+    """What the app's handler says on the shared socket, as an iterator. See :class:`Messages`."""
+
+    def __init__(self, client: SyncClient, messages: Messages) -> None:
+        self._client = client
+        self._messages = messages
+        self._entered = False
+
+    @property
+    def state(self) -> State:
+        """The socket's state."""
+        return self._messages.state
+
+    def ready(self) -> None:
+        """Wait until the socket is open. See :meth:`Messages.ready`."""
+        self._enter()
+        self._client._call(self._messages.ready)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        if self._entered:
+            self._client._call(self._messages.__aexit__, None, None, None)
+
+    def __iter__(self) -> Iterator[Said]:
+        """Iterate over them; whatever ends the loop, the client's block at the latest ends this."""
+        self._enter()
+        while True:
+            said: Said | None = self._client._call(self._next)
+            if said is None:
+                return
+            yield said
+
+    def __enter__(self) -> Self:
+        """Listen from now on."""
+        self._enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Listen no longer."""
+        self.close()
+
+    async def _next(self) -> Said | None:
+        return await anext(self._messages, None)
+
+    def _enter(self) -> None:
+        if not self._entered:
+            self._client._call(self._messages.__aenter__)
+            self._entered = True
+
+
 class _Portal:
     """The thread that runs Trio, from when the client is open until the block is left."""
 
@@ -145,7 +233,7 @@ class _Portal:
         return self.client
 
     def close(self) -> None:
-        if self.client is not None:
+        if self.client is not None and self.client._process == os.getpid():
             with suppress(trio.RunFinishedError):
                 self.client._token.run_sync_soon(self.client._over.cancel)
         self._thread.join()
@@ -182,8 +270,11 @@ def sync_client(base: str, **options: Any) -> Iterator[SyncClient]:
 
     Raises:
         ConfigError: an option that cannot work.
+        Exception: what a function among the options has raised, or the store, at the end of the block.
 
-    Bounds: one thread. Waits for it are interrupted by Ctrl-C only between two items.
+    Bounds: one thread.
+
+    Cancellation: Ctrl-C interrupts a wait, and loses nothing; the block's end waits for goodbyes, for some two seconds.
     """
     portal = _Portal(base, options)
     live = portal.open()

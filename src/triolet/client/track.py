@@ -30,7 +30,7 @@ class Track:
         they are told as lost (a gap, ``hole``), and it goes on. A repeat is a fault too, and is not given again.
 
     Attributes:
-        url: what is followed.
+        url: what is followed; empty where the app on the server has chosen the channel.
         channel: its name, once the server has said it.
         start: where the program started.
         cursor: up to here everything was taken.
@@ -69,24 +69,31 @@ class Track:
             case "beat":
                 at = message.cursors.get(self.channel or "")
                 return NOTHING if at is None else self._reach(cursor_of(at))
-            case "moved":  # of our own making: where the next poll goes on from
+            case "moved":  # of our own making: where the next poll goes on from, or what a beat says of one name
                 return self._reach(cursor_of(message.cursor))
         return NOTHING
 
     def _open(self, message: Heard) -> list[Item]:
         self.channel = message.channel
         self.filtered = message.filtered
-        if self.cursor is None:
-            self.cursor = cursor_of(message.cursor)
         self._conflated_to = None
         self.state = "behind"
+        here = self.cursor
+        if here is None or not self.url:
+            at = cursor_of(message.cursor)
+            step = 0 if here is None else distance(here, at)
+            if here is not None and (step is None or step > 0):
+                # It starts where the app says. What that leaves out is lost, and is announced.
+                return [self._gap(Gap(here, at, step, "skipped"))]
+            self.cursor = here or at
         return NOTHING
 
     def _event(self, event: Event) -> list[Item]:
         at = event.cursor
         step = step_to(self._here(), at, 1, filtered=self.filtered)
         if step is not None and step < 1:
-            self._say("repeat", at)
+            if self.url:  # else the app may well have chosen an earlier place
+                self._say("repeat", at)
             return NOTHING
         lost: list[Item] = []
         if step != 1 and not self._may_pass(step) and not self._is_conflated(at):

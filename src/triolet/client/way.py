@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
-from ..errors import first_of
 from .address import Base
 from .choice import Choice
 from .credentials import Credentials
 from .dial import Dial, secure, through_proxy
-from .errors import Ended
+from .errors import STOPS, Ended, one_of
 from .heartbeat import Heartbeat
 from .http import BROKEN, Answer, Http, refusal
 from .line import Line
@@ -37,6 +36,7 @@ class Way:
         silence: seconds without a word before a connection counts as lost.
         wait: seconds that a long poll may be held.
         random: 0 up to 1.
+        acknowledge: seconds after which the server is told what was applied; None: it is not.
     """
 
     base: Base
@@ -49,6 +49,7 @@ class Way:
     silence: float
     wait: float
     random: Callable[[], float]
+    acknowledge: float | None = None
 
     async def stream(self) -> trio.abc.Stream:
         """Connect, with TLS where the base says so. Raises what :data:`BROKEN` names, and Ended."""
@@ -107,11 +108,10 @@ async def connected(beat: Heartbeat, talk: Callable[[trio.Nursery], Awaitable[ob
             await talk(nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        _, errors = group.split(trio.Cancelled)
+        error = one_of(group)
+        if isinstance(error, STOPS):
+            raise error from None
         await trio.lowlevel.checkpoint_if_cancelled()
-        if errors is None:
-            raise
-        error = first_of(errors)
         if isinstance(error, Ended):
             return error
         if isinstance(error, BROKEN):

@@ -9,7 +9,8 @@ from typing import Any, Final, cast
 
 import trio
 
-from ..errors import ConfigError, first_of
+from ..errors import ConfigError
+from .errors import STOPS, one_of
 from .socket import Socket
 
 __all__ = ["check_library", "open_socket"]
@@ -65,9 +66,10 @@ async def open_socket(
                 sheltered.end()
                 await trio.aclose_forcefully(stream)
     except BaseExceptionGroup as group:
-        _, errors = group.split(trio.Cancelled)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        raise (group if errors is None else first_of(errors)) from None
+        error = one_of(group)
+        if not isinstance(error, STOPS):
+            await trio.lowlevel.checkpoint_if_cancelled()
+        raise (error or group) from None
 
 
 def check_library(name: str) -> str:

@@ -1,0 +1,37 @@
+"""Functions of the program's that are called amid ours."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from ..errors import ConfigError
+
+__all__ = ["call"]
+
+
+def call(nursery: trio.Nursery, hook: Callable[..., object], *said: object) -> None:
+    """Call one. What it raises is the program's error: it ends the client's block, as it is, and no connection, for an
+    OSError of the program's says nothing of the network.
+
+    Args:
+        nursery: the client's.
+        hook: an ordinary function.
+        said: what it is told.
+    """
+    try:
+        given = hook(*said)
+        if inspect.iscoroutine(given):
+            given.close()
+            raise ConfigError(
+                f"{getattr(hook, '__qualname__', hook)!r:.80} is called amid other work: no async function"
+            )
+    except Exception as error:
+        nursery.start_soon(_fail, error)
+
+
+async def _fail(error: Exception) -> NoReturn:
+    raise error

@@ -1,0 +1,155 @@
+"""What the app itself says on the client's socket, and who listens to that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Iterator
+from typing import Protocol
+
+from ..errors import printable
+from ..event import Cursor
+from .commands import Commands
+from .errors import Ended
+from .heard import Heard, cursor_of, value_of
+from .heartbeat import Heartbeat
+from .items import ChannelGap, Event, Fault, Gap, Item, Message, Said
+from .routes import chosen
+from .speaker import Speaker
+from .track import State, Track
+
+__all__ = ["Listener", "Listeners"]
+
+logger = logging.getLogger("triolet.client")
+
+
+class Listener(Protocol):
+    """Who is told what the app says."""
+
+    def put_now(self, said: Said) -> bool:
+        """Take it, where there is room; else return False."""
+
+    async def put(self, said: Said) -> None:
+        """Take it, and wait for the program where it has no room."""
+
+    def become(self, state: State, why: Ended | None = None) -> None:
+        """Hear of the connection's state; "gone" is the end."""
+
+
+class Listeners:
+    """Those who listen to what the app says: its messages, and the channels that its handler follows for this client.
+
+    Of such a channel the place outlives a connection: what lies between where the last one ended and where the handler
+    of the next one begins is told as a gap, and what comes again is not.
+
+    Args:
+        commands: whose answers wait, too, while the socket is not read.
+    """
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self._all: list[Listener] = []
+        self._tracks: dict[str, Track] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client is."""
+        return self._commands.closed
+
+    def add(self, listener: Listener) -> None:
+        """One more."""
+        self._all.append(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """One fewer. Where nobody listens no place is kept."""
+        if listener in self._all:
+            self._all.remove(listener)
+        if not self._all:
+            self._tracks.clear()
+
+    def become(self, state: State, why: Ended | None = None) -> None:
+        """The connection's state."""
+        listeners = list(self._all)
+        if state == "gone":
+            self._all.clear()
+            self._tracks.clear()
+        for listener in listeners:
+            listener.become(state, why)
+
+    # --- what comes: each returns what is to be awaited where there is no room, and raises Ended
+
+    def hear(self, message: Heard, beat: Heartbeat, speaker: Speaker | None) -> Awaitable[None] | None:
+        """A message of the app's."""
+        return self._give([Message(value_of(message))], beat, speaker) if self._all else None
+
+    def hear_channels(
+        self, message: Heard, subs: tuple[str, ...], beat: Heartbeat, speaker: Speaker | None
+    ) -> Awaitable[None] | None:
+        """A message of a channel, if it is for the follow of the app's.
+
+        Args:
+            message: what came.
+            subs: for whom it is.
+            beat: the connection's heartbeat.
+            speaker: and its way up.
+        """
+        if not self._all:
+            return None
+        if message.type == "beat":
+            for channel, track in self._tracks.items():
+                if chosen(channel) in subs:
+                    track.take(message)
+        elif message.channel is not None and chosen(message.channel) in subs:
+            return self._give(list(self._of_channel(message.channel, message)), beat, speaker)
+        return None
+
+    def _of_channel(self, channel: str, message: Heard) -> Iterator[Said]:
+        track = self._tracks.get(channel)
+        if track is None and message.type in ("open", "event", "gap", "live"):
+            # Where nobody listened when it was opened, it begins with what comes first.
+            before = None if message.type == "open" else _place_before(message)
+            track = self._tracks[channel] = Track("", before, _log)
+            track.channel = channel
+        if track is None:
+            return
+        if message.type != "refused":
+            yield from (one for item in track.take(message) if (one := _as_said(channel, item)) is not None)
+            return
+        del self._tracks[channel]
+        if track.cursor is not None:
+            yield ChannelGap(track.cursor, track.cursor, None, "revoked", channel)
+
+    def _give(self, said: list[Said], beat: Heartbeat, speaker: Speaker | None) -> Awaitable[None] | None:
+        late = [(listener, one) for one in said for listener in self._all if not listener.put_now(one)]
+        return self._give_late(late, beat, speaker) if late else None
+
+    async def _give_late(self, late: list[tuple[Listener, Said]], beat: Heartbeat, speaker: Speaker | None) -> None:
+        """Nothing more is read until there is room, so nothing is due, and no answer comes through."""
+        beat.rest()
+        if speaker is not None:
+            speaker.clogged = True
+            self._commands.lose(speaker)
+        for listener, said in late:
+            await listener.put(said)
+        if speaker is not None:
+            speaker.clogged = False
+        beat.listen()
+
+
+def _place_before(message: Heard) -> Cursor:
+    if message.type == "event":
+        at = cursor_of(message.id)
+        return Cursor(at.epoch, at.offset - 1)
+    return cursor_of(message.after or message.cursor)
+
+
+def _as_said(channel: str, item: Item) -> Said | None:
+    if isinstance(item, Gap):
+        return ChannelGap(item.after, item.to, item.missed, item.reason, channel)
+    return item if isinstance(item, Event) else None
+
+
+def _log(fault: Fault) -> None:
+    logger.warning("%s: a %s after %s, at %s", printable(fault.channel or ""), fault.kind, fault.after, fault.to)

@@ -1,0 +1,158 @@
+"""What the app's handler says to a program, on the socket that all of a client shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from ..bounds import CLIENT_MESSAGES
+from ..closing import NORMAL
+from .commands import CLOSED
+from .errors import Ended
+from .hooks import call
+from .items import Said
+from .link import Link
+from .track import State
+
+__all__ = ["Messages"]
+
+
+class Messages:
+    """What the app's handler says on the shared socket, as an async context manager and an async iterator; of
+    ``live.messages()``.
+
+    It gives a :class:`Message` for each ``conn.send`` of the handler's, and of the channels that the handler follows
+    for this client (``conn.follow``) each :class:`Event`, once and in order, and a :class:`ChannelGap` for what will
+    not come: all in the order in which the server has sent it. The socket is kept open for it, whatever the network
+    does.
+
+    Messages have no cursor. With a connection is lost what the handler said and the program did not get; the handler
+    of the next connection begins anew, and knows nothing of what it was told. What must not be lost is an event, or
+    upwards a command.
+
+    Bounds: ``CLIENT_MESSAGES`` of them wait for the program. While more are there the socket is not read, nor anything
+    that shares it; the server sees that, and gives the client up in the end.
+
+    Cancellation: nothing is lost, but for what comes after the block.
+
+    Attributes:
+        state: the socket's: ``connecting``, ``live``, or ``gone`` for good.
+        reason: why it is so; None: nothing is wrong.
+    """
+
+    def __init__(self, link: Link, nursery: trio.Nursery, on_state: Callable[[Messages], object] | None) -> None:
+        self.state: State = "connecting"
+        self.reason: str | None = None
+        self._link = link
+        self._nursery = nursery
+        self._on_state = on_state
+        self._out, self._in = trio.open_memory_channel[Said](CLIENT_MESSAGES)
+        self._ended: Ended | None = None
+        self._changed = trio.Event()
+        self._begun = False
+
+    # --- for the program
+
+    async def ready(self) -> None:
+        """Wait until the socket is open: at once, where it is.
+
+        Raises:
+            ClientError: it will not be, and why.
+            RuntimeError: the block was not entered, or was left.
+
+        Cancellation: nothing is lost.
+        """
+        await trio.lowlevel.checkpoint()
+        while self.state == "connecting":
+            self._check()
+            await self._changed.wait()
+        self._check()
+        if self.state == "gone":
+            raise RuntimeError(CLOSED) if self._ended is None else self._ended.as_error()
+
+    def __aiter__(self) -> Self:
+        """Iterate over them."""
+        return self
+
+    async def __anext__(self) -> Said:
+        """The next one. Several tasks may wait: each gets another.
+
+        Raises:
+            ClientError: nothing more will come, and why.
+            RuntimeError: the block was not entered, or was left.
+
+        Cancellation: nothing is lost.
+        """
+        self._check()
+        try:
+            return await self._in.receive()
+        except trio.EndOfChannel:
+            if self._ended is None or self._ended.code == NORMAL.code:
+                raise StopAsyncIteration from None
+            raise self._ended.as_error() from None
+        except trio.ClosedResourceError:
+            raise RuntimeError("its block has been left: nothing more is heard") from None
+
+    async def __aenter__(self) -> Self:
+        """Listen from now on, and have the socket opened, if it is not.
+
+        Raises:
+            RuntimeError: it was entered before, or the client is closed.
+        """
+        if self._begun:
+            raise RuntimeError("it is entered once: call live.messages again")
+        if self._link.listeners.is_closed:
+            raise RuntimeError(CLOSED)
+        self._begun = True
+        self._link.listen(self)
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Listen no longer. What waits is forgotten."""
+        self._link.listeners.remove(self)
+        self._out.close()
+        self._in.close()
+        self._change()
+
+    def _check(self) -> None:
+        if not self._begun:
+            raise RuntimeError("it begins with its block: async with live.messages() as messages")
+        if self._in.statistics().open_receive_channels == 0:
+            raise RuntimeError("its block has been left: nothing more is heard")
+
+    # --- for the socket
+
+    def put_now(self, said: Said) -> bool:
+        """Take what was said, where there is room; else return False."""
+        try:
+            self._out.send_nowait(said)
+        except trio.WouldBlock:
+            return False
+        return True
+
+    async def put(self, said: Said) -> None:
+        """Take what was said, and wait for the program where it has no room: until the block is left."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._out.send(said)
+
+    def become(self, state: State, why: Ended | None = None) -> None:
+        """Hear of the socket's state."""
+        self.state = state
+        self.reason = None if why is None else str(why)
+        if state == "gone":
+            self._ended = why
+            self._out.close()
+        self._change()
+        if self._on_state is not None:
+            call(self._nursery, self._on_state, self)
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
