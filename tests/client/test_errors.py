@@ -12,8 +12,21 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS
 from triolet import ConfigError, Limits, errors
-from triolet.client import Client, ClientError, Events, Store, Unanswered, by_trio_websocket, by_websockets, http, sse
+from triolet.client import (
+    Client,
+    ClientError,
+    Events,
+    MemoryStore,
+    Store,
+    Unanswered,
+    by_trio_websocket,
+    by_websockets,
+    http,
+    open_client,
+    sse,
+)
 from triolet.closing import GONE
+from triolet.testing import MemoryServer
 
 from .stage import WAYS, client_of, data, options_of, shop, take, told
 
@@ -30,6 +43,7 @@ async def test_an_error_of_a_follow_is_caught_around_the_client(way: str, autoju
         except ClientError as error:
             caught = error
         assert (caught.kind, caught.__cause__) == ("refused", None)
+        assert str(caught).startswith(f"{SECRET}: ")
 
 
 async def test_an_error_in_a_task_of_the_programs_is_in_its_own_group_alone(autojump_clock: MockClock) -> None:
@@ -215,3 +229,44 @@ async def test_what_is_larger_than_the_bound_is_not_asked_for_again_and_again(
         with trio.fail_after(60), pytest.raises(ClientError) as caught:
             await anext(events)
         assert caught.value.kind in ("closed", "bad answer")
+
+
+# --- what the environment says
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "gopher://127.0.0.1:9"])
+async def test_a_proxy_that_cannot_be_used_is_said_at_once(
+    proxy: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError, match="a proxy of the environment"):
+        async with open_client("http://shop.example"):
+            pass
+
+
+# --- cancelled at any step
+
+
+@pytest.mark.parametrize("way", ["websocket", "socket", "websockets", "sse", "long-poll"])
+async def test_wherever_a_program_is_cancelled_nothing_is_left(way: str, autojump_clock: MockClock) -> None:
+    async def use(server: MemoryServer, scope: trio.CancelScope) -> None:
+        opened = client_of(server, store=MemoryStore(), acknowledge=1, **options_of(way))
+        with scope:
+            async with opened as client, client.follow(ORDERS, after=0) as events, client.follow(ORDERS) as other:
+                await take(events, 2)
+                await take(other, 1)
+                assert (await client.send("/nothing")).status == 404
+                await events.commit()
+                await anext(events)
+
+    async with shop() as (server, live):
+        await live.publish(ORDER, 1)
+        for steps in range(0, 400, 7):
+            scope = trio.CancelScope()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(use, server, scope)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        await trio.sleep(60)
+        assert (server.followers, server.connections) == (0, 0)

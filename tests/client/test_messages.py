@@ -11,11 +11,12 @@ from trio.testing import MockClock
 
 from triolet import ConfigError, DataError, Limits
 from triolet.bounds import CLIENT_MESSAGES
-from triolet.client import ClientError, Message, Messages
-from triolet.testing import cut, half_open
+from triolet.client import ClientError, Message, Messages, open_client
+from triolet.testing import MemoryServer, cut, half_open
 
-from .stage import client_of, data, take, told
+from .stage import BASE, client_of, data, take, told
 from .talk import hear, talking
+from .test_following import Blocked
 
 SOCKET: dict[str, Any] = {"socket": "/talk"}
 ORDER = "orders/A1"
@@ -188,6 +189,44 @@ async def test_a_refusal_ends_the_loop_with_an_error(autojump_clock: MockClock) 
             assert (caught.value.kind, caught.value.status) == ("refused", 403)
 
 
+async def test_where_no_websocket_gets_through_follows_go_on_and_messages_say_so(autojump_clock: MockClock) -> None:
+    async with talking() as (server, talk):
+
+        async def dial(host: str, port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return Blocked(server.connect())
+
+        async with open_client(BASE, dial=dial, **SOCKET) as client, client.follow(ORDERS) as events:
+            assert told(await take(events, 1)) == ["live"]
+            assert client.transport == "sse"
+            async with client.messages() as messages:
+                with pytest.raises(ClientError) as caught:
+                    await hear(messages, 1)
+                assert str(caught.value).startswith("/talk: ")
+            with pytest.raises(ClientError, match="nothing was said"):
+                await client.tell(1)
+            await talk.live.publish(ORDER, 1)
+            assert await data(events, 1) == [1]
+
+
+async def test_messages_wait_for_a_network_that_is_away_and_for_nothing_else(autojump_clock: MockClock) -> None:
+    """Other transports are tried meanwhile, and what is followed comes over them."""
+    async with (
+        talking() as (server, talk),
+        client_of(server, **SOCKET) as client,
+        client.messages() as messages,
+        client.follow(ORDERS) as events,
+    ):
+        assert await hear(messages, 1) == [{"hello": 1}]
+        assert told(await take(events, 1)) == ["live"]
+        for number in range(5):
+            with half_open(server.network) if number % 2 else cut(server.network):
+                await trio.sleep(70)
+            assert await hear(messages, 1) == [{"hello": number + 2}]
+            await talk.live.publish(ORDER, number)
+        assert await data(events, 5) == list(range(5))
+
+
 async def test_where_there_is_no_socket_it_is_said_at_once(autojump_clock: MockClock) -> None:
     async with talking() as (server, _):
         async with client_of(server) as client:
@@ -247,3 +286,26 @@ async def test_tasks_that_tell_at_once_wait_their_turn(autojump_clock: MockClock
                 nursery.start_soon(client.tell, number)
             assert len(await hear(messages, 2_001)) == 2_001
         assert sorted(talk.heard) == list(range(2_000))
+
+
+@pytest.mark.parametrize("library", ["trio-websocket", "websockets"])
+async def test_wherever_a_talk_is_cancelled_nothing_is_left(library: str, autojump_clock: MockClock) -> None:
+    async def use(server: MemoryServer, scope: trio.CancelScope) -> None:
+        with scope:
+            async with client_of(server, websocket=library, **SOCKET) as client, client.messages() as messages:
+                await messages.ready()
+                await client.tell({"follow": ORDER, "after": 0})
+                await client.tell({"many": 300, "size": 10})
+                await hear(messages, 302)
+
+    async with talking() as (server, talk):
+        await talk.live.publish(ORDER, 1)
+        for steps in range(0, 500, 7):
+            scope = trio.CancelScope()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(use, server, scope)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        await trio.sleep(60)
+        assert (server.followers, server.connections) == (0, 0)

@@ -280,4 +280,4 @@ def test_every_way_goes_over_tls(tmp_path: Path) -> None:
         with sync_client(secure.url) as live, live.follow("/c/tls/events") as events:
             time.sleep(0.5)
             assert events.state == "connecting"
-            assert "certificate" in str(events._events.reason).lower()
+            assert "certificate" in str(events.reason).lower()

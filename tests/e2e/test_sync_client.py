@@ -50,6 +50,20 @@ with sync_client(sys.argv[1]) as live:
     print(live.send("/nothing").status, flush=True)
 """
 
+TRIO = """
+import sys
+import trio
+from triolet.client import open_client
+
+async def main():
+    async with open_client(sys.argv[1], transports=[sys.argv[2]]) as live:
+        async with live.follow("/c/trio/events") as events:
+            async for item in events:
+                print(item, flush=True)
+
+trio.run(main)
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -57,8 +71,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield served
 
 
-def run(program: str, server: Server) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, server.url]
+def run(program: str, server: Server, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, server.url, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -81,6 +95,18 @@ def test_what_waits_is_interrupted_and_loses_nothing(server: Server) -> None:
     server.publish("interrupted", 1)
     assert program.stdout.readline() == "1\n"
     assert program.stdout.readline() == "waits\n"
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=20)
+    assert out == ""
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert "Group" not in err
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "long-poll"])
+def test_a_program_of_trios_is_interrupted_without_a_group(transport: str, server: Server) -> None:
+    program = run(TRIO, server, transport)
+    assert program.stdout is not None
+    assert program.stdout.readline().startswith("Live(")
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=20)
     assert out == ""

@@ -104,9 +104,9 @@ class Ended(Exception):
         """Whether a new credential may help."""
         return self.code == EXPIRED.code or self.status == HTTPStatus.UNAUTHORIZED
 
-    def as_error(self) -> ClientError:
-        """The same for the program: this was the last connection."""
-        return ClientError(str(self), self.kind, status=self.status, code=self.code)
+    def as_error(self, url: str) -> ClientError:
+        """The same for the program: this was the last connection of what is at a URL."""
+        return ClientError(f"{url}: {self}", self.kind, status=self.status, code=self.code)
 
 
 def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

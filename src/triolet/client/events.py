@@ -169,7 +169,7 @@ class Events:
                 await trio.lowlevel.checkpoint_if_cancelled()
             if ended is None or ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
-            raise ended.as_error() from None
+            raise ended.as_error(self.url) from None
         except trio.ClosedResourceError:
             raise RuntimeError("this follow is over: its block has been left") from None
         if not isinstance(item, Gap):

@@ -156,13 +156,35 @@ class Http:
         """Ask, and read the answer as it comes. Raises as :meth:`ask`."""
         # Not decompressed: a few kilobytes could then be gigabytes, before any of it is counted.
         asked = {"accept-encoding": "identity", "user-agent": "triolet", **headers}
-        async with self._client.stream(method, url, headers=asked, content=body) as response:
+        request = self._client.build_request(method, url, headers=asked, content=body)
+        request.stream = _Whole(body or b"")
+        response = await self._client.send(request, stream=True)
+        try:
             given = {name.lower(): text for name, text in response.headers.items()}
             async with aclosing(cast(AsyncGenerator[bytes], response.aiter_raw())) as chunks:
                 try:
                     yield Answer(response.status_code, given), chunks
                 finally:
                     await _finish(chunks)
+        finally:
+            await response.aclose()
+
+
+class _Whole(httpx.AsyncByteStream):
+    """A request's body, for one request. httpx has a generator for it, of which is warned where it is left unfinished,
+    as it is when a request is cancelled.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._left = [body]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 async def _finish(chunks: AsyncIterator[bytes]) -> None:

@@ -71,11 +71,13 @@ class Link:
         commands: which use it too.
 
     Attributes:
+        url: as it was given.
         listeners: to what the app says.
         speaker: the way up on the present connection; None: there is none now.
     """
 
     def __init__(self, way: Way, url: str, commands: Commands) -> None:
+        self.url = url
         self._way = way
         self._target = way.base.target(url)
         self._commands = commands

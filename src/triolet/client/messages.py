@@ -72,7 +72,7 @@ class Messages:
             await self._changed.wait()
         self._check()
         if self.state == "gone":
-            raise RuntimeError(CLOSED) if self._ended is None else self._ended.as_error()
+            raise RuntimeError(CLOSED) if self._ended is None else self._ended.as_error(self._link.url)
 
     def __aiter__(self) -> Self:
         """Iterate over them."""
@@ -93,7 +93,7 @@ class Messages:
         except trio.EndOfChannel:
             if self._ended is None or self._ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
-            raise self._ended.as_error() from None
+            raise self._ended.as_error(self._link.url) from None
         except trio.ClosedResourceError:
             raise RuntimeError("its block has been left: nothing more is heard") from None
 

@@ -118,6 +118,11 @@ class SyncEvents:
         return self._events.state
 
     @property
+    def reason(self) -> str | None:
+        """Why the connection's state is as it is; None: nothing is wrong."""
+        return self._events.reason
+
+    @property
     def behind(self) -> int:
         """Events that are known to be there and that the program has not taken."""
         return self._events.behind
@@ -172,6 +177,11 @@ class SyncMessages:
     def state(self) -> State:
         """The socket's state."""
         return self._messages.state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is so; None: nothing is wrong."""
+        return self._messages.reason
 
     def ready(self) -> None:
         """Wait until the socket is open. See :meth:`Messages.ready`."""
