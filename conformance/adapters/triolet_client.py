@@ -16,7 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
 from wsproto.connection import ConnectionState
 
-from triolet.client import Client, ClientError, Event, Events, Fault, Gap, Message, Unanswered, open_client
+from triolet.client import Client, ClientError, Event, Events, Fault, Gap, Message, Messages, Unanswered, open_client
 
 Step = dict[str, Any]
 
@@ -284,7 +284,11 @@ class Player:
 
     async def _hear_app(self) -> None:
         assert self._client is not None
-        async with self._client.messages() as messages:
+
+        def fault(messages: Messages, fault: Fault) -> None:
+            self._note("fault", **{"as": "app"}, kind=fault.kind)
+
+        async with self._client.messages(on_fault=fault) as messages:
             async for said in messages:
                 if isinstance(said, Message):
                     self._note("message", data=said.data)

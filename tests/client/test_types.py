@@ -7,12 +7,15 @@ from typing import Any, assert_type
 
 from triolet import Cursor
 from triolet.client import (
+    ChannelGap,
     Client,
     Event,
     Events,
     FileStore,
     Gap,
     Live,
+    Message,
+    Messages,
     Reply,
     Store,
     SyncClient,
@@ -35,6 +38,19 @@ async def what_an_iterator_gives(live: Client) -> None:
                     assert_type(item.missed, int | None)
                 case Live():
                     assert_type(item.cursor, Cursor)
+
+
+async def what_the_app_says(live: Client) -> None:
+    async with live.messages(on_state=lambda messages: messages.state) as messages:
+        assert_type(messages, Messages)
+        async for said in messages:
+            assert_type(said, Message | Event | ChannelGap)
+            match said:
+                case Message(data=data):
+                    assert_type(data, Any)
+                case ChannelGap():
+                    assert_type(said.channel, str)
+    await live.tell({"a": 1})
 
 
 async def what_is_sent(live: Client) -> None:

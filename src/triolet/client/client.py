@@ -48,7 +48,12 @@ class Client:
         self._commands = Commands(way)
         self._link = None if socket is None else Link(way, socket, self._commands)
 
-    def messages(self, *, on_state: Callable[[Messages], object] | None = None) -> Messages:
+    def messages(
+        self,
+        *,
+        on_state: Callable[[Messages], object] | None = None,
+        on_fault: Callable[[Messages, Fault], object] | None = None,
+    ) -> Messages:
         """Listen to what the app's handler says on the shared socket::
 
             async with live.messages() as messages:
@@ -59,8 +64,9 @@ class Client:
 
         Args:
             on_state: called with the messages whenever their ``state`` or ``reason`` has changed, as with each new
-                connection, whose handler knows nothing of what the last one was told. What it raises ends the client's
-                block.
+                connection, whose handler knows nothing of what the last one was told.
+            on_fault: called for broken promises of the server's; without, they are logged (``triolet.client``). What
+                one of these two raises ends the client's block.
 
         Raises:
             ConfigError: the client has no ``socket=``, or may not use WebSockets.
@@ -68,7 +74,7 @@ class Client:
 
         Bounds: ``CLIENT_MESSAGES`` wait for the program; see :class:`Messages`.
         """
-        return Messages(self._shared("live.messages()"), self._nursery, on_state)
+        return Messages(self._shared("live.messages()"), self._nursery, on_state, on_fault)
 
     async def tell(self, data: Any) -> None:
         """Say something to the app's handler, on the shared socket. When it returns the network has taken it; whether

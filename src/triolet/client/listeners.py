@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Iterator
 from typing import Protocol
 
-from ..errors import printable
 from ..event import Cursor
 from .commands import Commands
 from .errors import Ended
@@ -18,8 +16,6 @@ from .speaker import Speaker
 from .track import State, Track
 
 __all__ = ["Listener", "Listeners"]
-
-logger = logging.getLogger("triolet.client")
 
 
 class Listener(Protocol):
@@ -33,6 +29,9 @@ class Listener(Protocol):
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """Hear of the connection's state; "gone" is the end."""
+
+    def fault(self, fault: Fault) -> None:
+        """Hear of a broken promise of the server's."""
 
 
 class Listeners:
@@ -97,20 +96,17 @@ class Listeners:
         """
         if not self._all:
             return None
-        if message.type == "beat":
-            for channel, track in self._tracks.items():
-                if chosen(channel) in subs:
-                    track.take(message)
-        elif message.channel is not None and chosen(message.channel) in subs:
-            return self._give(list(self._of_channel(message.channel, message)), beat, speaker)
-        return None
+        named = self._tracks if message.type == "beat" else [message.channel or ""]
+        meant = [channel for channel in named if chosen(channel) in subs]
+        said = [one for channel in meant for one in self._of_channel(channel, message)]
+        return self._give(said, beat, speaker) if said else None
 
     def _of_channel(self, channel: str, message: Heard) -> Iterator[Said]:
         track = self._tracks.get(channel)
         if track is None and message.type in ("open", "event", "gap", "live"):
             # Where nobody listened when it was opened, it begins with what comes first.
             before = None if message.type == "open" else _place_before(message)
-            track = self._tracks[channel] = Track("", before, _log)
+            track = self._tracks[channel] = Track("", before, self._faulty)
             track.channel = channel
         if track is None:
             return
@@ -120,6 +116,10 @@ class Listeners:
         del self._tracks[channel]
         if track.cursor is not None:
             yield ChannelGap(track.cursor, track.cursor, None, "revoked", channel)
+
+    def _faulty(self, fault: Fault) -> None:
+        for listener in list(self._all):
+            listener.fault(fault)
 
     def _give(self, said: list[Said], beat: Heartbeat, speaker: Speaker | None) -> Awaitable[None] | None:
         late = [(listener, one) for one in said for listener in self._all if not listener.put_now(one)]
@@ -149,7 +149,3 @@ def _as_said(channel: str, item: Item) -> Said | None:
     if isinstance(item, Gap):
         return ChannelGap(item.after, item.to, item.missed, item.reason, channel)
     return item if isinstance(item, Event) else None
-
-
-def _log(fault: Fault) -> None:
-    logger.warning("%s: a %s after %s, at %s", printable(fault.channel or ""), fault.kind, fault.after, fault.to)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -11,14 +12,17 @@ import trio
 
 from ..bounds import CLIENT_MESSAGES
 from ..closing import NORMAL
+from ..errors import printable
 from .commands import CLOSED
 from .errors import Ended
 from .hooks import call
-from .items import Said
+from .items import Fault, Said
 from .link import Link
 from .track import State
 
 __all__ = ["Messages"]
+
+logger = logging.getLogger("triolet.client")
 
 
 class Messages:
@@ -44,12 +48,18 @@ class Messages:
         reason: why it is so; None: nothing is wrong.
     """
 
-    def __init__(self, link: Link, nursery: trio.Nursery, on_state: Callable[[Messages], object] | None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        nursery: trio.Nursery,
+        on_state: Callable[[Messages], object] | None,
+        on_fault: Callable[[Messages, Fault], object] | None,
+    ) -> None:
         self.state: State = "connecting"
         self.reason: str | None = None
         self._link = link
         self._nursery = nursery
-        self._on_state = on_state
+        self._hooks = (on_state, on_fault)
         self._out, self._in = trio.open_memory_channel[Said](CLIENT_MESSAGES)
         self._ended: Ended | None = None
         self._changed = trio.Event()
@@ -150,8 +160,15 @@ class Messages:
             self._ended = why
             self._out.close()
         self._change()
-        if self._on_state is not None:
-            call(self._nursery, self._on_state, self)
+        if self._hooks[0] is not None:
+            call(self._nursery, self._hooks[0], self)
+
+    def fault(self, fault: Fault) -> None:
+        """Hear of a broken promise of the server's, about a channel that the app follows."""
+        if self._hooks[1] is not None:
+            call(self._nursery, self._hooks[1], self, fault)
+        else:
+            logger.warning("%s: a %s after %s, at %s", printable(str(fault.channel)), fault.kind, fault.after, fault.to)
 
     def _change(self) -> None:
         self._changed.set()
