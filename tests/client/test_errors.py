@@ -199,7 +199,7 @@ async def test_a_follow_is_read_within_its_block(autojump_clock: MockClock) -> N
 
 
 async def test_what_is_no_cursor_is_said(autojump_clock: MockClock) -> None:
-    wrong: tuple[Any, ...] = (1.5, True, b"0", -1, "", "e.", [1])
+    wrong: tuple[Any, ...] = (1.5, True, b"0", "-", "", "e.", [1])
     async with shop() as (server, _), client_of(server) as client:
         for after in wrong:
             with pytest.raises(ConfigError, match="after="):

@@ -136,8 +136,8 @@ class Client:
 
         Args:
             url: the channel's, seen from the client's base.
-            after: the cursor to go on from; 0 is the oldest event that is kept, None is from now on. What the
-                client's store has kept comes before it.
+            after: the cursor to go on from; 0 is the oldest event that is kept, -50 the newest fifty, None is from now
+                on. What the client's store has kept comes before it.
             name: under which the store keeps its cursor; without, the URL.
             auto_commit: whether an item counts as done with when the next one is taken; False: ``events.commit()``
                 says so.
