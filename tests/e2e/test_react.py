@@ -13,7 +13,8 @@ from .needs import NODE_MODULES, needs, program
 from .react.project import REACTS, make_project
 
 HERE = Path(__file__).parent
-STATIC = HERE.parents[1] / "src" / "triolet" / "static"
+ROOT = HERE.parents[1]
+STATIC = ROOT / "src" / "triolet" / "static"
 
 OURS = {"react.js", "views.js", "shown.js"}
 """What only pages with React need."""
@@ -22,7 +23,9 @@ OURS = {"react.js", "views.js", "shown.js"}
 @needs("node", "npm:react", "npm:react-18", "npm:jsdom")
 @pytest.mark.parametrize("react", REACTS)
 def test_components_show_what_is_true(react: str, tmp_path: Path) -> None:
-    project = make_project(tmp_path, react)
+    project = make_project(tmp_path / HERE.relative_to(ROOT), react)
+    (tmp_path / STATIC.relative_to(ROOT)).parent.mkdir(parents=True)
+    (tmp_path / STATIC.relative_to(ROOT)).symlink_to(STATIC)  # where the clock of the dialogues stands
     shutil.copytree(HERE / "react", project / "react")
     shutil.copytree(HERE / "script", project / "script")
     command = [program("node"), "--preserve-symlinks", "--test", "--test-reporter=spec"]

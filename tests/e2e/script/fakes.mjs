@@ -1,43 +1,8 @@
 /** A clock, a fetch and a WebSocket that a test holds in its hand: no socket is opened, and no time passes. */
 
-/** Lets everything run that is ready to run. */
-export async function settle() {
-  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
-}
+import { settle } from "../../../src/triolet/static/fake-clock.js";
 
-export class Clock {
-  #timers = new Map();
-  #number = 0;
-  time = 0;
-  now = () => this.time;
-
-  setTimeout = (call, ms) => {
-    this.#timers.set(++this.#number, { at: this.time + ms, call });
-    return this.#number;
-  };
-
-  clearTimeout = (number) => this.#timers.delete(number);
-
-  /** The delays that somebody is waiting for, in ms from now. */
-  get pending() {
-    return [...this.#timers.values()].map(({ at }) => at - this.time).sort((one, other) => one - other);
-  }
-
-  async advance(ms) {
-    const end = this.time + ms;
-    await settle();
-    for (;;) {
-      const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, one], [, other]) => one.at - other.at);
-      if (!due.length) break;
-      const [number, { at, call }] = due[0];
-      this.#timers.delete(number);
-      this.time = at;
-      call();
-      await settle();
-    }
-    this.time = end;
-  }
-}
+export { Clock, Page, settle } from "../../../src/triolet/static/fake-clock.js";
 
 /** A response that the test writes, piece by piece. */
 export class Stream {
@@ -166,21 +131,6 @@ export function makeSockets() {
     }
   }
   return { WebSocket: FakeSocket, opened };
-}
-
-/** A page whose life the test plays. */
-export class Page extends EventTarget {
-  visibilityState = "visible";
-
-  async say(type) {
-    this.dispatchEvent(new Event(type));
-    await settle();
-  }
-
-  async turn(visibilityState) {
-    this.visibilityState = visibilityState;
-    await this.say("visibilitychange");
-  }
 }
 
 /** A browser, as far as its tabs share it: its locks, and its channels. */
