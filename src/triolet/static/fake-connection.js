@@ -1,0 +1,397 @@
+/** One client of the fake server: what its WebSocket, event stream or poll is told, as the server would tell it. */
+
+import { parseCursor } from "./fake-log.js";
+
+/** @import { Message, Page, Place, Stored, Who, Wire, World } from "./fake-api.js" */
+
+/** As the server has them by default; in ms, but for the seconds of a long poll. */
+const BEAT = 20_000;
+const WARNING = 30_000;
+const POLL_RETRY = 2_000;
+const LONGEST_WAIT = 25;
+
+/** Events in one answer to a poll. */
+const PAGE = 256;
+
+/** The longest time that a timer of a browser knows. */
+const LONGEST = 2 ** 31 - 1;
+
+const EXPIRED = { code: 4401, reason: "expired", retry: null };
+export const REVOKED = { code: 4403, reason: "revoked", retry: null };
+
+/**
+ * Calls once this moment of the world's clock has come.
+ *
+ * @param {number} moment
+ * @param {World} world
+ * @param {() => void} call
+ * @returns {() => void} what calls it off
+ */
+function callAt(moment, { clock }, call) {
+  const left = moment - clock.now();
+  if (left > LONGEST) return () => {};
+  const timer = clock.setTimeout(call, Math.max(0, left));
+  return () => clock.clearTimeout(timer);
+}
+
+/** One that has no name, or subscriptions that have and stand at one place, so that all are told in one. */
+class Follower {
+  cursor = "";
+
+  /** @param {string} channel @param {?string} sub @param {?string} url */
+  constructor(channel, sub, url) {
+    this.channel = channel;
+    this.names = [{ sub, url }];
+    this.isPlain = sub === null;
+  }
+
+  get subs() {
+    return this.names.flatMap(({ sub }) => (sub === null ? [] : [sub]));
+  }
+}
+
+export class Connection {
+  #world;
+  #wire;
+  /** @type {Set<Follower>} */
+  #followers = new Set();
+  /**
+   * By channel, whom what stands in no bracket is for: those that its last `live` has named.
+   * @type {Map<string, string[]>}
+   */
+  #told = new Map();
+  #said = 0;
+  #callOff = { beat: () => {}, warning: () => {}, end: () => {} };
+  #over;
+  isOver = false;
+  until = Infinity;
+  /**
+   * By what an event stream is renewed.
+   * @type {?string}
+   */
+  key = null;
+  /**
+   * What handlers of the test have of it.
+   * @type {import("./fake.js").FakeConnection | undefined}
+   */
+  face;
+
+  /**
+   * `own` is the channel of its URL; null: it is a socket's. `over()` is called at its end.
+   *
+   * @param {World} world
+   * @param {Wire} wire
+   * @param {{transport: "websocket" | "sse", url: URL, own: ?string, who: Who, over: () => void}} parts
+   */
+  constructor(world, wire, { transport, url, own, who, over }) {
+    this.#world = world;
+    this.#wire = wire;
+    this.#over = over;
+    this.transport = transport;
+    this.url = url;
+    this.own = own;
+    this.token = who.token;
+    this.subject = who.subject;
+    this.#beats();
+  }
+
+  /** @param {Message} message */
+  say(message) {
+    if (this.isOver) return;
+    this.#said += 1;
+    this.#wire.write(message);
+  }
+
+  // --- what it follows ------------------------------------------------------------------------------------
+
+  /** @param {string} channel */
+  #on(channel) {
+    return [...this.#followers].filter((one) => one.channel === channel);
+  }
+
+  get channels() {
+    return [...this.#followers].map(({ channel }) => channel);
+  }
+
+  /**
+   * Follows anew what it follows already under this name, or without one.
+   *
+   * @param {string} channel
+   * @param {?Place} after
+   * @param {{url?: ?string, sub?: ?string}} [named]
+   */
+  follow(channel, after, { url = null, sub = null } = {}) {
+    this.unfollow(channel, sub);
+    const others = this.#on(channel);
+    const follower = new Follower(channel, sub, url);
+    this.#followers.add(follower);
+    const isApart = follower.isPlain ? others.length > 0 : others.some(({ isPlain }) => isPlain);
+    if (isApart && this.#told.get(channel)?.length !== 0) this.#hush(channel);
+    this.#catchUp(follower, after, ({ start }) => {
+      const named = { ...(url !== null && { url }), ...(sub !== null && { sub }) };
+      return [{ type: "open", channel, cursor: start, ...named }];
+    });
+    if (follower.isPlain) for (const other of others) this.#bring(other, []);
+  }
+
+  /** Takes the way without brackets from those that were named last. @param {string} channel */
+  #hush(channel) {
+    this.#told.set(channel, []);
+    this.#bracket([], [{ type: "live", channel, cursor: this.#world.log.head(channel), subs: [] }]);
+  }
+
+  /** @param {Follower} follower @param {?Place} after @param {(read: Page) => Message[]} [opening] */
+  #catchUp(follower, after, opening = () => []) {
+    const read = this.#world.log.read(follower.channel, after);
+    follower.cursor = read.cursor;
+    this.#bring(follower, [...opening(read), ...(read.gap ? [read.gap] : []), ...read.events]);
+  }
+
+  /**
+   * Says what brings a follower up to date. One with a name joins those that are it already.
+   *
+   * @param {Follower} follower
+   * @param {Message[]} messages
+   */
+  #bring(follower, messages) {
+    const { channel, cursor, subs } = follower;
+    const live = { type: "live", channel, cursor };
+    if (follower.isPlain) {
+      for (const message of [...messages, live]) this.say(message);
+      return;
+    }
+    const others = this.#on(channel).filter((one) => one !== follower);
+    const isApart = others.some(({ isPlain }) => isPlain);
+    const lead = isApart ? undefined : others.find((one) => this.#isNamed(one));
+    const named = isApart ? [] : [...(lead?.subs ?? []), ...subs];
+    this.#told.set(channel, named);
+    this.#bracket(subs, [...messages, { ...live, subs: named }]);
+    if (!lead) return;
+    lead.names.push(...follower.names);
+    this.#followers.delete(follower);
+  }
+
+  /** @param {Follower} follower */
+  #isNamed({ channel, subs }) {
+    return (this.#told.get(channel) ?? []).some((sub) => subs.includes(sub));
+  }
+
+  /** @param {string[]} subs @param {Message[]} messages */
+  #bracket(subs, messages) {
+    for (const message of [{ type: "for", subs, next: messages.length }, ...messages]) this.say(message);
+  }
+
+  /** An event was published. @param {Stored} event */
+  take(event) {
+    const all = this.#on(event.channel).sort((one, other) => Number(other.isPlain) - Number(one.isPlain));
+    const isApart = all.some(({ isPlain }) => isPlain);
+    for (const follower of all) {
+      follower.cursor = event.id;
+      if (follower.isPlain || (!isApart && this.#isNamed(follower))) this.say(event);
+      else if (isApart) this.#bracket(follower.subs, [event]);
+      else this.#bring(follower, [event]);
+    }
+  }
+
+  /** Something of a channel is gone: who followed it is told, and goes on. @param {string} channel */
+  readOn(channel) {
+    for (const follower of this.#on(channel)) this.#catchUp(follower, parseCursor(follower.cursor));
+  }
+
+  /** @param {string} channel @param {?string} [sub] */
+  unfollow(channel, sub = null) {
+    for (const follower of this.#followers) {
+      const isPlain = follower.isPlain && follower.channel === channel;
+      const isMeant = sub === null ? isPlain : follower.subs.includes(sub);
+      if (isMeant) this.#remove(follower, sub);
+    }
+  }
+
+  /** @param {Follower} follower @param {?string} sub */
+  #remove(follower, sub) {
+    follower.names = follower.names.filter((one) => one.sub !== sub);
+    if (follower.names.length === 0) this.#followers.delete(follower);
+    if (this.#on(follower.channel).length === 0) this.#told.delete(follower.channel);
+  }
+
+  /** A channel is taken away: the connection ends with it, where it is for nothing else. @param {string} channel */
+  revoke(channel) {
+    for (const follower of this.#on(channel)) {
+      for (const { sub, url } of [...follower.names]) {
+        if (this.own === channel && this.#followers.size === 1 && follower.isPlain) return this.end(REVOKED);
+        this.#remove(follower, sub);
+        this.say({ type: "refused", url, channel, ...(sub !== null && { sub }) });
+      }
+    }
+  }
+
+  // --- its life -------------------------------------------------------------------------------------------
+
+  /** As often as the server's: none soon after something else was sent, and the first at a moment that is drawn. */
+  #beats() {
+    const { clock, random } = this.#world;
+    /** @type {?number} */
+    let sent = null;
+    let isDone = false;
+    const look = () => {
+      isDone = (sent === null || sent === this.#said) && !isDone;
+      sent = this.#said;
+      if (isDone) this.beat();
+      this.#callOff.beat = callAt(clock.now() + BEAT / 2, this.#world, look);
+    };
+    this.#callOff.beat = callAt(clock.now() + BEAT * random(), this.#world, look);
+  }
+
+  /** @param {{stale?: boolean}} [more] */
+  beat(more = {}) {
+    if (this.isOver) return;
+    const cursors = Object.fromEntries([...this.#followers].map(({ channel, cursor }) => [channel, cursor]));
+    this.#wire.write({ type: "beat", time: this.#world.wall(), cursors, ...more });
+  }
+
+  /** @param {number} until */
+  #left(until) {
+    return until === Infinity ? null : Math.max(0, Math.round(until - this.#world.clock.now()));
+  }
+
+  /** It is good until then, by the world's clock; the client is warned some time before. @param {number} until */
+  expireAt(until) {
+    this.#callOff.warning();
+    this.#callOff.end();
+    this.until = until;
+    if (this.isOver || until === Infinity) return;
+    const left = until - this.#world.clock.now();
+    if (left <= 0) return this.end(EXPIRED);
+    if (left <= WARNING) this.#warn();
+    else this.#callOff.warning = callAt(until - WARNING, this.#world, () => this.#warn());
+    this.#callOff.end = callAt(until, this.#world, () => this.end(EXPIRED));
+  }
+
+  #warn() {
+    if (this.transport === "sse") this.key = `key-${Math.round(this.until)}-${this.#said}`;
+    this.say({ type: "expiring", in: this.#left(this.until), ...(this.key !== null && { key: this.key }) });
+  }
+
+  /** A new credential came; null: one that is no good. @param {?Who} who @returns {boolean} whether it goes on with it */
+  renew(who) {
+    if (this.isOver) return false;
+    if (who === null || who.subject !== this.subject) {
+      this.say({ type: "expiring", in: this.#left(this.until), refused: true });
+      return false;
+    }
+    this.token = who.token;
+    this.key = null;
+    this.say({ type: "renewed", in: this.#left(who.until) });
+    this.expireAt(who.until);
+    return true;
+  }
+
+  /** @param {{code: number, reason: string, retry: ?number}} closing */
+  end({ code, reason, retry }) {
+    if (this.isOver) return;
+    this.say({ type: "bye", code, reason, retry });
+    this.#wire.close(code, reason);
+    this.gone();
+  }
+
+  /** Nothing reaches its client any more. */
+  gone() {
+    if (this.isOver) return;
+    this.isOver = true;
+    for (const off of Object.values(this.#callOff)) off();
+    this.#followers.clear();
+    this.#over();
+  }
+}
+
+/** @typedef {{channel: string, after: ?Place, wait: number, tag: ?string}} Ask  `wait`: seconds */
+
+/** A poll, which is answered at once or, where it may be held, when there is something to tell. */
+export class Poll {
+  #world;
+  /** @type {Ask & {from: ?Place}} */
+  #ask;
+  #give;
+  #over;
+  #callOff = { wait: () => {}, end: () => {} };
+  isOver = false;
+
+  /**
+   * `give(response)` answers it, `over()` is called at its end.
+   *
+   * @param {World} world
+   * @param {Ask} ask
+   * @param {{url: URL, who: Who, give: (response: Response) => void, over: () => void}} parts
+   */
+  constructor(world, ask, { url, who, give, over }) {
+    const { channel, after, wait } = ask;
+    this.#world = world;
+    // One that waits goes on from where it has begun, although the newest may be others by then.
+    const isPlace = after !== null && after.offset >= 0;
+    this.#ask = { ...ask, from: isPlace || !wait ? after : parseCursor(world.log.read(channel, after).start) };
+    this.#give = give;
+    this.#over = over;
+    this.url = url;
+    this.channel = channel;
+    this.token = who.token;
+    const longest = world.clock.now() + 1_000 * Math.min(wait, LONGEST_WAIT);
+    if (wait) this.#callOff.wait = callAt(longest, world, () => this.answer(0));
+    this.expireAt(who.until);
+  }
+
+  get #page() {
+    const { channel, from } = this.#ask;
+    return this.#world.log.read(channel, from, PAGE);
+  }
+
+  /** Something may have come. */
+  look() {
+    const { events, gap, isAll } = this.#page;
+    if (this.#ask.wait && events.length === 0 && gap === null) return;
+    this.answer(this.#ask.wait || !isAll ? 0 : POLL_RETRY);
+  }
+
+  /** @param {number} retry  ms until the next one */
+  answer(retry) {
+    const { channel, after, wait, tag } = this.#ask;
+    const { events, gap, cursor, isAll: live } = this.#page;
+    const etag = `"${after === null ? "None" : textOf(after)}-${cursor}"`;
+    const headers = { ETag: etag, "Cache-Control": "no-cache" };
+    if (!wait && tag?.includes(etag)) return this.#end(new Response(null, { status: 304, headers }));
+    const body = { channel, events, cursor, gap, live, retry, time: this.#world.wall() };
+    this.#end(Response.json(body, { headers }));
+  }
+
+  /** @param {number} status @param {string} error */
+  refuse(status, error) {
+    this.#end(Response.json({ error }, { status }));
+  }
+
+  /** What it was let in with is good until then. @param {number} until */
+  expireAt(until) {
+    this.#callOff.end();
+    if (this.isOver || until === Infinity) return;
+    const end = () => this.refuse(401, "expired");
+    if (until <= this.#world.clock.now()) end();
+    else this.#callOff.end = callAt(until, this.#world, end);
+  }
+
+  /** @param {Response} response */
+  #end(response) {
+    if (this.isOver) return;
+    this.gone();
+    this.#give(response);
+  }
+
+  gone() {
+    if (this.isOver) return;
+    this.isOver = true;
+    for (const off of Object.values(this.#callOff)) off();
+    this.#over();
+  }
+}
+
+/** @param {Place} place */
+function textOf({ epoch, offset }) {
+  return epoch ? `${epoch}.${offset}` : String(offset);
+}
