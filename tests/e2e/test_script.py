@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
+from triolet import Limits
+from triolet.bounds import NAME_CHARACTERS
 from triolet.closing import CATALOGUE, NORMAL
 
 from .needs import NODE_MODULES, needs, program
@@ -67,3 +70,33 @@ def test_the_pages_client_writes_no_markup_and_evaluates_nothing() -> None:
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script.read_text()
         )
         assert forbidden is None, f"{script.name}: {forbidden}"
+
+
+@needs("node")
+def test_the_tests_that_the_documentation_shows_pass(tmp_path: Path) -> None:
+    """As a reader has them: with the package among the others of a project."""
+    shutil.copytree(STATIC, tmp_path / "node_modules" / "triolet-client")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    for path in (ROOT / "docs" / "client").glob("*.js"):
+        shutil.copy(path, tmp_path)
+    command = [program("node"), "--test", "--test-reporter=spec", "order.test.js"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    assert "pass 9" in done.stdout
+
+
+def test_the_fake_server_has_the_bounds_of_the_real_one() -> None:
+    source = (STATIC / "fake-connection.js").read_text()
+    found = {
+        name: int(text.replace("_", ""))
+        for name, text in re.findall(r"^const ([A-Z_]+) = ([\d_]+);", source, re.MULTILINE)
+    }
+    limits = Limits()
+    assert {name: found[name] for name in ("BEAT", "WARNING", "POLL_RETRY")} == {
+        "BEAT": limits.beat_seconds * 1_000,
+        "WARNING": limits.expiry_warning_seconds * 1_000,
+        "POLL_RETRY": limits.poll_seconds * 1_000,
+    }
+    assert (found["LONGEST_WAIT"], found["PAGE"]) == (limits.wait_seconds, limits.page_events)
+    assert f"keep = {limits.keep_events:_}" in (STATIC / "fake.js").read_text()
+    assert f"NAME_CHARACTERS = {NAME_CHARACTERS};" in (STATIC / "fake-log.js").read_text()
