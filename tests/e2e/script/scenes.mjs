@@ -330,6 +330,77 @@ export const SCENES = {
   },
 };
 
+/** Numbers that look like chance, the same each time (mulberry32). */
+function drawn(seed) {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+/** What nobody thought of: follows that come from anywhere and go, amid events and networks that break. */
+class Day {
+  #open = new Map();
+  #head = 0;
+  #number = 0;
+
+  constructor(stage, seed) {
+    this.stage = stage;
+    this.client = stage.connect();
+    this.draw = drawn(seed);
+  }
+
+  async publish(count = 1) {
+    for (; count > 0; count -= 1) await this.stage.world.publish((this.#head += 1));
+  }
+
+  /** Until all have heard of the newest event, or of the gap that it is in. */
+  async heard() {
+    const last = (as) => Number(/^(?:gap \S+ )?E\d+\.(\d+)/.exec(this.stage.notes[`items${as}`]?.at(-1))?.[1] ?? 0);
+    await this.stage.world.until(() => [...this.#open].every(([as, { from }]) => Math.max(from, last(as)) >= this.#head));
+  }
+
+  steps = [
+    () => this.publish(),
+    () => this.publish(1 + this.draw(3)),
+    async () => {
+      const as = ` ${(this.#number += 1)}`;
+      const after = [undefined, "0", String(this.draw(this.#head + 1))][this.draw(3)];
+      const follow = this.stage.follow(this.client, { after }, { as });
+      this.#open.set(as, { follow, from: after === undefined ? this.#head : Number(after) });
+      await this.stage.isIn(follow, "live");
+    },
+    () => {
+      const [as, { follow } = {}] = [...this.#open][this.draw(Math.max(1, this.#open.size))] ?? [];
+      this.#open.delete(as);
+      follow?.close();
+    },
+    () => {
+      this.stage.world.drop();
+      return this.publish();
+    },
+    async () => {
+      this.stage.world.online(false);
+      await this.publish(1 + this.draw(6));
+      this.stage.world.online(true);
+    },
+  ];
+
+  async play(count) {
+    for (; count > 0; count -= 1) {
+      await this.steps[this.draw(this.steps.length)]();
+      await this.heard();
+    }
+    for (const name of Object.keys(this.stage.notes)) if (name.startsWith("states")) delete this.stage.notes[name];
+    this.stage.note("items", this.#head);
+  }
+}
+
+for (const seed of [1, 2, 3]) SCENES[`a long day (${seed})`] = (stage) => new Day(stage, seed).play(30);
+
 /** A member that is there until what this returns is called. */
 async function joined(stage, client, member) {
   if (stage.world.join) {

@@ -114,5 +114,4 @@ for (const [name, scene] of Object.entries(RESTARTS)) {
   });
   await Promise.all(all);
 }
-print({ heard });
-process.exit(0);
+process.stdout.write(`${JSON.stringify({ heard })}\n`, () => process.exit(0));
