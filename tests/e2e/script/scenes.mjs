@@ -111,6 +111,18 @@ export const SCENES = {
     await stage.heard(1);
   },
 
+  async "the newest so many"(stage) {
+    for (const data of [1, 2, 3, 4, 5, 6]) await stage.world.publish(data);
+    const client = stage.connect();
+    stage.follow(client, { after: -2 });
+    stage.follow(client, { after: "-99" }, { as: " all" });
+    await stage.heard(2);
+    await stage.heard(4, " all");
+    await stage.world.publish(7);
+    await stage.heard(3);
+    await stage.heard(5, " all");
+  },
+
   async "from what is kept no longer"(stage) {
     for (const data of [1, 2, 3, 4, 5, 6, 7]) await stage.world.publish(data);
     const client = stage.connect();
