@@ -96,7 +96,7 @@ class Commands:
         """A WebSocket is gone, or its answers do not come through now: what was asked over it is asked again."""
         if speaker is None:
             return
-        if not speaker.clogged and speaker in self._speakers:
+        if speaker in self._speakers and not (speaker.clogged and speaker.is_open):
             self._speakers.remove(speaker)
         for asked in self._asked.values():
             if asked.over is speaker:

@@ -18,7 +18,7 @@ from .committing import Committing
 from .cursors import distance
 from .errors import Ended
 from .following import Following
-from .hooks import call
+from .hooks import Hooks, call
 from .items import Fault, Item
 from .link import Link
 from .reading import Reading
@@ -67,9 +67,9 @@ class Events:
         self._committing = None if store is None else Committing(store, name, auto=auto_commit)
         self._reading = Reading(way.acknowledge, self._following.say, auto=auto_commit or store is None)
         self._taken: Cursor | None = after
+        self._began = trio.Event()
         self._head: Cursor | None = None
-        self._nursery = nursery
-        self._hooks = (on_state, on_fault)
+        self._hooks = Hooks(nursery, on_state, on_fault)
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -80,8 +80,10 @@ class Events:
         """Up to here the program has taken everything: go on from here after a restart. None: it was told nothing
         yet.
         """
-        waits = self._in.statistics().current_buffer_used
-        return self._taken if waits or self._track.cursor is None else self._track.cursor
+        track = self._track
+        if self._following.given > self._reading.got:
+            return track.began if self._taken is None else self._taken
+        return track.cursor
 
     @property
     def channel(self) -> str | None:
@@ -159,15 +161,17 @@ class Events:
         return item
 
     async def _next(self) -> Item:
-        if self._committing is not None and self._taken is not None:
-            self._committing.done_with(str(self._taken))
+        if self._committing is not None:
+            await self._commit(self._committing)
         try:
             item = await self._in.receive()
         except trio.EndOfChannel:
             ended = self._following.ended
-            if ended is None:  # one of our tasks has failed perhaps: its error is to be heard, and no end
+            if ended is None:  # the server has not said so: a store fails, say, and who is in the block is cancelled
+                await self._ended.wait()
                 await trio.lowlevel.checkpoint_if_cancelled()
-            if ended is None or ended.code == NORMAL.code:
+                raise RuntimeError(CLOSED) from None
+            if ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
             raise ended.as_error(self.url) from None
         except trio.ClosedResourceError:
@@ -191,10 +195,10 @@ class Events:
         if self._committing is not None:
             start = await self._committing.load()
             if start is not None:
-                self._track.start = self._track.cursor = self._taken = start
+                self._track.start = self._track.began = self._track.cursor = self._taken = start
         if self._following.is_closed:
             raise RuntimeError(CLOSED)
-        self._nursery.start_soon(self._run)
+        self._hooks.nursery.start_soon(self._run)
         return self
 
     async def __aexit__(
@@ -223,6 +227,18 @@ class Events:
 
     # --- inside
 
+    async def _commit(self, committing: Committing) -> None:
+        """What was taken is done with. "From now on" is another place in the next life, in which what was in hand first
+        would not come again: so its place is kept before anything is given.
+        """
+        if self._taken is None:
+            await self._began.wait()
+            if self._track.began is not None:
+                await committing.now(str(self._track.began))
+                self._taken = self._track.began
+        else:
+            committing.done_with(str(self._taken))
+
     async def _run(self) -> None:
         try:
             with self._scope:
@@ -236,6 +252,7 @@ class Events:
             pass
         finally:
             self._out.close()
+            self._began.set()
             self._ended.set()
 
     def _moved(self) -> None:
@@ -245,15 +262,17 @@ class Events:
 
     def _changed(self, state: State, why: Ended | None) -> None:
         self.reason = None if why is None else str(why)
+        if self._track.began is not None or state == "gone":
+            self._began.set()
         if why is not None:
             logger.log(
                 logging.WARNING if state == "live" else logging.INFO, "%s: %s: %s", self.url, state, printable(str(why))
             )
-        if self._hooks[0] is not None:
-            call(self._nursery, self._hooks[0], self)
+        if self._hooks.on_state is not None:
+            call(self._hooks.nursery, self._hooks.on_state, self)
 
     def _faulty(self, fault: Fault) -> None:
-        if self._hooks[1] is not None:
-            call(self._nursery, self._hooks[1], self, fault)
+        if self._hooks.on_fault is not None:
+            call(self._hooks.nursery, self._hooks.on_fault, self, fault)
         else:
             logger.warning("%s: a %s after %s, at %s", self.url, fault.kind, fault.after, fault.to)

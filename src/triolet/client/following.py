@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -39,6 +40,7 @@ class Following:
 
     Attributes:
         ended: why it is over; None while it is not.
+        given: how many items there were for the program, those included that it has not taken.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Following:
     ) -> None:
         self.track = track
         self.ended: Ended | None = None
+        self.given = 0
         self._way = way
         self._link = link
         self._commands = commands
@@ -62,10 +65,13 @@ class Following:
         self._speaker: Speaker | None = None
         self._alone = False
         self._hurry = trio.Event()
+        self._held: deque[Item] = deque()
 
     def retry(self) -> None:
-        """Try again at once, if it waits to."""
+        """Try again at once, if it waits to, or the socket does that it shares."""
         self._hurry.set()
+        if self._link is not None:
+            self._link.retry()
 
     @property
     def is_closed(self) -> bool:
@@ -85,6 +91,7 @@ class Following:
         way, line = self._way, Line(self._way.silence, self._way.random)
         with self._out:
             while True:
+                await self._put_all()  # what waited when the last connection ended: the position is behind it already
                 line.begin()
                 beat = Heartbeat(line, way.choice, way.choice.current)
                 ended = await self._once(beat)
@@ -98,6 +105,7 @@ class Following:
                 self._hurry = trio.Event()
                 with trio.move_on_after(retry):
                     await self._hurry.wait()
+            await self._put_all()
             self.ended = ended
             self.become("gone", ended)
 
@@ -149,36 +157,56 @@ class Following:
 
     def take_now(self, message: Heard) -> None:
         """Take a message where there is room. Raises Ended."""
-        for item in self._taken(message):
-            self._out.send_nowait(item)
+        self._take(message)
+        self._put()
 
     async def take(self, message: Heard, beat: Heartbeat, speaker: Speaker | None = None) -> None:
         """Take a message, and wait for the program where it has no room. Raises Ended."""
-        items = self._taken(message)
-        for item in items:
-            try:
-                self._out.send_nowait(item)
-            except trio.WouldBlock:
-                await self._wait(item, beat, speaker)
+        self._take(message)
+        if not self._put():
+            await self._wait(beat, speaker)
 
-    async def _wait(self, item: Item, beat: Heartbeat, speaker: Speaker | None) -> None:
+    async def _wait(self, beat: Heartbeat, speaker: Speaker | None) -> None:
         beat.rest()
         if speaker is not None:
             speaker.clogged = True
             self._commands.lose(speaker)
-        await self._out.send(item)
+        await self._put_all()
         if speaker is not None:
             speaker.clogged = False
         beat.listen()
 
-    def _taken(self, message: Heard) -> list[Item]:
+    def _take(self, message: Heard) -> None:
         before, cursor = self.track.state, self.track.cursor
         items = self.track.take(message)
+        self._held += items
+        self.given += len(items)
         if self.track.state != before:
             self._change(self.track.state, None)
         if not items and self.track.cursor != cursor:
             self._moved()
-        return items
+
+    def _put(self) -> bool:
+        """Put to the program what is held for it, as far as there is room. Return whether that was all."""
+        while self._held:
+            try:
+                self._out.send_nowait(self._held[0])
+            except trio.WouldBlock:
+                return False
+            except trio.BrokenResourceError:  # it has left: those that share the socket are not to notice
+                self._held.clear()
+                return True
+            self._held.popleft()
+        return True
+
+    async def _put_all(self) -> None:
+        """The same, and wait for room.
+
+        Cancellation: what is held goes to the program next time.
+        """
+        while self._held:
+            await self._out.send(self._held[0])
+            self._held.popleft()
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """The connection's state has changed, or there is more to say of it."""

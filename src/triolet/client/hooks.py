@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import trio
 
 from ..errors import ConfigError
 
-__all__ = ["call"]
+__all__ = ["Hooks", "call"]
+
+
+class Hooks(NamedTuple):
+    """Those of one follow.
+
+    Attributes:
+        nursery: the client's.
+        on_state: is told of its state; None: nobody is.
+        on_fault: is told of broken promises of the server's; None: they are logged.
+    """
+
+    nursery: trio.Nursery
+    on_state: Callable[..., object] | None
+    on_fault: Callable[..., object] | None
 
 
 def call(nursery: trio.Nursery, hook: Callable[..., object], *said: object) -> None:

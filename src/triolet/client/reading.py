@@ -23,12 +23,14 @@ class Reading:
 
     Attributes:
         begun: whether its block was entered.
+        got: how many items the program has.
     """
 
-    __slots__ = ("_applied", "_auto", "_say", "_seconds", "_taken", "_waits", "_woken", "begun")
+    __slots__ = ("_applied", "_auto", "_say", "_seconds", "_taken", "_waits", "_woken", "begun", "got")
 
     def __init__(self, acknowledge: float | None, say: Callable[..., bool], *, auto: bool) -> None:
         self.begun = False
+        self.got = 0
         self._seconds = acknowledge
         self._say = say
         self._auto = auto
@@ -58,6 +60,7 @@ class Reading:
 
     def took(self, item: Item) -> None:
         """The program has an item."""
+        self.got += 1
         if isinstance(item, Event):
             self._taken = item
 

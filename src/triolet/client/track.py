@@ -32,18 +32,30 @@ class Track:
     Attributes:
         url: what is followed; empty where the app on the server has chosen the channel.
         channel: its name, once the server has said it.
-        start: where the program started.
+        start: where the program started. began: the same, or, from now on, where that was; None before it is known.
         cursor: up to here everything was taken.
         filtered: whether the server keeps events back that this client may not see.
         state: see :data:`State`.
     """
 
-    __slots__ = ("_conflated_to", "_fault", "_hole_at", "channel", "cursor", "filtered", "start", "state", "url")
+    __slots__ = (
+        "_conflated_to",
+        "_fault",
+        "_hole_at",
+        "began",
+        "channel",
+        "cursor",
+        "filtered",
+        "start",
+        "state",
+        "url",
+    )
 
     def __init__(self, url: str, after: Cursor | None, fault: Callable[[Fault], None]) -> None:
         self.url = url
         self.channel: str | None = None
         self.start = after
+        self.began = after
         self.cursor = after
         self.filtered = False
         self.state: State = "connecting"
@@ -85,7 +97,7 @@ class Track:
             if here is not None and (step is None or step > 0):
                 # It starts where the app says. What that leaves out is lost, and is announced.
                 return [self._gap(Gap(here, at, step, "skipped"))]
-            self.cursor = here or at
+            self.began, self.cursor = self.began or at, here or at
         return NOTHING
 
     def _event(self, event: Event) -> list[Item]:
