@@ -312,7 +312,8 @@ def _told(talk: Talk, drain: Draining, weather: Weatherman) -> Iterator[Finding]
 
 def _silence(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """Whoever says nothing more, for so long, is given up."""
-    said = max([talk.answered_at, *(word.at for word in talk.words if word.said)])
+    words = [word.at for word in talk.words if word.said or word.message["type"] == "reply"]  # a command is a word
+    said = max([talk.answered_at, *words])
     bound = said + 3 * talk.plan.latency + plan.limits.silence_seconds + SLACK_SECONDS
     if talk.ended_at > bound and weather.good(talk, said - SETTLED_SECONDS, bound):
         promised = f"that who says nothing for {plan.limits.silence_seconds:g} s is given up"

@@ -185,7 +185,9 @@ class Subscriber:
         """Where a page begins whose first event comes after a place: where it was asked, if it is filtered."""
         if self._seen_by is None or self._after is None:
             return first
-        return Cursor(first.epoch, self._after.offset) if self._after.epoch in ("", first.epoch) else first
+        carries = self._book.carries(self.channel, self._after, first.epoch)
+        is_known = carries or self._after.epoch in ("", first.epoch)
+        return Cursor(first.epoch, self._after.offset) if is_known else first
 
     def _is_here(self, other: Cursor) -> bool:
         """Whether a cursor of an earlier epoch is where we stand."""

@@ -141,6 +141,7 @@ class Weatherman:
         has_begun = False
         self.outages: list[tuple[float, float]] = []
         self.drains: list[tuple[Draining, float]] = []
+        self._cut_short: list[tuple[Draining, float]] = []
         self.calm_at = inf
         self.bans: list[Banned] = []
         draining: dict[int, Draining] = {}
@@ -153,6 +154,8 @@ class Weatherman:
             elif isinstance(record, Weather):
                 self._clients.append((record.whom, record.what, record.at, record.until))
             elif isinstance(record, Draining):
+                if record.server in draining:  # it was told to stop, and is killed meanwhile
+                    self._cut_short.append((draining[record.server], record.at))
                 draining[record.server] = record
             elif isinstance(record, Drained) and record.server in draining:
                 self.drains.append((draining.pop(record.server), record.at))
@@ -189,9 +192,8 @@ class Weatherman:
 
     def draining(self, server: int | None, begin: float, end: float) -> bool:
         """Whether a server (None: any) drained in a time."""
-        return any(
-            server in (None, drain.server) and drain.at <= end and until >= begin for drain, until in self.drains
-        )
+        drains = (*self.drains, *self._cut_short)
+        return any(server in (None, drain.server) and drain.at <= end and until >= begin for drain, until in drains)
 
     def good(self, talk: Talk, begin: float, end: float) -> bool:
         """Whether nothing hindered a connection in a time: its line and its client are quick, and nobody was slow."""

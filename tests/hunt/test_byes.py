@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hunt.history import Answered, Asked
+from hunt.history import KILLED, Answered, Asked
 
 from .story import Story
 
@@ -75,3 +75,27 @@ def test_an_id_that_is_not_where_the_client_stands() -> None:
     story.stores(0, 1)
     story.hears("event", id="a.1", event="state", data=[0, ""], key="key 0", last_id="a.2")
     assert story.kinds() == ["last event id"]
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_client_that_answers_no_ping_but_asks_for_a_command_is_there(asks: bool) -> None:
+    story = live(mute=True)
+    if asks:
+        story.hears("reply", id="o0", status=200, data=None)
+    story.at = 25
+    story.bye(4409, "silent", 100)
+    story.hears("close", code=4409)
+    story.ends()
+    assert story.kinds() == ([] if asks else ["silence"])
+
+
+def test_a_server_that_is_killed_while_it_drains_has_said_so_for_a_cause() -> None:
+    story = live()
+    story.drains()
+    story.bye(1012, "restarting", 3_000)
+    story.hears("close", code=1012)
+    story.ends()
+    story.at += 0.1
+    story.drains(KILLED)
+    story.drained()
+    assert story.kinds() == []

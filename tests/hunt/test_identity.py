@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 
 from hunt import draw
-from hunt.history import Appended, Banned, Ordered, Replied
+from hunt.history import Appended, Banned, Lost, Ordered, Replied
 from hunt.identities import Ban, is_seen
+from hunt.stage import key_of, name_of
 from triolet import Cursor
 
 from .story import Story, event
@@ -100,6 +101,19 @@ def test_a_filtered_client_has_what_it_may_see_and_nothing_else() -> None:
     assert heard(*seen) == []
     assert heard(*seen[1:]) == ["a lost event"]
     assert heard(*sorted([*seen, hidden])) == ["a filter"]
+
+
+def test_a_filtered_poll_is_answered_by_a_log_that_goes_on_with_another() -> None:
+    hidden = next(number for number in range(6) if not is_seen(number, "u"))
+    told = Story("long poll", client={"subject": "u", "way": "f"})
+    told.stores(10, 11)
+    told.asks("a.2", status=200, wait=10)
+    told.at = 1
+    told.history.add(Lost(1, "b", "a", (("c0", 2),)))
+    told.history.add(Appended(1, "c0", Cursor("b", 3), name_of(hidden), [hidden, ""], key_of(hidden), None, 10))
+    told.page(cursor="b.3")
+    told.ends("answered")
+    assert told.kinds() == []
 
 
 # --- commands
