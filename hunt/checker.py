@@ -7,6 +7,7 @@ from .checks import check_talk_ends, check_talk_times, check_world
 from .checks_identity import check_bans, check_commands, check_expiry
 from .checks_log import check_log
 from .checks_presence import check_presence
+from .checks_programs import check_programs
 from .conversation import check_talk
 from .findings import Finding
 from .history import History
@@ -31,4 +32,5 @@ def check(plan: Plan, history: History) -> list[Finding]:
     found += check_presence(plan, history, talks, weather)
     found += check_bans(plan, history, talks, weather)
     found += check_commands(history, book)
+    found += check_programs(plan, history, book, weather)
     return sorted(found, key=lambda finding: finding.at)

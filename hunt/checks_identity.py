@@ -9,10 +9,10 @@ from math import inf
 from .book import Book
 from .findings import Finding
 from .history import Banned, History, Lost, Ordered, Replied
-from .plan import RECHECK_SECONDS, Plan, channel_name, url_path
+from .plan import RECHECK_SECONDS, ClientPlan, Plan, channel_name, url_path
 from .talks import Talk, Weatherman, hearing_seconds
 
-__all__ = ["SAME_SECONDS", "check_bans", "check_commands", "check_expiry", "is_banned"]
+__all__ = ["SAME_SECONDS", "bans_client", "check_bans", "check_commands", "check_expiry", "is_banned"]
 
 TOLD_SECONDS = 1.0
 """In which other servers know of a revocation; or, of a recheck, the view has answered."""
@@ -88,11 +88,16 @@ def _in_force(plan: Plan, banned: Banned, talk: Talk, weather: Weatherman) -> fl
 
 def is_banned(plan: Plan, talk: Talk, bans: list[Banned], begin: float, end: float) -> bool:
     """Whether the app said no to a connection, or to something of it, in a time, or a little before."""
+    return bans_client(plan, talk.plan, bans, begin, end)
+
+
+def bans_client(plan: Plan, client: ClientPlan, bans: list[Banned], begin: float, end: float) -> bool:
+    """The same of a client, and of all that it may follow."""
     late = TOLD_SECONDS + RECHECK_SECONDS + 2 * hearing_seconds(plan)
     return any(
-        banned.ban.speaks_of(talk.plan.subject, talk.plan.session, channel_name(number), url_path(talk.plan, number))
+        banned.ban.speaks_of(client.subject, client.session, channel_name(number), url_path(client, number))
         for banned in bans
-        for number in (*talk.plan.channels, *range(plan.channels))
+        for number in (*client.channels, *range(plan.channels))
         if banned.since <= end and banned.until + late >= begin
     )
 

@@ -8,26 +8,26 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import h11
 import trio
 from wsproto import events as ws
 from wsproto.utilities import LocalProtocolError
 
-from triolet.event import Cursor
 from triolet.testing import client_poll, client_sse, client_websocket
 from triolet.testing.clients import Client
 from triolet.testing.http import Answer, RefusedError, ask, read_answer
-from triolet.testing.network import ClientEnd, Line, Network
+from triolet.testing.network import ClientEnd, Line
 from triolet.testing.reach import Reach
 from triolet.testing.strict import MalformedError, read_page
 
 from .gate import Gate, SilenceError
-from .history import Answered, Asked, Ended, Heard, History, Malformed, Message, Said, Weather
+from .history import Answered, Asked, Ended, Heard, Malformed, Message, Said, Weather
 from .identities import token_of
 from .names import Names
-from .plan import PRESENCE, STREAMS, ClientPlan, Plan, channel_name, url_path
+from .plan import PRESENCE, STREAMS, ClientPlan, channel_name, url_path
+from .setting import World
 from .steps import Talk
 
 __all__ = ["Player"]
@@ -38,21 +38,6 @@ BANNED_SECONDS = 0.5
 HALF_A_FRAME = b"\x81\x8e\x00\x00\x00"
 
 
-class World(Protocol):
-    """What clients need of it."""
-
-    plan: Plan
-    history: History
-    network: Network
-    hosts: list[Any]
-
-    def next_connection(self) -> int:
-        """A number that no connection had."""
-
-    def head(self, channel: str) -> Cursor:
-        """Where a channel's newest event is."""
-
-
 class Player:
     """One client, as long as the play lasts. It is a station of the network: faults can be about it.
 
@@ -61,6 +46,9 @@ class Player:
         away_until: when it connects again. ``stalled_until``: when it reads again. ``pause``: between two reads.
         line: the connection that it has now, if any. ``is_calm``: its credentials last for ever from now on.
     """
+
+    command_seconds = 8.0
+    """After which whoever asked for a command asks again."""
 
     def __init__(self, world: World, plan: ClientPlan, address: str) -> None:
         self.world, self.plan, self.address = world, plan, address

@@ -19,7 +19,7 @@ from .steps import Trouble
 from .subscriber import BrokenPromiseError, Subscriber, promise
 from .talks import Talk, Weatherman, Word, hearing_seconds
 
-__all__ = ["check_talk"]
+__all__ = ["check_talk", "longest_trouble"]
 
 SAME_SECONDS = 0.005
 """Two times are the same, however they were rounded."""
@@ -56,7 +56,7 @@ class _Ear:
         self._book = book
         self._talk = talk
         self._quick = quick
-        self._lag = 0.05 + plan.log.read_seconds * 2 + hearing_seconds(plan) + _longest_trouble(plan)
+        self._lag = 0.05 + plan.log.read_seconds * 2 + hearing_seconds(plan) + longest_trouble(plan)
         self._followers: dict[str, Subscriber] = {}
         self._asked: dict[str, deque[Subscriber]] = {}
         self._left: set[str] = set()
@@ -249,6 +249,7 @@ class _Ear:
         promise(may, "not modified", f"what came after {at}, up to {head}", "304")
 
 
-def _longest_trouble(plan: Plan) -> float:
+def longest_trouble(plan: Plan) -> float:
+    """How long at most a server may hear nothing of the log."""
     more = plan.limits.away_seconds + 3 if plan.redis else 2
     return max((step.seconds + more for step in plan.steps if isinstance(step, Trouble)), default=0)

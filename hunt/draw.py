@@ -7,11 +7,12 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from triolet.client.choice import TRANSPORTS
 from triolet.limits import Limits
 
-from .plan import PRESENCE, STREAMS, ClientPlan, LogPlan, Plan, Rung, Step, letter
+from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, LogPlan, Plan, ProgramPlan, Rung, Step, letter
 from .setting import Dice
-from .steps import STEPS, Cut, Order, Publish, Revoke, Trouble, Wait
+from .steps import STEPS, Cut, Kill, Order, Publish, Revoke, Stall, Trouble, Wait
 
 __all__ = ["FEATURES", "REDIS_TROUBLES", "draw"]
 
@@ -39,6 +40,10 @@ IDENTITY_SHARE = 0.3
 """Of the seeds: their clients have identities, and commands."""
 REDIS_SHARE = 0.25
 """Of the seeds: their log is in a modelled Redis."""
+PROGRAM_SHARE = 0.4
+"""Of the seeds: some of their clients are programs that use the Python client."""
+CONVERTED = 0.6
+"""Of the clients there, but for members."""
 HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
 REDIS_TROUBLES = (
     *(*HINT_TROUBLES, "connections lost", "lost before", "lost after", "slow"),
@@ -95,7 +100,9 @@ def draw(seed: int) -> Plan:
     if chance.random() < IDENTITY_SHARE:
         plan = _with_identities(plan, chance, features)
     chance = random.Random(f"triolet hunt {seed} on Redis")  # a stream of its own: other seeds' plans stay as they are
-    return _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
+    plan = _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
+    chance = random.Random(f"triolet hunt {seed} with programs")
+    return _with_programs(plan, chance, features) if chance.random() < PROGRAM_SHARE else plan
 
 
 def _steps(chance: random.Random, dice: Dice) -> list[Step]:
@@ -230,6 +237,44 @@ def _on_redis(plan: Plan, chance: random.Random) -> Plan:
     )
     log = LogPlan(tail_events=plan.log.tail_events, yields=plan.log.yields)
     return replace(plan, limits=limits, steps=tuple(steps), log=log, redis=True)
+
+
+def _with_programs(plan: Plan, chance: random.Random, features: set[str]) -> Plan:
+    """The same play, but some of its clients are programs with the Python client, whatever befalls them; and they are
+    killed, and hold more than a client holds for them."""
+    clients = tuple(
+        client if client.member or chance.random() > CONVERTED else _program(client, chance) for client in plan.clients
+    )
+    dice = Dice(chance, features, clients, plan.servers, plan.channels)
+    if not dice.programs:
+        return plan
+    steps = [*plan.steps]
+    for _ in range(chance.choice([0, 1, 1, 2, 3])):
+        at, publish = chance.randint(0, len(steps)), Publish(chance.randrange(plan.channels), chance.choice([1, 3, 6]))
+        steps[at:at] = [publish, Kill.draw(dice)]
+    if chance.random() < 0.25:
+        at, slow = chance.randint(0, len(steps)), chance.choice(dice.programs)
+        publish = Publish(clients[slow].channels[0] % PRESENCE, 15, batch=10)
+        steps[at:at] = [Stall(slow, chance.choice([3, 6])), publish, Wait(chance.choice([0.3, 3]))]
+    return replace(plan, clients=clients, steps=tuple(steps))
+
+
+def _program(client: ClientPlan, chance: random.Random) -> ClientPlan:
+    usual = {"sse behind": "sse", "socket": "websocket", "long poll": "long-poll", "short poll": "poll"}
+    chooses = chance.random() < 0.3
+    store = chance.choice(["", "", "auto", "auto", "explicit"])
+    program = ProgramPlan(
+        transports=TRANSPORTS if chooses else (usual.get(client.transport, client.transport),),
+        shares=client.transport == "socket",
+        twin=chance.random() < 0.3,
+        store=store,
+        save_seconds=chance.choice([0, 0, 0.05, 0.4]) if store else 0,
+        fails=chance.choice([0, 0, 0, 4]) if store else 0,
+        wall=chance.choice(["", "upgrades", "streams"]) if chooses else "",
+        wall_at=chance.choice([0, 2, 6]) if chooses else 0,
+        library=chance.choice(["trio-websocket"] * 5 + ["websockets"]),
+    )
+    return replace(client, transport=PYTHON, program=program, mute=False, deflate=False)
 
 
 def _spread(client: ClientPlan, chance: random.Random) -> ClientPlan:

@@ -47,6 +47,7 @@ __all__ = [
     "Talking",
     "Unpublished",
     "Weather",
+    "words_of",
 ]
 
 Message = dict[str, Any]
@@ -208,7 +209,7 @@ class Heard(Talking):
     message: Message
 
     def __str__(self) -> str:
-        return f"<- {_message(self.message)}"
+        return f"<- {words_of(self.message)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Said(Talking):
     message: Message
 
     def __str__(self) -> str:
-        return f"-> {_message(self.message)}"
+        return f"-> {words_of(self.message)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +424,8 @@ class History:
         self.records.append(record)
 
 
-def _message(message: Message) -> str:
+def words_of(message: Message) -> str:
+    """A message as a person reads it."""
     kind = message["type"]
     if kind == "event":
         return f"event {message['id']}"
@@ -431,7 +433,7 @@ def _message(message: Message) -> str:
         return f"gap {message['from']} to {message['to']}, {message['reason']}, {message['missed']} missed"
     if kind == "page":
         told = f"page {_span([event['id'] for event in message['events']])}"
-        gap = "" if message["gap"] is None else f"; {_message({**message['gap'], 'type': 'gap'})}"
+        gap = "" if message["gap"] is None else f"; {words_of({**message['gap'], 'type': 'gap'})}"
         return f"{told}, cursor {message['cursor']}, {'live' if message['live'] else 'more'}{gap}"
     silent = ("type", "time", "url", "last_id")
     return " ".join([kind, *(f"{name}={_short(value)}" for name, value in message.items() if name not in silent)])

@@ -11,14 +11,12 @@ from triolet.testing.commands import post
 
 from .history import History, Ordered, Replied
 from .identities import token_of
-from .plan import channel_name, letter
+from .plan import PYTHON, channel_name, letter
 from .publisher import Publisher
 from .steps import Order
 
 __all__ = ["Orders"]
 
-PATIENCE_SECONDS = 8
-"""After which whoever asked asks again."""
 MOST_TIMES = 40
 """How often somebody asks: what is not answered by then is given up."""
 AGAIN_SECONDS = 0.5
@@ -41,17 +39,21 @@ class Orders:
         history.add(Ordered(history.now, number, letter(step.client), tuple(channels), step.fails))
         async with trio.open_nursery() as nursery:
             if step.twice:  # at the same time, at two servers
-                nursery.start_soon(self._until_answered, step, number, data, step.server + 1, None)
+                nursery.start_soon(self._until_answered, step, number, data, step.server + 1, None, True)
             await self._until_answered(step, number, data, step.server, step.cut)
         await self._until_answered(step, number, data, step.server + 1, None)
         if step.other:
             await self._until_answered(step, number, {**data, "other": True}, step.server, None)
 
-    async def _until_answered(self, step: Order, number: int, data: Any, server: int, cut: float | None) -> None:
+    async def _until_answered(
+        self, step: Order, number: int, data: Any, server: int, cut: float | None, posts: bool = False
+    ) -> None:
+        """Ask until there is an answer. ``posts``: by POST, though the client be a program that could send it."""
+        patience = self._clients[step.client].command_seconds
         for turn in range(MOST_TIMES):
             at, reply = (server + turn) % len(self._hosts), None
-            with trio.move_on_after(PATIENCE_SECONDS if cut is None or turn else cut):
-                reply = await self._ask(step, at, number, data)
+            with trio.move_on_after(patience if cut is None or turn else cut):
+                reply = await self._ask(step, at, number, data, posts)
             if reply is not None:
                 history = self._history
                 told = (number, reply["status"], reply["data"], reply.get("repeated", False), "other" in data)
@@ -60,11 +62,14 @@ class Orders:
                     return
             await trio.sleep(AGAIN_SECONDS)
 
-    async def _ask(self, step: Order, server: int, number: int, data: Any) -> Any:
+    async def _ask(self, step: Order, server: int, number: int, data: Any, posts: bool) -> Any:
         client, host = self._clients[step.client], self._hosts[server]
+        sends = client.plan.transport == PYTHON
         id, url = f"o{number}", f"/do/{number}"
-        if step.socket and (asked := await client.command(id, url, data)):
-            return asked
+        if (step.socket or sends) and not (sends and posts):
+            asked = await client.command(id, url, data)
+            if asked or sends:
+                return asked
         if host.server is None:
             return None
         subject, end = client.plan.subject, host.connect(address=client.address)

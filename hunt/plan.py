@@ -12,20 +12,25 @@ from triolet.limits import Limits
 
 __all__ = [
     "PRESENCE",
+    "PYTHON",
     "RECHECK_SECONDS",
     "STREAMS",
     "ClientPlan",
     "LogPlan",
     "Plan",
+    "ProgramPlan",
     "Rung",
     "Step",
     "channel_name",
     "letter",
     "plainer",
+    "silence_of",
     "url_path",
 ]
 
 STREAMS = ("websocket", "sse", "sse behind", "socket")
+PYTHON = "python"
+"""The transport of a client that is a program with the Python client: that has transports of its own."""
 RECHECK_SECONDS = 2.0
 """In which a view is asked again, where that is."""
 PRESENCE = 100
@@ -73,17 +78,43 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramPlan:
+    """How a program uses the Python client.
+
+    ``transports``: what the client is given. ``shares``: its follows share a socket. ``twin``: it follows its first
+    channel twice, from different places. ``store``: cursors are kept by itself (``auto``), or when the program says so
+    (``explicit``); "": the program keeps them. A save takes ``save_seconds``, and every ``fails``-th one fails (0:
+    none). ``wall``: a proxy that lets no ``upgrades`` through, from ``wall_at`` on, or no ``streams`` either.
+    ``library``: of WebSockets.
+    """
+
+    transports: tuple[str, ...] = ("websocket",)
+    shares: bool = False
+    twin: bool = False
+    store: str = ""
+    save_seconds: float = 0
+    fails: int = 0
+    wall: str = ""
+    wall_at: float = 0
+    library: str = "trio-websocket"
+
+    def __str__(self) -> str:
+        return f"({', '.join(_unlike(self, ProgramPlan()))})"
+
+
+@dataclass(frozen=True, slots=True)
 class ClientPlan:
     """One client.
 
-    ``transport``: one of STREAMS, ``long poll`` or ``short poll``; ``sse behind`` asks for a page first on the same
-    connection. A ``socket`` follows each of ``channels`` by URL; the others follow the first one. ``route``: whose
-    policy it is under. ``member``: it is present where it follows. ``start``: its first cursor, or None for "from
-    now". ``roams``: it comes back to the next server. ``latency`` (seconds one way), ``bandwidth`` (bytes a second, 0
-    for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two reads. ``mute``: it answers no
-    ping. ``way``: of its route; ``f`` is filtered, ``k`` is rechecked. ``subject``: of its identity ("": it has none),
-    whose session is its name; its credentials last so many seconds (0: for ever), and so long after it is warned it
-    renews (None: never).
+    ``transport``: one of STREAMS, ``long poll``, ``short poll`` or PYTHON; ``sse behind`` asks for a page first on the
+    same connection. A ``socket`` follows each of ``channels`` by URL, and so does a ``program``; the others follow the
+    first one. ``route``: whose policy it is under. ``member``: it is present where it follows. ``start``: its first
+    cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency`` (seconds one way),
+    ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two
+    reads. ``mute``: it answers no ping. ``way``: of its route; ``f`` is filtered, ``k`` is rechecked. ``subject``: of
+    its identity ("": it has none), whose session is its name; its credentials last so many seconds (0: for ever), and
+    so long after it is warned it renews (None: never). A program takes an item every ``pause`` seconds, and its tokens
+    take ``renews`` seconds to get (None: it has one text as long as it lives).
     """
 
     name: str
@@ -105,6 +136,7 @@ class ClientPlan:
     subject: str = ""
     lasts: float = 0
     renews: float | None = None
+    program: ProgramPlan = ProgramPlan()
 
     @property
     def names(self) -> bool:
@@ -210,6 +242,12 @@ class Plan:
         rest = [client for at, client in enumerate(self.clients) if at != gone]
         clients = tuple(replace(client, name=letter(at)) for at, client in enumerate(rest))
         return replace(self, clients=clients, steps=tuple(moved))
+
+
+def silence_of(plan: Plan) -> float:
+    """Seconds without a word after which a program's client takes a connection for lost."""
+    seconds: float = max(3 * plan.limits.beat_seconds, plan.limits.wait_seconds + 5)
+    return seconds
 
 
 def plainer(thing: T, plain: T | None = None, kept: frozenset[str] = frozenset()) -> Iterator[T]:

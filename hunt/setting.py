@@ -11,7 +11,7 @@ from triolet.testing.network import Network
 
 from .history import History
 from .identities import Rules
-from .plan import ClientPlan, Plan
+from .plan import PYTHON, ClientPlan, Plan
 
 __all__ = ["Dice", "World"]
 
@@ -27,6 +27,7 @@ class Dice:
         self.features = features
         self.sockets = [at for at, client in enumerate(clients) if client.transport == "socket"]
         self.websockets = [at for at, client in enumerate(clients) if client.transport in ("socket", "websocket")]
+        self.programs = [at for at, client in enumerate(clients) if client.transport == PYTHON]
         self.clients, self.servers, self.channels = range(len(clients)), range(servers), range(channels)
 
     def has(self, *features: str) -> bool:
@@ -46,6 +47,9 @@ class World(Protocol):
     publisher: Any
     orders: Any
     rules: Rules
+
+    def next_connection(self) -> int:
+        """A number that no connection had."""
 
     def start(self, work: Callable[..., Any], *args: Any) -> None:
         """Begin what takes its time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from triolet.limits import Limits
 
-from .plan import ClientPlan, LogPlan, Plan, plainer
+from .plan import ClientPlan, LogPlan, Plan, ProgramPlan, plainer
 
 __all__ = ["MOST_PLAYS", "shrink"]
 
@@ -96,6 +96,9 @@ def _plainer_clients(plan: Plan) -> Iterator[Plan]:
     for at, client in enumerate(plan.clients):
         plain = ClientPlan(client.name, client.transport, client.channels[:1], 0, client.server, client.start)
         for smaller in plainer(client, plain):
+            yield replace(plan, clients=(*plan.clients[:at], smaller, *plan.clients[at + 1 :]))
+        for program in plainer(client.program, ProgramPlan(client.program.transports[:1])):
+            smaller = replace(client, program=program)
             yield replace(plan, clients=(*plan.clients[:at], smaller, *plan.clients[at + 1 :]))
 
 

@@ -17,11 +17,13 @@ from .history import Banned, Weather
 from .identities import Ban
 from .plan import PRESENCE, Step, channel_name, letter, url_path
 from .setting import Dice, World
+from .steps_programs import Kill
 
 __all__ = [
     "STEPS",
     "Cut",
     "Fault",
+    "Kill",
     "Lose",
     "Order",
     "Publish",
@@ -458,7 +460,10 @@ class Order(Step):
         return f"{letter(self.client)} asks for a command to {self.channels} channels, {self.seconds:g} s long, {how}"
 
 
-STEPS: tuple[type[Step], ...] = (Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait, Revoke, Order)
+STEPS: tuple[type[Step], ...] = (
+    *(Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait, Revoke, Order),
+    Kill,
+)
 
 
 def changes_the_log(step: Step) -> bool:

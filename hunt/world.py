@@ -3,6 +3,7 @@ is recorded in the history."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,8 @@ from .history import (
 )
 from .identities import Rules
 from .orders import Orders
-from .plan import PRESENCE, STREAMS, Plan, channel_name
+from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, Plan, channel_name
+from .programs import Program
 from .publisher import Publisher
 from .stage import SharedLog, make_app
 from .steps import Publish, changes_the_log
@@ -202,7 +204,7 @@ class World:
         self.network = Network(random=current().random("network"))
         self.log = _log(plan, history)
         self.hosts = [Host(self, number, hosts) for number in range(plan.servers)]
-        self.clients = [Player(self, client, f"198.51.100.{at + 1}") for at, client in enumerate(plan.clients)]
+        self.clients = [self._client(client, f"198.51.100.{at + 1}") for at, client in enumerate(plan.clients)]
         self.links: list[tuple[Host, str, MemoryLink]] = []
         self.watched: list[_Watched] = []
         self.publisher = Publisher(history, self.hosts)
@@ -217,7 +219,10 @@ class World:
         self._connections += 1
         return self._connections
 
-    def who(self, address: str) -> Player | None:
+    def _client(self, plan: ClientPlan, address: str) -> Player | Program:
+        return Program(self, plan, address) if plan.transport == PYTHON else Player(self, plan, address)
+
+    def who(self, address: str) -> Player | Program | None:
         """The client at an address, if it is one's."""
         return next((client for client in self.clients if client.address == address), None)
 
@@ -273,6 +278,15 @@ class World:
             await self._read_all()
             for host in self.hosts:
                 await host.stop()
+            self._look_for_objects()
+
+    def _look_for_objects(self) -> None:
+        """Record what there still is of Python clients, though their programs have left them."""
+        remains = [thing for client in self.clients if isinstance(client, Program) for thing in client.remains]
+        if remains:
+            gc.collect()
+            if count := sum(thing() is not None for thing in remains):
+                self.history.add(Left(self.history.now, -1, "objects of a client", count))
 
     async def _calm(self) -> None:
         """The weather is good, and everybody catches up. Where the log was in trouble there is one last event in each

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from hunt import draw
+from hunt.plan import PYTHON
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,3 +35,26 @@ def test_two_processes_take_the_same_steps(log: str, tmp_path: Path) -> None:
     assert one == other
     assert one["steps"] > 5_000
     assert unlike["trace"] != one["trace"]
+
+
+def _recorded(seeds: list[int], hash_seed: str) -> str:
+    """All that was recorded in plays of the hunt, in a process of its own."""
+    play = "from hunt import draw, perform; print(*perform(draw(int(seed))).history.records, sep='\\n')"
+    command = [sys.executable, "-c", f"import sys\nfor seed in sys.argv[1:]: {play}", *map(str, seeds)]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=100, text=True)
+    return done.stdout
+
+
+def test_programs_with_the_python_client_take_the_same_steps_too() -> None:
+    """Over each transport and with each library, so that none of these draws anything by itself."""
+    first: dict[object, int] = {}
+    for seed in range(300):
+        for client in draw(seed).clients:
+            if client.transport == PYTHON:
+                first.setdefault((client.program.transports, client.program.library), seed)
+    seeds = sorted(set(first.values()))
+    one, other = (_recorded(seeds, hash_seed) for hash_seed in "12")
+    assert len(first) == 10
+    assert one.count("\n") > 1_000
+    assert one == other
