@@ -259,7 +259,7 @@ export class Line {
     if (retry === null) return this.close(end);
     this.#attempt += 1;
     this.#change("connecting", { retry, error: end, reason: end.reason });
-    await this.sleep(retry);
+    if (!this.closed) await this.sleep(retry);
   }
 
   /** @returns {Promise<void>} */
