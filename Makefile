@@ -12,7 +12,7 @@ SETUP := PYTHON="$(PYTHON)" scripts/setup
 SECONDS ?= 3600
 FIRST ?= $(shell date +%Y%m%d)0000000
 
-.PHONY: help demo ticker check test test-without-linux hunt autobahn lint docs bench churn clean
+.PHONY: help demo ticker check test test-without-linux hunt autobahn lint docs types bench churn clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
+	@echo 'make types   the declarations of the npm package, anew, from its JSDoc'
 	@echo 'make bench   the benchmarks, beside the peers, some 45 minutes (ARGS=--quick: an impression in thirteen)'
 	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
 	@echo 'make clean   remove what the others made'
@@ -65,6 +66,11 @@ docs:
 	@$(SETUP) venv $(VENV) docs
 	$(RUN) sphinx -W --keep-going -b html docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
+
+types:
+	@$(SETUP) venv $(VENV) dev
+	@$(SETUP) tools
+	$(RUN) tests.e2e.declaring
 
 bench:
 	@$(SETUP) venv $(VENV) bench

@@ -5,11 +5,15 @@ from collections.abc import Iterable
 from dataclasses import fields
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.domains.javascript import JSObject
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
 
 from triolet import bounds, limits
 from triolet.closing import CATALOGUE, GONE
@@ -17,7 +21,8 @@ from triolet.limits import Limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from words import in_words  # it stands beside the pages
+import jsdoc  # it stands beside the pages
+from words import in_words  # this, too
 
 from tests.paths import table  # it stands beside the docs, and not in what is installed
 
@@ -152,10 +157,41 @@ def _limit(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: An
         return [], [inliner.reporter.error(f"there is no limit {text}")]
 
 
+class _Javascript(SphinxDirective):
+    """``.. javascript:: triolet-client``: what an import gives, from its JSDoc; ``:names:`` says what of it."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"names": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        for path in jsdoc.STATIC.glob("*.js"):
+            self.env.note_dependency(str(path))
+        entry, context = self.arguments[0], self.env.ref_context
+        lines = jsdoc.reference(entry, self.options.get("names", "").replace(",", " ").split())
+        context["js:module"] = entry  # two of them may have one name
+        try:
+            return self.parse_text_to_nodes("\n".join(lines))
+        finally:
+            del context["js:module"]
+
+
+class _Shape(JSObject):
+    """``.. js:type:: Gap``, and ``.. js:made:: Client`` for a class that no app makes: they have no parentheses."""
+
+    allow_nesting = True
+
+    def get_display_prefix(self) -> list[nodes.Node]:
+        word = "class" if self.objtype == "made" else self.objtype
+        return [addnodes.desc_sig_keyword(word, word), addnodes.desc_sig_space()]
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_role("src", _source)
     app.add_role("limit", _limit)
+    app.add_directive("javascript", _Javascript)
+    app.add_directive_to_domain("js", "made", _Shape)
+    app.add_directive_to_domain("js", "type", _Shape)
     app.connect("builder-inited", _write_tables)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _show_colons, priority=600)

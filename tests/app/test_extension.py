@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from quart import Blueprint, Quart, Response, abort, jsonify, make_response, red
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+import triolet
 from tests.peer import UPGRADE
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import ConfigError, Connection, Triolet
@@ -26,6 +28,8 @@ async def ask(server: MemoryServer, transport: str, path: str, headers: dict[str
             return Answer(stream.status, stream.headers, b"")
     return await server.request("GET", path + ("?wait=1" if transport == "long poll" else ""), headers)
 
+
+STATIC = Path(triolet.__file__).parent / "static"
 
 WELCOME = {"websocket": 101, "sse": 200, "long poll": 200, "short poll": 200}
 
@@ -151,6 +155,9 @@ async def test_the_script_is_served_and_nothing_else(autojump_clock: MockClock) 
         assert (script.status, script.headers["content-type"].split(";")[0]) == (200, "text/javascript")
         for path in ("/triolet/", "/triolet/../extension.py", "/triolet/%2e%2e/extension.py", "/triolet/x.js"):
             assert (await server.get(path)).status in (400, 404)
+        for packed in ("package.json", "README.md", "LICENSE", "types/triolet.d.ts"):
+            assert (STATIC / packed).is_file()
+            assert (await server.get(f"/triolet/{packed}")).status == 404
 
 
 # --- around a view

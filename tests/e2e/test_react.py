@@ -34,20 +34,6 @@ def test_components_show_what_is_true(react: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
 
 
-@needs("node", "npm:@types/react", "npm:typescript", "npm:typescript-5")
-@pytest.mark.parametrize("version", ["typescript", "typescript-5"], ids=["the newest", "the oldest"])
-def test_what_an_app_may_write_compiles_and_nothing_that_it_may_not(version: str, tmp_path: Path) -> None:
-    types = NODE_MODULES / "@types" / "react"
-    paths = {"triolet-client/*": [f"{STATIC}/*.js"], "react": [f"{types}/index.d.ts"], "react/*": [f"{types}/*.d.ts"]}
-    options = {"strict": True, "noEmit": True, "allowJs": True, "jsx": "react-jsx", "types": [], "paths": paths}
-    options |= {"target": "es2022", "lib": ["es2022", "dom"], "module": "esnext", "moduleResolution": "bundler"}
-    settings = {"compilerOptions": options, "files": [str(HERE / "react" / "uses.tsx")]}
-    (tmp_path / "tsconfig.json").write_text(json.dumps(settings))
-    command = [program("node"), str(NODE_MODULES / version / "bin" / "tsc"), "--project", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == ""
-
-
 @needs("node", "npm:esbuild")
 def test_a_page_without_react_is_given_nothing_of_it(tmp_path: Path) -> None:
     listed = tmp_path / "listed.json"

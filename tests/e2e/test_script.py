@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 from triolet import Limits
@@ -41,19 +39,6 @@ def test_what_a_page_is_given_of_the_package_is_small() -> None:
 
 def sources() -> str:
     return "".join(path.read_text() for path in STATIC.glob("*.js"))
-
-
-@needs("node", "npm")
-def test_the_package_holds_the_script_and_its_version_is_the_servers() -> None:
-    command = [program("npm"), "pack", "--dry-run", "--json", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=STATIC, capture_output=True, text=True, timeout=60, check=True)
-    packed = json.loads(done.stdout)
-    [made] = packed if isinstance(packed, list) else packed.values()
-    names = {file["path"] for file in made["files"]}
-    assert {path.name for path in STATIC.glob("*.js")} | {"package.json"} <= names
-    assert made["name"] == "triolet-client"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert made["version"] == project["version"]
 
 
 def test_the_pages_client_has_the_catalogue_of_closings() -> None:

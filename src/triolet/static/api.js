@@ -1,178 +1,264 @@
 /**
- * The shapes of the client's public face, for readers and for TypeScript. Nothing here runs.
+ * The shapes of the client's public face, for readers, for TypeScript and for the documentation. Nothing here runs.
  *
- * @typedef {"websocket"|"sse"|"long-poll"|"poll"} Transport
- *
- * @typedef {"connecting"|"behind"|"live"|"gone"} State  no stream yet, or between two, or paused; catching up; up to
- *     date; over
- *
- * @typedef {"idle"|State} ClientState  of a client: "idle" while it follows nothing and needs no connection; else the
- *     worst of its follows: one that connects before one that is behind, before live; "gone" once it is closed
- *
- * @typedef {Object} Why  what goes with a state
- * @property {number} [retry]  ms until the next try
- * @property {string} [reason]  in a word: "paused", "offline", "expired", "revoked", "refused", "login", "closed" …
- * @property {import("./line.js").Ended} [error]
+ * `Events` is an app's own: the names of a channel's events, and of what type their data are, as
+ * `{ "order-status": { state: string } }`. Who gives none may have any.
  */
 
 /**
+ * A way to a channel.
+ *
+ * @typedef {"websocket" | "sse" | "long-poll" | "poll"} Transport
+ */
+
+/**
+ * Of a follow: no stream yet, or between two, or paused; catching up; up to date; over.
+ *
+ * @typedef {"connecting" | "behind" | "live" | "gone"} State
+ */
+
+/**
+ * Of a client: "idle" while it follows nothing and needs no connection; else the worst of its follows: one that connects
+ * before one that is behind, before live; "gone" once it is closed.
+ *
+ * @typedef {"idle" | State} ClientState
+ */
+
+/**
+ * What goes with a state.
+ *
+ * @typedef {Object} Why
+ * @property {number} [retry]  ms until the next try
+ * @property {string} [reason]  in a word: "paused", "offline", "expired", "revoked", "refused", "login", "closed" …
+ * @property {import("./line.js").Ended} [error]  with its code
+ */
+
+/**
+ * An event of the app's.
+ *
  * @template {string} [Name=string]
  * @template [Data=any]
  * @typedef {Object} LiveEvent
  * @property {"event"} type
- * @property {string} channel
+ * @property {string} channel  its name, as the app on the server has it
  * @property {string} id  its cursor
  * @property {Name} event  its name; "message" where the app gave none
  * @property {Data} data
  * @property {number} time  when it was published, in ms since 1970 by the server's clock
- * @property {string} [key]
+ * @property {string} [key]  what the app says it is about, where it does
  */
 
 /**
- * @typedef {Object} Gap  events that will never come
+ * Events that will never come.
+ *
+ * @typedef {Object} Gap
  * @property {"gap"} type
- * @property {string} channel
- * @property {string} from
- * @property {string} to
- * @property {?number} missed  how many; null where nobody can know it
- * @property {string} reason  the server's word (expired, epoch, future, skipped, conflated), or "hole"
- *
- * @typedef {Object} Live  everything up to here has been given: what comes now comes as it happens
- * @property {"live"} type
- * @property {string} channel
- * @property {string} cursor
- *
- * @typedef {{kind: string, channel?: ?string, from?: ?string, to?: ?string, error?: unknown}} Fault  "hole" and
- *     "repeat" are broken promises of the server's; "store": the store failed, and the
- *     client goes on without; "share": this tab has a connection of its own; "socket": the socket's URL cannot be had
- *
- * @typedef {{time: number, cursors: Record<string, string>, stale?: boolean, places?: Record<string, string>}} Beat
- * @typedef {{behind: number, step: string}} Lag
- * @typedef {{in: ?number, refused: boolean}} Expiring
- * @typedef {{in: ?number}} Renewed
- * @typedef {{status: number, data: any, repeated: boolean}} Reply
+ * @property {string} channel  its name
+ * @property {string} from  the cursor after which they stood
+ * @property {string} to  that of the last of them
+ * @property {number | null} missed  how many; null where nobody can know it
+ * @property {string} reason  the server's word (expired, epoch, future, skipped, conflated), or "hole": a broken promise of
+ *     the server's. After "conflated" the newest event of each key follows
  */
 
 /**
- * An app's event, of any name: `Events` maps names to the types of their data.
+ * Everything up to here has been given: what comes now comes as it happens.
+ *
+ * @typedef {Object} Live
+ * @property {"live"} type
+ * @property {string} channel  its name
+ * @property {string} cursor  up to here
+ */
+
+/**
+ * An app's event, of any of its names: its name tells the type of its data.
+ *
  * @template {Record<string, any>} Events
  * @typedef {{[Name in keyof Events & string]: LiveEvent<Name, Events[Name]>}[keyof Events & string]} EventOf
  */
 
 /**
  * What a follow gives, in order.
- * @template {Record<string, any>} Events
+ *
+ * @template {Record<string, any>} [Events=Record<string, any>]
  * @typedef {EventOf<Events> | Gap | Live} Item
  */
 
 /**
- * @typedef {Object} Store  where cursors and the winning transport are kept; both may return promises
+ * What went wrong, and did not end anything.
+ *
+ * @typedef {Object} Fault
+ * @property {"hole" | "repeat" | "store" | "share" | "socket"} kind  "hole" and "repeat" are broken promises of the
+ *     server's; "store": the store failed, and the client goes on without; "share": this tab has a connection of its own;
+ *     "socket": the socket's URL cannot be had
+ * @property {string | null} [channel]  whose promise it was
+ * @property {string | null} [from]  the cursor before
+ * @property {string | null} [to]  the cursor after
+ * @property {unknown} [error]  of the store, say
+ */
+
+/**
+ * A heartbeat of the server's.
+ *
+ * @typedef {Object} Beat
+ * @property {number} time  in ms since 1970 by the server's clock
+ * @property {Record<string, string>} cursors  by channel: everything up to here has been sent
+ * @property {boolean} [stale]  the server cannot reach its log now, so there may be events that it does not know of
+ * @property {Record<string, string>} [places]  by the names of follows on one socket: how far each of them is
+ */
+
+/**
+ * So far behind that publishers wait (the policy "block").
+ *
+ * @typedef {Object} Lag
+ * @property {number} behind  so many events
+ * @property {string} step  what the policy does about it
+ */
+
+/**
+ * The server is about to end a connection, 4401. The client renews it before, if it can: over WebSocket with a new token of
+ * the function's, over SSE without a token also with the cookies of then.
+ *
+ * @typedef {Object} Expiring
+ * @property {number | null} in  in so many ms
+ * @property {boolean} refused  the server did not take what it was given
+ */
+
+/**
+ * A connection goes on.
+ *
+ * @typedef {Object} Renewed
+ * @property {number | null} in  for so many ms; null: it does not expire
+ */
+
+/**
+ * Whatever the app's command answered, its refusals too.
+ *
+ * @template [Data=any]
+ * @typedef {Object} Reply
+ * @property {number} status  as of HTTP
+ * @property {Data} data  what JSON said; a text where it was not JSON
+ * @property {boolean} repeated  it had happened before, and this is the answer of then
+ */
+
+/**
+ * Where cursors and the winning transport are kept. Both may return promises.
+ *
+ * @typedef {Object} Store
  * @property {(key: string) => unknown} get  the text, or null or undefined where there is none
- * @property {(key: string, value: string) => unknown} set
+ * @property {(key: string, value: string) => unknown} set  keeps it
+ */
+
+/**
+ * Who the page is: letters, digits and ``!#$%&'*+-.^_`|~`` where a WebSocket is to carry it, as a JWT has them; elsewhere any
+ * visible ASCII. Nothing: nobody.
  *
  * @typedef {string | null | undefined} Token
- * @typedef {HeadersInit | Record<string, string>} HeadersLike
+ */
+
+/**
+ * Of `connect`.
  *
  * @typedef {Object} ConnectOptions
- * @property {Transport[]} [transports]  tried in this order; default all four, as in "websocket", "sse", "long-poll", "poll"
- * @property {string | URL} [socket]  the URL of the app's `live.socket`: one WebSocket then carries all follows
- * @property {string | (() => Token | Promise<Token>)} [token]  who the page is; a function is asked at each connect and
- *     renewal
- * @property {HeadersLike | (() => HeadersLike | Promise<HeadersLike>)} [headers]  sent with every request but a
- *     WebSocket's, asked anew at each
+ * @property {Transport[]} [transports]  tried in this order; default `["websocket", "sse", "long-poll", "poll"]`
+ * @property {string | URL} [socket]  the URL of the app's `@live.socket`: one WebSocket then carries all follows. It counts
+ *     where WebSocket comes first
+ * @property {string | null | (() => Token | Promise<Token>)} [token]  who the page is: a text, or a function that is asked
+ *     before each connection and each renewal, and again, later, where it fails. It goes out in the header `Authorization`,
+ *     on a WebSocket as a subprotocol. Pages with a session's cookie need none
+ * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers]  sent with every request but a
+ *     WebSocket's; a function is asked anew for each
  * @property {boolean | string} [share]  one connection for all tabs of this browser that have the same name (true: the
- *     base's URL); clients of different users need different names
- * @property {"session" | "indexeddb" | Store} [store]  the cursors survive a reload
+ *     base's URL). Clients of different users need different names
+ * @property {"session" | "indexeddb" | Store | null} [store]  the cursors survive a reload
  * @property {"before" | "after"} [commit]  when a cursor is stored: before the page has the event (none comes twice after
- *     a reload), or after (none is lost; default)
+ *     a reload), or after it is done with it (none is lost; default)
  * @property {number} [buffer]  items that a follow holds for a page that does not take them, default 256
  * @property {AbortSignal} [signal]  closes the client
- * @property {(text: string) => any} [parse]  in place of JSON.parse, for integers beyond 2^53
- * @property {(data: any) => string} [stringify]  in place of JSON.stringify
+ * @property {(text: string) => any} [parse]  in place of `JSON.parse`, for integers beyond 2^53
+ * @property {(data: any) => string} [stringify]  in place of `JSON.stringify`
  * @property {number} [wait]  seconds that a long poll may be held, default 25
- * @property {number} [silence]  ms without a word before a connection counts as lost, default 50,000, until beats show it
+ * @property {number} [silence]  ms without a word before a connection counts as lost, default 50,000; once two beats have
+ *     come, it is two and a half times the time between them
  * @property {number} [timeout]  ms for a command, default 300,000
- * @property {number} [acknowledge]  over WebSocket: tell the server after so many ms what was applied
- * @property {string | URL} [home]  where Triolet's own URLs are, if not beside this script nor at `/triolet/`
- * @property {typeof fetch} [fetch]  these are for tests, and for a page that plays the network
- * @property {typeof WebSocket} [WebSocket]
+ * @property {number} [acknowledge]  over WebSocket: tell the server after so many ms what was applied, so that its operators
+ *     see how fresh clients are; nothing else depends on it
+ * @property {string | URL} [home]  where Triolet's own URLs are, if not where this script came from and not at `/triolet/`
+ * @property {typeof fetch} [fetch]  in place of the browser's, for credentials of another origin, say
+ * @property {boolean} [fetchesStreams]  whether answers of `fetch` have a body that can be read as it comes; where not, as
+ *     React Native's, events come by polls. Default: as it is found
+ * @property {typeof WebSocket} [WebSocket]  in place of the browser's, as the others from here on: for tests
  * @property {Clock} [clock]
  * @property {() => number} [random]
  * @property {EventTarget & {visibilityState?: string}} [page]  what "pagehide", "pageshow", "freeze", "resume",
  *     "visibilitychange" and "online" come from; default the window and its document
- * @property {boolean} [fetchesStreams]  whether answers of `fetch` have a body that can be read as it comes
- * @property {Map<string, string>} [winners]  which transport has worked, by origin; default one for the whole page
+ * @property {Map<string, Transport>} [winners]  which transport has worked, by origin; default one for the whole page
  * @property {LockManager} [locks]
  * @property {typeof BroadcastChannel} [BroadcastChannel]
+ */
+
+/**
+ * A clock, for tests.
  *
  * @typedef {Object} Clock
  * @property {(call: () => void, ms: number) => any} setTimeout
  * @property {(timer: any) => void} clearTimeout
  * @property {() => number} now  ms, never back: `performance.now`
+ */
+
+/**
+ * Of `client.follow`.
  *
  * @typedef {Object} FollowOptions
- * @property {string | number} [after]  the cursor to go on from; "0": the oldest event kept; -50: the newest 50; none:
+ * @property {string | number | null} [after]  the cursor to go on from; "0": the oldest event kept; -50: the newest 50; none:
  *     from now on. What the store has counts before it
  * @property {string} [key]  the name under which the store keeps this cursor, default the URL
  * @property {"session" | "indexeddb" | Store | null} [store]  in place of the client's; null: none
- * @property {"before" | "after"} [commit]
- * @property {number} [buffer]
+ * @property {"before" | "after"} [commit]  in place of the client's
+ * @property {number} [buffer]  in place of the client's
  * @property {AbortSignal} [signal]  closes the follow
+ */
+
+/**
+ * Of `client.send`.
  *
  * @typedef {Object} SendOptions
- * @property {string} [id]  to ask again what may have been asked before
- * @property {number} [timeout]  ms
- * @property {AbortSignal} [signal]
+ * @property {string} [id]  to ask again what may have been asked before, by a page that is gone, say
+ * @property {number} [timeout]  ms, in place of the client's
+ * @property {AbortSignal} [signal]  gives up: what was sent may have happened
+ */
+
+/**
+ * Of `client.presence`.
  *
+ * @template [Info=any]
  * @typedef {Object} PresenceOptions
- * @property {() => Roster | Promise<Roster>} [roster]  who is there at one moment; default: what the channel tells from
- *     its oldest event on
- * @property {AbortSignal} [signal]
- *
- * @typedef {{sessions: {member: string, session: string, info?: any}[], cursor: string}} Roster
- *
- * @typedef {{member: string, info: any, sessions: number}} Present
+ * @property {() => Roster<Info> | Promise<Roster<Info>>} [roster]  who is there at one moment; default: what the channel
+ *     tells from its oldest event on
+ * @property {AbortSignal} [signal]  ends it
  */
 
 /**
- * What `follow.on` calls: names of the client's own, else the app's names of events. An app's event with the name of one
- * of these is heard by "event:" and its name.
+ * Who is there at one moment: the sessions, and the cursor of the channel that they are as of.
  *
- * "event", "gap", "live" and the app's names are given in order, one after the other, and a promise that the handler
- * returns is waited for. The others are called at once.
- *
- * @template {Record<string, any>} Events
- * @typedef {Object} FollowHandlers
- * @property {(event: EventOf<Events>) => unknown} event  every event
- * @property {(gap: Gap) => unknown} gap
- * @property {(live: Live) => unknown} live
- * @property {(state: State, why: Why) => void} state
- * @property {(why: Why) => void} gone
- * @property {(fault: Fault) => void} fault
- * @property {(beat: Beat) => void} beat
- * @property {(lag: Lag) => void} lag
- * @property {(warning: Expiring) => void} expiring
- * @property {(renewed: Renewed) => void} renewed
+ * @template [Info=any]
+ * @typedef {Object} Roster
+ * @property {{member: string, session: string, info?: Info}[]} sessions  each is one connection of a member's
+ * @property {string} cursor  of the channel, as of then
  */
 
 /**
- * What `connect` returns.
+ * A member that is there.
  *
- * @typedef {Object} Client
- * @property {ClientState} state
- * @property {?Transport} transport  the one in use, or tried now; null before the first
- * @property {boolean} isLeader  whether the connection is this tab's; always so where tabs do not share
- * @property {number} unanswered  commands that wait for their answer
- * @property {<Events extends Record<string, any> = Record<string, any>>(url: string | URL, options?: FollowOptions) =>
- *     Follow<Events>} follow
- * @property {(url: string | URL, data?: any, options?: SendOptions) => Promise<Reply>} send  a command, once
- * @property {(data: any) => boolean} tell  a message to the app's handler, where there is a `socket`; false: not sent
- * @property {(url: string | URL, options?: PresenceOptions) => Presence} presence
- * @property {<Name extends keyof ClientHandlers>(name: Name, call: ClientHandlers[Name]) => (() => void)} on
- * @property {(options?: {timeout?: number, signal?: AbortSignal}) => Promise<void>} ready  once all follows are live
- * @property {(options?: {timeout?: number}) => Promise<boolean>} probe  looks now whether what is connected still
- *     carries, and tries what waits, and the first transport again; whether all is live within `timeout` (10,000 ms)
- * @property {() => void} close
+ * @template [Info=any]
+ * @typedef {Object} Present
+ * @property {string} member  who it is, as the app has it
+ * @property {Info} info  what the app says of it
+ * @property {number} sessions  how many of its connections are open
+ */
+
+/**
+ * What `client.on` calls.
  *
  * @typedef {Object} ClientHandlers
  * @property {(state: ClientState, why: Why) => void} state
@@ -188,36 +274,115 @@
  */
 
 /**
- * What `client.follow` returns: an async iterable of its items, for one reader.
+ * What `follow.on` calls by names of the client's own.
+ *
+ * "event", "gap" and "live" are given in order, one after the other, and a promise that the handler returns is waited for.
+ * The others are called at once.
  *
  * @template {Record<string, any>} [Events=Record<string, any>]
- * @typedef {Object} Follow
- * @property {string} url
- * @property {?string} channel  its name, once the server has said it
- * @property {?string} cursor  up to here the page has taken all
- * @property {State} state
- * @property {Why} why  why its state is what it is, at "gone" above all
- * @property {number} behind  items that wait for the page, and events that are known and have not come
- * @property {boolean} filtered
- * @property {<Name extends string>(name: Name, call: Name extends keyof FollowHandlers<Events> ?
- *     FollowHandlers<Events>[Name] : (event: Name extends keyof Events ? LiveEvent<Name, Events[Name]> : LiveEvent) =>
- *     unknown) => (() => void)} on  returns what takes it off again
- * @property {() => AsyncIterableIterator<Item<Events>>} [Symbol.asyncIterator]
- * @property {() => ReadableStream<Item<Events>>} readable
- * @property {(cursor: string) => void} expect  an event that is known from elsewhere, so that `behind` counts it
- * @property {() => Promise<void>} ready  once it is live; rejects when it is gone
- * @property {() => void | Promise<void>} commit  stores that the page is done with the item that it took last
- * @property {() => void} close
- *
- * @typedef {Object} Presence  who is there; iterates as a Map of member to {@link Present}
- * @property {number} size
- * @property {State} state
- * @property {(member: string) => boolean} has
- * @property {(member: string) => Present | undefined} get
- * @property {() => IterableIterator<Present>} values
- * @property {(name: "join" | "leave" | "change" | "state" | "gone", call: (...said: any[]) => void) => (() => void)} on
- * @property {() => Promise<void>} ready
- * @property {() => void} close
+ * @typedef {Object} FollowHandlers
+ * @property {(event: EventOf<Events>) => unknown} event  every event
+ * @property {(gap: Gap) => unknown} gap
+ * @property {(live: Live) => unknown} live
+ * @property {(state: State, why: Why) => void} state
+ * @property {(why: Why) => void} gone
+ * @property {(fault: Fault) => void} fault
+ * @property {(beat: Beat) => void} beat
+ * @property {(lag: Lag) => void} lag
+ * @property {(warning: Expiring) => void} expiring
+ * @property {(renewed: Renewed) => void} renewed
  */
+
+/**
+ * What `follow.on` knows: names of the client's own, and the app's names of events. An app's event with the name of one of
+ * the client's (`state`, say) is heard by `event:state`.
+ *
+ * @template {Record<string, any>} Events
+ * @typedef {keyof FollowHandlers | (keyof Events & string) | `event:${keyof Events & string}`} FollowName
+ */
+
+/**
+ * What `follow.on` calls by a name. The app's events are given as "event" is.
+ *
+ * @template {Record<string, any>} Events
+ * @template {string} Name
+ * @typedef {Name extends keyof FollowHandlers ? FollowHandlers<Events>[Name]
+ *     : Name extends `event:${infer Own extends keyof Events & string}` ? (event: LiveEvent<Own, Events[Own]>) => unknown
+ *     : Name extends keyof Events ? (event: LiveEvent<Name, Events[Name]>) => unknown
+ *     : never} FollowHandler
+ */
+
+/**
+ * What `presence.on` calls.
+ *
+ * @template [Info=any]
+ * @typedef {Object} PresenceHandlers
+ * @property {(member: Present<Info>) => void} join
+ * @property {(member: Present<Info>) => void} leave
+ * @property {(presence: import("./presence.js").Presence<Info>) => void} change  somebody came, left, or has other `info`
+ *     or `sessions`
+ * @property {(state: State, why: PresenceWhy) => void} state
+ * @property {(why: PresenceWhy) => void} gone
+ */
+
+/**
+ * As Why; but the error may also be what `roster` has thrown.
+ *
+ * @typedef {Object} PresenceWhy
+ * @property {number} [retry]
+ * @property {string} [reason]  "roster": it failed; "load": a module of this client's could not be loaded
+ * @property {unknown} [error]
+ */
+
+/**
+ * Of `follow`, `Socket`, `command` and `ticketed`, besides those that they have in common with `connect`. Every callback also
+ * gets the handle, as its last argument.
+ *
+ * @typedef {Object} HandleOptions
+ * @property {Transport} [transport]  default "sse"
+ * @property {string | number | null} [after]  the cursor to go on from; "0" is the oldest event kept, none is "from now"
+ * @property {(event: LiveEvent, handle: Track) => void} [onEvent]  `handle.state` is "behind" while the event
+ *     is one of the missed
+ * @property {(state: State, why: Why, handle: any) => void} [onState]  "live" with an error: a renewal failed. The error's
+ *     `code` at "gone" is 4401 (expired) or 4403 (revoked, refused) where the page may follow no longer
+ * @property {(gap: Gap, handle: Track) => void} [onGap]  without it the console says so
+ * @property {(fault: Fault, handle: Track) => void} [onFault]  without it the console says so
+ * @property {(beat: Beat, handle: any) => void} [onBeat]
+ * @property {(lag: Lag, handle: Track) => void} [onLag]
+ * @property {(warning: Expiring, handle: any) => void} [onExpiring]  where `token` is a function an expired one is replaced;
+ *     with a text that is the end, "expired"
+ * @property {(renewed: Renewed, handle: any) => void} [onRenewed]
+ * @property {string | URL} [base]  where the server has its own URLs, if not where this script was found or at `/triolet/`
+ */
+
+/**
+ * Of `follow`, `Socket`, `command` and `ticketed`.
+ *
+ * @typedef {HandleOptions & Pick<ConnectOptions, "token" | "headers" | "wait" | "silence" | "acknowledge"> &
+ *     Pick<ConnectOptions, "parse" | "stringify" | "fetch" | "fetchesStreams"> &
+ *     Pick<ConnectOptions, "WebSocket" | "clock" | "random" | "page">} Options
+ */
+
+/**
+ * Of `new Socket`, besides Options. `onEvent`, `onGap`, `onFault` and `onLag` get what belongs to channels that the app on the
+ * server follows for this client; `onState` is the socket's: connecting, live, gone.
+ *
+ * @typedef {Object} MessageOptions
+ * @property {(data: any, handle: any) => void} [onMessage]  what the app's handler says
+ */
+
+/**
+ * A block of an event stream: what an `EventStreamParser` gives.
+ *
+ * @typedef {Object} Parsed
+ * @property {string} event  its name; "message" where none is given
+ * @property {string} data
+ * @property {string} id  the newest there was
+ * @property {number | null} time  Triolet's own field
+ */
+
+/** @typedef {import("./client.js").Client} Client  what `connect` returns */
+
+/** @typedef {import("./track.js").Track} Track  what `follow` and `socket.follow` return */
 
 export {};

@@ -2,6 +2,11 @@
 
 import { Ended } from "./line.js";
 
+/**
+ * @import { Transport } from "./api.js"
+ * @import { Settings } from "./settings.js"
+ */
+
 /** How long a transport may take until its first message, at first and at most: others can be there by then. */
 const PATIENCE = 2_000;
 const LONGEST_PATIENCE = 16_000;
@@ -10,10 +15,14 @@ const LONGEST_PATIENCE = 16_000;
 const BETTER_AFTER = 300_000;
 const BETTER_AFTER_MOST = 3_600_000;
 
-/** What has worked in this page, by origin. */
+/**
+ * What has worked in this page, by origin.
+ *
+ * @type {Map<string, Transport>}
+ */
 export const winners = new Map();
 
-/** Under which name a store keeps it beyond the page. */
+/** Under which name a store keeps it beyond the page. @param {string} origin */
 export function winnerKey(origin) {
   return `triolet:transport:${origin}`;
 }
@@ -23,7 +32,13 @@ export function lumpy() {
   throw new Ended("lumps", { retry: 0 });
 }
 
-/** Ends that the network's treatment of one transport explains. Why a WebSocket was not opened no browser tells. */
+/**
+ * Ends that the network's treatment of one transport explains. Why a WebSocket was not opened no browser tells.
+ *
+ * @param {Transport} transport
+ * @param {Ended} error
+ * @param {boolean} wasHeardOf
+ */
 function isTransports(transport, error, wasHeardOf) {
   if (error.reason === "lumps") return true;
   if (wasHeardOf) return false;
@@ -44,13 +59,18 @@ export class Choice {
   #home;
   #left = 0;
   #better = BETTER_AFTER;
+  /** @type {any} */
   #timer = null;
 
   /**
    * `changed(isBetter)` is called when another one is to be taken: one that may be better, or not.
    * With `skips`, the first of the order is somebody else's to try, and is looked for by `changed(true)` alone.
    *
-   * @param {string[]} order
+   * @param {Transport[]} order
+   * @param {string} origin
+   * @param {Settings} settings
+   * @param {(isBetter: boolean) => void} [changed]
+   * @param {boolean} [skips]
    */
   constructor(order, origin, settings, changed = () => {}, skips = false) {
     this.#order = order;
@@ -59,7 +79,7 @@ export class Choice {
     this.#changed = changed;
     this.#winners = settings.winners ?? winners;
     this.#first = skips ? 1 : 0;
-    this.#home = this.#at = Math.max(this.#first, order.indexOf(this.winner));
+    this.#home = this.#at = Math.max(this.#first, order.indexOf(/** @type {Transport} */ (this.winner)));
     this.patience = PATIENCE;
     /** Whether one has worked. */
     this.isWon = false;
@@ -80,8 +100,13 @@ export class Choice {
   }
 
   /**
-   * A connection over this transport has ended. @returns {boolean} whether to go on at once, over another one; else the
-   * end is the server's or the network's, and says itself when to try again
+   * A connection over this transport has ended.
+   *
+   * @param {Transport} transport
+   * @param {Ended} error
+   * @param {boolean} wasHeardOf
+   * @returns {boolean} whether to go on at once, over another one; else the end is the server's or the network's, and
+   *     says itself when to try again
    */
   leave(transport, error, wasHeardOf) {
     if (transport !== this.current) return true; // others have left it already
@@ -105,13 +130,14 @@ export class Choice {
     this.#move(this.#home);
   }
 
+  /** @param {number} at */
   #move(at) {
     if (at === this.#at) return;
     this.#at = at;
     this.#changed(false);
   }
 
-  /** This transport brings messages as they come. */
+  /** This transport brings messages as they come. @param {Transport} transport */
   won(transport) {
     if (transport !== this.current) return;
     this.#left = 0;
@@ -122,7 +148,11 @@ export class Choice {
     else this.#better = BETTER_AFTER;
   }
 
-  /** For the next choice of this page, and of the next one; what was the only one there was is no choice. */
+  /**
+   * For the next choice of this page, and of the next one; what was the only one there was is no choice.
+   *
+   * @param {Transport} transport
+   */
   remember(transport) {
     if (this.#order.length === 1 || this.winner === transport) return;
     this.#winners.set(this.#origin, transport);

@@ -14,25 +14,44 @@ import { Track } from "./track.js";
 import { TRANSPORTS } from "./transports.js";
 import { Ways } from "./ways.js";
 
-/** From the worst to the best. */
+/**
+ * @import { ClientHandlers, ClientState, ConnectOptions, FollowOptions, PresenceOptions, Reply } from "./api.js"
+ * @import { SendOptions, State, Store, Transport, Why } from "./api.js"
+ * @import { Unanswered } from "./commands.js"
+ * @import { FollowOwner } from "./follow.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Tabs } from "./tabs.js"
+ * @import { TrackOptions } from "./track.js"
+ * @import { WaysHooks } from "./ways.js"
+ */
+
+/**
+ * From the worst to the best.
+ *
+ * @type {State[]}
+ */
 const STATES = ["connecting", "behind", "live"];
 
+/** A page's client of one server: what `connect` returns. */
 export class Client {
   #base;
   #settings;
   #store;
   #handlers = new Handlers();
+  /** @type {Set<Follow<any>>} */
   #follows = new Set();
   #commands;
+  /** @type {Ways | Tabs | null} */
   #ways = null;
-  /** What is followed before it is known how. */
+  /** @type {Set<Track>} what is followed before it is known how */
   #early = new Set();
   #life;
+  /** @type {{state: ClientState, transport: Transport | null}} */
   #said = { state: "idle", transport: null };
   #isClosed = false;
   #off;
 
-  /** See `connect`. */
+  /** @param {string | URL} [base] @param {ConnectOptions} [options] @internal */
   constructor(base, options = {}) {
     const share = { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
     const settings = settingsOf(options, { transports: TRANSPORTS, timeout: 300_000, base: options.home, ...share });
@@ -52,14 +71,18 @@ export class Client {
   #begin() {
     const { share, locks, BroadcastChannel } = this.#settings;
     const { origin } = locate(this.#base);
+    /** @type {Pick<Store, "set"> | null} */
     const store = this.#store && { set: (key, text) => void new Keeper(this.#store, key, this.#storeFault).keep(text) };
     const settings = { ...this.#settings, store };
+    /** @param {WaysHooks} hooks */
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
+    /** @type {WaysHooks} */
     const hooks = {
       changed: (why) => this.#look(why),
       tell: (name, said) => this.#handlers.tell(name, said),
       fault: (fault) => this.#fault(fault),
     };
+    /** @param {any} winner */
     const go = (winner) => {
       if (this.#isClosed) return;
       if (winner) this.#remember(origin, winner);
@@ -71,13 +94,20 @@ export class Client {
     else go(kept);
   }
 
-  /** Takes what a page before this one has found out. */
+  /** Takes what a page before this one has found out. @param {string} origin @param {Transport} winner */
   #remember(origin, winner) {
     const known = this.#settings.winners ?? winners;
     if (!known.has(origin)) known.set(origin, winner);
   }
 
-  /** What only some pages need is loaded by them alone. */
+  /**
+   * What only some pages need is loaded by them alone.
+   *
+   * @param {string} name
+   * @param {any} settings
+   * @param {(hooks: WaysHooks) => Ways} open
+   * @param {WaysHooks} hooks
+   */
   async #share(name, settings, open, hooks) {
     try {
       const { Tabs } = await import("./tabs.js");
@@ -88,6 +118,7 @@ export class Client {
     }
   }
 
+  /** @param {Ways | Tabs} ways */
   #go(ways) {
     this.#ways = ways;
     for (const track of this.#early) ways.begin(track);
@@ -95,8 +126,10 @@ export class Client {
     this.#look();
   }
 
+  /** @param {unknown} error */
   #storeFault = (error) => this.#fault({ kind: "store", error });
 
+  /** @param {object} fault */
   #fault(fault) {
     if (!this.#handlers.has("fault")) console.error(fault);
     this.#handlers.tell("fault", fault);
@@ -104,7 +137,7 @@ export class Client {
 
   // --- what it is -----------------------------------------------------------------------------------------
 
-  /** @type {import("./api.js").ClientState} */
+  /** @type {ClientState} of all that it follows */
   get state() {
     if (this.#isClosed) return "gone";
     const states = [...this.#follows].map(({ state }) => state);
@@ -113,14 +146,14 @@ export class Client {
     return states.length === 0 ? "idle" : STATES.find((state) => states.includes(state)) ?? "idle";
   }
 
-  /** @type {?import("./api.js").Transport} the one in use, or tried now; null in a tab that has not heard of it */
+  /** @type {Transport | null} the one in use, or tried now; null in a tab that has not heard of it */
   get transport() {
     return this.#ways?.transport ?? null;
   }
 
   /** @type {boolean} whether the connection is this tab's; always so where tabs do not share */
   get isLeader() {
-    return this.#ways?.isLeader ?? true;
+    return /** @type {Tabs | null} */ (this.#ways)?.isLeader ?? true;
   }
 
   /** @type {number} commands that wait for their answer */
@@ -128,6 +161,7 @@ export class Client {
     return this.#commands.unanswered;
   }
 
+  /** @param {Why} [why] */
   #look(why = {}) {
     const { state, transport } = this;
     const before = this.#said;
@@ -139,12 +173,11 @@ export class Client {
   // --- what the page does ---------------------------------------------------------------------------------
 
   /**
-   * Calls on what happens to the client: see `ClientHandlers`. "event" and "gap" are those of channels that the app on
-   * the server follows for this client, on its socket.
+   * Calls on what happens to the client: see `ClientHandlers`.
    *
-   * @template {keyof import("./api.js").ClientHandlers} Name
+   * @template {keyof ClientHandlers} Name
    * @param {Name} name
-   * @param {import("./api.js").ClientHandlers[Name]} call
+   * @param {ClientHandlers[Name]} call
    * @returns {() => void} takes it off again
    */
   on(name, call) {
@@ -152,11 +185,11 @@ export class Client {
   }
 
   /**
-   * Follows a channel by its URL, as often as one likes.
+   * Follows a channel by its URL, as often as one likes. `Events` says what its events are.
    *
    * @template {Record<string, any>} [Events=Record<string, any>]
    * @param {string | URL} url
-   * @param {import("./api.js").FollowOptions} [options]
+   * @param {FollowOptions} [options]
    * @returns {Follow<Events>}
    */
   follow(url, options = {}) {
@@ -167,17 +200,20 @@ export class Client {
     const settings = { buffer, commit, ...said, store };
     if (!(settings.buffer >= 1)) throw new TypeError("buffer: 1 or more");
     if (!/^(before|after)$/.test(settings.commit)) throw new TypeError('commit: "before" or "after"');
+    /** @type {FollowOwner} */
     const owner = {
       begin: (track) => (this.#ways ? this.#ways.begin(track) : this.#early.add(track)),
       leave: (track) => (this.#ways ? this.#ways.leave(track) : this.#early.delete(track)),
       changed: (one, why) => this.#changed(one, why),
     };
+    /** @type {Follow<Events>} */
     const follow = new Follow(locate(url, this.#base).href, settings, owner);
     if (follow.state !== "gone") this.#follows.add(follow);
     this.#look();
     return follow;
   }
 
+  /** @param {Follow<any>} follow @param {Why} why */
   #changed(follow, why) {
     if (follow.state === "gone") this.#follows.delete(follow);
     this.#look(why);
@@ -191,18 +227,24 @@ export class Client {
    * Asks for something that is to happen once: a command, sent again under its id until it is answered. While there is no
    * network it is kept: 16 are asked at once, 1,000 more wait, and of others the page is told at once.
    *
+   * @template [Data=any]
    * @param {string | URL} url
-   * @param {any} [data]
-   * @param {import("./api.js").SendOptions} [options]
-   * @returns {Promise<import("./api.js").Reply>}
-   * @throws {import("./commands.js").Unanswered} when the time is over, or the signal aborted
+   * @param {any} [data]  what JSON can say
+   * @param {SendOptions} [options]
+   * @returns {Promise<Reply<Data>>}
+   * @throws {Unanswered} when the time is over, or the signal aborted
    */
   send(url, data, options = {}) {
     const settings = { ...this.#settings, signal: undefined, ...saidOf(options) };
     return optional(this.#commands.send(url, data, settings));
   }
 
-  /** Sends a message to the app's handler, on its socket. @returns {boolean} false: there is none, it was not sent */
+  /**
+   * Sends a message to the app's handler, on its socket.
+   *
+   * @param {any} data  what JSON can say
+   * @returns {boolean} false: there is none, it was not sent
+   */
   tell(data) {
     return !this.#isClosed && (this.#ways?.tell(data) ?? false);
   }
@@ -210,8 +252,10 @@ export class Client {
   /**
    * Who is there, by the channel that tells joins and leaves.
    *
+   * @template [Info=any]
    * @param {string | URL} url
-   * @param {import("./api.js").PresenceOptions} [options]
+   * @param {PresenceOptions<Info>} [options]
+   * @returns {Presence<Info>}
    */
   presence(url, options = {}) {
     this.#check();
@@ -219,16 +263,21 @@ export class Client {
   }
 
   /**
-   * Once all that is followed is live. @returns {Promise<void>} @throws {Ended} when the client is closed, or the time
-   * is over; the signal's reason
+   * Once all that is followed is live.
+   *
+   * @param {{timeout?: number, signal?: AbortSignal}} [options]
+   * @returns {Promise<void>}
+   * @throws {Ended} when the client is closed, or the time is over; or the signal's reason
    */
   ready({ timeout = LONGEST, signal } = {}) {
     const late = () => new Ended(`not live within ${timeout} ms`, { reason: "timeout" });
     return optional(within(timeout, late, this.#settings, signal, (inner) => this.#settled(inner)));
   }
 
+  /** @param {AbortSignal} signal @returns {Promise<void>} */
   #settled(signal) {
     return new Promise((resolve, reject) => {
+      /** @type {(() => void) | null} */
       let off = null;
       const look = () => {
         const { state } = this;
@@ -238,7 +287,7 @@ export class Client {
         off?.();
       };
       off = this.on("state", look);
-      signal.addEventListener("abort", () => off());
+      signal.addEventListener("abort", () => off?.());
       look();
     });
   }
@@ -246,6 +295,7 @@ export class Client {
   /**
    * Looks now whether what is connected still carries, tries what waits, and what stands first in `transports`.
    *
+   * @param {{timeout?: number}} [options]
    * @returns {Promise<boolean>} whether all is live, within `timeout` ms
    */
   async probe({ timeout = 10_000 } = {}) {
@@ -271,11 +321,12 @@ export class Client {
   }
 }
 
-/** A channel that the app on the server follows for this client. */
+/** A channel that the app on the server follows for this client. @param {WaysHooks} hooks */
 function chosen(hooks) {
+  /** @type {TrackOptions} */
   const hear = {
-    onEvent: (event) => hooks.tell("event", { type: "event", ...event }),
-    onGap: (gap) => hooks.tell("gap", { type: "gap", ...gap }),
+    onEvent: (event) => hooks.tell("event", event),
+    onGap: (gap) => hooks.tell("gap", gap),
     onFault: (fault) => hooks.fault(fault),
   };
   return new Track(null, hear, null);
@@ -285,7 +336,7 @@ function chosen(hooks) {
  * Connects to a server: what the page follows comes over whichever transport its network lets through.
  *
  * @param {string | URL} [base]  from where the URLs of channels and commands are seen; default: the page's own
- * @param {import("./api.js").ConnectOptions} [options]
+ * @param {ConnectOptions} [options]
  * @returns {Client}
  * @throws {TypeError} where an option is none
  */

@@ -3,6 +3,20 @@
 import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
 import { LOGIN, asked, isPage, locate, retryAfter } from "./requests.js";
 
+/**
+ * @import { Reply, SendOptions } from "./api.js"
+ * @import { Place } from "./requests.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Message } from "./track.js"
+ *
+ * @typedef {Reply & {retry?: number}} Answer
+ *
+ * @typedef {Object} Question  a command that a WebSocket has been asked
+ * @property {string} id
+ * @property {(answer: Answer) => void} resolve
+ * @property {(reason: unknown) => void} reject
+ */
+
 /** Commands that are asked at once, as many as the server lets one connection have open; the others wait in order. */
 const OPEN = 16;
 const WAITING = 1_000;
@@ -15,9 +29,16 @@ const PASSING = new Set([408, 425, 429, 502, 503, 504]);
 
 /** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
 export class Unanswered extends Error {
+  /** @type {string} "Unanswered" */
+  name = "Unanswered";
+
+  /** @param {string} message @param {string} id @param {boolean} sent @param {unknown} cause @internal */
   constructor(message, id, sent, cause) {
     super(message, { cause });
-    Object.assign(this, { name: "Unanswered", id, sent });
+    /** @type {string} under which it may be asked again */
+    this.id = id;
+    /** @type {boolean} whether it may have happened */
+    this.sent = sent;
   }
 }
 
@@ -30,14 +51,17 @@ export function newId(crypto = globalThis.crypto) {
 
 /** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
 class Command {
+  /** @param {string | URL} url @param {any} data @param {SendOptions & Settings} options @param {Place} base */
   constructor(url, data, { id = newId(), stringify }, base) {
     const isText = typeof id === "string" && /^[\x20-\x7e]+$/.test(id);
     if (!isText) throw new TypeError("id: a text of printable ASCII characters");
     this.id = id;
     this.url = locate(url, base);
+    /** @type {string} */
     this.body = stringify(data ?? null);
     if (this.body === undefined) throw new TypeError("data: has to be what JSON can say");
     this.sent = false;
+    /** @type {unknown} */
     this.trouble = undefined;
   }
 
@@ -53,6 +77,7 @@ class Command {
     return `"${this.id.replace(/["\\]/g, "\\$&")}"`;
   }
 
+  /** @param {any} error */
   unanswered(error) {
     const outcome = this.sent ? "it may have happened" : "it was never sent";
     const message = `no answer to the command ${this.url.pathname}: ${error?.message ?? error}; ${outcome}`;
@@ -60,6 +85,7 @@ class Command {
   }
 }
 
+/** @param {Response} response @param {(text: string) => any} parse */
 async function read(response, parse) {
   if (response.redirected && isPage(response)) throw new Ended("a login, or another page", LOGIN);
   const text = await response.text();
@@ -72,7 +98,11 @@ async function read(response, parse) {
   }
 }
 
-/** "Running" is another process's word: it is running there. Any other 409 is the app's answer. */
+/**
+ * "Running" is another process's word: it is running there. Any other 409 is the app's answer.
+ *
+ * @param {Answer} answer
+ */
 function isPassing({ status, data }) {
   return PASSING.has(status) || (status === 409 && data?.error === "running");
 }
@@ -80,11 +110,16 @@ function isPassing({ status, data }) {
 /** The commands of one client: over its WebSocket while that is open, else by POST. */
 export class Commands {
   #base;
+  /** @type {WebSocket | null} */
   #socket = null;
+  /** @type {Promise<void> | undefined} settled when it is worth while to ask at once */
   #opened;
+  /** @type {(() => void) | undefined} settles it */
   #back;
+  /** @type {Set<Question>} */
   #asked = new Set();
   #open = 0;
+  /** @type {(() => void)[]} */
   #waiting = [];
   #changed;
   #unanswered = 0;
@@ -94,13 +129,14 @@ export class Commands {
     return this.#unanswered;
   }
 
+  /** @param {number} step */
   #count(step) {
     this.#unanswered += step;
     tell(this.#changed, this.#unanswered);
   }
 
   /**
-   * @param {string} [base]  the URL from which those of commands are seen
+   * @param {Place} [base]  the URL from which those of commands are seen
    * @param {(unanswered: number) => void} [changed]
    */
   constructor(base, changed) {
@@ -111,17 +147,17 @@ export class Commands {
 
   /** The network may be back: what waits is asked now. */
   wake() {
-    this.#back();
+    this.#back?.();
     if (this.#socket === null) this.#miss();
   }
 
-  /** Over this WebSocket from now on. */
+  /** Over this WebSocket from now on. @param {WebSocket} socket */
   use(socket) {
     this.#socket = socket;
-    this.#back();
+    this.#back?.();
   }
 
-  /** This WebSocket is gone: what was asked over it is asked again. */
+  /** This WebSocket is gone: what was asked over it is asked again. @param {WebSocket | null} socket */
   lose(socket) {
     if (socket === null || this.#socket !== socket) return;
     this.#socket = null;
@@ -134,20 +170,28 @@ export class Commands {
     this.#opened = new Promise((resolve) => (this.#back = resolve));
   }
 
-  /** Takes a "reply". */
+  /** Takes a "reply". @param {Message} reply */
   hear({ id, status, data, retry, repeated = false }) {
     for (const asked of this.#asked) {
       if (asked.id === id) asked.resolve({ status, data, retry, repeated });
     }
   }
 
-  /** See `command` of triolet.js. */
+  /**
+   * See `command` of triolet.js.
+   *
+   * @param {string | URL} url
+   * @param {any} data
+   * @param {SendOptions & Settings} options
+   * @returns {Promise<Reply>}
+   */
   async send(url, data, options) {
     const { timeout, signal } = options;
     if (!(timeout > 0)) throw new TypeError("timeout: a number of ms, more than 0");
     const command = new Command(url, data, options, this.#base);
     if (this.#waiting.length === WAITING) throw command.unanswered(`${WAITING} others wait`);
     const late = () => new Error(`${timeout} ms are over`);
+    /** @param {AbortSignal} inner */
     const run = (inner) => this.#inTurn(inner, () => this.#ask(command, options, inner));
     this.#count(1);
     try {
@@ -159,6 +203,7 @@ export class Commands {
     }
   }
 
+  /** @template T @param {AbortSignal} signal @param {() => Promise<T>} call */
   async #inTurn(signal, call) {
     if (this.#open === OPEN) await this.#turn(signal);
     else this.#open += 1;
@@ -169,8 +214,11 @@ export class Commands {
     }
   }
 
+  /** @param {AbortSignal} signal */
   async #turn(signal) {
+    /** @type {any} */
     let begin = null;
+    /** @type {Promise<void>} */
     const turn = new Promise((resolve) => (begin = resolve));
     this.#waiting.push(begin);
     try {
@@ -189,34 +237,44 @@ export class Commands {
     else this.#open -= 1;
   }
 
+  /** @param {Command} command @param {Settings} options @param {AbortSignal} signal @returns {Promise<Reply>} */
   async #ask(command, options, signal) {
     for (let attempt = 0; ; attempt += 1) {
       const { reply, error } = await this.#tried(command, options, signal);
       if (reply && !isPassing(reply)) return { status: reply.status, data: reply.data, repeated: reply.repeated };
       if (error?.retry === null) throw error;
-      command.trouble = error ?? new Error(`status ${reply.status}`);
+      command.trouble = error ?? new Error(`status ${reply?.status}`);
       // Where the network was the trouble, the moment is when the WebSocket is there again.
       const early = error && this.#socket === null ? this.#opened : undefined;
       await pause(reply?.retry ?? backoff(attempt, options), options, signal, early);
     }
   }
 
+  /**
+   * @param {Command} command
+   * @param {Settings} options
+   * @param {AbortSignal} signal
+   * @returns {Promise<{reply: Answer, error?: undefined} | {reply?: undefined, error: any}>}
+   */
   async #tried(command, options, signal) {
     try {
-      const isOver = this.#socket?.readyState === 1 && command.url.origin === locate(this.#socket.url).origin;
-      return { reply: await (isOver ? this.#say(command, signal) : this.#post(command, options, signal)) };
+      const socket = this.#socket;
+      const isOver = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
+      return { reply: await (isOver ? this.#say(socket, command, signal) : this.#post(command, options, signal)) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       return { error: error instanceof Error ? error : new Error(String(error)) };
     }
   }
 
-  async #say(command, signal) {
-    const question = { id: command.id };
+  /** @param {WebSocket} socket @param {Command} command @param {AbortSignal} signal @returns {Promise<Answer>} */
+  async #say(socket, command, signal) {
+    const question = /** @type {Question} */ ({ id: command.id });
+    /** @type {Promise<Answer>} */
     const answer = new Promise((resolve, reject) => Object.assign(question, { resolve, reject }));
     this.#asked.add(question);
     command.sent = true;
-    this.#socket.send(command.message);
+    socket.send(command.message);
     try {
       return await unlessAborted(answer, signal);
     } finally {
@@ -224,7 +282,14 @@ export class Commands {
     }
   }
 
-  /** Without an answer for as long as a stream may be silent, the connection counts as lost. */
+  /**
+   * Without an answer for as long as a stream may be silent, the connection counts as lost.
+   *
+   * @param {Command} command
+   * @param {Settings} options
+   * @param {AbortSignal} signal
+   * @returns {Promise<Answer>}
+   */
   #post(command, options, signal) {
     const headers = { "Content-Type": "application/json", "Idempotency-Key": command.key };
     const post = { method: "POST", headers, body: command.body };

@@ -2,34 +2,54 @@
 
 import { Track, isBefore, offsetOf } from "./track.js";
 
+/**
+ * @import { Clock, State, Why } from "./api.js"
+ * @import { Message, TrackOptions } from "./track.js"
+ * @import { Ways } from "./ways.js"
+ *
+ * @typedef {{tab: string, id: number}} Member  one follow of a tab's
+ * @typedef {(members: Member[], message: Message) => void} Forward
+ */
+
 /** So long a new leader listens to who follows what, before it asks for the oldest place of them. */
 const GATHER = 50;
 
-/** Whether it says where to begin: not "now", and not how many of the newest. */
+/**
+ * Whether it says where to begin: not "now", and not how many of the newest.
+ *
+ * @param {string | null} after
+ * @returns {after is string}
+ */
 const isPlace = (after) => after !== null && offsetOf(after) >= 0;
 
 /** A position of the leader's: what it has found good goes on to the members. */
 class Relay extends Track {
   #forward;
+  /** @type {Map<string, Member>} by tab and number */
   members = new Map();
   hasBegun = false;
 
+  /** @param {string} url @param {string | null} after @param {Forward} forward */
   constructor(url, after, forward) {
+    /** @type {(type: string) => (message: Record<string, any>) => void} */
     const said = (type) => (message) => this.#tell({ ...message, type });
     const room = null; // a member that is full leaves
     super(url, { after, onGap: said("gap"), onFault: said("fault"), room }, null);
     this.#forward = forward;
   }
 
+  /** @param {Message} message */
   #tell(message) {
     if (this.members.size) this.#forward([...this.members.values()], message);
   }
 
+  /** @param {Message} message */
   take(message) {
     super.take(message);
     if (message.type !== "gap") this.#tell(message);
   }
 
+  /** @param {State} [state] @param {Why} [why] */
   become(state, why = {}) {
     const before = this.state;
     super.become(state, why);
@@ -39,7 +59,11 @@ class Relay extends Track {
     }
   }
 
-  /** Whether who has come so far gets everything here: what it has already it leaves out. */
+  /**
+   * Whether who has come so far gets everything here: what it has already it leaves out.
+   *
+   * @param {string | null} after
+   */
   fits(after) {
     if (this.state === "gone") return false;
     if (!this.hasBegun) return after === this.start || (isPlace(after) && isPlace(this.start));
@@ -48,7 +72,7 @@ class Relay extends Track {
   }
 }
 
-/** What can be said to another tab. */
+/** What can be said to another tab. @param {Why} why */
 function plain({ error, retry, reason }) {
   if (!error) return { retry, reason };
   const { message, code, status } = error;
@@ -60,9 +84,12 @@ export class Desk {
   #ways;
   #forward;
   #clock;
+  /** @type {Set<Relay>} */
   #relays = new Set();
+  /** @type {any} */
   #gathering;
 
+  /** @param {Ways} ways @param {Clock} clock @param {Forward} forward */
   constructor(ways, clock, forward) {
     this.#ways = ways;
     this.#clock = clock;
@@ -75,11 +102,13 @@ export class Desk {
     for (const relay of this.#relays) this.#begin(relay);
   }
 
+  /** @param {Relay} relay */
   #begin(relay) {
     relay.hasBegun = true;
     this.#ways.begin(relay);
   }
 
+  /** @param {Member & {url: string, after: string | null}} asked */
   follow({ tab, id, url, after }) {
     this.unfollow({ tab, id });
     const all = [...this.#relays].filter((one) => one.url === url);
@@ -92,6 +121,7 @@ export class Desk {
     } else if (relay.channel !== null) this.#welcome(relay, member, after);
   }
 
+  /** @param {Relay} relay @param {Member} member @param {string | null} after */
   #welcome(relay, member, after) {
     const { channel, cursor, filtered, state } = relay;
     this.#forward([member], { type: "open", channel, cursor: after ?? cursor, filtered });
@@ -99,7 +129,9 @@ export class Desk {
     else if (state === "connecting") this.#forward([member], { type: "state", state, why: {} });
   }
 
+  /** @param {string} url @param {string | null} after @returns {Relay} */
   #relay(url, after) {
+    /** @type {Relay} */
     const relay = new Relay(url, after, (members, message) => {
       this.#forward(members, message);
       if (message.type === "live" || message.type === "event") this.#merge(relay);
@@ -109,7 +141,7 @@ export class Desk {
     return relay;
   }
 
-  /** Two that are live on one channel become one, as soon as nobody misses anything by it. */
+  /** Two that are live on one channel become one, as soon as nobody misses anything by it. @param {Relay} relay */
   #merge(relay) {
     if (relay.state !== "live") return;
     for (const other of this.#relays) {
@@ -121,13 +153,14 @@ export class Desk {
     }
   }
 
+  /** @param {Member} member */
   unfollow({ tab, id }) {
     for (const relay of this.#relays) {
       if (relay.members.delete(`${tab} ${id}`) && relay.members.size === 0) this.#end(relay);
     }
   }
 
-  /** A tab is gone, with all that it followed. */
+  /** A tab is gone, with all that it followed. @param {string} tab */
   forget(tab) {
     for (const relay of [...this.#relays]) {
       for (const member of [...relay.members.values()]) {
@@ -136,6 +169,7 @@ export class Desk {
     }
   }
 
+  /** @param {Relay} relay */
   #end(relay) {
     this.#relays.delete(relay);
     if (relay.hasBegun) this.#ways.leave(relay);

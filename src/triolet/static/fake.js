@@ -13,7 +13,7 @@
  * gaps, beats, goodbyes; so the client in the test is the real one. What goes wrong in the test itself (a URL that nobody
  * serves, a handler that throws) is thrown by the next `settle`, `advance` or `close`, so that no test passes over it.
  *
- * @typedef {Object} FakeOptions
+ * @typedef {Object} FakeOptions  of `fakeServer`
  * @property {"virtual" | "real"} [clock]  "virtual" (default): time goes on by `advance` alone, for the client too. "real":
  *     timers are those of the page, or your runner's fake ones
  * @property {number} [keep]  events of a channel that are kept, default 10,000 as on the server
@@ -22,7 +22,7 @@
  *
  * @typedef {Record<string, string>} Params  the parts of a rule, `<id>` as `id`
  *
- * @typedef {Object} Identity
+ * @typedef {Object} Identity  who a client is
  * @property {string} [subject]  who it is: a credential is renewed by one of the same subject
  * @property {number} [expiresAt]  ms since 1970, by `server.time`
  *
@@ -31,34 +31,35 @@
  * @property {any} [data]  what JSON can say
  * @property {number} [retry]  ms after which to ask again
  *
- * @typedef {Object} FakeCommand
- * @property {string} id
+ * @typedef {Object} FakeCommand  one that has taken effect
+ * @property {string} id  the client's
  * @property {string} url  path and query
- * @property {any} data
+ * @property {any} data  what was sent with it
  *
- * @typedef {Object} Asked
- * @property {string} id
- * @property {string} url
- * @property {Params} params
- * @property {?string} token
+ * @typedef {Object} Asked  what a command's handler is told besides
+ * @property {string} id  the client's
+ * @property {string} url  path and query
+ * @property {Params} params  of the rule
+ * @property {string | null} token  the client's
  * @property {(url: string | URL, data: any, options?: PublishOptions) => void} publish  with the answer, if that is below 400
  *
- * @typedef {(data: any, asked: Asked) => Answer | void | Promise<Answer | void>} CommandHandler  nothing is 200
+ * @typedef {(data: any, asked: Asked) => Answer | void | Promise<Answer | void>} CommandHandler  what
+ *     a command is answered; nothing is 200
  *
- * @typedef {Object} PublishOptions
+ * @typedef {Object} PublishOptions  of an event
  * @property {string} [event]  its name, default "message"
- * @property {string} [key]
+ * @property {string} [key]  what it is about
  * @property {number} [time]  ms since 1970, default `server.time`
  *
  * @typedef {Object} FakeConnection  a page at the other end of a socket
- * @property {?string} token
- * @property {(data: any) => void} send
+ * @property {string | null} token  the page's
+ * @property {(data: any) => void} send  says something to it
  * @property {(url: string | URL, options?: {after?: string | number}) => void} follow  the app follows a channel for it
- * @property {(url: string | URL) => void} unfollow
+ * @property {(url: string | URL) => void} unfollow  and no longer
  *
  * @typedef {Object} SocketHandlers  what the app does at its end of a socket
- * @property {(connection: FakeConnection) => void} [open]
- * @property {(data: any, connection: FakeConnection) => void} [message]
+ * @property {(connection: FakeConnection) => void} [open]  a page has come
+ * @property {(data: any, connection: FakeConnection) => void} [message]  it says something
  */
 
 import { Clock, Page } from "./fake-clock.js";

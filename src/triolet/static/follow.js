@@ -5,12 +5,25 @@ import { Ended, unlessAborted } from "./line.js";
 import { Keeper } from "./store.js";
 import { Track } from "./track.js";
 
+/**
+ * @import { FollowHandler, FollowName, FollowOptions, Item, State, Store, Why } from "./api.js"
+ * @import { TrackOptions } from "./track.js"
+ *
+ * @typedef {Omit<FollowOptions, "store"> & {buffer: number, commit: "before" | "after", store: Store | null}} FollowSettings
+ *
+ * @typedef {Object} FollowOwner
+ * @property {(track: Track) => unknown} begin
+ * @property {(track: Track) => unknown} leave
+ * @property {(follow: any, why: Why) => void} changed
+ */
+
 /** What is told at once, in no order with the items. */
 const AT_ONCE = new Set(["state", "gone", "fault", "beat", "lag", "expiring", "renewed"]);
 
 /** What comes in order. */
 const ITEMS = new Set(["event", "gap", "live"]);
 
+/** @type {{value: undefined, done: true}} */
 const DONE = { value: undefined, done: true };
 
 /**
@@ -27,26 +40,34 @@ export class Follow {
   #owner;
   #track;
   #handlers = new Handlers();
+  /** @type {any[]} */
   #queue = [];
+  /** @type {"handlers" | "reader" | null} */
   #mode = null;
   #busy = false;
+  /** @type {((result: any) => void)[]} */
   #waiting = [];
+  /** @type {Promise<void> | null} */
   #room = null;
+  /** @type {(() => void) | undefined} */
   #makeRoom;
+  /** @type {Keeper | null} */
   #keeper = null;
+  /** @type {string | null} */
   #cursor;
+  /** @type {any} */
   #taken = null;
   #live = deferred();
   #isLive = false;
   #off;
 
-  /** `owner`: `begin(track)`, `leave(track)`, `changed(follow, why)`. */
+  /** @param {string} url @param {FollowSettings} settings @param {FollowOwner} owner @internal */
   constructor(url, settings, owner) {
     this.#settings = settings;
     this.#owner = owner;
-    /** @type {string} */
+    /** @type {string} what is followed, as an absolute URL */
     this.url = url;
-    /** @type {import("./api.js").Why} why it is as it is, at "gone" above all */
+    /** @type {Why} why it is as it is, at "gone" above all */
     this.why = {};
     this.#cursor = settings.after == null ? null : String(settings.after);
     this.#track = this.#makeTrack(this.#cursor);
@@ -59,6 +80,7 @@ export class Follow {
   #begin() {
     if (this.state === "gone") return;
     const kept = this.#keeper?.read();
+    /** @param {unknown} cursor */
     const begin = (cursor) => {
       if (this.state === "gone") return;
       if (typeof cursor === "string" && cursor) this.#track.cursor = this.#track.start = this.#cursor = cursor;
@@ -68,13 +90,16 @@ export class Follow {
     else begin(kept);
   }
 
+  /** @param {string | null} after */
   #makeTrack(after) {
+    /** @type {(name: string) => (said: unknown) => void} */
     const soon = (name) => (said) => this.#handlers.tell(name, said);
-    const put = (type) => (item) => this.#put({ type, ...item });
+    const put = (/** @type {object} */ item) => this.#put(item);
+    /** @type {TrackOptions} */
     const hear = {
-      onEvent: put("event"),
-      onGap: put("gap"),
-      onLive: put("live"),
+      onEvent: put,
+      onGap: put,
+      onLive: put,
       onState: (state, why) => this.#become(state, why),
       onFault: (fault) => this.#fault(fault),
       onBeat: (beat) => {
@@ -91,12 +116,12 @@ export class Follow {
 
   // --- what it is -----------------------------------------------------------------------------------------
 
-  /** @type {import("./api.js").State} */
+  /** @type {State} whether it is up to date */
   get state() {
     return this.#track.state;
   }
 
-  /** @type {?string} the channel's name, once the server has said it */
+  /** @type {string | null} the channel's name, once the server has said it */
   get channel() {
     return this.#track.channel;
   }
@@ -106,7 +131,7 @@ export class Follow {
     return this.#track.filtered;
   }
 
-  /** @type {?string} the page has taken everything up to here: what it would go on from */
+  /** @type {string | null} the page has taken everything up to here: what it would go on from */
   get cursor() {
     return this.#isIdle ? this.#track.cursor : this.#cursor;
   }
@@ -120,7 +145,11 @@ export class Follow {
     return this.#queue.length === 0 && this.#taken === null && !this.#busy;
   }
 
-  /** Tells of an event that is known from elsewhere (the answer to a POST), so that `behind` counts it. */
+  /**
+   * Tells of an event that is known from elsewhere (the answer to a POST), so that `behind` counts it.
+   *
+   * @param {string} cursor
+   */
   expect(cursor) {
     this.#track.expect(cursor);
   }
@@ -128,8 +157,13 @@ export class Follow {
   // --- what the page does ---------------------------------------------------------------------------------
 
   /**
-   * Calls on an item, or on what happens to the follow: see `FollowHandlers`. @returns {() => void} takes it off
-   * @type {import("./api.js").Follow<Events>["on"]}
+   * Calls on an item, or on what happens to the follow: by a name of the client's, see `FollowHandlers`, or of an event of
+   * the app's. All are called one after the other, in the order of the items, but for those that say otherwise.
+   *
+   * @template {FollowName<Events>} Name
+   * @param {Name} name
+   * @param {FollowHandler<Events, NoInfer<Name>>} call
+   * @returns {() => void} takes it off again
    */
   on(name, call) {
     const off = this.#handlers.on(name, call);
@@ -140,7 +174,11 @@ export class Follow {
     return off;
   }
 
-  /** @returns {AsyncIterableIterator<import("./api.js").Item<Events>>} */
+  /**
+   * The items, for one reader; who leaves the loop has left the channel.
+   *
+   * @returns {AsyncIterableIterator<Item<Events>>}
+   */
   [Symbol.asyncIterator]() {
     if (this.#mode === "reader") throw new TypeError("a follow has one reader: follow again for another");
     this.#mode = "reader";
@@ -153,9 +191,10 @@ export class Follow {
     };
   }
 
-  /** The items as a stream of the web's; cancelled, it ends the follow. @returns {ReadableStream} */
+  /** The items as a stream of the web's; cancelled, it ends the follow. @returns {ReadableStream<Item<Events>>} */
   readable() {
     const items = this[Symbol.asyncIterator]();
+    /** @param {ReadableStreamDefaultController<Item<Events>>} controller */
     const pull = async (controller) => {
       const { value } = await items.next();
       if (value) controller.enqueue(value);
@@ -164,18 +203,29 @@ export class Follow {
     return new ReadableStream({ pull, cancel: () => this.close() }, { highWaterMark: 0 });
   }
 
-  /** Once it is live. @returns {Promise<void>} @throws {Ended} when it is gone, or the signal's reason */
+  /**
+   * Once it is live.
+   *
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<void>}
+   * @throws {Ended} when it is gone; or the signal's reason
+   */
   ready({ signal } = {}) {
     return optional(unlessAborted(this.#live.promise, signal));
   }
 
-  /** Stores that the page is done with the item that it took last: in an iteration the next one says so besides. */
+  /**
+   * Stores that the page is done with the item that it took last: in an iteration the next one says so besides.
+   *
+   * @returns {Promise<void> | undefined}
+   */
   commit() {
     const item = this.#taken;
     this.#taken = null;
     return item === null ? undefined : this.#keep(item);
   }
 
+  /** Leaves, also before the server has answered. */
   close() {
     if (this.state === "gone") return;
     this.#queue.length = 0;
@@ -185,6 +235,7 @@ export class Follow {
 
   // --- what comes -----------------------------------------------------------------------------------------
 
+  /** @param {any} item */
   #put(item) {
     this.#queue.push(item);
     if (this.#queue.length >= this.#settings.buffer && this.#room === null) {
@@ -199,11 +250,12 @@ export class Follow {
     const item = this.#queue.shift();
     if (this.#room !== null && this.#queue.length <= this.#settings.buffer / 2) {
       this.#room = null;
-      this.#makeRoom();
+      this.#makeRoom?.();
     }
     return item;
   }
 
+  /** @param {any} item */
   #keep(item) {
     const cursor = item.id ?? item.to ?? item.cursor;
     if (item.type === "gap" && item.reason === "conflated") return undefined; // newer ones of each key follow
@@ -234,6 +286,7 @@ export class Follow {
     this.#busy = false;
   }
 
+  /** @param {any} item */
   #handle(item) {
     const { type, event } = item;
     if (type !== "event") return this.#handlers.ask([type], item);
@@ -241,7 +294,11 @@ export class Follow {
     return this.#handlers.ask([type, `event:${event}`, ...(isOwn ? [] : [event])], item);
   }
 
-  /** The one who asks for the next item is done with the last. */
+  /**
+   * The one who asks for the next item is done with the last.
+   *
+   * @returns {Promise<IteratorResult<Item<Events>, undefined>>}
+   */
   async #next() {
     const kept = this.#settings.commit === "after" ? this.commit() : undefined;
     if (kept) await kept;
@@ -253,12 +310,13 @@ export class Follow {
 
   #serve() {
     while (this.#waiting.length > 0 && (this.#queue.length > 0 || this.state === "gone")) {
-      const resolve = this.#waiting.shift();
+      const resolve = /** @type {(result: any) => void} */ (this.#waiting.shift());
       if (this.#queue.length === 0) resolve(DONE);
       else resolve(this.#deliver(this.#shift()));
     }
   }
 
+  /** @param {any} item */
   #deliver(item) {
     const result = { value: item, done: false };
     const isFirst = this.#settings.commit === "before";
@@ -270,6 +328,7 @@ export class Follow {
 
   // --- what happens to it ---------------------------------------------------------------------------------
 
+  /** @param {State} state @param {Why} why */
   #become(state, why) {
     this.why = why;
     if (state === "live") this.#live.resolve();
@@ -281,6 +340,7 @@ export class Follow {
     this.#owner.changed(this, why);
   }
 
+  /** @param {Why} why */
   #end(why) {
     this.#live.reject(why.error ?? new Ended(why.reason ?? "closed", { retry: null }));
     this.#makeRoom?.();
@@ -290,6 +350,7 @@ export class Follow {
     this.#serve();
   }
 
+  /** @param {object} fault */
   #fault(fault) {
     if (!this.#handlers.has("fault")) console.error(fault);
     this.#handlers.tell("fault", fault);

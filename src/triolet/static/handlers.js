@@ -2,10 +2,13 @@
 
 import { tell } from "./line.js";
 
+/** @typedef {(...said: any[]) => unknown} Call */
+
 export class Handlers {
+  /** @type {Map<string, Set<Call>>} */
   #calls = new Map();
 
-  /** @returns {() => void} takes it off again */
+  /** @param {string} name @param {Call} call @returns {() => void} takes it off again */
   on(name, call) {
     if (typeof call !== "function") throw new TypeError(`on("${name}"): a function`);
     const calls = this.#calls.get(name) ?? new Set();
@@ -13,21 +16,32 @@ export class Handlers {
     return () => void calls.delete(call);
   }
 
+  /** @param {string} name */
   has(name) {
     return this.of(name).length > 0;
   }
 
+  /** @param {string} name @returns {Call[]} */
   of(name) {
     return [...(this.#calls.get(name) ?? [])];
   }
 
+  /** @param {string} name @param {...any} said */
   tell(name, ...said) {
     for (const call of this.of(name)) tell(call, ...said);
   }
 
-  /** Calls all, and gives a promise where one of them did; it settles with all of them, and never fails. */
+  /**
+   * Calls all, and gives a promise where one of them did; it settles with all of them, and never fails.
+   *
+   * @param {string[]} names
+   * @param {...any} said
+   * @returns {Promise<unknown> | undefined}
+   */
   ask(names, ...said) {
+    /** @type {Promise<unknown>[]} */
     const promises = [];
+    /** @param {any} result */
     const keep = (result) => typeof result?.then === "function" && promises.push(quietly(result));
     for (const name of names) {
       for (const call of this.of(name)) tell((...given) => keep(call(...given)), ...said);
@@ -36,25 +50,42 @@ export class Handlers {
   }
 }
 
+/** @param {PromiseLike<unknown>} promise */
 function quietly(promise) {
   return Promise.resolve(promise).catch((error) => (globalThis.reportError ?? console.error)(error));
 }
 
-/** A promise, with the two that settle it. */
+/**
+ * A promise, with the two that settle it.
+ *
+ * @template [T=void]
+ * @returns {{promise: Promise<T>, resolve: (value: T) => void, reject: (reason: unknown) => void}}
+ */
 export function deferred() {
-  const parts = {};
+  const parts = /** @type {any} */ ({});
   parts.promise = optional(new Promise((resolve, reject) => Object.assign(parts, { resolve, reject })));
   return parts;
 }
 
-/** Calls when the signal is aborted, or at once where it is. @returns {() => void} what makes an end of that */
+/**
+ * Calls when the signal is aborted, or at once where it is.
+ *
+ * @param {AbortSignal | null | undefined} signal
+ * @param {() => void} call
+ * @returns {() => void} what makes an end of that
+ */
 export function onAbort(signal, call) {
   if (signal?.aborted) call();
   signal?.addEventListener("abort", call);
   return () => signal?.removeEventListener("abort", call);
 }
 
-/** A promise that is nobody's duty to look at: where it fails and nobody does, nothing is said. */
+/**
+ * A promise that is nobody's duty to look at: where it fails and nobody does, nothing is said.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ */
 export function optional(promise) {
   promise.catch(() => null);
   return promise;

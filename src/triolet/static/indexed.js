@@ -1,7 +1,9 @@
 /** Texts by name in an IndexedDB: one table of one database, opened when it is first used. */
 
+/** @type {Promise<IDBDatabase> | null} */
 let opened = null;
 
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 function asked(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
@@ -9,6 +11,7 @@ function asked(request) {
   });
 }
 
+/** @param {IDBTransactionMode} mode */
 async function table(mode) {
   opened ??= open();
   return (await opened).transaction("kept", mode).objectStore("kept");
@@ -25,10 +28,12 @@ async function open() {
   }
 }
 
+/** @param {string} key */
 export async function get(key) {
   return asked((await table("readonly")).get(key));
 }
 
+/** @param {string} key @param {string} value */
 export async function set(key, value) {
   await asked((await table("readwrite")).put(value, key));
 }

@@ -2,6 +2,12 @@
 
 import { PageLife } from "./page.js";
 
+/**
+ * @import { Clock, State, Why } from "./api.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Message } from "./track.js"
+ */
+
 const BEATS_MISSED = 2.5;
 const FIRST_RETRY = 1_000;
 const LAST_RETRY = 30_000;
@@ -16,28 +22,52 @@ const DOUBTS = 16;
 /** The server's closing for a credential whose time is over (and HTTP 401): a new one may help. */
 const EXPIRED = 4401;
 
-/**
- * Why a connection ended. `retry`: ms until the next try; null: there is none; undefined: the client's own backoff.
- * `reason` is one word of it, where there is one.
- */
+/** Why a connection ended. Whether it is tried again is in `retry`. */
 export class Ended extends Error {
-  constructor(message, { code, status, retry, reason = message } = {}) {
+  /** @type {string} "Ended" */
+  name = "Ended";
+  /** @type {number | undefined} the closing: 4401 (expired), 4403 (revoked or refused), or another of a WebSocket's */
+  code;
+  /** @type {number | undefined} of HTTP */
+  status;
+  /** @type {number | null | undefined} ms until the next try; null: there is none; undefined: the client's own backoff */
+  retry;
+  /** @type {string} one word of it, where there is one; else the message */
+  reason = "";
+
+  /**
+   * @internal
+   * @param {string} message
+   * @param {{code?: number, status?: number, retry?: number | null, reason?: string, unopened?: boolean}} [more]
+   */
+  constructor(message, more) {
     super(message);
-    Object.assign(this, { name: "Ended", code, status, retry, reason });
+    Object.assign(this, more);
+    this.reason ||= message;
   }
 }
 
-/** An error of whatever kind, as the end of a connection: one that may pass. */
+/**
+ * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
+ *
+ * @param {any} error
+ * @returns {Ended & {unopened?: boolean}}
+ */
 export function asEnded(error) {
   return error instanceof Ended ? error : new Ended(String(error?.message ?? error));
 }
 
-/** Whether another credential may be had: what is fixed is the only one. */
+/** Whether another credential may be had: what is fixed is the only one. @param {Settings} options */
 function isRenewable({ token, headers }) {
   return typeof token === "function" || (token == null && typeof headers === "function");
 }
 
-/** Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection. */
+/**
+ * Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection.
+ *
+ * @param {((...said: any[]) => unknown) | null | undefined} callback
+ * @param {...any} args
+ */
 export function tell(callback, ...args) {
   try {
     callback?.(...args);
@@ -46,14 +76,26 @@ export function tell(callback, ...args) {
   }
 }
 
-/** How long to wait before try `attempt` (the first is 0): drawn from the whole range, so that clients spread. */
+/**
+ * How long to wait before try `attempt` (the first is 0): drawn from the whole range, so that clients spread.
+ *
+ * @param {number} attempt
+ * @param {{random: () => number}} options
+ */
 export function backoff(attempt, { random }) {
   return Math.round(random() * Math.min(LAST_RETRY, FIRST_RETRY * 2 ** attempt));
 }
 
-/** What a promise gives; but once the signal is aborted its reason is thrown, whatever becomes of the promise. */
+/**
+ * What a promise gives; but once the signal is aborted its reason is thrown, whatever becomes of the promise.
+ *
+ * @template T
+ * @param {T | PromiseLike<T>} promise
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<T>}
+ */
 export function unlessAborted(promise, signal) {
-  if (!signal) return promise;
+  if (!signal) return /** @type {Promise<T>} */ (promise);
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
@@ -63,9 +105,18 @@ export function unlessAborted(promise, signal) {
   });
 }
 
-/** Waits, or less: until `early` is settled, if that is given. Throws the signal's reason once it is aborted. */
+/**
+ * Waits, or less: until `early` is settled, if that is given. Throws the signal's reason once it is aborted.
+ *
+ * @param {number} ms
+ * @param {{clock: Clock}} options
+ * @param {AbortSignal} [signal]
+ * @param {Promise<void>} [early]
+ */
 export async function pause(ms, { clock }, signal, early) {
+  /** @type {any} */
   let timer = null;
+  /** @type {Promise<void>} */
   const over = new Promise((resolve) => (timer = clock.setTimeout(resolve, ms)));
   try {
     await unlessAborted(early ? Promise.race([over, early]) : over, signal);
@@ -74,10 +125,19 @@ export async function pause(ms, { clock }, signal, early) {
   }
 }
 
-/** Calls with a signal that is aborted after `ms`, with `late()` for a reason, or with the outer one's. */
+/**
+ * Calls with a signal that is aborted after `ms`, with `late()` for a reason, or with the outer one's.
+ *
+ * @template T
+ * @param {number} ms
+ * @param {() => Error} late
+ * @param {{clock: Clock}} options
+ * @param {AbortSignal | undefined} outer
+ * @param {(signal: AbortSignal) => T | PromiseLike<T>} call
+ */
 export async function within(ms, late, { clock }, outer, call) {
   const inner = new AbortController();
-  const abort = () => inner.abort(outer.reason);
+  const abort = () => inner.abort(outer?.reason);
   if (outer?.aborted) throw outer.reason;
   outer?.addEventListener("abort", abort);
   const timer = clock.setTimeout(() => inner.abort(late()), ms);
@@ -96,6 +156,7 @@ const AT_ONCE = 500;
 
 /** How fast beats come, by the page's own clock: it never jumps, which the server's may. */
 class Pace {
+  /** @type {{time: number, now: number} | null} */
   #last = null;
   #longest = 0;
   lumps = 0;
@@ -105,7 +166,12 @@ class Pace {
     this.#last = null;
   }
 
-  /** @returns {number} ms between two beats, the longest that was seen on this connection; 0: not known yet */
+  /**
+   * @param {Message} beat
+   * @param {number} now
+   * @param {number} silence
+   * @returns {number} ms between two beats, the longest that was seen on this connection; 0: not known yet
+   */
   beat({ time }, now, silence) {
     const last = this.#last;
     this.#last = { time: Number(time), now };
@@ -131,19 +197,27 @@ export class Line {
   #options;
   #attempt = 0;
   #abort = new AbortController();
+  /** @type {any} */
   #timer = null;
   #silence;
   #pace = new Pace();
-  #heardAt;
-  #heardOn;
+  #heardAt = 0;
+  #heardOn = 0;
   #heardOf = false;
   #wasHeardOf = false;
   #tries = 0;
+  /** @type {(() => void) | null} */
   #wake = null;
+  /** @type {any} */
   #hurried = null;
   #paused = false;
   #life;
 
+  /**
+   * @param {(signal: AbortSignal) => Promise<unknown>} connect
+   * @param {(state: State | undefined, why: Why) => void} change
+   * @param {Settings} options
+   */
   constructor(connect, change, options) {
     this.#connect = connect;
     this.#change = change;
@@ -185,9 +259,10 @@ export class Line {
     if (retry === null) return this.close(end);
     this.#attempt += 1;
     this.#change("connecting", { retry, error: end, reason: end.reason });
-    await this.sleep(retry);
+    if (!this.closed) await this.sleep(retry);
   }
 
+  /** @returns {Promise<void>} */
   #woken() {
     return new Promise((resolve) => {
       this.#wake = () => {
@@ -197,7 +272,11 @@ export class Line {
     });
   }
 
-  /** When to try again, in ms; null: never. With a new token an expired one is no end: that is tried at once. */
+  /**
+   * When to try again, in ms; null: never. With a new token an expired one is no end: that is tried at once.
+   *
+   * @param {Ended} end
+   */
   #next(end) {
     const renewable = this.#isRenewable(end);
     if (!renewable && end.retry !== undefined) return end.retry;
@@ -207,16 +286,21 @@ export class Line {
     return 0;
   }
 
+  /** @param {Ended} end */
   #isRenewable({ code, status }) {
     return (code === EXPIRED || status === 401) && isRenewable(this.#options);
   }
 
-  /** Word from beside the connection that there will be none: the end, unless another credential may help. */
+  /**
+   * Word from beside the connection that there will be none: the end, unless another credential may help.
+   *
+   * @param {Ended} why
+   */
   refuse(why) {
     if (!this.#isRenewable(why)) this.close(why);
   }
 
-  /** One connection, from its first byte to its end. @returns {Promise<Ended>} */
+  /** One connection, from its first byte to its end. @param {AbortSignal} signal @returns {Promise<Ended>} */
   async #connected(signal) {
     try {
       await this.#connect(signal);
@@ -249,7 +333,7 @@ export class Line {
     this.#timer = null;
   }
 
-  /** Learns from a message: beats in a row show their pace, some messages that all is well. */
+  /** Learns from a message: beats in a row show their pace, some messages that all is well. @param {Message} message */
   heard(message) {
     if (!this.#heardOf) this.#silence = this.#options.silence;
     this.#heardOf = this.#wasHeardOf = true;
@@ -263,11 +347,12 @@ export class Line {
     if (this.#pace.lumps >= LUMPS) this.#options.lumpy?.();
   }
 
-  /** Tells of what went wrong beside a connection that stands. */
+  /** Tells of what went wrong beside a connection that stands. @param {Why} why */
   trouble(why) {
     if (!this.closed) this.#change(undefined, why);
   }
 
+  /** @param {number} ms @returns {Promise<void>} */
   sleep(ms) {
     const { clock, random } = this.#options;
     const patient = ms > 0 && this.#life.isForgotten ? Math.max(ms, Math.round(FORGOTTEN_RETRY * (1 + random()))) : ms;
@@ -312,6 +397,7 @@ export class Line {
     if (this.#timer !== null && quiet > this.#silence / BEATS_MISSED) this.again();
   }
 
+  /** @param {Ended} [error] */
   close(error) {
     if (this.closed) return;
     this.closed = true;

@@ -15,9 +15,29 @@ import { Sharing } from "./sharing.js";
 import { ofIdentity } from "./track.js";
 import { converse } from "./transports.js";
 
+/**
+ * @import { State, Why } from "./api.js"
+ * @import { Commands } from "./commands.js"
+ * @import { Place } from "./requests.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Message, Track } from "./track.js"
+ *
+ * @typedef {Object} MultiplexHooks
+ * @property {(state: State, why: Why) => void} become  of the WebSocket: "connecting", "live" or "gone"
+ * @property {(name: string, said: any) => void} tell  of a "message" of the app's, "expiring", "renewed" and "beat"
+ * @property {() => Track} [choose]  gives a Track for a channel that the app follows for this client
+ * @property {() => void} [hello]  its first message
+ * @property {(why: Ended, wasHeardOf: boolean) => void} [lost]  hears of each end; where nobody does, the URL is asked why
+ *     it is refused
+ */
+
 /** One subscription, and what the server knows of it on this connection. */
-class Entry {
-  /** The name that the server has been told; null: it was not asked, or the app on the server chose the channel. */
+export class Entry {
+  /**
+   * The name that the server has been told; null: it was not asked, or the app on the server chose the channel.
+   *
+   * @type {string | null}
+   */
   sub = null;
   isOpen = false;
   /** It waits for room in the page. */
@@ -25,6 +45,7 @@ class Entry {
   /** Nothing of what comes now is for it: its place is asked for anew. */
   isDeaf = false;
 
+  /** @param {Track} track @param {string | null} path */
   constructor(track, path) {
     this.track = track;
     this.path = path;
@@ -45,9 +66,13 @@ export class Multiplex {
   #commands;
   #hooks;
   #line;
+  /** @type {WebSocket | null} */
   #socket = null;
+  /** @type {Map<Track, Entry>} */
   #entries = new Map();
+  /** @type {Map<string | null, (string | null)[]>} */
   #live = new Map();
+  /** @type {{subs: (string | null)[], left: number}} */
   #bracket = { subs: [], left: 0 };
   #number = 0;
   #sharing = new Sharing(
@@ -58,13 +83,14 @@ export class Multiplex {
   #knowsSubs = false;
 
   /**
-   * `hooks`: `become(state, why)` of the WebSocket, "connecting", "live" or "gone"; `tell(name, said)` of a "message" of
-   * the app's, "expiring", "renewed" and "beat"; `choose()` gives a Track for a channel that the app follows for this client;
-   * `hello()` is its first message. `lost(why, wasHeardOf)`
-   * hears of each end; where nobody does, the URL is asked why it is refused.
+   * @param {Place} url
+   * @param {Settings} settings
+   * @param {Commands} commands
+   * @param {MultiplexHooks} hooks
    */
   constructor(url, settings, commands, hooks) {
     this.#url = url;
+    /** @type {Settings} */
     this.#settings = { ...settings, transport: "websocket" };
     this.#commands = commands;
     this.#hooks = hooks;
@@ -83,12 +109,13 @@ export class Multiplex {
     return this.#line.closed;
   }
 
-  /** How a URL is asked for here; null where that is another server's. */
+  /** How a URL is asked for here; null where that is another server's. @param {Place} url */
   pathOf(url) {
     const target = locate(url, this.#url);
     return target.origin === locate(this.#url).origin ? target.pathname + target.search : null;
   }
 
+  /** @param {Track} track */
   add(track) {
     const entry = new Entry(track, track.url === null ? null : this.pathOf(track.url));
     this.#entries.set(track, entry);
@@ -96,7 +123,7 @@ export class Multiplex {
     return entry;
   }
 
-  /** Follows it no longer: the server is told at once, also where it has not answered yet. */
+  /** Follows it no longer: the server is told at once, also where it has not answered yet. @param {Track} track */
   remove(track) {
     const entry = this.#entries.get(track);
     if (!entry) return;
@@ -109,6 +136,7 @@ export class Multiplex {
     return [...this.#entries.keys()].filter(({ url }) => url !== null);
   }
 
+  /** @param {any} data */
   send(data) {
     return this.#say(`{"type":"message","data":${this.#settings.stringify(data)}}`);
   }
@@ -121,14 +149,17 @@ export class Multiplex {
     this.#line.wake();
   }
 
+  /** @param {Ended} [why] */
   close(why) {
     this.#line.close(why);
   }
 
   // --- the connection -------------------------------------------------------------------------------------
 
+  /** @param {AbortSignal} signal */
   async #connect(signal) {
     try {
+      /** @param {Message} message */
       const hear = (message) => this.#hear(message);
       await converse(this.#url, {}, this.#line, this.#settings, signal, hear, (socket) => this.#ready(socket));
     } catch (error) {
@@ -144,11 +175,13 @@ export class Multiplex {
     if (why && this.#socket === null) this.#line.refuse(why);
   }
 
+  /** @param {State} [state] @param {Why} [why] */
   #become(state, why = {}) {
     if (state !== undefined && state !== "live") this.#lost(state, why);
-    this.#hooks.become(state, why);
+    this.#hooks.become(/** @type {State} */ (state), why);
   }
 
+  /** @param {State} state @param {Why} why */
   #lost(state, why) {
     const socket = this.#socket;
     this.#socket = null;
@@ -161,6 +194,7 @@ export class Multiplex {
     if (state === "gone") this.#entries.clear();
   }
 
+  /** @param {WebSocket} socket */
   #ready(socket) {
     this.#socket = socket;
     this.#hooks.become("live", {});
@@ -168,13 +202,14 @@ export class Multiplex {
     this.#commands.use(socket);
   }
 
+  /** @param {string | Message} message */
   #say(message) {
     if (this.#socket?.readyState !== 1) return false;
     this.#socket.send(typeof message === "string" ? message : JSON.stringify(message));
     return true;
   }
 
-  /** Without a connection this is nothing: every subscription is asked for when there is one. */
+  /** Without a connection this is nothing: every subscription is asked for when there is one. @param {Entry} entry */
   #ask(entry) {
     if (entry.path === null || entry.waits || this.#socket?.readyState !== 1) return;
     const beside = this.#knowsSubs ? [] : this.#asked(entry.path);
@@ -183,15 +218,17 @@ export class Multiplex {
     else this.#sharing.join(entry, this.#plain(beside[0].track.channel));
   }
 
-  /** Those of a URL that the server has been asked for, or that share what it was. */
+  /** Those of a URL that the server has been asked for, or that share what it was. @param {string | null} path */
   #asked(path) {
     return [...this.#entries.values()].filter((one) => one.path === path && (one.sub !== null || one.isOpen));
   }
 
+  /** @param {string | null} channel */
   #plain(channel) {
     return this.#on(channel).filter(({ path, isPlain }) => path !== null && isPlain);
   }
 
+  /** @param {Entry} entry */
   #follow(entry) {
     const { cursor } = entry.track;
     entry.lose();
@@ -200,6 +237,7 @@ export class Multiplex {
     this.#say({ type: "follow", url: entry.path, ...(cursor !== null && { after: cursor }), sub: entry.sub });
   }
 
+  /** @param {Entry} entry */
   #leave(entry) {
     const { sub, isPlain, track } = entry;
     const rest = this.#on(track.channel);
@@ -211,12 +249,14 @@ export class Multiplex {
     this.#say({ type: "unfollow", channel: track.channel ?? "", ...(named && { sub }) });
   }
 
+  /** @param {string | null} channel */
   #on(channel) {
     return [...this.#entries.values()].filter(({ isOpen, track }) => isOpen && track.channel === channel);
   }
 
   // --- what comes -----------------------------------------------------------------------------------------
 
+  /** @param {Message} message @returns {unknown} */
   #hear(message) {
     if (message.type === "for") return (this.#bracket = { subs: message.subs, left: Number(message.next) });
     const subs = this.#bracket.left > 0 ? this.#bracket.subs : null;
@@ -242,19 +282,25 @@ export class Multiplex {
     if (message.type === "live") this.#askRest();
   }
 
-  /** The first message. A server that says so knows subscriptions; of another one the first answer tells. */
+  /**
+   * The first message. A server that says so knows subscriptions; of another one the first answer tells.
+   *
+   * @param {Message} message
+   */
   #hello({ subs = false }) {
     this.#knowsSubs ||= subs;
     this.#hooks.hello?.();
     this.#askRest();
   }
 
+  /** @param {Message} live */
   #named({ channel, subs }) {
     if (subs) this.#live.set(channel, subs);
   }
 
-  /** Whom a message is for. */
+  /** Whom a message is for. @param {Record<string, any>} message @param {(string | null)[] | null} [bracket] */
   #meant({ channel, type, subs: named, sub }, bracket) {
+    /** @type {any[] | undefined} */
     const subs = bracket ?? (sub ? [sub] : undefined) ?? (type === "live" && named) ?? undefined;
     const entries = this.#on(channel);
     if (subs) return entries.filter((entry) => subs.includes(entry.sub));
@@ -263,7 +309,12 @@ export class Multiplex {
     return meant.length ? meant : entries.filter((entry) => entry.isPlain);
   }
 
-  /** What a track finds wrong, or has no room for, is its own affair: the others' go on. */
+  /**
+   * What a track finds wrong, or has no room for, is its own affair: the others' go on.
+   *
+   * @param {Entry} entry
+   * @param {Message} message
+   */
   #give(entry, message) {
     const { track } = entry;
     if (entry.isDeaf || this.#entries.get(track) !== entry) return;
@@ -277,6 +328,7 @@ export class Multiplex {
     if (room !== null && entry.path !== null) this.#wait(entry, room);
   }
 
+  /** @param {Entry} entry */
   #anew(entry) {
     const sub = entry.sub;
     this.#say({ type: "unfollow", channel: "", sub });
@@ -284,7 +336,12 @@ export class Multiplex {
     entry.track.become("connecting", { retry: 0, reason: "hole" });
   }
 
-  /** The page is full: this subscription is given up, and asked for again from its cursor when there is room. */
+  /**
+   * The page is full: this subscription is given up, and asked for again from its cursor when there is room.
+   *
+   * @param {Entry} entry
+   * @param {Promise<void>} room
+   */
   #wait(entry, room) {
     if (entry.waits) return;
     this.#leave(entry);
@@ -296,16 +353,18 @@ export class Multiplex {
     });
   }
 
+  /** @param {Message} message */
   #beat(message) {
     for (const entry of this.#entries.values()) {
-      const { channel } = entry.track;
+      const channel = /** @type {string} */ (entry.track.channel);
       const isNamed = this.#meant({ channel }).includes(entry);
-      const place = message.places?.[entry.sub] ?? (isNamed && message.cursors[channel]);
+      const place = message.places?.[/** @type {string} */ (entry.sub)] ?? (isNamed && message.cursors[channel]);
       this.#give(entry, { ...message, cursors: place ? { [channel]: place } : {} });
     }
     this.#hooks.tell("beat", message);
   }
 
+  /** @param {Message} message */
   #opened(message) {
     const { url = null, sub, channel } = message;
     if (sub) {
@@ -335,6 +394,7 @@ export class Multiplex {
     }
   }
 
+  /** @param {Message} message */
   #chosen(message) {
     const { channel } = message;
     let entry = [...this.#entries.values()].find(({ path, track }) => path === null && track.channel === channel);
@@ -347,7 +407,11 @@ export class Multiplex {
     this.#give(entry, message);
   }
 
-  /** Where a channel is named it had been open, and was taken away; else the app has refused to open it. */
+  /**
+   * Where a channel is named it had been open, and was taken away; else the app has refused to open it.
+   *
+   * @param {Message} message
+   */
   #refused({ url, channel, sub }) {
     this.#knowsSubs ||= sub !== undefined;
     for (const [track, entry] of [...this.#entries]) {
@@ -360,6 +424,7 @@ export class Multiplex {
   }
 }
 
+/** @param {string} reason */
 function gone(reason) {
   return { error: new Ended(reason, { code: 4403, retry: null }), reason };
 }

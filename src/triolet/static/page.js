@@ -1,20 +1,31 @@
 /** What a browser does with a page: it hides, freezes, keeps and wakes it. Knows nothing of connections. */
 
+/** @import { Settings } from "./settings.js" */
+
 /** From here on nobody looks at the page, and what it does costs a battery. */
 const HIDDEN_LONG = 300_000;
 
-/** What each event is for a page. */
+// What each event is for a page.
+/** @type {Record<string, "wake" | "pause">} */
 const EVENTS = { pageshow: "wake", online: "wake", pagehide: "pause", resume: "wake", freeze: "pause" };
 
 /** Tells `owner` of the life of a page: `pause()`, and `wake()`, which may come without a pause before it. */
 export class PageLife {
+  /** @type {(EventTarget & {visibilityState?: string} | undefined)[]} */
   #targets;
   #clock;
   #owner;
+  /** @type {number | null} */
   #hidden = null;
+  /** @param {Event} event */
   #hear = ({ type }) => (type === "visibilitychange" ? this.#seen() : this.#owner[EVENTS[type]]());
 
-  /** `page` takes the place of the window and its document, of which a worker has neither. */
+  /**
+   * `page` takes the place of the window and its document, of which a worker has neither.
+   *
+   * @param {{pause: () => unknown, wake: () => unknown}} owner
+   * @param {Pick<Settings, "page" | "clock">} settings
+   */
   constructor(owner, { page, clock }) {
     this.#targets = page ? [page] : [globalThis, globalThis.document];
     this.#clock = clock;
@@ -27,7 +38,11 @@ export class PageLife {
     return this.#targets.at(-1)?.visibilityState === "hidden";
   }
 
-  /** Some are told to the document and go up to the window, others stay: nothing is done twice by hearing both. */
+  /**
+   * Some are told to the document and go up to the window, others stay: nothing is done twice by hearing both.
+   *
+   * @param {"addEventListener" | "removeEventListener"} method
+   */
   #each(method) {
     for (const name of [...Object.keys(EVENTS), "visibilitychange"]) {
       for (const target of this.#targets) target?.[method]?.(name, this.#hear);

@@ -4,31 +4,52 @@ import { Handlers, deferred, onAbort, optional } from "./handlers.js";
 import { unlessAborted } from "./line.js";
 
 /**
+ * @import { FollowOptions, Present, PresenceHandlers, PresenceOptions, PresenceWhy, State } from "./api.js"
+ * @import { Follow } from "./follow.js"
+ * @import { Roster } from "./roster.js"
+ */
+
+/**
  * Who is there, as a Map of members: each once, however many sessions it has. A map that is only coming to be shows
  * nobody, and one that has lost its place goes on showing who was there, until it knows anew.
  *
- * @extends {Map<string, import("./api.js").Present>}
+ * @template [Info=any]
+ * @extends {Map<string, Present<Info>>}
  */
 export class Presence extends Map {
   #handlers = new Handlers();
   #ready = deferred();
+  /** @type {Roster | null} */
   #roster = null;
   #off;
 
-  /** `open(options)` follows the channel. */
+  /**
+   * `open(options)` follows the channel.
+   *
+   * @param {(options: FollowOptions) => Follow} open
+   * @param {PresenceOptions<Info>} options
+   * @internal
+   */
   constructor(open, { roster, signal }) {
     super();
-    /** @type {import("./api.js").State} */
+    /** @type {State} whether it is known who is there */
     this.state = "connecting";
     this.#off = onAbort(signal, () => this.close());
     void this.#begin(open, roster);
   }
 
-  /** What only some pages need is loaded by them alone. */
+  /**
+   * What only some pages need is loaded by them alone.
+   *
+   * @param {(options: FollowOptions) => Follow} open
+   * @param {PresenceOptions<Info>["roster"]} roster
+   */
   async #begin(open, roster) {
+    /** @param {State} state @param {PresenceWhy} why */
     const become = (state, why) => this.#become(state, why);
     try {
       const { Roster } = await import("./roster.js");
+      /** @param {string} name @param {unknown} said */
       const tell = (name, said) => this.#handlers.tell(name, said);
       if (this.state !== "gone") this.#roster = new Roster(open, roster, this, { become, tell });
     } catch (error) {
@@ -36,6 +57,7 @@ export class Presence extends Map {
     }
   }
 
+  /** @param {State} state @param {PresenceWhy} why */
   #become(state, why) {
     if (this.state === "gone" || state === this.state) return;
     this.state = state;
@@ -47,16 +69,29 @@ export class Presence extends Map {
     this.#handlers.tell("gone", why);
   }
 
-  /** "join" and "leave" with a member, "change" with this, "state", "gone". @returns {() => void} takes it off again */
+  /**
+   * Calls on what happens: see `PresenceHandlers`.
+   *
+   * @template {keyof PresenceHandlers} Name
+   * @param {Name} name
+   * @param {PresenceHandlers<Info>[Name]} call
+   * @returns {() => void} takes it off again
+   */
   on(name, call) {
     return this.#handlers.on(name, call);
   }
 
-  /** Once it is known who is there. */
+  /**
+   * Once it is known who is there.
+   *
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<void>}
+   */
   ready({ signal } = {}) {
     return optional(unlessAborted(this.#ready.promise, signal));
   }
 
+  /** Ends it. */
   close() {
     this.#become("gone", { reason: "closed" });
     this.#roster?.close();

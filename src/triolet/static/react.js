@@ -48,7 +48,7 @@ import { Channel, Members, Provided, Sending, checkChannel } from "./views.js";
  * @property {Client} [client]  one that you have made with `connect` and close yourself, in place of all this
  * @property {import("react").ReactNode} [children]
  *
- * @typedef {LiveOwnProps & import("./api.js").ConnectOptions} LiveProps
+ * @typedef {LiveOwnProps & import("./api.js").ConnectOptions} LiveProps  of `<Live>`: the options of `connect`, and these
  *
  * @typedef {Object} LiveView
  * @property {?Client} client  null before the page is mounted, and on a server
@@ -185,16 +185,23 @@ export function useLive() {
  *     NewestOptions
  */
 
-/** @typedef {FollowOptions & {reduce?: Reducer<any, any>, initial?: any, keep?: number}} AnyChannelOptions */
+/**
+ * Of `useChannel`, whichever of the three shapes they have.
+ *
+ * @typedef {FollowOptions & {reduce?: Reducer<any, any>, initial?: any, keep?: number}} AnyChannelOptions
+ */
 
 /**
+ * What `useChannel` returns.
+ *
  * @template Value
  * @typedef {Object} ChannelView
- * @property {Value} value  what came of the events so far
- * @property {ClientState} state  connecting, behind, live, gone; "idle" where there is no URL
+ * @property {Value} value  what `reduce(value, item)` has made of the events, beginning with `initial`; an item is an event or
+ *     a gap. Without `reduce` it is the newest event; with `keep: 50` an array of the newest fifty
+ * @property {ClientState} state  of the follow; "idle" where there is no URL
  * @property {Why} why  why its state is what it is, at "gone" above all
- * @property {?Gap} gap  the last one there was: what the value does not know, and never will
- * @property {?string} cursor  the value has what came up to here at least
+ * @property {Gap | null} gap  the last one there was: what the value does not know, and never will
+ * @property {string | null} cursor  the value knows what came up to here, at least
  */
 
 /**
@@ -240,21 +247,30 @@ export function useChannel(url, options = {}) {
 // --- who is there, and commands ----------------------------------------------------------------------------
 
 /**
- * @typedef {Omit<import("./api.js").PresenceOptions, "signal">} PresenceOptions
+ * Of `usePresence`: it ends with its component.
  *
+ * @template [Info=any]
+ * @typedef {Omit<import("./api.js").PresenceOptions<Info>, "signal">} PresenceOptions
+ */
+
+/**
+ * What `usePresence` returns.
+ *
+ * @template [Info=any]
  * @typedef {Object} PresenceView
- * @property {readonly import("./api.js").Present[]} members  each once, in the order in which they came; one that has not
- *     changed is the same object as before
+ * @property {readonly import("./api.js").Present<Info>[]} members  each once, in the order in which they came; one that has
+ *     not changed is the same object as before
  * @property {ClientState} state  "live": this is who is there; "connecting" or "behind": who was, as far as is known
- * @property {{retry?: number, reason?: string, error?: unknown}} why  as of a channel; the error may be the roster's
+ * @property {import("./api.js").PresenceWhy} why  as of a channel; the error may be the roster's
  */
 
 /**
  * Who is there, by the channel that tells joins and leaves.
  *
+ * @template [Info=any]
  * @param {Url} url
- * @param {PresenceOptions} [options]
- * @returns {Readonly<PresenceView>}
+ * @param {PresenceOptions<Info>} [options]
+ * @returns {Readonly<PresenceView<Info>>}
  */
 export function usePresence(url, options = {}) {
   const provided = useProvided("usePresence");
@@ -265,6 +281,8 @@ export function usePresence(url, options = {}) {
 }
 
 /**
+ * What `useCommand` returns beside the function.
+ *
  * @template Answer
  * @typedef {Object} CommandView
  * @property {boolean} pending  whether one waits for its answer
@@ -273,8 +291,10 @@ export function usePresence(url, options = {}) {
  */
 
 /**
+ * Whatever the app answered, its refusals too.
+ *
  * @template Answer
- * @typedef {import("./api.js").Reply & {data: Answer}} Answered
+ * @typedef {import("./api.js").Reply<Answer>} Answered
  */
 
 /**

@@ -4,6 +4,12 @@ import { backoff, pause } from "./line.js";
 import { ask, locate } from "./requests.js";
 import { currentToken } from "./token.js";
 
+/**
+ * @import { Line } from "./line.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Message } from "./track.js"
+ */
+
 const SHORTEST_WAIT = 1_000;
 
 /**
@@ -14,12 +20,19 @@ const SHORTEST_WAIT = 1_000;
  *
  * `renew(message)` does it, and throws; `refuse(message)` hears what the server will never take.
  *
- * @returns {(message: Object) => void} what is to hear every message of the connection
+ * @param {(message: Message) => Promise<void>} renew
+ * @param {(message: Message) => void} refuse
+ * @param {Settings} options
+ * @param {Line} line
+ * @param {AbortSignal} signal
+ * @returns {(message: Message) => void} what is to hear every message of the connection
  */
 export function renewal(renew, refuse, options, line, signal) {
+  /** @type {Message | null} */
   let due = null;
   let isBusy = false;
 
+  /** @param {Message} message @returns {Promise<any>} */
   const tried = async (message) => {
     try {
       await renew(message);
@@ -29,6 +42,7 @@ export function renewal(renew, refuse, options, line, signal) {
     }
   };
 
+  /** @param {Message} message */
   const answer = async (message) => {
     const part = (message.in * (1 + options.random())) / 4;
     await pause(Math.max(SHORTEST_WAIT, Math.round(part)), options, signal);
@@ -60,18 +74,36 @@ export function renewal(renew, refuse, options, line, signal) {
   };
 }
 
-/** How a stream's credential is renewed: beside it, by its key. A token that is a text is the only one there is. */
+/**
+ * How a stream's credential is renewed: beside it, by its key. A token that is a text is the only one there is.
+ *
+ * @param {Message} message
+ * @param {string | null} url
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ */
 export async function renewStream({ key }, url, options, signal) {
   if (key && typeof options.token !== "string") await ask("renew", url, { key }, options, signal);
 }
 
-/** How a WebSocket's is: in band. With no token there is nothing that could be said. */
+/**
+ * How a WebSocket's is: in band. With no token there is nothing that could be said.
+ *
+ * @param {WebSocket} socket
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ */
 export async function renewSocket(socket, options, signal) {
   const token = typeof options.token === "function" ? await currentToken(options, signal) : null;
   if (token !== null) socket.send(JSON.stringify({ type: "auth", token }));
 }
 
-/** The URL of a channel with a ticket in it. See `ticketed` of triolet.js. */
+/**
+ * The URL of a channel with a ticket in it. See `ticketed` of triolet.js.
+ *
+ * @param {string | URL} url
+ * @param {Settings} options
+ */
 export async function withTicket(url, options) {
   const { ticket } = await ask("ticket", url, {}, options);
   const target = locate(url);

@@ -3,6 +3,14 @@
 import { Ended, unlessAborted, within } from "./line.js";
 import { authorization } from "./token.js";
 
+/**
+ * @import { Options } from "./api.js"
+ * @import { Settings } from "./settings.js"
+ *
+ * @typedef {Record<string, string>} HeaderMap
+ * @typedef {string | URL | null | undefined} Place  a URL; that of a follow may be none, and is not asked for then
+ */
+
 /** Statuses below 500 that asking again may change; any other 4xx is an answer. */
 const PASSING_STATUSES = new Set([408, 425, 429]);
 
@@ -12,19 +20,26 @@ const REFUSING = new Set([401, 403, 404, 410]);
 /** A page where a channel should be will not become one. */
 export const LOGIN = { retry: null, reason: "login" };
 
-/** Closings that an answer can name too, in its `error`. */
+// Closings that an answer can name too, in its `error`.
+/** @type {Record<string, number>} */
 const CLOSINGS = { expired: 4401, revoked: 4403 };
 
-/** A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own. */
+/**
+ * A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own.
+ *
+ * @param {Place} url
+ * @param {Place} [base]
+ * @returns {URL}
+ */
 export function locate(url, base) {
   const origin = base === undefined ? (globalThis.document?.baseURI ?? globalThis.location?.href) : locate(base);
-  const target = new URL(url, origin);
+  const target = new URL(/** @type {string} */ (url), origin);
   if (/^wss?:$/.test(target.protocol)) target.protocol = target.protocol.replace("ws", "http");
   target.hash = "";
   return target;
 }
 
-/** A channel's URL, asked something. */
+/** A channel's URL, asked something. @param {Place} url @param {Record<string, any>} query */
 export function address(url, query) {
   const target = locate(url);
   for (const [name, value] of Object.entries(query)) {
@@ -33,40 +48,70 @@ export function address(url, query) {
   return target;
 }
 
-/** Where Triolet itself is asked, for those that follow a URL: beside this script, or at the root of another origin. */
+/**
+ * Where Triolet itself is asked, for those that follow a URL: beside this script, or at the root of another origin.
+ *
+ * @param {string} name
+ * @param {Place} url
+ * @param {Options} options
+ */
 function home(name, url, { base }) {
   const script = new URL("./", import.meta.url);
   const isHere = script.origin === locate(url).origin && script.pathname.endsWith("/triolet/");
   return locate(name, locate(base ?? (isHere ? script : "/triolet/"), url));
 }
 
-/** Ms until an answer wants to be asked again; undefined where it does not say. */
+/** Ms until an answer wants to be asked again; undefined where it does not say. @param {Response} response */
 export function retryAfter(response) {
   const after = Number(response.headers.get("Retry-After")) * 1_000;
   return after > 0 ? after : undefined;
 }
 
-/** The page's own headers: an object, what `fetch` takes besides, or a function that gives it. */
+/**
+ * The page's own headers: an object, what `fetch` takes besides, or a function that gives it.
+ *
+ * @param {Options} options
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<HeaderMap | undefined>}
+ */
 export async function ownHeaders({ headers }, signal) {
+  /** @type {any} */
   const given = typeof headers === "function" ? await unlessAborted(headers(), signal) : headers;
   return Symbol.iterator in Object(given) ? Object.fromEntries(given) : given;
 }
 
-/** All headers of a request, as they are good now: the page's, who it is, and what the request is for. */
+/**
+ * All headers of a request, as they are good now: the page's, who it is, and what the request is for.
+ *
+ * @param {Options} options
+ * @param {AbortSignal | undefined} signal
+ * @param {HeaderMap} more
+ * @returns {Promise<HeaderMap>}
+ */
 export async function allHeaders(options, signal, more) {
   return { ...(await ownHeaders(options, signal)), ...(await authorization(options, signal)), ...more };
 }
 
+/** @param {Response} response */
 function typeOf(response) {
   return (response.headers.get("Content-Type") ?? "").split(";")[0].trim().toLowerCase();
 }
 
-/** A page where a channel should be: of a login, of a portal, of an error that calls itself 200. */
+/**
+ * A page where a channel should be: of a login, of a portal, of an error that calls itself 200.
+ *
+ * @param {Response} response
+ */
 export function isPage(response) {
   return /html/.test(typeOf(response));
 }
 
-/** What an answer is not, for the one who asked for a channel. A page, or another place's answer, will not become one. */
+/**
+ * What an answer is not, for the one who asked for a channel. A page, or another place's answer, will not become one.
+ *
+ * @param {Response} response
+ * @param {string} expected
+ */
 export function checkType(response, expected) {
   if (typeOf(response) === expected) return;
   const { redirected, url } = response;
@@ -75,7 +120,7 @@ export function checkType(response, expected) {
   throw new Ended(found, { reason: "type" });
 }
 
-/** Why an answer is none, and whether to ask again. */
+/** Why an answer is none, and whether to ask again. @param {Response} response */
 async function failure(response) {
   const { status } = response;
   const final = status < 500 && !PASSING_STATUSES.has(status);
@@ -88,7 +133,15 @@ async function failure(response) {
   return new Ended(`HTTP ${status}`, { status, retry, reason });
 }
 
-/** A request whose answer is 200 or 304, or an error that says whether to ask again. */
+/**
+ * A request whose answer is 200 or 304, or an error that says whether to ask again.
+ *
+ * @param {Place} url
+ * @param {Record<string, any>} query
+ * @param {HeaderMap} headers
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ */
 export async function request(url, query, headers, options, signal) {
   const response = await options.fetch(address(url, query), { headers, signal, cache: "no-store" });
   if (response.status === 200 || response.status === 304) return response;
@@ -98,6 +151,13 @@ export async function request(url, query, headers, options, signal) {
 /**
  * Asks within the time that a connection may be silent for. `more`: its own headers, and its method and body. `sending` of
  * the options is told right before it goes out.
+ *
+ * @template T
+ * @param {string | URL} url
+ * @param {RequestInit & {headers: HeaderMap}} request
+ * @param {Settings} options
+ * @param {AbortSignal | undefined} outer
+ * @param {(response: Response) => Promise<T>} hear
  */
 export function asked(url, { headers, ...more }, options, outer, hear) {
   const silent = () => new Ended("silent");
@@ -108,7 +168,16 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
   });
 }
 
-/** Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now. */
+/**
+ * Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now.
+ *
+ * @param {string} name
+ * @param {Place} url
+ * @param {unknown} body
+ * @param {Settings} options
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
 export function ask(name, url, body, options, signal) {
   const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   return asked(home(name, url, options), post, options, signal, async (response) => {
@@ -121,7 +190,9 @@ export function ask(name, url, body, options, signal) {
  * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
  * that for good refuses the WebSocket; everything else may be the network's.
  *
- * @returns {Promise<?Ended>}
+ * @param {Place} url
+ * @param {Settings} options
+ * @returns {Promise<Ended | null>}
  */
 export async function whyNot(url, options) {
   try {

@@ -2,6 +2,26 @@
 
 import { checkToken } from "./token.js";
 
+/** @import { Clock, ConnectOptions, MessageOptions, Options, Store } from "./api.js" */
+
+/**
+ * What the machinery works with: the options, with what the page did not say, and what the client says of itself.
+ *
+ * @typedef {Omit<Options & MessageOptions & ConnectOptions, keyof Defaults | "store"> & Defaults & Own} Settings
+ *
+ * @typedef {{wait: number, silence: number, timeout: number, buffer: number, commit: "before" | "after",
+ *     random: () => number, fetch: typeof fetch, parse: (text: string) => any, stringify: (data: any) => string,
+ *     clock: Clock}} Defaults
+ *
+ * @typedef {Object} Own
+ * @property {Pick<Store, "set"> | null} [store]
+ * @property {() => number} [patience]  ms until the first message of a connection
+ * @property {() => void} [won]  hears that a connection brings messages as they come
+ * @property {() => void} [lumpy]  hears that it brings them too late
+ * @property {() => void} [sending]  hears that a request goes out
+ */
+
+/** @type {Defaults} */
 const DEFAULTS = {
   wait: 25,
   silence: 50_000,
@@ -19,14 +39,28 @@ const DEFAULTS = {
   },
 };
 
-/** Options without those that are undefined, which were not said. */
-export function saidOf(options = {}) {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/**
+ * Options without those that are undefined, which were not said.
+ *
+ * @template {object} Said
+ * @param {Said} options
+ * @returns {Said}
+ */
+export function saidOf(options) {
+  return /** @type {any} */ (Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
 }
 
-/** The options with all that the machinery needs. @throws {TypeError} */
-export function settingsOf(options, more = {}) {
-  const settings = { ...DEFAULTS, ...more, ...saidOf(options) };
+/**
+ * The options with all that the machinery needs.
+ *
+ * @template {object} [More={}]
+ * @param {Options | ConnectOptions} options
+ * @param {More} [more]
+ * @returns {Settings & More}
+ * @throws {TypeError}
+ */
+export function settingsOf(options, more) {
+  const settings = /** @type {any} */ ({ ...DEFAULTS, ...more, ...saidOf(options) });
   settings.clock.now ??= DEFAULTS.clock.now;
   checkToken(settings);
   return settings;

@@ -3,6 +3,11 @@
 import { isBefore } from "./track.js";
 
 /**
+ * @import { Entry } from "./multiplex.js"
+ * @import { Message, Track } from "./track.js"
+ */
+
+/**
  * Such a server follows a channel once, from the last cursor that it was told. So one is asked for at a time, and who
  * stands behind the others has them wait: they hear nothing until it is open, and from there on leave out what they have.
  * Who stands where the others are, or further, is not asked for at all: it joins them.
@@ -14,13 +19,24 @@ export class Sharing {
   /** Whether the server is such a one. */
   isOn = false;
 
-  /** `ask(entry)` asks the server, `give(entry, message)` has an entry take a message. */
+  /**
+   * `ask(entry)` asks the server, `give(entry, message)` has an entry take a message.
+   *
+   * @param {(entry: Entry) => void} ask
+   * @param {(entry: Entry, message: Message) => void} give
+   */
   constructor(ask, give) {
     this.#ask = ask;
     this.#give = give;
   }
 
-  /** One is open from this cursor, beside the others of the channel: it may have displaced one that stood behind it. */
+  /**
+   * One is open from this cursor, beside the others of the channel: it may have displaced one that stood behind it.
+   *
+   * @param {Entry} entry
+   * @param {Entry[]} others
+   * @param {string} cursor
+   */
   open(entry, others, cursor) {
     if (others.length === 0) return;
     const all = [entry, ...others];
@@ -29,10 +45,10 @@ export class Sharing {
     this.#hush(all, last, cursor);
   }
 
-  /** One comes to those that follow its channel. */
+  /** One comes to those that follow its channel. @param {Entry} entry @param {Entry[]} others */
   join(entry, others) {
     const inOrder = others.map(({ track }) => track).sort((one, other) => (isBefore(one.cursor, other.cursor) ? -1 : 1));
-    const [last, first] = [inOrder[0], inOrder.at(-1)]; // the server is where the last of them is
+    const [last, first] = [inOrder[0], /** @type {Track} */ (inOrder.at(-1))]; // the server is where the last of them is
     if (entry.track.cursor === null && first.state !== "live") return; // where "now" is will be known when they are
     for (const one of [entry, ...others]) one.track.isShared = true;
     if (this.#hush(others, entry, last.cursor)) return;
@@ -42,7 +58,13 @@ export class Sharing {
     if (state === "live") this.#give(entry, { type: "live", channel, cursor: first.cursor });
   }
 
-  /** Where one stands behind the server's place it is asked for, and nobody listens until it is open. */
+  /**
+   * Where one stands behind the server's place it is asked for, and nobody listens until it is open.
+   *
+   * @param {Entry[]} all
+   * @param {Entry} last
+   * @param {string | null} cursor
+   */
   #hush(all, last, cursor) {
     const isAnew = last.track.cursor !== null && isBefore(last.track.cursor, cursor);
     for (const one of all) one.isDeaf = isAnew;

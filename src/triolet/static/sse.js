@@ -1,5 +1,7 @@
 /** Event streams, as text. */
 
+/** @import { Parsed } from "./api.js" */
+
 /**
  * The parser of `text/event-stream`, by the HTML standard (section 9.2.6), and the field `time` besides.
  * `retry` is left to EventSource: the server's word about coming back is in its bye.
@@ -8,16 +10,23 @@ export class EventStreamParser {
   #rest = "";
   #endedInCr = false;
   #id = "";
+  /** @type {{event: string, data: string[], time: number | null}} */
   #block = { event: "", data: [], time: null };
 
-  /** Takes decoded text, cut anywhere. @returns {{event: string, data: string, id: string, time: ?number}[]} */
+  /**
+   * Takes decoded text, cut anywhere.
+   *
+   * @param {string} text
+   * @returns {Parsed[]}
+   */
   push(text) {
+    /** @type {Parsed[]} */
     const parsed = [];
     if (!text) return parsed;
     const news = this.#endedInCr && text[0] === "\n" ? text.slice(1) : text; // the other half of a CRLF
     this.#endedInCr = text.endsWith("\r");
     const lines = (this.#rest + news).split(/\r\n|\n|\r/);
-    this.#rest = lines.pop();
+    this.#rest = /** @type {string} */ (lines.pop());
     for (const line of lines) {
       if (line) this.#field(line);
       else this.#dispatch(parsed);
@@ -25,14 +34,16 @@ export class EventStreamParser {
     return parsed;
   }
 
+  /** @param {string} line */
   #field(line) {
-    const [, name, value] = /^([^:]*)(?:: ?)?([^]*)$/.exec(line);
+    const [, name, value] = /** @type {RegExpExecArray} */ (/^([^:]*)(?:: ?)?([^]*)$/.exec(line));
     if (name === "event") this.#block.event = value;
     else if (name === "data") this.#block.data.push(value);
     else if (name === "id" && !value.includes("\0")) this.#id = value;
     else if (name === "time" && /^\d+$/.test(value)) this.#block.time = Number(value);
   }
 
+  /** @param {Parsed[]} parsed */
   #dispatch(parsed) {
     const { event, data, time } = this.#block;
     if (data.length) parsed.push({ event: event || "message", data: data.join("\n"), id: this.#id, time });

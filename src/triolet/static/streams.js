@@ -5,7 +5,21 @@ import { Line, asEnded } from "./line.js";
 import { whyNot } from "./requests.js";
 import { stream } from "./transports.js";
 
-/** Where the transport is given, none is chosen. */
+/**
+ * @import { State, Transport, Why } from "./api.js"
+ * @import { Commands } from "./commands.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Track } from "./track.js"
+ * @import { OverSocket } from "./transports.js"
+ *
+ * @typedef {Object} Mine  what belongs to one track
+ * @property {Line} line
+ * @property {Transport} transport  of its present connection
+ * @property {WebSocket | null} socket
+ * @property {OverSocket | null} commands
+ */
+
+/** Where the transport is given, none is chosen. @param {Transport} transport @param {Settings} settings */
 export function fixed(transport, settings) {
   return new Choice([transport], "", { ...settings, winners: new Map() });
 }
@@ -14,9 +28,16 @@ export class Streams {
   #settings;
   #choice;
   #commands;
+  /** @type {Map<Track, Mine>} */
   #lines = new Map();
 
-  /** `commands` go over a channel's own WebSocket, where there is one: over the newest. */
+  /**
+   * `commands` go over a channel's own WebSocket, where there is one: over the newest.
+   *
+   * @param {Settings} settings
+   * @param {Choice} choice
+   * @param {Commands | null} [commands]
+   */
   constructor(settings, choice, commands = null) {
     this.#settings = settings;
     this.#choice = choice;
@@ -27,24 +48,31 @@ export class Streams {
     return [...this.#lines.keys()];
   }
 
+  /** @param {Track} track */
   add(track) {
-    const mine = { transport: null, socket: null };
+    const mine = /** @type {Mine} */ ({ socket: null });
     const options = {
       ...this.#settings,
       ...(this.#choice.isOpen && { patience: () => this.#choice.patience, lumpy }),
       won: () => this.#choice.won(mine.transport),
     };
     mine.commands = this.#commands && {
-      use: (socket) => this.#commands.use((mine.socket = socket)),
-      hear: (reply) => this.#commands.hear(reply),
+      use: (socket) => this.#commands?.use((mine.socket = socket)),
+      hear: (reply) => this.#commands?.hear(reply),
     };
+    /** @param {AbortSignal} signal */
     const connect = (signal) => this.#connect(track, mine, options, signal);
+    /** @param {State | undefined} state @param {Why} why */
     const change = (state, why) => this.#changed(track, mine, state, why);
     mine.line = new Line(connect, change, options);
     this.#lines.set(track, mine);
   }
 
-  /** Takes a track off its connection: it is not over, but goes on elsewhere, or is told by who takes it. */
+  /**
+   * Takes a track off its connection: it is not over, but goes on elsewhere, or is told by who takes it.
+   *
+   * @param {Track} track
+   */
   remove(track) {
     const mine = this.#lines.get(track);
     this.#lines.delete(track);
@@ -53,11 +81,13 @@ export class Streams {
     this.#lose(mine);
   }
 
+  /** @param {Mine} mine */
   #lose(mine) {
     this.#commands?.lose(mine.socket);
     mine.socket = null;
   }
 
+  /** @param {Track} track @param {Mine} mine @param {State | undefined} state @param {Why} why */
   #changed(track, mine, state, why) {
     if (this.#lines.get(track) !== mine) return;
     if (state !== undefined) this.#lose(mine);
@@ -65,6 +95,7 @@ export class Streams {
     track.become(state, why);
   }
 
+  /** @param {Track} track @param {Mine} mine @param {Settings} options @param {AbortSignal} signal */
   async #connect(track, mine, options, signal) {
     const transport = (mine.transport = this.#choice.current);
     try {
@@ -77,12 +108,19 @@ export class Streams {
     }
   }
 
-  /** Beside the next try: whether there is any use in it. */
+  /**
+   * Beside the next try: whether there is any use in it.
+   *
+   * @param {Track} track
+   * @param {Mine} mine
+   * @param {Settings} options
+   */
   async #ask(track, mine, options) {
     const why = await whyNot(track.url, options);
     if (why && this.#lines.get(track) === mine) mine.line.refuse(why);
   }
 
+  /** @param {Track} track */
   retry(track) {
     this.#lines.get(track)?.line.retry();
   }

@@ -9,25 +9,50 @@ import { Desk } from "./desk.js";
 import { Ended } from "./line.js";
 import { PageLife } from "./page.js";
 
+/**
+ * @import { State, Transport, Why } from "./api.js"
+ * @import { Member } from "./desk.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Message, Track } from "./track.js"
+ * @import { Ways, WaysHooks } from "./ways.js"
+ *
+ * @typedef {Settings & {locks: LockManager, BroadcastChannel: typeof BroadcastChannel}} TabsSettings
+ */
+
 export class Tabs {
   #name;
   #settings;
   #open;
   #hooks;
   #id = newId();
+  /** @type {Map<number, Track>} */
   #tracks = new Map();
+  /** @type {Map<Track, number>} */
   #ids = new Map();
   #number = 0;
+  /** @type {BroadcastChannel | null} */
   #channel = null;
   #isHere = false;
+  /** @type {(() => void) | null} */
   #leave = null;
+  /** @type {Ways | null} */
   #ways = null;
+  /** @type {Desk | null} */
   #desk = null;
+  /** @type {Set<string>} */
   #known = new Set();
+  /** @type {Transport | null} */
   #transport = null;
   #life;
 
-  /** `open(hooks)` opens the ways to the server, for the tab that leads; `hooks` are those of Ways. */
+  /**
+   * `open(hooks)` opens the ways to the server, for the tab that leads; `hooks` are those of Ways.
+   *
+   * @param {string} name
+   * @param {TabsSettings} settings
+   * @param {(hooks: WaysHooks) => Ways} open
+   * @param {WaysHooks} hooks
+   */
   constructor(name, settings, open, hooks) {
     this.#name = name;
     this.#settings = settings;
@@ -50,6 +75,7 @@ export class Tabs {
     return this.#ways?.socketState ?? null;
   }
 
+  /** @param {Track} track */
   begin(track) {
     track.isShared = true;
     const id = (this.#number += 1);
@@ -58,6 +84,7 @@ export class Tabs {
     this.#follow(id, track);
   }
 
+  /** @param {Track} track */
   leave(track) {
     const id = this.#ids.get(track);
     if (id === undefined) return;
@@ -66,7 +93,12 @@ export class Tabs {
     this.#toLeader({ type: "unfollow", tab: this.#id, id });
   }
 
-  /** Says it over the leader's connection. @returns {boolean} whether there is one, as far as this tab knows */
+  /**
+   * Says it over the leader's connection.
+   *
+   * @param {any} data
+   * @returns {boolean} whether there is one, as far as this tab knows
+   */
   tell(data) {
     if (this.#ways) return this.#ways.tell(data);
     this.#toLeader({ type: "tell", data });
@@ -95,12 +127,14 @@ export class Tabs {
     const channel = (this.#channel = new BroadcastChannel(`triolet ${this.#name}`));
     channel.onmessage = ({ data }) => this.#hear(data);
     const gone = new AbortController();
+    /** @type {Promise<void>} */
     const left = new Promise((resolve) => {
       this.#leave = () => {
         resolve();
         gone.abort();
       };
     });
+    /** @param {string} name @param {() => unknown} call */
     const hold = (name, call) => locks.request(name, { signal: gone.signal }, call).catch(() => null);
     // Nobody hears of this tab before it holds its lock: a lock that is free says that a tab is gone.
     void hold(this.#lockOf(this.#id), () => {
@@ -126,7 +160,7 @@ export class Tabs {
     this.#channel.close();
     this.#channel = null;
     this.#isHere = false;
-    this.#leave();
+    this.#leave?.();
     for (const track of this.#tracks.values()) track.become("connecting", { reason: "paused" });
   }
 
@@ -142,6 +176,7 @@ export class Tabs {
     this.#hooks.changed({});
   }
 
+  /** @param {Why} why */
   #changed(why) {
     if (!this.#ways) return;
     const { transport } = this.#ways;
@@ -150,25 +185,30 @@ export class Tabs {
     this.#hooks.changed(why);
   }
 
+  /** @param {string} tab */
   #lockOf(tab) {
     return `triolet tab ${tab}`;
   }
 
+  /** @param {Record<string, any>} message */
   #post(message) {
     this.#channel?.postMessage(message);
   }
 
+  /** @param {Message} message */
   #toLeader(message) {
     if (this.#desk) this.#serve(message);
     else this.#post({ ...message, to: "leader" });
   }
 
+  /** @param {string} name @param {any} said */
   #toAll(name, said) {
     this.#hooks.tell(name, said);
     if (name === "beat") return; // that each follow hears of by itself
     this.#post({ to: "all", type: "said", name, said });
   }
 
+  /** @param {Member[]} members @param {Message} message */
   #forward(members, message) {
     this.#post({ to: members, type: "take", message });
     for (const { tab, id } of members) {
@@ -176,24 +216,26 @@ export class Tabs {
     }
   }
 
+  /** @param {number} id @param {Track} track */
   #follow(id, { url, cursor }) {
     if (this.#isHere) this.#toLeader({ type: "follow", tab: this.#id, id, url, after: cursor });
   }
 
-  /** A tab that is closed says nothing; but its lock is free then. */
+  /** A tab that is closed says nothing; but its lock is free then. @param {string} tab */
   #watch(tab) {
     if (this.#known.has(tab)) return;
     this.#known.add(tab);
     const desk = this.#desk;
     const gone = () => {
       this.#known.delete(tab);
-      if (this.#desk === desk) desk.forget(tab);
+      if (this.#desk === desk) desk?.forget(tab);
     };
     this.#settings.locks.request(this.#lockOf(tab), gone).catch(() => null);
   }
 
   // --- what is heard --------------------------------------------------------------------------------------
 
+  /** @param {any} data @returns {unknown} */
   #hear(data) {
     if (data.to === "leader") return this.#desk && this.#serve(data);
     switch (data.type) {
@@ -211,25 +253,28 @@ export class Tabs {
     }
   }
 
-  /** As the leader. */
+  /** As the leader. @param {any} data @returns {unknown} */
   #serve(data) {
+    const desk = /** @type {Desk} */ (this.#desk);
+    const ways = /** @type {Ways} */ (this.#ways);
     if (data.tab && data.tab !== this.#id) this.#watch(data.tab);
     switch (data.type) {
       case "follow":
-        this.#desk.follow(data);
-        if (data.tab !== this.#id) this.#post({ to: "all", type: "transport", transport: this.#ways.transport });
+        desk.follow(data);
+        if (data.tab !== this.#id) this.#post({ to: "all", type: "transport", transport: ways.transport });
         return undefined;
       case "unfollow":
-        return this.#desk.unfollow(data);
+        return desk.unfollow(data);
       case "tell":
-        return this.#ways.tell(data.data);
+        return ways.tell(data.data);
       case "wake":
-        return this.#ways.wake();
+        return ways.wake();
       case "first":
-        return this.#ways.first();
+        return ways.first();
     }
   }
 
+  /** @param {number} id @param {Message} message */
   #take(id, message) {
     const track = this.#tracks.get(id);
     if (!track || track.state === "gone") return;
@@ -247,7 +292,13 @@ export class Tabs {
     if (room !== null) this.#wait(id, track, room);
   }
 
-  /** The page is full: it leaves, and comes back from its cursor when there is room. */
+  /**
+   * The page is full: it leaves, and comes back from its cursor when there is room.
+   *
+   * @param {number} id
+   * @param {Track} track
+   * @param {Promise<void>} room
+   */
   #wait(id, track, room) {
     this.#toLeader({ type: "unfollow", tab: this.#id, id });
     track.become("behind");
@@ -255,6 +306,7 @@ export class Tabs {
   }
 }
 
+/** @param {Why} why */
 function revived({ error, ...why }) {
   return error ? { ...why, error: new Ended(error.message, error) } : why;
 }

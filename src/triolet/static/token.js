@@ -1,5 +1,7 @@
 /** Who the page is for the server: its token, in a form that each way in can carry. Knows nothing of connections. */
 
+/** @import { Options } from "./api.js" */
+
 import { Ended, unlessAborted } from "./line.js";
 
 const PROTOCOL = "triolet.1";
@@ -9,7 +11,12 @@ const TOKEN_PROTOCOL = "triolet.token.";
 const HEADER_TOKEN = /^[\x21-\x7e]+$/;
 const PROTOCOL_TOKEN = /^[-!#$%&'*+.^_`|~0-9A-Za-z]+$/;
 
-/** The token, if it can be sent. Of the token itself nothing gets into an error. */
+/**
+ * The token, if it can be sent. Of the token itself nothing gets into an error.
+ *
+ * @param {unknown} token
+ * @param {Options} options
+ */
 function sendable(token, { transport }) {
   if (typeof token !== "string") throw new TypeError("token: a text, or a function that returns one");
   if (!HEADER_TOKEN.test(token)) throw new TypeError("token: has to be of visible ASCII characters, and not empty");
@@ -21,30 +28,46 @@ function sendable(token, { transport }) {
   return token;
 }
 
-/** Looks at the option before anything is tried. @throws {TypeError} */
+/** Looks at the option before anything is tried. @param {Options} options @throws {TypeError} */
 export function checkToken(options) {
   if (options.token != null && typeof options.token !== "function") sendable(options.token, options);
 }
 
-/** The token to use now; null without one. That a page's function fails is trouble that may pass. */
+/**
+ * The token to use now; null without one. That a page's function fails is trouble that may pass.
+ *
+ * @param {Options} options
+ * @param {AbortSignal} [signal]
+ */
 export async function currentToken(options, signal) {
   const { token } = options;
   const given = typeof token === "function" ? await unlessAborted(token(), signal) : token;
   if (given == null) return null;
   try {
     return sendable(given, options);
-  } catch ({ message }) {
+  } catch (/** @type {any} */ { message }) {
     throw new Ended(message, { retry: null, reason: "token" });
   }
 }
 
-/** The headers that say who asks. */
+/**
+ * The headers that say who asks.
+ *
+ * @param {Options} options
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Record<string, string>>}
+ */
 export async function authorization(options, signal) {
   const token = await currentToken(options, signal);
   return token === null ? {} : { Authorization: `Bearer ${token}` };
 }
 
-/** The subprotocols of a WebSocket: ours, and as browsers can set no header there, the token for another. */
+/**
+ * The subprotocols of a WebSocket: ours, and as browsers can set no header there, the token for another.
+ *
+ * @param {Options} options
+ * @param {AbortSignal} signal
+ */
 export async function subprotocols(options, signal) {
   const token = await currentToken(options, signal);
   return token === null ? PROTOCOL : [PROTOCOL, TOKEN_PROTOCOL + token];

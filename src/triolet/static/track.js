@@ -2,21 +2,37 @@
 
 import { Ended, tell } from "./line.js";
 
-/** What a page is told of "expiring" and "renewed". */
+/**
+ * @import { Live, Options, Reply, State, Why } from "./api.js"
+ *
+ * @typedef {{type: string, [field: string]: any}} Message  of the protocol: what the server promises is not checked twice
+ *
+ * @typedef {Pick<Options, "after" | "onEvent" | "onState" | "onGap" | "onFault" | "onBeat"> &
+ *     Pick<Options, "onLag" | "onExpiring" | "onRenewed"> & {onLive?: (live: Live) => void,
+ *     room?: (() => Promise<void> | null) | null}} TrackOptions  `room`: a promise of when the page takes more
+ *
+ * @typedef {Object} Owner  of a track: who can do what it is asked for
+ * @property {(track: Track) => void} leave
+ * @property {(track: Track) => void} retry
+ * @property {(url: string | URL, data?: any, options?: any) => Promise<Reply>} command
+ */
+
+/** What a page is told of "expiring" and "renewed". @param {Message} message */
 export function ofIdentity({ type, in: left, refused = false }) {
   return type === "expiring" ? { in: left, refused } : { in: left };
 }
 
-/** Whether one cursor is known to stand before another. */
+/** Whether one cursor is known to stand before another. @param {string | null} one @param {string | null} other */
 export function isBefore(one, other) {
   return one !== other && (distance(one, other, 1) ?? 0) > 0;
 }
 
-/** The number of an event within its channel: 1043 for "5f3a.1043". */
+/** The number of an event within its channel: 1043 for "5f3a.1043". @param {string} cursor */
 export function offsetOf(cursor) {
   return Number(cursor.slice(cursor.lastIndexOf(".") + 1));
 }
 
+/** @param {string} cursor */
 function epochOf(cursor) {
   return cursor.slice(0, Math.max(0, cursor.lastIndexOf(".")));
 }
@@ -24,6 +40,10 @@ function epochOf(cursor) {
 /**
  * How many events lie after one cursor, up to another; null where they belong to two lives of the log. A bare offset
  * belongs to the present one, and a bare "0" stands right before whatever is the oldest event.
+ *
+ * @param {any} from  a cursor: none is asked for before "open" has brought one
+ * @param {any} to
+ * @returns {number | null}
  */
 function distance(from, to, oldest = 0) {
   if (from === "0" || offsetOf(from) < 0) return oldest; // -50: the newest 50
@@ -35,6 +55,11 @@ function distance(from, to, oldest = 0) {
  * The same from one event to the next. Where another life of the log begins without a gap nothing was lost (its server
  * was restarted, say), and the offsets go on: then a step of 0 or 1 is as good as in one life, and a longer one where
  * the events between may have been for others.
+ *
+ * @param {any} from
+ * @param {any} to
+ * @param {number} oldest
+ * @returns {number | null}
  */
 function stepTo(from, to, oldest, filtered = false) {
   const onward = offsetOf(to) - offsetOf(from);
@@ -52,36 +77,44 @@ function stepTo(from, to, oldest, filtered = false) {
 export class Track {
   #options;
   #owner;
+  /** @type {string | null} */
   #head = null;
+  /** @type {string | null} */
   #holeAt = null;
+  /** @type {string | null} */
   #conflatedTo = null;
 
+  /** @param {string | URL | null} url @param {TrackOptions} options @param {Partial<Owner> | null} owner @internal */
   constructor(url, options, owner) {
-    /** @type {?string} the URL that is followed; null where the app on the server chose the channel */
+    /** @type {string | null} the URL that is followed; null where the app on the server chose the channel */
     this.url = url === null ? null : String(url);
-    /** @type {?string} the channel's name, once the server has said it */
+    /** @type {string | null} the channel's name, once the server has said it */
     this.channel = null;
-    /** @type {?string} where the page started */
+    /** @type {string | null} where the page started */
     this.start = options.after == null ? null : String(options.after);
-    /** @type {?string} the newest event that was delivered: keep it, to go on from it after a reload */
+    /** @type {string | null} the newest event that was delivered: keep it, to go on from it after a reload */
     this.cursor = this.start;
     /** @type {boolean} whether the server keeps events back that this client may not see */
     this.filtered = false;
-    /** @type {boolean} whether what it gets is also for others, who began earlier: then a repeat is no fault */
+    /** @type {boolean} whether what it gets is also for others, who began earlier: then a repeat is no fault @internal */
     this.isShared = false;
-    /** @type {State} */
+    /** @type {State} whether it is up to date */
     this.state = "connecting";
     this.#options = options;
-    this.#owner = owner;
+    this.#owner = /** @type {Owner} */ (owner);
   }
 
-  /** Events that are known to exist and have not come yet. See {@link Track#expect}. */
+  /** @type {number} how many events are known to exist and have not come yet, see `expect` */
   get lag() {
     if (this.#head === null || this.cursor === null) return 0;
     return Math.max(0, distance(this.cursor, this.#head) ?? 0);
   }
 
-  /** Tells of an event that is known from elsewhere (the answer to a POST), so that `lag` counts it. */
+  /**
+   * Tells of an event that is known from elsewhere (the answer to a POST), so that `lag` counts it.
+   *
+   * @param {string} cursor
+   */
   expect(cursor) {
     const step = this.#head === null ? null : distance(this.#head, cursor);
     if (step === null || step > 0) this.#head = cursor;
@@ -97,24 +130,37 @@ export class Track {
     this.#owner.retry(this);
   }
 
-  /** Asks for something to be done, once: see `command` of triolet.js. @returns {Promise<Reply>} */
+  /**
+   * Asks for something that is to happen once: see `command`.
+   *
+   * @template [Data=any]
+   * @param {string | URL} url
+   * @param {any} [data]
+   * @param {import("./api.js").SendOptions & Options} [options]
+   * @returns {Promise<Reply<Data>>}
+   */
   command(url, data, options) {
     return this.#owner.command(url, data, options);
   }
 
-  /** A promise of when the page takes more; null where it does now. @internal */
+  /** A promise of when the page takes more; null where it does now. @returns {Promise<void> | null} @internal */
   room() {
     return this.#options.room?.() ?? null;
   }
 
-  /** @param {State} state  @internal */
+  /** @param {State} [state] @param {Why} [why] @internal */
   become(state = this.state, why = {}) {
     if (this.state === "gone" || (state === this.state && !why.error)) return;
     this.state = state;
     tell(this.#options.onState, state, why, this);
   }
 
-  /** Takes one message of the protocol, whichever transport it came by. Who has left is told no more. @internal */
+  /**
+   * Takes one message of the protocol, whichever transport it came by. Who has left is told no more.
+   *
+   * @param {Message} message
+   * @internal
+   */
   take(message) {
     if (this.state === "gone") return;
     switch (message.type) {
@@ -127,9 +173,9 @@ export class Track {
       case "live":
         this.#reach(message.cursor);
         this.become("live");
-        return tell(this.#options.onLive, { channel: this.channel, cursor: this.cursor }, this);
+        return tell(this.#options.onLive, { type: "live", channel: this.channel, cursor: this.cursor }, this);
       case "beat":
-        if (this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
+        if (this.channel !== null && this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
         return tell(this.#options.onBeat, message, this);
       case "moved": // of our own making: where the next poll goes on from
         return this.#reach(message.cursor);
@@ -142,6 +188,7 @@ export class Track {
     }
   }
 
+  /** @param {Message} message */
   #open({ channel, cursor, filtered = false }) {
     const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
     const step = isOurs ? 0 : distance(this.cursor, cursor);
@@ -154,6 +201,7 @@ export class Track {
     if (step === null || step > 0) this.#lose(cursor, "skipped");
   }
 
+  /** @param {Message} message */
   #event({ channel, id, event, data, time, key }) {
     if (!(offsetOf(id) > 0)) throw new TypeError(`an event whose id is no cursor: ${id}`);
     const step = stepTo(this.cursor, id, 1, this.filtered);
@@ -164,34 +212,40 @@ export class Track {
     }
     if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
-    tell(this.#options.onEvent, { channel: channel ?? this.channel, id, event, data, time, key }, this);
+    tell(this.#options.onEvent, { type: "event", channel: channel ?? this.channel, id, event, data, time, key }, this);
   }
 
-  /** Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected. */
+  /**
+   * Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected.
+   *
+   * @param {Record<string, any>} gap
+   */
   #gap({ from, to, missed, reason }) {
-    const gap = { channel: this.channel, from, to, missed, reason };
+    const gap = { type: "gap", channel: this.channel, from, to, missed, reason };
     if (reason === "conflated") this.#conflatedTo = to;
     else this.cursor = to;
     tell(this.#options.onGap ?? console.warn, gap, this);
   }
 
-  /** Whether the events that a step leaves out may have been for others. */
+  /** Whether the events that a step leaves out may have been for others. @param {number | null} step */
   #mayPass(step) {
     return this.filtered && step !== null;
   }
 
+  /** @param {string} cursor */
   #isConflated(cursor) {
     const left = this.#conflatedTo === null ? null : distance(cursor, this.#conflatedTo);
     return left !== null && left >= 0;
   }
 
-  /** The server says that everything up to here has been sent. */
+  /** The server says that everything up to here has been sent. @param {string} cursor */
   #reach(cursor) {
     const step = stepTo(this.cursor, cursor, 0, this.filtered);
     if ((step === null || step > 0) && !this.#mayPass(step)) this.#hole(cursor);
-    else if (step >= 0) this.cursor = cursor; // ours may have been a bare offset
+    else if (/** @type {number} */ (step) >= 0) this.cursor = cursor; // ours may have been a bare offset
   }
 
+  /** @param {string} to */
   #hole(to) {
     this.#fault("hole", to);
     if (this.#holeAt !== this.cursor) {
@@ -201,15 +255,17 @@ export class Track {
     this.#lose(to, "hole");
   }
 
+  /** @param {string} to @param {string} reason */
   #lose(to, reason) {
     this.#gap({ from: this.cursor, to, missed: distance(this.cursor, to), reason });
   }
 
+  /** @param {string} kind @param {string} cursor */
   #fault(kind, cursor) {
     this.fault({ kind, channel: this.channel, from: this.cursor, to: cursor });
   }
 
-  /** @internal */
+  /** @param {Record<string, any>} fault @internal */
   fault(fault) {
     tell(this.#options.onFault ?? console.error, fault, this);
   }

@@ -6,20 +6,43 @@ import { address, allHeaders, checkType, ownHeaders, request } from "./requests.
 import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
 
-/** Closings after which the server does not want to be asked again, for a close frame that came without its bye. */
+/**
+ * @import { Reply, Transport } from "./api.js"
+ * @import { Line } from "./line.js"
+ * @import { HeaderMap, Place } from "./requests.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Message, Track } from "./track.js"
+ *
+ * @typedef {{use: (socket: WebSocket) => void, hear: (reply: Message) => void}} OverSocket  commands that go over a
+ *     channel's own WebSocket
+ */
+
+// Closings after which the server does not want to be asked again, for a close frame that came without its bye.
+/** @type {Record<number, string>} */
 const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
+/** @param {Message} message */
 function goodbye({ code, reason, retry }) {
   return new Ended(reason, { code, retry });
 }
 
-/** Some have a `fetch` whose answers come whole (React Native's): it is polls that are left to them. */
+/**
+ * Some have a `fetch` whose answers come whole (React Native's): it is polls that are left to them.
+ *
+ * @param {Settings} options
+ */
 function canStream({ fetchesStreams }) {
   return fetchesStreams ?? "body" in Response.prototype;
 }
 
-/** While the page does not take what has come, no more is read: the server hears of it by what stays unread. */
+/**
+ * While the page does not take what has come, no more is read: the server hears of it by what stays unread.
+ *
+ * @param {Track} track
+ * @param {Line} line
+ * @param {AbortSignal} signal
+ */
 async function roomIn(track, line, signal) {
   for (let room = track.room(); room !== null; room = track.room()) {
     line.rest();
@@ -30,12 +53,19 @@ async function roomIn(track, line, signal) {
 /**
  * As EventSource does it: the URL stays as it was, and `Last-Event-ID` tells how far the client has come. But as it is
  * read with `fetch`, a token goes in a header, where no log of URLs sees it.
+ *
+ * @param {Track} track
+ * @param {Line} line
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
  */
 async function overSse(track, line, options, signal) {
   if (!canStream(options)) return overPolls(track, line, options, signal, options.wait);
   line.listen(options.silence);
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
-  if (track.cursor !== track.start) headers["Last-Event-ID"] = track.cursor;
+  if (track.cursor !== track.start) headers["Last-Event-ID"] = /** @type {string} */ (track.cursor);
+  /** @param {Message} message */
   const renew = (message) => renewStream(message, track.url, options, signal);
   const keep = renewal(renew, (message) => track.take(message), options, line, signal);
   line.listen();
@@ -54,6 +84,7 @@ async function overSse(track, line, options, signal) {
     for (const { event, data, id, time } of parser.push(decoder.decode(value, { stream: true }))) {
       const own = event.startsWith("triolet.");
       const body = (own ? JSON.parse : options.parse)(data);
+      /** @type {Message} */
       const message = own ? { ...body, type: event.slice(8) } : { type: "event", event, data: body, id, time };
       if (message.type === "bye") throw goodbye(message);
       line.heard(message);
@@ -66,16 +97,24 @@ async function overSse(track, line, options, signal) {
 /**
  * The first answer is never held back: it tells at once whether the client is up to date. A token serves until it is
  * answered with 401; then there is a new one, as for a stream that has ended.
+ *
+ * @param {Track} track
+ * @param {Line} line
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ * @param {number} [hold]  seconds
  */
 async function overPolls(track, line, options, signal, hold) {
   line.listen(options.silence);
   const credential = await authorization(options, signal);
+  /** @type {string | null} */
   let tag = null;
   let retry = 0;
   while (!signal.aborted) {
     await roomIn(track, line, signal);
     line.listen();
     const wait = track.state === "live" ? hold : undefined;
+    /** @type {HeaderMap} */
     const headers = { ...(await ownHeaders(options, signal)), Accept: "application/json", ...credential };
     if (tag && !wait) headers["If-None-Match"] = tag;
     const response = await request(track.url, { after: track.cursor, wait }, headers, options, signal);
@@ -92,7 +131,13 @@ async function overPolls(track, line, options, signal, hold) {
   }
 }
 
-/** The answer to a poll, as the messages that a stream would have carried. */
+/**
+ * The answer to a poll, as the messages that a stream would have carried.
+ *
+ * @param {Track} track
+ * @param {Line} line
+ * @param {Record<string, any>} body
+ */
 function unfold(track, line, { channel, events, cursor, gap, live, filtered }) {
   line.heard({ type: live ? "live" : "open" });
   if (track.state === "connecting") track.take({ type: "open", channel, cursor: track.cursor ?? cursor, filtered });
@@ -102,7 +147,13 @@ function unfold(track, line, { channel, events, cursor, gap, live, filtered }) {
   else if (filtered) track.take({ type: "moved", cursor });
 }
 
-/** Says what was applied, the newest of each channel, at most once in `acknowledge` ms. */
+/**
+ * Says what was applied, the newest of each channel, at most once in `acknowledge` ms.
+ *
+ * @param {WebSocket} socket
+ * @param {Settings} options
+ * @returns {(message: Message) => void}
+ */
 function acknowledging(socket, { acknowledge, clock }) {
   const applied = new Map();
   const say = () => {
@@ -121,6 +172,15 @@ function acknowledging(socket, { acknowledge, clock }) {
 /**
  * One WebSocket, from its handshake to its end. `ready` gets the socket, `hear` each message but the bye. What ends
  * without having been open is an `Ended` that says `unopened`: a browser does not tell why.
+ *
+ * @param {Place} url
+ * @param {Record<string, any>} query
+ * @param {Line} line
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ * @param {(message: Message) => void} hear
+ * @param {(socket: WebSocket) => void} ready
+ * @returns {Promise<never>}
  */
 export async function converse(url, query, line, options, signal, hear, ready) {
   line.listen(options.silence);
@@ -131,10 +191,12 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     if (signal.aborted) throw signal.reason; // while the token was fetched
     line.listen();
     const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, protocols);
+    /** @type {Ended | null} */
     let bye = null;
     let isOpen = false;
     const acknowledge = acknowledging(socket, options);
     const keep = renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
+    /** @param {unknown} why */
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
@@ -147,8 +209,8 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     };
     socket.onclose = ({ code, reason }) => {
       const retry = FINAL_CODES.has(code) ? null : undefined;
-      const closed = new Ended(reason || `closed ${code}`, { code, retry, reason: REASONS[code] });
-      end(bye ?? Object.assign(closed, { unopened: !isOpen && retry === undefined }));
+      const unopened = !isOpen && retry === undefined;
+      end(bye ?? new Ended(reason || `closed ${code}`, { code, retry, reason: REASONS[code], unopened }));
     };
     socket.onmessage = ({ data }) => {
       line.listen();
@@ -166,18 +228,33 @@ export async function converse(url, query, line, options, signal, hear, ready) {
   });
 }
 
-/** A channel's own WebSocket, over which commands go too. It cannot be left unread, so it ends while the page is full. */
+/**
+ * A channel's own WebSocket, over which commands go too. It cannot be left unread, so it ends while the page is full.
+ *
+ * @param {Track} track
+ * @param {Line} line
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ * @param {OverSocket | null} [commands]
+ * @returns {Promise<void>}
+ */
 function overWebSocket(track, line, options, signal, commands) {
+  /** @param {Message} message */
   const hear = (message) => {
     if (message.type === "reply") return commands?.hear(message);
     track.take(message);
     if (track.room() !== null) throw new Ended("full", { retry: 0 });
   };
+  /** @param {WebSocket} socket */
   const ready = (socket) => commands?.use(socket);
   return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);
 }
 
-/** In the order in which they are tried. */
+/**
+ * In the order in which they are tried.
+ *
+ * @type {Record<Transport, typeof overWebSocket>}
+ */
 const WAYS = {
   websocket: overWebSocket,
   sse: overSse,
@@ -185,10 +262,19 @@ const WAYS = {
   poll: (track, line, options, signal) => overPolls(track, line, options, signal),
 };
 
-/** One connection of a channel's own, from its first byte to its end, as soon as the page has room for more. */
+/**
+ * One connection of a channel's own, from its first byte to its end, as soon as the page has room for more.
+ *
+ * @param {Transport} transport
+ * @param {Track} track
+ * @param {Line} line
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ * @param {OverSocket | null} [commands]
+ */
 export async function stream(transport, track, line, options, signal, commands) {
   await roomIn(track, line, signal);
   await WAYS[transport](track, line, { ...options, transport }, signal, commands);
 }
 
-export const TRANSPORTS = Object.keys(WAYS);
+export const TRANSPORTS = /** @type {Transport[]} */ (Object.keys(WAYS));

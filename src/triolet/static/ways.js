@@ -6,6 +6,20 @@ import { locate } from "./requests.js";
 import { Streams } from "./streams.js";
 
 /**
+ * @import { ClientState, Fault, State, Transport, Why } from "./api.js"
+ * @import { Commands } from "./commands.js"
+ * @import { Ended } from "./line.js"
+ * @import { Settings } from "./settings.js"
+ * @import { Track } from "./track.js"
+ *
+ * @typedef {Object} WaysHooks
+ * @property {(why: Why) => void} changed  the state, or the transport
+ * @property {(fault: Fault) => void} fault
+ * @property {(name: string, said: any) => void} tell  see Multiplex
+ * @property {() => Track} [choose]  see Multiplex
+ */
+
+/**
  * One WebSocket for all, the app's `live.socket`, where there is one and WebSocket comes first; until it is there, and
  * where no network lets it through, each follow by itself over the transport that works. When the WebSocket comes, they
  * go over to it, on the same cursors.
@@ -16,6 +30,7 @@ export class Ways {
   #hooks;
   #choice;
   #streams;
+  /** @type {Multiplex | null} */
   #multiplex = null;
   /** Whether the one WebSocket is waited for: it has not failed, and nothing else has worked before. */
   #isPatient;
@@ -23,7 +38,12 @@ export class Ways {
   /** Something else works, and the one WebSocket is looked for again later. */
   #isSkipped = false;
 
-  /** `hooks`: `changed(why)`, `fault(fault)`, and `tell` and `choose` of Multiplex. */
+  /**
+   * @param {string} base
+   * @param {Settings & {transports: Transport[]}} settings
+   * @param {Commands} commands
+   * @param {WaysHooks} hooks
+   */
   constructor(base, settings, commands, hooks) {
     const { transports, socket } = settings;
     this.#settings = settings;
@@ -31,6 +51,7 @@ export class Ways {
     this.#hooks = hooks;
     const isShared = socket != null && transports[0] === "websocket";
     const skips = isShared && transports.length > 1;
+    /** @param {boolean} isBetter */
     const changed = (isBetter) => this.#changed(isBetter);
     this.#choice = new Choice(transports, locate(base).origin, settings, changed, skips);
     this.#streams = new Streams(settings, this.#choice, commands);
@@ -42,23 +63,27 @@ export class Ways {
     return this.#multiplex?.isOpen || this.#isPatient ? "websocket" : this.#choice.current;
   }
 
-  /** The state of the one WebSocket; null where there is none that anybody waits for. */
+  /** The state of the one WebSocket; null where there is none that anybody waits for. @returns {State | null} */
   get socketState() {
     if (this.#multiplex?.isOpen) return "live";
     return this.#isPatient ? "connecting" : null;
   }
 
+  /** @param {Track} track */
   begin(track) {
-    const isShared = this.#multiplex && (this.#multiplex.isOpen || this.#isPatient);
-    if (isShared && this.#multiplex.pathOf(track.url) !== null) this.#multiplex.add(track);
+    const multiplex = this.#multiplex;
+    const isShared = multiplex && (multiplex.isOpen || this.#isPatient);
+    if (isShared && multiplex.pathOf(track.url) !== null) multiplex.add(track);
     else this.#streams.add(track);
   }
 
+  /** @param {Track} track */
   leave(track) {
     this.#multiplex?.remove(track);
     this.#streams.remove(track);
   }
 
+  /** @param {any} data */
   tell(data) {
     return this.#multiplex?.send(data) ?? false;
   }
@@ -79,6 +104,7 @@ export class Ways {
     this.#streams.clear();
   }
 
+  /** @param {boolean} isBetter */
   #changed(isBetter) {
     if (isBetter) {
       this.#multiplex?.retry();
@@ -90,9 +116,11 @@ export class Ways {
 
   // --- the one WebSocket ----------------------------------------------------------------------------------
 
+  /** @param {boolean} mayStream */
   #open(mayStream) {
     const patience = () => this.#choice.patience;
     const settings = mayStream ? { ...this.#settings, patience } : this.#settings;
+    /** @type {{multiplex?: Multiplex}} */
     const mine = {};
     const isMine = () => this.#multiplex === mine.multiplex;
     this.#isSkipped = false;
@@ -104,6 +132,7 @@ export class Ways {
     });
   }
 
+  /** @param {State} state @param {Why} why */
   #became(state, why) {
     if (state === "gone") {
       this.#hooks.fault({ kind: "socket", error: why.error });
@@ -116,20 +145,27 @@ export class Ways {
   #hello() {
     this.#wasOpen = this.#isPatient = true;
     this.#choice.remember("websocket");
+    const multiplex = /** @type {Multiplex} */ (this.#multiplex);
     for (const track of this.#streams.tracks) {
-      if (this.#multiplex.pathOf(track.url) === null) continue;
+      if (multiplex.pathOf(track.url) === null) continue;
       this.#streams.remove(track);
-      this.#multiplex.add(track);
+      multiplex.add(track);
     }
     this.#hooks.changed({});
   }
 
-  /** It did not open, or stayed silent: the others are tried, and it is tried again beside them. */
+  /**
+   * It did not open, or stayed silent: the others are tried, and it is tried again beside them.
+   *
+   * @param {Ended} why
+   * @param {boolean} wasHeardOf
+   */
   #lost(why, wasHeardOf) {
     if (wasHeardOf || why.reason === "paused") return;
     this.#isPatient = false;
-    for (const track of this.#multiplex.tracks) {
-      this.#multiplex.remove(track);
+    const multiplex = /** @type {Multiplex} */ (this.#multiplex);
+    for (const track of multiplex.tracks) {
+      multiplex.remove(track);
       track.become("connecting", { retry: 0, reason: why.reason });
       this.#streams.add(track);
     }

@@ -413,6 +413,18 @@ test("a client that is closed is gone with all that it followed, and holds nothi
   assert.deepEqual(clock.pending, []);
 });
 
+test("a client that its page closes when it is told of an end holds nothing either", async () => {
+  const stream = new Stream();
+  const { client, clock, network } = meet({ transports: ["sse"], network: new Network(stream) });
+  const follow = client.follow("c", { after: "e.1" });
+  await settle();
+  await stream.send("open", opened("e.1"));
+  await stream.send("live", live("e.1"));
+  follow.on("state", (state) => state === "connecting" && client.close());
+  await stream.end();
+  assert.deepEqual([client.state, clock.pending, network.requests.length], ["gone", [], 1]);
+});
+
 test("what no option can be is an error at once", () => {
   for (const options of [
     { transports: [] },

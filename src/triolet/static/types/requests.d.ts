@@ -1,0 +1,97 @@
+/** Requests, and what their answers say about asking again. */
+import { Ended } from "./line.js";
+import type { Options } from "./api.js";
+import type { Settings } from "./settings.js";
+export type HeaderMap = Record<string, string>;
+export type Place = string | URL | null | undefined;
+/** A page where a channel should be will not become one. */
+export declare const LOGIN: {
+    retry: null;
+    reason: string;
+};
+/**
+ * A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own.
+ *
+ * @param {Place} url
+ * @param {Place} [base]
+ * @returns {URL}
+ */
+export declare function locate(url: Place, base?: Place): URL;
+/** A channel's URL, asked something. @param {Place} url @param {Record<string, any>} query */
+export declare function address(url: Place, query: Record<string, any>): URL;
+/** Ms until an answer wants to be asked again; undefined where it does not say. @param {Response} response */
+export declare function retryAfter(response: Response): number | undefined;
+/**
+ * The page's own headers: an object, what `fetch` takes besides, or a function that gives it.
+ *
+ * @param {Options} options
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<HeaderMap | undefined>}
+ */
+export declare function ownHeaders({ headers }: Options, signal?: AbortSignal): Promise<HeaderMap | undefined>;
+/**
+ * All headers of a request, as they are good now: the page's, who it is, and what the request is for.
+ *
+ * @param {Options} options
+ * @param {AbortSignal | undefined} signal
+ * @param {HeaderMap} more
+ * @returns {Promise<HeaderMap>}
+ */
+export declare function allHeaders(options: Options, signal: AbortSignal | undefined, more: HeaderMap): Promise<HeaderMap>;
+/**
+ * A page where a channel should be: of a login, of a portal, of an error that calls itself 200.
+ *
+ * @param {Response} response
+ */
+export declare function isPage(response: Response): boolean;
+/**
+ * What an answer is not, for the one who asked for a channel. A page, or another place's answer, will not become one.
+ *
+ * @param {Response} response
+ * @param {string} expected
+ */
+export declare function checkType(response: Response, expected: string): void;
+/**
+ * A request whose answer is 200 or 304, or an error that says whether to ask again.
+ *
+ * @param {Place} url
+ * @param {Record<string, any>} query
+ * @param {HeaderMap} headers
+ * @param {Settings} options
+ * @param {AbortSignal} signal
+ */
+export declare function request(url: Place, query: Record<string, any>, headers: HeaderMap, options: Settings, signal: AbortSignal): Promise<Response>;
+/**
+ * Asks within the time that a connection may be silent for. `more`: its own headers, and its method and body. `sending` of
+ * the options is told right before it goes out.
+ *
+ * @template T
+ * @param {string | URL} url
+ * @param {RequestInit & {headers: HeaderMap}} request
+ * @param {Settings} options
+ * @param {AbortSignal | undefined} outer
+ * @param {(response: Response) => Promise<T>} hear
+ */
+export declare function asked<T>(url: string | URL, { headers, ...more }: RequestInit & {
+    headers: HeaderMap;
+}, options: Settings, outer: AbortSignal | undefined, hear: (response: Response) => Promise<T>): Promise<T>;
+/**
+ * Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now.
+ *
+ * @param {string} name
+ * @param {Place} url
+ * @param {unknown} body
+ * @param {Settings} options
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export declare function ask(name: string, url: Place, body: unknown, options: Settings, signal?: AbortSignal): Promise<any>;
+/**
+ * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
+ * that for good refuses the WebSocket; everything else may be the network's.
+ *
+ * @param {Place} url
+ * @param {Settings} options
+ * @returns {Promise<Ended | null>}
+ */
+export declare function whyNot(url: Place, options: Settings): Promise<Ended | null>;

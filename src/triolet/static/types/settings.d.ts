@@ -1,0 +1,52 @@
+/** What the page did not say. */
+import type { Clock, ConnectOptions, MessageOptions, Options, Store } from "./api.js";
+export type Settings = Omit<Options & MessageOptions & ConnectOptions, keyof Defaults | "store"> & Defaults & Own;
+export type Defaults = {
+    wait: number;
+    silence: number;
+    timeout: number;
+    buffer: number;
+    commit: "before" | "after";
+    random: () => number;
+    fetch: typeof fetch;
+    parse: (text: string) => any;
+    stringify: (data: any) => string;
+    clock: Clock;
+};
+export type Own = {
+    store?: Pick<Store, "set"> | null;
+    /**
+     * ms until the first message of a connection
+     */
+    patience?: () => number;
+    /**
+     * hears that a connection brings messages as they come
+     */
+    won?: () => void;
+    /**
+     * hears that it brings them too late
+     */
+    lumpy?: () => void;
+    /**
+     * hears that a request goes out
+     */
+    sending?: () => void;
+};
+/**
+ * Options without those that are undefined, which were not said.
+ *
+ * @template {object} Said
+ * @param {Said} options
+ * @returns {Said}
+ */
+export declare function saidOf<Said extends object>(options: Said): Said;
+/**
+ * The options with all that the machinery needs.
+ *
+ * @template {object} [More={}]
+ * @param {Options | ConnectOptions} options
+ * @param {More} [more]
+ * @returns {Settings & More}
+ * @throws {TypeError}
+ */
+export declare function settingsOf<More extends object = {}>(options: Options | ConnectOptions, more?: More): Settings & More;
