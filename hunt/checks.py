@@ -153,7 +153,7 @@ def _comes(book: Book, channel: str, after: Cursor, index: int, *, looks: bool) 
     offset = after.offset
     if after == Cursor("", 0):  # of the oldest that is kept nothing may be left
         offset = book.oldest(channel, now, index, book.time(index)) - 1
-    elif after.epoch not in ("", now):
+    elif after.epoch not in ("", now) and not book.carries(channel, after, now):
         if looks:
             return 0.0
         offset = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from hunt.history import KILLED, Answered, Asked
+from hunt.history import KILLED, Answered, Asked, Lost
 
 from .story import Story
 
@@ -98,4 +100,17 @@ def test_a_server_that_is_killed_while_it_drains_has_said_so_for_a_cause() -> No
     story.at += 0.1
     story.drains(KILLED)
     story.drained()
+    assert story.kinds() == []
+
+
+def test_a_poll_waits_where_another_log_goes_on_with_what_its_client_had() -> None:
+    story = Story("long poll", look_seconds=0.5)
+    story.plan = replace(story.plan, redis=True)
+    story.history.add(Lost(1, "b", "a", (("c0", 0),)))
+    story.at, story.conn = 5, 1
+    story.history.add(Asked(5, 1, "A", 0, "long poll", "c0", "a.0", wait=10))
+    story.at = 15
+    story.history.add(Answered(15, 1, 200))
+    story.page(cursor="b.0")
+    story.ends("answered")
     assert story.kinds() == []
