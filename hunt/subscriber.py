@@ -270,7 +270,7 @@ class Subscriber:
         begin, end = _cursor(message, "from"), _cursor(message, "to")
         reason, missed = message["reason"], message["missed"]
         if self.position is None:  # a page's gap comes without an open
-            self.open(index, begin)
+            self.open(index, self.before(begin))
         self._follow_to(begin)
         self._pass_over(begin)
         stands = f"a gap after {self.position}, where the client stands, to a place in the log"

@@ -116,6 +116,19 @@ def test_a_filtered_poll_is_answered_by_a_log_that_goes_on_with_another() -> Non
     assert told.kinds() == []
 
 
+def test_a_gap_of_a_filtered_poll_begins_behind_what_its_client_may_not_see() -> None:
+    hidden = next(number for number in range(6) if not is_seen(number, "u"))
+    told = Story("long poll", client={"subject": "u", "way": "f"})
+    told.stores(10, hidden)
+    told.asks("a.1", status=200, wait=10)
+    told.at = 1
+    told.history.add(Lost(1, "b", "a", (("c0", 0),)))
+    gap = {"type": "gap", "from": "a.2", "to": "b.0", "reason": "future", "missed": None}
+    told.page(cursor="b.0", gap=gap)
+    told.ends("answered")
+    assert told.kinds() == []
+
+
 # --- commands
 
 
