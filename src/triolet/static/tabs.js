@@ -8,6 +8,7 @@ import { newId } from "./commands.js";
 import { Desk } from "./desk.js";
 import { Ended } from "./line.js";
 import { PageLife } from "./page.js";
+import { isBefore } from "./track.js";
 
 /**
  * @import { State, Transport, Why } from "./api.js"
@@ -43,6 +44,8 @@ export class Tabs {
   #known = new Set();
   /** @type {Transport | null} */
   #transport = null;
+  /** @type {any} */
+  #due = null;
   #life;
 
   /**
@@ -58,7 +61,7 @@ export class Tabs {
     this.#settings = settings;
     this.#open = open;
     this.#hooks = hooks;
-    this.#life = new PageLife({ pause: () => this.#quit(), wake: () => this.#join() }, settings);
+    this.#life = new PageLife({ pause: () => this.#quit(), wake: () => this.wake() }, settings);
     this.#join();
   }
 
@@ -115,6 +118,7 @@ export class Tabs {
   }
 
   close() {
+    this.#settings.clock.clearTimeout(this.#due);
     this.#life.end();
     this.#quit();
   }
@@ -278,9 +282,10 @@ export class Tabs {
   #take(id, message) {
     const track = this.#tracks.get(id);
     if (!track || track.state === "gone") return;
-    if (message.type === "state") return track.become(message.state, revived(message.why));
+    if (message.type === "state") return this.#become(track, message);
     const { type, ...said } = message;
     if (type === "fault") return track.fault(said);
+    if (type === "gap" && isPast(said.to, track.cursor)) return; // others stood further back
     try {
       track.take(message);
     } catch (error) {
@@ -290,6 +295,21 @@ export class Tabs {
     }
     const room = track.room();
     if (room !== null) this.#wait(id, track, room);
+  }
+
+  /**
+   * A leader that has long been hidden tries less often. But somebody may look at this tab.
+   *
+   * @param {Track} track
+   * @param {Extract<Message, {type: "state"}>} said
+   */
+  #become(track, { state, why }) {
+    track.become(state, revived(why));
+    const page = this.#settings.page ?? globalThis.document;
+    const { retry = 0 } = why;
+    if (retry === 0 || page?.visibilityState === "hidden") return;
+    this.#settings.clock.clearTimeout(this.#due);
+    this.#due = this.#settings.clock.setTimeout(() => this.#toLeader({ type: "wake" }), retry);
   }
 
   /**
@@ -304,6 +324,16 @@ export class Tabs {
     track.become("behind");
     room.then(() => this.#tracks.get(id) === track && this.#follow(id, track));
   }
+}
+
+/**
+ * Whether one cursor is known to stand where another does, or before it.
+ *
+ * @param {string} cursor
+ * @param {string | null} other
+ */
+function isPast(cursor, other) {
+  return other !== null && (cursor === other || isBefore(cursor, other));
 }
 
 /** @param {Why} why */

@@ -142,6 +142,44 @@ test("a new leader asks for a channel once, from the oldest place of all tabs", 
   assert.deepEqual(sockets[0].sent.map(({ after }) => after), ["e.3"]);
 });
 
+test("a gap that only others have, who stood further back, moves nobody back", async () => {
+  const { clock, open } = openBrowser();
+  const tabs = [open(), open()];
+  await clock.advance(10);
+  const heard = tabs.map(({ client }, index) => listen(client.follow(URL_OF_C, { after: `e.${5 - 4 * index}` })));
+  await clock.advance(100);
+  const [{ sockets }] = tabs;
+  await sockets[0].open();
+  await sockets[0].say(HELLO);
+  const gap = { type: "gap", channel: "c", from: "e.1", to: "e.4", missed: 3, reason: "expired" };
+  const rest = [note("e.5"), note("e.6"), live("e.6", { subs: ["s1"] })];
+  await sockets[0].say(...bracket("s1", opened("e.1", { sub: "s1" }), gap, ...rest));
+  await settle();
+  assert.deepEqual(heard, [["e.6"], ["gap e.4 expired", "e.5", "e.6"]]);
+});
+
+test("a leader that has long been hidden tries as often as a tab that is looked at needs it", async () => {
+  const { one, two, clock } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1");
+  await one.page.turn("hidden");
+  for (let beat = 0; beat < 31; beat++) {
+    await clock.advance(10_000);
+    await one.sockets[0].say({ type: "beat", time: 10_000 * beat, cursors: { c: "e.1" } });
+  }
+  await one.sockets[0].lose();
+  await settle();
+  assert.equal(two.client.state, "connecting");
+  await clock.advance(1_000);
+  assert.equal(one.sockets.length, 2);
+  await two.page.turn("hidden");
+  await one.sockets[1].lose();
+  await clock.advance(59_000);
+  assert.equal(one.sockets.length, 2);
+  await two.page.turn("visible");
+  await clock.advance(0);
+  assert.equal(one.sockets.length, 3);
+});
+
 test("a tab that is closed without a word is left out", async () => {
   const { one, two, clock } = await openTwo();
   await welcome(one.sockets[0], "s1", "e.1");
