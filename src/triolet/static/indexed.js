@@ -33,7 +33,18 @@ export async function get(key) {
   return asked((await table("readonly")).get(key));
 }
 
-/** @param {string} key @param {string} value */
+/**
+ * Once it is kept: a page that is told so and ends at once finds it again.
+ *
+ * @param {string} key
+ * @param {string} value
+ */
 export async function set(key, value) {
-  await asked((await table("readwrite")).put(value, key));
+  const store = await table("readwrite");
+  store.put(value, key);
+  const { transaction } = store;
+  await new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
+  });
 }

@@ -301,15 +301,14 @@ export class Tabs {
    * A leader that has long been hidden tries less often. But somebody may look at this tab.
    *
    * @param {Track} track
-   * @param {Extract<Message, {type: "state"}>} said
+   * @param {Message} said
    */
   #become(track, { state, why }) {
     track.become(state, revived(why));
     const page = this.#settings.page ?? globalThis.document;
-    const { retry = 0 } = why;
-    if (retry === 0 || page?.visibilityState === "hidden") return;
+    if (!(why.retry > 0) || page?.visibilityState === "hidden") return;
     this.#settings.clock.clearTimeout(this.#due);
-    this.#due = this.#settings.clock.setTimeout(() => this.#toLeader({ type: "wake" }), retry);
+    this.#due = this.#settings.clock.setTimeout(() => this.#toLeader({ type: "wake" }), why.retry);
   }
 
   /**
