@@ -94,7 +94,7 @@ class Peer:
             transport = "sse"
         else:
             transport = "long-poll" if "wait" in query else "poll"
-        asked = {"after": headers.get("last-event-id", query.get("after")), "etag": headers.get("if-none-match")}
+        asked = {"after": query.get("after"), "etag": headers.get("if-none-match")}
         self._note(
             "connect",
             transport=transport,

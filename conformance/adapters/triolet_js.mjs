@@ -74,7 +74,7 @@ class Play {
   #get({ pathname, searchParams }, { headers, signal }, resolve, reject) {
     const refused = this.#connections.find((one) => one.path === pathname && one.why);
     // A browser's page does not see why a WebSocket is refused, and asks. The table's server answers alike.
-    if (refused && headers["Last-Event-ID"] === undefined && !searchParams.size) {
+    if (refused && !searchParams.size) {
       const give = refused.why;
       refused.why = null;
       return give(resolve, reject);
@@ -90,7 +90,7 @@ class Play {
     this.#did("connect", {
       transport,
       path: pathname,
-      after: headers["Last-Event-ID"] ?? searchParams.get("after") ?? undefined,
+      after: searchParams.get("after") ?? undefined,
       token: bearer(headers),
       wait: wait ?? undefined,
       etag: headers["If-None-Match"],

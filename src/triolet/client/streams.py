@@ -35,8 +35,8 @@ class Taker(Protocol):
 
 
 async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nursery) -> None:
-    """One event stream. As EventSource does it, the URL stays as it was, and ``Last-Event-ID`` tells how far it has
-    come.
+    """One event stream. Unlike EventSource it says in the URL how far it has come: some proxies take ``Last-Event-ID``
+    off.
 
     Raises:
         Ended: it has ended, or never began; and what a connection that is lost raises.
@@ -44,14 +44,12 @@ async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nurse
     beat.listen()
     track = follow.track
     headers = {"accept": "text/event-stream", **await way.credentials.headers()}
-    if track.cursor != track.start:
-        headers["last-event-id"] = str(track.cursor)
-    start = None if track.start is None else str(track.start)
+    after = None if track.cursor is None else str(track.cursor)
     renewal = Renewal(lambda message: _renew(way, message), follow.trouble, way.random)
     nursery.start_soon(renewal.run)
     beat.listen()
     beat.probe()
-    async with way.http.stream("GET", way.base.url(way.base.target(track.url, after=start)), headers) as (
+    async with way.http.stream("GET", way.base.url(way.base.target(track.url, after=after)), headers) as (
         answer,
         chunks,
     ):

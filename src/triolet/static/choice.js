@@ -7,9 +7,13 @@ import { Ended } from "./line.js";
  * @import { Settings } from "./settings.js"
  */
 
-/** How long a transport may take until its first message, at first and at most: others can be there by then. */
+/**
+ * How long the first of a round may take until its first message, at first and at most. Each that lets all its time pass
+ * leaves half of it to the next: of a network that swallows one and holds up another the third is there within five seconds.
+ */
 const PATIENCE = 2_000;
 const LONGEST_PATIENCE = 16_000;
+const SHORTEST_PATIENCE = 1_000;
 
 /** When to look whether a transport that stands before the one in use works by now. */
 const BETTER_AFTER = 300_000;
@@ -39,12 +43,9 @@ export function lumpy() {
  * @param {Ended} error
  * @param {boolean} wasHeardOf
  */
-function isTransports(transport, error, wasHeardOf) {
-  if (error.reason === "lumps") return true;
-  if (wasHeardOf) return false;
-  const isClosed = error.retry === undefined && error.code !== undefined;
-  const isSocket = transport === "websocket" && (isClosed || error.reason === "token");
-  return isSocket || error.reason === "silent" || error.reason === "type";
+function isTransports(transport, { reason, retry, code }, wasHeardOf) {
+  const isSocket = transport === "websocket" && (reason === "token" || (code !== undefined && retry === undefined));
+  return reason === "lumps" || (!wasHeardOf && (isSocket || reason === "silent" || reason === "type"));
 }
 
 /** The transports of one client, and which one is tried now. */
@@ -58,6 +59,11 @@ export class Choice {
   #at;
   #home;
   #left = 0;
+  #longest = PATIENCE;
+  /** How long the one that is tried now may take until its first message, in ms. */
+  patience = PATIENCE;
+  /** Whether one has worked. */
+  isWon = false;
   #better = BETTER_AFTER;
   /** @type {any} */
   #timer = null;
@@ -80,9 +86,6 @@ export class Choice {
     this.#winners = settings.winners ?? winners;
     this.#first = skips ? 1 : 0;
     this.#home = this.#at = Math.max(this.#first, order.indexOf(/** @type {Transport} */ (this.winner)));
-    this.patience = PATIENCE;
-    /** Whether one has worked. */
-    this.isWon = false;
   }
 
   /** What has worked in this page, or in one before it; undefined where that is not known. */
@@ -110,24 +113,34 @@ export class Choice {
    */
   leave(transport, error, wasHeardOf) {
     if (transport !== this.current) return true; // others have left it already
-    if (this.isOpen && isTransports(transport, error, wasHeardOf)) return this.#next();
-    if (error.retry === undefined) this.#restart();
+    const isIts = this.isOpen && isTransports(transport, error, wasHeardOf);
+    if (isIts) {
+      this.#left += 1;
+      this.hurry(error);
+      if (this.#left < this.#order.length - this.#first) {
+        this.#move(this.#at + 1 < this.#order.length ? this.#at + 1 : this.#first);
+        return true;
+      }
+      this.#longest = Math.min(LONGEST_PATIENCE, 2 * this.#longest); // all of them have failed
+    }
+    if (isIts || error.retry === undefined) this.#restart();
     return false;
   }
 
-  #next() {
-    this.#left += 1;
-    const isRound = this.#left >= this.#order.length - this.#first;
-    if (isRound) this.patience = Math.min(LONGEST_PATIENCE, 2 * this.patience);
-    if (isRound) this.#restart();
-    else this.#move(this.#at + 1 < this.#order.length ? this.#at + 1 : this.#first);
-    return !isRound;
+  /** What has been silent has taken its time from the others. @param {Ended} error */
+  hurry({ reason }) {
+    if (reason === "silent") this.patience = Math.max(SHORTEST_PATIENCE, this.patience / 2);
   }
 
   /** What works is tried first. */
   #restart() {
-    this.#left = 0;
+    this.#begin();
     this.#move(this.#home);
+  }
+
+  #begin(patience = this.#longest) {
+    this.#left = 0;
+    this.patience = patience;
   }
 
   /** @param {number} at */
@@ -140,11 +153,15 @@ export class Choice {
   /** This transport brings messages as they come. @param {Transport} transport */
   won(transport) {
     if (transport !== this.current) return;
-    this.#left = 0;
+    this.#begin();
     this.isWon = true;
     this.#home = this.#at;
     this.remember(transport);
-    if (this.#at > 0) this.#timer ??= this.#settings.clock.setTimeout(() => this.#again(), this.#better);
+    const again = () => {
+      this.#better = Math.min(BETTER_AFTER_MOST, 2 * this.#better);
+      this.first();
+    };
+    if (this.#at > 0) this.#timer ??= this.#settings.clock.setTimeout(again, this.#better);
     else this.#better = BETTER_AFTER;
   }
 
@@ -159,15 +176,10 @@ export class Choice {
     this.#settings.store?.set(winnerKey(this.#origin), transport);
   }
 
-  #again() {
-    this.#better = Math.min(BETTER_AFTER_MOST, 2 * this.#better);
-    this.first();
-  }
-
   /** Tries the first one again. */
   first() {
     this.end();
-    this.#left = 0;
+    this.#begin(PATIENCE); // another one works, and is waited for
     this.#at = this.#first;
     this.#changed(true);
   }

@@ -3,8 +3,8 @@
 import { winnerKey, winners } from "./choice.js";
 import { Commands, LONGEST } from "./commands.js";
 import { Follow } from "./follow.js";
-import { Handlers, onAbort, optional } from "./handlers.js";
-import { Ended, within } from "./line.js";
+import { Handlers, optional } from "./handlers.js";
+import { Ended, onAbort, within } from "./line.js";
 import { PageLife } from "./page.js";
 import { Presence } from "./presence.js";
 import { locate } from "./requests.js";
@@ -56,7 +56,7 @@ export class Client {
     const share = { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
     const settings = settingsOf(options, { transports: TRANSPORTS, timeout: 300_000, base: options.home, ...share });
     const isKnown = settings.transports.length > 0 && settings.transports.every((one) => TRANSPORTS.includes(one));
-    if (!isKnown) throw new TypeError(`transports: some of ${TRANSPORTS.join(", ")}`);
+    if (!isKnown) throw new TypeError(`transports: some of ${TRANSPORTS}`);
     this.#base = locate(base).href;
     if (settings.socket != null) settings.socket = locate(settings.socket, this.#base).href;
     this.#store = openStore(settings.store);
@@ -71,6 +71,7 @@ export class Client {
   #begin() {
     const { share, locks, BroadcastChannel } = this.#settings;
     const { origin } = locate(this.#base);
+    const known = this.#settings.winners ?? winners;
     /** @type {Pick<Store, "set"> | null} */
     const store = this.#store && { set: (key, text) => void new Keeper(this.#store, key, this.#storeFault).keep(text) };
     const settings = { ...this.#settings, store };
@@ -85,19 +86,13 @@ export class Client {
     /** @param {any} winner */
     const go = (winner) => {
       if (this.#isClosed) return;
-      if (winner) this.#remember(origin, winner);
+      if (winner && !known.has(origin)) known.set(origin, winner); // what a page before this one has found out
       if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
       else void this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
     };
     const kept = new Keeper(this.#store, winnerKey(origin), this.#storeFault).read();
     if (typeof kept?.then === "function") void kept.then(go);
     else go(kept);
-  }
-
-  /** Takes what a page before this one has found out. @param {string} origin @param {Transport} winner */
-  #remember(origin, winner) {
-    const known = this.#settings.winners ?? winners;
-    if (!known.has(origin)) known.set(origin, winner);
   }
 
   /**
@@ -287,7 +282,7 @@ export class Client {
         off?.();
       };
       off = this.on("state", look);
-      signal.addEventListener("abort", () => off?.());
+      onAbort(signal, () => off?.());
       look();
     });
   }

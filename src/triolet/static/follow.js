@@ -1,7 +1,7 @@
 /** What the page has of a channel that it follows: items in order, no more of them than it takes. */
 
-import { Handlers, deferred, onAbort, optional } from "./handlers.js";
-import { Ended, unlessAborted } from "./line.js";
+import { Handlers, deferred, optional } from "./handlers.js";
+import { Ended, onAbort, unlessAborted } from "./line.js";
 import { Keeper } from "./store.js";
 import { Track } from "./track.js";
 

@@ -68,19 +68,6 @@ export function deferred() {
 }
 
 /**
- * Calls when the signal is aborted, or at once where it is.
- *
- * @param {AbortSignal | null | undefined} signal
- * @param {() => void} call
- * @returns {() => void} what makes an end of that
- */
-export function onAbort(signal, call) {
-  if (signal?.aborted) call();
-  signal?.addEventListener("abort", call);
-  return () => signal?.removeEventListener("abort", call);
-}
-
-/**
  * A promise that is nobody's duty to look at: where it fails and nobody does, nothing is said.
  *
  * @template T

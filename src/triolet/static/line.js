@@ -57,11 +57,6 @@ export function asEnded(error) {
   return error instanceof Ended ? error : new Ended(String(error?.message ?? error));
 }
 
-/** Whether another credential may be had: what is fixed is the only one. @param {Settings} options */
-function isRenewable({ token, headers }) {
-  return typeof token === "function" || (token == null && typeof headers === "function");
-}
-
 /**
  * Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection.
  *
@@ -87,6 +82,19 @@ export function backoff(attempt, { random }) {
 }
 
 /**
+ * Calls when the signal is aborted, or at once where it is.
+ *
+ * @param {AbortSignal | null | undefined} signal
+ * @param {() => void} call
+ * @returns {() => void} what makes an end of that
+ */
+export function onAbort(signal, call) {
+  if (signal?.aborted) call();
+  signal?.addEventListener("abort", call);
+  return () => signal?.removeEventListener("abort", call);
+}
+
+/**
  * What a promise gives; but once the signal is aborted its reason is thrown, whatever becomes of the promise.
  *
  * @template T
@@ -95,13 +103,9 @@ export function backoff(attempt, { random }) {
  * @returns {Promise<T>}
  */
 export function unlessAborted(promise, signal) {
-  if (!signal) return /** @type {Promise<T>} */ (promise);
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    const tidy = () => signal.removeEventListener("abort", abort);
-    Promise.resolve(promise).then(resolve, reject).finally(tidy);
+    const off = onAbort(signal, () => reject(signal?.reason));
+    Promise.resolve(promise).then(resolve, reject).finally(off);
   });
 }
 
@@ -136,16 +140,15 @@ export async function pause(ms, { clock }, signal, early) {
  * @param {(signal: AbortSignal) => T | PromiseLike<T>} call
  */
 export async function within(ms, late, { clock }, outer, call) {
-  const inner = new AbortController();
-  const abort = () => inner.abort(outer?.reason);
   if (outer?.aborted) throw outer.reason;
-  outer?.addEventListener("abort", abort);
+  const inner = new AbortController();
+  const off = onAbort(outer, () => inner.abort(outer?.reason));
   const timer = clock.setTimeout(() => inner.abort(late()), ms);
   try {
     return await unlessAborted(call(inner.signal), inner.signal);
   } finally {
     clock.clearTimeout(timer);
-    outer?.removeEventListener("abort", abort);
+    off();
   }
 }
 
@@ -199,7 +202,7 @@ export class Line {
   #abort = new AbortController();
   /** @type {any} */
   #timer = null;
-  #silence;
+  #silence = 0;
   #pace = new Pace();
   #heardAt = 0;
   #heardOn = 0;
@@ -223,12 +226,11 @@ export class Line {
     this.#change = change;
     this.#options = options;
     this.#life = new PageLife(this, options);
-    this.#silence = options.silence;
     this.closed = false;
     queueMicrotask(() => this.#run()); // not before our owner knows us
   }
 
-  /** Whether the present connection has brought any message. */
+  /** Whether the present connection is known to bring its messages. */
   get isHeardOf() {
     return this.#heardOf;
   }
@@ -240,8 +242,7 @@ export class Line {
 
   async #run() {
     while (!this.closed) {
-      if (this.#paused) await this.#woken();
-      else await this.#once();
+      await (this.#paused ? this.sleep() : this.#once());
     }
   }
 
@@ -257,19 +258,9 @@ export class Line {
     if (this.#paused) return this.#change("connecting", { reason: "paused" });
     const retry = this.#next(end);
     if (retry === null) return this.close(end);
-    this.#attempt += 1;
+    if (end.retry !== 0) this.#attempt += 1; // else it is left for another transport at once
     this.#change("connecting", { retry, error: end, reason: end.reason });
     if (!this.closed) await this.sleep(retry);
-  }
-
-  /** @returns {Promise<void>} */
-  #woken() {
-    return new Promise((resolve) => {
-      this.#wake = () => {
-        this.#wake = null;
-        resolve();
-      };
-    });
   }
 
   /**
@@ -286,9 +277,15 @@ export class Line {
     return 0;
   }
 
-  /** @param {Ended} end */
+  /**
+   * Whether another credential may be had, and helps: what is fixed is the only one.
+   *
+   * @param {Ended} end
+   */
   #isRenewable({ code, status }) {
-    return (code === EXPIRED || status === 401) && isRenewable(this.#options);
+    const { token, headers } = this.#options;
+    const isFound = typeof token === "function" || (token == null && typeof headers === "function");
+    return isFound && (code === EXPIRED || status === 401);
   }
 
   /**
@@ -329,18 +326,23 @@ export class Line {
 
   /** Nothing is due. */
   rest() {
-    if (this.#timer !== null) this.#options.clock.clearTimeout(this.#timer);
+    this.#options.clock.clearTimeout(this.#timer);
     this.#timer = null;
   }
 
   /** Learns from a message: beats in a row show their pace, some messages that all is well. @param {Message} message */
   heard(message) {
-    if (!this.#heardOf) this.#silence = this.#options.silence;
-    this.#heardOf = this.#wasHeardOf = true;
+    const { type, channel } = message;
+    const isCarried = type === "live" || type === "reply";
+    // A proxy may let through what fills its buffer, and keep the rest. But what has been live once may take its time.
+    if (!this.#heardOf && (isCarried || channel === null || this.#wasHeardOf)) {
+      this.#silence = this.#options.silence;
+      this.#heardOf = this.#wasHeardOf = true;
+    }
     this.#tries = 0;
-    if (message.type === "live" || message.type === "reply") this.#attempt = 0;
-    if (message.type === "live") this.#options.won?.();
-    if (message.type !== "beat") return this.#pace.skip();
+    if (isCarried) this.#attempt = 0;
+    if (type === "live") this.#options.won?.();
+    if (type !== "beat") return this.#pace.skip();
     const pace = this.#pace.beat(message, this.#options.clock.now(), this.#silence);
     if (pace > 0) this.#silence = Math.max(FIRST_RETRY, BEATS_MISSED * pace);
     if (this.#timer !== null) this.listen();
@@ -352,12 +354,12 @@ export class Line {
     if (!this.closed) this.#change(undefined, why);
   }
 
-  /** @param {number} ms @returns {Promise<void>} */
-  sleep(ms) {
+  /** Waits until it is woken, or for so many ms if any are given. @returns {Promise<void>} */
+  sleep(ms = Infinity) {
     const { clock, random } = this.#options;
     const patient = ms > 0 && this.#life.isForgotten ? Math.max(ms, Math.round(FORGOTTEN_RETRY * (1 + random()))) : ms;
     return new Promise((resolve) => {
-      const timer = clock.setTimeout(() => this.#wake?.(), patient);
+      const timer = ms < Infinity ? clock.setTimeout(() => this.#wake?.(), patient) : null;
       this.#wake = () => {
         this.#wake = null;
         clock.clearTimeout(timer);
@@ -372,8 +374,8 @@ export class Line {
   }
 
   /** Ends the present connection, and makes another at once. */
-  again(why = new Ended("again", { retry: 0 })) {
-    this.#abort.abort(why);
+  again() {
+    this.#abort.abort(new Ended("again", { retry: 0 }));
     this.#wake?.();
   }
 
@@ -404,7 +406,7 @@ export class Line {
     this.#life.end();
     this.#abort.abort(error);
     this.rest();
-    if (this.#hurried !== null) this.#options.clock.clearTimeout(this.#hurried);
+    this.#options.clock.clearTimeout(this.#hurried);
     this.#wake?.();
     this.#change("gone", { error, reason: error?.reason ?? "closed" });
   }

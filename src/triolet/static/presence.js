@@ -1,7 +1,7 @@
 /** Who is there: the joins and leaves of a channel, as a live map. */
 
-import { Handlers, deferred, onAbort, optional } from "./handlers.js";
-import { unlessAborted } from "./line.js";
+import { Handlers, deferred, optional } from "./handlers.js";
+import { onAbort, unlessAborted } from "./line.js";
 
 /**
  * @import { FollowOptions, Present, PresenceHandlers, PresenceOptions, PresenceWhy, State } from "./api.js"

@@ -134,7 +134,8 @@ async function failure(response) {
 }
 
 /**
- * A request whose answer is 200 or 304, or an error that says whether to ask again.
+ * A request whose answer is 200 or 304, or an error that says whether to ask again. Where it is sent on, and that fails,
+ * it has come to a login at another origin: followed blindly, it would look like a network that is down.
  *
  * @param {Place} url
  * @param {Record<string, any>} query
@@ -143,8 +144,16 @@ async function failure(response) {
  * @param {AbortSignal} signal
  */
 export async function request(url, query, headers, options, signal) {
-  const response = await options.fetch(address(url, query), { headers, signal, cache: "no-store" });
-  if (response.status === 200 || response.status === 304) return response;
+  /** @param {RequestRedirect} redirect */
+  const ask = (redirect) => options.fetch(address(url, query), { headers, signal, cache: "no-store", redirect });
+  let response = await ask("manual");
+  const isGood = () => response.status === 200 || response.status === 304;
+  if (!isGood() && response.status < 400) {
+    response = await ask("follow").catch(() => {
+      throw new Ended("a login, or another page", LOGIN);
+    });
+  }
+  if (isGood()) return response;
   throw await failure(response);
 }
 
@@ -188,7 +197,7 @@ export function ask(name, url, body, options, signal) {
 
 /**
  * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
- * that for good refuses the WebSocket; everything else may be the network's.
+ * that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
  * @param {Place} url
  * @param {Settings} options
@@ -196,9 +205,11 @@ export function ask(name, url, body, options, signal) {
  */
 export async function whyNot(url, options) {
   try {
-    const json = { headers: { Accept: "application/json" } };
+    /** @type {RequestInit & {headers: HeaderMap}} */
+    const json = { headers: { Accept: "application/json" }, redirect: "manual" };
     return await asked(locate(url), json, options, undefined, async (response) => {
-      if (REFUSING.has(response.status)) return await failure(response);
+      const { ok, status } = response;
+      if (REFUSING.has(status) || (!ok && status < 400)) return await failure(response);
       await response.body?.cancel?.();
       if (response.ok) checkType(response, "application/json");
       return null;

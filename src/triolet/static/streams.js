@@ -103,21 +103,10 @@ export class Streams {
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
       if (this.#choice.leave(transport, why, mine.line.isHeardOf)) throw Object.assign(why, { retry: 0 });
-      if (why.unopened && mine.line.isDoubtful) this.#ask(track, mine, options);
+      // Beside the next try: whether there is any use in it. A line that is closed by then refuses nothing.
+      if (why.unopened && mine.line.isDoubtful) void whyNot(track.url, options).then((no) => no && mine.line.refuse(no));
       throw why;
     }
-  }
-
-  /**
-   * Beside the next try: whether there is any use in it.
-   *
-   * @param {Track} track
-   * @param {Mine} mine
-   * @param {Settings} options
-   */
-  async #ask(track, mine, options) {
-    const why = await whyNot(track.url, options);
-    if (why && this.#lines.get(track) === mine) mine.line.refuse(why);
   }
 
   /** @param {Track} track */

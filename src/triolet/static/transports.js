@@ -22,9 +22,9 @@ import { authorization, subprotocols } from "./token.js";
 const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
-/** @param {Message} message */
-function goodbye({ code, reason, retry }) {
-  return new Ended(reason, { code, retry });
+/** @param {any} bye */
+function goodbye(bye) {
+  return new Ended(bye.reason, bye);
 }
 
 /**
@@ -51,8 +51,9 @@ async function roomIn(track, line, signal) {
 }
 
 /**
- * As EventSource does it: the URL stays as it was, and `Last-Event-ID` tells how far the client has come. But as it is
- * read with `fetch`, a token goes in a header, where no log of URLs sees it.
+ * Unlike EventSource it says in the URL how far it has come: `Last-Event-ID` may be taken off on the way, and is a header
+ * that another origin is asked about first. As it is read with `fetch`, a token goes in a header, where no log of URLs
+ * sees it.
  *
  * @param {Track} track
  * @param {Line} line
@@ -64,12 +65,11 @@ async function overSse(track, line, options, signal) {
   if (!canStream(options)) return overPolls(track, line, options, signal, options.wait);
   line.listen(options.silence);
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
-  if (track.cursor !== track.start) headers["Last-Event-ID"] = /** @type {string} */ (track.cursor);
   /** @param {Message} message */
   const renew = (message) => renewStream(message, track.url, options, signal);
   const keep = renewal(renew, (message) => track.take(message), options, line, signal);
   line.listen();
-  const response = await request(track.url, { after: track.start }, headers, options, signal);
+  const response = await request(track.url, { after: track.cursor }, headers, options, signal);
   checkType(response, "text/event-stream");
   if (!response.body?.getReader) return overPolls(track, line, options, signal, options.wait);
   const reader = response.body.getReader();
@@ -213,11 +213,11 @@ export async function converse(url, query, line, options, signal, hear, ready) {
       end(bye ?? new Ended(reason || `closed ${code}`, { code, retry, reason: REASONS[code], unopened }));
     };
     socket.onmessage = ({ data }) => {
-      line.listen();
       try {
         const message = options.parse(data);
         if (message.type === "bye") return (bye = goodbye(message));
         line.heard(message);
+        line.listen();
         keep(message);
         hear(message);
         if (message.type === "event") acknowledge(message);

@@ -118,8 +118,7 @@ export class Ways {
 
   /** @param {boolean} mayStream */
   #open(mayStream) {
-    const patience = () => this.#choice.patience;
-    const settings = mayStream ? { ...this.#settings, patience } : this.#settings;
+    const settings = { ...this.#settings, patience: mayStream ? () => this.#choice.patience : undefined };
     /** @type {{multiplex?: Multiplex}} */
     const mine = {};
     const isMine = () => this.#multiplex === mine.multiplex;
@@ -162,6 +161,7 @@ export class Ways {
    */
   #lost(why, wasHeardOf) {
     if (wasHeardOf || why.reason === "paused") return;
+    if (this.#isPatient) this.#choice.hurry(why);
     this.#isPatient = false;
     const multiplex = /** @type {Multiplex} */ (this.#multiplex);
     for (const track of multiplex.tracks) {

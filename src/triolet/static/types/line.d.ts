@@ -41,6 +41,14 @@ export declare function backoff(attempt: number, { random }: {
     random: () => number;
 }): number;
 /**
+ * Calls when the signal is aborted, or at once where it is.
+ *
+ * @param {AbortSignal | null | undefined} signal
+ * @param {() => void} call
+ * @returns {() => void} what makes an end of that
+ */
+export declare function onAbort(signal: AbortSignal | null | undefined, call: () => void): () => void;
+/**
  * What a promise gives; but once the signal is aborted its reason is thrown, whatever becomes of the promise.
  *
  * @template T
@@ -89,7 +97,7 @@ export declare class Line {
      * @param {Settings} options
      */
     constructor(connect: (signal: AbortSignal) => Promise<unknown>, change: (state: State | undefined, why: Why) => void, options: Settings);
-    /** Whether the present connection has brought any message. */
+    /** Whether the present connection is known to bring its messages. */
     get isHeardOf(): boolean;
     /** Whether to ask why nothing comes of it: at first, and where it has worked, after a while; then ever again. */
     get isDoubtful(): boolean;
@@ -107,12 +115,12 @@ export declare class Line {
     heard(message: Message): void;
     /** Tells of what went wrong beside a connection that stands. @param {Why} why */
     trouble(why: Why): void;
-    /** @param {number} ms @returns {Promise<void>} */
-    sleep(ms: number): Promise<void>;
+    /** Waits until it is woken, or for so many ms if any are given. @returns {Promise<void>} */
+    sleep(ms?: number): Promise<void>;
     /** Tries at once, if it waits. */
     retry(): void;
     /** Ends the present connection, and makes another at once. */
-    again(why?: Ended): void;
+    again(): void;
     /** The browser may keep the page for long: an open connection would hinder it, and would be dead in the end. */
     pause(): void;
     /**

@@ -52,7 +52,8 @@ export declare function isPage(response: Response): boolean;
  */
 export declare function checkType(response: Response, expected: string): void;
 /**
- * A request whose answer is 200 or 304, or an error that says whether to ask again.
+ * A request whose answer is 200 or 304, or an error that says whether to ask again. Where it is sent on, and that fails,
+ * it has come to a login at another origin: followed blindly, it would look like a network that is down.
  *
  * @param {Place} url
  * @param {Record<string, any>} query
@@ -88,7 +89,7 @@ export declare function asked<T>(url: string | URL, { headers, ...more }: Reques
 export declare function ask(name: string, url: Place, body: unknown, options: Settings, signal?: AbortSignal): Promise<any>;
 /**
  * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
- * that for good refuses the WebSocket; everything else may be the network's.
+ * that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
  * @param {Place} url
  * @param {Settings} options
