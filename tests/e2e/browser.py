@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from .needs import program
 
-__all__ = ["Browser", "Page", "PageError", "open_browser"]
+__all__ = ["Browser", "Page", "PageError", "Tab", "open_browser"]
 
 FLAGS = (
     "--headless=new",
@@ -82,10 +82,11 @@ class Browser:
     @contextmanager
     def page(self, url: str, *, width: int = 1440, height: int = 1000, dark: bool = False) -> Iterator[Page]:
         """Open a page in a tab of its own, and close the tab in the end."""
-        with connect(self._url, max_size=None) as control:
+        address = f"ws://127.0.0.1:{self._port}/devtools/page"
+        with connect(self._url, max_size=None, ping_interval=None) as control:
             target = _call(control, 1, "Target.createTarget", {"url": "about:blank"})["targetId"]
             try:
-                with connect(f"ws://127.0.0.1:{self._port}/devtools/page/{target}", max_size=None) as connection:
+                with connect(f"{address}/{target}", max_size=None, ping_interval=None) as connection:
                     page = Page(connection)
                     page.resize(width, height, dark=dark)
                     page.visit(url)
@@ -104,13 +105,46 @@ def _call(connection: ClientConnection, number: int, method: str, params: dict[s
             return answer["result"]
 
 
-class Page:
-    """One tab. Errors and console errors of the page gather in ``complaints``."""
+class Tab:
+    """One tab of whichever browser. Errors and console errors of the page gather in ``complaints``."""
+
+    def __init__(self) -> None:
+        self.complaints: list[str] = []
+
+    def visit(self, url: str) -> None:
+        """Load a page, and wait until its document has been read."""
+        raise NotImplementedError
+
+    def evaluate(self, expression: str) -> Any:
+        """Evaluate JavaScript in the page; a promise is waited for. Returns its value, as JSON carries it."""
+        raise NotImplementedError
+
+    def wait(self, condition: str, *, seconds: float = 30) -> None:
+        """Wait until a condition holds in the page."""
+        deadline = time.monotonic() + seconds
+        while not self.evaluate(f"Boolean({condition})"):
+            if time.monotonic() > deadline:
+                raise PageError(f"never came true: {condition}")
+            time.sleep(0.03)
+
+    def click(self, selector: str) -> None:
+        """Click an element, as soon as it is there and enabled."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.wait(f"{found} && !{found}.disabled")
+        self.evaluate(f"{found}.click()")
+
+    def text(self, selector: str) -> str:
+        """The text of an element."""
+        return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).textContent"))
+
+
+class Page(Tab):
+    """One tab of Chromium."""
 
     def __init__(self, connection: ClientConnection) -> None:
+        super().__init__()
         self._connection = connection
         self._number = 0
-        self.complaints: list[str] = []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
 
@@ -153,23 +187,39 @@ class Page:
             raise PageError(details.get("exception", {}).get("description", details["text"]))
         return result["result"].get("value")
 
-    def wait(self, condition: str, *, seconds: float = 30) -> None:
-        """Wait until a condition holds in the page."""
+    def reload(self) -> None:
+        """Load the page again."""
+        self.evaluate("globalThis.isOld = true")
+        self.call("Page.reload")
+        self._arrive("!globalThis.isOld && document.readyState === 'complete'")
+
+    def back(self) -> None:
+        """Go back to the page before."""
+        history = self.call("Page.getNavigationHistory")
+        entry = history["entries"][history["currentIndex"] - 1]
+        self.call("Page.navigateToHistoryEntry", entryId=entry["id"])
+        self._arrive(f"location.href === {json.dumps(entry['url'])} && document.readyState === 'complete'")
+
+    def _arrive(self, condition: str, seconds: float = 30) -> None:
+        """Wait for it in another document: between the two nothing can be asked."""
         deadline = time.monotonic() + seconds
-        while not self.evaluate(f"Boolean({condition})"):
-            if time.monotonic() > deadline:
-                raise PageError(f"never came true: {condition}")
-            time.sleep(0.03)
+        while True:
+            try:
+                return self.wait(condition, seconds=deadline - time.monotonic())
+            except PageError:
+                if time.monotonic() > deadline:
+                    raise
 
-    def click(self, selector: str) -> None:
-        """Click an element, as soon as it is there and enabled."""
-        found = f"document.querySelector({json.dumps(selector)})"
-        self.wait(f"{found} && !{found}.disabled")
-        self.evaluate(f"{found}.click()")
+    def freeze(self, frozen: bool) -> None:
+        """Have the page frozen, as a browser does it with one in the background, or wake it."""
+        self.call("Page.setWebLifecycleState", state="frozen" if frozen else "active")
 
-    def text(self, selector: str) -> str:
-        """The text of an element."""
-        return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).textContent"))
+    def crash(self) -> None:
+        """Have the page's process crash."""
+        self.call("Inspector.enable")
+        self._connection.send(json.dumps({"id": 0, "method": "Page.crash"}))
+        while json.loads(self._connection.recv(timeout=30)).get("method") != "Inspector.targetCrashed":
+            pass
 
     def resize(self, width: int, height: int, *, dark: bool = False) -> None:
         """Set the size of the window, and the colour scheme that the user prefers."""

@@ -16,6 +16,7 @@ __all__ = ["missing", "needs", "program"]
 
 PROGRAMS = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "firefox-esr": ("firefox-esr", "firefox"),
     "npm": ("npm",),
     "node": ("node", "nodejs"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,45 @@ def test_commands_that_a_killed_server_did_not_answer_are_answered_by_the_next(p
     server.start()
     assert page.evaluate("all") == [[200, number] for number in range(100)]
     assert sorted(tasks(server)) == list(range(100))
+
+
+# --- while there is no network
+
+
+EVERY = 20
+"""Ten that are on their way when the network goes, and ten that are sent while it is away."""
+
+CONNECT = """(async () => {
+    const {connect} = await import("/triolet/triolet.js");
+    globalThis.client = connect("/", {token: "ann", ...OPTIONS});
+    globalThis.heard = [];
+    client.follow("tasks/events", {after: "0"}).on("event", ({data}) => heard.push(data));
+    await client.ready();
+    const send = (number) => client.send(`tasks/${number}/done`, {number});
+    globalThis.ask = (first) => Array.from({length: 10}, (_, index) => send(first + index));
+})()"""
+
+
+@pytest.mark.parametrize(
+    ("options", "is_killed"), [({}, False), ({"socket": "/desk"}, True), ({"transports": ["sse"]}, True)]
+)
+def test_commands_that_a_page_sends_without_a_network_happen_once_each(
+    browser: Browser, server: Server, options: dict[str, object], is_killed: bool
+) -> None:
+    with browser.page(f"{server.url}/") as page:
+        page.evaluate(CONNECT.replace("OPTIONS", json.dumps(options)))
+        page.evaluate("(globalThis.asked = ask(0), 0)")
+        page.offline(True)
+        if is_killed:
+            server.kill()
+        page.evaluate("(asked.push(...ask(10)), 0)")
+        page.wait("client.unanswered >= 10")
+        if is_killed:
+            server.start()
+        assert not set(tasks(server)) & set(range(10, EVERY))
+        page.offline(False)
+        replies = page.evaluate("Promise.all(asked)")
+        assert [(reply["status"], reply["data"]["done"]) for reply in replies] == [(200, n) for n in range(EVERY)]
+        assert sorted(tasks(server)) == list(range(EVERY))
+        page.wait(f"heard.length >= {EVERY}")
+        assert page.evaluate("heard") == tasks(server)
