@@ -106,8 +106,9 @@ test("where it is said who the page is, another token of the same user goes on",
   assert.equal(page.text, "e.2,e.3");
   await page.show(as("bob", "three"));
   assert.deepEqual([page.text, streams[1].aborted], ["", true]);
-  const asked = network.requests.map(({ headers }) => [headers["Last-Event-ID"], headers.Authorization, headers["X-Token"]]);
-  const expected = [[undefined, "Bearer one", "one"], ["e.2", "Bearer two", "two"], [undefined, "Bearer three", "three"]];
+  const from = (path) => path.split("after=")[1];
+  const asked = network.requests.map(({ path, headers }) => [from(path), headers.Authorization, headers["X-Token"]]);
+  const expected = [["e.1", "Bearer one", "one"], ["e.2", "Bearer two", "two"], ["e.1", "Bearer three", "three"]];
   assert.deepEqual(asked, expected);
   await page.leave();
 });
