@@ -341,3 +341,21 @@ async def test_a_client_follows_from_the_newest_few(after: int | str, autojump_c
         heard = await follow(client, "A1", after=after)
         assert [message.get("data") for message in heard] == [None, 2, 3, None]
         assert heard[0]["cursor"] == str(events[1].cursor)
+
+
+@pytest.mark.parametrize(("follows", "kernel_bytes"), [(3, 64), (60, 2_000)])
+async def test_a_socket_that_follows_more_than_its_kernel_takes_words_for_is_told_of_each_once(
+    follows: int, kernel_bytes: int, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(Limits(follows=60))
+    async with serve(app) as server, server.websocket("/live", kernel_bytes=kernel_bytes) as client:
+        for number in range(follows):
+            await client.say(type="follow", url=f"/orders/A{number}/events")
+        heard: list[dict[str, Any]] = []
+        with trio.move_on_after(19):
+            async for message in client:
+                heard.append(message)
+        told = [message["channel"] for message in heard if message["type"] == "live"]
+        assert sorted(told) == sorted(f"orders/A{number}" for number in range(follows))
+        await live.publish("orders/A1", "still there")
+        assert (await client.event())["data"] == "still there"

@@ -15,6 +15,7 @@ from triolet import Connection, Draft, Limits
 from triolet.closing import CRASHED
 from triolet.connection import heartbeat
 from triolet.log import MemoryLog
+from triolet.testing import slow_reader
 from triolet.testing.scripted import ScriptedLog, slow
 from triolet.testing.server import MemoryServer, serve
 
@@ -299,3 +300,15 @@ async def test_of_the_pings_of_a_client_that_does_not_read_the_last_is_answered(
                 if frame.opcode == PONG:
                     pongs.append(frame.payload)
         assert pongs == [b"4"]
+
+
+async def test_a_client_that_reads_slowly_and_says_nothing_is_pinged_between_what_it_reads(
+    autojump_clock: MockClock,
+) -> None:
+    app, live = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    async with serve(app) as server, server.websocket(f"{ORDERS}?after=0", kernel_bytes=500) as client:
+        with slow_reader(client, bytes_per_second=700):  # its outlet is full all the time
+            await live.publish_many(ORDER, ["x" * 300] * 300)
+            for _ in range(300):
+                await client.until("event", within=120)
+        assert trio.current_time() > 150

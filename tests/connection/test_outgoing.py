@@ -51,8 +51,8 @@ async def test_the_pong_comes_first_then_answers_then_the_apps_messages() -> Non
     await one.outgoing.send(b"app 1")
     one.outgoing.answer(Refused("/x"))
     await one.outgoing.send(b"app 2")
-    one.outgoing.pong(b"an older pong")
-    one.outgoing.pong(b"pong")
+    one.outgoing.control(b"an older pong")
+    one.outgoing.control(b"pong")
     taken = [one.outgoing.take() for _ in range(5)]
     assert taken == [b"pong", REFUSED, b"app 1", b"app 2", None]
 
@@ -135,7 +135,7 @@ async def test_the_writer_is_started_when_there_is_something_to_take_and_sleeps_
         await wait_all_tasks_blocked()
         assert started == ["writer"]
         assert nursery.child_tasks
-        one.outgoing.pong(b"pong")
+        one.outgoing.control(b"pong")
         await wait_all_tasks_blocked()
         assert not nursery.child_tasks
         assert started == ["writer"]

@@ -153,7 +153,7 @@ export class Tour {
   #line(kind, text) {
     const line = make("p", kind, text);
     if (text.startsWith("id: ")) line.dataset.id = text.slice(4);
-    if (text.startsWith("Last-Event-ID: ")) line.dataset.lastEventId = text.slice(15);
+    if (kind === "out" && text.includes("after=")) line.dataset.after = text.split("after=")[1].split(" ")[0];
     this.#parts.wire.append(line);
     requestAnimationFrame(() => (this.#parts.wire.scrollTop = this.#parts.wire.scrollHeight));
   }

@@ -235,7 +235,8 @@ def _has_the_way(following: Following, told: list[str]) -> bool:
     """Whether it is live, or was told to be and waits for the outlet alone: else two at the head would take the way
     from each other again and again."""
     follower = following.follower
-    return follower.state is State.LIVE or (follower.announced and following.sub in told)
+    waits = follower.announced and follower.would_be_live(follower.position)
+    return follower.state is State.LIVE or (waits and following.sub in told)
 
 
 def _are_alike(one: Follower, other: Follower) -> bool:

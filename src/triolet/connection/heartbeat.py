@@ -54,21 +54,25 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
     """
     sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
+    took_at = -math.inf
     while True:
         # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
         # have gone on. Neither has to wake this task for that.
         now = trio.current_time()
-        if now >= _silent_at(conn, pings):
+        if now >= _silent_at(conn, pings, took_at):
             conn.end(SILENT)
         elif conn.outlet.pending and now >= _stalled_at(conn):
             conn.end(SLOW)
         elif now >= look * _step(conn):
             look += HEARTBEAT_LOOKS
+            # Who takes what waits for it, however slowly, is there, and no ping reaches it before all of that.
+            if conn.outlet.pending:
+                took_at = conn.outlet.progress_at
             said = not said and (sent in (None, _sent(conn)) or conn.subscriptions.followings.has_passed())
             sent = _sent(conn)
             pinged = pings and conn.heard_at <= now - HEARTBEAT_LOOKS * _step(conn) and (said or not pinged)
             _write(conn, said, pinged)
-        await conn.context.timer.until(_wakes_at(conn, pings, look))
+        await conn.context.timer.until(_wakes_at(conn, pings, look, took_at))
 
 
 def _start(conn: Connection, pings: bool, look: int) -> None:
@@ -76,8 +80,8 @@ def _start(conn: Connection, pings: bool, look: int) -> None:
         conn.nursery.start_soon(beat, conn, pings, look)
 
 
-def _wakes_at(conn: Connection, pings: bool, look: int) -> float:
-    return min(look * _step(conn), _silent_at(conn, pings), _stalled_at(conn))
+def _wakes_at(conn: Connection, pings: bool, look: int, took_at: float = -math.inf) -> float:
+    return min(look * _step(conn), _silent_at(conn, pings, took_at), _stalled_at(conn))
 
 
 def _step(conn: Connection) -> float:
@@ -90,10 +94,10 @@ def _sent(conn: Connection) -> int:
     return conn.outgoing.said + conn.subscriptions.followings.offsets
 
 
-def _silent_at(conn: Connection, pings: bool) -> float:
+def _silent_at(conn: Connection, pings: bool, took_at: float) -> float:
     """Return when the client counts as gone if nothing more is heard of it; infinite if it is not pinged."""
     # Without pings it has nothing to say. On a socket of ours TCP_USER_TIMEOUT finds it gone (sockets/link.py).
-    return conn.heard_at + conn.limits.silence_seconds if pings else math.inf
+    return max(conn.heard_at, took_at) + conn.limits.silence_seconds if pings else math.inf
 
 
 def _stalled_at(conn: Connection) -> float:
@@ -113,6 +117,10 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
         batches.append(conn.codec.say(told))
     if pinged:
         batches.append(encode_ping())
-    # A full outlet refuses it, and that is right: the writer watches this client already.
-    if batches and conn.outgoing.write(conn.codec.concat(batches)) and said:
+    if batches and not conn.outgoing.write(conn.codec.concat(batches)):
+        # A full outlet needs no beat: the writer watches this client. But one that only reads, slowly, is heard of by
+        # its answers to pings alone, and its outlet may be full at each look.
+        if pinged:
+            conn.outgoing.control(encode_ping())
+    elif said:
         conn.subscriptions.followings.note()

@@ -31,7 +31,7 @@ class Outgoing:
     goes behind it, by :meth:`write` or after :meth:`flush`. Only behind a slow client does a message pass a bounded
     memory channel of Trio's; that is made when it is needed, and let go when it is empty.
 
-    Bounds: ``limits.outbox_messages`` messages of this turn, and ``TURN_BYTES`` and one message more; one pong;
+    Bounds: ``limits.outbox_messages`` messages of this turn, and ``TURN_BYTES`` and one message more; one pong or ping;
     ``limits.follows`` answers, for a client that asks and does not read is given up; ``limits.outbox_messages``
     messages of the app's that wait, and then :meth:`send` waits.
 
@@ -43,12 +43,12 @@ class Outgoing:
     __slots__ = (
         "_answers",
         "_codec",
+        "_control",
         "_ending",
         "_holding",
         "_limits",
         "_messages",
         "_outlet",
-        "_pong",
         "_turns",
         "_turns_size",
         "_wake",
@@ -68,17 +68,18 @@ class Outgoing:
         self.turn = turn
         self._turns: list[Any] | None = None  # the app's messages of this turn
         self._turns_size = 0
-        self._pong: Any = None
+        self._control: Any = None
         self._answers: deque[Any] | None = None  # an empty deque takes 760 bytes, of every idle connection
         self._messages: tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]] | None = None
         self._write: Callable[[], None] | None = None
         self._wake: trio.Event | None = None
         self.said = 0
 
-    def pong(self, frame: bytes) -> None:
-        """Answer a ping as soon as the outlet has room. Of several pongs the last suffices (RFC 6455 section 5.5.3)."""
+    def control(self, frame: bytes) -> None:
+        """Send a pong, or a ping, as soon as the outlet has room. Of several the last suffices (RFC 6455 section
+        5.5.3), and who has just pinged need not be."""
         # One place and no queue: a client that sends pings and does not read holds one pong here, however many it sent.
-        self._pong = frame
+        self._control = frame
         self.wake()
 
     def answer(self, message: Message) -> None:
@@ -171,12 +172,12 @@ class Outgoing:
 
     def take(self) -> Any:
         """Take the next batch for the client, or None: what the app has said in this turn, for which nothing waited,
-        then the pong, then the answers, then the app's messages that had to wait."""
+        then the pong or ping, then the answers, then the app's messages that had to wait."""
         if self._turns is not None:
             return self._take_turns()
-        if self._pong is not None:
-            pong, self._pong = self._pong, None
-            return pong
+        if self._control is not None:
+            frame, self._control = self._control, None
+            return frame
         batch = self._next_answers() if self._answers else None
         if batch is None and self._messages is not None:
             batch = self._next_message()
@@ -191,7 +192,7 @@ class Outgoing:
     @property
     def waits(self) -> bool:
         """Whether a message waits for the writer."""
-        return self._pong is not None or bool(self._answers) or self._messages is not None
+        return self._control is not None or bool(self._answers) or self._messages is not None
 
     def wake(self) -> None:
         """Wake the writer, because there may be work for it. The first time it is started: most clients are written to

@@ -120,7 +120,7 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
             conn.peer_closed = True  # it left by itself: the goodbye is a close frame, without a bye
             raise RemoteError(reply_to(event))
         elif not conn.outgoing.write(event.frame):
-            conn.outgoing.pong(event.frame)
+            conn.outgoing.control(event.frame)
     handler.settle(session.held)
 
 

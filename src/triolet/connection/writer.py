@@ -152,9 +152,9 @@ def say(
     batches += [codec.say(gap_fields(channel, gap)) for gap in reading.gaps]
     if reading.batch is not None:
         batches.append(reading.batch)
-    announces = follower.would_be_live(reading.position) and (
-        not follower.announced or (share is not None and share.is_news)
-    )
+    waits = share is not None and share.waits  # another one of the channel is live, and its word stands
+    is_news = (share is not None and share.is_news) or (not waits and (reading.batch is not None or bool(reading.gaps)))
+    announces = follower.would_be_live(reading.position) and (is_news or not follower.announced)
     if announces:
         batches.append(codec.say(Live(channel, str(reading.position), None if share is None else share.live)))
     if batches and share is not None:
@@ -168,7 +168,7 @@ def say(
     count(conn, follower, reading)
     follower.opened = True
     follower.told = follower.step is Step.BLOCK
-    follower.announced = follower.announced or announces
+    follower.announced = announces or (follower.announced and not is_news)
     follower.advance(reading.position)
     return True
 

@@ -122,7 +122,8 @@ class Follower:
         behind_since: Trio's time when it was last live, or else was made.
         step: what the policy said last.
         opened: whether the client has been told where the stream begins.
-        announced: whether it has been told that it is up to date.
+        announced: whether it has been told that it is up to date, and nothing was read for it since. One whose outlet
+            was full for a moment is told nothing: of many on one outlet each word would set back all that are live.
         told: whether it has been told that publishers wait for it.
         logged: a bit for each step that was logged.
         index: its place in the list of live followers; -1 where it is not live.
@@ -218,7 +219,6 @@ class Follower:
         """Stop being live: the outlet is full. The writer goes on from ``position``."""
         # One that is behind already stays as it is: of one full outlet the pump tells, and the outlet's owner too.
         if self._become(State.BEHIND):
-            self.announced = False
             self.behind_since = trio.current_time()
             self.owner.fell_behind(self)
 

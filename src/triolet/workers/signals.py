@@ -68,6 +68,10 @@ class Signals:
         self._at_once = True
         try:
             yield
+        except Exception:
+            if self._came:  # and what it interrupted has made another error of it, as Python 3.11 does in __set_name__
+                raise EndedEarly from None
+            raise
         finally:
             self._at_once = False
         if self._came:  # and what it interrupted went on

@@ -136,6 +136,29 @@ def test_a_stop_while_it_starts_is_not_lost(image: Path, seconds: float) -> None
         container.kill()
 
 
+STOPPED = """
+import os, signal, sys, types
+import triolet_command
+
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Cli(types.ModuleType):
+    def __getattr__(self, name):
+        type("Owner", (), {"field": Field()})
+
+sys.modules["triolet.cli"] = Cli("triolet.cli")
+triolet_command.main()
+"""
+"""Where Python 3.11 makes a RuntimeError of whatever is raised."""
+
+
+def test_a_stop_within_a_class_that_is_being_made_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_grace_is_less_than_docker_waits() -> None:
     command = json.loads(step("CMD"))
     (stop_timeout,) = re.findall(r"--stop-timeout (\d+)", TEXT)

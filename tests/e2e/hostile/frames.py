@@ -158,7 +158,7 @@ MESSAGES: dict[str, tuple[list[Step], Expectation]] = {
     "follow a socket": ([_follow("/talk")], REFUSED),
     "follow a long poll": ([_follow(EVENTS + "?wait=20")], unharmed),
     "follow with a dotted path": ([_follow("/c/../c/x/events")], unharmed),
-    "follow with a bad cursor": ([_follow(EVENTS, after="-1")], refused_or_bad),
+    "follow with a bad cursor": ([_follow(EVENTS, after="-0")], refused_or_bad),
     "follow with a long cursor": ([_follow(EVENTS, after="9" * 5_000)], refused_or_bad),
     "follow with a number for cursor": ([_follow(EVENTS, after=5)], unharmed),
     "follow with a bad cursor in the url": ([_follow(EVENTS + "?after=-1")], unharmed),

@@ -94,7 +94,7 @@ PROBES = [
     Probe("upgrade of a POST route", [upgrade("/form")], not_opened(400, 403, 404, 405, 426)),
     Probe("upgrade of a forbidden channel", [upgrade("/c/forbidden/events")], answered_with(403)),
     Probe("upgrade of an absent channel", [upgrade("/c/absent/events")], answered_with(404)),
-    Probe("upgrade with a bad cursor", [upgrade("/c/x/events?after=-1")], answered_with(400)),
+    Probe("upgrade with a bad cursor", [upgrade("/c/x/events?after=-0")], answered_with(400)),
     Probe("upgrade with a long cursor", [upgrade("/c/x/events?after=" + "9" * 5_000)], answered_with(400)),
     Probe("upgrade of a file", [upgrade("/triolet/triolet.js")], not_opened(200, 400, 403, 404, 405, 426)),
     Probe("upgrade to h2c and websocket", [upgrade("/talk", "Upgrade: h2c", "HTTP2-Settings: AAAA")], unharmed),

@@ -159,7 +159,7 @@ BODIES = [
 
 _CURSORS = {
     "of 5,000 digits": "9" * 5_000,
-    "negative": "-1",
+    "negative": "-0",
     "with an exponent": "1e5",
     "of other digits": "٣",
     "of two dots": "a.b.3",
