@@ -463,3 +463,21 @@ async def test_two_processes_on_one_file_do_it_once(tmp_path: Path, autojump_clo
     assert len(first.done) + len(second.done) == 1
     assert {str(reply["data"]) for reply in replies} == {"{'picked': 'A1', 'times': 1}"}
     assert sorted("repeated" in reply for reply in replies) == [False, True, True, True]
+
+
+async def test_of_two_commands_for_the_same_thing_one_publishes_and_both_are_answered(
+    autojump_clock: MockClock,
+) -> None:
+    shop = Warehouse()
+
+    @shop.live.command("/pack")
+    async def pack(command: Command) -> Any:
+        await command.publish(ORDER, {"by": command.id}, dedupe="packed")
+        await command.publish("desk", {"seen": command.id})
+        return {"packed": True}
+
+    async with serve(shop.app) as server:
+        answers = [await ask(server, "/pack", id=id) for id in ("one", "two")]
+        assert [answer.json for answer in answers] == [{"packed": True}] * 2
+        assert [event.data for event in await events(shop.live.log)] == [{"by": "one"}]
+        assert len(await events(shop.live.log, "desk")) == 2

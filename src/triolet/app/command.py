@@ -52,7 +52,9 @@ class Command:
         self._bytes = 0
         self._answered = False
 
-    async def publish(self, channel: str, data: Any, *, name: str = "message", key: str | None = None) -> None:
+    async def publish(
+        self, channel: str, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None
+    ) -> None:
         """Publish an event together with this command's answer, in one transaction.
 
         It is held back until the view has returned: nothing is published where the answer is of 400 or more, or the
@@ -60,6 +62,8 @@ class Command:
 
         Args:
             channel, data, name, key: as for :meth:`Triolet.publish`.
+            dedupe: as there: where the channel remembers the same text, also of another command, nothing is stored for
+                it, and the answer is.
 
         Raises:
             DataError, ChannelNameError: it cannot be published, or is more than one command may publish.
@@ -74,7 +78,7 @@ class Command:
             raise LocalError(
                 "this command is answered already, and what it publishes is stored with the answer: use live.publish"
             )
-        draft = Draft.of(data, name=name, key=key)
+        draft = Draft.of(data, name=name, key=key, dedupe=dedupe)
         check_drafts([draft], self._limits)
         if len(self._writes) >= self._limits.command_events:
             raise DataError(f"a command publishes at most {self._limits.command_events} events: limits.command_events")
