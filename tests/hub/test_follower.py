@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -99,7 +100,11 @@ async def test_who_has_ended_is_told_nothing_more() -> None:
     assert (woken, gone.state, audience.live[WEBSOCKET].followers) == ([], State.ENDED, [])
 
 
-ACTS = {State.LIVE: Follower.go_live, State.BEHIND: Follower.fall_behind, State.ENDED: Follower.end}
+ACTS: dict[State, Callable[[Follower], object]] = {
+    State.LIVE: Follower.go_live,
+    State.BEHIND: Follower.fall_behind,
+    State.ENDED: Follower.end,
+}
 
 
 def brought(state: State) -> tuple[Audience, Follower]:

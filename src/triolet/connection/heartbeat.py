@@ -14,6 +14,7 @@ from ..closing import SILENT, SLOW
 from ..wire.frames import encode_ping
 from ..wire.messages import Beat
 from .connection import Connection
+from .writer import put
 
 __all__ = ["beat", "begin"]
 
@@ -117,7 +118,7 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
         batches.append(conn.codec.say(told))
     if pinged:
         batches.append(encode_ping())
-    if batches and not conn.outgoing.write(conn.codec.concat(batches)):
+    if batches and not put(conn, conn.codec.concat(batches), has_events=False):
         # A full outlet needs no beat: the writer watches this client. But one that only reads, slowly, is heard of by
         # its answers to pings alone, and its outlet may be full at each look.
         if pinged:

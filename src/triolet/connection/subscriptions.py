@@ -50,6 +50,7 @@ class Subscriptions:
         access: what the client was let in with, and by what it may ask for more.
         followings: what it follows.
         behind: the followers that the writer has to read on for, in the order of their turns.
+        by_a_word: whether what is being written to the outlet has no event in it.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Subscriptions:
         "_returned",
         "access",
         "behind",
+        "by_a_word",
         "codec",
         "followings",
         "outlet",
@@ -86,6 +88,7 @@ class Subscriptions:
         self._history = history
         self.access = access
         self._returned = False
+        self.by_a_word = False
         self.followings = Followings()
         self.behind: dict[Follower, None] = {}
 
@@ -291,7 +294,7 @@ class Subscriptions:
             self._context.metrics.fell_behind += 1
             self._history.note("fell behind", None, "its kernel took no more")
         for following in followings:
-            following.follower.fall_behind()
+            following.follower.fall_behind(by_a_word=self.by_a_word)
         self._outgoing.wake()
 
     # --- called by the hub, for its followers

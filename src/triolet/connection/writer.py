@@ -18,7 +18,7 @@ from ..wire.messages import Bracket, LagMessage, Live, Open, gap_fields
 from .connection import Connection
 from .followings import Share
 
-__all__ = ["write", "write_head"]
+__all__ = ["put", "write", "write_head"]
 
 
 async def write(conn: Connection) -> None:
@@ -159,7 +159,7 @@ def say(
         batches.append(codec.say(Live(channel, str(reading.position), None if share is None else share.live)))
     if batches and share is not None:
         batches = _bracketed(conn, channel, reading, share, batches)
-    if batches and not conn.outgoing.write(codec.concat(batches)):
+    if batches and not put(conn, codec.concat(batches), has_events=reading.batch is not None):
         return False
     if batches and share is not None:
         conn.subscriptions.followings.tell(channel, share, announces)
@@ -183,6 +183,17 @@ def _bracketed(conn: Connection, channel: str, reading: Reading, share: Share, b
         messages = len(batches) + (0 if reading.batch is None else reading.events - 1)
         before.append(say(Bracket(share.subs, messages)))
     return [*before, *batches]
+
+
+def put(conn: Connection, batch: Any, *, has_events: bool) -> bool:
+    """Write a batch to the outlet: one with events, or words alone. Return False if it is full and took nothing.
+
+    Should words fill it, nobody has missed anything by that: see :meth:`Follower.fall_behind`.
+    """
+    conn.subscriptions.by_a_word = not has_events
+    taken = conn.outgoing.write(batch)
+    conn.subscriptions.by_a_word = False
+    return taken
 
 
 def count(conn: Connection, follower: Follower, reading: Reading) -> None:

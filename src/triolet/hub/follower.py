@@ -122,8 +122,7 @@ class Follower:
         behind_since: Trio's time when it was last live, or else was made.
         step: what the policy said last.
         opened: whether the client has been told where the stream begins.
-        announced: whether it has been told that it is up to date, and nothing was read for it since. One whose outlet
-            was full for a moment is told nothing: of many on one outlet each word would set back all that are live.
+        announced: whether it has been told that it is up to date, and nothing has come for it since.
         told: whether it has been told that publishers wait for it.
         logged: a bit for each step that was logged.
         index: its place in the list of live followers; -1 where it is not live.
@@ -215,10 +214,16 @@ class Follower:
         self.told = False
         return True
 
-    def fall_behind(self) -> None:
-        """Stop being live: the outlet is full. The writer goes on from ``position``."""
+    def fall_behind(self, *, by_a_word: bool = False) -> None:
+        """Stop being live: the outlet is full. The writer goes on from ``position``.
+
+        Args:
+            by_a_word: whether it is no event that has filled the outlet, but a beat, or that another one is up to date.
+                Then this one is not told so again: of many on one outlet each word would set back all others.
+        """
         # One that is behind already stays as it is: of one full outlet the pump tells, and the outlet's owner too.
         if self._become(State.BEHIND):
+            self.announced = self.announced and by_a_word
             self.behind_since = trio.current_time()
             self.owner.fell_behind(self)
 
