@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +12,7 @@ from trio.testing import MockClock
 
 from triolet import ConfigError, DataError, Limits
 from triolet.bounds import CLIENT_MESSAGES
-from triolet.client import ClientError, Message, Messages, open_client
+from triolet.client import ClientError, Event, Message, Messages, open_client
 from triolet.testing import MemoryServer, cut, half_open
 
 from .stage import BASE, client_of, data, take, told
@@ -309,3 +310,31 @@ async def test_wherever_a_talk_is_cancelled_nothing_is_left(library: str, autoju
                 scope.cancel()
         await trio.sleep(60)
         assert (server.followers, server.connections) == (0, 0)
+
+
+async def test_what_waits_for_a_slow_program_is_there_although_the_connection_has_ended(
+    autojump_clock: MockClock,
+) -> None:
+    count = CLIENT_MESSAGES + 20
+    async with talking() as (server, talk), client_of(server, **SOCKET) as client, client.messages() as messages:
+        await messages.ready()
+        await client.tell({"follow": ORDER, "after": 0})
+        await trio.sleep(1)
+        for number in range(count):
+            await talk.live.publish(ORDER, number)
+        await trio.sleep(5)  # the program does nothing: its reader waits for room
+        with cut(server.network), suppress(ClientError):
+            for _ in range(30):
+                await client.tell("x")
+                await trio.sleep(1)
+        offsets: list[int] = []
+        with trio.move_on_after(60):
+            async for item in messages:
+                if isinstance(item, Event):
+                    offsets.append(item.offset)
+        await client.tell({"follow": ORDER, "after": 0})
+        with trio.move_on_after(60):
+            async for item in messages:
+                if isinstance(item, Event):
+                    offsets.append(item.offset)
+        assert offsets == list(range(1, count + 1))

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS
 from triolet import Limits
+from triolet.client import MemoryStore
 from triolet.testing import cut
 
 from .stage import WAYS, client_of, options_of, shop, take, told
@@ -70,3 +71,29 @@ async def test_a_last_event_id_is_never_a_number_of_events(autojump_clock: MockC
         await live.publish_many(ORDER, [1, 2, 3])
         answer = await server.get(ORDERS, last_event_id="-2")
         assert answer.json["gap"]["reason"] == "epoch"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_program_with_a_store_begins_with_the_newest_and_goes_on_from_there(
+    way: str, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
+    async with shop() as (server, live):
+        await live.publish_many(ORDER, list(range(5)))
+
+        async def one_life(after: int, count: int) -> list[object]:
+            heard: list[object] = []
+            async with (
+                client_of(server, store=store, **options_of(way)) as client,
+                client.follow(ORDERS, after=after) as events,
+            ):
+                with trio.move_on_after(3):
+                    while len(heard) < count:
+                        heard += told(await take(events, 1))
+            return heard
+
+        with cut(server.network):
+            assert await one_life(-2, 1) == []
+        assert await one_life(-2, 1) == [3]
+        await live.publish(ORDER, 5)
+        assert await one_life(-1, 3) == [3, 4, 5], "the one that was in hand, and what came"

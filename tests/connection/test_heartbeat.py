@@ -312,3 +312,17 @@ async def test_a_client_that_reads_slowly_and_says_nothing_is_pinged_between_wha
             for _ in range(300):
                 await client.until("event", within=120)
         assert trio.current_time() > 150
+
+
+async def test_a_pong_that_waits_for_room_is_not_lost_for_a_ping(autojump_clock: MockClock) -> None:
+    app, live = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    async with serve(app) as server, peer(server, f"{ORDERS}?after=0", kernel_bytes=2_000) as client:
+        await client.until("live")
+        with slow_reader(client.stream, bytes_per_second=600):
+            await live.publish(ORDER, "x" * 30_000)
+            await trio.sleep(1)
+            await client.send(PING, b"mine")
+            while (frame := await client.frame()) is not None and frame.opcode != PONG:
+                pass
+            assert frame == (PONG, b"mine")
+            assert trio.current_time() > 40

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import trio
+from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from tests.peer import peer
 from tests.shop import make_shop
 from triolet import Connection, Limits, Triolet, policies
+from triolet.testing import slow_reader
 from triolet.testing.server import MemoryServer, serve
 
 SMALL = 4 << 10
@@ -314,3 +316,38 @@ async def test_the_apps_policy_holds_where_a_route_has_none(autojump_clock: Mock
         for n in range(200):
             await live.publish("orders/1", {"n": n, "fill": FILL})
         assert (await client.until("live"))[-2]["reason"] == "skipped"
+
+
+async def test_one_that_was_told_it_lags_is_told_when_it_is_live_though_nothing_was_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    app = QuartTrio("lag")
+    live = Triolet(app)
+
+    @live.channel("/c", policy=policies.block(events=5, seconds=1_000), allow=lambda event, _: event.data != "theirs")
+    async def c() -> str:
+        return "c"
+
+    @live.channel("/d")
+    async def d() -> str:
+        return "d"
+
+    live.socket("/live")
+    async with (
+        serve(app) as server,
+        server.websocket("/live", kernel_bytes=500) as client,
+        trio.open_nursery() as nursery,
+    ):
+        await client.follow("/c", after=0)
+        await client.follow("/d", after=0)
+        with slow_reader(client, bytes_per_second=700):
+            for _ in range(4):
+                await live.publish("d", "x" * 5_000)
+
+            async def publish() -> None:
+                for _ in range(30):
+                    await live.publish("c", "theirs")
+
+            nursery.start_soon(publish)
+            await client.until("lag", within=100)
+            await client.expect("live", channel="c", within=100)

@@ -12,6 +12,11 @@ def is_open(start: Cursor) -> bool:
     return start.epoch == "" and start.offset <= 0
 
 
+def is_newest(start: Cursor | None) -> bool:
+    """Whether it is no place, but the newest so many."""
+    return start is not None and start.offset < 0
+
+
 def distance(start: Cursor, to: Cursor, oldest: int = 0) -> int | None:
     """How many events lie after one cursor, up to another; None where they belong to two lives of the log.
 

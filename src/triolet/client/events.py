@@ -15,7 +15,7 @@ from ..errors import printable
 from ..event import Cursor, Gap
 from .commands import CLOSED, Commands
 from .committing import Committing
-from .cursors import distance
+from .cursors import distance, is_newest
 from .errors import Ended
 from .following import Following
 from .hooks import Hooks, call
@@ -66,7 +66,7 @@ class Events:
         self._following = Following(way, link, commands, self._track, self._out, self._changed, self._moved)
         self._committing = None if store is None else Committing(store, name, auto=auto_commit)
         self._reading = Reading(way.acknowledge, self._following.say, auto=auto_commit or store is None)
-        self._taken: Cursor | None = after
+        self._taken: Cursor | None = self._track.began
         self._began = trio.Event()
         self._head: Cursor | None = None
         self._hooks = Hooks(nursery, on_state, on_fault)
@@ -137,7 +137,7 @@ class Events:
         if self._committing is None:
             raise RuntimeError("nothing can be committed: the client has no store=")
         cursor = self.cursor
-        if cursor is not None:
+        if cursor is not None and not is_newest(cursor):
             await self._committing.now(str(cursor))
         self._reading.done()
 

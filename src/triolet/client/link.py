@@ -205,6 +205,7 @@ class Link:
 
     async def _connect(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
         try:
+            await self.listeners.settle()  # what waited when the last connection ended
             hear = partial(self._hear, beat)
             await converse(self._way, self._target, beat, hear, self._ready, self._trouble)
         finally:

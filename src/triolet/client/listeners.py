@@ -24,8 +24,11 @@ class Listener(Protocol):
     def put_now(self, said: Said) -> bool:
         """Take it, where there is room; else return False."""
 
-    async def put(self, said: Said) -> None:
-        """Take it, and wait for the program where it has no room."""
+    def hold(self, said: Said) -> None:
+        """Take it, although there is no room."""
+
+    async def put_all(self) -> None:
+        """Give the program what is held for it, and wait where it has no room."""
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """Hear of the connection's state; "gone" is the end."""
@@ -67,6 +70,11 @@ class Listeners:
             self._all.remove(listener)
         if not self._all:
             self._tracks.clear()
+
+    async def settle(self) -> None:
+        """Wait until all have what is held for them, also from a connection that has ended."""
+        for listener in list(self._all):
+            await listener.put_all()
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """The connection's state."""
@@ -132,7 +140,8 @@ class Listeners:
             speaker.clogged = True
             self._commands.lose(speaker)
         for listener, said in late:
-            await listener.put(said)
+            listener.hold(said)
+        await self.settle()
         if speaker is not None:
             speaker.clogged = False
         beat.listen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -62,6 +63,7 @@ class Messages:
         self._hooks = (on_state, on_fault)
         self._out, self._in = trio.open_memory_channel[Said](CLIENT_MESSAGES)
         self._ended: Ended | None = None
+        self._held: deque[Said] = deque()
         self._changed = trio.Event()
         self._begun = False
 
@@ -141,16 +143,24 @@ class Messages:
 
     def put_now(self, said: Said) -> bool:
         """Take what was said, where there is room; else return False."""
+        if self._held:
+            return False
         try:
             self._out.send_nowait(said)
         except trio.WouldBlock:
             return False
         return True
 
-    async def put(self, said: Said) -> None:
-        """Take what was said, and wait for the program where it has no room: until the block is left."""
+    def hold(self, said: Said) -> None:
+        """Take what was said, although there is no room: it is put when there is, also of a lost connection."""
+        self._held.append(said)
+
+    async def put_all(self) -> None:
+        """Give the program what is held, and wait where it has no room: until the block is left."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._out.send(said)
+            while self._held:
+                await self._out.send(self._held[0])
+                self._held.popleft()
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """Hear of the socket's state."""

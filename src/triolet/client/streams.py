@@ -8,8 +8,10 @@ from typing import Protocol
 import trio
 
 from ..bounds import READ_BYTES
+from ..event import Cursor
+from .cursors import is_newest
 from .errors import Ended
-from .heard import Heard, Page, bye, own_message, read_page
+from .heard import Heard, Page, bye, cursor_of, own_message, read_page
 from .heartbeat import Heartbeat
 from .http import Answer, refusal
 from .renewal import Renewal
@@ -117,7 +119,13 @@ def _page(answer: Answer) -> Page:
 async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
     """The answer to a poll, as the messages that a stream would have carried."""
     if follow.track.state == "connecting":
-        opened = Heard(type="open", channel=page.channel, cursor=page.cursor, filtered=page.filtered)
+        begins = page.cursor
+        if page.gap is not None:
+            begins = page.gap.after
+        elif page.events and is_newest(follow.track.cursor):
+            first = cursor_of(page.events[0].id)
+            begins = str(Cursor(first.epoch, first.offset - 1))
+        opened = Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
         await follow.take(opened, beat)
     if page.gap is not None:
         page.gap.type = "gap"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from ..event import Cursor, Event, Gap
-from .cursors import distance, step_to
+from .cursors import distance, is_newest, step_to
 from .errors import Ended
 from .heard import Heard, cursor_of, event_of, gap_of
 from .items import Fault, Item, Live
@@ -55,7 +55,7 @@ class Track:
         self.url = url
         self.channel: str | None = None
         self.start = after
-        self.began = after
+        self.began = None if is_newest(after) else after
         self.cursor = after
         self.filtered = False
         self.state: State = "connecting"
@@ -91,7 +91,9 @@ class Track:
         self._conflated_to = None
         self.state = "behind"
         here = self.cursor
-        if here is None or not self.url:
+        if is_newest(here):  # they begin somewhere
+            self.began = self.cursor = cursor_of(message.cursor)
+        elif here is None or not self.url:
             at = cursor_of(message.cursor)
             step = 0 if here is None else distance(here, at)
             if here is not None and (step is None or step > 0):

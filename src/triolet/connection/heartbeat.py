@@ -121,7 +121,7 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     if batches and not put(conn, conn.codec.concat(batches), has_events=False):
         # A full outlet needs no beat: the writer watches this client. But one that only reads, slowly, is heard of by
         # its answers to pings alone, and its outlet may be full at each look.
-        if pinged:
+        if pinged and not conn.outgoing.has_control:  # a pong that waits is owed
             conn.outgoing.control(encode_ping())
     elif said:
         conn.subscriptions.followings.note()

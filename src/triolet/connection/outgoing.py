@@ -190,6 +190,11 @@ class Outgoing:
         self._write = write
 
     @property
+    def has_control(self) -> bool:
+        """Whether a pong or a ping waits."""
+        return self._control is not None
+
+    @property
     def waits(self) -> bool:
         """Whether a message waits for the writer."""
         return self._control is not None or bool(self._answers) or self._messages is not None

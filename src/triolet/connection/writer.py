@@ -153,7 +153,9 @@ def say(
     if reading.batch is not None:
         batches.append(reading.batch)
     waits = share is not None and share.waits  # another one of the channel is live, and its word stands
-    is_news = (share is not None and share.is_news) or (not waits and (reading.batch is not None or bool(reading.gaps)))
+    lags = follower.step is Step.BLOCK and not follower.told
+    was_read = lags or reading.batch is not None or bool(reading.gaps)
+    is_news = (share is not None and share.is_news) or (not waits and was_read)
     announces = follower.would_be_live(reading.position) and (is_news or not follower.announced)
     if announces:
         batches.append(codec.say(Live(channel, str(reading.position), None if share is None else share.live)))
@@ -168,7 +170,8 @@ def say(
     count(conn, follower, reading)
     follower.opened = True
     follower.told = follower.step is Step.BLOCK
-    follower.announced = announces or (follower.announced and not is_news)
+    stays = not is_news and follower.would_be_live(reading.position)  # one that is behind is told when it is not
+    follower.announced = announces or (follower.announced and stays)
     follower.advance(reading.position)
     return True
 

@@ -1,6 +1,6 @@
 /** What the leading tab does for all tabs: one follow of a channel, whose messages go to everybody who stands there. */
 
-import { Track, isBefore, offsetOf } from "./track.js";
+import { Track, epochOf, isBefore, offsetOf } from "./track.js";
 
 /**
  * @import { Clock, State, Why } from "./api.js"
@@ -20,7 +20,10 @@ const GATHER = 50;
  * @param {string | null} after
  * @returns {after is string}
  */
-const isPlace = (after) => after !== null && offsetOf(after) >= 0;
+const isPlace = (after) => after !== null && after !== "0" && offsetOf(after) >= 0;
+
+/** @param {string | null} one @param {string | null} other */
+const areOfOneLife = (one, other) => isPlace(one) && isPlace(other) && epochOf(one) === epochOf(other);
 
 /** A position of the leader's: what it has found good goes on to the members. */
 class Relay extends Track {
@@ -66,9 +69,9 @@ class Relay extends Track {
    */
   fits(after) {
     if (this.state === "gone") return false;
-    if (!this.hasBegun) return after === this.start || (isPlace(after) && isPlace(this.start));
+    if (!this.hasBegun) return after === this.start || areOfOneLife(after, this.start);
     if (after === null) return this.state === "live";
-    return this.cursor !== null && (after === this.cursor || isBefore(this.cursor, after));
+    return after === this.cursor || (areOfOneLife(after, this.cursor) && isBefore(this.cursor, after));
   }
 }
 

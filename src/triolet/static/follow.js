@@ -133,7 +133,7 @@ export class Follow {
 
   /** @type {string | null} the page has taken everything up to here: what it would go on from */
   get cursor() {
-    return this.#isIdle ? this.#track.cursor : this.#cursor;
+    return this.#isIdle && this.state !== "gone" ? this.#track.cursor : this.#cursor;
   }
 
   /** @type {number} items that wait for the page, and events that are known to exist and have not come */

@@ -31,6 +31,8 @@ export class Tabs {
   /** @type {Map<Track, number>} */
   #ids = new Map();
   #number = 0;
+  /** Those that have left and ask anew. @type {WeakSet<Track>} */
+  #deaf = new WeakSet();
   /** @type {BroadcastChannel | null} */
   #channel = null;
   #isHere = false;
@@ -282,6 +284,8 @@ export class Tabs {
   #take(id, message) {
     const track = this.#tracks.get(id);
     if (!track || track.state === "gone") return;
+    if (message.type === "open") this.#deaf.delete(track);
+    if (this.#deaf.has(track) && message.type !== "state") return; // on its way when this one left
     if (message.type === "state") return this.#become(track, message);
     const { type, ...said } = message;
     if (type === "fault") return track.fault(said);
@@ -290,8 +294,10 @@ export class Tabs {
       track.take(message);
     } catch (error) {
       if (!(error instanceof Ended)) throw error;
+      this.#deaf.add(track);
       track.become("connecting", { retry: 0, reason: error.reason });
-      return this.#follow(id, track);
+      if (this.#tracks.get(id) === track) this.#follow(id, track); // else the page has left it
+      return;
     }
     const room = track.room();
     if (room !== null) this.#wait(id, track, room);
@@ -319,6 +325,7 @@ export class Tabs {
    * @param {Promise<void>} room
    */
   #wait(id, track, room) {
+    this.#deaf.add(track);
     this.#toLeader({ type: "unfollow", tab: this.#id, id });
     track.become("behind");
     room.then(() => this.#tracks.get(id) === track && this.#follow(id, track));

@@ -33,7 +33,7 @@ export function offsetOf(cursor) {
 }
 
 /** @param {string} cursor */
-function epochOf(cursor) {
+export function epochOf(cursor) {
   return cursor.slice(0, Math.max(0, cursor.lastIndexOf(".")));
 }
 

@@ -438,3 +438,18 @@ test("what no option can be is an error at once", () => {
   const { client } = meet();
   for (const options of [{ buffer: 0 }, { commit: "never" }]) assert.throws(() => client.follow("c", options), TypeError);
 });
+
+test("the cursor of a follow that is closed is that of what the page has taken, not of what waited", async () => {
+  const { client, sockets } = meet({ socket: "/live" });
+  const follow = client.follow("/c/events", { after: "e.0" });
+  await settle();
+  await sockets[0].open();
+  await sockets[0].say(HELLO);
+  const notes = [note("e.1"), note("e.2"), note("e.3")];
+  await sockets[0].say(...bracket("s1", opened("e.0", { sub: "s1" }), ...notes, live("e.3", { subs: ["s1"] })));
+  const items = follow[Symbol.asyncIterator]();
+  await items.next();
+  await items.next(); // so it is done with the first
+  follow.close();
+  assert.equal(follow.cursor, "e.1");
+});

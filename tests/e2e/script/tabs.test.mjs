@@ -217,3 +217,43 @@ test("where a browser cannot share, each tab has a connection", async () => {
   await settle();
   assert.equal(sockets.length, 1);
 });
+
+for (const first of ["-2", "0"]) {
+  test(`a tab that has a place does not join one that has none yet (${first})`, async () => {
+    const { clock, open } = openBrowser();
+    const one = open();
+    await clock.advance(10);
+    const two = open();
+    await clock.advance(10);
+    one.client.follow(URL_OF_C, { after: first });
+    await clock.advance(100); // the socket is still being opened
+    two.client.follow(URL_OF_C, { after: "e.100" });
+    await clock.advance(10);
+    const [socket] = one.sockets;
+    await socket.open();
+    await socket.say(HELLO);
+    assert.deepEqual(socket.sent.map(({ after }) => after).sort(), [first, "e.100"].sort());
+  });
+}
+
+test("a tab that is full leaves once, and asks once when it has room", async () => {
+  const { clock, open } = openBrowser();
+  const one = open();
+  await clock.advance(10);
+  const two = open();
+  await clock.advance(10);
+  const follow = two.client.follow(URL_OF_C, { after: "e.0", buffer: 10 });
+  await clock.advance(100);
+  const [socket] = one.sockets;
+  await socket.open();
+  await socket.say(HELLO);
+  const notes = Array.from({ length: 300 }, (_, n) => note(`e.${n + 1}`));
+  await socket.say(...bracket("s1", opened("e.0", { sub: "s1" }), ...notes, live("e.300", { subs: ["s1"] })));
+  await clock.advance(10);
+  assert.equal(follow.behind, 10);
+  const items = follow[Symbol.asyncIterator]();
+  for (let taken = 0; taken < 10; taken += 1) await items.next();
+  await clock.advance(10);
+  assert.ok(socket.sent.length <= 4, JSON.stringify(socket.sent));
+  assert.equal(socket.sent.at(-1).after, "e.10");
+});

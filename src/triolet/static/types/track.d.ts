@@ -39,6 +39,8 @@ export declare function ofIdentity({ type, in: left, refused }: Message): {
 export declare function isBefore(one: string | null, other: string | null): boolean;
 /** The number of an event within its channel: 1043 for "5f3a.1043". @param {string} cursor */
 export declare function offsetOf(cursor: string): number;
+/** @param {string} cursor */
+export declare function epochOf(cursor: string): string;
 /**
  * A position in a channel: what `follow` returns. It checks that offsets come without a hole, unless the server says
  * that this client may not see every event.
