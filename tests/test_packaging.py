@@ -77,3 +77,8 @@ def test_a_paper_names_files_that_exist(paper: str) -> None:
     named += re.findall(r"`((?:tests|src|docs|scripts|hunt|benchmarks|examples)/[\w./-]+)`", text)
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_documentation_is_built_with_all_that_its_reference_imports() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert _names(extras["client"]) <= _names(extras["docs"])
