@@ -338,3 +338,21 @@ async def test_what_waits_for_a_slow_program_is_there_although_the_connection_ha
                 if isinstance(item, Event):
                     offsets.append(item.offset)
         assert offsets == list(range(1, count + 1))
+
+
+async def test_what_waits_for_a_slow_program_is_there_although_the_socket_is_gone_for_good(
+    autojump_clock: MockClock,
+) -> None:
+    count = CLIENT_MESSAGES + 20
+    async with talking() as (server, talk), client_of(server, **SOCKET) as client, client.messages() as messages:
+        await messages.ready()
+        await client.tell({"follow": ORDER, "after": 0})
+        await trio.sleep(1)
+        for number in range(count):
+            await talk.live.publish(ORDER, number)
+        await trio.sleep(5)  # the program does nothing: its reader waits for room
+        messages._link.listeners.become("gone")
+        offsets = [item.offset async for item in messages if isinstance(item, Event)]
+        assert len(offsets) > CLIENT_MESSAGES - 5
+        assert offsets == list(range(1, len(offsets) + 1))
+        assert not messages._held

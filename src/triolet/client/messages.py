@@ -103,6 +103,8 @@ class Messages:
         try:
             return await self._in.receive()
         except trio.EndOfChannel:
+            if self._held:  # there was no room for it when the socket was gone for good
+                return self._held.popleft()
             if self._ended is None or self._ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
             raise self._ended.as_error(self._link.url) from None
