@@ -22,6 +22,21 @@ export class Words {
     const texts = parts.map((part) => part.texts.join("\n"));
     this.said.push(...texts.sort().flatMap((part) => part.split("\n")));
   }
+
+  /** Which events those with a name have heard since `from`, however these came: in a bracket, or after a `live`. */
+  heardBy(from) {
+    const heard = {};
+    let [named, next, live] = [[], 0, []];
+    for (const { type, subs, next: count, id } of this.said.slice(from).map((text) => JSON.parse(text))) {
+      if (type === "for") [named, next] = [subs, count];
+      else {
+        if (type === "live") live = subs;
+        if (type === "event") for (const sub of next > 0 ? named : live) heard[sub] = [...(heard[sub] ?? []), id];
+        if (next > 0) next -= 1;
+      }
+    }
+    return heard;
+  }
 }
 
 /** A WebSocket whose messages are noted, without beats. */
@@ -100,10 +115,13 @@ export const WIRE = {
     say({ type: "message", data: "unfollow" });
     say({ type: "message", data: "done" });
     await heard(18);
-    await world.publish(2);
-    await heard(24);
-    await world.publish(3);
-    await heard(25);
+    // Which of the two has the way without brackets, and from when on, is chance: each hears all of it.
+    for (const data of [2, 3]) {
+      await world.publish(data);
+      await world.until(() => ["s1", "s2"].every((sub) => words.heardBy(18)[sub]?.length === data - 1));
+    }
+    const { s1, s2 } = words.heardBy(18);
+    words.said.splice(18, Infinity, `s1 ${s1}`, `s2 ${s2}`);
   },
 
   async "what a socket is refused"(world, words) {
