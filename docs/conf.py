@@ -65,7 +65,11 @@ def _write_closings() -> None:
 def _write_limits() -> None:
     told = ModuleAnalyzer.for_module("triolet.limits").find_attr_docs()
     rows = [
-        (f"``{field.name}``", f"{field.default:,}", " ".join(told.get(("Limits", field.name), [])).strip())
+        (
+            f"``{field.name}``",
+            "``{}``" if field.name == "keep" else f"{field.default:,}",
+            " ".join(told.get(("Limits", field.name), [])).strip(),
+        )
         for field in fields(Limits)
     ]
     _write_table("limits", ("bound", "default", "what it bounds"), rows)

@@ -23,9 +23,10 @@ STOREYS = {
     "bounds": 1,
     "closing": 1,
     "errors": 1,
-    "limits": 1,
     "value": 1,
     "event": 1,
+    "pattern": 1,
+    "limits": 1,
     "clock": 1,
     "budget": 1,
     "counters": 1,
@@ -109,6 +110,7 @@ ROOT_FILES = {
     "errors",
     "event",
     "limits",
+    "pattern",
     "value",
 }
 """The files that may stand in no room: the face, the command, and the words that all rooms use."""

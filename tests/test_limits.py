@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from triolet import Limits
+from triolet import Keep, Limits
 from triolet.errors import ConfigError
 
 INTEGERS = [field.name for field in fields(Limits) if field.type == "int"]
@@ -16,7 +16,7 @@ NUMBERS = [field.name for field in fields(Limits) if field.type == "float"]
 
 
 def test_every_limit_is_one_or_the_other() -> None:
-    assert len(INTEGERS) + len(NUMBERS) == len(fields(Limits))
+    assert len(INTEGERS) + len(NUMBERS) + len(["keep"]) == len(fields(Limits))
 
 
 @pytest.mark.parametrize("name", INTEGERS)
@@ -60,3 +60,26 @@ def test_seconds_may_be_whole_or_not() -> None:
 def test_limits_that_cannot_work_together_are_refused(values: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         Limits(**values)
+
+
+@pytest.mark.parametrize("keep", [{"a": 5}, {"": Keep()}, {1: Keep(events=1)}, [("a", Keep())], None])
+def test_what_keeps_no_channels_is_refused(keep: Any) -> None:
+    with pytest.raises(ConfigError, match=r"keep|pattern"):
+        Limits(keep=keep)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"events": 0}, {"events": 1.5}, {"seconds": -1}, {"bytes": "1"}, {"events": math.inf}]
+)
+def test_what_is_kept_is_a_number(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"Keep\.{next(iter(wrong))} "):
+        Keep(**wrong)
+
+
+def test_the_first_pattern_that_matches_says_how_a_channel_is_kept() -> None:
+    keep = {"a/*": Keep(events=1), "*": Keep(seconds=math.inf, bytes=7)}
+    limits = Limits(keep_events=9, keep_seconds=10, keep_bytes=11, keep=keep)
+    assert limits.kept("a/b") == (1, 10, 11)
+    assert limits.kept("a") == (9, math.inf, 7)
+    assert limits.kept("triolet.presence/a") == (9, 10, 11)
+    assert limits.shortest_seconds == 10

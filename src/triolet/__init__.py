@@ -3,7 +3,7 @@
 What a user types is here:
 
 - ``Triolet``: the extension for a Quart-Trio app
-- ``Limits``: every bound and timeout
+- ``Limits``: every bound and timeout; ``Keep``: how much of some channels is kept
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
@@ -18,7 +18,7 @@ What a user types is here:
 
 # The rooms, from the bottom up. A file imports from its own room or from a lower storey.
 #
-#   closing, errors, bounds, limits, value, event, clock, budget, counters  1
+#   closing, errors, bounds, value, event, pattern, limits, clock, budget, counters  1
 #   sync/  wire/                                               2
 #   log/  sockets/                                             3
 #   sqlite/  redis/  presence/  identity/  client/             4
@@ -33,6 +33,7 @@ from .app.extension import Triolet
 from .connection import Connection
 from .errors import (
     BadToken,
+    ChannelEnded,
     ChannelNameError,
     ConfigError,
     ConnectionEnded,
@@ -52,7 +53,7 @@ from .errors import (
 from .event import Cursor, Draft, Event, Gap
 from .hub import policies
 from .identity import JWT, Identity
-from .limits import Limits
+from .limits import Keep, Limits
 from .log import EventLog
 from .monitoring.explain import Explanation
 from .monitoring.snapshot import ConnectionSnapshot
@@ -62,6 +63,7 @@ from .presence.members import Member, Roster
 __all__ = [
     "JWT",
     "BadToken",
+    "ChannelEnded",
     "ChannelNameError",
     "Command",
     "ConfigError",
@@ -77,6 +79,7 @@ __all__ = [
     "Explanation",
     "Gap",
     "Identity",
+    "Keep",
     "Limits",
     "LogAway",
     "LogBroken",

@@ -38,6 +38,7 @@ from .closing import BAD_MESSAGE, Closing
 
 __all__ = [
     "BadToken",
+    "ChannelEnded",
     "ChannelNameError",
     "ConfigError",
     "ConnectionEnded",
@@ -126,6 +127,21 @@ class ChannelNameError(LocalError, ValueError):
 
     def __init__(self, name: object, advice: str) -> None:
         super().__init__(f"{name!r:.80} cannot name a channel: {advice}")
+
+
+class ChannelEnded(LocalError):
+    """The channel has ended, so nothing can be appended to it; nothing was stored.
+
+    Attributes:
+        channel: its name.
+    """
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(
+            f"the channel {channel!r:.80} has ended: nothing comes after its end. Publish to another one, or delete "
+            "this one first"
+        )
+        self.channel = channel
 
 
 class WrongThreadError(LocalError, RuntimeError):

@@ -11,11 +11,21 @@ from .bounds import CHANNEL_BYTES, CURSOR_CHARACTERS, NAME_CHARACTERS
 from .errors import ChannelNameError, CursorError, DataError
 from .value import check_json, encode_json
 
-__all__ = ["Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]
+__all__ = ["DELETED", "END", "FOLDS", "Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]
 
 
 OWN_PREFIX: Final = "triolet."
 """How the names of Triolet's own messages begin in an event stream."""
+
+END: Final = f"{OWN_PREFIX}end"
+"""The name of the event that ends a channel: its last one."""
+
+DELETED: Final = b'{"outcome":"deleted"}'
+"""The data of the event that takes the place of a channel's events when they are deleted."""
+
+FOLDS: Final = ("concat", "latest", "merge", "sum")
+"""How events of one key may be folded into one. ``concat``: texts or arrays, one behind the other. ``latest``: the
+newer one. ``merge``: a JSON merge patch (RFC 7396). ``sum``: numbers."""
 
 # At most 18 digits: so every offset that a client may send fits in a signed integer of 64 bits, as SQLite's are.
 _CURSOR = re.compile(r"(?:([A-Za-z0-9_-]{1,32})\.)?([0-9]{1,18})", re.ASCII)
@@ -79,24 +89,44 @@ class Draft(msgspec.Struct, frozen=True):
         name: the event's name, as ``addEventListener`` of a browser's EventSource knows it.
         key: what the event is the newest state of, for policies that leave older states out.
         dedupe: names the append: a repeat with the same text returns the first event, and stores nothing.
+        fold: how it goes together with the event of the same key before it: one of :data:`FOLDS`; None: not at all.
     """
 
     json: bytes
     name: str = "message"
     key: str | None = None
     dedupe: str | None = None
+    fold: str | None = None
 
     @classmethod
-    def of(cls, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None) -> Draft:
+    def of(
+        cls,
+        data: Any,
+        *,
+        name: str = "message",
+        key: str | None = None,
+        dedupe: str | None = None,
+        fold: str | None = None,
+    ) -> Draft:
         """Check and encode what an app publishes.
 
         Raises:
             DataError: the app's fault; ``data`` is no JSON value that comes back as it went in (NaN, bytes, sets, dates
                 and keys that are no text are none; nor is what is nested deeper than 32), or ``name``, ``key`` or
                 ``dedupe`` is empty, too long or holds a control character (a line break in a name would forge a field
-                of an SSE stream), or ``name`` begins with ``triolet.`` (it would forge a goodbye or a gap there).
+                of an SSE stream), or ``name`` begins with ``triolet.`` (it would forge a goodbye or a gap there), or
+                ``fold`` is none that there is, or has no ``key`` to go by.
         """
-        return cls(encode_json(data), name, key, dedupe)
+        return cls(encode_json(data), name, key, dedupe, fold)
+
+    @classmethod
+    def ending(cls, data: Any) -> Draft:
+        """Make the draft of a channel's last event: nothing comes after it. To end twice is to end once.
+
+        Raises:
+            DataError: ``data`` is no JSON value.
+        """
+        return cls(encode_json(data), END, None, END)
 
     def __post_init__(self) -> None:
         for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe)):
@@ -104,8 +134,10 @@ class Draft(msgspec.Struct, frozen=True):
                 _check_text(what, text)
                 if type(text) is not str:
                     msgspec.structs.force_setattr(self, what, _plain(text))
-        if self.name.startswith(OWN_PREFIX):
+        if self.name.startswith(OWN_PREFIX) and (self.name, self.dedupe) != (END, END):
             raise DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
+        if self.fold is not None and (self.fold not in FOLDS or self.key is None):
+            raise DataError(f"fold must be one of {', '.join(FOLDS)}, of an event with a key, not {self.fold!r:.60}")
         check_json(self.json)  # what no client could read would end every follower's connection
 
 
@@ -119,6 +151,7 @@ class Event(msgspec.Struct, frozen=True):
         json: the data as JSON, without a line break.
         key: what it is the newest state of; None if it stands for itself.
         published_at: when the log stored it, in seconds since 1970.
+        fold: how it goes together with the event of the same key before it; None: not at all.
     """
 
     cursor: Cursor
@@ -127,6 +160,7 @@ class Event(msgspec.Struct, frozen=True):
     json: bytes
     key: str | None
     published_at: float
+    fold: str | None = None
 
     @property
     def data(self) -> Any:
@@ -137,6 +171,11 @@ class Event(msgspec.Struct, frozen=True):
     def offset(self) -> int:
         """Number of the event in its channel: 1, 2, 3 …"""
         return self.cursor.offset
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is its channel's last one, which ``live.end``, ``live.delete`` or a run's end has put there."""
+        return self.name == END
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final, NamedTuple
 
 from .errors import ConfigError
+from .event import OWN_PREFIX
+from .pattern import Pattern
 
-__all__ = ["Limits"]
+__all__ = ["Keep", "Limits", "Retention"]
 
 MOST_INTEGER: Final = 2**53
 """Largest limit that is counted: what SQLite, Redis and JSON hold exactly."""
@@ -26,8 +29,38 @@ length that a frame can have, for no limit."""
 MOST_SECONDS: Final = 1e9
 """Longest time, 31 years, and highest rate."""
 
-ENDLESS: Final = ("keep_seconds",)
+ENDLESS: Final = ("keep_seconds", "seconds")
 """What may also be ``math.inf``: events that are never too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of some channels is kept; whichever comes first. What is None is as ``Limits`` has it for all others.
+
+    An example is ``Limits(keep={"ticks/*": Keep(events=100), "orders/*": Keep(seconds=math.inf)})``.
+
+    Attributes:
+        events: most events of a channel.
+        seconds: how long an event is kept; ``math.inf`` for ever.
+        bytes: most bytes of a channel's events.
+    """
+
+    events: int | None = None
+    seconds: float | None = None
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("events", "int"), ("seconds", "float"), ("bytes", "int")):
+            if getattr(self, name) is not None:
+                _check_number(name, kind, getattr(self, name), of="Keep")
+
+
+class Retention(NamedTuple):
+    """How much of one channel is kept: see :class:`Keep`."""
+
+    events: int
+    seconds: float
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +158,9 @@ class Limits:
     """How long an event is kept."""
     keep_bytes: int = 64 << 20
     """Most bytes of a channel's events that are kept."""
+    keep: Mapping[str, Keep] = field(default_factory=dict, hash=False)
+    """Where some channels are kept otherwise: patterns of their names (``ticks/*``), of which the first that matches
+    says how. All processes of one log must have the same. Triolet's own channels are kept as all others."""
 
     # --- presence
     lease_seconds: float = 15
@@ -184,25 +220,55 @@ class Limits:
     """Connections that the kernel may hold for us."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_number(field.name, field.type, getattr(self, field.name))
-            if field.name in _HELD and field.default < getattr(self, field.name) > self.memory_bytes:
-                raise ConfigError(f"limits.{field.name} can never be held: it is more than limits.memory_bytes")
+        for limit in fields(self):
+            if limit.name == "keep":
+                _check_keep(self.keep)
+                continue
+            _check_number(limit.name, limit.type, getattr(self, limit.name))
+            if limit.name in _HELD and limit.default < getattr(self, limit.name) > self.memory_bytes:
+                raise ConfigError(f"limits.{limit.name} can never be held: it is more than limits.memory_bytes")
+
+    def kept(self, channel: str) -> Retention:
+        """Return how much of one channel is kept."""
+        patterns = {} if channel.startswith(OWN_PREFIX) else self.keep
+        own = next((keep for text, keep in patterns.items() if Pattern(text).matches(channel)), _AS_ALL)
+        return Retention(
+            self.keep_events if own.events is None else own.events,
+            self.keep_seconds if own.seconds is None else own.seconds,
+            self.keep_bytes if own.bytes is None else own.bytes,
+        )
+
+    @property
+    def shortest_seconds(self) -> float:
+        """The shortest time for which events of any channel are kept."""
+        return min([self.keep_seconds, *[keep.seconds for keep in self.keep.values() if keep.seconds is not None]])
 
 
 _HELD: Final = ("page_bytes", "window_bytes", "windows_bytes", "replay_bytes", "inbox_bytes")
 """What may be held at a time: raised above the whole memory, it would end the clients that it is meant for."""
 
 
-def _check_number(name: str, kind: object, value: object) -> None:
+_AS_ALL: Final = Keep()
+
+
+def _check_keep(keep: object) -> None:
+    if not isinstance(keep, Mapping) or not all(isinstance(one, Keep) for one in keep.values()):
+        raise ConfigError(
+            f'limits.keep is a dict of patterns to Keep(…), as {{"ticks/*": Keep(events=100)}}, not {keep!r:.80}'
+        )
+    for text in keep:
+        Pattern(text)
+
+
+def _check_number(name: str, kind: object, value: object, of: str = "limits") -> None:
     """Refuse what would fail only when it is used: a float where items are counted, and what no system call takes."""
     if kind == "int":
         most = MOST.get(name, MOST_INTEGER)
         if type(value) is not int or not 1 <= value <= most:
-            raise ConfigError(f"limits.{name} must be a whole number from 1 to {most}, not {value!r:.60}")
+            raise ConfigError(f"{of}.{name} must be a whole number from 1 to {most}, not {value!r:.60}")
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in ENDLESS and value == math.inf:
         return
     if not is_number or not 0 < value <= MOST_SECONDS:  # type: ignore[operator]  # it is a number
-        raise ConfigError(f"limits.{name} must be a number above 0 and at most {MOST_SECONDS:g}, not {value!r:.60}")
+        raise ConfigError(f"{of}.{name} must be a number above 0 and at most {MOST_SECONDS:g}, not {value!r:.60}")

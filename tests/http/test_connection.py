@@ -50,7 +50,7 @@ def test_nothing_is_rebound_inside_hypercorn() -> None:
 
 
 class TestInbox:
-    def inbox(self, **limits: int) -> tuple[Inbox, list[str]]:
+    def inbox(self, **limits: Any) -> tuple[Inbox, list[str]]:
         woken: list[str] = []
         return Inbox(Limits(**limits), lambda: woken.append("room"), Budget(1 << 30)), woken
 

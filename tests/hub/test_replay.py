@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -21,7 +22,7 @@ START = Cursor("", 0)
 NOW = Cursor("e", 1)
 
 
-def replay(held: list[int], **limits: int) -> Replay:
+def replay(held: list[int], **limits: Any) -> Replay:
     return Replay(Limits(**limits), held.append)
 
 

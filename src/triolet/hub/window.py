@@ -24,12 +24,13 @@ class Window:
         head: the newest offset known here. Events ``first`` to ``head`` are held.
         flushed: the offset up to which rounds have begun to be written, and with it the position of every live
             follower. It is behind ``head`` while events wait for their round.
+        kept: how much of the channel retention keeps.
 
     Args:
         hold: is told how many bytes more (or less) are held here, in every form.
 
     Bounds: ``limits.window_events`` and ``limits.window_bytes``, or what retention keeps where that is less, but always
-    the newest event. What is older than ``limits.keep_seconds`` is not given: the log is asked, and tells the gap. The
+    the newest event. What is older than retention keeps is not given: the log is asked, and tells the gap. The
     bytes of all windows together are bounded by :class:`~.windows.Windows`.
     """
 
@@ -39,7 +40,6 @@ class Window:
         "_events",
         "_held",
         "_hold",
-        "_limits",
         "_most_bytes",
         "_most_events",
         "_parts",
@@ -47,6 +47,7 @@ class Window:
         "epoch",
         "flushed",
         "head",
+        "kept",
     )
 
     def __init__(self, channel: str, limits: Limits, hold: Callable[[int], None]) -> None:
@@ -54,9 +55,9 @@ class Window:
         self.epoch = ""
         self.head = -1
         self.flushed = -1
-        self._limits = limits
-        self._most_events = min(limits.window_events, limits.keep_events)
-        self._most_bytes = min(limits.window_bytes, limits.keep_bytes)
+        self.kept = limits.kept(channel)
+        self._most_events = min(limits.window_events, self.kept.events)
+        self._most_bytes = min(limits.window_bytes, self.kept.bytes)
         self._hold = hold
         self._held = 0
         self._events: list[Event] = []
@@ -115,7 +116,7 @@ class Window:
         """
         if not self.holds(after):
             return False
-        too_old = wall_time() - self._limits.keep_seconds
+        too_old = wall_time() - self.kept.seconds
         return after.offset == self.head or self._events[after.offset + 1 - self.first].published_at >= too_old
 
     def batch(self, codec: Codec, after: int, upto: int) -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "EventLog",
     "Kept",
     "Page",
+    "Status",
     "check_repeated",
     "checked",
     "read_checked",
@@ -43,6 +44,18 @@ class Page(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
     gap: Gap | None
     head: Cursor
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How far a channel has come.
+
+    Attributes:
+        head: the newest event's cursor. It stays when retention has dropped that event.
+        end: the event that has ended the channel, which is then its newest; None: it goes on.
+    """
+
+    head: Cursor
+    end: Event | None = None
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -90,6 +103,8 @@ class EventLog(ABC):
             One event for each draft, in their order.
 
         Raises:
+            ChannelEnded: the app's fault; the channel has ended, and one of the drafts at least is no repeat. Nothing
+                was stored.
             LogError: the store's fault; nothing was stored, and nothing will be announced.
             LogUncertain: the store went away; the events may be stored. A repeat with the same ``dedupe`` is safe.
 
@@ -140,6 +155,63 @@ class EventLog(ABC):
         Cancellation: nothing is lost; what was not taken comes with the next step.
         """
 
+    # --- ends, and which channels there are: a log of one's own may leave these out, and its channels then never end
+
+    @property
+    def can_end(self) -> bool:
+        """Whether there are :meth:`status`, :meth:`delete` and :meth:`channels`, and :meth:`append` keeps to ends."""
+        return type(self).delete is not EventLog.delete
+
+    async def status(self, channel: str) -> Status:
+        """Return how far a channel has come, and whether it has ended: what :meth:`head` says, and the end.
+
+        A channel ends by an event of :meth:`Draft.ending`. Retention never drops that one: who comes late still hears
+        of the end.
+
+        Raises:
+            LogError: the store's fault; it cannot be read.
+
+        Cancellation: nothing is lost.
+        """
+        return Status(await self.head(channel))
+
+    async def delete(self, channel: str) -> Event:
+        """Forget all events of a channel, and what their ``dedupe`` said, in one step. Its head stays, so that a cursor
+        into what was deleted is a gap.
+
+        One event takes their place, of the name :data:`END` and the data ``{"outcome": "deleted"}``: followers in all
+        processes hear of it as of an end. The channel takes events again, and the first one drops it.
+
+        Returns:
+            That event.
+
+        Raises:
+            ConfigError: the app's fault; this log cannot delete.
+            LogError: the store's fault; nothing was deleted.
+            LogUncertain: the store went away; it may be deleted. A repeat is safe.
+
+        Cancellation: it was deleted and announced, or not; which of the two is not known.
+        """
+        raise _without_ends(self)
+
+    async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
+        """Return the names of channels of which an event is kept, in the order of their UTF-8 bytes.
+
+        Args:
+            prefix: with which their names begin.
+            after: the name to go on behind; empty for the first page.
+            limit: most names, at least 1.
+
+        Raises:
+            ConfigError: the app's fault; this log does not tell.
+            LogError: the store's fault; it cannot be read.
+
+        Bounds: ``limit`` names. One of which retention has just dropped the last event may be among them.
+
+        Cancellation: nothing is lost.
+        """
+        raise _without_ends(self)
+
     # --- what happens once: a log of one's own may leave these out, and its app then has no commands
 
     @property
@@ -188,6 +260,8 @@ class EventLog(ABC):
             any more, what is kept there; then nothing was stored.
 
         Raises:
+            ChannelEnded: the app's fault; one of the channels has ended. Nothing was stored, and the key is held as
+                before.
             ConfigError: the app's fault; this log has no such thing, or cannot store such writes together.
             DataError: the app's fault; it is repeated with other writes.
             LogError: the store's fault; nothing was stored, nothing will be announced, and the key is held as before.
@@ -218,6 +292,13 @@ class EventLog(ABC):
         They stay connected, and are told in heartbeats. A log that cannot be unavailable need not override this.
         """
         return False
+
+
+def _without_ends(log: EventLog) -> ConfigError:
+    return ConfigError(
+        f"{type(log).__name__} knows no ends and no list of its channels: give it status, delete and channels, see "
+        "triolet.log.EventLog"
+    )
 
 
 def _without_commands(log: EventLog) -> ConfigError:

@@ -11,10 +11,11 @@ import trio
 
 from ..bounds import MEMORY_APPENDS_IN_A_ROW, MEMORY_SWEEP_CHANNELS, MEMORY_SWEEPS
 from ..clock import wall_time
-from ..event import Cursor, Draft, Event
-from ..limits import Limits
+from ..errors import ChannelEnded
+from ..event import DELETED, END, Cursor, Draft, Event
+from ..limits import Limits, Retention
 from .answers import Answers
-from .contract import EventLog, Kept, Page, check_repeated, resume
+from .contract import EventLog, Kept, Page, Status, check_repeated, resume
 from .tail import Tail
 
 __all__ = ["MemoryLog"]
@@ -31,8 +32,8 @@ class MemoryLog(EventLog):
     Use it for tests, for demos, and where the newest state can be published anew after a restart.
 
     Args:
-        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel. Of the bytes,
-            those of the data count; the newest event stays whatever its size.
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, or what ``keep`` says of it.
+            Of the bytes, those of the data count; the newest event stays whatever its size.
         clock: what time it is, in seconds since 1970. Tests give one that they can set.
         epoch: fixed in tests; drawn at random otherwise.
 
@@ -52,7 +53,7 @@ class MemoryLog(EventLog):
         self._tail = Tail()
         self._turns = MEMORY_APPENDS_IN_A_ROW
         self._unswept: list[str] = []
-        self._next_sweep = clock() + self._limits.keep_seconds / MEMORY_SWEEPS
+        self._next_sweep = clock() + self._limits.shortest_seconds / MEMORY_SWEEPS
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[MemoryLog]:
@@ -71,6 +72,7 @@ class MemoryLog(EventLog):
         if not drafts:
             return []
         # Nothing below awaits: stored, expired and announced in one step, which no cancellation can split.
+        self._check_goes_on(channel, drafts)
         events, new = self._store(channel, drafts, self._clock())
         self._tail.announce(new)
         return events
@@ -102,6 +104,8 @@ class MemoryLog(EventLog):
             check_repeated(writes, [len(events) for events in claim.events])
             return [list(events) for events in claim.events]
         # Nothing here awaits, as in `append`.
+        for channel, drafts in writes:
+            self._check_goes_on(channel, drafts)
         stored = [self._store(channel, drafts, now) for channel, drafts in writes]
         self._answers.settle(key, answer, [tuple(events) for events, _ in stored], now + seconds)
         self._tail.announce([event for _, new in stored for event in new])
@@ -129,10 +133,42 @@ class MemoryLog(EventLog):
 
     async def head(self, channel: str) -> Cursor:
         """Return the cursor of the newest event. See EventLog."""
+        return (await self.status(channel)).head
+
+    async def status(self, channel: str) -> Status:
+        """Return how far a channel has come, and whether it has ended. See EventLog."""
         self._tail.check_open()
         await trio.lowlevel.checkpoint()
         self._tail.check_open()
-        return Cursor(self._epoch, self._head(channel, self._channels.get(channel)))
+        kept = self._fresh(channel)
+        return Status(Cursor(self._epoch, self._head(channel, kept)), None if kept is None else kept.end)
+
+    async def delete(self, channel: str) -> Event:
+        """Forget all events of a channel. See EventLog.
+
+        Cancellation: nothing was deleted.
+        """
+        await self._turn(1)
+        head = self._head(channel, self._channels.get(channel))
+        kept = self._channels[channel] = _Channel(head, self._limits.kept(channel))
+        self._bare_heads.pop(channel, None)
+        event = kept.bury(self._epoch, channel, self._clock())
+        self._tail.announce([event])
+        return event
+
+    async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
+        """Return the names of channels of which an event is kept. See EventLog."""
+        self._tail.check_open()
+        await trio.lowlevel.checkpoint()
+        self._tail.check_open()
+        names = [name for name in self._channels if name.startswith(prefix) and name > after]
+        found: list[str] = []
+        for name in sorted(names):
+            if len(found) == limit:
+                break
+            if self._fresh(name) is not None:
+                found.append(name)
+        return found
 
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what is appended from now on. See EventLog, and Tail for the bounds."""
@@ -155,13 +191,18 @@ class MemoryLog(EventLog):
             return [], ()
         kept = self._channels.get(channel)
         if kept is None:
-            kept = self._channels[channel] = _Channel(self._bare_heads.pop(channel, 0))
+            kept = self._channels[channel] = _Channel(self._bare_heads.pop(channel, 0), self._limits.kept(channel))
         before = kept.head
         events = kept.add(self._epoch, channel, drafts, now)
-        kept.expire(self._limits, now)
+        kept.expire(now)
         if now >= self._next_sweep:
             self._sweep(now)
         return events, events if kept.head - before == len(events) else _newer(events, before)
+
+    def _check_goes_on(self, channel: str, drafts: Sequence[Draft]) -> None:
+        kept = self._channels.get(channel)
+        if kept is not None and kept.has_ended and not kept.knows(drafts):
+            raise ChannelEnded(channel)
 
     def _head(self, channel: str, kept: _Channel | None) -> int:
         return kept.head if kept is not None else self._bare_heads.get(channel, 0)
@@ -169,7 +210,7 @@ class MemoryLog(EventLog):
     def _fresh(self, channel: str) -> _Channel | None:
         """Return a channel without what is past its age, or None if nothing of it is kept."""
         kept = self._channels.get(channel)
-        if kept is not None and not kept.expire(self._limits, self._clock()):
+        if kept is not None and not kept.expire(self._clock()):
             self._bare_heads[channel] = self._channels.pop(channel).head
             return None
         return kept
@@ -184,7 +225,7 @@ class MemoryLog(EventLog):
             self._fresh(channel)
         del self._unswept[-MEMORY_SWEEP_CHANNELS:]
         if not self._unswept:
-            self._next_sweep = now + self._limits.keep_seconds / MEMORY_SWEEPS
+            self._next_sweep = now + self._limits.shortest_seconds / MEMORY_SWEEPS
 
 
 class _Channel:
@@ -193,10 +234,12 @@ class _Channel:
     A list, not a deque: a page is a slice, and one event costs 64 bytes of list instead of 760 of deque.
     """
 
-    __slots__ = ("_bytes", "_dead", "_dedupe", "_events", "head")
+    __slots__ = ("_bytes", "_dead", "_dedupe", "_events", "_keep", "has_ended", "head")
 
-    def __init__(self, head: int) -> None:
+    def __init__(self, head: int, keep: Retention) -> None:
         self.head = head
+        self.has_ended = False
+        self._keep = keep
         self._events: list[Event] = []
         self._dead = 0
         self._bytes = 0
@@ -206,8 +249,20 @@ class _Channel:
     def oldest(self) -> int:
         return self.head - len(self._events) + self._dead + 1
 
+    @property
+    def end(self) -> Event | None:
+        """The event that has ended it, or deleted what was before; None where there is none."""
+        return self._events[-1] if self._events and self._events[-1].ends else None
+
+    def knows(self, drafts: Sequence[Draft]) -> bool:
+        """Whether all drafts are repeats."""
+        return self._dedupe is not None and all(draft.dedupe in self._dedupe for draft in drafts)
+
     def add(self, epoch: str, channel: str, drafts: Sequence[Draft], now: float) -> list[Event]:
         """Give the drafts their places, and return their events; for a repeated ``dedupe``, the first event again."""
+        if self.end is not None and not self.has_ended:  # it was deleted, and begins anew
+            self._events.clear()
+            self._dead = self._bytes = 0
         added = []
         for draft in drafts:
             dedupe = draft.dedupe
@@ -219,23 +274,33 @@ class _Channel:
                     added.append(first)
                     continue
             self.head += 1
-            event = Event(Cursor(epoch, self.head), channel, draft.name, draft.json, draft.key, now)
+            event = Event(Cursor(epoch, self.head), channel, draft.name, draft.json, draft.key, now, draft.fold)
             self._events.append(event)
             self._bytes += len(draft.json)
+            self.has_ended = draft.name == END
             if dedupe is not None and self._dedupe is not None:
                 self._dedupe[dedupe] = event
             added.append(event)
         return added
 
-    def expire(self, limits: Limits, now: float) -> int:
-        """Drop what the limits no longer keep, oldest first, and return how many events are left."""
-        events = self._events
+    def bury(self, epoch: str, channel: str, now: float) -> Event:
+        """Put the event here that stands for what was deleted, of a channel that holds nothing else."""
+        self.head += 1
+        event = Event(Cursor(epoch, self.head), channel, END, DELETED, None, now)
+        self._events.append(event)
+        self._bytes += len(DELETED)
+        return event
+
+    def expire(self, now: float) -> int:
+        """Drop what is no longer to be kept, oldest first, but never an end. Return how many events are left."""
+        events, keep = self._events, self._keep
         dead, count = self._dead, len(self._events)
-        too_old = now - limits.keep_seconds
-        while dead < count and (
-            count - dead > limits.keep_events
+        last = count - self.has_ended
+        too_old = now - keep.seconds
+        while dead < last and (
+            count - dead > keep.events
             or events[dead].published_at < too_old
-            or (self._bytes > limits.keep_bytes and count - dead > 1)
+            or (self._bytes > keep.bytes and count - dead > 1)
         ):
             self._bytes -= len(events[dead].json)
             dead += 1

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from ..bounds import LAG_SAMPLE_EVENTS
 from ..hub import Follower, Window
-from ..limits import Limits
 
 __all__ = ["ChannelRate", "FollowerLag", "channel_rate", "follower_lag"]
 
@@ -40,31 +39,30 @@ class FollowerLag(NamedTuple):
     until_retention: float
 
 
-def channel_rate(window: Window, limits: Limits, now: float) -> ChannelRate:
+def channel_rate(window: Window, now: float) -> ChannelRate:
     """Estimate how fast a channel moves, from the newest events in memory: their number, by the time since the oldest
     of them was published (one second at least). The events to come are taken to be as large as the newest 16.
 
     Args:
         window: the newest events.
-        limits: retention.
         now: the wall clock, in seconds since 1970.
 
     Bounds: the work is constant.
     """
     oldest = window.events(window.first - 1, 1, 1)
     if not oldest:
-        return ChannelRate(0.0, None, limits.keep_events)
+        return ChannelRate(0.0, None, window.kept.events)
     newest = window.events(max(window.first - 1, window.head - LAG_SAMPLE_EVENTS), LAG_SAMPLE_EVENTS, 1 << 62)
     size = sum(len(event.json) for event in newest) / len(newest)
     since = max(1.0, now - oldest[0].published_at)
     return ChannelRate(
         (window.head - window.first + 1) / since,
         oldest[0].published_at,
-        min(limits.keep_events, limits.keep_bytes / max(1.0, size)),
+        min(window.kept.events, window.kept.bytes / max(1.0, size)),
     )
 
 
-def follower_lag(follower: Follower, rate: ChannelRate, limits: Limits, now: float) -> FollowerLag:
+def follower_lag(follower: Follower, rate: ChannelRate, now: float) -> FollowerLag:
     """Return how far a follower is behind.
 
     The events are exact. The seconds are exact while its next event is in memory, and else estimated from the
@@ -85,4 +83,4 @@ def follower_lag(follower: Follower, rate: ChannelRate, limits: Limits, now: flo
         seconds = now - rate.oldest_at + (window.first - following) / rate.per_second
     room = rate.keep_events - events
     by_count = room / rate.per_second if room > 0 and rate.per_second else (math.inf if room > 0 else 0.0)
-    return FollowerLag(events, max(0.0, seconds), max(0.0, min(by_count, limits.keep_seconds - seconds)))
+    return FollowerLag(events, max(0.0, seconds), max(0.0, min(by_count, window.kept.seconds - seconds)))

@@ -100,7 +100,7 @@ def snapshot(conn: Connection) -> ConnectionSnapshot:
 def _follower(follower: Follower, conn: Connection) -> FollowerSnapshot:
     now = conn.context.metrics.now()
     window = follower.window
-    lag = follower_lag(follower, channel_rate(window, conn.limits, now), conn.limits, now)
+    lag = follower_lag(follower, channel_rate(window, now), now)
     live = follower.state is State.LIVE
     return FollowerSnapshot(
         channel=follower.channel,

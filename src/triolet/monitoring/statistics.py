@@ -111,9 +111,8 @@ def _slowest(context: Context, behind: Iterable[Connection]) -> Slowest:
             if events > furthest.get(follower.window, (0,))[0]:
                 furthest[follower.window] = events, follower, conn.id
     now = context.metrics.now()
-    limits = context.limits
     found: list[tuple[FollowerLag, int]] = [
-        (follower_lag(follower, channel_rate(window, limits, now), limits, now), conn_id)
+        (follower_lag(follower, channel_rate(window, now), now), conn_id)
         for window, (_, follower, conn_id) in furthest.items()
     ]
     if not found:

@@ -28,6 +28,7 @@ from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
 from ..log.contract import EventLog, Page
 from .log_commands import COMMAND_CHECKS, PairFactory, check_pair
+from .log_ends import END_CHECKS, check_ends_of_pair
 from .log_subject import OLDEST, Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true
 
 __all__ = ["LOG_CHECKS", "LogCheck", "LogFactory", "check_log"]
@@ -54,8 +55,8 @@ AWKWARD_CHANNELS: Final = ("a/b", "A/B", " ", "%s'\";--", "*?[a]:{b}", "Å\U0001
 async def check_log(factory: LogFactory, *, pair: PairFactory | None = None) -> None:
     """Check that a log keeps every promise of EventLog.
 
-    Of a log that has no ``claim`` and ``commit``, and inherits those of EventLog, they are not checked, and a line in
-    the log ``triolet.testing`` says so.
+    Of a log that has no ``claim`` and ``commit``, or no ``status``, ``delete`` and ``channels``, and inherits those of
+    EventLog, they are not checked, and a line in the log ``triolet.testing`` says so.
 
     Args:
         factory: see LogFactory. It is called once or more for each check.
@@ -69,6 +70,7 @@ async def check_log(factory: LogFactory, *, pair: PairFactory | None = None) -> 
         await check(factory)
     if pair is not None:
         await check_pair(pair)
+        await check_ends_of_pair(pair)
 
 
 # --- appending and reading
@@ -422,5 +424,6 @@ LOG_CHECKS: Final[tuple[LogCheck, ...]] = (
     _check_cancelled_reads,
     _check_open_only,
     *COMMAND_CHECKS,
+    *END_CHECKS,
 )
 """One check for each promise, in the order in which a new log is best made to keep them."""

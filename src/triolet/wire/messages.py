@@ -208,6 +208,7 @@ class _EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event", 
     data: msgspec.Raw
     time: int
     key: str | None = None
+    fold: str | None = None
 
 
 def encode_event(event: Event) -> bytes:
@@ -220,6 +221,7 @@ def encode_event(event: Event) -> bytes:
             msgspec.Raw(event.json),
             int(event.published_at * 1000),
             event.key,
+            event.fold,
         )
     )
 

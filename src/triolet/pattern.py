@@ -1,0 +1,42 @@
+"""Patterns of channels: ``orders/*`` stands for all channels whose names begin with ``orders/``."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import ConfigError
+
+__all__ = ["Pattern"]
+
+
+class Pattern:
+    """Which channels are meant: a name in which each ``*`` stands for any characters, also for none and for ``/``.
+
+    Everything else is itself, so a name without ``*`` means that one channel.
+
+    Args:
+        text: the pattern.
+
+    Raises:
+        ConfigError: the app's fault; it is no text, or empty.
+    """
+
+    __slots__ = ("_match", "text")
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str) or not text:
+            raise ConfigError(f"a pattern of channels is text such as 'orders/*', not {text!r:.60}")
+        self.text = text
+        # Between two stars each part is taken where it is found first, and never tried again further on (an atomic
+        # group): so a name of n characters costs n steps for each star, whatever both are made of.
+        first, *others = [re.escape(part) for part in text.split("*")]
+        inner, last = others[:-1], others[-1] if others else None
+        body = first + "".join(f"(?>.*?{part})" for part in inner)
+        self._match = re.compile(body if last is None else f"{body}.*{last}", re.DOTALL).fullmatch
+
+    def matches(self, channel: str) -> bool:
+        """Whether a channel is meant."""
+        return self._match(channel) is not None
+
+    def __repr__(self) -> str:
+        return f"Pattern({self.text!r})"
