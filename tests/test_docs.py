@@ -232,6 +232,7 @@ def check_message(message: dict[str, Any]) -> None:
         "for": messages.Bracket,
         "live": messages.Live,
         "gap": messages.GapMessage,
+        "end": messages.End,
         "beat": messages.Beat,
         "lag": messages.LagMessage,
         "bye": messages.Bye,

@@ -206,7 +206,7 @@ class Player:
         """Let something happen, and return what the client did."""
         if "begin" in step:
             self._nursery.start_soon(self._run, step["begin"])
-        elif "end" in step:
+        elif "do" not in step:
             await self._close({})
         else:
             does: Callable[[Step], Awaitable[None]] = getattr(self, f"_{step['do']}")

@@ -289,7 +289,7 @@ let play = null;
 for await (const line of lines) {
   const step = JSON.parse(line);
   if (step.begin) play = new Play(step.begin, write);
-  else if (step.end) {
+  else if (!step.do) {
     play.client.close();
     play = null;
   } else {

@@ -9,6 +9,8 @@ CHANNEL_BYTES = 255
 """Longest name of a channel, in bytes of UTF-8."""
 NAME_CHARACTERS = 128
 """Longest name or key of an event, in characters."""
+CHANNELS_LISTED = 1_000
+"""Names of channels that are listed at once."""
 
 # --- connections
 ENDED_AT_ONCE = 32

@@ -30,6 +30,9 @@ class Closing(NamedTuple):
 NORMAL: Final = Closing(1000, "done", None)
 """The app's handler returned, or the client closed."""
 
+ENDED: Final = Closing(1000, "ended", None)
+"""The channel has ended (``live.end``, ``live.delete``), and its client was told: nothing comes after that."""
+
 PROTOCOL_ERROR: Final = Closing(1002, "protocol error", None)
 """Bytes that RFC 6455 forbids."""
 
@@ -82,6 +85,7 @@ REVOKED: Final = Closing(4403, "revoked", None)
 # missing here would be counted as "closed by the client".
 CATALOGUE: Final = (
     NORMAL,
+    ENDED,
     PROTOCOL_ERROR,
     UNSUPPORTED,
     GONE,

@@ -100,6 +100,7 @@ class Counts:
         follows_refused: follows that the app refused to a connection that was open already.
         allow_failures: events that a client was not sent because its ``allow=`` function raised, or answered neither
             True nor False.
+        ends_told: clients that were told that a channel has ended: once for each follow, and each answer to a poll.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -158,6 +159,7 @@ class Counts:
     rechecks: Mapping[str, int]
     restatements: int = 0
     processes_lost: int = 0
+    ends_told: int = 0
     allow_failures: int = 0
     authentications: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     expired: int = 0
@@ -208,6 +210,7 @@ class Metrics:
         self.revoked = Counter({"connections": 0, "subscriptions": 0, "polls": 0})
         self.rechecks = Counter({"yes": 0, "no": 0, "failed": 0})
         self.allow_failures = 0
+        self.ends_told = 0
         self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
         self.expired = 0
         self.renewals = Counter({"ok": 0, "refused": 0})

@@ -177,6 +177,11 @@ class Event(msgspec.Struct, frozen=True):
         """Whether it is its channel's last one, which ``live.end``, ``live.delete`` or a run's end has put there."""
         return self.name == END
 
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it stands in the place of the channel's events, which were deleted."""
+        return self.name == END and self.json == DELETED
+
 
 class Gap(msgspec.Struct, frozen=True):
     """Events that a client has not seen and will not see. A client is always told of them.

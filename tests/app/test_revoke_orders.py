@@ -22,7 +22,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from triolet import Connection, Cursor, Identity, Triolet
 from triolet.identity import Revocation
 from triolet.log import MemoryLog
-from triolet.log.contract import Page
+from triolet.log.contract import Page, Status
 from triolet.testing.http import RefusedError
 from triolet.testing.kernel import Kernel
 from triolet.testing.server import MemoryServer
@@ -48,11 +48,11 @@ class Moment(trio.abc.Instrument):
 class Steps(MemoryLog):
     """One that takes its time, as a log on a disk or a server does."""
 
-    async def head(self, channel: str) -> Cursor:
+    async def status(self, channel: str) -> Status:
         await trio.lowlevel.checkpoint()
-        head = await super().head(channel)
+        status = await super().status(channel)
         await trio.lowlevel.checkpoint()
-        return head
+        return status
 
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         await trio.lowlevel.checkpoint()

@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import Triolet
 from triolet.bounds import REVOKED_AT_ONCE
 from triolet.identity.control import IDENTITY_CHANNEL
-from triolet.log import MemoryLog
 from triolet.testing.http import Answer
-from triolet.testing.scripted import ScriptedLog, away, slow
+from triolet.testing.scripted import away, slow
 from triolet.testing.server import MemoryServer, serve
 
+from .processes import processes
 from .test_revoke import ANN, EVENTS, make_app, revoked
 
 BEN = {"authorization": "Bearer ben.1"}
-
-
-class Shared(ScriptedLog):
-    """One process's view of a log that is open already."""
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[ScriptedLog]:
-        yield self
-
-
-class Process:
-    def __init__(self, live: Triolet, server: MemoryServer, log: Shared) -> None:
-        self.live = live
-        self.server = server
-        self.log = log
-
-
-@asynccontextmanager
-async def processes(count: int) -> AsyncIterator[list[Process]]:
-    log = MemoryLog()
-    async with log.open(), AsyncExitStack() as stack:
-        made = []
-        for _ in range(count):
-            app, live = make_app()
-            view = Shared(log)
-            made.append(Process(live, await stack.enter_async_context(serve(app, log=view)), view))
-        yield made
 
 
 class Polls:
@@ -67,7 +38,7 @@ class Polls:
 
 
 async def test_all_processes_end_what_one_revokes_within_a_second(autojump_clock: MockClock) -> None:
-    async with processes(3) as (one, *others), trio.open_nursery() as nursery, AsyncExitStack() as stack:
+    async with processes(3, make_app) as (one, *others), trio.open_nursery() as nursery, AsyncExitStack() as stack:
         polls = Polls(nursery)
         clients = []
         for process in others:
@@ -94,7 +65,7 @@ async def test_here_it_is_in_force_while_the_log_is_away_and_the_others_are_told
     autojump_clock: MockClock,
 ) -> None:
     async with (
-        processes(2) as (one, two),
+        processes(2, make_app) as (one, two),
         one.server.sse(EVENTS, headers=ANN) as here,
         two.server.sse(EVENTS, headers=ANN) as there,
     ):
@@ -110,7 +81,7 @@ async def test_here_it_is_in_force_while_the_log_is_away_and_the_others_are_told
 
 
 async def test_its_own_word_does_not_end_what_came_after_it(autojump_clock: MockClock) -> None:
-    async with processes(1) as (one,):
+    async with processes(1, make_app) as (one,):
         with one.log.having(slow("append", 1, 1)):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: one.live.revoke(subject="ann"))
@@ -123,7 +94,7 @@ async def test_its_own_word_does_not_end_what_came_after_it(autojump_clock: Mock
 
 async def test_a_view_that_is_cancelled_has_revoked(autojump_clock: MockClock) -> None:
     async with (
-        processes(2) as (one, two),
+        processes(2, make_app) as (one, two),
         one.server.sse(EVENTS, headers=ANN) as here,
         two.server.sse(EVENTS, headers=ANN) as there,
     ):
@@ -139,7 +110,7 @@ async def test_what_may_be_lost_sends_all_away_who_are_somebody(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
-        processes(1) as (one,),
+        processes(1, make_app) as (one,),
         one.server.websocket(EVENTS, headers=ANN) as ann,
         one.server.sse(EVENTS, headers=BEN) as ben,
         one.server.sse(EVENTS) as nobody,
@@ -165,7 +136,7 @@ async def test_what_may_be_lost_sends_all_away_who_are_somebody(
 
 
 async def test_a_poll_of_somebody_is_then_answered_as_by_a_server_that_drains(autojump_clock: MockClock) -> None:
-    async with processes(1) as (one,), trio.open_nursery() as nursery:
+    async with processes(1, make_app) as (one,), trio.open_nursery() as nursery:
         polls = Polls(nursery)
         polls.ask(one.server, ANN)
         polls.ask(one.server, {})
@@ -182,7 +153,7 @@ async def test_a_poll_of_somebody_is_then_answered_as_by_a_server_that_drains(au
 async def test_a_message_that_names_nothing_ends_nobody(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with processes(2) as (one, two), one.server.sse(EVENTS, headers=ANN) as client:
+    async with processes(2, make_app) as (one, two), one.server.sse(EVENTS, headers=ANN) as client:
         await client.until("live")
         bad: list[dict[str, Any]] = [{}, {"subject": ""}, {"subject": 7}, {"url": "orders"}]
         control = two.live.service.context.control

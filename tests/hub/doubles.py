@@ -12,7 +12,7 @@ import trio
 from triolet import Cursor, Draft, Event, EventLog, Gap, Limits
 from triolet.budget import Budget
 from triolet.hub import Follower, Hub, Lag, Policy, State, Step, Subscription
-from triolet.log import MemoryLog, Page
+from triolet.log import MemoryLog, Page, Status
 from triolet.sockets.outlet import Outlet
 from triolet.wire.codec import WEBSOCKET, Codec
 
@@ -83,6 +83,7 @@ class Client:
         self.policy = policy
         self.woken = 0
         self.steps: list[Step] = []
+        self.finished = 0
         self.follower: Follower
 
     async def follow(
@@ -101,6 +102,9 @@ class Client:
             if reading.batch is not None:
                 assert self.sink.write(reading.batch)
             follower.position = reading.position
+            if reading.ends:
+                self.finish(follower)
+                break
             if not self.sink.empty:
                 break
             if not follower.go_live() and reading.position == reading.start and not reading.gaps:
@@ -119,6 +123,10 @@ class Client:
 
     def fell_behind(self, follower: Follower) -> None:
         self.woken += 1
+
+    def finish(self, follower: Follower) -> None:
+        self.finished += 1
+        self.hub.leave(follower)
 
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
         self.steps.append(step)
@@ -154,11 +162,11 @@ class CountingLog(MemoryLog):
         self.reads += 1
         return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
 
-    async def head(self, channel: str) -> Cursor:
+    async def status(self, channel: str) -> Status:
         self.heads += 1
         if self.hold is not None:
             await self.hold.wait()
-        return await super().head(channel)
+        return await super().status(channel)
 
 
 @asynccontextmanager

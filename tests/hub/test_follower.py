@@ -30,6 +30,9 @@ class Woken(list[Follower]):
     def fell_behind(self, follower: Follower) -> None:
         self.append(follower)
 
+    def finish(self, follower: Follower) -> None:
+        raise AssertionError("its channel has not ended")
+
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
         raise AssertionError("it has no policy")
 

@@ -13,7 +13,7 @@ from triolet.bounds import WRITES_BETWEEN_CHECKPOINTS
 from triolet.budget import Budget
 from triolet.counters import Metrics
 from triolet.hub import Hub, State, Step
-from triolet.log import Kept, MemoryLog
+from triolet.log import Kept, MemoryLog, Status
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
 
 from .doubles import CHANNEL, Client, HandTailLog, Sink, blocked, live, publish, running
@@ -289,11 +289,11 @@ async def test_an_overrun_with_a_log_that_fails_is_settled_when_it_is_back(autoj
     class Failing(HandTailLog):
         fails = 0
 
-        async def head(self, channel: str) -> Cursor:
+        async def status(self, channel: str) -> Status:
             if self.fails:
                 self.fails -= 1
                 raise LogBusy("locked")
-            return await super().head(channel)
+            return await super().status(channel)
 
     log = Failing()
     async with running(log) as hub:
@@ -482,11 +482,11 @@ async def test_a_publish_goes_on_when_the_follower_that_holds_it_up_is_gone_or_l
 class SlowToTell(MemoryLog):
     """What it says of a head is older than what its listeners have heard by then."""
 
-    async def head(self, channel: str) -> Cursor:
-        head = await super().head(channel)
+    async def status(self, channel: str) -> Status:
+        status = await super().status(channel)
         await self.append(channel, [Draft.of(None)])
         await blocked()
-        return head
+        return status
 
 
 async def test_an_event_that_comes_while_the_log_is_asked_for_the_head_is_not_forgotten(

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from triolet import Cursor, Draft, Event, Limits, LogBusy, policies
 from triolet.hub import Policy
-from triolet.log import MemoryLog, Page
+from triolet.log import MemoryLog, Page, Status
 
 from .doubles import CHANNEL, Client, CountingLog, HandTailLog, Sink, blocked, live, offsets, publish, running
 
@@ -108,7 +108,7 @@ async def test_one_that_goes_while_the_head_is_asked_leaves_the_others_waiting_f
 
 async def test_a_log_that_fails_leaves_no_window() -> None:
     class FailingLog(MemoryLog):
-        async def head(self, channel: str) -> Cursor:
+        async def status(self, channel: str) -> Status:
             raise LogBusy("locked")
 
     async with running(FailingLog()) as hub:

@@ -91,7 +91,7 @@ async def test_a_refused_upgrade_is_answered_as_the_view_says(
 
 async def test_a_log_that_fails_is_answered_503(autojump_clock: MockClock) -> None:
     class FailingLog(MemoryLog):
-        async def head(self, channel: str) -> object:  # type: ignore[override]  # it only fails
+        async def status(self, channel: str) -> object:  # type: ignore[override]  # it only fails
             raise LogBusy("locked")
 
     app, _ = make_shop(log=FailingLog())

@@ -41,7 +41,7 @@ from quart.utils import encode_headers
 from ..bounds import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..closing import REVOKED
 from ..connection import Context
-from ..errors import LogError, where
+from ..errors import ChannelEnded, LogError, where
 from ..hub import Hub
 from ..identity import Grant, Identity
 from ..log import EventLog, Kept
@@ -68,6 +68,7 @@ LOG: Final = own_answer(503, "log", "what came of it cannot be stored now; try a
 RUNNING: Final = own_answer(409, "running", "this command is running elsewhere; ask again", COMMAND_RETRY_SECONDS)
 MISMATCH: Final = own_answer(422, "id", "this id was used with other data; draw an id for each command")
 TIMEOUT: Final = own_answer(504, "timeout", "this command has taken too long")
+CHANNEL_ENDED: Final = own_answer(409, "ended", "a channel that it publishes to has ended; nothing was done")
 FAILED: Final = own_answer(500, "failed", "this command has failed")
 REVOKED_CLIENT: Final = own_answer(*ENDED_POLLS[REVOKED])
 EXPIRED_CLIENT: Final = Answer(
@@ -376,6 +377,10 @@ class Commands:
         """Store what a view has answered and published. Return what is answered in the end."""
         try:
             found = await running.claim.commit(kept.encode(), writes)
+        except ChannelEnded as error:  # known here alone: what a view publishes is stored when it has returned
+            logger.warning("a command published to %r, which has ended; nothing was stored", error.channel)
+            asked.outcome = "refused"
+            return _tell(running, CHANNEL_ENDED)
         except LogError as error:
             logger.error("what came of a command could not be stored: %s", where(error))
             return _tell(running, LOG)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from quart import Blueprint, has_request_context
@@ -12,7 +12,7 @@ from ..bounds import TICKET_SECONDS
 from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ConfigError
-from ..event import Draft, Event
+from ..event import Event
 from ..http.app_task import bounded_websockets
 from ..hub import Policy
 from ..identity import Identity, Revocation, tickets
@@ -23,10 +23,10 @@ from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from ..transports.origins import check_origins
 from .apps import Apps, is_in_memory
+from .channels import Channels
 from .identify import EXTENSION, Identifier
 from .lifespan import LifespanConnection, live_with
 from .presence import Presence
-from .publishing import check_drafts, publishable
 from .quart_asgi import HTTPConnection, WebSocketConnection
 from .routes import ChannelOptions, Routes, check_rule, check_subprotocols, socket_endpoint, socket_view
 from .serve import Clients
@@ -37,7 +37,7 @@ __all__ = ["Triolet"]
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-class Triolet:
+class Triolet(Channels):
     """Live updates for a Quart-Trio app: channels that clients follow, and events published to them.
 
     ::
@@ -365,63 +365,6 @@ class Triolet:
         service = self.service
         service.check_home("Triolet.ticket")
         return await tickets.issue(service.log, identity, seconds, wall_time())
-
-    # --- publishing
-
-    async def publish(
-        self, channel: str, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None
-    ) -> Event:
-        """Append an event to a channel. When this returns it is in the log, and on its way to every follower.
-
-        Args:
-            channel: 1 to 255 bytes of text, and none of Triolet's own (``triolet.…``).
-            data: any JSON value, at most ``limits.event_bytes`` encoded.
-            name: what kind of event it is; what ``EventSource`` calls its type.
-            key: what it is about: of several with one key, the last says all.
-            dedupe: a repeated publish with the same text returns the first event and appends nothing.
-
-        Returns:
-            The event, with its cursor.
-
-        Raises:
-            DataError, ChannelNameError: it cannot be published; the message says why.
-            LogError: it was not stored, and is announced to nobody.
-            LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
-            NotServingError: the app is not being served.
-            WrongThreadError: called from another thread or event loop than the app's; nothing was published.
-
-        Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
-
-        Cancellation: it is stored or not; repeat with ``dedupe`` to be sure.
-        """
-        events = await self.publish_many(channel, [Draft.of(data, name=name, key=key, dedupe=dedupe)])
-        return events[0]
-
-    async def publish_many(self, channel: str, items: Sequence[Any]) -> list[Event]:
-        """Append events to a channel in order, all or none, and return them.
-
-        Args:
-            channel: as for :meth:`publish`.
-            items: data, or ``Draft.of(data, name=…, key=…, dedupe=…)``.
-
-        Raises:
-            DataError, ChannelNameError, LogError, NotServingError: as :meth:`publish`.
-        """
-        service = self.service
-        service.check_home("Triolet.publish")
-        channel = publishable(channel)
-        drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
-        check_drafts(drafts, self.limits)
-        return await service.hub.publish(channel, drafts)
-
-    @property
-    def log(self) -> EventLog:
-        """The present app's log, to read from: ``await live.log.head(channel)``, ``live.log.read(…)``.
-
-        Raises:
-            NotServingError: the app is not being served.
-        """
-        return self.service.log
 
     # --- presence
 

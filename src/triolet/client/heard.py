@@ -62,8 +62,9 @@ class Page(msgspec.Struct):
     events: list[Heard]
     live: bool
     gap: Heard | None = None
-    retry: Milliseconds = 0
+    retry: Milliseconds | None = 0
     filtered: bool = False
+    end: Heard | None = None
 
 
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode

@@ -8,6 +8,7 @@ from typing import Protocol
 import trio
 
 from ..bounds import READ_BYTES
+from ..closing import ENDED
 from ..event import Cursor
 from .cursors import is_newest
 from .errors import Ended
@@ -104,8 +105,10 @@ async def over_polls(way: Way, follow: Taker, beat: Heartbeat, hold: float | Non
         if answer.status != HTTPStatus.NOT_MODIFIED:
             page = _page(answer)
             beat.works()
-            tag, retry = answer.headers.get("etag", ""), page.retry / 1000
+            tag, retry = answer.headers.get("etag", ""), (page.retry or 0) / 1000
             await _unfold(follow, beat, page)
+            if page.end is not None:  # nothing comes after it, and nobody asks again
+                raise bye(Heard(code=ENDED.code, reason=ENDED.reason, retry=None))
         beat.rest()
         await trio.sleep(retry if held or hold is None else 0)
 
@@ -135,7 +138,7 @@ async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
         await follow.take(event, beat)
     if page.filtered and not page.live:
         await follow.take(Heard(type="moved", cursor=page.cursor), beat)
-    if page.live:
+    if page.live and page.end is None:  # the cursor is the end's own
         live = Heard(type="live", cursor=page.cursor)
         beat.heard(live)
         await follow.take(live, beat)

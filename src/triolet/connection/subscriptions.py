@@ -50,6 +50,7 @@ class Subscriptions:
         access: what the client was let in with, and by what it may ask for more.
         followings: what it follows.
         behind: the followers that the writer has to read on for, in the order of their turns.
+        over: whether all has ended that the connection was opened for. It ends when all is written that waits.
         by_a_word: whether what is being written to the outlet has no event in it.
     """
 
@@ -66,6 +67,7 @@ class Subscriptions:
         "codec",
         "followings",
         "outlet",
+        "over",
     )
 
     def __init__(
@@ -89,6 +91,7 @@ class Subscriptions:
         self.access = access
         self._returned = False
         self.by_a_word = False
+        self.over = False
         self.followings = Followings()
         self.behind: dict[Follower, None] = {}
 
@@ -306,6 +309,18 @@ class Subscriptions:
         self.behind[follower] = None
         self._outgoing.wake()
 
+    def finish(self, follower: Follower) -> None:
+        """Follow a channel no longer that has ended, as its client was told. A connection that was opened at a
+        channel's URL, and follows nothing else, is over."""
+        self._context.metrics.ends_told += 1
+        self._history.note("ended", follower.channel)
+        for following in self.followings.on(follower.channel):
+            if following.follower is follower:
+                self.remove(following.key)
+        if self.access.own is not None and not self.followings.by_key:
+            self.over = True
+            self._outgoing.wake()  # the end may wait for its kernel still: the writer says goodbye behind it
+
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
         """Act on what a follower's policy says anew. Each step of each follower is logged once."""
         if step is Step.CATCH_UP:
@@ -332,20 +347,21 @@ class Subscriptions:
 
     def _check_on(self, following: Following, seconds: float) -> None:
         """Have the view of what is followed asked again, for as long as it is."""
-        ask = partial(self._may_follow, following)
+        ask = partial(_may_follow, self.access, following)
         following.check = Check(self._context, seconds, ask, partial(self.refuse, following, REFUSED))
         if self._ending.nursery is not None:  # else it starts with the others
             self._ending.nursery.start_soon(following.check.run)
-
-    async def _may_follow(self, following: Following) -> bool:
-        assert self.access.ask_again is not None, "it was looked for before"
-        return await self.access.ask_again(following.url) == following.channel
 
     def _join(self, subscription: Subscription) -> Session | None:
         """Make the client present in the channel, if it follows it as a member."""
         if subscription.member is None or self._context.presence is None:
             return None
         return self._context.presence.join(subscription.channel, subscription.member)
+
+
+async def _may_follow(access: Access, following: Following) -> bool:
+    assert access.ask_again is not None, "it was looked for before"
+    return await access.ask_again(following.url) == following.channel
 
 
 def _was_here(after: Cursor | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
-from ..closing import CRASHED, SLOW
+from ..closing import CRASHED, ENDED, SLOW
 from ..errors import LogAway, LogError
 from ..hub import Follower, Reading, State, Step
 from ..wire.messages import Bracket, LagMessage, Live, Open, gap_fields
@@ -37,6 +37,8 @@ async def write(conn: Connection) -> None:
         elif conn.subscriptions.behind:
             in_a_row = 0
             await catch_up(conn, next(iter(conn.subscriptions.behind)))
+        elif conn.subscriptions.over:
+            conn.end(ENDED)
         else:
             await conn.outgoing.woken()
 
@@ -213,6 +215,9 @@ def count(conn: Connection, follower: Follower, reading: Reading) -> None:
 
 def settle(conn: Connection, follower: Follower, reading: Reading, share: Share | None = None) -> None:
     """Decide what comes next for a follower. No await lies between reading its position and being live."""
+    if reading.ends:
+        conn.subscriptions.finish(follower)
+        return
     del conn.subscriptions.behind[follower]
     if share is not None and share.into is not None:
         conn.subscriptions.merge(follower, share.into)

@@ -83,6 +83,9 @@ class Owner(Protocol):
     def fell_behind(self, follower: Follower) -> None:
         """Have the writer read on for a follower."""
 
+    def finish(self, follower: Follower) -> None:
+        """Follow no longer: the channel has ended, and the client was told."""
+
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
         """Act on what a follower's policy says, where that is something new."""
 
@@ -194,9 +197,10 @@ class Follower:
 
     def would_be_live(self, position: Cursor) -> bool:
         """Tell whether nothing more is to be read at a position."""
-        # `flushed`, and not `head`: what lies between is for the round that comes, which writes it to the live.
+        # `flushed`, and not `head`: what lies between is for the round that comes, which writes it to the live. Where
+        # the channel has ended nobody is live: its end is told, also to one that stands there.
         window = self.place.window
-        return position.offset == window.flushed and position.epoch == window.epoch
+        return not window.ended and position.offset == window.flushed and position.epoch == window.epoch
 
     def go_live(self) -> bool:
         """Become live if caught up. No await lies between the check and its effect, so nothing falls between.

@@ -119,7 +119,7 @@ class Hub:
         self._reader = Reader(log, limits, self.windows, self.replay)
         self.deadlines = Deadlines() if deadlines is None else deadlines
         self.turn = Turn()
-        self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn)
+        self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn, self.replay.forget)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the pump: one task, which never waits for any client.

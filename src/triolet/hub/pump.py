@@ -45,7 +45,7 @@ from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
 from ..identity import Deadlines
-from ..log.contract import EventLog, tail_ended
+from ..log.contract import EventLog, Status, tail_ended
 from ..log.tail import waiting
 from ..sockets.turn import Turn
 from .audience import Audience, LiveGroup, Recipients
@@ -66,17 +66,27 @@ class Pump:
         metrics: where rounds are counted.
         deadlines: are enforced before anything is written.
         turn: is ended before anything is written.
+        forget: forgets the pages of a channel that was deleted; of all where it is given None.
 
     Attributes:
         delivered: how often a batch was written to a live follower.
     """
 
-    def __init__(self, log: EventLog, windows: Windows, metrics: Metrics, deadlines: Deadlines, turn: Turn) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        windows: Windows,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        turn: Turn,
+        forget: Callable[[str | None], None],
+    ) -> None:
         self._log = log
         self._windows = windows
         self._metrics = metrics
         self._deadlines = deadlines
         self._turn = turn
+        self._forget = forget
         self._writes = 0
         self._batches: object = None  # the tail, while it runs
         self.delivered = 0
@@ -93,8 +103,10 @@ class Pump:
                 async for events in batches:
                     if not events:  # the tail was overrun, or the log began a new epoch: see EventLog.tail
                         await self._ask_again()
-                    for audience, published_at in self._take(events).items():
-                        await self._round(audience, published_at)
+                    while events:
+                        rounds, events = self._take(events)
+                        for audience, published_at in rounds.items():
+                            await self._round(audience, published_at)
             raise tail_ended(self._log)  # in silence nobody would hear of anything any more
         finally:
             self._batches = None
@@ -107,18 +119,25 @@ class Pump:
 
     # --- what is new
 
-    def _take(self, events: Sequence[Event]) -> dict[Audience, float]:
-        """Put events into their windows. Return each audience that got some, and when its oldest was published."""
+    def _take(self, events: Sequence[Event]) -> tuple[dict[Audience, float], Sequence[Event]]:
+        """Put events into their windows. Return each audience that got some, and when its oldest was published; and
+        the events that are left for the next rounds: those behind an end, which has to be told first."""
         # A batch of the tail may hold events of many channels. Each channel gets one round, with all of its events.
         dirty: dict[Audience, float] = {}
         find = self._windows.find
-        for event in events:
+        left: Sequence[Event] = ()
+        for at, event in enumerate(events):
             audience = find(event.channel)
             if audience is not None:
+                if audience.window.ended and audience in dirty:
+                    left = events[at:]
+                    break
                 audience.window.append(event)
                 dirty.setdefault(audience, event.published_at)
+            if event.is_tombstone:
+                self._forget(event.channel)
         self._windows.keep_within_bound()
-        return dirty
+        return dirty, left
 
     async def _ask_again(self) -> None:
         """Ask the log for every channel's head: the tail was overrun, and the lost event may be the newest of any.
@@ -128,6 +147,7 @@ class Pump:
         # Those that are being opened ask by themselves. To ask all others here is what keeps a quiet channel whole: no
         # later event would show that one was lost.
         audiences = self._windows.opened()
+        self._forget(None)  # what is lost may be that a channel was deleted
 
         async def ask() -> None:
             while audiences:
@@ -139,19 +159,21 @@ class Pump:
 
     async def _ask_for(self, audience: Audience) -> None:
         window = audience.window
-        head = await self._surely_head(window.channel)
+        status = await self._surely_status(window.channel)
+        head = status.head
         # No await from here on. In this order: the window begins at the new head, so `fall_behind` leaves followers
         # with a position before it, and their writers then find the hole and read the log.
         if head.epoch != window.epoch or head.offset > window.head:
-            window.begin(head)
+            window.begin(head, status.end is not None)
             audience.all_fall_behind()
             audience.wake()
 
-    async def _surely_head(self, channel: str) -> Cursor:
-        """Return the log's head. While the log cannot be read nothing is delivered: a loss must not be passed over."""
+    async def _surely_status(self, channel: str) -> Status:
+        """Return how far the log has come. While it cannot be read nothing is delivered: a loss must not be passed
+        over."""
         while True:
             try:
-                return await self._log.head(channel)
+                return await self._log.status(channel)
             except LogAway:
                 await trio.sleep(
                     LOG_RETRY_SECONDS
@@ -179,6 +201,7 @@ class Pump:
         if window.first > start + 1:  # its bound has dropped events of this very round, or the tail had a hole
             audience.all_fall_behind()
             return
+        ended = window.ended
         batches = [window.batch(codec, start, end) for codec, _, _ in recipients]
         # Taken now, as the batches are: at a checkpoint the window may be emptied.
         pairs = {codec: window.pairs(codec, start, end) for codec in dict.fromkeys(f.codec for f in filtered)}
@@ -191,6 +214,8 @@ class Pump:
             written += self._write_allowed(follower, mine, start, cursor)
             if self._is_due(len(mine)):  # the app's function was called for each
                 await trio.lowlevel.checkpoint()
+        if ended:
+            _finish([follower for _, _, (some, _, _) in recipients for follower in some] + filtered, cursor)
         self._metrics.round_written(published_at, written, self.delivered - before)
         self._windows.keep_within_bound()
 
@@ -257,3 +282,10 @@ class Pump:
             else:
                 follower.outlet.keep(batch, taken)
             follower.fall_behind()
+
+
+def _finish(followers: list[Follower], end: Cursor) -> None:
+    """Have those leave that were written the end of their channel."""
+    for follower in followers:
+        if follower.state is not State.ENDED and follower.position == end:
+            follower.owner.finish(follower)

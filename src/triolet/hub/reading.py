@@ -27,21 +27,23 @@ class Polled(msgspec.Struct, frozen=True):
     """What a poll is answered with.
 
     Attributes:
-        events: those that its client may see.
+        events: those that its client may see, but not one that ends the channel.
         gap: what was lost before them; None if nothing was.
         head: the newest event's cursor at the moment of reading.
         end: up to where was read: the cursor to go on from. It lies behind what the client may not see, too.
+        ending: the event that has ended the channel, where it was reached; None: it goes on.
     """
 
     events: tuple[Event, ...]
     gap: Gap | None
     head: Cursor
     end: Cursor
+    ending: Event | None = None
 
     @property
     def says_something(self) -> bool:
         """Whether its client is told anything but where to go on from."""
-        return bool(self.events) or self.gap is not None
+        return bool(self.events) or self.gap is not None or self.ending is not None
 
 
 class Reader:
@@ -76,7 +78,10 @@ class Reader:
         step = follower.judge()
         if step is Step.DISCONNECT:  # its owner was told by `judge`, and is ending the connection
             return Reading(after, (), None, after)
-        if step is Step.SKIP and after.epoch in ("", window.epoch) and after.offset < window.head:
+        known = after.epoch in ("", window.epoch)
+        if window.ended and known and after.offset == window.head:
+            return await self._read_end(window, codec)
+        if step is Step.SKIP and known and after.offset < window.head - window.ended:
             return _skipped(window, after)
         # Pages are shared where making them waits for the log or is much work. What is read from the window is not: its
         # batches are kept there already.
@@ -101,7 +106,7 @@ class Reader:
             return Material(start, (), pairs, events[-1].cursor).reading(codec, filter)
         batch = window.batch(codec, after.offset, events[-1].offset)
         self._windows.keep_within_bound()
-        return Reading(start, (), batch, events[-1].cursor, len(events))
+        return Reading(start, (), batch, events[-1].cursor, len(events), events[-1].ends)
 
     async def poll(
         self,
@@ -132,7 +137,7 @@ class Reader:
         try:
             position = await self.place(window, after)
             rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
-            page = _polled(await self._page(window, position), filter)
+            page = await self._polled(window, position, filter)
             if not wait_seconds:
                 return page
             with trio.move_on_after(wait_seconds):
@@ -144,7 +149,7 @@ class Reader:
                     rounds = audience.rounds
                     # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.
-                    page = _polled(await self._page(window, page.end), filter)
+                    page = await self._polled(window, page.end, filter)
             return page
         finally:
             self._windows.release(channel)
@@ -178,6 +183,33 @@ class Reader:
             self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
         )
 
+    async def _polled(self, window: Window, after: Cursor, filter: Filter | None) -> Polled:
+        page = await self._page(window, after)
+        ending = page.events[-1] if page.events and page.events[-1].ends else None
+        if window.ended and not page.events:
+            ending = await self._end(window)
+        events = page.events if ending is None else page.events[:-1]
+        if filter is not None:
+            events = tuple(filter.parts(zip(events, events, strict=True)))
+        return Polled(events, page.gap, page.head, page.events[-1].cursor if page.events else page.head, ending)
+
+    async def _end(self, window: Window) -> Event | None:
+        """Read what has ended a channel. None where that is not the newest any more: retention drops what stands for
+        deleted events, and the channel goes on then, as if nothing had ever been there."""
+        page = await self._page(window, Cursor(window.epoch, window.head - 1))
+        if page.events:
+            return page.events[-1] if page.events[-1].ends else None
+        if page.head == window.cursor:
+            window.ended = False
+        return None
+
+    async def _read_end(self, window: Window, codec: Codec) -> Reading:
+        """Read for a follower that stands at the end of its channel already: it is told once more, with its data."""
+        start, end = window.cursor, await self._end(window)
+        if end is None or end.cursor != start:
+            return Reading(start, (), None, start)
+        return Reading(start, (), codec.join([codec.event(end)]), start, 1, True)
+
     async def _rename(self, follower: Follower) -> None:
         """Have a follower's position name the log's present life, where that has all that the position's own had up to
         it: else its policy would count every event of the channel."""
@@ -190,7 +222,8 @@ class Reader:
     async def _logged(self, window: Window, codec: Codec, after: Cursor) -> Reading:
         read = await self._material(window, codec, after)
         batch = codec.join([part for _, part in read.pairs]) if read.pairs else None
-        return Reading(read.start, read.gaps, batch, read.position, len(read.pairs))
+        ends = bool(read.pairs) and read.pairs[-1][0].ends
+        return Reading(read.start, read.gaps, batch, read.position, len(read.pairs), ends)
 
     async def _material(self, window: Window, codec: Codec, after: Cursor) -> Material:
         limits = self._limits
@@ -237,12 +270,17 @@ class Reader:
         if allowed > len(newest):
             gaps.append(Gap(start, position, allowed - len(newest), "conflated"))
         batch = codec.join([codec.event(e) for e in newest.values()]) if newest else None
-        return Reading(begins, tuple(gaps), batch, position, len(newest))
+        ends = bool(newest) and next(reversed(newest.values())).ends
+        return Reading(begins, tuple(gaps), batch, position, len(newest), ends)
 
 
 def _skipped(window: Window, after: Cursor) -> Reading:
-    """Jump to where live followers are; past the round that is being written, if the follower is there already."""
-    to = Cursor(window.epoch, window.flushed if window.flushed > after.offset else window.head)
+    """Jump to where live followers are; past the round that is being written, if the follower is there already. An end
+    is not jumped over."""
+    to = Cursor(
+        window.epoch,
+        min(window.flushed if window.flushed > after.offset else window.head, window.head - window.ended),
+    )
     start = Cursor(window.epoch, after.offset)
     return Reading(start, (Gap(start, to, to.offset - after.offset, "skipped"),), None, to)
 
@@ -262,8 +300,3 @@ def _ends_at(page: Page) -> Cursor:
     if page.events:
         return page.events[-1].cursor
     return page.head if page.gap is None else page.gap.to
-
-
-def _polled(page: Page, filter: Filter | None) -> Polled:
-    events = page.events if filter is None else tuple(filter.parts(zip(page.events, page.events, strict=True)))
-    return Polled(events, page.gap, page.head, page.events[-1].cursor if page.events else page.head)

@@ -37,6 +37,7 @@ class Reading(msgspec.Struct, frozen=True):
         batch: the events, encoded and joined; None where there is nothing to read.
         position: where the stream stands once ``batch`` is written.
         events: how many events ``batch`` holds.
+        ends: whether the last of them ends the channel.
     """
 
     start: Cursor
@@ -44,6 +45,7 @@ class Reading(msgspec.Struct, frozen=True):
     batch: Any
     position: Cursor
     events: int = 0
+    ends: bool = False
 
     @property
     def size(self) -> int:
@@ -74,7 +76,8 @@ class Material(msgspec.Struct, frozen=True):
     def reading(self, codec: Codec, filter: Filter) -> Reading:
         """Return what one client may see of it, joined."""
         parts = filter.parts(self.pairs)
-        return Reading(self.start, self.gaps, codec.join(parts) if parts else None, self.position, len(parts))
+        ends = bool(self.pairs) and self.pairs[-1][0].ends
+        return Reading(self.start, self.gaps, codec.join(parts) if parts else None, self.position, len(parts), ends)
 
 
 class ReplayStatistics(NamedTuple):
@@ -106,6 +109,7 @@ class Replay:
         self._pages: dict[object, tuple[Any, float]] = {}
         self._bytes = 0
         self._making: dict[object, trio.Event] = {}
+        self._forgotten = 0  # how often pages were forgotten that are no longer true
         self.taking_part = 0
         """Number of followers that catch up, or wait for their turn."""
 
@@ -150,15 +154,24 @@ class Replay:
         if known is not None:
             return known
         self._making[place] = made = trio.Event()
+        forgotten = self._forgotten
         try:
             async with self._makers:
                 page = await make()
         finally:
             del self._making[place]
             made.set()
-        if page.size and self.taking_part:  # else nothing would ever forget it
+        # Else nothing would ever forget it; or it may hold what has been deleted since it was read.
+        if page.size and self.taking_part and forgotten == self._forgotten:
             self._keep(place, page)
         return page
+
+    def forget(self, channel: str | None = None) -> None:
+        """Forget the pages of a channel that was deleted; of all channels where it is not known which."""
+        self._forgotten += 1
+        for place in list(self._pages):
+            if channel is None or (isinstance(place, tuple) and channel in place):
+                self._drop(place)
 
     def statistics(self) -> ReplayStatistics:
         """Count what is held now."""

@@ -25,6 +25,7 @@ class Window:
         flushed: the offset up to which rounds have begun to be written, and with it the position of every live
             follower. It is behind ``head`` while events wait for their round.
         kept: how much of the channel retention keeps.
+        ended: whether the event at ``head`` has ended the channel. Nobody is live then: who has come to it hears of it.
 
     Args:
         hold: is told how many bytes more (or less) are held here, in every form.
@@ -44,6 +45,7 @@ class Window:
         "_most_events",
         "_parts",
         "channel",
+        "ended",
         "epoch",
         "flushed",
         "head",
@@ -55,6 +57,7 @@ class Window:
         self.epoch = ""
         self.head = -1
         self.flushed = -1
+        self.ended = False
         self.kept = limits.kept(channel)
         self._most_events = min(limits.window_events, self.kept.events)
         self._most_bytes = min(limits.window_bytes, self.kept.bytes)
@@ -75,8 +78,9 @@ class Window:
         """The newest event's cursor."""
         return Cursor(self.epoch, self.head)
 
-    def begin(self, head: Cursor) -> None:
-        """Start (again) at a head, with no events held."""
+    def begin(self, head: Cursor, ended: bool = False) -> None:
+        """Start (again) at a head, with no events held; ``ended`` says whether the channel ends there."""
+        self.ended = ended
         self.epoch, self.head = head.epoch, head.offset
         self.flushed = self.head
         self._forget()
@@ -95,7 +99,10 @@ class Window:
             return  # it came through the tail while the log was asked for the head, and is counted in that
         elif offset != self.head + 1:
             self._forget()  # what is held must have no hole: `first` is computed from the head and the length
+        elif self.ended or event.is_tombstone:
+            self._forget()  # what was deleted, or what tells of that and is dropped by the first event that comes after
         self.head = offset
+        self.ended = event.ends
         self._events.append(event)
         size = len(event.json)
         self._bytes += size

@@ -122,9 +122,9 @@ class Windows:
         self._audiences[channel] = Audience(window)
         self._opening[channel] = trio.Event()
         try:
-            head = await self._log.head(channel)
+            status = await self._log.status(channel)
             if window.head < 0:  # else the tail was faster: the window began at its first event, and goes on from there
-                window.begin(head)
+                window.begin(status.head, status.end is not None)
             self._idle[channel] = None
         except BaseException:
             del self._audiences[channel]

@@ -21,6 +21,7 @@ __all__ = ["Explanation", "explain_ended", "explain_open"]
 
 WHY: Final[dict[Closing, str]] = {
     closings.NORMAL: "The app's handler returned, or closed it.",
+    closings.ENDED: "The channel has ended, and it was told so: nothing comes after that.",
     closings.PROTOCOL_ERROR: "It sent bytes that the WebSocket protocol forbids: look at the client's library.",
     closings.UNSUPPORTED: "It sent a binary message where only JSON text is spoken.",
     closings.GONE: "The client went without goodbye: its network, its process, or a proxy in between cut it off.",
@@ -57,6 +58,7 @@ HAPPENED: Final = {
     "gap": "it was told of a gap",
     "policy": "its policy stepped in",
     "refused": "the app took a channel from it",
+    "ended": "a channel ended, and it was told so,",
 }
 
 

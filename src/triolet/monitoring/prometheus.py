@@ -75,6 +75,7 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     yield _counter("heartbeat_misses", "Connections that ended because they went silent.", counts.heartbeat_misses)
     yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
     yield _counter("allow_failures", "Events not sent, for an allow= function failed.", counts.allow_failures)
+    yield _counter("ends_told", "Clients that were told that their channel has ended.", counts.ends_told)
     yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
     yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
 

@@ -125,6 +125,7 @@ async function overPolls(track, line, options, signal, hold) {
       tag = response.headers.get("ETag");
       retry = Number(body.retry);
       unfold(track, line, body);
+      if (body.end) throw goodbye({ type: "bye", code: 1000, reason: "ended", retry: null }); // nobody asks again
     }
     line.rest();
     await line.sleep(wait === hold ? retry : 0);
@@ -138,11 +139,12 @@ async function overPolls(track, line, options, signal, hold) {
  * @param {Line} line
  * @param {Record<string, any>} body
  */
-function unfold(track, line, { channel, events, cursor, gap, live, filtered }) {
+function unfold(track, line, { channel, events, cursor, gap, live, filtered, end }) {
   line.heard({ type: live ? "live" : "open" });
   if (track.state === "connecting") track.take({ type: "open", channel, cursor: track.cursor ?? cursor, filtered });
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
+  if (end) return; // the cursor is the end's own
   if (live) track.take({ type: "live", cursor });
   else if (filtered) track.take({ type: "moved", cursor });
 }

@@ -20,7 +20,7 @@ class _PollClient(Client):
 
     Its messages are those that a stream would have carried: ``open`` for the first answer, ``gap``, ``event``, and
     ``live`` where it becomes up to date; and a ``beat`` where the cursor has moved over what this client may not see.
-    An answer that fails ends it.
+    An answer that fails ends it, and so does the ``end`` of its channel.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -28,10 +28,11 @@ class _PollClient(Client):
         self._place: str | None = None
         self.tag: str | None = None
         self._live = False
+        self._has_ended = False
 
     async def connect(self) -> None:
         """Ask once; that is never held back. See :meth:`Client.connect`."""
-        self._place, self.tag, self._live = self.cursor, None, False
+        self._place, self.tag, self._live, self._has_ended = self.cursor, None, False, False
         answer = await self.poll(self._place, None)
         self._unfold(answer.json, first=True)
 
@@ -39,7 +40,7 @@ class _PollClient(Client):
         """Ask again, for ever. See :meth:`Client.read`."""
         try:
             held: str | None = None
-            while True:
+            while not self._has_ended:
                 wait = self.wait() if self._live else None
                 if wait is None or held is not None:  # after one that was not held, the first that is comes at once
                     await trio.sleep((self.retry or 0) / 1000)
@@ -51,6 +52,7 @@ class _PollClient(Client):
             return str(error)
         except h11.RemoteProtocolError:
             return "the connection ended before the answer"
+        return "the channel has ended"
 
     def wait(self) -> str | None:
         """What to ask for with ``?wait=``; None: not to wait."""
@@ -99,9 +101,12 @@ class _PollClient(Client):
             self.receive({**body["gap"], "type": "gap"})
         for event in body["events"]:
             self.receive(event)
-        if not (first or body["gap"] or body["events"]):
+        self._has_ended = "end" in body
+        if not (first or body["gap"] or body["events"] or self._has_ended):
             self.transcript.note(trio.current_time(), "200: nothing new")
-        if body["live"] and not self._live:
+        if self._has_ended:
+            self.receive(body["end"])
+        elif body["live"] and not self._live:
             self.receive({"type": "live", "channel": channel, "cursor": cursor})
         elif body.get("filtered") is True and cursor != self._place:
             self.receive({"type": "beat", "time": body["time"], "cursors": {channel: cursor}})

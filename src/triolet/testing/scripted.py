@@ -28,7 +28,7 @@ import trio
 
 from ..errors import ConfigError, LogAway, LogBroken, LogError, LogFull, LogUncertain
 from ..event import Cursor, Draft, Event
-from ..log import EventLog, Kept, MemoryLog, Page
+from ..log import EventLog, Kept, MemoryLog, Page, Status
 from ..log.answers import Claim
 
 __all__ = ["LogFault", "Operation", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"]
@@ -241,6 +241,33 @@ class ScriptedLog(EventLog):
         head = await self.inner.head(channel)
         await _come_back(fault)
         return head
+
+    @property
+    def can_end(self) -> bool:
+        """Whether the log inside can. See EventLog."""
+        return self.inner.can_end
+
+    async def status(self, channel: str) -> Status:
+        """Return how far a channel has come, and whether it has ended. See EventLog."""
+        fault = await self._meet("read", channel)
+        status = await self.inner.status(channel)
+        await _come_back(fault)
+        return status
+
+    async def delete(self, channel: str) -> Event:
+        """Forget all events of a channel. See EventLog."""
+        fault = await self._meet("append", channel)
+        event = await self.inner.delete(channel)
+        self._note(channel, [event])
+        await _come_back(fault)
+        return event
+
+    async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
+        """Return the names of channels. See EventLog."""
+        fault = await self._meet("read")
+        names = await self.inner.channels(prefix, after, limit)
+        await _come_back(fault)
+        return names
 
     @contextmanager
     def tail(self) -> Iterator[AsyncIterator[Sequence[Event]]]:

@@ -23,14 +23,14 @@ PAGE: Final[dict[str, type | tuple[type, ...]]] = {
     "events": list,
     "gap": (dict, type(None)),
     "live": bool,
-    "retry": int,
+    "retry": (int, type(None)),
 }
 """What the answer to a poll has, and what each of it is."""
 
-PLACES: Final = {"open": "cursor", "event": "id", "gap": "to", "live": "cursor"}
+PLACES: Final = {"open": "cursor", "event": "id", "gap": "to", "live": "cursor", "end": "cursor"}
 """Where a message brings its client. A beat does so too, channel by channel."""
 
-BRACKETED: Final = ("open", "event", "gap", "live", "lag")
+BRACKETED: Final = ("open", "event", "gap", "live", "lag", "end")
 """What may be for some of a connection's subscriptions alone."""
 
 Whose: TypeAlias = "str | tuple[str] | None"
@@ -90,8 +90,9 @@ class BlockReader:
 
 class Order:
     """Holds the messages of one connection against the order that the protocol promises: nothing of a channel comes
-    before its ``open``, no cursor goes back, and none is left out without a gap, unless ``open`` said that the channel
-    is filtered for this client. Of a channel that is followed under names (``sub``), each of these has its own place.
+    before its ``open`` or behind its ``end``, no cursor goes back, and none is left out without a gap, unless ``open``
+    said that the channel is filtered for this client. Of a channel that is followed under names (``sub``), each of
+    these has its own place.
     """
 
     def __init__(self) -> None:
@@ -187,8 +188,9 @@ class Order:
         before = self._places.get(whose)
         if kind != "open" and before is None:
             raise MalformedError(f"a message of {_named(whose)} before its open: {message}")
-        if kind in ("event", "live") and before is not None and at.epoch == before.epoch:
-            expected = before.offset + (kind == "event")
+        if kind in ("event", "live", "end") and before is not None and at.epoch == before.epoch:
+            # An end is told again to one who has it.
+            expected = before.offset + (kind == "event" or (kind == "end" and at.offset != before.offset))
             if at.offset < expected:
                 raise MalformedError(f"a cursor of {_named(whose)} that goes back from {before}: {message}")
             if at.offset > expected and not self._may_skip(whose, at):
@@ -199,10 +201,20 @@ class Order:
             else:
                 self._filtered.discard(whose)
             self._conflated.pop(whose, None)
-        if message.get("reason") == "conflated":
+        if kind == "end":
+            self._end(whose)
+        elif message.get("reason") == "conflated":
             self._conflated[whose] = at
         else:
             self._places[whose] = at
+
+    def _end(self, whose: Whose) -> None:
+        """Nothing more may come: what does comes before its ``open``."""
+        if isinstance(whose, tuple):
+            self._leave(whose[0])
+        elif whose is not None:
+            del self._places[whose]
+            self._filtered.discard(whose)
 
     def _may_skip(self, whose: Whose, at: Cursor) -> bool:
         upto = self._conflated.get(whose)
@@ -266,7 +278,17 @@ def read_page(body: bytes) -> dict[str, Any]:
     wrong = [event for event in page["events"] if not isinstance(event, dict) or event.get("type") != "event"]
     if wrong or _cursor(page["cursor"]) is None:
         raise MalformedError(f"no answer to a poll: {body[:200]!r}")
+    end = page.get("end")
+    if (end is None) != (page["retry"] is not None) or (end is not None and not _is_end(end, page)):
+        raise MalformedError(f"no answer to a poll at the end of its channel: {body[:200]!r}")
     return page
+
+
+def _is_end(end: object, page: dict[str, Any]) -> bool:
+    if not isinstance(end, dict) or not isinstance(end.get("time"), int) or "data" not in end:
+        return False
+    said = [end.get("type"), end.get("channel"), end.get("cursor")]
+    return said == ["end", page["channel"], page["cursor"]] and page["live"] is True
 
 
 def _cursor(text: object) -> Cursor | None:

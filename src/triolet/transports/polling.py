@@ -91,6 +91,7 @@ async def poll(
     metrics.polled += len(page.events)
     if page.gap is not None:
         metrics.gap_told(page.gap)
+    metrics.ends_told += page.ending is not None
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
     cursor = page.end
     live = cursor == page.head
@@ -103,9 +104,11 @@ async def poll(
         return Answer(304, headers, b"")
     if ask.transport is TransportKind.SHORT_POLL:
         metrics.short_polls += 1
-    retry = _retry(context, ask, live, context.draining.is_set() or held.closing is RESTARTING)
+    retry = None
+    if page.ending is None:
+        retry = _retry(context, ask, live, context.draining.is_set() or held.closing is RESTARTING)
     now = int(context.now() * 1000)
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, allow is not None)
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, allow is not None, page.ending)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
 
 

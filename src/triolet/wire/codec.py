@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from ..bounds import SSE_RETRY_MS
 from ..event import Event
 from .frames import encode_deflated, encode_text
-from .messages import Beat, Bye, GapMessage, Message, Open, encode_event, encode_message
+from .messages import Beat, Bye, End, GapMessage, Message, Open, encode_event, encode_message, end_of
 
 __all__ = [
     "JSON",
@@ -122,6 +122,8 @@ class _SseCodec(Codec):
     """
 
     def event(self, event: Event) -> bytes:
+        if event.ends:
+            return self._block(end_of(event))
         return b"id: %b\nevent: %b\ndata: %b\ntime: %d\n\n" % (
             str(event.cursor).encode(),
             event.name.encode(),
@@ -133,6 +135,9 @@ class _SseCodec(Codec):
         return b"".join(parts)
 
     def say(self, message: Message) -> bytes:
+        return self.join([self._block(message)])
+
+    def _block(self, message: Message) -> bytes:
         tag = str(message.__struct_config__.tag).encode()
         cursor = _cursor_of(message)
         # Without an id the browser keeps the one before: what says nothing of a place does not move the client.
@@ -141,7 +146,7 @@ class _SseCodec(Codec):
         retry = SSE_RETRY_MS if isinstance(message, Open) else message.retry if isinstance(message, Bye) else None
         if retry is not None:
             place = b"retry: %d\n%b" % (retry, place)
-        return self.join([b"%bevent: triolet.%b\ndata: %b\n\n" % (place, tag, encode_message(message))])
+        return b"%bevent: triolet.%b\ndata: %b\n\n" % (place, tag, encode_message(message))
 
 
 class _ChunkedSseCodec(_SseCodec):
@@ -154,7 +159,7 @@ class _ChunkedSseCodec(_SseCodec):
 
 def _cursor_of(message: Message) -> str | None:
     """Return the cursor of a client after a message: browsers keep it as the last event's id, and send it back."""
-    if isinstance(message, Open):
+    if isinstance(message, Open | End):
         return message.cursor
     if isinstance(message, GapMessage):
         # After a conflated gap the newest event of each key is still to come: a client that is cut off before it must

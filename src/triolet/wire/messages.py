@@ -25,6 +25,7 @@ __all__ = [
     "Bye",
     "ClientMessage",
     "CommandMessage",
+    "End",
     "Expiring",
     "Follow",
     "GapMessage",
@@ -39,6 +40,7 @@ __all__ = [
     "Unfollow",
     "encode_event",
     "encode_message",
+    "end_of",
     "gap_fields",
     "parse_client",
     "say_bye",
@@ -135,6 +137,22 @@ class Beat(Message, tag="beat", frozen=True, omit_defaults=True):
     places: dict[str, str] = {}
 
 
+class End(Message, tag="end", frozen=True):
+    """The channel has ended: nothing comes after this.
+
+    Attributes:
+        channel: the channel's name.
+        cursor: the end's own place: it is the channel's last event.
+        data: what the app has said with it. JSON already.
+        time: when that was, in ms since 1970.
+    """
+
+    channel: str
+    cursor: str
+    data: msgspec.Raw
+    time: int
+
+
 class Bye(Message, tag="bye", frozen=True):
     """The end of the stream. ``retry`` says after how many ms to come back; None: not by itself."""
 
@@ -212,7 +230,10 @@ class _EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event", 
 
 
 def encode_event(event: Event) -> bytes:
-    """Encode an event as the JSON object it is on a WebSocket and in the answer to a poll."""
+    """Encode an event as the JSON object it is on a WebSocket and in the answer to a poll; one that ends its channel as
+    the message that it is to clients."""
+    if event.ends:
+        return encode_message(end_of(event))
     return _encoder.encode(
         _EventMessage(
             event.channel,
@@ -224,6 +245,11 @@ def encode_event(event: Event) -> bytes:
             event.fold,
         )
     )
+
+
+def end_of(event: Event) -> End:
+    """Return the message that tells a client that its channel has ended."""
+    return End(event.channel, str(event.cursor), msgspec.Raw(event.json), int(event.published_at * 1000))
 
 
 def gap_fields(channel: str, gap: Gap) -> GapMessage:

@@ -1,0 +1,73 @@
+"""Channels that end, or are deleted, in the pump's hands: whatever comes in one step of the tail."""
+
+from __future__ import annotations
+
+from trio.testing import MockClock
+
+from triolet import Cursor, Draft, Limits
+from triolet.hub import Hub, State
+from triolet.log import MemoryLog
+
+from .doubles import CHANNEL, Client, HandTailLog, Sink, blocked, running
+
+
+async def live(hub: Hub) -> Client:
+    client = await Client(hub, Sink()).follow()
+    await client.read_on()
+    assert client.live
+    return client
+
+
+async def test_an_end_is_told_before_what_comes_after_the_deletion_behind_it(autojump_clock: MockClock) -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        client = await live(hub)
+        events = [
+            *await log.append(CHANNEL, [Draft.of(1)]),
+            *await log.append(CHANNEL, [Draft.ending("over")]),
+            await log.delete(CHANNEL),
+            *await log.append(CHANNEL, [Draft.of("anew")]),
+        ]
+        await log.tell(*events)
+        assert (client.finished, client.follower.state) == (1, State.ENDED)
+        assert b'"over"' in client.sink.taken
+        assert b"anew" not in client.sink.taken
+        late = await Client(hub, Sink()).follow(Cursor("", 0))
+        await late.read_on()
+        assert (late.seen, late.live) == ([4], True)
+
+
+async def test_what_was_deleted_in_the_step_in_which_it_came_is_given_to_nobody(autojump_clock: MockClock) -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        client = await live(hub)
+        events = [*await log.append(CHANNEL, [Draft.of("secret")]), await log.delete(CHANNEL)]
+        await log.tell(*events)
+        assert client.finished == 0  # it fell behind, over a hole
+        gaps = await client.read_on()
+        assert [gap.reason for gap in gaps] == ["expired"]
+        assert (client.finished, b"secret" in client.sink.taken) == (1, False)
+
+
+async def test_an_end_that_the_tail_has_lost_is_found_in_the_log(autojump_clock: MockClock) -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        client = await live(hub)
+        await log.append(CHANNEL, [Draft.ending(None)])
+        await log.tell()
+        assert not client.live
+        await client.read_on()
+        assert (client.finished, client.follower.state) == (1, State.ENDED)
+
+
+async def test_one_that_is_behind_when_a_channel_ends_hears_all_and_then_the_end(autojump_clock: MockClock) -> None:
+    log = MemoryLog(epoch="e")
+    async with running(log, Limits(window_events=2, page_events=2)) as hub:
+        client = await Client(hub, Sink()).follow(Cursor("", 0))
+        await hub.publish(CHANNEL, [Draft.of(n) for n in range(5)])
+        await hub.publish(CHANNEL, [Draft.ending(None)])
+        await blocked()
+        await client.read_on()
+        assert (client.sink.taken.count(b'"type":"event"'), client.finished) == (5, 1)
+        assert client.sink.batches[-1].count(b'"type":"end"') == 1
+        assert hub.statistics().followers == 0
