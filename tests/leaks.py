@@ -35,12 +35,14 @@ OUTLIVING = (
     "app.routes.",
     "counters.",
     "limits.",
+    "pattern.",
     "log.",  # what is stored
     "sqlite.",
     "redis.",
     "sync.home.",  # of a log, or an app
     "hub.audience.",  # a channel's, and so are its events
     "hub.policies.",  # an app's
+    "hub.reducer.",
     "hub.window.",
     "identity.fetch.",  # an app's
     "identity.jwt.",
@@ -62,7 +64,9 @@ OF_AN_APP = (
     "app.service.",
     "budget.",
     "connection.registry.",
+    "hub.reducer.Reducer",
     "monitoring.prometheus.",
+    "pattern.",
     "sockets.server_state.",
     "transports.origins.",
 )

@@ -233,6 +233,7 @@ def check_message(message: dict[str, Any]) -> None:
         "live": messages.Live,
         "gap": messages.GapMessage,
         "end": messages.End,
+        "snapshot": messages.SnapshotMessage,
         "beat": messages.Beat,
         "lag": messages.LagMessage,
         "bye": messages.Bye,
@@ -245,7 +246,8 @@ def check_message(message: dict[str, Any]) -> None:
         case {"type": "follow" | "unfollow" | "message" | "ack" | "auth" | "command"}:
             messages.parse_client(json.dumps(message), depth=32)
         case {"type": "event"}:
-            assert list(message) == ["type", "channel", "id", "event", "data", "time"]
+            fields = ["type", "channel", "id", "event", "data", "time"]
+            assert list(message) in (fields, [*fields, "key", "fold", "folded"])
         case {"type": kind}:
             again = msgspec.json.encode(msgspec.json.decode(json.dumps(message), type=kinds[kind]))
             assert json.loads(again) == message

@@ -6,6 +6,7 @@ What a user types is here:
 - ``Limits``: every bound and timeout; ``Keep``: how much of some channels is kept
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
+- ``Reducer``: makes a channel's state of its events, for clients that come late
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
 - ``Command``: what a view of ``@live.command`` is given
@@ -46,12 +47,13 @@ from .errors import (
     LogFull,
     LogUncertain,
     NotServingError,
+    SnapshotError,
     TrioletError,
     UnknownConnectionError,
     WrongThreadError,
 )
 from .event import Cursor, Draft, Event, Gap
-from .hub import policies
+from .hub import Reducer, policies
 from .identity import JWT, Identity
 from .limits import Keep, Limits
 from .log import EventLog
@@ -89,7 +91,9 @@ __all__ = [
     "LogUncertain",
     "Member",
     "NotServingError",
+    "Reducer",
     "Roster",
+    "SnapshotError",
     "Statistics",
     "Triolet",
     "TrioletError",

@@ -130,6 +130,13 @@ CONFLATED_PAGES = 64
 """Most pages that are read to find the newest event of each key; what lies behind them is for the next reading."""
 SHARED_PAGE_SECONDS = 5
 """How long a page is shared: what retention drops from the log must not live on here."""
+REDUCER_NAME_CHARACTERS = 128
+"""Longest name of a reducer, in characters."""
+SNAPSHOT_SECONDS = 60
+"""The age at which events are in a reducer's kept state, however few they are; a fourth of their retention if that is
+less."""
+SNAPSHOT_SPREAD_SECONDS = 1
+"""Over how much time processes spread that keep the same state, so that one of them does it."""
 PAGES_MADE_AT_ONCE = 2
 """Pages that are read and encoded at the same moment. Encoding one takes up to a millisecond, and all others wait."""
 WINDOW_BATCHES = 8

@@ -53,6 +53,7 @@ __all__ = [
     "LogUncertain",
     "NotServingError",
     "RemoteError",
+    "SnapshotError",
     "TrioletError",
     "UnknownConnectionError",
     "WrongThreadError",
@@ -167,6 +168,13 @@ class UnknownConnectionError(LocalError, LookupError):
             f"no connection {conn_id!r:.40} is open in this process, and it is none of the last {remembered} that "
             "ended: ask with conn.id, or with an id of live.connections()"
         )
+
+
+class SnapshotError(LocalError):
+    """The app's fault: there is no snapshot of a channel, because what makes it failed."""
+
+    def __init__(self, channel: str, why: str) -> None:
+        super().__init__(f"there is no snapshot of the channel {channel!r:.80}: {why}")
 
 
 class RemoteError(TrioletError):

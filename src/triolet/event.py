@@ -152,6 +152,7 @@ class Event(msgspec.Struct, frozen=True):
         key: what it is the newest state of; None if it stands for itself.
         published_at: when the log stored it, in seconds since 1970.
         fold: how it goes together with the event of the same key before it; None: not at all.
+        folded: of how many events it is made: those up to its cursor. The log knows none but 1.
     """
 
     cursor: Cursor
@@ -161,6 +162,7 @@ class Event(msgspec.Struct, frozen=True):
     key: str | None
     published_at: float
     fold: str | None = None
+    folded: int = 1
 
     @property
     def data(self) -> Any:

@@ -13,6 +13,9 @@ from .pattern import Pattern
 
 __all__ = ["Keep", "Limits", "Retention"]
 
+SNAPSHOTS: Final = f"{OWN_PREFIX}snapshot/"
+"""How the names of channels begin in which reducers keep their states, one each."""
+
 MOST_INTEGER: Final = 2**53
 """Largest limit that is counted: what SQLite, Redis and JSON hold exactly."""
 
@@ -160,7 +163,13 @@ class Limits:
     """Most bytes of a channel's events that are kept."""
     keep: Mapping[str, Keep] = field(default_factory=dict, hash=False)
     """Where some channels are kept otherwise: patterns of their names (``ticks/*``), of which the first that matches
-    says how. All processes of one log must have the same. Triolet's own channels are kept as all others."""
+    says how. All processes of one log must have the same. Triolet's own channels are kept as Triolet needs them."""
+
+    # --- snapshots
+    snapshot_seconds: float = 10
+    """How long an app's function may take to return a channel's state."""
+    snapshot_bytes: int = 1 << 20
+    """Largest state, as JSON."""
 
     # --- presence
     lease_seconds: float = 15
@@ -230,7 +239,7 @@ class Limits:
 
     def kept(self, channel: str) -> Retention:
         """Return how much of one channel is kept."""
-        patterns = {} if channel.startswith(OWN_PREFIX) else self.keep
+        patterns = _OWN if channel.startswith(OWN_PREFIX) else self.keep
         own = next((keep for text, keep in patterns.items() if Pattern(text).matches(channel)), _AS_ALL)
         return Retention(
             self.keep_events if own.events is None else own.events,
@@ -246,9 +255,6 @@ class Limits:
 
 _HELD: Final = ("page_bytes", "window_bytes", "windows_bytes", "replay_bytes", "inbox_bytes")
 """What may be held at a time: raised above the whole memory, it would end the clients that it is meant for."""
-
-
-_AS_ALL: Final = Keep()
 
 
 def _check_keep(keep: object) -> None:
@@ -272,3 +278,8 @@ def _check_number(name: str, kind: object, value: object, of: str = "limits") ->
         return
     if not is_number or not 0 < value <= MOST_SECONDS:  # type: ignore[operator]  # it is a number
         raise ConfigError(f"{of}.{name} must be a number above 0 and at most {MOST_SECONDS:g}, not {value!r:.60}")
+
+
+_AS_ALL: Final = Keep()
+_OWN: Final = {f"{SNAPSHOTS}*": Keep(events=1, seconds=math.inf, bytes=MOST_INTEGER)}
+"""How Triolet's own channels are kept, where that is otherwise than all others."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -16,10 +17,10 @@ from triolet.bounds import DRAINED_POLL_SECONDS
 from triolet.budget import Budget
 from triolet.clock import wall_time
 from triolet.connection import Context
-from triolet.hub import Allow, Hub, Park, Polled
+from triolet.hub import Allow, Hub, Park, Polled, Subscription
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
-from triolet.transports.negotiate import Ask, TransportKind
+from triolet.transports.negotiate import Ask, TransportKind, Wish
 from triolet.transports.polling import poll
 
 
@@ -233,6 +234,7 @@ async def test_a_poll_that_a_draining_server_answers_is_given_what_came_at_that_
             wait_seconds: float = 0,
             allow: Allow | None = None,
             park: Park = trio.sleep_forever,
+            **how: Any,
         ) -> Polled:
             if wait_seconds:
                 await trio.sleep_forever()
@@ -244,7 +246,7 @@ async def test_a_poll_that_a_draining_server_answers_is_given_what_came_at_that_
         context = Context(hub, Limits(), Budget(1 << 30), draining, random.Random(0), wall_time)
         await log.append(ORDER, [Draft.of(1), Draft.of(2)])
         draining.set()
-        ask = Ask(TransportKind.LONG_POLL, Cursor("E", 1), 20)
-        body = json.loads((await poll(context, ORDER, ask, None)).body)
+        ask = Ask(TransportKind.LONG_POLL, Wish(Cursor("E", 1)), 20)
+        body = json.loads((await poll(context, Subscription(ORDER, Cursor("E", 1)), ask, None)).body)
     assert asked == [Cursor("E", 1)]
     assert [event["id"] for event in body["events"]] == ["E.2"]

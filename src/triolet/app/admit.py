@@ -40,7 +40,7 @@ from ..connection import Connection, Context
 from ..connection.access import Access
 from ..connection.expiry import watch
 from ..connection.recheck import UndecidedError
-from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, where
+from ..errors import ConnectionEnded, LocalError, LogError, NotServingError, SnapshotError, where
 from ..hub import Subscription
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
@@ -54,8 +54,8 @@ from ..transports.negotiate import (
     check_path,
     expired,
     names_text,
-    parse_after,
     parse_ask,
+    parse_wish,
 )
 from ..transports.polling import ENDED_POLLS
 from ..wire.codec import Codec
@@ -169,7 +169,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
 
 def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
     """Return the answer to a request that cannot be served, behind the headers that are kept of the view's."""
-    if not isinstance(error, (AskError, ConnectionEnded)):
+    if not isinstance(error, (AskError, ConnectionEnded, SnapshotError)):  # that is logged where it is raised
         logger.error(
             "a %s could not be served: %s", kind, error if isinstance(error, NotServingError) else where(error)
         )
@@ -194,7 +194,7 @@ def _unavailable(error: Exception) -> AskError:
 def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
     if decision.channel is None and ask.transport is not TransportKind.WEBSOCKET:
         raise AskError(426, "upgrade", "this URL speaks WebSocket only")
-    return decision.subscription(ask.after)
+    return decision.subscription(ask.wish)
 
 
 def _check_revoked(context: Context, since: int, ask: Ask, decision: Decision, path: str) -> None:
@@ -271,9 +271,9 @@ class Follows:
         request = self._find(asked)
         if asked is None or request is None:
             return None
-        after = parse_after(asked)
+        wish = parse_wish(asked)
         decision = await ask_view(self._app, request)
-        return decision.subscription(after) if isinstance(decision, Decision) else None
+        return decision.subscription(wish) if isinstance(decision, Decision) else None
 
     async def ask_again(self, url: str | None) -> str | None:
         """Return the channel that may be followed there now; None is a no.

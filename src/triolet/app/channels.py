@@ -31,7 +31,14 @@ class Channels(ABC):
         """The log and hub of the present app. Raises NotServingError."""
 
     async def publish(
-        self, channel: str, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None
+        self,
+        channel: str,
+        data: Any,
+        *,
+        name: str = "message",
+        key: str | None = None,
+        dedupe: str | None = None,
+        fold: str | None = None,
     ) -> Event:
         """Append an event to a channel. When this returns it is in the log, and on its way to every follower.
 
@@ -41,6 +48,8 @@ class Channels(ABC):
             name: what kind of event it is; what ``EventSource`` calls its type.
             key: what it is about: of several with one key, the last says all.
             dedupe: a repeated publish with the same text returns the first event and appends nothing.
+            fold: how it goes together with the event of the same name and key before it, for clients that come back:
+                ``concat``, ``latest``, ``merge`` or ``sum``.
 
         Returns:
             The event, with its cursor.
@@ -57,7 +66,7 @@ class Channels(ABC):
 
         Cancellation: it is stored or not; repeat with ``dedupe`` to be sure.
         """
-        events = await self.publish_many(channel, [Draft.of(data, name=name, key=key, dedupe=dedupe)])
+        events = await self.publish_many(channel, [Draft.of(data, name=name, key=key, dedupe=dedupe, fold=fold)])
         return events[0]
 
     async def publish_many(self, channel: str, items: Sequence[Any]) -> list[Event]:

@@ -14,7 +14,7 @@ from ..connection import Connection
 from ..errors import ConfigError
 from ..event import Event
 from ..http.app_task import bounded_websockets
-from ..hub import Policy
+from ..hub import Policy, Reducer
 from ..identity import Identity, Revocation, tickets
 from ..limits import Limits
 from ..log import EventLog
@@ -87,7 +87,9 @@ class Triolet(Channels):
         self.origins = check_origins(origins)
         self._routes = Routes(self.limits)
         self._identifier = Identifier()
-        options = Options(self.limits, self.origins, deflate, policy, is_in_memory(log), self._identifier)
+        options = Options(
+            self.limits, self.origins, deflate, policy, is_in_memory(log), self._identifier, self._routes.reducers
+        )
         self._apps = Apps(log, options)
         if app is not None:
             self.init_app(app)
@@ -121,6 +123,7 @@ class Triolet(Channels):
         member: Callable[..., Any] | None = None,
         allow: Callable[[Event, Identity | None], bool] | None = None,
         recheck: float | None = None,
+        snapshot: Callable[..., Any] | Reducer | None = None,
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
         **options: Any,
@@ -144,6 +147,9 @@ class Triolet(Channels):
                 follow, as the GET request that it came with; ``live.identify`` is not asked again, as the identity is
                 the connection's. A refusal (4xx), or another channel, ends what is followed, announced. A view that
                 fails says neither yes nor no. At least 1.
+            snapshot: the channel's state, for clients that ask for it (``?snapshot=1``): they are given it where they
+                come without a cursor, or have lost events, and go on from its cursor. A :class:`Reducer`; or a function
+                ``state_of(channel)`` or ``state_of(channel, identity)``, async or not, that returns ``(data, cursor)``.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
             options: what else ``app.route`` takes, as there: ``host``, ``subdomain``, ``defaults``,
@@ -151,10 +157,10 @@ class Triolet(Channels):
 
         Raises:
             ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport;
-                or an ``allow`` or ``recheck`` that cannot be.
+                or an ``allow``, ``recheck`` or ``snapshot`` that cannot be.
         """
         check_rule(rule)
-        decides = ChannelOptions(policy, member, allow, recheck)
+        decides = ChannelOptions(policy, member, allow, recheck, snapshot)
         decides.check()
 
         def register(view: View) -> View:

@@ -18,7 +18,7 @@ from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ChannelNameError, ConfigError, str_of
 from ..event import Event, check_channel
-from ..hub import Policy, check_allow
+from ..hub import Policy, Reducer, Source, StateFunction, check_allow, takes_identity
 from ..identity import Grant, Identity
 from ..identity.control import check_follows
 from ..limits import Limits
@@ -58,6 +58,7 @@ class ChannelOptions(NamedTuple):
     member: View | None = None
     allow: Callable[[Event, Identity | None], bool] | None = None
     recheck: float | None = None
+    snapshot: Callable[..., Any] | Reducer | None = None
 
     def check(self) -> None:
         """Refuse what cannot be. Raises ConfigError."""
@@ -65,12 +66,31 @@ class ChannelOptions(NamedTuple):
             check_allow(self.allow)
         if self.recheck is not None:
             _check_seconds(self.recheck)
+        if self.snapshot is not None and not self.has_personal_state and self.allow is not None:
+            raise ConfigError(
+                "a route whose clients may not see all (allow=) gives each a state of its own: let snapshot= be a "
+                "function of the channel and of who asks, state_of(channel, identity)"
+            )
+
+    @property
+    def has_personal_state(self) -> bool:
+        """Whether what returns the channel's state is told who asks. Raises ConfigError."""
+        return self.snapshot is not None and not isinstance(self.snapshot, Reducer) and takes_identity(self.snapshot)
+
+    def source(self, grant: Grant | None) -> Source | None:
+        """Where a client's states of the channel come from."""
+        if self.snapshot is None or isinstance(self.snapshot, Reducer):
+            return self.snapshot
+        return StateFunction(self.snapshot, grant, is_personal=self.has_personal_state)
 
 
 class Routes:
     """The routes of one Triolet: kept, since its apps may come later, and given to each of them.
 
     Bounds: one entry a route.
+
+    Attributes:
+        reducers: those that make the states of their channels.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -79,9 +99,12 @@ class Routes:
         self._apps: list[QuartTrio] = []
         self._views: dict[tuple[View, ChannelOptions], View] = {}
         self._commands: dict[View, View] = {}
+        self.reducers: list[Reducer] = []
 
     def channel(self, view: View, options: ChannelOptions) -> View:
         """Return the deciding view of a channel's, always the same: a view may stand at several rules, as in Quart."""
+        if isinstance(options.snapshot, Reducer) and options.snapshot not in self.reducers:
+            self.reducers.append(options.snapshot)
         return self._views.setdefault((view, options), channel_view(view, options, self._limits))
 
     def add(
@@ -166,6 +189,7 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
                 grant=grant,
                 allow=None if options.allow is None else partial(_allows, options.allow, grant),
                 recheck=options.recheck,
+                snapshot=options.source(grant),
             )
         )
 

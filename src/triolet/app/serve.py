@@ -259,11 +259,9 @@ async def answer_poll(
     try:
         answer = await poll(
             service.context,
-            subscription.channel,
+            subscription,
             admitted.ask,
             if_none_match,
-            subscription.member,
-            subscription.allow,
             admitted.decision.grant,
             held,
             park,

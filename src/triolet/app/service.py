@@ -22,7 +22,7 @@ from ..connection.memory_pressure import relieve
 from ..connection.revoke import Revoker
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
-from ..hub import Hub, Policy
+from ..hub import Hub, Keeper, Policy, Reducer
 from ..identity import Control, Revocations
 from ..limits import Limits
 from ..log import EventLog
@@ -56,6 +56,7 @@ class Options(msgspec.Struct, frozen=True):
         policy: what happens when a client stays behind, where its route says nothing else.
         in_memory: whether the log is known to this process only.
         identifier: says who a client is.
+        reducers: those whose states are kept.
     """
 
     limits: Limits
@@ -64,6 +65,7 @@ class Options(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     in_memory: bool = False
     identifier: Identifier = msgspec.field(default_factory=Identifier)
+    reducers: list[Reducer] = msgspec.field(default_factory=list)
 
 
 class Life(NamedTuple):
@@ -215,6 +217,8 @@ class Service:
             commands = Commands(self.app, log, hub, nursery, context, self.server)
             nursery.start_soon(commands.drain)
             nursery.start_soon(commands.renew)
+            if self.options.reducers:
+                nursery.start_soon(Keeper(log, self.limits, self.options.reducers, self.random).run)
             self._life = Life(context, commands, revoker)
             try:
                 task_status.started()

@@ -27,12 +27,11 @@ from werkzeug.routing import RequestRedirect
 
 from ..bounds import FOLLOW_URL_CHARACTERS
 from ..errors import where
-from ..event import Cursor
-from ..hub import Allow, Policy, Subscription
+from ..hub import Allow, Policy, Source, Subscription
 from ..identity import Grant
 from ..presence.members import Member
 from ..server.forwarded import rooted
-from ..transports.negotiate import Headers, Scope
+from ..transports.negotiate import Headers, Scope, Wish
 from ..transports.websocket import SUBPROTOCOL, Handler
 
 __all__ = [
@@ -104,6 +103,7 @@ class Decision(msgspec.Struct, frozen=True):
         grant: what the client is let in with; None where nobody asks: no ``@live.identify``, no handler.
         allow: which events the client may see; None is all of them.
         recheck: within how many seconds the view is asked again; None is never.
+        snapshot: where the channel's state comes from; None where the route has none.
     """
 
     channel: str | None
@@ -116,13 +116,21 @@ class Decision(msgspec.Struct, frozen=True):
     grant: Grant | None = None
     allow: Allow | None = None
     recheck: float | None = None
+    snapshot: Source | None = None
 
-    def subscription(self, after: Cursor | None) -> Subscription | None:
-        """What is followed after a cursor; None where there is no channel."""
+    def subscription(self, wish: Wish) -> Subscription | None:
+        """What is followed, as a client wants it; None where there is no channel."""
         if self.channel is None:
             return None
         return Subscription(
-            self.channel, after, policy=self.policy, member=self.member, allow=self.allow, recheck=self.recheck
+            self.channel,
+            wish.after,
+            policy=self.policy,
+            member=self.member,
+            allow=self.allow,
+            recheck=self.recheck,
+            snapshot=self.snapshot if wish.state else None,
+            folds=wish.folds,
         )
 
 

@@ -12,7 +12,7 @@ import trio
 
 from ..bounds import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
 from ..closing import CRASHED, ENDED, SLOW
-from ..errors import LogAway, LogError
+from ..errors import LogAway, LogError, SnapshotError
 from ..hub import Follower, Reading, State, Step
 from ..wire.messages import Bracket, LagMessage, Live, Open, gap_fields
 from .connection import Connection
@@ -58,7 +58,8 @@ async def write_head(conn: Connection, head: bytes) -> None:
     if (
         follower is not None
         and follower.would_be_live(follower.position)
-        and follower.window.holds(follower.position)  # or reading would wait for the log
+        and follower.window.holds(follower.position)  # or reading would wait for the log, or the app
+        and follower.subscription.snapshot is None
     ):
         reading = await conn.context.hub.read(follower)
         if follower in conn.subscriptions.behind:  # else what it was let in with was taken from it meanwhile
@@ -117,7 +118,7 @@ async def advance(conn: Connection, follower: Follower) -> None:
     except LogAway:  # the client is told in heartbeats, and goes on from its cursor when the log is back
         await trio.sleep(LOG_RETRY_SECONDS)
         return
-    except LogError:
+    except (LogError, SnapshotError):
         conn.end(CRASHED)
         return
     conn.context.deadlines.enforce()
@@ -148,15 +149,19 @@ def say(
     batches: list[Any] = [head] if head else []
     if not follower.opened:
         filtered = follower.filter is not None
-        batches.append(codec.say(Open(channel, str(reading.start), follower.url, filtered, sub)))
+        # A client that is cut off before the state that it waits for asks for it again, and so knows no place yet.
+        start = str(reading.start) if reading.snapshot is None else None
+        batches.append(codec.say(Open(channel, start, follower.url, filtered, sub)))
     if follower.step is Step.BLOCK and not follower.told:
         batches.append(codec.say(LagMessage(channel, follower.events_behind, "block", sub)))
     batches += [codec.say(gap_fields(channel, gap)) for gap in reading.gaps]
+    if reading.snapshot is not None:
+        batches.append(codec.say(reading.snapshot.message(channel)))
     if reading.batch is not None:
         batches.append(reading.batch)
     waits = share is not None and share.waits  # another one of the channel is live, and its word stands
     lags = follower.step is Step.BLOCK and not follower.told
-    was_read = lags or reading.batch is not None or bool(reading.gaps)
+    was_read = lags or reading.batch is not None or bool(reading.gaps) or reading.snapshot is not None
     is_news = (share is not None and share.is_news) or (not waits and was_read)
     announces = follower.would_be_live(reading.position) and (is_news or not follower.announced)
     if announces:
@@ -171,6 +176,8 @@ def say(
         follower.filter.writes += 1
     count(conn, follower, reading)
     follower.opened = True
+    if reading.snapshot is not None:
+        follower.snapshot_at = reading.position
     follower.told = follower.step is Step.BLOCK
     stays = not is_news and follower.would_be_live(reading.position)  # one that is behind is told when it is not
     follower.announced = announces or (follower.announced and stays)
@@ -227,7 +234,7 @@ def settle(conn: Connection, follower: Follower, reading: Reading, share: Share 
         if conn.history.eventful:
             conn.history.note("caught up", follower.channel)
         return
-    if reading.position == reading.start and not reading.gaps and conn.outlet.empty:
+    if reading.says_nothing and conn.outlet.empty:
         # It stands past the round that is being written, or another one of the channel is live: another look before the
         # next round would find nothing.
         follower.wait_for_round()

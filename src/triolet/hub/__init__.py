@@ -7,7 +7,9 @@ from .follower import Follower, State
 from .hub import Hub, HubStatistics
 from .policies import Lag, Policy, Step
 from .reading import Polled
+from .reducer import Keeper, Reducer
 from .replay import Reading
+from .snapshots import Source, StateFunction, takes_identity
 from .subscription import Subscription, check_allow, key_of
 from .window import Window
 
@@ -16,16 +18,21 @@ __all__ = [
     "Follower",
     "Hub",
     "HubStatistics",
+    "Keeper",
     "Lag",
     "Park",
     "Policy",
     "Polled",
     "Reading",
+    "Reducer",
+    "Source",
     "State",
+    "StateFunction",
     "Step",
     "Subscription",
     "Window",
     "check_allow",
     "key_of",
     "policies",
+    "takes_identity",
 ]

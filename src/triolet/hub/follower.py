@@ -118,8 +118,8 @@ class Follower:
     Attributes:
         place: the channel it is in.
         owner: the connection it belongs to.
-        url: the URL that was followed; None if the channel was followed by its name.
-        policy: what happens when it stays behind; None is to catch up.
+        snapshot_at: the place of the state that its client was given last; None where it was given none.
+        subscription: what its client asked for, and may have.
         position: up to where the client was sent everything, or told of a gap.
         came_at: the channel's head when the follower was made.
         behind_since: Trio's time when it was last live, or else was made.
@@ -140,19 +140,19 @@ class Follower:
         "opened",
         "owner",
         "place",
-        "policy",
         "position",
+        "snapshot_at",
         "state",
         "step",
+        "subscription",
         "told",
-        "url",
     )
 
     def __init__(self, place: Place, subscription: Subscription, owner: Owner) -> None:
         self.place = place
         self.owner = owner
-        self.url = subscription.url
-        self.policy: Policy | None = subscription.policy
+        self.subscription = subscription
+        self.snapshot_at: Cursor | None = None
         self.came_at = place.window.cursor
         self.position = self.came_at if subscription.after is None else subscription.after
         self.state = State.BEHIND
@@ -164,6 +164,21 @@ class Follower:
         self.logged = 0
         self.index = -1
         place.moved(self, None)  # last, when all attributes are there: the lists look at its policy
+
+    @property
+    def url(self) -> str | None:
+        """The URL that was followed; None if the channel was followed by its name."""
+        return self.subscription.url
+
+    @property
+    def policy(self) -> Policy | None:
+        """What happens when it stays behind; None is to catch up."""
+        return self.subscription.policy
+
+    @property
+    def folds(self) -> bool:
+        """Whether its client has asked for what it missed with all events folded that go together."""
+        return self.subscription.folds
 
     @property
     def window(self) -> Window:

@@ -32,6 +32,8 @@
 #     follower      a cursor and three states
 #     audience      the lists that follow those states: live, early, watched; the polls that wait
 #     windows       which channels are in memory, and how many bytes they may hold together
+#     condense      how many events become few: of each key the newest, or folded
+#     snapshots     the state of a channel with the cursor that it is of; reducer makes it of the events, and keeps it
 #     replay        turns, so that a herd that comes back does not slow the live, and the pages that it shares
 #     reading       what comes next for a follower that is behind, or for a poll
 #     pump          the one task
@@ -58,6 +60,7 @@ from .follower import FilteredFollower, Follower, Owner
 from .pump import Pump
 from .reading import Polled, Reader
 from .replay import Reading, Replay
+from .snapshots import Source
 from .subscription import Subscription
 from .windows import Windows
 
@@ -245,6 +248,9 @@ class Hub:
         wait_seconds: float = 0,
         allow: Allow | None = None,
         park: Park = trio.sleep_forever,
+        *,
+        folds: bool = False,
+        snapshot: Source | None = None,
     ) -> Polled:
         """Read a page for a poll.
 
@@ -254,9 +260,12 @@ class Hub:
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             allow: whether the client may see an event; None: all of them.
             park: where it waits: see :meth:`Audience.next_round`.
+            folds: whether events that go together come as one.
+            snapshot: where the channel's state comes from, if the client has asked for it.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
+            SnapshotError: the app's fault; there is no state.
             Exception: what ``park`` raises.
 
         Bounds: ``limits.page_events`` and ``limits.page_bytes``, but one event at least if there is one.
@@ -264,7 +273,7 @@ class Hub:
         Cancellation: nothing is left behind.
         """
         filter = None if allow is None else Filter(allow, self._metrics)
-        return await self._reader.poll(channel, after, wait_seconds, filter, park)
+        return await self._reader.poll(channel, after, wait_seconds, filter, park, folds, snapshot)
 
     # --- for operators
 

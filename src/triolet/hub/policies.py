@@ -21,6 +21,7 @@ __all__ = [
     "block",
     "catch_up",
     "disconnect",
+    "fold",
     "holds_publishers",
     "ladder",
     "latest",
@@ -54,11 +55,13 @@ class Step(IntEnum):
     """Go on from the cursor, event by event."""
     BLOCK = 1
     """The same, and publishers of this process wait."""
-    LATEST = 2
+    FOLD = 2
+    """Of what it has not seen, send as one the events that go together (``fold`` of ``publish``)."""
+    LATEST = 3
     """Of what it has not seen, send the newest of each key; a gap says that the others were left out."""
-    SKIP = 3
+    SKIP = 4
     """Go on from the newest event; a gap names what was left out."""
-    DISCONNECT = 4
+    DISCONNECT = 5
     """Say bye (4410, "too far behind")."""
 
 
@@ -101,6 +104,21 @@ def latest(*, events: int) -> Policy:
     """
     _check("latest", events=events)
     return _Rule(f"latest(events={events})", lambda lag: Step.LATEST if lag.events > events else Step.CATCH_UP)
+
+
+def fold(*, events: int) -> Policy:
+    """Send events that go together as one to a client that is more than ``events`` behind, also after being away.
+
+    It is for what is published with ``fold``: the tokens of an answer, sums, patches of a state. A client makes of one
+    event what it would have made of all that it stands for, so nothing is lost; a gap of reason ``conflated`` says how
+    many are not sent each for itself. A client that follows with ``?fold=1`` is sent what it missed so in any case, and
+    without such a gap.
+
+    Raises:
+        ConfigError: the app's fault; ``events`` is no number above 0.
+    """
+    _check("fold", events=events)
+    return _Rule(f"fold(events={events})", lambda lag: Step.FOLD if lag.events > events else Step.CATCH_UP)
 
 
 def skip(*, events: int) -> Policy:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
 import trio
@@ -12,11 +14,14 @@ from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
+from ..wire.fold import Folder
 from .audience import Park
+from .condense import Condenser, Newest
 from .filter import Filter
 from .follower import Follower
 from .policies import Step
 from .replay import Material, Reading, Replay
+from .snapshots import Snapshot, Source
 from .window import Window
 from .windows import Windows
 
@@ -32,6 +37,7 @@ class Polled(msgspec.Struct, frozen=True):
         head: the newest event's cursor at the moment of reading.
         end: up to where was read: the cursor to go on from. It lies behind what the client may not see, too.
         ending: the event that has ended the channel, where it was reached; None: it goes on.
+        snapshot: the channel's state, from which the events go on; None where none is given.
     """
 
     events: tuple[Event, ...]
@@ -39,11 +45,26 @@ class Polled(msgspec.Struct, frozen=True):
     head: Cursor
     end: Cursor
     ending: Event | None = None
+    snapshot: Snapshot | None = None
 
     @property
     def says_something(self) -> bool:
         """Whether its client is told anything but where to go on from."""
-        return bool(self.events) or self.gap is not None or self.ending is not None
+        return bool(self.events or self.gap or self.ending or self.snapshot)
+
+
+class _Gathered(NamedTuple):
+    """What many pages were condensed to: after where, what was lost before it, up to where, and the newest event's
+    cursor."""
+
+    start: Cursor
+    gap: Gap | None
+    events: list[Event]
+    position: Cursor
+    head: Cursor
+
+
+_CONDENSERS: Final[dict[Step, Callable[[], Condenser]]] = {Step.LATEST: Newest, Step.FOLD: Folder}
 
 
 class Reader:
@@ -64,13 +85,36 @@ class Reader:
 
     async def read(self, follower: Follower) -> Reading:
         """Read on for a follower that is behind, as its policy says: from the window if it reaches back so far, else
-        from the log.
+        from the log. Where events are lost to it and its client has asked for the channel's state, it is that.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
+            SnapshotError: the app's fault; there is no state.
 
         Cancellation: nothing is lost; the follower has not moved.
         """
+        source = follower.subscription.snapshot
+        if source is None:
+            return await self._read(follower)
+        if not follower.opened and follower.subscription.after is None:
+            return await self._state(follower, source)
+        reading = await self._read(follower)
+        # Not twice: of a state that is older than what is kept, the gap is told.
+        if _are_lost(reading.gaps) and follower.position != follower.snapshot_at:
+            return await self._state(follower, source)
+        return reading
+
+    async def _state(self, follower: Follower, source: Source) -> Reading:
+        snapshot = await self._take(source, follower.window)
+        return Reading(snapshot.cursor, (), None, snapshot.cursor, snapshot=snapshot)
+
+    async def _take(self, source: Source, window: Window) -> Snapshot:
+        take = partial(source.take, self._log, self._limits, window.channel)
+        if not source.is_shared:
+            return await take()
+        return await self._replay.page((Snapshot, window.channel, window.cursor, source), take)
+
+    async def _read(self, follower: Follower) -> Reading:
         window, codec, filter = follower.window, follower.codec, follower.filter
         if follower.policy is not None and follower.position.epoch not in ("", window.epoch):
             await self._rename(follower)
@@ -85,11 +129,14 @@ class Reader:
             return _skipped(window, after)
         # Pages are shared where making them waits for the log or is much work. What is read from the window is not: its
         # batches are kept there already.
-        if step is Step.LATEST and filter is not None:  # which event is the newest of a key is another for each client
-            return await self._latest(window, codec, after, filter)
-        if step is Step.LATEST:
-            place = (window.channel, codec, after, step)
-            return await self._replay.page(place, partial(self._latest, window, codec, after))
+        folds = follower.folds and step in (Step.CATCH_UP, Step.BLOCK)
+        if folds or step in _CONDENSERS:
+            is_told = not follower.folds or step is Step.LATEST
+            condenser = _CONDENSERS[Step.FOLD if folds else step]()
+            condensed = partial(self._condensed, window, codec, after, condenser, is_told)
+            if filter is not None:  # which event is the newest of a key is another for each client
+                return await condensed(filter)
+            return await self._replay.page((window.channel, codec, after, type(condenser), is_told), condensed)
         if not window.gives(after):
             if filter is None:
                 logged = partial(self._logged, window, codec, after)
@@ -115,6 +162,8 @@ class Reader:
         wait_seconds: float,
         filter: Filter | None = None,
         park: Park = trio.sleep_forever,
+        folds: bool = False,
+        source: Source | None = None,
     ) -> Polled:
         """Read a page for a poll.
 
@@ -124,6 +173,9 @@ class Reader:
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             filter: which events that are; None: all of them.
             park: where it waits: see :meth:`Audience.next_round`.
+            folds: whether events that go together come as one: then a page may reach much further.
+            source: where the channel's state comes from, which a client is given that asks without a cursor, or has
+                lost events; None where it has asked for none.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
@@ -137,7 +189,13 @@ class Reader:
         try:
             position = await self.place(window, after)
             rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
-            page = await self._polled(window, position, filter)
+            snapshot = None if source is None or after is not None else await self._take(source, window)
+            page = await self._polled(window, position if snapshot is None else snapshot.cursor, filter, folds)
+            if source is not None and snapshot is None and page.gap is not None and _are_lost((page.gap,)):
+                snapshot = await self._take(source, window)
+                page = await self._polled(window, snapshot.cursor, filter, folds)
+            if snapshot is not None:
+                return msgspec.structs.replace(page, snapshot=snapshot)
             if not wait_seconds:
                 return page
             with trio.move_on_after(wait_seconds):
@@ -149,7 +207,7 @@ class Reader:
                     rounds = audience.rounds
                     # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.
-                    page = await self._polled(window, page.end, filter)
+                    page = await self._polled(window, page.end, filter, folds)
             return page
         finally:
             self._windows.release(channel)
@@ -183,15 +241,20 @@ class Reader:
             self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
         )
 
-    async def _polled(self, window: Window, after: Cursor, filter: Filter | None) -> Polled:
-        page = await self._page(window, after)
-        ending = page.events[-1] if page.events and page.events[-1].ends else None
-        if window.ended and not page.events:
+    async def _polled(self, window: Window, after: Cursor, filter: Filter | None, folds: bool) -> Polled:
+        if folds:
+            read = await self._gather(window, after, filter, Folder())
+            events, page = tuple(read.events), Polled((), read.gap, read.head, read.position)
+        else:
+            found = await self._page(window, after)
+            events, page = found.events, Polled((), found.gap, found.head, _ends_at(found))
+        ending = events[-1] if events and events[-1].ends else None
+        events = events if ending is None else events[:-1]
+        if window.ended and not events and ending is None:
             ending = await self._end(window)
-        events = page.events if ending is None else page.events[:-1]
-        if filter is not None:
+        if filter is not None and not folds:
             events = tuple(filter.parts(zip(events, events, strict=True)))
-        return Polled(events, page.gap, page.head, page.events[-1].cursor if page.events else page.head, ending)
+        return msgspec.structs.replace(page, events=events, ending=ending)
 
     async def _end(self, window: Window) -> Event | None:
         """Read what has ended a channel. None where that is not the newest any more: retention drops what stands for
@@ -234,44 +297,62 @@ class Reader:
         pairs = tuple([(event, codec.event(event)) for event in page.events])
         return Material(_starts_after(page), gaps, pairs, _ends_at(page))
 
-    async def _latest(self, window: Window, codec: Codec, after: Cursor, filter: Filter | None = None) -> Reading:
-        """Read the newest event of each key after a cursor, and all events without a key: of those that the client
-        may see."""
-        newest: dict[str | int, Event] = {}
-        gaps: list[Gap] = []
+    async def _gather(self, window: Window, after: Cursor, filter: Filter | None, condenser: Condenser) -> _Gathered:
+        """Read on after a cursor, over many pages, and have made few events of those that the client may see."""
+        gap: Gap | None = None
         start = position = after
-        seen = allowed = size = 0
+        seen = 0
         for _ in range(CONFLATED_PAGES):
             page = await self._page(window, position)
             if page.gap is not None:
                 if seen:
                     break  # retention has passed us meanwhile: the next reading says so
-                gaps.append(page.gap)
+                gap = page.gap
             if page.events and not seen:
                 first = page.events[0].cursor
                 start = Cursor(first.epoch, first.offset - 1)
             for event in page.events:
-                if filter is not None and not filter.allows(event):
-                    continue
-                allowed += 1
-                key = event.offset if event.key is None else event.key
-                old = newest.pop(key, None)  # popped and put in anew, so that the dict stays in the order of offsets
-                size += len(event.json) - (0 if old is None else len(old.json))
-                newest[key] = event
+                if filter is None or filter.allows(event):
+                    condenser.add(event)
             seen += len(page.events)
             position = _ends_at(page)
-            if not page.events or len(newest) > self._limits.page_events or size > self._limits.page_bytes:
+            is_full = len(condenser) > self._limits.page_events or condenser.size > self._limits.page_bytes
+            if is_full or position == page.head:
                 break
         if not seen:
-            return Reading(_starts_after(page), tuple(gaps), None, position)
+            start = _starts_after(page)
+        return _Gathered(start, gap, condenser.events(), position, page.head)
+
+    async def _condensed(
+        self,
+        window: Window,
+        codec: Codec,
+        after: Cursor,
+        condenser: Condenser,
+        is_told: bool,
+        filter: Filter | None = None,
+    ) -> Reading:
+        """Read on, and encode what was made of the events.
+
+        Args:
+            is_told: whether a gap tells how many events were left out. A client that has asked for folded events is
+                told with each how many it stands for.
+        """
+        read = await self._gather(window, after, filter, condenser)
+        gaps = [] if read.gap is None else [read.gap]
         # The stream goes on behind the last event that was seen. Where the client may see all that is the last one that
-        # is sent, for it is the newest of its key.
-        begins = gaps[0].after if gaps else start
-        if allowed > len(newest):
-            gaps.append(Gap(start, position, allowed - len(newest), "conflated"))
-        batch = codec.join([codec.event(e) for e in newest.values()]) if newest else None
-        ends = bool(newest) and next(reversed(newest.values())).ends
-        return Reading(begins, tuple(gaps), batch, position, len(newest), ends)
+        # is sent, for nothing that comes later is left out.
+        begins = gaps[0].after if gaps else read.start
+        if is_told and condenser.count > len(read.events):
+            gaps.append(Gap(read.start, read.position, condenser.count - len(read.events), "conflated"))
+        batch = codec.join([codec.event(event) for event in read.events]) if read.events else None
+        ends = bool(read.events) and read.events[-1].ends
+        return Reading(begins, tuple(gaps), batch, read.position, len(read.events), ends)
+
+
+def _are_lost(gaps: tuple[Gap, ...]) -> bool:
+    """Whether events are gone, and not left out by a policy."""
+    return bool(gaps) and gaps[0].reason in ("expired", "epoch", "future")
 
 
 def _skipped(window: Window, after: Cursor) -> Reading:

@@ -15,6 +15,7 @@ from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..wire.codec import Codec, size_of
 from .filter import Filter
+from .snapshots import Snapshot
 
 __all__ = ["Material", "Reading", "Replay", "ReplayStatistics"]
 
@@ -38,6 +39,8 @@ class Reading(msgspec.Struct, frozen=True):
         position: where the stream stands once ``batch`` is written.
         events: how many events ``batch`` holds.
         ends: whether the last of them ends the channel.
+        snapshot: the channel's state, which is to be told first, and of which ``start`` is the place; None where there
+            is none to be told.
     """
 
     start: Cursor
@@ -46,6 +49,12 @@ class Reading(msgspec.Struct, frozen=True):
     position: Cursor
     events: int = 0
     ends: bool = False
+    snapshot: Snapshot | None = None
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether nothing was there to be read."""
+        return self.position == self.start and not self.gaps and self.snapshot is None
 
     @property
     def size(self) -> int:
@@ -94,7 +103,7 @@ class Replay:
     There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those that
     need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served.
 
-    Bounds: ``limits.replay_bytes`` of pages, kept while any follower catches up.
+    Bounds: ``limits.replay_bytes`` of pages, kept while any follower catches up or waits for one.
 
     Args:
         hold: is told how many bytes more (or less) are held here.
@@ -110,6 +119,7 @@ class Replay:
         self._bytes = 0
         self._making: dict[object, trio.Event] = {}
         self._forgotten = 0  # how often pages were forgotten that are no longer true
+        self._asking = 0
         self.taking_part = 0
         """Number of followers that catch up, or wait for their turn."""
 
@@ -128,8 +138,7 @@ class Replay:
                 yield
         finally:
             self.taking_part -= 1
-            if not self.taking_part:
-                self._forget()
+            self._forget()
 
     async def page(self, place: object, make: Callable[[], Awaitable[_Page]]) -> _Page:
         """Return the page at a place: one that was made for another follower, or a new one.
@@ -149,10 +158,16 @@ class Replay:
         # A loop: when the follower that makes the page is cancelled or fails, each that waited looks again, and the
         # first of them makes it. The error is not shared with them: the log may answer the next one.
         known: _Page | None
-        while (known := self._known(place)) is None and place in self._making:
-            await self._making[place].wait()
-        if known is not None:
-            return known
+        self._asking += 1
+        try:
+            while (known := self._known(place)) is None and place in self._making:
+                await self._making[place].wait()
+            return await self._make(place, make) if known is None else known
+        finally:
+            self._asking -= 1
+            self._forget()
+
+    async def _make(self, place: object, make: Callable[[], Awaitable[_Page]]) -> _Page:
         self._making[place] = made = trio.Event()
         forgotten = self._forgotten
         try:
@@ -161,8 +176,7 @@ class Replay:
         finally:
             del self._making[place]
             made.set()
-        # Else nothing would ever forget it; or it may hold what has been deleted since it was read.
-        if page.size and self.taking_part and forgotten == self._forgotten:
+        if page.size and forgotten == self._forgotten:  # else it may hold what has been deleted since it was read
             self._keep(place, page)
         return page
 
@@ -198,6 +212,8 @@ class Replay:
         self._hold(-size)
 
     def _forget(self) -> None:
-        self._pages.clear()
-        self._hold(-self._bytes)
-        self._bytes = 0
+        """Let all pages go, unless somebody is there who may want one."""
+        if self._pages and not self.taking_part and not self._asking:
+            self._pages.clear()
+            self._hold(-self._bytes)
+            self._bytes = 0

@@ -12,6 +12,7 @@ from ..event import Cursor
 from ..presence.members import Member
 from .filter import Allow
 from .policies import Policy
+from .snapshots import Source
 
 __all__ = ["Subscription", "check_allow", "key_of"]
 
@@ -29,6 +30,9 @@ class Subscription(msgspec.Struct, frozen=True):
         allow: whether the client may see an event; None: all of them. It must have passed :func:`check_allow`. What a
             gap says to be missed counts all events, also those that the client could not have seen; only one of reason
             ``conflated`` counts those that it could.
+        snapshot: where the channel's state comes from, if the client has asked for it: it is given to one that asks
+            without a cursor, or has lost events.
+        folds: whether the client has asked for what it missed with all events folded that go together.
         sub: what its client calls it, among those of its connection; None where it has no name but its channel.
     """
 
@@ -39,6 +43,8 @@ class Subscription(msgspec.Struct, frozen=True):
     member: Member | None = None
     recheck: float | None = None
     allow: Allow | None = None
+    snapshot: Source | None = None
+    folds: bool = False
     sub: str | None = None
 
     @property

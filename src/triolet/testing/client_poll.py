@@ -96,7 +96,10 @@ class _PollClient(Client):
         channel, cursor = body["channel"], body["cursor"]
         if first:
             said = {"filtered": True} if body.get("filtered") is True else {}
-            self.receive({"type": "open", "channel": channel, "cursor": self._place or cursor, **said})
+            start = None if "snapshot" in body else self._place or cursor
+            self.receive({"type": "open", "channel": channel, "cursor": start, **said})
+        if "snapshot" in body:
+            self.receive(body["snapshot"])
         if body["gap"] is not None:
             self.receive({**body["gap"], "type": "gap"})
         for event in body["events"]:

@@ -81,4 +81,5 @@ class SseClient(Client):
         message = {"type": "event", "channel": self._channel, "id": block.get("id"), "event": kind, "data": data}
         if self._channel is None:
             raise MalformedError(f"an event before the open of its channel: {block}")
-        return {**message, "time": int(block["time"])} if "time" in block else message
+        message |= {name: block[name] for name in ("key", "fold") if name in block}
+        return message | {name: int(block[name]) for name in ("time", "folded") if name in block}

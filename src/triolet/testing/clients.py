@@ -60,7 +60,7 @@ class Client(Listener):
     all, is made by a fault (``stalled``, ``slow_reader``).
 
     The messages are the JSON objects of the protocol, on every transport: ``open``, ``event``, ``gap``, ``live``,
-    ``beat``, ``lag``, ``end`` and ``bye``, by their ``type``.
+    ``snapshot``, ``beat``, ``lag``, ``end`` and ``bye``, by their ``type``.
 
     A transport of one's own implements :meth:`connect` and :meth:`read`.
 
@@ -140,7 +140,8 @@ class Client(Listener):
             if self.cursor == self.cursors.get(channel):
                 self.cursor = cursor
             self.cursors[channel] = cursor
-        place = {"open": "cursor", "event": "id", "gap": "to", "end": "cursor"}.get(kind)
+        places = {"open": "cursor", "event": "id", "gap": "to", "snapshot": "cursor", "end": "cursor"}
+        place = places.get(kind)
         if place is None or message.get("reason") == "conflated" or message.get(place) is None:
             return
         self.cursor = message[place]

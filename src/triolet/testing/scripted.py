@@ -34,7 +34,8 @@ from ..log.answers import Claim
 __all__ = ["LogFault", "Operation", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"]
 
 Operation = Literal["open", "append", "read", "claim", "commit", "release"]
-"""What a fault is in: ``read`` is also asking for the head, and what is in ``append`` is in ``commit`` as well."""
+"""What a fault is in: ``read`` is also asking for the head, the end or the list of channels; what is in ``append`` is
+in ``commit`` and in deleting as well."""
 
 OPERATIONS: Final = get_args(Operation)
 

@@ -14,7 +14,7 @@ from .transcript import Message
 
 __all__ = ["BlockReader", "MalformedError", "Order", "moved", "read_json", "read_page"]
 
-FIELDS: Final = ("event", "data", "id", "retry", "time")
+FIELDS: Final = ("event", "data", "id", "retry", "time", "key", "fold", "folded")
 """What the lines of an event stream begin with. A browser would pass over others; we never write them."""
 
 PAGE: Final[dict[str, type | tuple[type, ...]]] = {
@@ -27,10 +27,17 @@ PAGE: Final[dict[str, type | tuple[type, ...]]] = {
 }
 """What the answer to a poll has, and what each of it is."""
 
-PLACES: Final = {"open": "cursor", "event": "id", "gap": "to", "live": "cursor", "end": "cursor"}
+PLACES: Final = {
+    "open": "cursor",
+    "event": "id",
+    "gap": "to",
+    "live": "cursor",
+    "snapshot": "cursor",
+    "end": "cursor",
+}
 """Where a message brings its client. A beat does so too, channel by channel."""
 
-BRACKETED: Final = ("open", "event", "gap", "live", "lag", "end")
+BRACKETED: Final = ("open", "event", "gap", "live", "lag", "snapshot", "end")
 """What may be for some of a connection's subscriptions alone."""
 
 Whose: TypeAlias = "str | tuple[str] | None"
@@ -104,6 +111,7 @@ class Order:
         self._bracket: list[str] = []
         self._next = 0
         self._filtered: set[Whose] = set()
+        self._waiting: set[Whose] = set()
 
     @property
     def filtered(self) -> set[str]:
@@ -182,24 +190,26 @@ class Order:
         kind, channel = message["type"], message.get("channel")
         at = _cursor(message.get(PLACES.get(kind, "")))
         if at is None:
+            if kind == "open" and channel is not None:
+                self._wait_for_state(whose, message)
             return  # of the app's own, or one that moves nobody
         if whose is None and len(self._places) == 1:
             (whose,) = self._places
         before = self._places.get(whose)
-        if kind != "open" and before is None:
+        if kind == "snapshot" and before is None and whose in self._waiting:
+            self._waiting.discard(whose)
+        elif kind != "open" and before is None:
             raise MalformedError(f"a message of {_named(whose)} before its open: {message}")
         if kind in ("event", "live", "end") and before is not None and at.epoch == before.epoch:
             # An end is told again to one who has it.
-            expected = before.offset + (kind == "event" or (kind == "end" and at.offset != before.offset))
+            is_further = kind == "end" and at.offset != before.offset
+            expected = before.offset + (message.get("folded", 1) if kind == "event" else is_further)
             if at.offset < expected:
                 raise MalformedError(f"a cursor of {_named(whose)} that goes back from {before}: {message}")
             if at.offset > expected and not self._may_skip(whose, at):
                 raise MalformedError(f"events of {_named(whose)} are missing after {before}: {message}")
         if kind == "open":
-            if message.get("filtered") is True and channel is not None:
-                self._filtered.add(whose)
-            else:
-                self._filtered.discard(whose)
+            self._note_filter(whose, message)
             self._conflated.pop(whose, None)
         if kind == "end":
             self._end(whose)
@@ -215,6 +225,18 @@ class Order:
         elif whose is not None:
             del self._places[whose]
             self._filtered.discard(whose)
+
+    def _note_filter(self, whose: Whose, message: Message) -> None:
+        if message.get("filtered") is True and message.get("channel") is not None:
+            self._filtered.add(whose)
+        else:
+            self._filtered.discard(whose)
+
+    def _wait_for_state(self, whose: Whose, message: Message) -> None:
+        """An ``open`` without a place: the channel's state comes next, and with it the place."""
+        self._note_filter(whose, message)
+        self._waiting.add(whose)
+        self._places.pop(whose, None)
 
     def _may_skip(self, whose: Whose, at: Cursor) -> bool:
         upto = self._conflated.get(whose)

@@ -19,16 +19,20 @@ __all__ = [
     "Headers",
     "Scope",
     "TransportKind",
+    "Wish",
     "check_path",
     "expired",
     "header",
     "names_text",
-    "parse_after",
     "parse_ask",
+    "parse_wish",
 ]
 
 ANOTHER_SERVERS: Final = Cursor("of-another-server", 0)
 """What a ``Last-Event-ID`` stands for that no Triolet gave: a place in the life of another log."""
+
+_YES: Final = ("", "1", "true")
+"""What a switch in a query is written as, if it is on."""
 
 Scope: TypeAlias = "dict[str, Any]"
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
@@ -61,12 +65,32 @@ def expired() -> AskError:
     return AskError(401, "expired", "what this client was let in with has expired")
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """How a client wants to be brought up to the present.
+
+    Attributes:
+        after: the cursor to go on from; None is "from now".
+        folds: whether events that go together come as one, of what it has missed (``?fold=1``).
+        state: whether it wants the channel's state, where it comes without a cursor or has lost events
+            (``?snapshot=1``).
+    """
+
+    after: Cursor | None
+    folds: bool = False
+    state: bool = False
+
+
 class Ask(msgspec.Struct, frozen=True):
-    """What a request asks for: a transport, the cursor to go on from (None: from now), seconds to wait."""
+    """What a request asks for: a transport, from where and how, seconds to wait."""
 
     transport: TransportKind
-    after: Cursor | None
+    wish: Wish
     wait: float = 0
+
+    @property
+    def after(self) -> Cursor | None:
+        """The cursor to go on from; None is "from now"."""
+        return self.wish.after
 
 
 def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
@@ -81,15 +105,15 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
         AskError: 400; the cursor or the wait has no known form.
     """
     query = _query(scope)
-    after = _after(header(scope, b"last-event-id"), query)
+    wish = _wish(_after(header(scope, b"last-event-id"), query), query)
     if upgrade:
-        return Ask(TransportKind.WEBSOCKET, after)
+        return Ask(TransportKind.WEBSOCKET, wish)
     if accepts(scope["headers"], b"text/event-stream"):
-        return Ask(TransportKind.SSE, after)
+        return Ask(TransportKind.SSE, wish)
     wait = _wait(query["wait"], limits) if "wait" in query else 0
     if wait:
-        return Ask(TransportKind.LONG_POLL, after, wait)
-    return Ask(TransportKind.SHORT_POLL, after)
+        return Ask(TransportKind.LONG_POLL, wish, wait)
+    return Ask(TransportKind.SHORT_POLL, wish)
 
 
 def names_text(scope: Scope) -> bool:
@@ -124,10 +148,15 @@ def _query(scope: Scope) -> dict[str, str]:
     return dict(reversed(pairs))
 
 
-def parse_after(scope: Scope) -> Cursor | None:
-    """The cursor that a URL asks to follow after, if it does. Raises CursorError."""
-    text = _query(scope).get("after")
-    return Cursor.parse_after(text) if text else None
+def parse_wish(scope: Scope) -> Wish:
+    """How a client wants to follow a URL on a socket. Raises CursorError."""
+    query = _query(scope)
+    text = query.get("after")
+    return _wish(Cursor.parse_after(text) if text else None, query)
+
+
+def _wish(after: Cursor | None, query: dict[str, str]) -> Wish:
+    return Wish(after, query.get("fold") in _YES, query.get("snapshot") in _YES)
 
 
 def _after(last_event_id: str | None, query: dict[str, str]) -> Cursor | None:

@@ -12,10 +12,10 @@ import trio
 from ..bounds import DRAINED_POLL_SECONDS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
-from ..hub import Allow, Park, Polled
+from ..event import Cursor
+from ..hub import Allow, Park, Polled, Subscription
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
-from ..presence.members import Member
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind, expired
 
@@ -40,11 +40,9 @@ class Answer:
 
 async def poll(
     context: Context,
-    channel: str,
+    subscription: Subscription,
     ask: Ask,
     if_none_match: str | None,
-    member: Member | None = None,
-    allow: Allow | None = None,
     grant: Grant | None = None,
     held: WaitingPoll | None = None,
     park: Park = trio.sleep_forever,
@@ -56,12 +54,10 @@ async def poll(
 
     Args:
         context: what all clients share.
-        channel: its name.
+        subscription: what the client may have of what it asks for. Where it may not see every event, a long poll goes
+            on waiting where what came is not for it: the cursor of the answer alone has moved on.
         ask: what the client asks for.
         if_none_match: its tags of what it has.
-        member: what the client is to the others in the channel; None is nobody.
-        allow: whether the client may see an event; None: all of them. A long poll goes on waiting where what came is
-            not for it: the cursor of the answer alone has moved on.
         grant: what the client was let in with, and until when.
         held: says when the poll is to be answered because of what was revoked; None is never.
         park: where a long poll waits, until it is cancelled. Where the client's end can be noticed meanwhile, that is
@@ -75,14 +71,15 @@ async def poll(
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
+    channel, member, allow = subscription.channel, subscription.member, subscription.allow
     held = held or WaitingPoll(None, channel, "")
     presence = None if member is None else context.presence
     with nullcontext() if presence is None or member is None else presence.polls(channel, member):
         until = math.inf if grant is None else grant.until
         if ask.transport is TransportKind.LONG_POLL:
-            page = await _wait_for_page(context, channel, ask, allow, held, until, park)
+            page = await _wait_for_page(context, subscription, ask.wait, held, until, park)
         else:
-            page = await context.hub.page(channel, ask.after, allow=allow)
+            page = await _page(context, subscription, ask.after)
     if _has_ended(held, until) or page is None:
         raise _ended(context, held)
     if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
@@ -97,9 +94,11 @@ async def poll(
     live = cursor == page.head
     stale = context.hub.stale
     etag = f'"{ask.after}-{cursor}{_selected(page, allow)}{"-stale" if stale else ""}"'
-    kept_by = b"no-cache" if allow is None else b"private, no-cache"
+    is_all = allow is None and page.snapshot is None
+    kept_by = b"no-cache" if is_all else b"private, no-cache"
     headers = [(b"cache-control", kept_by), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
-    if ask.transport is TransportKind.SHORT_POLL and if_none_match is not None and etag in if_none_match:
+    is_same = if_none_match is not None and etag in if_none_match and page.snapshot is None
+    if ask.transport is TransportKind.SHORT_POLL and is_same:
         metrics.not_modified += 1
         return Answer(304, headers, b"")
     if ask.transport is TransportKind.SHORT_POLL:
@@ -108,7 +107,9 @@ async def poll(
     if page.ending is None:
         retry = _retry(context, ask, live, context.draining.is_set() or held.closing is RESTARTING)
     now = int(context.now() * 1000)
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, allow is not None, page.ending)
+    state = None if page.snapshot is None else page.snapshot.message(channel)
+    filtered = allow is not None
+    body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, filtered, page.ending, state)
     return Answer(200, [*headers, (b"content-type", b"application/json")], body)
 
 
@@ -122,26 +123,44 @@ def _selected(page: Polled, allow: Allow | None) -> str:
     return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
 
 
+async def _page(
+    context: Context,
+    subscription: Subscription,
+    after: Cursor | None,
+    wait: float = 0,
+    park: Park = trio.sleep_forever,
+) -> Polled:
+    return await context.hub.page(
+        subscription.channel,
+        after,
+        wait,
+        subscription.allow,
+        park,
+        folds=subscription.folds,
+        snapshot=subscription.snapshot,
+    )
+
+
 async def _wait_for_page(
-    context: Context, channel: str, ask: Ask, allow: Allow | None, held: WaitingPoll, until: float, park: Park
+    context: Context, subscription: Subscription, wait: float, held: WaitingPoll, until: float, park: Park
 ) -> Polled | None:
     """Read what a long poll is answered with; None where it has ended before."""
-    after = ask.after
+    after = subscription.after
     with trio.CancelScope(deadline=until) as waiting:
         held.stop = waiting.cancel
         context.long_polls[waiting] = None
         if context.draining.is_set():
             _answer_soon(context, waiting)
         try:
-            if after is None:
-                after = (await context.hub.page(channel, None)).head
-            page = await context.hub.page(channel, after, ask.wait, allow, park)
+            if after is None and subscription.snapshot is None:
+                after = (await context.hub.page(subscription.channel, None)).head
+            page = await _page(context, subscription, after, wait, park)
         finally:
             del context.long_polls[waiting]
     if _has_ended(held, until):
         return None  # at once, also where the log is away
     if waiting.cancelled_caught:
-        page = await context.hub.page(channel, after, allow=allow)
+        page = await _page(context, subscription, after)
     answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
     context.metrics.long_polls[answer] += 1
     return page

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from ..bounds import SSE_RETRY_MS
 from ..event import Event
 from .frames import encode_deflated, encode_text
-from .messages import Beat, Bye, End, GapMessage, Message, Open, encode_event, encode_message, end_of
+from .messages import Beat, Bye, End, GapMessage, Message, Open, SnapshotMessage, encode_event, encode_message, end_of
 
 __all__ = [
     "JSON",
@@ -118,17 +118,18 @@ class _SseCodec(Codec):
     """An event stream (HTML standard, section 9.2.6).
 
     Names and keys were checked when they were published and JSON has no raw line break, so no field can
-    be forged. ``time`` is a field of our own, which the standard tells browsers to ignore.
+    be forged. ``time``, ``fold`` and ``folded`` are fields of our own, which the standard tells browsers to ignore.
     """
 
     def event(self, event: Event) -> bytes:
         if event.ends:
             return self._block(end_of(event))
-        return b"id: %b\nevent: %b\ndata: %b\ntime: %d\n\n" % (
+        return b"id: %b\nevent: %b\ndata: %b\ntime: %d\n%b\n" % (
             str(event.cursor).encode(),
             event.name.encode(),
             event.json,
             int(event.published_at * 1000),
+            b"" if event.fold is None else _fold_fields(event),
         )
 
     def join(self, parts: Sequence[bytes]) -> bytes:
@@ -149,6 +150,11 @@ class _SseCodec(Codec):
         return b"%bevent: triolet.%b\ndata: %b\n\n" % (place, tag, encode_message(message))
 
 
+def _fold_fields(event: Event) -> bytes:
+    key = b"key: %b\nfold: %b\n" % ((event.key or "").encode(), (event.fold or "").encode())
+    return key if event.folded == 1 else b"%bfolded: %d\n" % (key, event.folded)
+
+
 class _ChunkedSseCodec(_SseCodec):
     """The same event stream in chunks of an HTTP/1.1 body (RFC 9112 section 7.1), written past the HTTP library."""
 
@@ -159,7 +165,7 @@ class _ChunkedSseCodec(_SseCodec):
 
 def _cursor_of(message: Message) -> str | None:
     """Return the cursor of a client after a message: browsers keep it as the last event's id, and send it back."""
-    if isinstance(message, Open | End):
+    if isinstance(message, Open | End | SnapshotMessage):
         return message.cursor
     if isinstance(message, GapMessage):
         # After a conflated gap the newest event of each key is still to come: a client that is cut off before it must

@@ -37,6 +37,7 @@ __all__ = [
     "Refused",
     "Renewed",
     "Reply",
+    "SnapshotMessage",
     "Unfollow",
     "encode_event",
     "encode_message",
@@ -108,6 +109,22 @@ class GapMessage(Message, tag="gap", frozen=True, rename={"after": "from"}):
     to: str
     missed: int | None
     reason: str
+
+
+class SnapshotMessage(Message, tag="snapshot", frozen=True, omit_defaults=True):
+    """The state of a channel: what its events up to ``cursor`` have made. Events go on from there.
+
+    Attributes:
+        channel: the channel's name.
+        cursor: up to where its events are in the state.
+        data: the state: JSON.
+        missed: how many events are not in it that should be; None where that is not known.
+    """
+
+    channel: str
+    cursor: str
+    data: msgspec.Raw
+    missed: int | None = 0
 
 
 class LagMessage(Message, tag="lag", frozen=True, omit_defaults=True):
@@ -227,6 +244,7 @@ class _EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event", 
     time: int
     key: str | None = None
     fold: str | None = None
+    folded: int = 1
 
 
 def encode_event(event: Event) -> bytes:
@@ -243,6 +261,7 @@ def encode_event(event: Event) -> bytes:
             int(event.published_at * 1000),
             event.key,
             event.fold,
+            event.folded,
         )
     )
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ..event import Cursor, Event, Gap
 from .codec import JSON
-from .messages import End, GapMessage, end_of, gap_fields
+from .messages import End, GapMessage, SnapshotMessage, end_of, gap_fields
 
 __all__ = ["poll_body"]
 
@@ -24,6 +24,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     stale: bool = False
     filtered: bool = False
     end: End | None = None
+    snapshot: SnapshotMessage | None = None
 
 
 def poll_body(
@@ -37,6 +38,7 @@ def poll_body(
     stale: bool = False,
     filtered: bool = False,
     end: Event | None = None,
+    snapshot: SnapshotMessage | None = None,
 ) -> bytes:
     """Return a page as JSON.
 
@@ -51,11 +53,12 @@ def poll_body(
         stale: whether the server cannot reach its log now.
         filtered: whether the client may not see every event: then offsets have holes that are no gaps.
         end: the event that has ended the channel, which is none of the page's; None: it goes on.
+        snapshot: the channel's state, from which the events go on; None where none was asked for.
     """
     # An event's JSON goes in as it was published, without being decoded again.
     array = JSON.join([JSON.event(event) for event in events])
     said = None if gap is None else gap_fields(channel, gap)
     ended = None if end is None else end_of(end)
     return msgspec.json.encode(
-        _Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale, filtered, ended)
+        _Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale, filtered, ended, snapshot)
     )
