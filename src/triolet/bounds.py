@@ -192,8 +192,12 @@ SQLITE_PRUNE_ROWS = 256
 """Rows that a transaction may delete besides twice those it inserts: so retention always catches up."""
 SQLITE_SWEEP_CHANNELS = 16
 """Channels that a transaction may prune although nothing is appended to them."""
+SQLITE_SWEEP_LOOKS = 256
+"""And that it may look at for that: some may be kept longer than others."""
 SQLITE_SWEEPS = 64
-"""Looks, in ``limits.keep_seconds``, for channels that have grown old without being appended to."""
+"""Looks, in the shortest time that a channel is kept, for those that have grown old without being appended to."""
+SQLITE_KEPT_CHANNELS = 4_096
+"""Channels of which a log knows at once how much is kept; of others it looks at the patterns of ``limits.keep``."""
 SQLITE_INSERT_ROWS = (64, 16, 4, 1)
 """Rows that one INSERT takes: few steps for any number of rows, and few statements to keep prepared."""
 

@@ -14,11 +14,12 @@ from trio.testing import MockClock
 
 from triolet.bounds import SQLITE_PRUNE_ROWS
 from triolet.errors import LogBusy, LogFull
-from triolet.event import Cursor, Draft, Event
+from triolet.event import Draft, Event
 from triolet.limits import Limits
 from triolet.log.contract import EventLog, Kept
 from triolet.sqlite.log import SqliteLog
 from triolet.testing.log_commands import PAIR_CHECKS, PairCheck
+from triolet.testing.log_ends import check_ends_of_pair
 
 from .test_errors import _locked, small_disk
 
@@ -56,7 +57,7 @@ def _large(*channels: str) -> list[tuple[str, list[Draft]]]:
     return [(channel, [Draft.of("x" * 60_000)]) for channel in channels]
 
 
-@pytest.mark.parametrize("check", PAIR_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", [*PAIR_CHECKS, check_ends_of_pair], ids=lambda check: check.__name__.strip("_"))
 async def test_two_processes_keep_one_promise(check: PairCheck, tmp_path: Path, autojump_clock: MockClock) -> None:
     paths = (tmp_path / f"{number}.db" for number in count())
 
@@ -65,30 +66,6 @@ async def test_two_processes_keep_one_promise(check: PairCheck, tmp_path: Path, 
         return SqliteLog(path, PATIENT, clock), SqliteLog(path, PATIENT, clock)
 
     await check(pair)
-
-
-@pytest.mark.parametrize(
-    "older",
-    ["DROP TABLE answers; PRAGMA user_version = 2", "DROP TABLE answers; DROP TABLE changes; PRAGMA user_version = 1"],
-)
-async def test_a_file_of_an_older_form_is_taken_over_with_all_that_is_in_it(
-    older: str, path: Path, autojump_clock: MockClock
-) -> None:
-    async with SqliteLog(path).open() as log:
-        before = await log.append("a", [Draft.of(1, dedupe="d")])
-        await log.append("b", [Draft.of(2)])
-    _rows(path, older)
-    async with SqliteLog(path).open() as log:
-        page = await log.read("a", Cursor("", 0), limit=9, max_bytes=99)
-        assert [event.data for event in page.events] == [1]
-        assert await log.append("a", [Draft.of(9, dedupe="d")]) == list(page.events)
-        if "changes" not in older:  # else how far it had come is not in it any more
-            assert list(page.events) == before
-        await log.claim(KEY, PRINT, MINE, 10)
-        (events,) = await _commit(log, [("b", [Draft.of(3)])])
-        assert [event.offset for event in events] == [2]
-    async with SqliteLog(path).open() as log:
-        assert await log.claim(KEY, PRINT, ITS, 10) == Kept(PRINT, b"answer")
 
 
 async def test_claims_and_answers_outlive_their_process(path: Path, autojump_clock: MockClock) -> None:

@@ -250,7 +250,7 @@ async def test_who_appends_first_after_a_restore_finds_it(
         await publish(log, *range(1, 6))
         backup(path, path.with_name("copy.db"))
         seen = (await publish(log, *range(6, 11)))[-1].cursor
-        async with log._announcing:
+        async with log._hearing._announcing:
             restored(path, path.with_name("copy.db"))
             if not is_vouched_for:
                 path.with_name("orders.db-life").unlink()
@@ -262,9 +262,9 @@ async def test_who_appends_first_after_a_restore_finds_it(
 
                 nursery.start_soon(append)
                 await trio.testing.wait_all_tasks_blocked()
-                log._announcing.release()
+                log._hearing._announcing.release()
                 await trio.testing.wait_all_tasks_blocked()
-                await log._announcing.acquire()
+                await log._hearing._announcing.acquire()
         assert results[0].cursor.epoch != seen.epoch
         assert results[0].offset == 6
 

@@ -20,9 +20,9 @@ from trio.testing import MockClock
 from triolet.errors import ConfigError, NotServingError
 from triolet.event import Cursor, Draft, Event
 from triolet.limits import Limits
+from triolet.sqlite import batch as sqlite_batch
 from triolet.sqlite import changes as sqlite_changes
 from triolet.sqlite import log as sqlite
-from triolet.sqlite import writer as sqlite_write
 from triolet.sqlite.log import SqliteLog
 
 OLDEST = Cursor("", 0)
@@ -178,10 +178,10 @@ async def test_a_tail_tells_what_others_append_to_many_channels_in_the_order_of_
 async def test_a_tail_that_is_too_far_behind_others_says_so(
     appends: int, path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(sqlite_write, "TRIM_CHANGES", "DELETE FROM changes WHERE number <= ? - 2")
+    monkeypatch.setattr(sqlite_batch, "TRIM_CHANGES", "DELETE FROM changes WHERE number <= ? - 2")
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
-            async with one._announcing:  # it does not get round to listening meanwhile
+            async with one._hearing._announcing:  # it does not get round to listening meanwhile
                 for number in range(appends):
                     await two.append("a", _drafts(number))
             assert await anext(tail) == ()
@@ -195,7 +195,7 @@ async def test_much_that_others_append_is_read_in_parts(
     async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
         with one.tail() as tail:
             appended = []
-            async with one._announcing:
+            async with one._hearing._announcing:
                 for number in range(20):
                     appended += await two.append("a", _drafts(*range(number)) or _drafts("none"))
             assert await _heard(tail, len(appended)) == appended
@@ -209,17 +209,6 @@ async def test_without_inotify_a_tail_hears_of_others_all_the_same(
         with one.tail() as tail:
             appended = await two.append("a", _drafts(1))
             assert await _heard(tail, 1) == appended
-
-
-async def test_a_file_of_an_older_form_is_taken_over(path: Path, autojump_clock: MockClock) -> None:
-    async with SqliteLog(path).open() as log:
-        await log.append("a", _drafts(1))
-    _rows(path, "DROP TABLE answers; DROP TABLE changes; PRAGMA user_version = 1")
-    async with SqliteLog(path).open() as log, SqliteLog(path).open() as other:
-        with other.tail() as tail:
-            (event,) = await log.append("a", _drafts(2))
-            assert event.offset == 2
-            assert await _heard(tail, 1) == [event]
 
 
 async def test_a_channel_that_two_processes_begin_is_one(path: Path, autojump_clock: MockClock) -> None:

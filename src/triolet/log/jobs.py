@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..event import Draft
 
-__all__ = ["Append", "Claim", "Commit", "Job", "Release", "Writes", "weight_of", "writes_of"]
+__all__ = ["Append", "Claim", "Commit", "Delete", "Job", "Release", "Writes", "weight_of", "writes_of"]
 
 Writes: TypeAlias = Sequence[tuple[str, Sequence[Draft]]]
 """Channels, and what is to be appended to each."""
@@ -18,6 +18,12 @@ class Append(NamedTuple):
 
     channel: str
     drafts: Sequence[Draft]
+
+
+class Delete(NamedTuple):
+    """A call of ``delete``."""
+
+    channel: str
 
 
 class Claim(NamedTuple):
@@ -46,7 +52,7 @@ class Release(NamedTuple):
     holder: bytes
 
 
-Job: TypeAlias = Append | Claim | Commit | Release
+Job: TypeAlias = Append | Claim | Commit | Delete | Release
 """One of them."""
 
 

@@ -11,7 +11,7 @@ import trio
 from ..errors import LogBroken
 from ..event import Cursor, Draft, Event
 from ..log.contract import Kept, check_repeated
-from ..log.jobs import Append, Claim, Commit, Job, Writes, weight_of
+from ..log.jobs import Append, Claim, Commit, Delete, Job, Writes, weight_of
 from .partition import Argument, Partition, events_of
 from .scripts import decode_row, encode_row
 
@@ -148,7 +148,7 @@ class _Single:
     def write(self, partition: Partition, keys: list[str], args: list[Argument]) -> None:
         """Write keys and arguments."""
         job = self._waiting.job
-        assert not isinstance(job, Append)
+        assert not isinstance(job, Append | Delete)
         keys.append(partition.once_key(job.key))
         if isinstance(job, Claim):
             args += ["claim", job.print, job.holder, job.seconds]

@@ -41,12 +41,14 @@ SELECT
     (SELECT min(number) FROM news),
     (SELECT max(number) FROM news),
     (
-        SELECT json_group_array(json_array(n.number, c.name, e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at))
+        SELECT json_group_array(
+            json_array(n.number, c.name, e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at, e.fold)
+        )
         FROM news AS n CROSS JOIN channels AS c ON c.id = n.channel
         CROSS JOIN events AS e ON e.channel = n.channel AND e.offset BETWEEN n.first AND n.last
     )"""
 
-_decode = msgspec.json.Decoder(list[tuple[int, str, int, str, str, str | None, float]]).decode
+_decode = msgspec.json.Decoder(list[tuple[int, str, int, str, str, str | None, float, str | None]]).decode
 
 
 class News(NamedTuple):
@@ -87,7 +89,7 @@ def read_news(db: apsw.Connection, epoch: str, seen: int, upto: int | None = Non
     if first is None:  # all of them have been trimmed
         return News([], upto, True)
     events = [
-        Event(Cursor(epoch, offset), channel, name, json.encode(), key, at)
-        for _, channel, offset, name, json, key, at in sorted(_decode(rows), key=itemgetter(0, 2))
+        Event(Cursor(epoch, offset), channel, name, json.encode(), key, at, fold)
+        for _, channel, offset, name, json, key, at, fold in sorted(_decode(rows), key=itemgetter(0, 2))
     ]
     return News(events, int(last), first != seen + 1)

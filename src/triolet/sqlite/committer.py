@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ..bounds import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS
-from ..errors import LogBusy, NotServingError
+from ..errors import ChannelEnded, LogBusy, NotServingError
 from ..log.jobs import Job, weight_of
 from .writer import Written
 
@@ -108,7 +108,10 @@ class Committer:
                 await self._announce(written)
             finally:
                 for each, outcome in zip(group, written.stored, strict=True):
-                    each.succeed(outcome.result)
+                    if isinstance(outcome.result, ChannelEnded):
+                        each.fail(outcome.result)
+                    else:
+                        each.succeed(outcome.result)
 
     def _next_group(self) -> list[_Waiting]:
         """Take as much as fits into one transaction, at least one job if there is one."""

@@ -1,9 +1,10 @@
-"""The file of a SqliteLog: its tables, how it is opened and read. All of it runs in a connection's worker thread.
+"""The file of a SqliteLog: its tables, and how it is opened. All of it runs in a connection's worker thread.
 
 One row of ``channels`` says what a channel is: ``head`` (offset of the newest event ever), ``oldest`` (of the
 oldest row still there), ``total`` and ``dropped`` (bytes of data ever appended, and of those before
-``oldest``), ``oldest_at`` (its time; NULL where no row is left). A row of ``events`` knows ``before``: the
-bytes appended before it, so that retention by bytes needs no sum.
+``oldest``), ``oldest_at`` (its time; NULL where no row is left that may grow old), ``ended`` (1 where it has ended by
+its newest event, 2 where that one stands for what was deleted, else 0). A row of ``events`` knows ``before``: the bytes
+appended before it, so that retention by bytes needs no sum.
 
 Deleting lags behind the limits, so that no append waits for it. Readers apply the limits exactly.
 
@@ -18,28 +19,20 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from operator import itemgetter
 from typing import Any, Final
 
 import apsw
-import msgspec
 
 from ..bounds import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES
 from ..errors import LogBroken, LogBusy, LogError, LogFull
-from ..event import Cursor, Event
-from ..limits import Limits
-from ..log.contract import Page, resume, with_hole
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life
 
 __all__ = [
     "begin_again",
-    "events_of",
     "insert",
     "mark_clean",
     "prepare",
-    "read_head",
-    "read_page",
     "transaction",
     "translate",
 ]
@@ -47,12 +40,7 @@ __all__ = [
 APPLICATION_ID: Final = 0x54724C74
 """Marks a file as a log of ours: "TrLt" at byte 68 (https://sqlite.org/fileformat2.html)."""
 
-FORM: Final = 3
-"""The form of the tables below, kept as ``user_version``. A file of form 1 had no ``changes``, one of form 2 no
-``answers``; it is given them."""
-
-
-_TABLES: Final = """
+_LOG_TABLES: Final = """
 CREATE TABLE log(epoch TEXT NOT NULL, unsynced_boot TEXT NOT NULL) STRICT;
 CREATE TABLE channels(
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, oldest INTEGER NOT NULL,
@@ -72,39 +60,16 @@ CREATE TABLE answers(
 ) STRICT;
 CREATE INDEX answers_by_end ON answers(until);
 """
+_ENDS_AND_FOLDS: Final = """
+ALTER TABLE channels ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN fold TEXT;
+"""
 
-_FIND_HEAD: Final = """
-SELECT
-    epoch, (SELECT ifnull(max(number), 0) FROM changes), (SELECT ifnull(max(head), 0) FROM channels WHERE name = ?)
-FROM log"""
-_READ: Final = """
-SELECT
-    (SELECT epoch FROM log),
-    (SELECT ifnull(max(number), 0) FROM changes),
-    c.head,
-    ifnull(
-        (
-            SELECT offset FROM events
-            WHERE channel = c.id AND offset >= max(c.oldest, c.head - :keep_events + 1)
-            AND at >= :too_old AND (before >= c.total - :keep_bytes OR offset = c.head)
-            ORDER BY offset LIMIT 1
-        ),
-        c.head + 1
-    ),
-    (
-        SELECT json_group_array(json_array(e.offset, e.name, CAST(e.json AS TEXT), e.key, e.at))
-        FROM events AS first CROSS JOIN events AS e
-        WHERE first.channel = c.id AND first.offset = :position + 1
-        AND e.channel = c.id AND e.offset >= first.offset AND e.offset < first.offset + :limit
-        AND (e.before + length(e.json) <= first.before + :max_bytes OR e.offset = first.offset)
-    )
-FROM channels AS c WHERE c.name = :name"""
-_NEXT: Final = """
-SELECT ifnull(min(e.offset) - 1, c.head) FROM channels AS c LEFT JOIN events AS e
-ON e.channel = c.id AND e.offset > :position WHERE c.name = :name"""
+FORMS: Final = (_LOG_TABLES, CHANGES_TABLE, _ANSWERS_TABLE, _ENDS_AND_FOLDS)
+"""What each form of the file has more than the one before it. The number of a file's form is kept as its
+``user_version``, and a file of an earlier form, a new one too, is given what it lacks."""
+
 _MARK_CLEAN: Final = "UPDATE log SET unsynced_boot = '' WHERE unsynced_boot != ''"
-
-_decode_rows = msgspec.json.Decoder(list[tuple[int, str, str, str | None, float]]).decode
 
 
 def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: LifeFile) -> tuple[str, int]:
@@ -133,15 +98,13 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: L
     db.pragma("journal_size_limit", SQLITE_WAL_BYTES)
     with transaction(db):
         form = db.pragma("user_version")
+        for lacking in FORMS[form:]:
+            db.execute(lacking)
+        if form < len(FORMS):
+            db.pragma("user_version", len(FORMS))
         if not form:
-            db.execute(_TABLES)
             db.execute("INSERT INTO log VALUES (?, '')", (_new_epoch(),))
             db.pragma("application_id", APPLICATION_ID)
-        if form < 2:  # a new file, or one of form 1
-            db.execute(CHANGES_TABLE)
-        if form < FORM:
-            db.execute(_ANSWERS_TABLE)
-            db.pragma("user_version", FORM)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
         number = last_change(db)
         if unsynced_boot not in ("", boot) or (form and not life.vouches_for(epoch, number)):
@@ -178,8 +141,8 @@ def _check_form(db: apsw.Connection, path: str) -> None:
     # An empty file is taken as ours: it has neither a mark nor a form nor a table.
     if (mark or form or tables) and mark != APPLICATION_ID:
         raise LogBroken(f"{path} is a database of something else, not a log; choose another file")
-    if not 0 <= form <= FORM:
-        raise LogBroken(f"{path} is a log of another version of Triolet's (form {form}, this is {FORM})")
+    if not 0 <= form <= len(FORMS):
+        raise LogBroken(f"{path} is a log of another version of Triolet's (form {form}, this is {len(FORMS)})")
 
 
 def mark_clean(db: apsw.Connection, life: LifeFile, known: tuple[str, int]) -> None:
@@ -211,84 +174,6 @@ def transaction(db: apsw.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-
-
-def read_head(db: apsw.Connection, channel: str, known: tuple[str, int]) -> int:
-    """Return the offset of the newest event ever appended. Raises LifeOver."""
-    epoch, number, head = next(db.execute(_FIND_HEAD, (channel,)))
-    check_life((epoch, number), known)
-    return int(head)
-
-
-def read_page(
-    db: apsw.Connection,
-    channel: str,
-    after: Cursor,
-    limit: int,
-    max_bytes: int,
-    *,
-    known: tuple[str, int],
-    now: float,
-    limits: Limits,
-) -> Page:
-    """Read what EventLog.read returns, all of it from one state of the file.
-
-    One statement looks up the head, the oldest event kept, and the page after a position. Where it shows that
-    the page must begin elsewhere, it is asked again. A page ends before rows that somebody has deleted, and the next
-    one begins with a gap.
-
-    Args:
-        known: the epoch, and how far the file has come at least.
-
-    Raises:
-        LifeOver: the file is another one's.
-    """
-    epoch = known[0]
-    position = after.offset if after.epoch in ("", epoch) else 0
-    bindings: dict[str, Any] = {
-        "name": channel,
-        "limit": limit,
-        "max_bytes": max_bytes,
-        "keep_events": int(limits.keep_events),
-        "keep_bytes": limits.keep_bytes,
-        "too_old": now - limits.keep_seconds,
-    }
-    while True:
-        rows = db.execute(_READ, bindings | {"position": position})
-        found, number, head, oldest, page = next(rows, None) or (*where_now(db), 0, 1, "[]")
-        check_life((found, number), known)
-        wanted, gap = resume(after, epoch, oldest, head)
-        # One statement sees one state of the file. A second one may see the next state, in which retention has gone on;
-        # so its answer is looked at in the same way, until both agree.
-        if wanted == position:
-            break
-        position = wanted
-    events = events_of(epoch, channel, page)
-    if events or position == head or limit < 1:
-        return Page(_without_hole(events, position), gap, Cursor(epoch, head))
-    start: Any = db.execute(_NEXT, bindings | {"position": position}).fetchall()[0][0]
-    rest = read_page(db, channel, Cursor(epoch, start), limit, max_bytes, known=known, now=now, limits=limits)
-    if rest.gap is not None:  # retention has gone on meanwhile
-        start = rest.gap.to.offset
-    return Page(rest.events, with_hole(gap, after, Cursor(epoch, position), start), rest.head)
-
-
-def _without_hole(events: tuple[Event, ...], position: int) -> tuple[Event, ...]:
-    """The events up to the first that is missing."""
-    if not events or events[-1].offset == position + len(events):
-        return events
-    return tuple(event for number, event in enumerate(events, position + 1) if event.offset == number)
-
-
-def events_of(epoch: str, channel: str, rows: str | bytes) -> tuple[Event, ...]:
-    """Return the events of a JSON array of ``[offset, name, json, key, at]``, in the order of their offsets."""
-    # SQLite promises no order within such an array, and to ask it for one costs more than to sort here.
-    return tuple(
-        [
-            Event(Cursor(epoch, offset), channel, name, json.encode(), key, at)
-            for offset, name, json, key, at in sorted(_decode_rows(rows), key=itemgetter(0))
-        ]
-    )
 
 
 def insert(db: apsw.Connection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]) -> None:

@@ -21,9 +21,11 @@ import ctypes
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
+import apsw
 import msgspec
 
 from ..bounds import SQLITE_LIFE_BYTES
@@ -32,6 +34,9 @@ from ..errors import LogBroken
 __all__ = ["FileIdentity", "FileReplaced", "LifeFile", "LifeOver", "check_life", "identity_of"]
 
 logger = logging.getLogger("triolet.log")
+
+T = TypeVar("T")
+
 
 MARK_DIGITS: Final = 20
 """Places of the number in front, which is written over in one piece."""
@@ -146,6 +151,11 @@ class LifeFile:
         if self.is_lost:
             done = "removed" if now is None else "replaced"
             raise FileReplaced(f"{self._log} was {done} while it was in use: nothing more is stored or read; restart")
+
+    def while_in_place(self, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
+        """Run a query, if the file is still the one that others open. Raises FileReplaced."""
+        self.check_in_place()
+        return query(db)
 
     def close(self) -> None:
         """Let go of it."""

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
 import trio
 
-from ..bounds import SQLITE_READERS, SQLITE_REST_SECONDS
+from ..bounds import SQLITE_KEPT_CHANNELS, SQLITE_READERS
 from ..clock import wall_time
-from ..errors import LogError, NotServingError, where
+from ..errors import LogError, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Kept, Page
-from ..log.jobs import Append, Claim, Commit, Job, Release
+from ..log.contract import EventLog, Kept, Page, Status
+from ..log.jobs import Append, Claim, Commit, Delete, Job, Release
 from ..log.tail import Tail
-from .changes import read_news
 from .committer import Committer
-from .file import begin_again, mark_clean, prepare, read_head, read_page
+from .file import mark_clean, prepare
+from .hearing import Hearing
 from .life import FileReplaced, LifeFile, LifeOver
-from .thread import Handover, SqliteThread
-from .watch import watching
+from .reading import read_channels, read_page, read_status
+from .thread import Connections, Handover, SqliteThread
 from .writer import Writer, Written
 
 __all__ = ["SqliteLog"]
@@ -64,8 +63,8 @@ class SqliteLog(EventLog):
     Args:
         path: the file; made if it does not exist, in a folder that does. Relative to the working directory
             at this moment.
-        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel (of the bytes,
-            those of the data count, and the newest event stays whatever its size); ``lock_seconds``.
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, or what ``keep`` says of it
+            (of the bytes, those of the data count, and the newest event stays whatever its size); ``lock_seconds``.
         clock: what time it is, in seconds since 1970. Tests give one that they can set.
         synchronous: ``"normal"`` or ``"full"``, see above.
 
@@ -83,11 +82,10 @@ class SqliteLog(EventLog):
     ) -> None:
         self._path = str(Path(path).absolute())
         self._limits = limits or Limits()
+        self._kept = lru_cache(SQLITE_KEPT_CHANNELS)(self._limits.kept)
         self._clock = clock
         self._synchronous = synchronous
         self._tail = Tail()
-        self._seen = 0
-        self._announcing = trio.Lock()
         self._life = LifeFile(self._path)
         self._committer = Committer(self._write, self._announce)
 
@@ -108,7 +106,7 @@ class SqliteLog(EventLog):
                 async with self._connected(), trio.open_nursery() as nursery:
                     nursery.start_soon(self._committer.run)
                     hearing = trio.CancelScope()
-                    nursery.start_soon(self._hear_others, hearing)
+                    nursery.start_soon(self._hearing.hear_others, hearing)
                     try:
                         yield self
                     except BaseException as error:
@@ -126,6 +124,7 @@ class SqliteLog(EventLog):
         """Store drafts in order, all or none, and return them as events. See EventLog.
 
         Raises:
+            ChannelEnded: the channel has ended; nothing was stored.
             LogFull: the store's fault; there is no room on the disk.
             LogBusy: the store's fault; another process held the file for ``limits.lock_seconds`` (for a caller that
                 came while others were already waiting, up to twice that).
@@ -160,6 +159,7 @@ class SqliteLog(EventLog):
         """Store events of any channels and the answer, in one transaction of the file. See EventLog.
 
         Raises:
+            ChannelEnded: one of the channels has ended; nothing was stored, and the key is held as before.
             LogFull, LogBusy, LogBroken: see :meth:`append`; nothing was stored.
             DataError: it is repeated with other writes.
             NotServingError: the log is not open, or ended before this was stored.
@@ -186,11 +186,33 @@ class SqliteLog(EventLog):
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
         """Return the events after a cursor. See EventLog."""
         query = partial(read_page, channel=channel, after=after, limit=limit, max_bytes=max_bytes)
-        return await self._ask(partial(query, now=self._clock(), limits=self._limits))
+        return await self._ask(partial(query, now=self._clock(), kept=self._kept(channel)))
 
     async def head(self, channel: str) -> Cursor:
         """Return the cursor of the newest event. See EventLog."""
-        return await self._ask(partial(_head_of, channel=channel))
+        return (await self.status(channel)).head
+
+    async def status(self, channel: str) -> Status:
+        """Return how far a channel has come, and whether it has ended. See EventLog."""
+        return await self._ask(partial(read_status, channel=channel, now=self._clock(), kept=self._kept(channel)))
+
+    async def delete(self, channel: str) -> Event:
+        """Forget all events of a channel, in one transaction of the file. See EventLog.
+
+        Raises:
+            LogFull, LogBusy, LogBroken: see :meth:`append`; nothing was deleted.
+            NotServingError: the log is not open, or ended before this was done.
+
+        Cancellation: it was deleted and announced, or not; which of the two is not known.
+        """
+        self._check_serving()
+        event: Event = await self._committer.do(Delete(channel))
+        return event
+
+    async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
+        """Return the names of channels of which an event is kept. See EventLog."""
+        query = partial(read_channels, prefix=prefix, after=after, limit=limit)
+        return await self._ask(partial(query, now=self._clock(), kept=self._kept))
 
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what any process appends from now on. See EventLog, and Tail for the bounds."""
@@ -210,74 +232,14 @@ class SqliteLog(EventLog):
 
     async def _write(self, jobs: list[Job]) -> Written:
         while True:
-            job = partial(self._writer.write, jobs=jobs, now=self._clock(), seen=self._seen)
+            job = partial(self._writer.write, jobs=jobs, now=self._clock(), known=self._hearing.known)
             try:
-                return await self._write_thread.run(job, to_its_end=True)
+                return await self._connections.writer.run(job, to_its_end=True)
             except LifeOver:
-                await self._begin_again()
-
-    async def _begin_again(self) -> None:
-        """Go on in the epoch that the file is in now. Whoever listens is told that something was lost."""
-        async with self._announcing:
-            job = partial(begin_again, life=self._life, known=(self._writer.epoch, self._seen))
-            epoch, number = await self._write_thread.run(job, to_its_end=True)
-            if epoch == self._writer.epoch:
-                return  # another task was here first
-            logger.warning("%s was put back or replaced: epoch %s goes on as %s", self._path, self._writer.epoch, epoch)
-            self._writer.epoch = epoch
-            self._seen = number
-            self._tail.lose()
-
-    # --- the tail, of all processes
+                await self._hearing.begin_again()
 
     async def _announce(self, written: Written) -> None:
-        """Announce what was committed here, behind what other processes have committed before."""
-        # One at a time: this task, and the one that hears others, must not read the same changes twice.
-        async with self._announcing:
-            if self._seen < written.first - 1:
-                await self._read_news(written.first - 1)
-            if self._seen < written.last:  # else it was read as news
-                self._seen = written.last
-                self._tail.announce([event for outcome in written.stored for event in outcome.new])
-
-    async def _hear_others(self, scope: trio.CancelScope) -> None:
-        """Announce what other processes commit, for ever."""
-        with scope, watching(self._path) as watch:
-            while True:
-                await self._look()
-                await trio.sleep(SQLITE_REST_SECONDS)
-                if not watch.forget():
-                    await self._look()  # what was written before may have been committed just now
-                    await watch.changed()
-
-    async def _look(self) -> None:
-        try:
-            async with self._announcing:
-                await self._read_news()
-            return
-        except LifeOver:
-            pass
-        try:
-            await self._begin_again()
-        except LogError as error:
-            _cannot_hear(self._tail, error)
-
-    async def _read_news(self, upto: int | None = None) -> None:
-        """Announce the commits after those that were announced last. If they cannot be read, listeners are told so."""
-        try:
-            while upto is None or self._seen < upto:
-                query = partial(read_news, epoch=self._writer.epoch, seen=self._seen, upto=upto)
-                news = await self._next_reader().run(partial(_in_place, self._life, query))
-                if news is None:
-                    return
-                if news.lost:
-                    self._tail.lose()
-                self._seen = news.seen
-                self._tail.announce(news.events)
-        except NotServingError:
-            pass  # the log is ending: its listeners are, too
-        except LogError as error:
-            _cannot_hear(self._tail, error)
+        await self._hearing.announce(written)
 
     # --- connections
 
@@ -289,64 +251,46 @@ class SqliteLog(EventLog):
             trio.lowlevel.add_instrument(handover)
             stack.callback(trio.lowlevel.remove_instrument, handover)
             start = partial(SqliteThread.started, self._path, self._limits.lock_seconds, handover)
-            self._write_thread = await stack.enter_async_context(start())
+            writer = await stack.enter_async_context(start())
             boot = _boot_id()
             life = self._life
             stack.callback(life.close)
             life.opened()
             job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot, life=life)
-            epoch, self._seen = await self._write_thread.run(job)
+            known = await writer.run(job)
             marked = boot if self._synchronous == "normal" else ""
-            self._writer = Writer(self._path, epoch, marked, self._limits, life)
+            self._writer = Writer(self._path, marked, self._kept, self._limits.shortest_seconds, life)
             self._committer.is_ending = False
-            self._read_threads = deque([await stack.enter_async_context(start()) for _ in range(SQLITE_READERS)])
-            stack.push_async_callback(_spare_another_files_wal, life, [self._write_thread, *self._read_threads])
+            readers = [await stack.enter_async_context(start()) for _ in range(SQLITE_READERS)]
+            self._connections = Connections(writer, readers)
+            self._hearing = Hearing(self._path, self._tail, life, self._connections, known)
+            stack.push_async_callback(_spare_another_files_wal, life, self._connections)
             yield
             # Left out when cancelled or locked: the mark that stays is only the more careful one.
             with suppress(LogError, LifeOver):
                 life.check_in_place()
-                known = self._writer.epoch, self._seen
-                await self._write_thread.run(partial(mark_clean, life=life, known=known))
+                await writer.run(partial(mark_clean, life=life, known=self._hearing.known))
 
     async def _ask(self, query: Callable[..., T]) -> T:
         """Run a query in the reader that was asked least recently."""
         while True:
             self._check_serving()
-            job = partial(query, known=(self._writer.epoch, self._seen))
+            job = partial(query, known=self._hearing.known)
             if self._life.is_lost:  # the watcher has said so, or an append: else reading need not look
-                job = partial(_in_place, self._life, job)
+                job = partial(self._life.while_in_place, job)
             try:
-                return await self._next_reader().run(job)
+                return await self._connections.next_reader().run(job)
             except LifeOver:
-                await self._begin_again()
-
-    def _next_reader(self) -> SqliteThread:
-        self._read_threads.rotate()
-        return self._read_threads[0]
+                await self._hearing.begin_again()
 
 
-def _cannot_hear(tail: Tail, error: LogError) -> None:
-    logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
-    tail.lose()
-
-
-def _in_place(life: LifeFile, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
-    """Run a query, if the file is still the one that others open."""
-    life.check_in_place()
-    return query(db)
-
-
-def _head_of(db: apsw.Connection, channel: str, known: tuple[str, int]) -> Cursor:
-    return Cursor(known[0], read_head(db, channel, known))
-
-
-async def _spare_another_files_wal(life: LifeFile, threads: Sequence[SqliteThread]) -> None:
+async def _spare_another_files_wal(life: LifeFile, connections: Connections) -> None:
     """Closing the last connection deletes the WAL by its name: by now that may be another file's."""
     try:
         life.check_in_place()
     except FileReplaced:
         with trio.CancelScope(shield=True):  # nothing that waits: it sets a flag
-            for thread in threads:
+            for thread in connections:
                 await thread.run(_leave_the_wal)
 
 

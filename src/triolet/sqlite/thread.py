@@ -1,10 +1,11 @@
-"""One connection to a SqliteLog's file, with the worker thread that apsw gives it."""
+"""The connections to a SqliteLog's file, each with the worker thread that apsw gives it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..bounds import SQLITE_HANDOVER_AFTER_SECONDS, SQLITE_HANDOVER_SECONDS, SQL
 from ..errors import LogBusy, LogError, NotServingError
 from .file import translate
 
-__all__ = ["Handover", "SqliteThread"]
+__all__ = ["Connections", "Handover", "SqliteThread"]
 
 T = TypeVar("T")
 
@@ -134,6 +135,28 @@ class SqliteThread:
         with self._handover.wanted(), _set(apsw.aio.deadline, math.inf), trio.CancelScope(shield=to_its_end):
             result = await self._connection.async_run(job, self._connection)
         return cast("T", result)
+
+
+class Connections:
+    """The connections of one log: one to write with, and some to read with.
+
+    Args:
+        writer: the one.
+        readers: the others.
+    """
+
+    def __init__(self, writer: SqliteThread, readers: Iterable[SqliteThread]) -> None:
+        self.writer = writer
+        self._readers = deque(readers)
+
+    def __iter__(self) -> Iterator[SqliteThread]:
+        yield self.writer
+        yield from self._readers
+
+    def next_reader(self) -> SqliteThread:
+        """Return the one to read with that was asked least recently."""
+        self._readers.rotate()
+        return self._readers[0]
 
 
 @contextmanager

@@ -1,0 +1,112 @@
+"""How far a SqliteLog has come in its file, and what is told of it: what was stored here, and by other processes."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+import trio
+
+from ..bounds import SQLITE_REST_SECONDS
+from ..errors import LogError, NotServingError, where
+from ..log.tail import Tail
+from .changes import read_news
+from .file import begin_again
+from .life import LifeFile, LifeOver
+from .thread import Connections
+from .watch import watching
+from .writer import Written
+
+__all__ = ["Hearing"]
+
+logger = logging.getLogger("triolet.log")
+
+
+class Hearing:
+    """Announces what is committed to the file, by any process, in the order of the commits.
+
+    Args:
+        path: the file's path.
+        tail: is told.
+        life: knows whether the file is the one that it was.
+        connections: to the file.
+        known: the epoch, and the number of the last change, as the log opens.
+
+    Attributes:
+        known: the epoch, and the number of the change up to which has been announced.
+    """
+
+    def __init__(self, path: str, tail: Tail, life: LifeFile, connections: Connections, known: tuple[str, int]) -> None:
+        self._path = path
+        self._tail = tail
+        self._life = life
+        self._connections = connections
+        # One at a time: the task that stores, and the one that hears others, must not read the same changes twice.
+        self._announcing = trio.Lock()
+        self.known = known
+
+    async def announce(self, written: Written) -> None:
+        """Announce what was committed here, behind what other processes have committed before."""
+        async with self._announcing:
+            if self.known[1] < written.first - 1:
+                await self._read_news(written.first - 1)
+            if self.known[1] < written.last:  # else it was read as news
+                self._has_come_to(written.last)
+                self._tail.announce([event for outcome in written.stored for event in outcome.new])
+
+    async def hear_others(self, scope: trio.CancelScope) -> None:
+        """Announce what other processes commit, for ever."""
+        with scope, watching(self._path) as watch:
+            while True:
+                await self._look()
+                await trio.sleep(SQLITE_REST_SECONDS)
+                if not watch.forget():
+                    await self._look()  # what was written before may have been committed just now
+                    await watch.changed()
+
+    async def begin_again(self) -> None:
+        """Go on in the epoch that the file is in now. Whoever listens is told that something was lost."""
+        async with self._announcing:
+            job = partial(begin_again, life=self._life, known=self.known)
+            epoch, number = await self._connections.writer.run(job, to_its_end=True)
+            if epoch == self.known[0]:
+                return  # another task was here first
+            logger.warning("%s was put back or replaced: epoch %s goes on as %s", self._path, self.known[0], epoch)
+            self.known = epoch, number
+            self._tail.lose()
+
+    def _has_come_to(self, number: int) -> None:
+        self.known = self.known[0], number
+
+    async def _look(self) -> None:
+        try:
+            async with self._announcing:
+                await self._read_news()
+            return
+        except LifeOver:
+            pass
+        try:
+            await self.begin_again()
+        except LogError as error:
+            self._cannot_hear(error)
+
+    async def _read_news(self, upto: int | None = None) -> None:
+        """Announce the commits after those that were announced last. If they cannot be read, listeners are told so."""
+        try:
+            while upto is None or self.known[1] < upto:
+                query = partial(read_news, epoch=self.known[0], seen=self.known[1], upto=upto)
+                news = await self._connections.next_reader().run(partial(self._life.while_in_place, query))
+                if news is None:
+                    return
+                if news.lost:
+                    self._tail.lose()
+                self._has_come_to(news.seen)
+                self._tail.announce(news.events)
+        except NotServingError:
+            pass  # the log is ending: its listeners are, too
+        except LogError as error:
+            self._cannot_hear(error)
+
+    def _cannot_hear(self, error: LogError) -> None:
+        logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
+        self._tail.lose()
