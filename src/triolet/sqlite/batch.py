@@ -258,7 +258,9 @@ class Batch:
     def _add(self, channel: Channel, draft: Draft, dedupe: str | None) -> Event:
         name, json, now = draft.name, draft.json, self._now
         if channel.ended == BURIED:
-            self._clear(channel)
+            # What stands for the deleted is passed over from now on. It is left in the file until the next pruning:
+            # other processes may not have read it yet, and forget what was deleted when they do.
+            _pass_over(channel)
         channel.head += 1
         self.rows.append((channel.id, channel.head, channel.total, now, name, draft.key, dedupe, json, draft.fold))
         channel.total += len(json)
@@ -272,18 +274,19 @@ class Batch:
 
     def _delete(self, name: str) -> Event:
         channel = self._channel(name)
-        self._clear(channel)
+        self._db.execute(_CLEAR, (channel.id,))
+        self.rows = [row for row in self.rows if row[0] != channel.id]  # of this same group
+        self._first = {key: event for key, event in self._first.items() if key[0] != name}
+        _pass_over(channel)
         event = self._add(channel, _GRAVE, None)
         channel.ended = BURIED
         return event
 
-    def _clear(self, channel: Channel) -> None:
-        """Delete all events of a channel, and those too that this same group has added to it."""
-        self._db.execute(_CLEAR, (channel.id,))
-        self.rows = [row for row in self.rows if row[0] != channel.id]
-        self._first = {key: event for key, event in self._first.items() if key[0] != channel.name}
-        channel.oldest, channel.dropped, channel.oldest_at = channel.head + 1, channel.total, None
-        channel.ended = 0
+
+def _pass_over(channel: Channel) -> None:
+    """Begin a channel anew: of what it has, nothing is read any more."""
+    channel.oldest, channel.dropped, channel.oldest_at = channel.head + 1, channel.total, None
+    channel.ended = 0
 
 
 def save_channels(db: apsw.Connection, channels: Sequence[Channel]) -> None:

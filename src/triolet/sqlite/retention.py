@@ -23,7 +23,7 @@ SELECT offset, at, before FROM events
 WHERE channel = ? AND offset >= ? AND offset < ? AND (at >= ? OR offset = ?) AND (before >= ? OR offset = ?)
 ORDER BY offset LIMIT 1"""
 _FIND_ONE: Final = "SELECT offset, at, before FROM events WHERE channel = ? AND offset = ?"
-_PRUNE: Final = "DELETE FROM events WHERE channel = ? AND offset >= ? AND offset < ?"
+_PRUNE: Final = "DELETE FROM events WHERE channel = ? AND offset < ?"
 
 _START: Final = (float("-inf"), 0)
 
@@ -113,7 +113,7 @@ class Pruning:
         channel.oldest, channel.oldest_at, channel.dropped = kept or (end, None, channel.total)
         if channel.ended == ENDED and channel.oldest == channel.head:
             channel.oldest_at = None  # an end never grows old: no sweep need look at it
-        self._db.execute(_PRUNE, (channel.id, start, channel.oldest))
+        self._db.execute(_PRUNE, (channel.id, channel.oldest))
         self._budget -= channel.oldest - start
 
     def _first_kept(self, channel: Channel, end: int) -> tuple[int, float, int] | None:
