@@ -1,5 +1,5 @@
-"""A model of what Redis does for a RedisLog: hints, batches and epochs, as the scripts keep them. It keeps all events
-for ever, and has room for them.
+"""A model of what Redis does for a RedisLog: hints, batches, epochs, ends and deletions, as the scripts keep them. It
+keeps all events for ever but those that are deleted, and has room for them.
 
 tests/e2e/redis/test_model.py holds it against the scripts themselves: the same calls to both give the same answers.
 """
@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 from coredis.exceptions import ResponseError
 
+from triolet.event import END
 from triolet.redis.append import APPEND
-from triolet.redis.scripts import LOOK, PROBE, READ
+from triolet.redis.channels import LIST
+from triolet.redis.scripts import LOOK, PROBE, READ, decode_row
 
 __all__ = ["Channel", "Data", "Entry", "Scripts", "Watcher"]
 
@@ -41,9 +43,12 @@ class Entry:
 
 @dataclass
 class Channel:
-    """What there is of a channel. ``pasts``: term, and up to where it had come in it."""
+    """What there is of a channel. ``pasts``: term, and up to where it had come in it. ``gone``: how many events were
+    deleted. ``word``: what the newest entry is, ``E``: the channel's end, ``D``: what stands for those deleted."""
 
     term: int
+    gone: int = 0
+    word: str = ""
     pasts: list[tuple[int, int]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     dedupes: dict[str, Entry] = field(default_factory=dict)
@@ -51,13 +56,25 @@ class Channel:
     @property
     def head(self) -> int:
         """The newest offset."""
-        return len(self.entries)
+        return self.gone + len(self.entries)
+
+    def forget(self) -> None:
+        """Delete all there is."""
+        self.gone, self.word = self.head, ""
+        self.entries.clear()
+        self.dedupes.clear()
+
+    def repeated(self, drafts: Sequence[Sequence[Any]]) -> list[Any]:
+        """The places of what is there already, with their blobs; 0 for a draft that is not."""
+        known = [self.dedupes.get(str(unique)) for _, _, unique in drafts]
+        return [part for entry in known for part in ((entry.offset, entry.blob) if entry else (0, b""))]
 
 
 @dataclass
 class Data:
     """All of one partition. ``writers``: each one's last batch, its number and answer. ``once``: by key print, holder,
-    when it ends, whether it is answered, the answer and what was stored."""
+    when it ends, whether it is answered, the answer and what was stored. ``listed``: in which term the list of channels
+    was found whole."""
 
     replid: str = ""
     seq: int = 0
@@ -66,6 +83,7 @@ class Data:
     channels: dict[str, Channel] = field(default_factory=dict)
     writers: dict[str, tuple[int, list[Any]]] = field(default_factory=dict)
     once: dict[str, list[Any]] = field(default_factory=dict)
+    listed: int = 0
 
     @property
     def epoch(self) -> str:
@@ -127,7 +145,13 @@ class Scripts:
         self._clock = clock
         self._publish = publish
         self._watcher = watcher or Watcher()
-        runs = ((APPEND, self._append), (READ, self._read), (LOOK, self._look), (PROBE, self._probe))
+        runs = (
+            (APPEND, self._append),
+            (READ, self._read),
+            (LIST, self._channels),
+            (LOOK, self._look),
+            (PROBE, self._probe),
+        )
         self._runs = {name: run for script, run in runs for name in (script.sha, script.text)}
 
     def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -175,7 +199,17 @@ class Scripts:
         return reply
 
     def _do_append(self, batch: _Batch) -> list[Any]:
-        return self._sections(batch)[0]
+        return self._store(self._sections(batch), batch)[0]
+
+    def _do_delete(self, batch: _Batch) -> int:
+        ((name, ((body, _, _),)),) = self._sections(batch)
+        channel = self.data.channels.setdefault(name, Channel(self.data.term))
+        channel.forget()
+        blob = batch.stamp + bytes(body)
+        channel.entries.append(Entry(channel.head + 1, blob, len(blob), ""))
+        channel.word = "D"
+        self._tell(name, channel.head, batch)
+        return channel.head
 
     def _do_claim(self, batch: _Batch) -> list[Any]:
         key, (print, holder, seconds) = next(batch.keys), batch.take(3)
@@ -190,12 +224,16 @@ class Scripts:
     def _do_commit(self, batch: _Batch) -> list[Any]:
         key, (holder, answer, seconds) = next(batch.keys), batch.take(3)
         it = self._once(key, batch)
+        sections = self._sections(batch)
         if it is None or it[1] != holder or it[3]:
-            self._sections(batch, skipped=True)
             if it is None:
                 return [0, b"", 0, b""]
             return [1, it[5]] if it[1] == holder else [0, it[0], it[3], it[4]]
-        results, counts = self._sections(batch)
+        for name, drafts in sections:
+            known = self.data.channels.get(name)
+            if known and known.word == "E" and 0 in known.repeated(drafts):
+                return [2, name.encode()]
+        results, counts = self._store(sections, batch)
         it[2:] = batch.now + float(seconds), 1, bytes(answer), [self.data.epoch.encode(), batch.stamp, results, counts]
         return [1, it[5]]
 
@@ -214,43 +252,59 @@ class Scripts:
             return None
         return it
 
-    def _sections(self, batch: _Batch, *, skipped: bool = False) -> tuple[list[Any], list[int]]:
-        """Append to channels. Returns their places, and how many drafts each had."""
-        results: list[Any] = []
-        counts: list[int] = []
+    def _sections(self, batch: _Batch) -> list[tuple[str, list[list[Any]]]]:
+        """Channels, and what is to be done in each. How much of them is kept is nothing here."""
+        sections = []
         for _ in range(int(next(batch.args))):
             next(batch.keys), next(batch.keys)
-            name, count = str(next(batch.args)), int(next(batch.args))
-            drafts = [batch.take(3) for _ in range(count)]
-            if skipped:
+            name, _, count = batch.take(3)
+            sections.append((str(name), [batch.take(3) for _ in range(int(count))]))
+        return sections
+
+    def _store(self, sections: Sequence[tuple[str, list[list[Any]]]], batch: _Batch) -> tuple[list[Any], list[int]]:
+        """Append to channels. Returns their places, and how many drafts each had."""
+        results: list[Any] = []
+        for name, drafts in sections:
+            known = self.data.channels.get(name)
+            if known and known.word == "E":
+                results.append(known.repeated(drafts))
                 continue
             first, places = self._add(name, drafts, batch.stamp)
-            new = self.data.channels[name].entries[first - 1 :]
-            for entry in new:
-                self._watcher.stored(self.data.epoch, name, entry)
+            new = self.data.channels[name].head + 1 - first
             if new:
-                batch.news.append(b"\x93" + _pack(name) + _pack(first) + _array([entry.blob for entry in new]))
-            results.append(places if len(new) < count else first)
-            counts.append(count)
-        return results, counts
+                self._tell(name, first, batch)
+            results.append(places if new < len(drafts) else first)
+        return results, [len(drafts) for _, drafts in sections]
+
+    def _tell(self, name: str, first: int, batch: _Batch) -> None:
+        """Announce a channel's events from an offset on."""
+        channel = self.data.channels[name]
+        if channel.term != self.data.term:
+            channel.pasts = [*channel.pasts, (channel.term, first - 1)][-PASTS:]
+            channel.term = self.data.term
+        new = channel.entries[first - 1 - channel.gone :]
+        for entry in new:
+            self._watcher.stored(self.data.epoch, name, entry)
+        batch.news.append(b"\x93" + _pack(name) + _pack(first) + _array([entry.blob for entry in new]))
 
     def _add(self, name: str, drafts: Sequence[Sequence[Any]], stamp: bytes) -> tuple[int, list[Any]]:
         """Store drafts (row without its time, size, dedupe). Returns the next offset there was, and the places of all:
         with a blob where one is a repetition."""
-        data = self.data
-        channel = data.channels.setdefault(name, Channel(data.term))
+        channel = self.data.channels.setdefault(name, Channel(self.data.term))
+        if channel.word == "D":
+            channel.forget()
         first = channel.head + 1
         places: list[Any] = []
         for body, size, unique in drafts:
             earlier = channel.dedupes.get(str(unique))
             if earlier is None:
-                entry = Entry(channel.head + 1, stamp + bytes(body), int(size), str(unique))
+                blob = stamp + bytes(body)
+                is_end = unique == END and decode_row(blob)[1] == END
+                entry = Entry(channel.head + 1, blob, len(blob) if is_end else int(size), str(unique))
                 channel.entries.append(entry)
                 channel.dedupes |= {entry.unique: entry} if unique else {}
+                channel.word = "E" if is_end else ""
             places += [channel.head, b""] if earlier is None else [earlier.offset, earlier.blob]
-        if channel.head >= first and channel.term != data.term:
-            channel.pasts = [*channel.pasts, (channel.term, first - 1)][-PASTS:]
-            channel.term = data.term
         return first, places
 
     def _read(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -259,17 +313,29 @@ class Scripts:
         channel = data.channels.get(str(args[5])) or Channel(data.term)
         head = channel.head
         if limit == 0:
-            return [data.epoch.encode(), data.seq, head]
+            return [data.epoch.encode(), data.seq, head, channel.entries[-1].blob if channel.word else b""]
         upto = _good_upto(data, channel, epoch)
-        position = min(after, head) if upto == -1 or upto >= after else max(upto, 0)
+        position = max(min(after, head) if upto == -1 or upto >= after else upto, channel.gone)
         blobs: list[bytes] = []
         size = 0
-        for entry in channel.entries[position : position + limit]:
+        for entry in channel.entries[position - channel.gone :][:limit]:
             size += entry.size
             if size > max_bytes and blobs:
                 break
             blobs.append(entry.blob)
-        return [data.epoch.encode(), data.seq, head, 1, upto, position, _array(blobs), position]
+        return [data.epoch.encode(), data.seq, head, channel.gone + 1, upto, position, _array(blobs), position]
+
+    def _channels(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        data = self._open(str(args[0]))
+        cursor, least, most, limit, step = bytes(args[4]), bytes(args[5]), bytes(args[6]), int(args[7]), int(args[8])
+        if data.listed != data.term and cursor != b"end":
+            data.listed = data.term
+            return [data.epoch.encode(), data.seq, b"end"]
+        behind = least[1:] + b"\0" * (least[:1] == b"(")
+        some = [name for name in sorted(map(str.encode, data.channels)) if behind <= name < most[1:]][:step]
+        found = some[:limit]
+        last = found[-1] if len(found) == limit or len(some) == step else b""
+        return [data.epoch.encode(), data.seq, b"", found, last]
 
 
 def _good_upto(data: Data, channel: Channel, epoch: str) -> int:

@@ -142,6 +142,7 @@ FORMATS = {
         "_PUSH_PROMISE",
         "_SETTINGS",
     },
+    "triolet.redis.batch": {"REFUSED"},
     "triolet.redis.connect": {"SLOTS"},
     "triolet.redis.log": {"GOOD", "UNKNOWN"},
     "triolet.server.access_log": {"NOT_ANSWERED"},

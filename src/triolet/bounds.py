@@ -216,6 +216,10 @@ REDIS_CONNECT_DELAYS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to connect, the last for all further ones."""
 REDIS_HINT_SECONDS = 0.1
 """Seconds that a hint may take that must have been sent, before it counts as missed."""
+REDIS_NAMES = 256
+"""Most names of channels that one script looks at. Redis answers no other client meanwhile: 1 to 3 ms."""
+REDIS_KEPT_CHANNELS = 4_096
+"""Channels of which it is remembered how much of them is kept, where ``limits.keep`` says it."""
 REDIS_CLUSTER_PARTITIONS = 16
 """Number of partitions over which channels are spread in a cluster. Each process has a connection for each of them."""
 

@@ -22,10 +22,13 @@ from triolet.redis.scripts import decode_row
 from triolet.redis.url import RedisAddress
 from triolet.testing import LogCheck
 from triolet.testing.log_commands import COMMAND_CHECKS, PAIR_CHECKS, PairCheck
+from triolet.testing.log_ends import END_CHECKS, check_ends_of_pair
 
 ADDRESS = RedisAddress.parse("redis://modelled?start=wait")
 LIMITS = Limits(away_seconds=2, answer_seconds=0.5, look_seconds=0.5)
-CHECKS = [check for check in COMMAND_CHECKS if "retention" not in check.__name__]
+CHECKS = [
+    check for check in (*COMMAND_CHECKS, *END_CHECKS) if not {"retention", "keep"} & set(check.__name__.split("_"))
+]
 """The model keeps all events for ever."""
 
 
@@ -61,7 +64,7 @@ async def test_the_model_keeps_the_promise_too(check: LogCheck, autojump_clock: 
     await check(lambda limits, clock: OnlyLog(modelled(), limits, clock))
 
 
-@pytest.mark.parametrize("check", PAIR_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", [*PAIR_CHECKS, check_ends_of_pair], ids=lambda check: check.__name__.strip("_"))
 async def test_two_processes_on_the_model_keep_one_promise(check: PairCheck, autojump_clock: MockClock) -> None:
     def pair(limits: Limits, clock: Callable[[], float]) -> tuple[EventLog, EventLog]:
         server = modelled()

@@ -29,7 +29,7 @@ NOTHING_DONE: Final = (*MOVED, BusyLoadingError)
 
 
 class Lane:
-    """Sends what is to be done in a partition, batch after batch: appends, claims, commits and releases.
+    """Sends what is to be done in a partition, batch after batch: appends, deletions, claims, commits and releases.
 
     Each batch has a number, under which Redis remembers what became of it: one whose answer was lost, because the
     connection broke or the server failed, is sent again with the same number before any other, and is stored once.

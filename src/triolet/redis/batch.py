@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 
-from ..errors import LogBroken
-from ..event import Cursor, Draft, Event
+from ..errors import ChannelEnded, LogBroken
+from ..event import DELETED, END, Cursor, Draft, Event
 from ..log.contract import Kept, check_repeated
 from ..log.jobs import Append, Claim, Commit, Delete, Job, Writes, weight_of
 from .partition import Argument, Partition, events_of
 from .scripts import decode_row, encode_row
 
 __all__ = ["Batch", "Waiting", "result_of", "time_in"]
+
+TOMBSTONE: Final = Draft(DELETED, END, None, END)
+"""What takes the place of events that are deleted."""
+REFUSED: Final = 2
+"""The answer to a commit of which a channel has ended; which one comes next to it."""
 
 
 class Waiting:
@@ -65,8 +70,12 @@ class Batch:
                 self._appends = _Appends()
                 self.groups.append(self._appends)
             self._appends.add(waiting, waiting.job)
+            # What another appends after an end is refused for itself, and so is a section of its own.
+            if waiting.job.drafts[-1].name == END:
+                self._appends = None
             return
-        if isinstance(waiting.job, Commit):  # what is appended after it, to the same channels, must come after it
+        # What is appended after these, to the same channels, must come after them.
+        if isinstance(waiting.job, Commit | Delete):
             self._appends = None
         self.groups.append(_Single(waiting))
 
@@ -128,14 +137,19 @@ class _Appends:
                     waiting.fail(_broken(result))
                 continue
             events = _placed(epoch, channel, [draft for _, job in members for draft in job.drafts], at, result)
+            may_be_refused = not isinstance(result, int) and 0 in result
             start = 0
             for waiting, job in members:
-                waiting.succeed(events[start : start + len(job.drafts)])
+                own = events[start : start + len(job.drafts)]
+                if may_be_refused and not all(event.cursor.offset for event in own):
+                    waiting.fail(ChannelEnded(channel))
+                else:
+                    waiting.succeed(own)
                 start += len(job.drafts)
 
 
 class _Single:
-    """A claim, a commit or a release."""
+    """A deletion, a claim, a commit or a release."""
 
     def __init__(self, waiting: Waiting) -> None:
         self._waiting = waiting
@@ -148,7 +162,11 @@ class _Single:
     def write(self, partition: Partition, keys: list[str], args: list[Argument]) -> None:
         """Write keys and arguments."""
         job = self._waiting.job
-        assert not isinstance(job, Append | Delete)
+        assert not isinstance(job, Append)
+        if isinstance(job, Delete):
+            args.append("delete")
+            _write_sections(partition, keys, args, [(job.channel, [TOMBSTONE])])
+            return
         keys.append(partition.once_key(job.key))
         if isinstance(job, Claim):
             args += ["claim", job.print, job.holder, job.seconds]
@@ -160,8 +178,11 @@ class _Single:
 
     def succeed(self, epoch: str, at: float, result: Any) -> None:
         """Answer the caller; bytes are an error."""
+        job = self._waiting.job
         if isinstance(result, bytes):
             self._waiting.fail(_broken(result))
+        elif isinstance(job, Delete):
+            self._waiting.succeed(_placed(epoch, job.channel, [TOMBSTONE], at, result)[0])
         else:
             self._waiting.succeed(result)
 
@@ -178,16 +199,18 @@ def _write_sections(partition: Partition, keys: list[str], args: list[Argument],
     args.append(len(writes))
     for channel, drafts in writes:
         keys += partition.keys(channel)
-        args += [channel, len(drafts)]
+        args += [channel, partition.kept_apart(channel), len(drafts)]
         for draft in drafts:
-            args += [encode_row(draft.name, draft.json, draft.key), len(draft.json), draft.dedupe or ""]
+            args += [encode_row(draft.name, draft.json, draft.key, draft.fold), len(draft.json), draft.dedupe or ""]
 
 
 def result_of(job: Job, result: Any) -> Any:
     """Return what a caller is told, from what the script answered to its group."""
     # In the caller's task, and not in the lane's: one that repeats a commit with other writes harms nobody else.
-    if isinstance(job, Append):
+    if isinstance(job, Append | Delete):
         return result
+    if result[0] == REFUSED:
+        raise ChannelEnded(result[1].decode())
     if not result[0]:
         _, print, is_answered, answer = result
         return Kept(print, answer if is_answered else None)
@@ -221,16 +244,17 @@ def _placed(epoch: str, channel: str, drafts: Sequence[Draft], at: float, result
         epoch, channel, drafts: what they are of.
         at: when the new ones were stored.
         result: a number is the first offset. A list says that a ``dedupe`` was known: it has for each draft its offset
-            and, if that is an earlier event's, what is stored of it.
+            and, if that is an earlier event's, what is stored of it. An offset of 0: it is not stored, for the channel
+            has ended.
     """
     if isinstance(result, int):
         return [
-            Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
+            Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at, draft.fold)
             for offset, draft in enumerate(drafts, result)
         ]
     return [
         events_of(epoch, channel, offset, [decode_row(earlier)])[0]
         if earlier
-        else Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at)
+        else Event(Cursor(epoch, offset), channel, draft.name, draft.json, draft.key, at, draft.fold)
         for draft, offset, earlier in zip(drafts, result[::2], result[1::2], strict=True)
     ]

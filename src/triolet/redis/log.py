@@ -5,20 +5,22 @@ from __future__ import annotations
 from binascii import crc32
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import trio
 
-from ..errors import ConfigError, LogError, NotServingError
-from ..event import Cursor, Draft, Event, Gap
+from ..errors import ChannelEnded, ConfigError, LogError, NotServingError
+from ..event import END, Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Kept, Page, resume, with_hole
-from ..log.jobs import Append, Claim, Commit, Release
+from ..log.contract import EventLog, Kept, Page, Status, resume, with_hole
+from ..log.jobs import Append, Claim, Commit, Delete, Release, Writes
 from ..log.tail import Tail
 from .appender import Lane
+from .channels import LIST, list_channels
 from .connect import Dialer
 from .partition import Partition, draw_epoch, events_of
-from .scripts import READ, decode_rows
+from .scripts import READ, decode_row, decode_rows
 from .url import RedisAddress
 
 __all__ = ["RedisLog"]
@@ -59,12 +61,13 @@ class RedisLog(EventLog):
 
     Args:
         address: a URL, see RedisAddress.parse, or such an address.
-        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, as the process that appends
-            has set them; ``away_seconds``, ``answer_seconds``, ``look_seconds``.
+        limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, or what ``keep`` says of it,
+            as the process that appends has set them; ``away_seconds``, ``answer_seconds``, ``look_seconds``.
         clock: what time it is, in seconds since 1970; None asks Redis, so that all processes agree. Tests give one.
 
     Bounds: what the limits keep, per channel, and an eighth more, as rows are deleted in groups. A channel of which
-    nothing is kept costs its name and some numbers. Waiting appends hold their drafts.
+    nothing is kept costs its name and some numbers; one that has ended, its last event and its name in a list as well.
+    Waiting appends hold their drafts.
     """
 
     def __init__(
@@ -98,7 +101,10 @@ class RedisLog(EventLog):
                         failure = await self._start(nursery)
                         if failure is None:
                             yield self
-                            await self._finish()
+                            self._is_ending = True
+                            with trio.move_on_after(self._limits.answer_seconds):
+                                for lane in self._lanes:  # as long as the servers can be reached
+                                    await lane.sent()
                     except BaseException as error:
                         failure = error  # kept out of the nursery, which would wrap it in a group
                     # First the callers are told, for they wait in tasks of their own, which nothing here cancels.
@@ -120,6 +126,7 @@ class RedisLog(EventLog):
             LogUncertain: it went away meanwhile, for as long; it may be stored.
             LogFull: Redis has no memory left, or cannot write to its disk (MISCONF).
             LogBroken: something else has one of the channel's keys, or has written to it.
+            ChannelEnded: the channel has ended; or an event comes after the end that this append is.
             NotServingError: the log is not open, or ended before this was stored.
 
         Cancellation: all were stored and announced, or none; which of the two is not known.
@@ -128,7 +135,10 @@ class RedisLog(EventLog):
         if not drafts:
             await trio.lowlevel.checkpoint()
             return []
-        events: list[Event] = await self._lanes[self._number(channel.encode())].do(Append(channel, tuple(drafts)))
+        job = Append(channel, tuple(drafts))
+        if len(drafts) > 1:
+            _check_order([job])
+        events: list[Event] = await self._lane_of(channel.encode()).do(job)
         return events
 
     @property
@@ -156,6 +166,7 @@ class RedisLog(EventLog):
         Raises:
             ConfigError: the app's fault; there are events, and more than one partition.
             DataError: it is repeated with other writes.
+            ChannelEnded: one of the channels has ended; or an event comes after the end that this commit is.
             LogAway, LogUncertain, LogFull, NotServingError: see :meth:`append`.
             LogBroken: something else has a key of the claim's or of one of the channels'; nothing was stored.
 
@@ -169,6 +180,7 @@ class RedisLog(EventLog):
                 "?partitions=1 (and another ?prefix=, or an empty cluster)"
             )
         job = Commit(key, holder, answer, seconds, [(channel, tuple(drafts)) for channel, drafts in writes])
+        _check_order(job.writes)
         done: list[list[Event]] | Kept = await lane.do(job)
         return done
 
@@ -216,8 +228,50 @@ class RedisLog(EventLog):
 
         Cancellation: nothing is lost.
         """
-        epoch, _, head = await self._read(channel, Cursor("", 0), 0, 0)
-        return Cursor(epoch.decode(), head)
+        return (await self.status(channel)).head
+
+    async def status(self, channel: str) -> Status:
+        """Return how far a channel has come, and whether it has ended. See EventLog.
+
+        Raises:
+            LogAway: the store's fault; Redis could not be reached for ``limits.away_seconds``.
+
+        Cancellation: nothing is lost.
+        """
+        epoch, _, offset, word = await self._read(channel, Cursor("", 0), 0, 0)
+        head = Cursor(epoch.decode(), offset)
+        return Status(head, events_of(head.epoch, channel, offset, [decode_row(word)])[0] if word else None)
+
+    async def delete(self, channel: str) -> Event:
+        """Forget all events of a channel. See EventLog. Where memory is full this makes room.
+
+        Raises:
+            LogAway, LogUncertain, LogBroken, NotServingError: see :meth:`append`.
+
+        Cancellation: it was deleted and announced, or not; which of the two is not known.
+        """
+        event: Event = await self._lane_of(channel.encode()).do(Delete(channel))
+        return event
+
+    async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
+        """Return the names of channels of which an event is kept. See EventLog. Of a cluster all partitions are
+        asked.
+
+        Raises:
+            LogAway: the store's fault; Redis could not be reached for ``limits.away_seconds``.
+
+        Bounds: ``limit`` names of each partition. A script looks at 256 names at most, and takes those out of the list
+        that keep nothing any more. Who asks first after a start of Redis's goes through all names once, in such steps.
+
+        Cancellation: nothing is lost.
+        """
+        self._check_serving()
+        least, behind = prefix.encode("utf-8", "surrogatepass"), after.encode("utf-8", "surrogatepass")
+        found: list[bytes] = []
+        for partition in self._partitions:
+            ask = partial(partition.ask, LIST, [partition.key], *self._asking, partition.streams)
+            found += await list_channels(ask, least, behind, limit)
+        return [name.decode() for name in sorted(found)[:limit]]
 
     def tail(self) -> AbstractContextManager[AsyncIterator[Sequence[Event]]]:
         """Listen to what any process appends from now on. See EventLog, and Tail for the bounds."""
@@ -230,16 +284,14 @@ class RedisLog(EventLog):
 
     async def _read(self, channel: str, after: Cursor, limit: int, max_bytes: int) -> Any:
         self._check_serving()
-        partition = self._partitions[self._number(channel.encode())]
-        limits = self._limits
+        partition = self._partitions[_number(channel.encode(), self._address.partitions)]
+        kept = partition.kept(channel)
         return await partition.ask(
             READ,
             [partition.key, partition.keys(channel)[0]],
-            draw_epoch(),
-            "" if self._clock is None else repr(self._clock()),
-            self._address.partitions,
-            limits.keep_events,
-            limits.keep_seconds,
+            *self._asking,
+            kept.events,
+            kept.seconds,
             channel,
             after.epoch,
             after.offset,
@@ -247,13 +299,14 @@ class RedisLog(EventLog):
             max_bytes,
         )
 
-    def _lane_of(self, key: bytes) -> Lane:
-        self._check_serving()
-        return self._lanes[self._number(key)]
+    @property
+    def _asking(self) -> tuple[str, str, int]:
+        """With what every script that reads is asked: an epoch should there be none, the time, how many partitions."""
+        return draw_epoch(), "" if self._clock is None else repr(self._clock()), self._address.partitions
 
-    def _number(self, name: bytes) -> int:
-        # Not `hash`, which differs from process to process.
-        return crc32(name) % self._address.partitions
+    def _lane_of(self, name: bytes) -> Lane:
+        self._check_serving()
+        return self._lanes[_number(name, self._address.partitions)]
 
     def _check_serving(self) -> None:
         self._tail.check_open()
@@ -280,9 +333,18 @@ class RedisLog(EventLog):
         """Return the dialer. Tests put another one in its place, which reaches simulated servers."""
         return Dialer(self._address, self._limits.answer_seconds, nursery)
 
-    async def _finish(self) -> None:
-        """Send what waits, as long as the servers can be reached."""
-        self._is_ending = True
-        with trio.move_on_after(self._limits.answer_seconds):
-            for lane in self._lanes:
-                await lane.sent()
+
+def _number(name: bytes, partitions: int) -> int:
+    """Return in which partition a channel or a claim is."""
+    return crc32(name) % partitions  # not `hash`, which differs from process to process
+
+
+def _check_order(writes: Writes) -> None:
+    """Raise ChannelEnded where drafts come after an end that they are stored together with."""
+    ended = set()
+    for channel, drafts in writes:
+        for draft in drafts:
+            if draft.name == END:
+                ended.add(channel)
+            elif channel in ended:
+                raise ChannelEnded(channel)

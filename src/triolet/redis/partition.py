@@ -7,7 +7,7 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -26,7 +26,7 @@ from coredis.exceptions import (
 )
 from coredis.exceptions import ConnectionError as RedisConnectionError
 
-from ..bounds import REDIS_CONNECT_DELAYS, REDIS_HINT_SECONDS
+from ..bounds import REDIS_CONNECT_DELAYS, REDIS_HINT_SECONDS, REDIS_KEPT_CHANNELS
 from ..errors import LogAway, LogBroken, LogError, LogFull
 from ..event import Cursor, Event
 from ..limits import Limits
@@ -79,6 +79,7 @@ class Partition:
         epoch: the present one, as far as is known here; empty before the first connection.
         connection: the connection in use; None while the server is unavailable.
         key: the hash that says what the partition is.
+        kept: returns how much of a channel is kept.
     """
 
     def __init__(self, address: RedisAddress, number: int, dialer: Dialer, tail: Tail, limits: Limits) -> None:
@@ -101,10 +102,21 @@ class Partition:
         self.epoch = ""
         self.connection: BaseConnection | None = None
         self.key = f"{self._prefix}log"
+        self.streams = f"{self._prefix}events:"
+        self.kept = lru_cache(REDIS_KEPT_CHANNELS)(limits.kept)
 
     def keys(self, channel: str) -> tuple[str, str]:
         """Return the keys of a channel: its stream, and its dedupes."""
-        return f"{self._prefix}events:{channel}", f"{self._prefix}dedupe:{channel}"
+        return self.streams + channel, f"{self._prefix}dedupe:{channel}"
+
+    def kept_apart(self, channel: str) -> str:
+        """Return how much of a channel is kept, as the script reads it; nothing where that is as of all others."""
+        if not self._limits.keep:
+            return ""
+        kept, limits = self.kept(channel), self._limits
+        if kept == (limits.keep_events, limits.keep_seconds, limits.keep_bytes):
+            return ""
+        return f"{kept.events} {kept.seconds!r} {kept.bytes}"
 
     def writer_key(self, writer: str) -> str:
         """Return the key under which a writer's last batch is remembered."""
@@ -360,8 +372,15 @@ def events_of(epoch: str, channel: str, first: int, rows: Sequence[Row]) -> list
     """Return the events of rows, of which the first has the offset ``first``."""
     return [
         Event(Cursor(epoch, offset), channel, name, json, key, at)
+        if key is None or "\0" not in key
+        else _folded(Cursor(epoch, offset), channel, name, json, key, at)
         for offset, (at, name, json, key) in enumerate(rows, first)
     ]
+
+
+def _folded(cursor: Cursor, channel: str, name: str, json: bytes, fold_and_key: str, at: float) -> Event:
+    fold, _, key = fold_and_key.partition("\0")
+    return Event(cursor, channel, name, json, key, at, fold)
 
 
 def draw_epoch() -> str:

@@ -4,18 +4,27 @@ A *partition* is a part of the log whose keys share one hash tag, so one server 
 cluster there is one partition). With the tag ``{triolet:0}`` it consists of
 
 - ``{triolet:0}:log``, a hash. Its field ``""`` says what the partition is (form, number of partitions, the server's
-  replication id, how many hints were sent, and the epochs, newest last); each other field is a channel: the offset of
-  its newest event, the term (the number of an epoch) in which that was appended, the bytes kept, and up to which
-  offset it had come in earlier terms;
+  replication id, how many hints were sent, the epochs, newest last, and the term in which the list of names was found
+  whole); each other field is a channel: the offset of its newest event, the term (the number of an epoch) in which that
+  was appended, the bytes kept, up to which offset it had come in earlier terms, and its *last word*, if it has one;
 - ``{triolet:0}:events:CHANNEL``, a stream. The entry ``42-0`` is the event 42: ``e`` is the MessagePack of time, name,
-  data and key, ``s`` the size of its data, ``u`` what it was deduped by;
+  data and key, ``s`` the size of its data, ``u`` what it was deduped by. Where an event is folded, its key is the way
+  of folding, a zero and the key: no key has a zero in it, and a process of an earlier version can read it too;
 - ``{triolet:0}:dedupe:CHANNEL``, a hash from what was deduped by to the offset;
 - ``{triolet:0}:log:mark``, the epoch and how many hints were sent, again: a hash that was put back from a dump has come
   less far than this says;
+- ``{triolet:0}:log:names``, a sorted set of the channels that keep an event, all of one score, so in the order of their
+  bytes: see channels.py;
 - ``{triolet:0}:writer:ID``, what became of a writer's last batch, for an hour;
 - ``{triolet:0}:once:KEY``, a claim, or the answer that took its place, for its seconds: see append.py.
 
 Channels and epochs stand in one key: Redis cannot lose one and keep the other.
+
+**Last words.** The event that ends a channel, or that takes the place of what was deleted, is no entry of the stream.
+It stands in the channel's field: ``E`` (or ``D``, deleted), its offset, until when it is kept (``inf`` for an end), and
+the event as it would be in the stream. So the stream expires as any other, an end costs its own bytes for ever and not
+the 4 kB of a stream, and Redis cannot lose it and keep the channel's head. One whose offset is not the head, because a
+process of an earlier version has appended behind it, is none.
 
 **Epochs.** A server's replication id changes whenever its data may have: at each of its starts, and when a replica is
 promoted. A script that finds another id than the one written down begins a term: a new epoch. The channels'
@@ -74,10 +83,12 @@ local function open(log, candidate, partitions, known_epoch, known_seq, is_readi
     if is and (is[1] ~= FORM or is[2] ~= partitions) then
         return nil, {err = 'TRIOLET form ' .. is[1] .. ', ' .. is[2] .. ' partitions'}
     end
-    local part = is and {log = log, seq = is[4], base = is[5], epochs = is[6]}
-        or {log = log, seq = 0, base = 0, epochs = {}}
+    local part = is and {log = log, seq = is[4], base = is[5], epochs = is[6], listed = is[7] or 0}
+        or {log = log, seq = 0, base = 0, epochs = {}, listed = 0}
+    part.names = log .. ':names'
     part.save = function()
-        redis.call('HSET', log, '', cmsgpack.pack({FORM, partitions, replid, part.seq, part.base, part.epochs}))
+        local about = {FORM, partitions, replid, part.seq, part.base, part.epochs, part.listed}
+        redis.call('HSET', log, '', cmsgpack.pack(about))
         redis.call('SET', log .. ':mark', part.epochs[#part.epochs] .. ' ' .. part.seq)
     end
     local function came_less_far_than(epoch, seq)
@@ -110,8 +121,9 @@ local function adopt(channel, stream)
         local some = redis.call('XRANGE', stream, '(' .. channel.head .. '-0', '+', 'COUNT', 16)
         if #some == 0 then return end
         for _, entry in ipairs(some) do
-            if entry[1] ~= channel.head + 1 .. '-0' or not ours(entry) then return entry[1] end
-            channel.head = channel.head + 1
+            local offset = string.match(entry[1], '^(%d+)%-0$')
+            if not offset or not ours(entry) then return entry[1] end
+            channel.head, channel.word = tonumber(offset), nil
             channel.bytes = channel.bytes + tonumber(entry[2][4])
         end
     end
@@ -120,8 +132,15 @@ end
 local function channel_of(part, name)
     local saved = redis.call('HGET', part.log, name)
     if not saved then return {name = name, head = 0, term = part.term, bytes = 0, pasts = '', is_new = true} end
-    local head, term, bytes, pasts = string.match(saved, '^(%d+) (%d+) (%d+)(.*)$')
-    return {name = name, head = tonumber(head), term = tonumber(term), bytes = tonumber(bytes), pasts = pasts}
+    local head, term, bytes, pasts, rest = string.match(saved, '^(%d+) (%d+) (%d+)([ %d:]*)(.*)$')
+    local word
+    if rest ~= '' then
+        local kind, offset, upto, blob = string.match(rest, '^([ED])(%d+) (%S+) (.*)$')
+        if offset == head then word = {is_end = kind == 'E', upto = tonumber(upto), blob = blob} end
+    end
+    return {
+        name = name, head = tonumber(head), term = tonumber(term), bytes = tonumber(bytes), pasts = pasts, word = word
+    }
 end
 
 local function time_of(entry) return ours(entry) and struct.unpack('>d', entry[2][2], 3) or 0 end
@@ -137,20 +156,24 @@ local function at(stream, offset) return redis.call('XRANGE', stream, offset .. 
 _READ: Final = """
 local part, refused = open(KEYS[1], ARGV[1], tonumber(ARGV[3]), '', 0, true)
 if not part then return refused end
+local now = now_of(ARGV[2])
 local keep_events, keep_seconds = tonumber(ARGV[4]), tonumber(ARGV[5])
 local epoch, after, limit, max_bytes = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local stream, channel = KEYS[2], channel_of(part, ARGV[6])
 if not channel.is_new then adopt(channel, stream) end
-local head = channel.head
-if limit == 0 then return {part.epoch, part.seq, head} end
+local head, word = channel.head, channel.word
+local top = word and head - 1 or head  -- of what is in the stream
+local last = word and word.upto >= now and word.blob or ''
+if limit == 0 then return {part.epoch, part.seq, head, last} end
 
 local function oldest_kept()
+    if word and not word.is_end then return last == '' and head + 1 or head end
     local first = not channel.is_new and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    if not first then return head + 1 end
-    local oldest, too_old = math.max(offset_of(first), head - keep_events + 1), now_of(ARGV[2]) - keep_seconds
+    if not first then return top + 1 end
+    local oldest, too_old = math.max(offset_of(first), head - keep_events + 1), now - keep_seconds
     local entry = not_before(stream, oldest)
-    if entry and time_of(entry) >= too_old then return math.min(offset_of(entry), head + 1) end
-    local high = head + 1
+    if entry and time_of(entry) >= too_old then return math.min(offset_of(entry), top + 1) end
+    local high = top + 1
     while oldest < high do
         local middle = math.floor((oldest + high) / 2)
         entry = not_before(stream, middle)
@@ -183,12 +206,12 @@ elseif upto >= 0 then
 end
 -- What somebody has deleted is a gap, and ends a page: events are counted by their entries' ids.
 local start = position
-if position < head and not channel.is_new and not at(stream, position + 1) then
+if position < top and not channel.is_new and not at(stream, position + 1) then
     local following = not_before(stream, position + 1)
-    start = following and math.min(offset_of(following) - 1, head) or head
+    start = following and math.min(offset_of(following) - 1, top) or top
 end
 local blobs, size, step, some = {}, 0, 4, nil
-while #blobs < limit and start + #blobs < head do
+while #blobs < limit and start + #blobs < top do
     some, step = from(stream, start + #blobs + 1, step, limit - #blobs)
     if #some == 0 then break end
     for _, entry in ipairs(some) do
@@ -203,6 +226,9 @@ while #blobs < limit and start + #blobs < head do
         end
         blobs[#blobs + 1] = entry[2][2]
     end
+end
+if last ~= '' and start + #blobs == top and #blobs < limit and (#blobs == 0 or size + #last <= max_bytes) then
+    blobs[#blobs + 1] = last
 end
 local page = '\\221' .. struct.pack('>I4', #blobs) .. table.concat(blobs)
 return {part.epoch, part.seq, head, oldest, upto, position, page, start}
@@ -222,7 +248,8 @@ for _, command in ipairs({
     {'DEL', key}, {'XADD', key, '1-0', 'e', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XINFO', 'STREAM', key},
     {'XTRIM', key, 'MINID', '2-0'},
     {'PEXPIRE', key, 1000}, {'DEL', key}, {'HSET', key, 'a', 1}, {'HGET', key, 'a'}, {'HDEL', key, 'a'},
-    {'SET', key, 1, 'EX', 1}, {'GET', key}, {'DEL', key},
+    {'ZADD', key, 0, 'a'}, {'ZRANGEBYLEX', key, '-', '+', 'LIMIT', 0, 1}, {'ZREM', key, 'a'},
+    {'HSCAN', key, 0, 'COUNT', 1}, {'SET', key, 1, 'EX', 1}, {'GET', key}, {'DEL', key},
 }) do
     local answer = redis.pcall(unpack(command))
     local said = type(answer) == 'table' and answer.err or ''
@@ -248,7 +275,7 @@ class Script(NamedTuple):
 
 
 READ: Final = Script.of(OPEN + _READ)
-"""Reads a page of a channel, or with a limit of 0 its head."""
+"""Reads a page of a channel, or with a limit of 0 its head, and its last word."""
 
 LOOK: Final = Script.of(OPEN + _LOOK)
 """Tells the present epoch, and how many hints were sent."""
@@ -257,7 +284,7 @@ PROBE: Final = Script.of(_PROBE)
 """Tries every command that the others use: one that may not be run would leave an append half done."""
 
 Row = tuple[float, str, bytes, str | None]
-"""An event as it is stored: its time, name, data and key."""
+"""An event as it is stored: its time, name, data, and key, with how it is folded."""
 
 Hint = tuple[str, int, list[tuple[str, int, list[Row]]]]
 """What is published of a batch: the epoch, the hint's number, and for each channel its name, first offset and rows."""
@@ -270,8 +297,10 @@ decode_row: Final = msgspec.msgpack.Decoder(Row).decode
 _decode_hint: Final = msgspec.msgpack.Decoder(Hint).decode
 
 
-def encode_row(name: str, json: bytes, key: str | None) -> bytes:
+def encode_row(name: str, json: bytes, key: str | None, fold: str | None = None) -> bytes:
     """Encode an event without its time, which Redis puts in front of it."""
+    if fold is not None:
+        key = f"{fold}\0{key}"
     # The array of three without its head: the script writes the head of an array of four, and the time.
     return _encode((name, json, key))[1:]
 

@@ -21,6 +21,7 @@ from triolet.redis.log import RedisLog
 from triolet.redis.partition import Partition
 from triolet.testing import LOG_CHECKS, LogCheck
 from triolet.testing.log_commands import COMMAND_CHECKS, PAIR_CHECKS, PairCheck
+from triolet.testing.log_ends import END_CHECKS, check_ends_of_pair
 
 from .servers import Cluster, RedisServer, running_watched
 from .test_contract import factory_for
@@ -45,7 +46,7 @@ async def commit(log: EventLog, of: Writes, key: bytes = KEY) -> list[list[Event
     return done
 
 
-@pytest.mark.parametrize("check", PAIR_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", [*PAIR_CHECKS, check_ends_of_pair], ids=lambda check: check.__name__.strip("_"))
 async def test_two_processes_keep_one_promise(check: PairCheck, shared: RedisServer) -> None:
     def pair(limits: Limits, clock: Callable[[], float]) -> tuple[EventLog, EventLog]:
         url = f"{shared.url}?prefix={next(NAMES)}"
@@ -57,9 +58,9 @@ async def test_two_processes_keep_one_promise(check: PairCheck, shared: RedisSer
 # --- a cluster
 
 
-@pytest.mark.parametrize("check", COMMAND_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", [*COMMAND_CHECKS, *END_CHECKS], ids=lambda check: check.__name__.strip("_"))
 async def test_a_cluster_with_one_partition_keeps_the_promise(check: LogCheck, cluster: Cluster) -> None:
-    assert set(COMMAND_CHECKS) < set(LOG_CHECKS)
+    assert {*COMMAND_CHECKS, *END_CHECKS} < set(LOG_CHECKS)
     await check(factory_for(f"{cluster.url}?partitions=1"))
 
 

@@ -23,7 +23,7 @@ NAMES = (f"t{number}" for number in count())
 
 RIGHTS = (
     "~{triolet:* resetchannels &{triolet:* -@all +evalsha +eval +subscribe +publish +info +time "
-    "+hget +hset +hdel +get +set +xadd +xrange +xlen +xinfo +xtrim +pexpire +del"
+    "+hget +hset +hdel +hscan +get +set +xadd +xrange +xlen +xinfo +xtrim +zadd +zrangebylex +zrem +pexpire +del"
 )
 """All that a user needs."""
 

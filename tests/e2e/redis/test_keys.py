@@ -84,6 +84,23 @@ async def test_keys_put_back_at_rest_are_told_as_a_gap(server: RedisServer) -> N
         assert await log.head("a") == before  # a start as any other
 
 
+async def test_a_hash_put_back_from_before_what_retention_has_dropped_goes_on_with_what_there_is(
+    server: RedisServer,
+) -> None:
+    async with RedisLog(server.url, LIMITS).open() as log:
+        seen = (await put(log, 1, 2))[-1].cursor
+        keys = [key for key in dump(server) if not key.endswith(":events:a")]
+        await put(log, 3, 4, 5, 6)
+        server.ask("XTRIM", "{triolet:0}:events:a", "MINID", "5-0")
+        with log.tail() as tail:
+            put_back(server, keys)
+            assert await hear(tail) == ()
+        got = await page(log, seen)
+        assert got.gap == Gap(Cursor(got.head.epoch, 2), Cursor(got.head.epoch, 4), 2, "expired")
+        assert [event.data for event in got.events] == [5, 6]
+        assert (await put(log, 7))[0].offset == 7
+
+
 async def test_a_stream_put_back_alone_is_a_gap_of_what_it_lacks(server: RedisServer) -> None:
     async with RedisLog(server.url, LIMITS).open() as log:
         await put(log, *range(1, 6))

@@ -15,7 +15,9 @@ from coredis.exceptions import ResponseError
 
 from hunt.redis_scripts import Data, Scripts
 from tests.e2e.needs import needs
+from triolet.event import DELETED, END
 from triolet.redis.append import APPEND
+from triolet.redis.channels import LIST
 from triolet.redis.connect import Dialer
 from triolet.redis.scripts import LOOK, PROBE, READ, Hint, Script, encode_row, parse_hint
 from triolet.redis.url import RedisAddress
@@ -24,7 +26,7 @@ from .servers import RedisServer
 
 pytestmark = needs("redis-server", "redis-cli")
 
-CALLS = 400
+CALLS = 600
 HINTS = "{model:0}:hints:0"
 LOG = "{model:0}:log"
 CHANNELS = ("a", "b", "c")
@@ -110,7 +112,7 @@ class Calls:
         self.chance = both.chance
         self.keep = (10_000, 604_800, 1 << 20)
         self.now = 1_000.0
-        self.committed = 0
+        self.committed = self.refused = 0
         self.numbers = dict.fromkeys(("w1", "w2"), 0)
 
     def candidate(self) -> str:
@@ -138,10 +140,14 @@ class Calls:
         args += ["PUBLISH", HINTS, *self.known()]
         keys = [LOG, f"{{model:0}}:writer:{writer}"]
         for kind in chance.choices(
-            ["append", "claim", "commit", "release"], [4, 2, 2, 0.5], k=chance.choice([1, 1, 2, 6])
+            ["append", "delete", "claim", "commit", "release"], [4, 0.8, 2, 3, 0.5], k=chance.choice([1, 1, 2, 6])
         ):
             args.append(kind)
-            if kind != "append":
+            if kind == "delete":
+                channel = chance.choice(CHANNELS)
+                keys += keys_of(channel)
+                args += [1, channel, "", 1, encode_row(END, DELETED, None), len(DELETED), END]
+            elif kind != "append":
                 keys.append(f"{{model:0}}:once:{chance.choice(ONCE)}")
                 args += {"claim": [chance.choice([b"p", b"\xff\0"])], "commit": [], "release": []}[kind]
                 args.append(chance.choice([b"me", b"\0it"]))
@@ -151,7 +157,9 @@ class Calls:
                 self.draw_sections(keys, args, chance.choice([0, 1, 2] if kind == "commit" else [1, 1, 2]))
         answer = await self.both.call(APPEND, keys, *args)
         if isinstance(answer, list):
-            stored = [result[1] for result in answer[3] if len(result) == 2 and isinstance(result[1], list)]
+            groups = [result for result in answer[3] if isinstance(result, list)]
+            self.refused += sum(result[0] == 2 for result in groups if len(result) == 2)
+            stored = [result[1] for result in groups if len(result) == 2 and isinstance(result[1], list)]
             self.committed += sum(isinstance(each[0], bytes) for each in stored)
 
     def draw_sections(self, keys: list[str], args: list[Any], count: int) -> None:
@@ -160,11 +168,13 @@ class Calls:
         for channel in chance.sample(CHANNELS, count):
             drafts = chance.choice([1, 1, 2, 5])
             keys += keys_of(channel)
-            args += [channel, drafts]
+            ends = chance.random() < 0.1
+            args += [channel, chance.choice(["", "20000 inf 1048576", "9000 604800.5 65536"]), drafts + ends]
             for _ in range(drafts):
                 json = b"x" * chance.choice([1, 10, 30])
                 unique = chance.choice(["", "", f"d{chance.randrange(12)}"])
-                args += [encode_row("name", json, chance.choice([None, "key"])), len(json), unique]
+                args += [encode_row("name", json, *chance.choice([(None,), ("key", "sum")])), len(json), unique]
+            args += [encode_row(END, b"7", None), 1, END] if ends else []
 
     async def read(self) -> None:
         chance, channel = self.chance, self.chance.choice([*CHANNELS, "nobody's"])
@@ -175,6 +185,12 @@ class Calls:
             *(chance.choice(self.both.epochs[:2] + self.both.epochs[-40:]), chance.randrange(60)),
             *(chance.choice([0, 1, 3, 1_000]), chance.choice([1, 40, 10**6])),
         )
+
+    async def list(self) -> None:
+        least, most = self.chance.choice([(b"(", b"(\xff"), (b"[b", b"(b\xff"), (b"(a", b"(\xff")])
+        cursor = self.chance.choice([b"0", b"end"])
+        args = (self.candidate(), repr(self.now), 1, "{model:0}:events:", cursor, least, most)
+        await self.both.call(LIST, [LOG], *args, self.chance.choice([1, 2, 9]), 1_000)
 
     async def look(self) -> None:
         await self.both.call(LOOK, [LOG], self.candidate(), 1, *self.known())
@@ -209,11 +225,12 @@ async def test_the_model_answers_as_redis_does(seed: int, shared: RedisServer) -
     shared.ask("FLUSHALL")
     async with both_of(shared, seed) as both:
         calls = Calls(both)
-        kinds = [calls.append, calls.read, calls.look, calls.probe, calls.trouble]
+        kinds = [calls.append, calls.read, calls.list, calls.look, calls.probe, calls.trouble]
         for _ in range(CALLS):
-            await both.chance.choices(kinds, [10, 10, 1, 0.3, 1])[0]()
+            await both.chance.choices(kinds, [10, 10, 2, 1, 0.3, 1])[0]()
         await calls.look()
         assert both.heard == both.modelled
         assert "answers" in both.seen
         assert calls.committed > 2
+        assert calls.refused > 2
         assert len([hint for hint in both.heard if hint is not None]) > CALLS / 20
