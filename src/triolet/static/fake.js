@@ -71,6 +71,7 @@ import { Network } from "./fake-network.js";
 import { Rest } from "./fake-rest.js";
 import { Routes, locateHere } from "./fake-routes.js";
 // What some pages load late is there at once, so that no test waits for a file.
+import "./renewal.js";
 import "./roster.js";
 import "./tabs.js";
 

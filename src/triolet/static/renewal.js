@@ -1,11 +1,13 @@
-/** A connection whose credential is about to end, and how it is kept. */
+/** A connection whose credential is about to end, and how it is kept; loaded by pages that need it alone. */
 
 import { backoff, pause } from "./line.js";
-import { ask, locate } from "./requests.js";
+import { asked, failure, locate } from "./requests.js";
 import { currentToken } from "./token.js";
 
 /**
+ * @import { Options } from "./api.js"
  * @import { Line } from "./line.js"
+ * @import { Place } from "./requests.js"
  * @import { Settings } from "./settings.js"
  * @import { Message } from "./track.js"
  */
@@ -18,16 +20,17 @@ const SHORTEST_WAIT = 1_000;
  * It waits for a part of what is left, drawn for each client, so that many do not ask at one moment, and so that a
  * token which is good for less than the server's warning is not renewed all the time.
  *
- * `renew(message)` does it, and throws; `refuse(message)` hears what the server will never take.
+ * A WebSocket is told itself; for a stream, Triolet is asked beside it. `refuse(message)` hears what the server will never
+ * take.
  *
- * @param {(message: Message) => Promise<void>} renew
+ * @param {{socket?: WebSocket, url?: string | null}} connection
  * @param {(message: Message) => void} refuse
  * @param {Settings} options
  * @param {Line} line
  * @param {AbortSignal} signal
- * @returns {(message: Message) => void} what is to hear every message of the connection
+ * @returns {(message: Message) => void} what is to hear each warning
  */
-export function renewal(renew, refuse, options, line, signal) {
+export function renewal({ socket, url }, refuse, options, line, signal) {
   /** @type {Message | null} */
   let due = null;
   let isBusy = false;
@@ -35,7 +38,7 @@ export function renewal(renew, refuse, options, line, signal) {
   /** @param {Message} message @returns {Promise<any>} */
   const tried = async (message) => {
     try {
-      await renew(message);
+      await (socket ? renewSocket(socket, options, signal) : renewStream(message, url, options, signal));
       return null;
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
@@ -68,21 +71,51 @@ export function renewal(renew, refuse, options, line, signal) {
   };
 
   return (message) => {
-    if (message.type !== "expiring" || message.refused) return;
     due = message;
     if (!isBusy) void run();
   };
 }
 
 /**
+ * Where Triolet itself is asked, for those that follow a URL: beside this script, or at the root of another origin.
+ *
+ * @param {string} name
+ * @param {Place} url
+ * @param {Options} options
+ */
+function home(name, url, { base }) {
+  const script = new URL("./", import.meta.url);
+  const isHere = script.origin === locate(url).origin && script.pathname.endsWith("/triolet/");
+  return locate(name, locate(base ?? (isHere ? script : "/triolet/"), url));
+}
+
+/**
+ * Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now.
+ *
+ * @param {string} name
+ * @param {Place} url
+ * @param {unknown} body
+ * @param {Settings} options
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+function ask(name, url, body, options, signal) {
+  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return asked(home(name, url, options), post, options, signal, async (response) => {
+    if (!response.ok) throw await failure(response);
+    return response.status === 200 ? response.json() : null;
+  });
+}
+
+/**
  * How a stream's credential is renewed: beside it, by its key. A token that is a text is the only one there is.
  *
  * @param {Message} message
- * @param {string | null} url
+ * @param {Place} url
  * @param {Settings} options
  * @param {AbortSignal} signal
  */
-export async function renewStream({ key }, url, options, signal) {
+async function renewStream({ key }, url, options, signal) {
   if (key && typeof options.token !== "string") await ask("renew", url, { key }, options, signal);
 }
 
@@ -93,7 +126,7 @@ export async function renewStream({ key }, url, options, signal) {
  * @param {Settings} options
  * @param {AbortSignal} signal
  */
-export async function renewSocket(socket, options, signal) {
+async function renewSocket(socket, options, signal) {
   const token = typeof options.token === "function" ? await currentToken(options, signal) : null;
   if (token !== null) socket.send(JSON.stringify({ type: "auth", token }));
 }

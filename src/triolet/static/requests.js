@@ -48,19 +48,6 @@ export function address(url, query) {
   return target;
 }
 
-/**
- * Where Triolet itself is asked, for those that follow a URL: beside this script, or at the root of another origin.
- *
- * @param {string} name
- * @param {Place} url
- * @param {Options} options
- */
-function home(name, url, { base }) {
-  const script = new URL("./", import.meta.url);
-  const isHere = script.origin === locate(url).origin && script.pathname.endsWith("/triolet/");
-  return locate(name, locate(base ?? (isHere ? script : "/triolet/"), url));
-}
-
 /** Ms until an answer wants to be asked again; undefined where it does not say. @param {Response} response */
 export function retryAfter(response) {
   const after = Number(response.headers.get("Retry-After")) * 1_000;
@@ -121,7 +108,7 @@ export function checkType(response, expected) {
 }
 
 /** Why an answer is none, and whether to ask again. @param {Response} response */
-async function failure(response) {
+export async function failure(response) {
   const { status } = response;
   const final = status < 500 && !PASSING_STATUSES.has(status);
   const said = status === 401 || status === 403 ? await response.json().catch(() => null) : null;
@@ -174,24 +161,6 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
     const all = await allHeaders(options, signal, headers);
     options.sending?.();
     return hear(await options.fetch(url, { ...more, headers: all, signal, cache: "no-store" }));
-  });
-}
-
-/**
- * Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now.
- *
- * @param {string} name
- * @param {Place} url
- * @param {unknown} body
- * @param {Settings} options
- * @param {AbortSignal} [signal]
- * @returns {Promise<any>}
- */
-export function ask(name, url, body, options, signal) {
-  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  return asked(home(name, url, options), post, options, signal, async (response) => {
-    if (!response.ok) throw await failure(response);
-    return response.status === 200 ? response.json() : null;
   });
 }
 

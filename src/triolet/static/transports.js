@@ -1,7 +1,6 @@
 /** The four ways to a channel. Each turns what comes into the same messages, and throws when the connection ends. */
 
 import { Ended, unlessAborted } from "./line.js";
-import { renewSocket, renewStream, renewal } from "./renewal.js";
 import { address, allHeaders, checkType, ownHeaders, request } from "./requests.js";
 import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
@@ -51,6 +50,30 @@ async function roomIn(track, line, signal) {
 }
 
 /**
+ * What hears the messages of a connection, and answers "expiring". What only some pages need is loaded by them alone; where
+ * it cannot be, the connection ends with its credential, and the next one has a new one.
+ *
+ * @param {{socket?: WebSocket, url?: string | null}} connection
+ * @param {(message: Message) => void} hear
+ * @param {Settings} options
+ * @param {Line} line
+ * @param {AbortSignal} signal
+ * @returns {(message: Message) => void}
+ */
+function renewing(connection, hear, options, line, signal) {
+  /** @type {Promise<(message: Message) => void> | undefined} */
+  let answer;
+  return (message) => {
+    if (message.type !== "expiring" || message.refused) return;
+    answer ??= import("./renewal.js").then(({ renewal }) => renewal(connection, hear, options, line, signal));
+    answer.then(
+      (call) => call(message),
+      (error) => signal.aborted || line.trouble({ error }),
+    );
+  };
+}
+
+/**
  * Unlike EventSource it says in the URL how far it has come: `Last-Event-ID` may be taken off on the way, and is a header
  * that another origin is asked about first. As it is read with `fetch`, a token goes in a header, where no log of URLs
  * sees it.
@@ -65,9 +88,7 @@ async function overSse(track, line, options, signal) {
   if (!canStream(options)) return overPolls(track, line, options, signal, options.wait);
   line.listen(options.silence);
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
-  /** @param {Message} message */
-  const renew = (message) => renewStream(message, track.url, options, signal);
-  const keep = renewal(renew, (message) => track.take(message), options, line, signal);
+  const keep = renewing(track, (message) => track.take(message), options, line, signal);
   line.listen();
   const response = await request(track.url, { after: track.cursor }, headers, options, signal);
   checkType(response, "text/event-stream");
@@ -197,7 +218,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     let bye = null;
     let isOpen = false;
     const acknowledge = acknowledging(socket, options);
-    const keep = renewal(() => renewSocket(socket, options, signal), hear, options, line, signal);
+    const keep = renewing({ socket }, hear, options, line, signal);
     /** @param {unknown} why */
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;

@@ -20,7 +20,6 @@ import { optional } from "./handlers.js";
 import { Ended, tell } from "./line.js";
 import { Multiplex } from "./multiplex.js";
 import { Presence } from "./presence.js";
-import { withTicket } from "./renewal.js";
 import { settingsOf } from "./settings.js";
 import { EventStreamParser } from "./sse.js";
 import { Streams, fixed } from "./streams.js";
@@ -90,7 +89,9 @@ export function command(url, data, options = {}) {
  * @throws {Ended} where the server gives none
  */
 export async function ticketed(url, options = {}) {
-  return withTicket(url, settingsOf(options));
+  const settings = settingsOf(options);
+  const { withTicket } = await import("./renewal.js");
+  return withTicket(url, settings);
 }
 
 /** One WebSocket for many channels and for the app's own messages: the other end of `@live.socket`. */

@@ -2,6 +2,8 @@
 
 import { settle } from "../../../src/triolet/static/fake-clock.js";
 
+await import("../../../src/triolet/static/renewal.js"); // which is loaded late: from a disk that is slow
+
 export { Clock, Page, settle } from "../../../src/triolet/static/fake-clock.js";
 
 /** A response that the test writes, piece by piece. */

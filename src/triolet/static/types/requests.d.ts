@@ -51,6 +51,8 @@ export declare function isPage(response: Response): boolean;
  * @param {string} expected
  */
 export declare function checkType(response: Response, expected: string): void;
+/** Why an answer is none, and whether to ask again. @param {Response} response */
+export declare function failure(response: Response): Promise<Ended>;
 /**
  * A request whose answer is 200 or 304, or an error that says whether to ask again. Where it is sent on, and that fails,
  * it has come to a login at another origin: followed blindly, it would look like a network that is down.
@@ -76,17 +78,6 @@ export declare function request(url: Place, query: Record<string, any>, headers:
 export declare function asked<T>(url: string | URL, { headers, ...more }: RequestInit & {
     headers: HeaderMap;
 }, options: Settings, outer: AbortSignal | undefined, hear: (response: Response) => Promise<T>): Promise<T>;
-/**
- * Asks Triolet itself, at `/triolet/<name>`, with the credential that is good now.
- *
- * @param {string} name
- * @param {Place} url
- * @param {unknown} body
- * @param {Settings} options
- * @param {AbortSignal} [signal]
- * @returns {Promise<any>}
- */
-export declare function ask(name: string, url: Place, body: unknown, options: Settings, signal?: AbortSignal): Promise<any>;
 /**
  * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
  * that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
