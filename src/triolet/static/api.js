@@ -88,9 +88,10 @@
  * What went wrong, and did not end anything.
  *
  * @typedef {Object} Fault
- * @property {"hole" | "repeat" | "store" | "share" | "socket"} kind  "hole" and "repeat" are broken promises of the
+ * @property {"hole" | "repeat" | "store" | "share" | "socket" | "crowded"} kind  "hole" and "repeat" are broken promises of the
  *     server's; "store": the store failed, and the client goes on without; "share": this tab has a connection of its own;
- *     "socket": the socket's URL cannot be had
+ *     "socket": the socket's URL cannot be had; "crowded": this follow waits, since others have all the connections that a
+ *     browser has to one server over HTTP/1.1
  * @property {string | null} [channel]  whose promise it was
  * @property {string | null} [from]  the cursor before
  * @property {string | null} [to]  the cursor after
@@ -191,7 +192,7 @@
  * @property {Clock} [clock]
  * @property {() => number} [random]
  * @property {EventTarget & {visibilityState?: string}} [page]  what "pagehide", "pageshow", "freeze", "resume",
- *     "visibilitychange" and "online" come from; default the window and its document
+ *     "visibilitychange", "online" and "offline" come from; default the window and its document
  * @property {Map<string, Transport>} [winners]  which transport has worked, by origin; default one for the whole page
  * @property {LockManager} [locks]
  * @property {typeof BroadcastChannel} [BroadcastChannel]

@@ -62,7 +62,7 @@ export class Client {
     this.#store = openStore(settings.store);
     this.#settings = settings;
     this.#commands = new Commands(this.#base, (unanswered) => this.#handlers.tell("unanswered", unanswered));
-    this.#life = new PageLife({ pause: () => null, wake: () => this.#commands.wake() }, settings);
+    this.#life = new PageLife({ wake: () => this.#commands.wake() }, settings);
     this.#begin();
     this.#look();
     this.#off = onAbort(settings.signal, () => this.close());
@@ -73,7 +73,7 @@ export class Client {
     const { origin } = locate(this.#base);
     const known = this.#settings.winners ?? winners;
     /** @type {Pick<Store, "set"> | null} */
-    const store = this.#store && { set: (key, text) => void new Keeper(this.#store, key, this.#storeFault).keep(text) };
+    const store = this.#store && { set: (key, text) => void this.#keeper(key).keep(text) };
     const settings = { ...this.#settings, store };
     /** @param {WaysHooks} hooks */
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
@@ -81,7 +81,6 @@ export class Client {
     const hooks = {
       changed: (why) => this.#look(why),
       tell: (name, said) => this.#handlers.tell(name, said),
-      fault: (fault) => this.#fault(fault),
     };
     /** @param {any} winner */
     const go = (winner) => {
@@ -90,9 +89,7 @@ export class Client {
       if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
       else void this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
     };
-    const kept = new Keeper(this.#store, winnerKey(origin), this.#storeFault).read();
-    if (typeof kept?.then === "function") void kept.then(go);
-    else go(kept);
+    this.#keeper(winnerKey(origin)).read(go);
   }
 
   /**
@@ -108,7 +105,7 @@ export class Client {
       const { Tabs } = await import("./tabs.js");
       if (!this.#isClosed) this.#go(new Tabs(name, settings, open, hooks));
     } catch (error) {
-      this.#fault({ kind: "share", error });
+      this.#handlers.tell("fault", { kind: "share", error });
       if (!this.#isClosed) this.#go(open(hooks));
     }
   }
@@ -121,13 +118,11 @@ export class Client {
     this.#look();
   }
 
-  /** @param {unknown} error */
-  #storeFault = (error) => this.#fault({ kind: "store", error });
-
-  /** @param {object} fault */
-  #fault(fault) {
-    if (!this.#handlers.has("fault")) console.error(fault);
-    this.#handlers.tell("fault", fault);
+  /** @param {string} key */
+  #keeper(key) {
+    return new Keeper(this.#store, key, this.#settings, (error) =>
+      this.#handlers.tell("fault", { kind: "store", error }),
+    );
   }
 
   // --- what it is -----------------------------------------------------------------------------------------
@@ -191,8 +186,8 @@ export class Client {
     this.#check();
     const said = saidOf(options);
     const store = said.store === undefined ? this.#store : openStore(said.store);
-    const { buffer, commit } = this.#settings;
-    const settings = { buffer, commit, ...said, store };
+    const { buffer, commit, clock } = this.#settings;
+    const settings = { buffer, commit, ...said, clock, store };
     if (!(settings.buffer >= 1)) throw new TypeError("buffer: 1 or more");
     if (!/^(before|after)$/.test(settings.commit)) throw new TypeError('commit: "before" or "after"');
     /** @type {FollowOwner} */
@@ -318,13 +313,9 @@ export class Client {
 
 /** A channel that the app on the server follows for this client. @param {WaysHooks} hooks */
 function chosen(hooks) {
-  /** @type {TrackOptions} */
-  const hear = {
-    onEvent: (event) => hooks.tell("event", event),
-    onGap: (gap) => hooks.tell("gap", gap),
-    onFault: (fault) => hooks.fault(fault),
-  };
-  return new Track(null, hear, null);
+  /** @type {TrackOptions["hear"]} */
+  const hear = (name, said) => /event|gap|fault/.test(name) && hooks.tell(name, said);
+  return new Track(null, { hear }, null);
 }
 
 /**

@@ -1,7 +1,8 @@
 /** What is to happen once: commands, asked again under one id until they are answered. Knows nothing of channels. */
 
+import { deferred } from "./handlers.js";
 import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
-import { LOGIN, asked, isPage, locate, retryAfter } from "./requests.js";
+import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js";
 
 /**
  * @import { Reply, SendOptions } from "./api.js"
@@ -13,6 +14,7 @@ import { LOGIN, asked, isPage, locate, retryAfter } from "./requests.js";
  *
  * @typedef {Object} Question  a command that a WebSocket has been asked
  * @property {string} id
+ * @property {Promise<Answer>} promise
  * @property {(answer: Answer) => void} resolve
  * @property {(reason: unknown) => void} reject
  */
@@ -25,7 +27,7 @@ const WAITING = 1_000;
 export const LONGEST = 2 ** 31 - 1;
 
 /** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
-const PASSING = new Set([408, 425, 429, 502, 503, 504]);
+const LATER = new Set([...PASSING, 502, 503, 504]);
 
 /** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
 export class Unanswered extends Error {
@@ -59,7 +61,7 @@ class Command {
     this.url = locate(url, base);
     /** @type {string} */
     this.body = stringify(data ?? null);
-    if (this.body === undefined) throw new TypeError("data: has to be what JSON can say");
+    if (this.body === undefined) throw new TypeError("data: what JSON can say");
     this.sent = false;
     /** @type {unknown} */
     this.trouble = undefined;
@@ -87,7 +89,7 @@ class Command {
 
 /** @param {Response} response @param {(text: string) => any} parse */
 async function read(response, parse) {
-  if (response.redirected && isPage(response)) throw new Ended("a login, or another page", LOGIN);
+  if (response.redirected && isPage(response)) throw login();
   const text = await response.text();
   const isJson = /^application\/([^;]*\+)?json/.test(response.headers.get("Content-Type") ?? "");
   if (!text) return null;
@@ -104,7 +106,7 @@ async function read(response, parse) {
  * @param {Answer} answer
  */
 function isPassing({ status, data }) {
-  return PASSING.has(status) || (status === 409 && data?.error === "running");
+  return LATER.has(status) || (status === 409 && data?.error === "running");
 }
 
 /** The commands of one client: over its WebSocket while that is open, else by POST. */
@@ -112,10 +114,8 @@ export class Commands {
   #base;
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {Promise<void> | undefined} settled when it is worth while to ask at once */
-  #opened;
-  /** @type {(() => void) | undefined} settles it */
-  #back;
+  /** Settled when it is worth while to ask at once. */
+  #opened = deferred();
   /** @type {Set<Question>} */
   #asked = new Set();
   #open = 0;
@@ -142,32 +142,27 @@ export class Commands {
   constructor(base, changed) {
     this.#base = base;
     this.#changed = changed;
-    this.#miss();
   }
 
   /** The network may be back: what waits is asked now. */
   wake() {
-    this.#back?.();
-    if (this.#socket === null) this.#miss();
+    this.#opened.resolve();
+    if (this.#socket === null) this.#opened = deferred();
   }
 
   /** Over this WebSocket from now on. @param {WebSocket} socket */
   use(socket) {
     this.#socket = socket;
-    this.#back?.();
+    this.#opened.resolve();
   }
 
   /** This WebSocket is gone: what was asked over it is asked again. @param {WebSocket | null} socket */
   lose(socket) {
     if (socket === null || this.#socket !== socket) return;
     this.#socket = null;
-    this.#miss();
+    this.#opened = deferred();
     for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
     this.#asked.clear();
-  }
-
-  #miss() {
-    this.#opened = new Promise((resolve) => (this.#back = resolve));
   }
 
   /** Takes a "reply". @param {Message} reply */
@@ -187,7 +182,7 @@ export class Commands {
    */
   async send(url, data, options) {
     const { timeout, signal } = options;
-    if (!(timeout > 0)) throw new TypeError("timeout: a number of ms, more than 0");
+    if (!(timeout > 0)) throw new TypeError("timeout: more than 0 ms");
     const command = new Command(url, data, options, this.#base);
     if (this.#waiting.length === WAITING) throw command.unanswered(`${WAITING} others wait`);
     const late = () => new Error(`${timeout} ms are over`);
@@ -205,48 +200,37 @@ export class Commands {
 
   /** @template T @param {AbortSignal} signal @param {() => Promise<T>} call */
   async #inTurn(signal, call) {
-    if (this.#open === OPEN) await this.#turn(signal);
-    else this.#open += 1;
+    const { promise, resolve } = deferred();
+    this.#waiting.push(resolve);
+    this.#next();
     try {
+      if (this.#waiting.includes(resolve)) await unlessAborted(promise, signal);
       return await call();
     } finally {
+      const place = this.#waiting.indexOf(resolve);
+      if (place < 0) this.#open -= 1;
+      else this.#waiting.splice(place, 1); // its turn has not come
       this.#next();
     }
   }
 
-  /** @param {AbortSignal} signal */
-  async #turn(signal) {
-    /** @type {any} */
-    let begin = null;
-    /** @type {Promise<void>} */
-    const turn = new Promise((resolve) => (begin = resolve));
-    this.#waiting.push(begin);
-    try {
-      await unlessAborted(turn, signal);
-    } catch (error) {
-      const place = this.#waiting.indexOf(begin);
-      if (place < 0) this.#next(); // its turn had come already
-      else this.#waiting.splice(place, 1);
-      throw error;
-    }
-  }
-
   #next() {
-    const begin = this.#waiting.shift();
-    if (begin) begin();
-    else this.#open -= 1;
+    if (this.#open === OPEN || this.#waiting.length === 0) return;
+    this.#open += 1;
+    this.#waiting.shift()?.();
   }
 
   /** @param {Command} command @param {Settings} options @param {AbortSignal} signal @returns {Promise<Reply>} */
   async #ask(command, options, signal) {
     for (let attempt = 0; ; attempt += 1) {
       const { reply, error } = await this.#tried(command, options, signal);
-      if (reply && !isPassing(reply)) return { status: reply.status, data: reply.data, repeated: reply.repeated };
+      const { retry, ...answer } = reply ?? {};
+      if (reply && !isPassing(reply)) return /** @type {Reply} */ (answer);
       if (error?.retry === null) throw error;
       command.trouble = error ?? new Error(`status ${reply?.status}`);
       // Where the network was the trouble, the moment is when the WebSocket is there again.
-      const early = error && this.#socket === null ? this.#opened : undefined;
-      await pause(reply?.retry ?? backoff(attempt, options), options, signal, early);
+      const early = error && this.#socket === null ? this.#opened.promise : undefined;
+      await pause(retry ?? backoff(attempt, options), options, signal, early);
     }
   }
 
@@ -269,14 +253,13 @@ export class Commands {
 
   /** @param {WebSocket} socket @param {Command} command @param {AbortSignal} signal @returns {Promise<Answer>} */
   async #say(socket, command, signal) {
-    const question = /** @type {Question} */ ({ id: command.id });
-    /** @type {Promise<Answer>} */
-    const answer = new Promise((resolve, reject) => Object.assign(question, { resolve, reject }));
+    /** @type {Question} */
+    const question = { id: command.id, ...deferred() };
     this.#asked.add(question);
     command.sent = true;
     socket.send(command.message);
     try {
-      return await unlessAborted(answer, signal);
+      return await unlessAborted(question.promise, signal);
     } finally {
       this.#asked.delete(question);
     }

@@ -34,10 +34,9 @@ class Relay extends Track {
 
   /** @param {string} url @param {string | null} after @param {Forward} forward */
   constructor(url, after, forward) {
-    /** @type {(type: string) => (message: Record<string, any>) => void} */
-    const said = (type) => (message) => this.#tell({ ...message, type });
-    const room = null; // a member that is full leaves
-    super(url, { after, onGap: said("gap"), onFault: said("fault"), room }, null);
+    /** @type {TrackOptions["hear"]} */
+    const hear = (type, said) => /gap|fault/.test(type) && this.#tell({ ...said, type });
+    super(url, { after, hear }, null); // a member that is full leaves
     this.#forward = forward;
   }
 

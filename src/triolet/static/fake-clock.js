@@ -96,7 +96,7 @@ export class Page extends EventTarget {
     this.#settle = settled;
   }
 
-  /** @param {string} type  "pagehide", "pageshow", "freeze", "resume" or "online" @returns {Promise<void>} */
+  /** @param {string} type  "pagehide", "pageshow", "freeze", "resume", "online" or "offline" @returns {Promise<void>} */
   async say(type) {
     this.dispatchEvent(new Event(type));
     await this.#settle();

@@ -71,8 +71,9 @@ import { Network } from "./fake-network.js";
 import { Rest } from "./fake-rest.js";
 import { Routes, locateHere } from "./fake-routes.js";
 // What some pages load late is there at once, so that no test waits for a file.
-import "./renewal.js";
+import "./answers.js";
 import "./roster.js";
+import "./sharing.js";
 import "./tabs.js";
 
 /** @import { Time, World } from "./fake-api.js" */
@@ -313,7 +314,7 @@ export class FakeServer {
 
   // --- what goes wrong ------------------------------------------------------------------------------------
 
-  /** Whether there is a network. Without it all breaks; when it is back the page hears "online". @type {boolean} */
+  /** Whether there is a network. Without it all breaks; the page hears "offline" and "online". @type {boolean} */
   get online() {
     return this.#network.isOnline;
   }
@@ -322,8 +323,8 @@ export class FakeServer {
     this.#check("online");
     if (isOnline === this.#network.isOnline) return;
     this.#network.isOnline = isOnline;
-    if (isOnline) this.page.dispatchEvent(new Event("online"));
-    else this.#network.drop();
+    if (!isOnline) this.#network.drop();
+    this.page.dispatchEvent(new Event(isOnline ? "online" : "offline"));
   }
 
   /** All connections break, as when a phone changes its network. What was under way is lost. */

@@ -6,10 +6,11 @@ import { Keeper } from "./store.js";
 import { Track } from "./track.js";
 
 /**
- * @import { FollowHandler, FollowName, FollowOptions, Item, State, Store, Why } from "./api.js"
+ * @import { Clock, FollowHandler, FollowName, FollowOptions, Item, State, Store, Why } from "./api.js"
  * @import { TrackOptions } from "./track.js"
  *
- * @typedef {Omit<FollowOptions, "store"> & {buffer: number, commit: "before" | "after", store: Store | null}} FollowSettings
+ * @typedef {Omit<FollowOptions, "store"> & {buffer: number, commit: "before" | "after", clock: Clock,
+ *     store: Store | null}} FollowSettings
  *
  * @typedef {Object} FollowOwner
  * @property {(track: Track) => unknown} begin
@@ -18,10 +19,10 @@ import { Track } from "./track.js";
  */
 
 /** What is told at once, in no order with the items. */
-const AT_ONCE = new Set(["state", "gone", "fault", "beat", "lag", "expiring", "renewed"]);
+const AT_ONCE = /^(state|gone|fault|beat|lag|expiring|renewed)$/;
 
 /** What comes in order. */
-const ITEMS = new Set(["event", "gap", "live"]);
+const ITEMS = /^(event|gap|live)$/;
 
 /** @type {{value: undefined, done: true}} */
 const DONE = { value: undefined, done: true };
@@ -47,10 +48,8 @@ export class Follow {
   #busy = false;
   /** @type {((result: any) => void)[]} */
   #waiting = [];
-  /** @type {Promise<void> | null} */
+  /** @type {{promise: Promise<void>, resolve: () => void} | null} settled when the page takes more */
   #room = null;
-  /** @type {(() => void) | undefined} */
-  #makeRoom;
   /** @type {Keeper | null} */
   #keeper = null;
   /** @type {string | null} */
@@ -69,49 +68,39 @@ export class Follow {
     this.url = url;
     /** @type {Why} why it is as it is, at "gone" above all */
     this.why = {};
-    this.#cursor = settings.after == null ? null : String(settings.after);
-    this.#track = this.#makeTrack(this.#cursor);
+    /** @type {TrackOptions} */
+    const options = {
+      after: settings.after,
+      hear: (name, said, why) => this.#hear(name, said, why),
+      room: () => this.#room?.promise ?? null,
+    };
+    this.#track = new Track(url, options, { leave: () => this.close() });
+    this.#cursor = this.#track.cursor;
     const { store, key = url } = settings;
-    if (store) this.#keeper = new Keeper(store, `triolet:cursor:${key}`, (error) => this.#fault({ kind: "store", error }));
+    const failed = (/** @type {unknown} */ error) => this.#handlers.tell("fault", { kind: "store", error });
+    if (store) this.#keeper = new Keeper(store, `triolet:cursor:${key}`, settings, failed);
     this.#off = onAbort(settings.signal, () => this.close());
     this.#begin();
   }
 
   #begin() {
     if (this.state === "gone") return;
-    const kept = this.#keeper?.read();
     /** @param {unknown} cursor */
     const begin = (cursor) => {
       if (this.state === "gone") return;
       if (typeof cursor === "string" && cursor) this.#track.cursor = this.#track.start = this.#cursor = cursor;
       this.#owner.begin(this.#track);
     };
-    if (typeof kept?.then === "function") kept.then(begin);
-    else begin(kept);
+    if (this.#keeper) this.#keeper.read(begin);
+    else begin(null);
   }
 
-  /** @param {string | null} after */
-  #makeTrack(after) {
-    /** @type {(name: string) => (said: unknown) => void} */
-    const soon = (name) => (said) => this.#handlers.tell(name, said);
-    const put = (/** @type {object} */ item) => this.#put(item);
-    /** @type {TrackOptions} */
-    const hear = {
-      onEvent: put,
-      onGap: put,
-      onLive: put,
-      onState: (state, why) => this.#become(state, why),
-      onFault: (fault) => this.#fault(fault),
-      onBeat: (beat) => {
-        this.#rest();
-        this.#handlers.tell("beat", beat);
-      },
-      onLag: soon("lag"),
-      onExpiring: soon("expiring"),
-      onRenewed: soon("renewed"),
-      room: () => this.#room,
-    };
-    return new Track(this.url, { ...hear, after }, { leave: () => this.close() });
+  /** @param {string} name @param {any} said @param {Why} why */
+  #hear(name, said, why) {
+    if (ITEMS.test(name)) return this.#put(said);
+    if (name === "state") return this.#become(said, why);
+    if (name === "beat") this.#rest();
+    this.#handlers.tell(name, said);
   }
 
   // --- what it is -----------------------------------------------------------------------------------------
@@ -141,6 +130,10 @@ export class Follow {
     return this.#queue.length + this.#track.lag;
   }
 
+  get #keepsFirst() {
+    return this.#settings.commit === "before";
+  }
+
   get #isIdle() {
     return this.#queue.length === 0 && this.#taken === null && !this.#busy;
   }
@@ -167,7 +160,7 @@ export class Follow {
    */
   on(name, call) {
     const off = this.#handlers.on(name, call);
-    if (!AT_ONCE.has(name) && this.#mode === null) {
+    if (!AT_ONCE.test(name) && this.#mode === null) {
       this.#mode = "handlers";
       queueMicrotask(() => this.#pump()); // once all handlers are there
     }
@@ -238,9 +231,7 @@ export class Follow {
   /** @param {any} item */
   #put(item) {
     this.#queue.push(item);
-    if (this.#queue.length >= this.#settings.buffer && this.#room === null) {
-      this.#room = new Promise((resolve) => (this.#makeRoom = resolve));
-    }
+    if (this.#queue.length >= this.#settings.buffer) this.#room ??= deferred();
     if (item.type === "gap" && this.#mode === "handlers" && !this.#handlers.has("gap")) console.warn(item);
     if (this.#mode === "handlers") this.#pump();
     else this.#serve();
@@ -248,11 +239,13 @@ export class Follow {
 
   #shift() {
     const item = this.#queue.shift();
-    if (this.#room !== null && this.#queue.length <= this.#settings.buffer / 2) {
-      this.#room = null;
-      this.#makeRoom?.();
-    }
+    if (this.#queue.length <= this.#settings.buffer / 2) this.#makeRoom();
     return item;
+  }
+
+  #makeRoom() {
+    this.#room?.resolve();
+    this.#room = null;
   }
 
   /** @param {any} item */
@@ -276,12 +269,11 @@ export class Follow {
     this.#busy = true;
     while (this.#queue.length > 0) {
       const item = this.#shift();
-      const isFirst = this.#settings.commit === "before";
-      const kept = isFirst && this.#keep(item);
+      const kept = this.#keepsFirst && this.#keep(item);
       if (kept) await kept;
       const handled = this.#handle(item);
       if (handled) await handled;
-      if (!isFirst) void this.#keep(item);
+      if (!this.#keepsFirst) void this.#keep(item);
     }
     this.#busy = false;
   }
@@ -290,7 +282,7 @@ export class Follow {
   #handle(item) {
     const { type, event } = item;
     if (type !== "event") return this.#handlers.ask([type], item);
-    const isOwn = AT_ONCE.has(event) || ITEMS.has(event);
+    const isOwn = AT_ONCE.test(event) || ITEMS.test(event);
     return this.#handlers.ask([type, `event:${event}`, ...(isOwn ? [] : [event])], item);
   }
 
@@ -300,8 +292,7 @@ export class Follow {
    * @returns {Promise<IteratorResult<Item<Events>, undefined>>}
    */
   async #next() {
-    const kept = this.#settings.commit === "after" ? this.commit() : undefined;
-    if (kept) await kept;
+    if (!this.#keepsFirst) await this.commit();
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
       this.#serve();
@@ -319,9 +310,8 @@ export class Follow {
   /** @param {any} item */
   #deliver(item) {
     const result = { value: item, done: false };
-    const isFirst = this.#settings.commit === "before";
-    this.#taken = isFirst ? null : item;
-    const kept = isFirst ? this.#keep(item) : undefined;
+    const kept = this.#keepsFirst ? this.#keep(item) : undefined;
+    this.#taken = this.#keepsFirst ? null : item;
     const handled = this.#handle(item);
     return kept || handled ? Promise.all([kept, handled]).then(() => result) : result;
   }
@@ -343,16 +333,9 @@ export class Follow {
   /** @param {Why} why */
   #end(why) {
     this.#live.reject(why.error ?? new Ended(why.reason ?? "closed", { retry: null }));
-    this.#makeRoom?.();
-    this.#room = null;
+    this.#makeRoom();
     this.#off?.();
     this.#handlers.tell("gone", why);
     this.#serve();
-  }
-
-  /** @param {object} fault */
-  #fault(fault) {
-    if (!this.#handlers.has("fault")) console.error(fault);
-    this.#handlers.tell("fault", fault);
   }
 }

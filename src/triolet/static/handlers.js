@@ -1,6 +1,6 @@
 /** Who wants to hear of what. */
 
-import { tell } from "./line.js";
+import { report, tell } from "./line.js";
 
 /** @typedef {(...said: any[]) => unknown} Call */
 
@@ -26,8 +26,9 @@ export class Handlers {
     return [...(this.#calls.get(name) ?? [])];
   }
 
-  /** @param {string} name @param {...any} said */
+  /** A fault of which nobody wants to hear is told to the console. @param {string} name @param {...any} said */
   tell(name, ...said) {
+    if (name === "fault" && !this.has(name)) console.error(...said);
     for (const call of this.of(name)) tell(call, ...said);
   }
 
@@ -42,17 +43,12 @@ export class Handlers {
     /** @type {Promise<unknown>[]} */
     const promises = [];
     /** @param {any} result */
-    const keep = (result) => typeof result?.then === "function" && promises.push(quietly(result));
+    const keep = (result) => typeof result?.then === "function" && promises.push(Promise.resolve(result).catch(report));
     for (const name of names) {
       for (const call of this.of(name)) tell((...given) => keep(call(...given)), ...said);
     }
     return promises.length ? Promise.all(promises) : undefined;
   }
-}
-
-/** @param {PromiseLike<unknown>} promise */
-function quietly(promise) {
-  return Promise.resolve(promise).catch((error) => (globalThis.reportError ?? console.error)(error));
 }
 
 /**

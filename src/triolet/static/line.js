@@ -67,8 +67,13 @@ export function tell(callback, ...args) {
   try {
     callback?.(...args);
   } catch (error) {
-    (globalThis.reportError ?? console.error)(error);
+    report(error);
   }
+}
+
+/** Tells of an error of the page's, as the browser tells of one that nobody has caught. @param {unknown} error */
+export function report(error) {
+  (globalThis.reportError ?? console.error)(error);
 }
 
 /**
@@ -373,9 +378,9 @@ export class Line {
     this.#wake?.();
   }
 
-  /** Ends the present connection, and makes another at once. */
-  again() {
-    this.#abort.abort(new Ended("again", { retry: 0 }));
+  /** Ends the present connection, and makes another: at once, if no reason is given that says otherwise. */
+  again(why = new Ended("again", { retry: 0 })) {
+    this.#abort.abort(why);
     this.#wake?.();
   }
 

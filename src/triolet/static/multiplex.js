@@ -6,12 +6,11 @@
  * that are live on the channel: the last `live` of it has named them.
  *
  * A server that does not know subscriptions (its `open` names none) has one follow a channel. Then those of one channel
- * share it, from the cursor of whoever stands first: see Sharing.
+ * share it, from the cursor of whoever stands first: see Sharing, which is loaded for such a server alone.
  */
 
 import { Ended, Line, asEnded } from "./line.js";
 import { locate, whyNot } from "./requests.js";
-import { Sharing } from "./sharing.js";
 import { ofIdentity } from "./track.js";
 import { converse } from "./transports.js";
 
@@ -20,6 +19,7 @@ import { converse } from "./transports.js";
  * @import { Commands } from "./commands.js"
  * @import { Place } from "./requests.js"
  * @import { Settings } from "./settings.js"
+ * @import { Sharing } from "./sharing.js"
  * @import { Message, Track } from "./track.js"
  *
  * @typedef {Object} MultiplexHooks
@@ -75,10 +75,10 @@ export class Multiplex {
   /** @type {{subs: (string | null)[], left: number}} */
   #bracket = { subs: [], left: 0 };
   #number = 0;
-  #sharing = new Sharing(
-    (entry) => this.#follow(entry),
-    (entry, message) => this.#give(entry, message),
-  );
+  /** @type {Sharing | null} where the server is known to know no subscriptions */
+  #sharing = null;
+  /** @type {Message[] | null} what waits until Sharing is loaded */
+  #held = null;
   /** Whether the server is known to tell subscriptions apart, so that many of one URL may be asked for at once. */
   #knowsSubs = false;
 
@@ -131,6 +131,10 @@ export class Multiplex {
     this.#leave(entry);
   }
 
+  get #all() {
+    return [...this.#entries.values()];
+  }
+
   /** The tracks of all URLs that are followed here. */
   get tracks() {
     return [...this.#entries.keys()].filter(({ url }) => url !== null);
@@ -175,9 +179,9 @@ export class Multiplex {
     if (why && this.#socket === null) this.#line.refuse(why);
   }
 
-  /** @param {State} [state] @param {Why} [why] */
-  #become(state, why = {}) {
-    if (state !== undefined && state !== "live") this.#lost(state, why);
+  /** @param {State | undefined} state @param {Why} why */
+  #become(state, why) {
+    if (state) this.#lost(state, why);
     this.#hooks.become(/** @type {State} */ (state), why);
   }
 
@@ -187,10 +191,10 @@ export class Multiplex {
     this.#socket = null;
     this.#bracket = { subs: [], left: 0 };
     this.#live.clear();
-    this.#sharing.isOn = false;
+    this.#sharing = this.#held = null;
     this.#commands.lose(socket);
     for (const entry of this.#entries.values()) entry.lose();
-    for (const { track } of [...this.#entries.values()]) track.become(state, why);
+    for (const { track } of this.#all) track.become(state, why);
     if (state === "gone") this.#entries.clear();
   }
 
@@ -215,12 +219,12 @@ export class Multiplex {
     const beside = this.#knowsSubs ? [] : this.#asked(entry.path);
     if (beside.some(({ isOpen }) => !isOpen)) return; // it is asked for when that is open
     if (beside.length === 0) this.#follow(entry);
-    else this.#sharing.join(entry, this.#plain(beside[0].track.channel));
+    else this.#sharing?.join(entry, this.#plain(beside[0].track.channel));
   }
 
   /** Those of a URL that the server has been asked for, or that share what it was. @param {string | null} path */
   #asked(path) {
-    return [...this.#entries.values()].filter((one) => one.path === path && (one.sub !== null || one.isOpen));
+    return this.#all.filter((one) => one.path === path && (one.sub !== null || one.isOpen));
   }
 
   /** @param {string | null} channel */
@@ -245,19 +249,20 @@ export class Multiplex {
     if (sub === null && !isPlain) return;
     if (isPlain && rest.some((other) => other !== entry)) return;
     // The channel is what servers want to read that know no subscriptions: "" is none.
-    const named = sub !== null && !isPlain && !this.#sharing.isOn;
+    const named = sub !== null && !isPlain && !this.#sharing;
     this.#say({ type: "unfollow", channel: track.channel ?? "", ...(named && { sub }) });
   }
 
   /** @param {string | null} channel */
   #on(channel) {
-    return [...this.#entries.values()].filter(({ isOpen, track }) => isOpen && track.channel === channel);
+    return this.#all.filter(({ isOpen, track }) => isOpen && track.channel === channel);
   }
 
   // --- what comes -----------------------------------------------------------------------------------------
 
   /** @param {Message} message @returns {unknown} */
   #hear(message) {
+    if (this.#held) return this.#held.push(message);
     if (message.type === "for") return (this.#bracket = { subs: message.subs, left: Number(message.next) });
     const subs = this.#bracket.left > 0 ? this.#bracket.subs : null;
     if (subs) this.#bracket.left -= 1;
@@ -276,7 +281,7 @@ export class Multiplex {
       case "beat":
         return this.#beat(message);
       case "live":
-        this.#named(message);
+        if (message.subs) this.#live.set(message.channel, message.subs);
     }
     for (const entry of this.#meant(message, subs)) this.#give(entry, message);
     if (message.type === "live") this.#askRest();
@@ -293,15 +298,9 @@ export class Multiplex {
     this.#askRest();
   }
 
-  /** @param {Message} live */
-  #named({ channel, subs }) {
-    if (subs) this.#live.set(channel, subs);
-  }
-
   /** Whom a message is for. @param {Record<string, any>} message @param {(string | null)[] | null} [bracket] */
   #meant({ channel, type, subs: named, sub }, bracket) {
-    /** @type {any[] | undefined} */
-    const subs = bracket ?? (sub ? [sub] : undefined) ?? (type === "live" && named) ?? undefined;
+    const subs = bracket ?? (sub ? [sub] : type === "live" && named);
     const entries = this.#on(channel);
     if (subs) return entries.filter((entry) => subs.includes(entry.sub));
     const live = this.#live.get(channel) ?? [];
@@ -364,27 +363,38 @@ export class Multiplex {
     this.#hooks.tell("beat", message);
   }
 
-  /** @param {Message} message */
+  /** @param {Message} message @returns {unknown} */
   #opened(message) {
     const { url = null, sub, channel } = message;
     if (sub) {
-      const entry = [...this.#entries.values()].find((one) => one.sub === sub);
+      const entry = this.#all.find((one) => one.sub === sub);
       this.#knowsSubs = true;
       if (entry) entry.isOpen = true; // else it has left meanwhile
       if (entry) this.#give(entry, message);
       return this.#askRest();
     }
     if (url === null) return this.#chosen(message);
-    this.#sharing.isOn = true;
-    const entry = this.#asked(url).find(({ isOpen }) => !isOpen);
-    const others = this.#plain(channel);
-    if (entry) {
-      entry.isOpen = entry.isPlain = true;
-      entry.isDeaf = false;
-      this.#give(entry, message);
-      this.#sharing.open(entry, others, message.cursor);
-    } else if (others.length === 0) this.#say({ type: "unfollow", channel });
+    if (!this.#sharing) return this.#share(message);
+    const isWanted = this.#sharing.open(this.#asked(url), this.#plain(channel), message);
+    if (!isWanted) this.#say({ type: "unfollow", channel });
     this.#askRest();
+  }
+
+  /** What only some servers need is loaded for them alone. @param {Message} first */
+  async #share(first) {
+    const held = (this.#held = [first]);
+    try {
+      const { Sharing } = await import("./sharing.js");
+      if (this.#held !== held) return; // of a connection before this one
+      this.#held = null;
+      this.#sharing = new Sharing(
+        (entry) => this.#follow(entry),
+        (entry, message) => this.#give(entry, message),
+      );
+      for (const message of held) this.#hear(message);
+    } catch (error) {
+      this.#line.again(asEnded(error));
+    }
   }
 
   /** Those that waited for the answer to another one of their URL. */
@@ -397,7 +407,7 @@ export class Multiplex {
   /** @param {Message} message */
   #chosen(message) {
     const { channel } = message;
-    let entry = [...this.#entries.values()].find(({ path, track }) => path === null && track.channel === channel);
+    let entry = this.#all.find(({ path, track }) => path === null && track.channel === channel);
     if (!entry) {
       const track = this.#hooks.choose?.();
       if (!track) return;

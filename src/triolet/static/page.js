@@ -6,10 +6,14 @@
 const HIDDEN_LONG = 300_000;
 
 // What each event is for a page.
-/** @type {Record<string, "wake" | "pause">} */
-const EVENTS = { pageshow: "wake", online: "wake", pagehide: "pause", resume: "wake", freeze: "pause" };
+/** @type {Record<string, "wake" | "pause" | "again">} */
+const EVENTS = { pageshow: "wake", online: "wake", pagehide: "pause", resume: "wake", freeze: "pause", offline: "again" };
 
-/** Tells `owner` of the life of a page: `pause()`, and `wake()`, which may come without a pause before it. */
+/**
+ * Tells `owner` of the life of a page: `pause()`, and `wake()`, which may come without a pause before it. Without a network
+ * what is connected is made anew, `again()`: a server on this machine is there all the same, of others it is seen at once
+ * that they are not.
+ */
 export class PageLife {
   /** @type {(EventTarget & {visibilityState?: string} | undefined)[]} */
   #targets;
@@ -18,12 +22,12 @@ export class PageLife {
   /** @type {number | null} */
   #hidden = null;
   /** @param {Event} event */
-  #hear = ({ type }) => (type === "visibilitychange" ? this.#seen() : this.#owner[EVENTS[type]]());
+  #hear = ({ type }) => (type === "visibilitychange" ? this.#seen() : this.#owner[EVENTS[type]]?.());
 
   /**
    * `page` takes the place of the window and its document, of which a worker has neither.
    *
-   * @param {{pause: () => unknown, wake: () => unknown}} owner
+   * @param {{pause?: () => unknown, wake: () => unknown, again?: () => unknown}} owner
    * @param {Pick<Settings, "page" | "clock">} settings
    */
   constructor(owner, { page, clock }) {

@@ -12,13 +12,15 @@ import { authorization } from "./token.js";
  */
 
 /** Statuses below 500 that asking again may change; any other 4xx is an answer. */
-const PASSING_STATUSES = new Set([408, 425, 429]);
+export const PASSING = new Set([408, 425, 429]);
 
 /** Statuses of a URL that no WebSocket will be opened at. One that speaks WebSocket only answers 426. */
 const REFUSING = new Set([401, 403, 404, 410]);
 
-/** A page where a channel should be will not become one. */
-export const LOGIN = { retry: null, reason: "login" };
+/** A page where a channel should be will not become one. @param {string} [found] */
+export function login(found = "") {
+  return new Ended(`a login, or another page${found}`, { retry: null, reason: "login" });
+}
 
 // Closings that an answer can name too, in its `error`.
 /** @type {Record<string, number>} */
@@ -103,14 +105,14 @@ export function checkType(response, expected) {
   if (typeOf(response) === expected) return;
   const { redirected, url } = response;
   const found = `${typeOf(response) || "nothing"}${redirected ? ` at ${url}` : ""}, in place of ${expected}`;
-  if (redirected || isPage(response)) throw new Ended(`a login, or another page: ${found}`, LOGIN);
+  if (redirected || isPage(response)) throw login(`: ${found}`);
   throw new Ended(found, { reason: "type" });
 }
 
 /** Why an answer is none, and whether to ask again. @param {Response} response */
 export async function failure(response) {
   const { status } = response;
-  const final = status < 500 && !PASSING_STATUSES.has(status);
+  const final = status < 500 && !PASSING.has(status);
   const said = status === 401 || status === 403 ? await response.json().catch(() => null) : null;
   const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
   const retry = final ? null : retryAfter(response);
@@ -121,8 +123,24 @@ export async function failure(response) {
 }
 
 /**
- * A request whose answer is 200 or 304, or an error that says whether to ask again. Where it is sent on, and that fails,
- * it has come to a login at another origin: followed blindly, it would look like a network that is down.
+ * Where a request is sent on, and that fails, it has come to a login at another origin: followed blindly, it would look like
+ * a network that is down. A command that is sent again by this has the same key.
+ *
+ * @param {string | URL} url
+ * @param {RequestInit} request
+ * @param {Settings} options
+ */
+async function fetched(url, request, { fetch }) {
+  const response = await fetch(url, { redirect: "manual", cache: "no-store", ...request });
+  const { ok, status } = response;
+  if (ok || status === 304 || status >= 400 || request.redirect) return response;
+  return fetch(url, { cache: "no-store", ...request }).catch(() => {
+    throw login();
+  });
+}
+
+/**
+ * A request whose answer is 200 or 304, or an error that says whether to ask again.
  *
  * @param {Place} url
  * @param {Record<string, any>} query
@@ -131,16 +149,8 @@ export async function failure(response) {
  * @param {AbortSignal} signal
  */
 export async function request(url, query, headers, options, signal) {
-  /** @param {RequestRedirect} redirect */
-  const ask = (redirect) => options.fetch(address(url, query), { headers, signal, cache: "no-store", redirect });
-  let response = await ask("manual");
-  const isGood = () => response.status === 200 || response.status === 304;
-  if (!isGood() && response.status < 400) {
-    response = await ask("follow").catch(() => {
-      throw new Ended("a login, or another page", LOGIN);
-    });
-  }
-  if (isGood()) return response;
+  const response = await fetched(address(url, query), { headers, signal }, options);
+  if (response.status === 200 || response.status === 304) return response;
   throw await failure(response);
 }
 
@@ -160,7 +170,7 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
   return within(options.silence, silent, options, outer, async (signal) => {
     const all = await allHeaders(options, signal, headers);
     options.sending?.();
-    return hear(await options.fetch(url, { ...more, headers: all, signal, cache: "no-store" }));
+    return hear(await fetched(url, { ...more, headers: all, signal }, options));
   });
 }
 

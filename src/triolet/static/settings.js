@@ -29,13 +29,13 @@ const DEFAULTS = {
   buffer: 256,
   commit: "after",
   random: Math.random,
-  fetch: (...request) => globalThis.fetch(...request),
+  fetch: (...request) => fetch(...request),
   parse: JSON.parse,
   stringify: JSON.stringify,
   clock: {
-    setTimeout: (call, ms) => globalThis.setTimeout(call, ms),
-    clearTimeout: (timer) => globalThis.clearTimeout(timer),
-    now: () => globalThis.performance.now(),
+    setTimeout: (call, ms) => setTimeout(call, ms),
+    clearTimeout: (timer) => clearTimeout(timer),
+    now: () => performance.now(),
   },
 };
 

@@ -16,9 +16,6 @@ export class Sharing {
   #ask;
   #give;
 
-  /** Whether the server is such a one. */
-  isOn = false;
-
   /**
    * `ask(entry)` asks the server, `give(entry, message)` has an entry take a message.
    *
@@ -31,14 +28,26 @@ export class Sharing {
   }
 
   /**
-   * One is open from this cursor, beside the others of the channel: it may have displaced one that stood behind it.
+   * One of those that were asked for is open, beside the others of the channel: it may have displaced one that stood behind
+   * it.
    *
-   * @param {Entry} entry
+   * @param {Entry[]} asked
    * @param {Entry[]} others
-   * @param {string} cursor
+   * @param {Message} message
+   * @returns {boolean} whether anybody wants the channel
    */
-  open(entry, others, cursor) {
-    if (others.length === 0) return;
+  open(asked, others, message) {
+    const entry = asked.find(({ isOpen }) => !isOpen);
+    if (!entry) return others.length > 0;
+    entry.isOpen = entry.isPlain = true;
+    entry.isDeaf = false;
+    this.#give(entry, message);
+    if (others.length > 0) this.#beside(entry, others, message.cursor);
+    return true;
+  }
+
+  /** @param {Entry} entry @param {Entry[]} others @param {string} cursor */
+  #beside(entry, others, cursor) {
     const all = [entry, ...others];
     for (const { track } of all) track.isShared = true;
     const last = others.reduce((one, other) => (isBefore(other.track.cursor, one.track.cursor) ? other : one));

@@ -1,6 +1,11 @@
 /** What a page keeps beyond itself: texts by name. A store that fails is told of, and is done without. */
 
-/** @import { Store } from "./api.js" */
+import { within } from "./line.js";
+
+/** @import { Clock, Store } from "./api.js" */
+
+/** How long a store may take, in ms: a browser's own is known to hang, and whoever waits for it hears nothing meanwhile. */
+const PATIENCE = 2_000;
 
 /**
  * Where there is none, or the user keeps the page from it, each use fails, and is told.
@@ -8,8 +13,8 @@
  * @type {Store}
  */
 const SESSION = {
-  get: (key) => globalThis.sessionStorage.getItem(key),
-  set: (key, value) => globalThis.sessionStorage.setItem(key, value),
+  get: (key) => sessionStorage.getItem(key),
+  set: (key, value) => sessionStorage.setItem(key, value),
 };
 
 /** What only some pages need is loaded by them alone. @returns {Store} */
@@ -29,16 +34,17 @@ export function openStore(store) {
   if (store === "session") return SESSION;
   if (store === "indexeddb") return indexed();
   if (store.get && store.set) return /** @type {Store} */ (store);
-  throw new TypeError('store: "session", "indexeddb", or an object with "get" and "set"');
+  throw new TypeError('store: "session", "indexeddb", or one with get and set');
 }
 
 /** @param {any} value @returns {value is Promise<unknown>} */
 const isPromise = (value) => typeof value?.then === "function";
 
-/** One text of a store, under one name. `fault(error)` hears what fails. */
+/** One text of a store, under one name. `fault(error)` hears what fails; one that hangs is not asked again. */
 export class Keeper {
   #store;
   #key;
+  #options;
   #fault;
   /** @type {string | null | undefined} */
   #newest;
@@ -47,16 +53,19 @@ export class Keeper {
   /** @type {Promise<void> | null} */
   #next = null;
 
-  /** @param {Store | null} store @param {string} key @param {(error: unknown) => void} fault */
-  constructor(store, key, fault) {
+  /** @param {Store | null} store @param {string} key @param {{clock: Clock}} options @param {(error: unknown) => void} fault */
+  constructor(store, key, options, fault) {
     this.#store = store;
     this.#key = key;
+    this.#options = options;
     this.#fault = fault;
   }
 
-  /** The text of before, or a promise of it; null: there is none. @returns {any} */
-  read() {
-    return this.#tried(() => this.#store?.get(this.#key)) ?? null;
+  /** Gives the text of before, null where there is none: at once, if the store does. @param {(text: any) => void} give */
+  read(give) {
+    const kept = this.#tried(() => this.#store?.get(this.#key));
+    if (isPromise(kept)) kept.then(give);
+    else give(kept ?? null);
   }
 
   /**
@@ -88,15 +97,21 @@ export class Keeper {
   #tried(call) {
     try {
       const result = call();
-      return isPromise(result) ? Promise.resolve(result).catch((error) => this.#failed(error)) : result;
+      if (!isPromise(result)) return result;
+      return within(PATIENCE, () => this.#late(), this.#options, undefined, () => result).catch(this.#failed);
     } catch (error) {
       return this.#failed(error);
     }
   }
 
+  #late() {
+    this.#store = null;
+    return new Error(`no answer within ${PATIENCE} ms: done without it`);
+  }
+
   /** @param {unknown} error */
-  #failed(error) {
+  #failed = (error) => {
     this.#fault(error);
     return null;
-  }
+  };
 }

@@ -16,7 +16,7 @@ import { stream } from "./transports.js";
  * @property {Line} line
  * @property {Transport} transport  of its present connection
  * @property {WebSocket | null} socket
- * @property {OverSocket | null} commands
+ * @property {OverSocket} commands
  */
 
 /** Where the transport is given, none is chosen. @param {Transport} transport @param {Settings} settings */
@@ -24,21 +24,25 @@ export function fixed(transport, settings) {
   return new Choice([transport], "", { ...settings, winners: new Map() });
 }
 
+/** So many connections browsers have to one server over HTTP/1.1: one more waits until another one ends. */
+const MOST = 6;
+
 export class Streams {
   #settings;
   #choice;
   #commands;
   /** @type {Map<Track, Mine>} */
   #lines = new Map();
+  #isCrowded = false;
 
   /**
    * `commands` go over a channel's own WebSocket, where there is one: over the newest.
    *
    * @param {Settings} settings
    * @param {Choice} choice
-   * @param {Commands | null} [commands]
+   * @param {Commands} commands
    */
-  constructor(settings, choice, commands = null) {
+  constructor(settings, choice, commands) {
     this.#settings = settings;
     this.#choice = choice;
     this.#commands = commands;
@@ -56,9 +60,9 @@ export class Streams {
       ...(this.#choice.isOpen && { patience: () => this.#choice.patience, lumpy }),
       won: () => this.#choice.won(mine.transport),
     };
-    mine.commands = this.#commands && {
-      use: (socket) => this.#commands?.use((mine.socket = socket)),
-      hear: (reply) => this.#commands?.hear(reply),
+    mine.commands = {
+      use: (socket) => this.#commands.use((mine.socket = socket)),
+      hear: (reply) => this.#commands.hear(reply),
     };
     /** @param {AbortSignal} signal */
     const connect = (signal) => this.#connect(track, mine, options, signal);
@@ -83,7 +87,7 @@ export class Streams {
 
   /** @param {Mine} mine */
   #lose(mine) {
-    this.#commands?.lose(mine.socket);
+    this.#commands.lose(mine.socket);
     mine.socket = null;
   }
 
@@ -102,11 +106,21 @@ export class Streams {
       await stream(transport, track, mine.line, options, signal, mine.commands);
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
+      if (why.reason === "silent" && !mine.line.isHeardOf) this.#crowd(track);
       if (this.#choice.leave(transport, why, mine.line.isHeardOf)) throw Object.assign(why, { retry: 0 });
       // Beside the next try: whether there is any use in it. A line that is closed by then refuses nothing.
       if (why.unopened && mine.line.isDoubtful) void whyNot(track.url, options).then((no) => no && mine.line.refuse(no));
       throw why;
     }
+  }
+
+  /** Nothing comes of one: if others have all connections that there are, it is told of once. @param {Track} track */
+  #crowd(track) {
+    const held = [...this.#lines.values()].filter(({ line, transport }) => line.isHeardOf && /sse|long/.test(transport));
+    if (this.#isCrowded || held.length < MOST) return;
+    this.#isCrowded = true;
+    const error = new Error(`${MOST} connections at once over HTTP/1.1: serve HTTP/2, or give connect a socket`);
+    track.tell("fault", { kind: "crowded", error });
   }
 
   /** @param {Track} track */

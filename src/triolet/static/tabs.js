@@ -288,7 +288,7 @@ export class Tabs {
     if (this.#deaf.has(track) && message.type !== "state") return; // on its way when this one left
     if (message.type === "state") return this.#become(track, message);
     const { type, ...said } = message;
-    if (type === "fault") return track.fault(said);
+    if (type === "fault") return track.tell("fault", said);
     if (type === "gap" && isPast(said.to, track.cursor)) return; // others stood further back
     try {
       track.take(message);

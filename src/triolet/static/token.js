@@ -18,12 +18,11 @@ const PROTOCOL_TOKEN = /^[-!#$%&'*+.^_`|~0-9A-Za-z]+$/;
  * @param {Options} options
  */
 function sendable(token, { transport }) {
-  if (typeof token !== "string") throw new TypeError("token: a text, or a function that returns one");
-  if (!HEADER_TOKEN.test(token)) throw new TypeError("token: has to be of visible ASCII characters, and not empty");
+  if (typeof token !== "string" || !HEADER_TOKEN.test(token)) {
+    throw new TypeError("token: a text of visible ASCII characters, or a function that returns one");
+  }
   if (transport === "websocket" && !PROTOCOL_TOKEN.test(token)) {
-    throw new TypeError(
-      "token: a WebSocket carries it as a subprotocol: letters, digits and !#$%&'*+-.^_`|~ only",
-    );
+    throw new TypeError("token: a WebSocket carries letters, digits and !#$%&'*+-.^_`|~ only");
   }
   return token;
 }

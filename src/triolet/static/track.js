@@ -3,13 +3,15 @@
 import { Ended, tell } from "./line.js";
 
 /**
- * @import { Live, Options, Reply, State, Why } from "./api.js"
+ * @import { Options, Reply, State, Why } from "./api.js"
  *
  * @typedef {{type: string, [field: string]: any}} Message  of the protocol: what the server promises is not checked twice
  *
- * @typedef {Pick<Options, "after" | "onEvent" | "onState" | "onGap" | "onFault" | "onBeat"> &
- *     Pick<Options, "onLag" | "onExpiring" | "onRenewed"> & {onLive?: (live: Live) => void,
- *     room?: (() => Promise<void> | null) | null}} TrackOptions  `room`: a promise of when the page takes more
+ * @typedef {Object} TrackOptions
+ * @property {string | number | null} [after]
+ * @property {(name: string, ...said: any[]) => void} hear  of "event", "gap", "live", "fault", "beat", "lag", "expiring" and
+ *     "renewed" what is said, of "state" the state and why; and the track
+ * @property {(() => Promise<void> | null) | null} [room]  a promise of when the page takes more
  *
  * @typedef {Object} Owner  of a track: who can do what it is asked for
  * @property {(track: Track) => void} leave
@@ -117,7 +119,7 @@ export class Track {
    */
   expect(cursor) {
     const step = this.#head === null ? null : distance(this.#head, cursor);
-    if (step === null || step > 0) this.#head = cursor;
+    if ((step ?? 1) > 0) this.#head = cursor;
   }
 
   /** Ends following. */
@@ -152,7 +154,12 @@ export class Track {
   become(state = this.state, why = {}) {
     if (this.state === "gone" || (state === this.state && !why.error)) return;
     this.state = state;
-    tell(this.#options.onState, state, why, this);
+    this.tell("state", state, why);
+  }
+
+  /** @param {string} name @param {...any} said @internal */
+  tell(name, ...said) {
+    tell(this.#options.hear, name, ...said, this);
   }
 
   /**
@@ -173,18 +180,17 @@ export class Track {
       case "live":
         this.#reach(message.cursor);
         this.become("live");
-        return tell(this.#options.onLive, { type: "live", channel: this.channel, cursor: this.cursor }, this);
+        return this.tell("live", { type: "live", channel: this.channel, cursor: this.cursor });
       case "beat":
         if (this.channel !== null && this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
-        return tell(this.#options.onBeat, message, this);
+      // falls through
+      case "lag":
+        return this.tell(message.type, message);
       case "moved": // of our own making: where the next poll goes on from
         return this.#reach(message.cursor);
-      case "lag":
-        return tell(this.#options.onLag, message, this);
       case "expiring":
-        return tell(this.#options.onExpiring, ofIdentity(message), this);
       case "renewed":
-        return tell(this.#options.onRenewed, ofIdentity(message), this);
+        return this.tell(message.type, ofIdentity(message));
     }
   }
 
@@ -198,21 +204,21 @@ export class Track {
     this.#conflatedTo = null;
     this.become("behind");
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
-    if (step === null || step > 0) this.#lose(cursor, "skipped");
+    if ((step ?? 1) > 0) this.#lose(cursor, "skipped");
   }
 
   /** @param {Message} message */
   #event({ channel, id, event, data, time, key }) {
     if (!(offsetOf(id) > 0)) throw new TypeError(`an event whose id is no cursor: ${id}`);
     const step = stepTo(this.cursor, id, 1, this.filtered);
-    if (step !== null && step < 1) {
+    if ((step ?? 1) < 1) {
       // Not delivered again. Where the app chose the place, it may well have chosen an earlier one.
       if (this.url !== null && !this.isShared) this.#fault("repeat", id);
       return;
     }
     if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
     this.cursor = id;
-    tell(this.#options.onEvent, { type: "event", channel: channel ?? this.channel, id, event, data, time, key }, this);
+    this.tell("event", { type: "event", channel: channel ?? this.channel, id, event, data, time, key });
   }
 
   /**
@@ -221,10 +227,9 @@ export class Track {
    * @param {Record<string, any>} gap
    */
   #gap({ from, to, missed, reason }) {
-    const gap = { type: "gap", channel: this.channel, from, to, missed, reason };
     if (reason === "conflated") this.#conflatedTo = to;
     else this.cursor = to;
-    tell(this.#options.onGap ?? console.warn, gap, this);
+    this.tell("gap", { type: "gap", channel: this.channel, from, to, missed, reason });
   }
 
   /** Whether the events that a step leaves out may have been for others. @param {number | null} step */
@@ -234,14 +239,13 @@ export class Track {
 
   /** @param {string} cursor */
   #isConflated(cursor) {
-    const left = this.#conflatedTo === null ? null : distance(cursor, this.#conflatedTo);
-    return left !== null && left >= 0;
+    return this.#conflatedTo !== null && (distance(cursor, this.#conflatedTo) ?? -1) >= 0;
   }
 
   /** The server says that everything up to here has been sent. @param {string} cursor */
   #reach(cursor) {
     const step = stepTo(this.cursor, cursor, 0, this.filtered);
-    if ((step === null || step > 0) && !this.#mayPass(step)) this.#hole(cursor);
+    if ((step ?? 1) > 0 && !this.#mayPass(step)) this.#hole(cursor);
     else if (/** @type {number} */ (step) >= 0) this.cursor = cursor; // ours may have been a bare offset
   }
 
@@ -262,11 +266,6 @@ export class Track {
 
   /** @param {string} kind @param {string} cursor */
   #fault(kind, cursor) {
-    this.fault({ kind, channel: this.channel, from: this.cursor, to: cursor });
-  }
-
-  /** @param {Record<string, any>} fault @internal */
-  fault(fault) {
-    tell(this.#options.onFault ?? console.error, fault, this);
+    this.tell("fault", { kind, channel: this.channel, from: this.cursor, to: cursor });
   }
 }

@@ -50,8 +50,9 @@ async function roomIn(track, line, signal) {
 }
 
 /**
- * What hears the messages of a connection, and answers "expiring". What only some pages need is loaded by them alone; where
- * it cannot be, the connection ends with its credential, and the next one has a new one.
+ * What hears the messages of a connection once they are taken, and answers those that want it: warnings that a credential
+ * ends, and on a WebSocket events that are acknowledged. What only some pages need is loaded by them alone; without it the
+ * connection ends with its credential, and the next one has a new one.
  *
  * @param {{socket?: WebSocket, url?: string | null}} connection
  * @param {(message: Message) => void} hear
@@ -60,16 +61,18 @@ async function roomIn(track, line, signal) {
  * @param {AbortSignal} signal
  * @returns {(message: Message) => void}
  */
-function renewing(connection, hear, options, line, signal) {
-  /** @type {Promise<(message: Message) => void> | undefined} */
+function answering(connection, hear, options, line, signal) {
+  const { acknowledge } = options;
+  /** @type {Promise<((message: Message) => void) | void> | undefined} */
   let answer;
   return (message) => {
-    if (message.type !== "expiring" || message.refused) return;
-    answer ??= import("./renewal.js").then(({ renewal }) => renewal(connection, hear, options, line, signal));
-    answer.then(
-      (call) => call(message),
-      (error) => signal.aborted || line.trouble({ error }),
+    const { type } = message;
+    if (type !== "expiring" && !(type === "event" && acknowledge && connection.socket)) return;
+    answer ??= import("./answers.js").then(
+      ({ answers }) => answers(connection, hear, options, line, signal),
+      (error) => (signal.aborted ? undefined : line.trouble({ error })),
     );
+    answer.then((call) => call?.(message));
   };
 }
 
@@ -88,7 +91,7 @@ async function overSse(track, line, options, signal) {
   if (!canStream(options)) return overPolls(track, line, options, signal, options.wait);
   line.listen(options.silence);
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
-  const keep = renewing(track, (message) => track.take(message), options, line, signal);
+  const answer = answering(track, (message) => track.take(message), options, line, signal);
   line.listen();
   const response = await request(track.url, { after: track.cursor }, headers, options, signal);
   checkType(response, "text/event-stream");
@@ -101,7 +104,7 @@ async function overSse(track, line, options, signal) {
     line.listen();
     const { value, done } = await reader.read();
     line.rest();
-    if (done) throw new Ended("the stream ended");
+    if (done) throw new Ended("the connection ended");
     for (const { event, data, id, time } of parser.push(decoder.decode(value, { stream: true }))) {
       const own = event.startsWith("triolet.");
       const body = (own ? JSON.parse : options.parse)(data);
@@ -109,8 +112,8 @@ async function overSse(track, line, options, signal) {
       const message = own ? { ...body, type: event.slice(8) } : { type: "event", event, data: body, id, time };
       if (message.type === "bye") throw goodbye(message);
       line.heard(message);
-      keep(message);
       track.take(message);
+      answer(message);
     }
   }
 }
@@ -171,28 +174,6 @@ function unfold(track, line, { channel, events, cursor, gap, live, filtered, end
 }
 
 /**
- * Says what was applied, the newest of each channel, at most once in `acknowledge` ms.
- *
- * @param {WebSocket} socket
- * @param {Settings} options
- * @returns {(message: Message) => void}
- */
-function acknowledging(socket, { acknowledge, clock }) {
-  const applied = new Map();
-  const say = () => {
-    for (const [channel, cursor] of socket.readyState === 1 ? applied : []) {
-      socket.send(JSON.stringify({ type: "ack", channel, cursor }));
-    }
-    applied.clear();
-  };
-  return ({ channel, id }) => {
-    if (!acknowledge) return;
-    if (applied.size === 0) clock.setTimeout(say, acknowledge);
-    applied.set(channel, id);
-  };
-}
-
-/**
  * One WebSocket, from its handshake to its end. `ready` gets the socket, `hear` each message but the bye. What ends
  * without having been open is an `Ended` that says `unopened`: a browser does not tell why.
  *
@@ -213,12 +194,11 @@ export async function converse(url, query, line, options, signal, hear, ready) {
   return new Promise((_, reject) => {
     if (signal.aborted) throw signal.reason; // while the token was fetched
     line.listen();
-    const socket = new (options.WebSocket ?? globalThis.WebSocket)(target, protocols);
+    const socket = new (options.WebSocket ?? WebSocket)(target, protocols);
     /** @type {Ended | null} */
     let bye = null;
     let isOpen = false;
-    const acknowledge = acknowledging(socket, options);
-    const keep = renewing({ socket }, hear, options, line, signal);
+    const answer = answering({ socket }, hear, options, line, signal);
     /** @param {unknown} why */
     const end = (why) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -241,9 +221,8 @@ export async function converse(url, query, line, options, signal, hear, ready) {
         if (message.type === "bye") return (bye = goodbye(message));
         line.heard(message);
         line.listen();
-        keep(message);
         hear(message);
-        if (message.type === "event") acknowledge(message);
+        answer(message);
       } catch (error) {
         end(error);
       }
@@ -258,19 +237,17 @@ export async function converse(url, query, line, options, signal, hear, ready) {
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal
- * @param {OverSocket | null} [commands]
+ * @param {OverSocket} commands
  * @returns {Promise<void>}
  */
 function overWebSocket(track, line, options, signal, commands) {
   /** @param {Message} message */
   const hear = (message) => {
-    if (message.type === "reply") return commands?.hear(message);
+    if (message.type === "reply") return commands.hear(message);
     track.take(message);
     if (track.room() !== null) throw new Ended("full", { retry: 0 });
   };
-  /** @param {WebSocket} socket */
-  const ready = (socket) => commands?.use(socket);
-  return converse(track.url, { after: track.cursor }, line, options, signal, hear, ready);
+  return converse(track.url, { after: track.cursor }, line, options, signal, hear, commands.use);
 }
 
 /**
@@ -293,7 +270,7 @@ const WAYS = {
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal
- * @param {OverSocket | null} [commands]
+ * @param {OverSocket} commands
  */
 export async function stream(transport, track, line, options, signal, commands) {
   await roomIn(track, line, signal);

@@ -28,10 +28,23 @@ import { TRANSPORTS } from "./transports.js";
 
 /**
  * @import { MessageOptions, Options, Reply, SendOptions, State, Why } from "./api.js"
- * @import { Owner } from "./track.js"
+ * @import { Owner, TrackOptions } from "./track.js"
  */
 
 export { Client, Ended, EventStreamParser, Follow, Presence, Unanswered, connect, offsetOf };
+
+/** Who hears what nobody wants to hear of. @type {Record<string, (...said: any[]) => void>} */
+const LOUD = { onGap: (...said) => console.warn(...said), onFault: (...said) => console.error(...said) };
+
+/** What a track is to know of a page's handlers. @param {Record<string, any>} options @returns {TrackOptions} */
+function optionsOf(options) {
+  /** @type {TrackOptions["hear"]} */
+  const hear = (name, ...said) => {
+    const handler = `on${name[0].toUpperCase()}${name.slice(1)}`;
+    tell(options[handler] ?? LOUD[handler], ...said);
+  };
+  return { after: options.after, hear };
+}
 
 /**
  * Follows the channel behind a URL until it is closed, over any network.
@@ -54,7 +67,7 @@ export function follow(url, options = {}) {
     retry: (track) => streams.retry(track),
     command: (where, data, asked) => commands.send(where, data, { ...settings, ...asked }),
   };
-  const track = new Track(url, settings, owner);
+  const track = new Track(url, optionsOf(settings), owner);
   streams.add(track);
   return track;
 }
@@ -90,7 +103,7 @@ export function command(url, data, options = {}) {
  */
 export async function ticketed(url, options = {}) {
   const settings = settingsOf(options);
-  const { withTicket } = await import("./renewal.js");
+  const { withTicket } = await import("./answers.js");
   return withTicket(url, settings);
 }
 
@@ -129,7 +142,7 @@ export class Socket {
    */
   follow(url, options = {}) {
     if (this.#multiplex.pathOf(url) === null) throw new TypeError(`${url}: a socket reaches its own server only`);
-    const track = new Track(url, options, this);
+    const track = new Track(url, optionsOf(options), this);
     if (this.#multiplex.isClosed) track.become("gone", { reason: "closed" });
     else this.#multiplex.add(track);
     return track;
@@ -183,6 +196,6 @@ export class Socket {
 
   #choose() {
     const { onEvent, onGap, onFault, onLag } = this.#options;
-    return new Track(null, { onEvent, onGap, onFault, onLag }, this);
+    return new Track(null, optionsOf({ onEvent, onGap, onFault, onLag }), this);
   }
 }

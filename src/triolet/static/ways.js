@@ -6,7 +6,7 @@ import { locate } from "./requests.js";
 import { Streams } from "./streams.js";
 
 /**
- * @import { ClientState, Fault, State, Transport, Why } from "./api.js"
+ * @import { ClientState, State, Transport, Why } from "./api.js"
  * @import { Commands } from "./commands.js"
  * @import { Ended } from "./line.js"
  * @import { Settings } from "./settings.js"
@@ -14,8 +14,7 @@ import { Streams } from "./streams.js";
  *
  * @typedef {Object} WaysHooks
  * @property {(why: Why) => void} changed  the state, or the transport
- * @property {(fault: Fault) => void} fault
- * @property {(name: string, said: any) => void} tell  see Multiplex
+ * @property {(name: string, said: any) => void} tell  see Multiplex; and of a "fault"
  * @property {() => Track} [choose]  see Multiplex
  */
 
@@ -119,22 +118,22 @@ export class Ways {
   /** @param {boolean} mayStream */
   #open(mayStream) {
     const settings = { ...this.#settings, patience: mayStream ? () => this.#choice.patience : undefined };
-    /** @type {{multiplex?: Multiplex}} */
-    const mine = {};
-    const isMine = () => this.#multiplex === mine.multiplex;
+    const isMine = () => this.#multiplex === multiplex;
     this.#isSkipped = false;
-    mine.multiplex = this.#multiplex = new Multiplex(this.#settings.socket, settings, this.#commands, {
+    /** @type {Multiplex} */
+    const multiplex = new Multiplex(this.#settings.socket, settings, this.#commands, {
       ...this.#hooks,
       become: (state, why) => isMine() && this.#became(state, why),
       hello: () => this.#hello(),
       lost: mayStream ? (why, wasHeardOf) => isMine() && this.#lost(why, wasHeardOf) : undefined,
     });
+    this.#multiplex = multiplex;
   }
 
   /** @param {State} state @param {Why} why */
   #became(state, why) {
     if (state === "gone") {
-      this.#hooks.fault({ kind: "socket", error: why.error });
+      this.#hooks.tell("fault", { kind: "socket", error: why.error });
       this.#multiplex = null;
       this.#isPatient = false;
     }
@@ -164,11 +163,13 @@ export class Ways {
     if (this.#isPatient) this.#choice.hurry(why);
     this.#isPatient = false;
     const multiplex = /** @type {Multiplex} */ (this.#multiplex);
-    for (const track of multiplex.tracks) {
+    const { tracks } = multiplex;
+    for (const track of tracks) {
       multiplex.remove(track);
-      track.become("connecting", { retry: 0, reason: why.reason });
       this.#streams.add(track);
     }
+    // Once all are where `leave` finds them: the page may close them, or the client, as soon as it hears of this.
+    for (const track of tracks) track.become("connecting", { retry: 0, reason: why.reason });
     this.#isSkipped = this.#choice.isWon && !this.#wasOpen;
     if (this.#isSkipped) this.#drop();
   }

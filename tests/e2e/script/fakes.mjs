@@ -2,7 +2,8 @@
 
 import { settle } from "../../../src/triolet/static/fake-clock.js";
 
-await import("../../../src/triolet/static/renewal.js"); // which is loaded late: from a disk that is slow
+// What is loaded late is there already: from a disk it would take its time.
+for (const late of ["answers", "roster", "sharing", "tabs"]) await import(`../../../src/triolet/static/${late}.js`);
 
 export { Clock, Page, settle } from "../../../src/triolet/static/fake-clock.js";
 
@@ -154,10 +155,14 @@ export function makeBrowser() {
   const locks = {
     request(name, ...rest) {
       const call = rest.pop();
-      const { signal } = rest[0] ?? {};
+      const { signal, steal } = rest[0] ?? {};
       return new Promise((resolve, reject) => {
         const asked = { call, resolve, reject, runs: false };
-        held.set(name, [...(held.get(name) ?? []), asked]);
+        const [holder, ...others] = held.get(name) ?? [];
+        if (steal) {
+          holder?.reject(new DOMException("stolen", "AbortError"));
+          held.set(name, [asked, ...others]);
+        } else held.set(name, [...(held.get(name) ?? []), asked]);
         signal?.addEventListener("abort", () => {
           if (asked.runs) return;
           held.set(name, held.get(name).filter((one) => one !== asked));

@@ -3,8 +3,6 @@
 import { connect } from "../../../src/triolet/static/triolet.js";
 import { Clock, Network, Page, makeSockets } from "./fakes.mjs";
 
-for (const late of ["tabs", "roster"]) await import(`../../../src/triolet/static/${late}.js`); // from a disk: slow
-
 export const BASE = "http://shop.example/";
 export const HELLO = { type: "open", channel: null, cursor: null, subs: true };
 export const note = (id, more = {}) => ({ type: "event", channel: "c", id, event: "note", data: {}, time: 7, ...more });

@@ -151,6 +151,7 @@ test("a WebSocket that is live is not given up for what the first message was wa
 test("a channel that is sent on to a login at another origin is over, and says so", async () => {
   const elsewhere = Object.defineProperties(new Response(null), {
     type: { value: "opaqueredirect" },
+    ok: { value: false },
     status: { value: 0 },
   });
   for (const transport of ["sse", "long-poll", "poll"]) {
@@ -174,7 +175,7 @@ test("a WebSocket whose URL is sent on to a login is over, and says so, in brows
 });
 
 test("a channel that is only sent on to where it stands is followed there", async () => {
-  const moved = Object.defineProperties(new Response(null), { status: { value: 0 } });
+  const moved = Object.defineProperties(new Response(null), { ok: { value: false }, status: { value: 0 } });
   const stream = new Stream();
   const { client } = meet({ transports: ["sse"], network: new Network({ response: moved }, stream) });
   client.follow("/c/events");

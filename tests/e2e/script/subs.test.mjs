@@ -192,6 +192,19 @@ test("who leaves such a server before it has answered is unfollowed when it does
 
 // --- URLs --------------------------------------------------------------------------------------------------
 
+test("what came of a connection that was lost while the sharing was loaded is nobody's on the next one", async () => {
+  const { opened, clock, follows } = await openAt(OLD, ["e.1"]);
+  for (const message of [plain("e.1"), event("a", "e.2")]) opened[0].onmessage({ data: JSON.stringify(message) });
+  await opened[0].lose();
+  assert.equal(follows[0].track.state, "connecting");
+  await clock.advance(1_000);
+  await opened[1].open();
+  await opened[1].say(HELLO, ...bracket(["s2"], open("s2", "e.1"), event("a", "e.2"), live("e.2", "s2")));
+  assert.deepEqual([follows[0].heard, follows[0].track.state], [["event e.2"], "live"]);
+  follows[0].track.close();
+  assert.deepEqual(opened[1].sent.at(-1), { type: "unfollow", channel: "a", sub: "s2" });
+});
+
 test("a socket takes every URL that fetch takes, of its own server", async () => {
   const { socket, opened } = openSocket();
   await settle();

@@ -98,7 +98,7 @@ export class Real {
 
   online(isOnline) {
     this.#cable.online = isOnline;
-    if (isOnline) this.page.dispatchEvent(new Event("online"));
+    this.page.dispatchEvent(new Event(isOnline ? "online" : "offline"));
   }
 
   close() {

@@ -88,9 +88,10 @@ export type Fault = {
     /**
      * "hole" and "repeat" are broken promises of the
      * server's; "store": the store failed, and the client goes on without; "share": this tab has a connection of its own;
-     * "socket": the socket's URL cannot be had
+     * "socket": the socket's URL cannot be had; "crowded": this follow waits, since others have all the connections that a
+     * browser has to one server over HTTP/1.1
      */
-    kind: "hole" | "repeat" | "store" | "share" | "socket";
+    kind: "hole" | "repeat" | "store" | "share" | "socket" | "crowded";
     /**
      * whose promise it was
      */
@@ -267,7 +268,7 @@ export type ConnectOptions = {
     random?: () => number;
     /**
      * what "pagehide", "pageshow", "freeze", "resume",
-     * "visibilitychange" and "online" come from; default the window and its document
+     * "visibilitychange", "online" and "offline" come from; default the window and its document
      */
     page?: EventTarget & {
         visibilityState?: string;
@@ -568,9 +569,10 @@ export type Track = import("./track.js").Track;
  * What went wrong, and did not end anything.
  *
  * @typedef {Object} Fault
- * @property {"hole" | "repeat" | "store" | "share" | "socket"} kind  "hole" and "repeat" are broken promises of the
+ * @property {"hole" | "repeat" | "store" | "share" | "socket" | "crowded"} kind  "hole" and "repeat" are broken promises of the
  *     server's; "store": the store failed, and the client goes on without; "share": this tab has a connection of its own;
- *     "socket": the socket's URL cannot be had
+ *     "socket": the socket's URL cannot be had; "crowded": this follow waits, since others have all the connections that a
+ *     browser has to one server over HTTP/1.1
  * @property {string | null} [channel]  whose promise it was
  * @property {string | null} [from]  the cursor before
  * @property {string | null} [to]  the cursor after
@@ -663,7 +665,7 @@ export type Track = import("./track.js").Track;
  * @property {Clock} [clock]
  * @property {() => number} [random]
  * @property {EventTarget & {visibilityState?: string}} [page]  what "pagehide", "pageshow", "freeze", "resume",
- *     "visibilitychange" and "online" come from; default the window and its document
+ *     "visibilitychange", "online" and "offline" come from; default the window and its document
  * @property {Map<string, Transport>} [winners]  which transport has worked, by origin; default one for the whole page
  * @property {LockManager} [locks]
  * @property {typeof BroadcastChannel} [BroadcastChannel]

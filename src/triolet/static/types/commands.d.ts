@@ -8,6 +8,7 @@ export type Answer = Reply & {
 };
 export type Question = {
     id: string;
+    promise: Promise<Answer>;
     resolve: (answer: Answer) => void;
     reject: (reason: unknown) => void;
 };

@@ -30,7 +30,7 @@ export declare class Page extends EventTarget {
     visibilityState: "visible" | "hidden";
     /** `settle()` is waited for after each. */
     constructor(settled?: typeof settle);
-    /** @param {string} type  "pagehide", "pageshow", "freeze", "resume" or "online" @returns {Promise<void>} */
+    /** @param {string} type  "pagehide", "pageshow", "freeze", "resume", "online" or "offline" @returns {Promise<void>} */
     say(type: string): Promise<void>;
     /** @param {"visible" | "hidden"} visibilityState @returns {Promise<void>} */
     turn(visibilityState: "visible" | "hidden"): Promise<void>;

@@ -267,7 +267,7 @@ export declare class FakeServer {
     beat(more?: {
         stale?: boolean;
     }): void;
-    /** Whether there is a network. Without it all breaks; when it is back the page hears "online". @type {boolean} */
+    /** Whether there is a network. Without it all breaks; the page hears "offline" and "online". @type {boolean} */
     get online(): boolean;
     set online(isOnline: boolean);
     /** All connections break, as when a phone changes its network. What was under way is lost. */

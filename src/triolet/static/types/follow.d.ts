@@ -1,9 +1,10 @@
 /** What the page has of a channel that it follows: items in order, no more of them than it takes. */
 import { Track } from "./track.js";
-import type { FollowHandler, FollowName, FollowOptions, Item, State, Store, Why } from "./api.js";
+import type { Clock, FollowHandler, FollowName, FollowOptions, Item, State, Store, Why } from "./api.js";
 export type FollowSettings = Omit<FollowOptions, "store"> & {
     buffer: number;
     commit: "before" | "after";
+    clock: Clock;
     store: Store | null;
 };
 export type FollowOwner = {

@@ -31,6 +31,8 @@ export declare function asEnded(error: any): Ended & {
  * @param {...any} args
  */
 export declare function tell(callback: ((...said: any[]) => unknown) | null | undefined, ...args: any[]): void;
+/** Tells of an error of the page's, as the browser tells of one that nobody has caught. @param {unknown} error */
+export declare function report(error: unknown): void;
 /**
  * How long to wait before try `attempt` (the first is 0): drawn from the whole range, so that clients spread.
  *
@@ -119,8 +121,8 @@ export declare class Line {
     sleep(ms?: number): Promise<void>;
     /** Tries at once, if it waits. */
     retry(): void;
-    /** Ends the present connection, and makes another at once. */
-    again(): void;
+    /** Ends the present connection, and makes another: at once, if no reason is given that says otherwise. */
+    again(why?: Ended): void;
     /** The browser may keep the page for long: an open connection would hinder it, and would be dead in the end. */
     pause(): void;
     /**

@@ -4,11 +4,17 @@ import type { Options } from "./api.js";
 import type { Settings } from "./settings.js";
 export type HeaderMap = Record<string, string>;
 export type Place = string | URL | null | undefined;
-/** A page where a channel should be will not become one. */
-export declare const LOGIN: {
-    retry: null;
-    reason: string;
-};
+/**
+ * @import { Options } from "./api.js"
+ * @import { Settings } from "./settings.js"
+ *
+ * @typedef {Record<string, string>} HeaderMap
+ * @typedef {string | URL | null | undefined} Place  a URL; that of a follow may be none, and is not asked for then
+ */
+/** Statuses below 500 that asking again may change; any other 4xx is an answer. */
+export declare const PASSING: Set<number>;
+/** A page where a channel should be will not become one. @param {string} [found] */
+export declare function login(found?: string): Ended;
 /**
  * A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own.
  *
@@ -54,8 +60,7 @@ export declare function checkType(response: Response, expected: string): void;
 /** Why an answer is none, and whether to ask again. @param {Response} response */
 export declare function failure(response: Response): Promise<Ended>;
 /**
- * A request whose answer is 200 or 304, or an error that says whether to ask again. Where it is sent on, and that fails,
- * it has come to a login at another origin: followed blindly, it would look like a network that is down.
+ * A request whose answer is 200 or 304, or an error that says whether to ask again.
  *
  * @param {Place} url
  * @param {Record<string, any>} query

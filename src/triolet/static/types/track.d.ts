@@ -1,11 +1,19 @@
 /** A position in a channel, and the check that nothing is missing. Knows nothing of the network. */
-import type { Live, Options, Reply, State } from "./api.js";
+import type { Options, Reply, State } from "./api.js";
 export type Message = {
     type: string;
     [field: string]: any;
 };
-export type TrackOptions = Pick<Options, "after" | "onEvent" | "onState" | "onGap" | "onFault" | "onBeat"> & Pick<Options, "onLag" | "onExpiring" | "onRenewed"> & {
-    onLive?: (live: Live) => void;
+export type TrackOptions = {
+    after?: string | number | null;
+    /**
+     * of "event", "gap", "live", "fault", "beat", "lag", "expiring" and
+     * "renewed" what is said, of "state" the state and why; and the track
+     */
+    hear: (name: string, ...said: any[]) => void;
+    /**
+     * a promise of when the page takes more
+     */
     room?: (() => Promise<void> | null) | null;
 };
 export type Owner = {
@@ -14,13 +22,15 @@ export type Owner = {
     command: (url: string | URL, data?: any, options?: any) => Promise<Reply>;
 };
 /**
- * @import { Live, Options, Reply, State, Why } from "./api.js"
+ * @import { Options, Reply, State, Why } from "./api.js"
  *
  * @typedef {{type: string, [field: string]: any}} Message  of the protocol: what the server promises is not checked twice
  *
- * @typedef {Pick<Options, "after" | "onEvent" | "onState" | "onGap" | "onFault" | "onBeat"> &
- *     Pick<Options, "onLag" | "onExpiring" | "onRenewed"> & {onLive?: (live: Live) => void,
- *     room?: (() => Promise<void> | null) | null}} TrackOptions  `room`: a promise of when the page takes more
+ * @typedef {Object} TrackOptions
+ * @property {string | number | null} [after]
+ * @property {(name: string, ...said: any[]) => void} hear  of "event", "gap", "live", "fault", "beat", "lag", "expiring" and
+ *     "renewed" what is said, of "state" the state and why; and the track
+ * @property {(() => Promise<void> | null) | null} [room]  a promise of when the page takes more
  *
  * @typedef {Object} Owner  of a track: who can do what it is asked for
  * @property {(track: Track) => void} leave

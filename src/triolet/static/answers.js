@@ -1,4 +1,4 @@
-/** A connection whose credential is about to end, and how it is kept; loaded by pages that need it alone. */
+/** What a connection answers its server: a new credential, and how far the page is. Loaded by the pages that need it alone. */
 
 import { backoff, pause } from "./line.js";
 import { asked, failure, locate } from "./requests.js";
@@ -15,22 +15,61 @@ import { currentToken } from "./token.js";
 const SHORTEST_WAIT = 1_000;
 
 /**
- * Answers "expiring" on one connection with a new credential, until the server has it or the connection ends.
- *
- * It waits for a part of what is left, drawn for each client, so that many do not ask at one moment, and so that a
- * token which is good for less than the server's warning is not renewed all the time.
- *
- * A WebSocket is told itself; for a stream, Triolet is asked beside it. `refuse(message)` hears what the server will never
- * take.
+ * What hears the messages of one connection that want an answer. A WebSocket is told itself; for a stream, Triolet is asked
+ * beside it. `refuse(message)` hears what the server will never take.
  *
  * @param {{socket?: WebSocket, url?: string | null}} connection
  * @param {(message: Message) => void} refuse
  * @param {Settings} options
  * @param {Line} line
  * @param {AbortSignal} signal
+ * @returns {(message: Message) => void}
+ */
+export function answers({ socket, url }, refuse, options, line, signal) {
+  /** @param {Message} message */
+  const renew = (message) => (socket ? renewSocket(socket, options, signal) : renewStream(message, url, options, signal));
+  const renewed = renewal(renew, refuse, options, line, signal);
+  const applied = socket && acknowledging(socket, options);
+  return (message) => (message.type === "event" ? applied?.(message) : renewed(message));
+}
+
+/**
+ * Says what was applied, the newest of each channel, at most once in `acknowledge` ms.
+ *
+ * @param {WebSocket} socket
+ * @param {Settings} options
+ * @returns {(event: Message) => void}
+ */
+function acknowledging(socket, { acknowledge, clock }) {
+  const applied = new Map();
+  const say = () => {
+    for (const [channel, cursor] of socket.readyState === 1 ? applied : []) {
+      socket.send(JSON.stringify({ type: "ack", channel, cursor }));
+    }
+    applied.clear();
+  };
+  return ({ channel, id }) => {
+    if (applied.size === 0) clock.setTimeout(say, /** @type {number} */ (acknowledge));
+    applied.set(channel, id);
+  };
+}
+
+/**
+ * Answers "expiring" on one connection with a new credential, until the server has it or the connection ends.
+ *
+ * It waits for a part of what is left, drawn for each client, so that many do not ask at one moment, and so that a
+ * token which is good for less than the server's warning is not renewed all the time.
+ *
+ * `renew(message)` does it, and throws; `refuse(message)` hears what the server will never take.
+ *
+ * @param {(message: Message) => Promise<void>} renew
+ * @param {(message: Message) => void} refuse
+ * @param {Settings} options
+ * @param {Line} line
+ * @param {AbortSignal} signal
  * @returns {(message: Message) => void} what is to hear each warning
  */
-export function renewal({ socket, url }, refuse, options, line, signal) {
+function renewal(renew, refuse, options, line, signal) {
   /** @type {Message | null} */
   let due = null;
   let isBusy = false;
@@ -38,7 +77,7 @@ export function renewal({ socket, url }, refuse, options, line, signal) {
   /** @param {Message} message @returns {Promise<any>} */
   const tried = async (message) => {
     try {
-      await (socket ? renewSocket(socket, options, signal) : renewStream(message, url, options, signal));
+      await renew(message);
       return null;
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
@@ -71,6 +110,7 @@ export function renewal({ socket, url }, refuse, options, line, signal) {
   };
 
   return (message) => {
+    if (message.refused) return;
     due = message;
     if (!isBusy) void run();
   };

@@ -1,0 +1,116 @@
+/** Dialogues about what fails beside the network: stores that hang, a browser without connections left, pages that leave. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Network, Stream, json, settle } from "./fakes.mjs";
+import { listen, live, meet, opened } from "./meeting.mjs";
+
+const never = () => new Promise(() => {});
+
+async function openStream(options = {}, asked = {}) {
+  const stream = new Stream();
+  const faults = [];
+  const met = meet({ transports: ["sse"], network: new Network(stream, new Stream()), ...options });
+  met.client.on("fault", ({ kind, error }) => faults.push(`${kind} ${error.message}`));
+  const follow = met.client.follow("c", { after: "e.1", ...asked });
+  follow.on("fault", ({ kind, error }) => faults.push(`${kind} ${error.message}`));
+  return { ...met, follow, stream, faults };
+}
+
+// --- stores ------------------------------------------------------------------------------------------------
+
+const LATE = "store no answer within 2000 ms: done without it";
+
+test("a store that never says what it has is done without after two seconds", async () => {
+  const { stream, faults, clock, network, follow } = await openStream({ store: { get: never, set: () => null } });
+  const heard = listen(follow);
+  await clock.advance(1_999);
+  assert.deepEqual([network.requests, faults], [[], []]);
+  await clock.advance(1);
+  assert.deepEqual(faults, [LATE, LATE]);
+  await stream.send("open", opened("e.1"));
+  await stream.event("e.2");
+  assert.deepEqual(heard, ["e.2"]);
+});
+
+test("a store that never has what it is given is waited for once", async () => {
+  const store = { get: () => null, set: never };
+  const { stream, faults, clock, follow } = await openStream({}, { store, commit: "before" });
+  const heard = listen(follow);
+  await settle();
+  await stream.send("open", opened("e.1"));
+  for (const id of ["e.2", "e.3"]) await stream.event(id);
+  assert.deepEqual(heard, []);
+  await clock.advance(2_000);
+  assert.deepEqual([heard, faults], [["e.2", "e.3"], [LATE]]);
+});
+
+// --- the page ----------------------------------------------------------------------------------------------
+
+test("a follow that the page closes when it hears that the socket is lost is asked for no more", async () => {
+  const { client, sockets, network, clock } = meet({ socket: "/live", network: new Network() });
+  const follow = client.follow("/c/events", { after: "e.1" });
+  await settle();
+  await sockets[0].open();
+  await sockets[0].say(opened("e.1", { sub: "s1" }));
+  follow.on("state", (state) => state === "connecting" && client.close());
+  await sockets[0].lose();
+  await clock.advance(100_000);
+  assert.deepEqual([follow.state, network.requests, sockets.length], ["gone", [], 1]);
+});
+
+test("a page that loses its network shows so at once; a server that is there all the same is live again", async () => {
+  for (const isThere of [true, false]) {
+    const streams = isThere ? [new Stream(), new Stream()] : [new Stream()];
+    const { client, page, clock, states } = meet({ transports: ["sse"], network: new Network(...streams) });
+    client.follow("c", { after: "e.1" });
+    await settle();
+    await streams[0].send("open", opened("e.1"));
+    await streams[0].send("live", live("e.1"));
+    await page.say("offline");
+    assert.deepEqual([client.state, streams[0].aborted], ["connecting", true]);
+    await clock.advance(0);
+    await streams.at(-1).send("live", live("e.1")).catch(() => null);
+    assert.deepEqual(states, ["connecting", "behind", "live", "connecting", ...(isThere ? ["live"] : [])]);
+  }
+});
+
+// --- the browser -------------------------------------------------------------------------------------------
+
+test("a follow for which no connection is left says so, once", async () => {
+  const streams = Array.from({ length: 10 }, () => new Stream());
+  const { client, clock } = meet({ transports: ["sse"], network: new Network(...streams) });
+  const faults = [];
+  for (let number = 0; number < 7; number += 1) {
+    const follow = client.follow(`/${number}`, { after: "e.1" });
+    follow.on("fault", ({ kind, error }) => faults.push(`${number} ${kind} ${error.message}`));
+  }
+  await settle();
+  for (const stream of streams.slice(0, 6)) await stream.send("open", opened("e.1"));
+  for (const stream of streams.slice(0, 6)) await stream.send("live", live("e.1"));
+  const wait = async () => {
+    await clock.advance(45_000);
+    for (const stream of streams.slice(0, 6)) await stream.send("beat", { time: clock.time, cursors: {} });
+    await clock.advance(1_000);
+  };
+  for (let time = 0; time < 2; time += 1) await wait();
+  assert.deepEqual(faults, ["6 crowded 6 connections at once over HTTP/1.1: serve HTTP/2, or give connect a socket"]);
+  for (let time = 0; time < 2; time += 1) await wait();
+  assert.equal(faults.length, 1);
+});
+
+test("a command that is sent on to a login at another origin says so at once", async () => {
+  const values = { type: { value: "opaqueredirect" }, ok: { value: false }, status: { value: 0 } };
+  const response = Object.defineProperties(new Response(null), values);
+  const { client, network } = meet({ network: new Network({ response }) });
+  await assert.rejects(client.send("pick", 1), ({ name, cause }) => name === "Unanswered" && cause.reason === "login");
+  assert.equal(network.requests.length, 2);
+});
+
+test("a command that is only sent on is asked there, under its key", async () => {
+  const moved = Object.defineProperties(new Response(null), { ok: { value: false }, status: { value: 307 } });
+  const { client, network } = meet({ network: new Network({ response: moved }, json({ picked: 1 })) });
+  assert.deepEqual((await client.send("pick", 1)).data, { picked: 1 });
+  const keys = network.requests.map(({ headers }) => headers["Idempotency-Key"]);
+  assert.equal(keys[0], keys[1]);
+});
