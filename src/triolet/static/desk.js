@@ -74,11 +74,11 @@ class Relay extends Track {
   }
 }
 
-/** What can be said to another tab. @param {Why} why */
-function plain({ error, retry, reason }) {
-  if (!error) return { retry, reason };
-  const { message, code, status } = error;
-  return { retry, reason, error: { message, code, status, retry: error.retry, reason: error.reason } };
+/** What can be said to another tab: an error is no plain data. @param {any} said a Why, or a Fault */
+export function plain({ error, ...said }) {
+  if (!error) return said;
+  const { message, code, status, retry, reason } = error;
+  return { ...said, error: { message, code, status, retry, reason } };
 }
 
 /** Members are named by their tab and a number of its: `{tab, id}`. `forward(members, message)` says it to them. */

@@ -1,11 +1,11 @@
 /**
  * One connection for all tabs of a browser. Whoever holds a lock leads: it has the connection, and the others tell it over
  * a BroadcastChannel what they follow, each from its own cursor. When the leader is gone the next one has the lock, says
- * so, and hears from everybody where they stand.
+ * so, and hears from everybody where they stand. A leader that hangs keeps its lock: it is taken from it.
  */
 
 import { newId } from "./commands.js";
-import { Desk } from "./desk.js";
+import { Desk, plain } from "./desk.js";
 import { Ended } from "./line.js";
 import { PageLife } from "./page.js";
 import { isBefore } from "./track.js";
@@ -19,6 +19,9 @@ import { isBefore } from "./track.js";
  *
  * @typedef {Settings & {locks: LockManager, BroadcastChannel: typeof BroadcastChannel}} TabsSettings
  */
+
+/** After how many ms without an answer, at least and half of at most, a leader that was asked for one counts as hung. */
+const MARGIN = 5_000;
 
 export class Tabs {
   #name;
@@ -48,6 +51,12 @@ export class Tabs {
   #transport = null;
   /** @type {any} */
   #due = null;
+  /** When there was word of the leader, and what looks whether that is long ago. */
+  #heardAt = 0;
+  /** @type {any} */
+  #looking = null;
+  /** @type {((options: LockOptions) => void) | null} asks for the leader's lock */
+  #claim = null;
   #life;
 
   /**
@@ -149,11 +158,33 @@ export class Tabs {
       for (const [id, track] of this.#tracks) this.#follow(id, track);
       return left;
     });
-    void hold(`triolet leader ${this.#name}`, () => {
-      if (this.#channel !== channel) return undefined;
+    const lead = () => {
+      if (this.#channel !== channel || this.#ways) return undefined;
       this.#lead();
       return left;
-    });
+    };
+    /** Others have taken the lock, since they heard nothing of this tab for long. */
+    const robbed = () => {
+      if (this.#channel !== channel || !this.#ways) return;
+      this.#quit();
+      this.#join();
+    };
+    this.#claim = (options) => void locks.request(`triolet leader ${this.#name}`, options, lead).catch(robbed);
+    this.#claim({ signal: gone.signal });
+    this.#heardAt = this.#settings.clock.now();
+    this.#look();
+  }
+
+  /** Looks after the leader: one that hangs keeps its lock. @param {boolean} [wasAsked] */
+  #look(wasAsked = false) {
+    const { clock, silence, random } = this.#settings;
+    const left = this.isLeader ? silence : this.#heardAt + silence - clock.now();
+    const asks = left <= 1 && !wasAsked;
+    if (asks) this.#post({ to: "leader", type: "ask" });
+    else if (left <= 1) this.#claim?.({ steal: true });
+    // Not all at one moment: who comes first has the others hear of it.
+    const ms = asks ? MARGIN * (1 + random()) : left <= 1 ? silence : left;
+    this.#looking = clock.setTimeout(() => this.#look(asks), ms);
   }
 
   /** What holds a lock or a channel is not kept by browsers. */
@@ -165,6 +196,7 @@ export class Tabs {
     this.#known.clear();
     this.#channel.close();
     this.#channel = null;
+    this.#settings.clock.clearTimeout(this.#looking);
     this.#isHere = false;
     this.#leave?.();
     for (const track of this.#tracks.values()) track.become("connecting", { reason: "paused" });
@@ -177,7 +209,7 @@ export class Tabs {
       tell: (name, said) => this.#toAll(name, said),
     });
     this.#desk = new Desk(this.#ways, this.#settings.clock, (members, message) => this.#forward(members, message));
-    for (const [id, track] of this.#tracks) this.#follow(id, track);
+    this.#begun();
     this.#post({ to: "all", type: "leader", transport: this.#ways.transport });
     this.#hooks.changed({});
   }
@@ -211,7 +243,7 @@ export class Tabs {
   #toAll(name, said) {
     this.#hooks.tell(name, said);
     if (name === "beat") return; // that each follow hears of by itself
-    this.#post({ to: "all", type: "said", name, said });
+    this.#post({ to: "all", type: "said", name, said: name === "fault" ? plain(said) : said });
   }
 
   /** @param {Member[]} members @param {Message} message */
@@ -225,6 +257,14 @@ export class Tabs {
   /** @param {number} id @param {Track} track */
   #follow(id, { url, cursor }) {
     if (this.#isHere) this.#toLeader({ type: "follow", tab: this.#id, id, url, after: cursor });
+  }
+
+  /** A new leader: it is told what this tab follows. Until it has that, nothing is up to date. */
+  #begun() {
+    for (const [id, track] of [...this.#tracks]) {
+      track.become("connecting", { retry: 0, reason: "leader" });
+      if (this.#tracks.get(id) === track) this.#follow(id, track);
+    }
   }
 
   /** A tab that is closed says nothing; but its lock is free then. @param {string} tab */
@@ -244,18 +284,19 @@ export class Tabs {
   /** @param {any} data @returns {unknown} */
   #hear(data) {
     if (data.to === "leader") return this.#desk && this.#serve(data);
+    this.#heardAt = this.#settings.clock.now();
     switch (data.type) {
       case "take":
         for (const { tab, id } of data.to) if (tab === this.#id) this.#take(id, data.message);
         return undefined;
       case "leader":
-        for (const [id, track] of this.#tracks) this.#follow(id, track);
+        this.#begun();
       // falls through
       case "transport":
         this.#transport = data.transport;
         return this.#hooks.changed({});
       case "said":
-        return this.#hooks.tell(data.name, data.said);
+        return this.#hooks.tell(data.name, data.name === "fault" ? revived(data.said) : data.said);
     }
   }
 
@@ -271,6 +312,8 @@ export class Tabs {
         return undefined;
       case "unfollow":
         return desk.unfollow(data);
+      case "ask":
+        return this.#post({ to: "all", type: "transport", transport: ways.transport });
       case "tell":
         return ways.tell(data.data);
       case "wake":
@@ -342,7 +385,7 @@ function isPast(cursor, other) {
   return other !== null && (cursor === other || isBefore(cursor, other));
 }
 
-/** @param {Why} why */
+/** What `plain` has made plain. @param {any} said */
 function revived({ error, ...why }) {
   return error ? { ...why, error: new Ended(error.message, error) } : why;
 }

@@ -11,8 +11,41 @@ const URL_OF_C = "/c/events";
 function openBrowser(more = {}) {
   const browser = makeBrowser();
   const clock = new Clock();
-  const open = () => meet({ socket: "/live", share: true, clock, ...browser, ...more });
-  return { clock, open };
+  const open = (own = {}) => meet({ socket: "/live", share: true, clock, ...browser, ...more, ...own });
+  return { clock, open, browser };
+}
+
+/** What one tab has of its browser: until it wakes nothing reaches it, and it says nothing. */
+function makeHanging({ locks, BroadcastChannel }) {
+  const tab = { isHung: false };
+  const waiting = [];
+  let woken = Promise.resolve();
+  tab.hang = () => {
+    tab.isHung = true;
+    woken = new Promise((resolve) => (tab.resume = resolve));
+  };
+  tab.wake = async () => {
+    tab.isHung = false;
+    tab.resume();
+    for (const call of waiting.splice(0)) call();
+    await settle();
+  };
+  tab.BroadcastChannel = class extends BroadcastChannel {
+    postMessage(data) {
+      if (!tab.isHung) super.postMessage(data);
+    }
+
+    set onmessage(hear) {
+      this.hear = hear;
+    }
+
+    get onmessage() {
+      return (message) => (tab.isHung ? waiting.push(() => this.hear(message)) : this.hear(message));
+    }
+  };
+  const later = (error) => woken.then(() => Promise.reject(error));
+  tab.locks = { request: (...asked) => locks.request(...asked).catch(later) };
+  return tab;
 }
 
 /** What a server says to a subscription that begins at a cursor and is live at once. */
@@ -256,4 +289,57 @@ test("a tab that is full leaves once, and asks once when it has room", async () 
   await clock.advance(10);
   assert.ok(socket.sent.length <= 4, JSON.stringify(socket.sent));
   assert.equal(socket.sent.at(-1).after, "e.10");
+});
+
+test("a leader that hangs is noticed: one of the others goes on for all, and it is one of them when it wakes", async () => {
+  const { clock, open, browser } = openBrowser();
+  const hanging = makeHanging(browser);
+  const tabs = [open(hanging)];
+  await clock.advance(10);
+  tabs.push(open({ random: () => 0 }), open({ random: () => 0.5 }));
+  await clock.advance(10);
+  const heard = tabs.map(({ client }) => listen(client.follow(URL_OF_C, { after: "e.1" })));
+  await clock.advance(100);
+  const [one, two, three] = tabs;
+  await one.sockets[0].open();
+  await one.sockets[0].say(HELLO);
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"));
+  hanging.hang();
+  await clock.advance(49_000);
+  assert.deepEqual([two.client.isLeader, three.client.isLeader], [false, false]);
+  await clock.advance(6_200);
+  assert.deepEqual([two.sockets.length, three.sockets.length, three.client.state], [1, 0, "connecting"]);
+  await two.sockets[0].open();
+  await two.sockets[0].say(HELLO);
+  assert.deepEqual(two.sockets[0].sent, [{ type: "follow", url: URL_OF_C, after: "e.2", sub: "s1" }]);
+  await welcome(two.sockets[0], "s1", "e.2", note("e.3"));
+  assert.deepEqual(heard, [["e.2"], ["e.2", "e.3"], ["e.2", "e.3"]]);
+  await hanging.wake();
+  await clock.advance(100);
+  assert.deepEqual([one.client.isLeader, one.sockets.every(({ closed }) => closed)], [false, true]);
+  assert.deepEqual(two.sockets[0].sent.at(-1), { type: "follow", url: URL_OF_C, after: "e.2", sub: "s2" });
+  await two.sockets[0].say(...bracket("s2", opened("e.2", { sub: "s2" }), note("e.3")));
+  await two.sockets[0].say(...bracket("s2", live("e.3", { subs: ["s1", "s2"] })));
+  await settle();
+  await two.sockets[0].say(live("e.3", { subs: ["s1"] }), note("e.4"));
+  await settle();
+  assert.deepEqual(heard, [["e.2", "e.3", "e.4"], ["e.2", "e.3", "e.4"], ["e.2", "e.3", "e.4"]]);
+});
+
+test("a leader that has nothing to say is asked, and stays the leader", async () => {
+  const { one, two, clock } = await openTwo();
+  await clock.advance(500_000);
+  assert.deepEqual([one.client.isLeader, two.client.isLeader, two.sockets.length], [true, false, 0]);
+});
+
+test("that the socket cannot be had is told in every tab", async () => {
+  const network = new Network({ response: new Response(null, { status: 404 }) });
+  const { clock, open } = openBrowser({ transports: ["websocket"], network });
+  const tabs = [open(), open()];
+  const faults = [[], []];
+  tabs.forEach(({ client }, index) => client.on("fault", (fault) => faults[index].push(fault)));
+  await clock.advance(10);
+  await tabs[0].sockets[0].lose();
+  await clock.advance(10);
+  for (const [fault] of faults) assert.deepEqual([fault?.kind, fault?.error.status, fault?.error.name], ["socket", 404, "Ended"]);
 });
