@@ -450,8 +450,9 @@ CLIENT_BETTER_SECONDS = (300.0, 3_600.0)
 CLIENT_ITEMS = 128
 """Items of one channel that wait for the program. A client that is slower is no longer read for."""
 CLIENT_MESSAGES = 128
-"""What an app's handler says on a shared socket, and the program has not taken yet. With more of it the socket is no
-longer read: there is no cursor from which it could come again."""
+"""What an app's handler says on one connection of a shared socket, and the program has not taken yet. With more of it
+the socket is no longer read: there is no cursor from which it could come again. With twice as many there is no next
+connection."""
 CLIENT_OUTBOX = 1_024
 """Messages that wait to be sent up one WebSocket; with more of them it counts as lost."""
 CLIENT_MESSAGE_BYTES = 16 << 20

@@ -136,7 +136,7 @@ async def test_a_program_that_takes_nothing_holds_the_handler_up_and_loses_nothi
         assert told(await take(events, 1)) == ["live"]
         await client.tell({"many": 1_000, "size": 10_000})
         await trio.sleep(5)
-        assert messages._in.statistics().current_buffer_used == CLIENT_MESSAGES
+        assert messages._in.statistics().current_buffer_used == CLIENT_MESSAGES + 1
         assert (await client.send("/orders/A1/pick", timeout=5)).data == "A1"  # by another way
         heard = await hear(messages, 1_001)
         assert [said[0] for said in heard[1:]] == list(range(1_000))
@@ -355,4 +355,36 @@ async def test_what_waits_for_a_slow_program_is_there_although_the_socket_is_gon
         offsets = [item.offset async for item in messages if isinstance(item, Event)]
         assert len(offsets) > CLIENT_MESSAGES - 5
         assert offsets == list(range(1, len(offsets) + 1))
-        assert not messages._held
+
+
+async def test_a_program_that_takes_nothing_of_what_the_app_says_does_not_hold_up_the_next_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        talking() as (server, talk),
+        client_of(server, **SOCKET) as client,
+        client.messages() as messages,
+        client.follow(ORDERS) as events,
+    ):
+        assert told(await take(events, 1)) == ["live"]
+        for connection in range(2, 6):
+            await client.tell({"many": CLIENT_MESSAGES, "size": 1})
+            await trio.sleep(5)  # the socket is no longer read
+            with cut(server.network), suppress(ClientError):
+                for _ in range(40):
+                    await client.tell("x")
+                    await trio.sleep(1)
+            await trio.sleep(120)
+            if messages._in.statistics().current_buffer_used > 2 * CLIENT_MESSAGES:
+                break
+            assert (talk.handlers, events.state) == (connection, "live")
+            await talk.live.publish(ORDER, connection)
+            await take(events, 2)
+        else:
+            raise AssertionError("it is bounded")
+        assert (events.state, connection) == ("connecting", 3)
+        waiting = messages._in.statistics().current_buffer_used
+        heard = await hear(messages, waiting)
+        await messages.ready()
+        assert [said for said in heard if isinstance(said, dict)][:2] == [{"hello": 1}, {"hello": 2}]
+        assert (await hear(messages, 1))[0] == {"hello": 3}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from triolet import ConfigError
-from triolet.client import ClientError, Event, Live, Message, sync_client
+from triolet.client import ClientError, Event, FileStore, Live, Message, sync_client
 
 from .server import Server, serving, wait_for
 
@@ -100,6 +103,55 @@ def test_what_waits_is_interrupted_and_loses_nothing(server: Server) -> None:
     assert out == ""
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "Group" not in err
+
+
+def interrupt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the client's thread has done what it was called for, and before the program has the result."""
+    run_there = trio.from_thread.run
+
+    def interrupted(*called: Any, **options: Any) -> Any:
+        monkeypatch.setattr(trio.from_thread, "run", run_there)
+        run_there(*called, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trio.from_thread, "run", interrupted)
+
+
+def test_an_event_that_was_taken_when_the_program_was_interrupted_is_given_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept = tmp_path / "cursors"
+    with (
+        sync_client(server.url, store=FileStore(kept)) as live,
+        live.follow("/c/taken/events", name="taken", auto_commit=False) as events,
+    ):
+        items = iter(events)
+        assert isinstance(next(items), Live)
+        for number in range(3):
+            server.publish("taken", number)
+        first = next(items)
+        assert isinstance(first, Event)
+        events.commit()
+        interrupt_once(monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            next(items)
+        events.commit()
+        assert (events.cursor, json.loads(kept.read_text())) == (first.cursor, {"taken": str(first.cursor)})
+        assert [item.data for _, item in zip(range(2), events, strict=False) if isinstance(item, Event)] == [1, 2]
+
+
+def test_a_message_that_was_taken_when_the_program_was_interrupted_is_given_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sync_client(server.url, socket="/talk") as live, live.messages() as messages:
+        messages.ready()
+        for number in range(2):
+            live.tell(number)
+        interrupt_once(monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(messages))
+        said = iter(messages)
+        assert [next(said), next(said)] == [Message({"echo": 0}), Message({"echo": 1})]
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse", "long-poll"])

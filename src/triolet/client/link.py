@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from ..bounds import CLIENT_MESSAGES
 from .commands import Commands
 from .errors import Ended
 from .heard import Heard
@@ -205,7 +206,7 @@ class Link:
 
     async def _connect(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
         try:
-            await self.listeners.settle()  # what waited when the last connection ended
+            await self.listeners.settle(2 * CLIENT_MESSAGES)  # of connections before: this one may bring more
             hear = partial(self._hear, beat)
             await converse(self._way, self._target, beat, hear, self._ready, self._trouble)
         finally:

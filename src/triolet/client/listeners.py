@@ -21,14 +21,11 @@ __all__ = ["Listener", "Listeners"]
 class Listener(Protocol):
     """Who is told what the app says."""
 
-    def put_now(self, said: Said) -> bool:
-        """Take it, where there is room; else return False."""
+    def put(self, said: Said) -> bool:
+        """Take it, and return whether there was room."""
 
-    def hold(self, said: Said) -> None:
-        """Take it, although there is no room."""
-
-    async def put_all(self) -> None:
-        """Give the program what is held for it, and wait where it has no room."""
+    async def settle(self, most: int | None = None) -> None:
+        """Wait until no more than so many wait for the program: by default as many as there is room for."""
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """Hear of the connection's state; "gone" is the end."""
@@ -71,10 +68,10 @@ class Listeners:
         if not self._all:
             self._tracks.clear()
 
-    async def settle(self) -> None:
-        """Wait until all have what is held for them, also from a connection that has ended."""
+    async def settle(self, most: int | None = None) -> None:
+        """Wait until no more than so many wait for anybody, also from connections that have ended."""
         for listener in list(self._all):
-            await listener.put_all()
+            await listener.settle(most)
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """The connection's state."""
@@ -130,17 +127,15 @@ class Listeners:
             listener.fault(fault)
 
     def _give(self, said: list[Said], beat: Heartbeat, speaker: Speaker | None) -> Awaitable[None] | None:
-        late = [(listener, one) for one in said for listener in self._all if not listener.put_now(one)]
-        return self._give_late(late, beat, speaker) if late else None
+        had_room = [listener.put(one) for one in said for listener in self._all]
+        return None if all(had_room) else self._wait(beat, speaker)
 
-    async def _give_late(self, late: list[tuple[Listener, Said]], beat: Heartbeat, speaker: Speaker | None) -> None:
+    async def _wait(self, beat: Heartbeat, speaker: Speaker | None) -> None:
         """Nothing more is read until there is room, so nothing is due, and no answer comes through."""
         beat.rest()
         if speaker is not None:
             speaker.clogged = True
             self._commands.lose(speaker)
-        for listener, said in late:
-            listener.hold(said)
         await self.settle()
         if speaker is not None:
             speaker.clogged = False

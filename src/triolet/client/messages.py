@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -39,8 +39,9 @@ class Messages:
     of the next connection begins anew, and knows nothing of what it was told. What must not be lost is an event, or
     upwards a command.
 
-    Bounds: ``CLIENT_MESSAGES`` of them wait for the program. While more are there the socket is not read, nor anything
-    that shares it; the server sees that, and gives the client up in the end.
+    Bounds: ``CLIENT_MESSAGES`` of each connection wait for the program. While more are there the socket is not read,
+    nor anything that shares it; the server sees that, and gives the client up in the end. The next connection is read
+    again, so what shares it goes on; but while more than twice ``CLIENT_MESSAGES`` wait there is no other.
 
     Cancellation: nothing is lost, but for what comes after the block.
 
@@ -61,9 +62,9 @@ class Messages:
         self._link = link
         self._nursery = nursery
         self._hooks = (on_state, on_fault)
-        self._out, self._in = trio.open_memory_channel[Said](CLIENT_MESSAGES)
+        self._out, self._in = trio.open_memory_channel[Said](math.inf)
+        self._room = CLIENT_MESSAGES
         self._ended: Ended | None = None
-        self._held: deque[Said] = deque()
         self._changed = trio.Event()
         self._begun = False
 
@@ -101,10 +102,10 @@ class Messages:
         """
         self._check()
         try:
-            return await self._in.receive()
+            said = await self._in.receive()
+            self._change()  # there is room
+            return said
         except trio.EndOfChannel:
-            if self._held:  # there was no room for it when the socket was gone for good
-                return self._held.popleft()
             if self._ended is None or self._ended.code == NORMAL.code:
                 raise StopAsyncIteration from None
             raise self._ended.as_error(self._link.url) from None
@@ -138,36 +139,38 @@ class Messages:
     def _check(self) -> None:
         if not self._begun:
             raise RuntimeError("it begins with its block: async with live.messages() as messages")
-        if self._in.statistics().open_receive_channels == 0:
+        if self._is_left:
             raise RuntimeError("its block has been left: nothing more is heard")
+
+    @property
+    def _is_left(self) -> bool:
+        return self._in.statistics().open_receive_channels == 0
 
     # --- for the socket
 
-    def put_now(self, said: Said) -> bool:
-        """Take what was said, where there is room; else return False."""
-        if self._held:
-            return False
-        try:
+    @property
+    def _waiting(self) -> int:
+        return self._in.statistics().current_buffer_used
+
+    def put(self, said: Said) -> bool:
+        """Take what was said: the program gets it, whatever its connection does. Return whether there was room."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # its block has been left
             self._out.send_nowait(said)
-        except trio.WouldBlock:
-            return False
-        return True
+        return self._waiting <= self._room
 
-    def hold(self, said: Said) -> None:
-        """Take what was said, although there is no room: it is put when there is, also of a lost connection."""
-        self._held.append(said)
-
-    async def put_all(self) -> None:
-        """Give the program what is held, and wait where it has no room: until the block is left."""
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while self._held:
-                await self._out.send(self._held[0])
-                self._held.popleft()
+    async def settle(self, most: int | None = None) -> None:
+        """Wait until no more than so many wait for the program, by default as many as there is room for; or until its
+        block is left, or nothing more will come.
+        """
+        while self._waiting > (self._room if most is None else most) and self.state != "gone" and not self._is_left:
+            await self._changed.wait()
 
     def become(self, state: State, why: Ended | None = None) -> None:
         """Hear of the socket's state."""
         self.state = state
         self.reason = None if why is None else str(why)
+        if state == "connecting":  # what waits already is no reason to leave the next connection unread
+            self._room = self._waiting + CLIENT_MESSAGES
         if state == "gone":
             self._ended = why
             self._out.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import trio
 
@@ -99,18 +100,55 @@ class SyncClient:
             raise
 
 
+T = TypeVar("T")
+
+
+class _Hand(Generic[T]):
+    """Takes one thing after the other from an iterator of the client's thread. What was taken when Ctrl-C came, and was
+    not given, is given to whoever asks next.
+
+    Attributes:
+        left: what was not given; almost always empty.
+    """
+
+    def __init__(self, client: SyncClient, source: AsyncIterator[T]) -> None:
+        self._client = client
+        self._source = source
+        self.left: deque[T] = deque()
+
+    def take(self) -> T | None:
+        """The next; None: there are no more."""
+        if self.left:
+            return self.left.popleft()
+        taken: list[T] = []
+
+        async def take() -> None:
+            async for one in self._source:
+                taken.append(one)
+                return
+
+        try:
+            self._client._call(take)
+            return taken[0] if taken else None
+        except BaseException:
+            self.left.extend(taken)
+            raise
+
+
 class SyncEvents:
     """The events of one channel, as an iterator. See :class:`Events`."""
 
     def __init__(self, client: SyncClient, events: Events) -> None:
         self._client = client
         self._events = events
+        self._hand = _Hand[Item](client, events)
+        self._given = events.cursor
         self._entered = False
 
     @property
     def cursor(self) -> Cursor | None:
         """Up to here the program has taken everything."""
-        return self._events.cursor
+        return self._given if self._hand.left else self._events.cursor
 
     @property
     def state(self) -> State:
@@ -129,7 +167,8 @@ class SyncEvents:
 
     def commit(self) -> None:
         """Keep the cursor of the item that was taken last. See :meth:`Events.commit`."""
-        self._client._call(self._events.commit)
+        if not self._hand.left:  # else this is an item that the program does not have: what it has may come again
+            self._client._call(self._events.commit)
 
     def close(self) -> None:
         """Unfollow."""
@@ -140,7 +179,9 @@ class SyncEvents:
         """Iterate over the items; whatever ends the loop, the client's block at the latest unfollows."""
         self._enter()
         while True:
-            item: Item | None = self._client._call(self._next)
+            if not self._hand.left:
+                self._given = self._events.cursor
+            item = self._hand.take()
             if item is None:
                 return
             yield item
@@ -156,9 +197,6 @@ class SyncEvents:
         """Unfollow."""
         self.close()
 
-    async def _next(self) -> Item | None:
-        return await anext(self._events, None)
-
     def _enter(self) -> None:
         if not self._entered:
             self._client._call(self._events.__aenter__)
@@ -171,6 +209,7 @@ class SyncMessages:
     def __init__(self, client: SyncClient, messages: Messages) -> None:
         self._client = client
         self._messages = messages
+        self._hand = _Hand[Said](client, messages)
         self._entered = False
 
     @property
@@ -197,7 +236,7 @@ class SyncMessages:
         """Iterate over them; whatever ends the loop, the client's block at the latest ends this."""
         self._enter()
         while True:
-            said: Said | None = self._client._call(self._next)
+            said = self._hand.take()
             if said is None:
                 return
             yield said
@@ -212,9 +251,6 @@ class SyncMessages:
     ) -> None:
         """Listen no longer."""
         self.close()
-
-    async def _next(self) -> Said | None:
-        return await anext(self._messages, None)
 
     def _enter(self) -> None:
         if not self._entered:
