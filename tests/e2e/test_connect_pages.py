@@ -87,6 +87,30 @@ def test_six_tabs_have_one_connection_whoever_of_them_closes_crashes_or_freezes(
         one_has_it_and_all_hear([*tabs[3:], tabs[2]])
 
 
+def test_of_a_tab_that_hangs_the_others_take_the_lead_and_it_hears_all_when_it_goes_on(
+    browser: Browser, server: Server, channel: str
+) -> None:
+    with ExitStack() as stack:
+        tabs = [stack.enter_context(browser.page(f"{server.url}/")) for _ in range(3)]
+        for tab in tabs:
+            join(tab, channel, ("0",), share=channel, socket="/talk", silence=4_000)
+        server.publish(channel, 1)
+        for tab in tabs:
+            tab.wait("heard[0].includes(1)")
+        assert [tab.evaluate("client.isLeader") for tab in tabs] == [True, False, False]
+        tabs[0].evaluate("void setTimeout(() => { const end = Date.now() + 25_000; while (Date.now() < end); })")
+        wait_for(lambda: any(tab.evaluate("client.isLeader") for tab in tabs[1:]), "another leads")
+        server.publish(channel, 2)
+        for tab in [*tabs[1:], tabs[0]]:
+            tab.wait("heard[0].includes(2)", seconds=60)
+        wait_for(lambda: sum(tab.evaluate("client.isLeader") for tab in tabs) == 1, "one leads")
+        assert not tabs[0].evaluate("client.isLeader")
+        server.publish(channel, 3)
+        for tab in tabs:
+            tab.wait("heard[0].includes(3)")
+            assert tab.evaluate("heard[0]") == [1, 2, 3]
+
+
 def open_connections(operators_port: int) -> float:
     return sum(value for (name, _), value in scrape(operators_port).items() if name == "triolet_connections_open")
 
