@@ -187,6 +187,24 @@ async def leaving(ground: Ground) -> None:
         await ground.wait_for("nothing is left of who went", gone, 6)
 
 
+async def plain(ground: Ground) -> None:
+    keep = ground.limits.keep_events
+    first, *_ = await ground.publish(*range(keep))
+    await ground.publish(keep)
+    async with ground.client("plain sse", after=first) as client:
+        await client.until("live")
+        await client.until("beat", within=ground.limits.beat_seconds + ground.slack)
+        client.cut()
+        await ground.publish(keep + 1, keep + 2)
+        await client.reconnect()
+        await ground.publish(keep + 3)
+        await hear(client, *range(1, keep + 4))
+    async with ground.client("plain sse", after="zzzzzzzz.5") as client:
+        await client.expect("gap", reason="epoch")
+    wrong = await ground.ask(f"{ground.url}?format=csv")
+    assert (wrong.status, wrong.json["error"]) == (400, "format")
+
+
 async def refusal(ground: Ground) -> None:
     assert (await ground.ask("/cells/forbidden/events")).status == 403
     foreign = await ground.ask(origin="http://evil.example", cookie="a=b")
@@ -328,6 +346,7 @@ DIALOGUES: Final[dict[str, Dialogue]] = {
         stall,
         budget,
         leaving,
+        plain,
         refusal,
         isolation,
         goodbye,

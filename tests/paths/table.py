@@ -36,6 +36,8 @@ PROMISES: Final = {
     "stall": "A client that takes nothing for ``stall_seconds`` is followed no longer; the others do not notice.",
     "budget": "What waits for a client that does not read is bounded, counted in ``memory_bytes``, and given back.",
     "leaving": "Of a client that goes nothing is left.",
+    "plain": "Of a plain event stream (``?format=plain``) only the app's events are events, and all else is comments. "
+    "It goes on by ``Last-Event-ID``.",
     "refusal": "A view's refusal, a foreign page and a bad ``?after=`` are answered with 403, 403 and 400.",
     "isolation": "A view or a handler that crashes ends its own client alone.",
     "goodbye": "A server that ends tells each client when to come back, at a time of its own; waiting polls are "
@@ -64,6 +66,8 @@ ASKS_AGAIN: Final = "it asks again when its last answer told it to, and finds an
 ONLY_SOCKETS: Final = "only a WebSocket carries messages of a client"
 OF_REQUESTS: Final = "a request's, whatever its answer: tried once a path, as a short poll"
 
+OF_STREAMS: Final = "only an event stream is plain"
+
 NOT_MEANT: Final = {
     ("beats", "short poll"): "it is answered at once",
     ("silence", "long poll"): "it is over after ``wait_seconds``, whoever reads the answer",
@@ -76,6 +80,7 @@ NOT_MEANT: Final = {
         for promise in ("message_bytes", "message_fragments", "message_depth", "control_per_second", "follows")
         for transport in TRANSPORTS[1:]
     },
+    **{("plain", transport): OF_STREAMS for transport in TRANSPORTS if transport != "sse"},
     **{("body_bytes", transport): OF_REQUESTS for transport in TRANSPORTS[:3]},
 }
 """Promise and transport: why the one says nothing of the other."""

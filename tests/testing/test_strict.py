@@ -15,7 +15,7 @@ from triolet.testing import MalformedError, Network
 from triolet.testing.client_websocket import WebSocketClient
 from triolet.testing.entrance import Entrance
 from triolet.testing.network import MemoryLink
-from triolet.testing.strict import BlockReader, Order, read_page
+from triolet.testing.strict import BlockReader, Order, PlainReader, read_page
 
 MESSAGE = b'{"type":"live","channel":"c","cursor":"a.1"}'
 
@@ -51,6 +51,48 @@ def test_lines_that_are_never_written(data: bytes) -> None:
 def test_a_stream_that_ends_within_a_block(data: bytes) -> None:
     reader = BlockReader()
     assert list(reader.feed(data)) == []
+    with pytest.raises(MalformedError):
+        reader.end()
+
+
+def test_a_plain_stream_byte_by_byte() -> None:
+    words = (
+        b": triolet.a 1\nretry: 1\n: triolet.b 2\n",
+        b": triolet.c 3\nretry: 2\nretry: 3\n",
+        b": triolet.d 4\nretry: 4\n",
+    )
+    data = words[0] + b"id: 1\ndata: x\n\n" + words[1] + b"data: [DONE]\n\n" + words[2]
+    reader = PlainReader()
+    found = [block for byte in data for block in reader.feed(bytes((byte,)))]
+    a, b, c, d = ({"event": f"triolet.{name}", "data": text} for name, text in ("a1", "b2", "c3", "d4"))
+    assert found == [a, b, {"retry": "1", "id": "1", "data": "x"}, c, {"retry": "3", "data": "[DONE]"}, d]
+    reader.end()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"id: 1\n: triolet.a 1\ndata: x\n\n",
+        b"data: x\n: triolet.a 1\n\n",
+        b": triolet.a 1\n\n",
+        b": a\n",
+        b"event: triolet.a\ndata: 1\n\n",
+        b"retry: 1\n\n",
+        b"id: 1\n\n",
+        b"event: x\n\n",
+        b"id: 1\nretry: 1\nretry: 2\ndata: x\n\n",
+        b"data: x\ntime: 1\n\n",
+        b"\n",
+    ],
+)
+def test_lines_that_are_never_written_in_a_plain_stream(data: bytes) -> None:
+    with pytest.raises(MalformedError):
+        list(PlainReader().feed(data))
+
+
+def test_a_plain_stream_that_ends_within_a_block() -> None:
+    reader = PlainReader()
+    assert list(reader.feed(b"retry: 1\nid: 1\n")) == []
     with pytest.raises(MalformedError):
         reader.end()
 

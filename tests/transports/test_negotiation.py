@@ -166,14 +166,15 @@ async def test_a_wait_that_is_no_number_of_seconds_is_a_bad_request(wait: str, a
 @given(st.binary(max_size=200), st.binary(max_size=80), st.binary(max_size=40), st.booleans())
 def test_whatever_is_asked_is_understood_or_refused(query: bytes, last: bytes, accept: bytes, upgrade: bool) -> None:
     headers = [(b"last-event-id", last), (b"accept", accept)]
-    for asked in (query, b"after=" + query, b"wait=" + query, b"after=1&wait=" + query):
+    plain = (b"format=" + query, b"format=plain&done=" + query)
+    for asked in (query, b"after=" + query, b"wait=" + query, b"after=1&wait=" + query, *plain):
         found: Ask | AskError
         try:
             found = parse_ask({"query_string": asked, "headers": headers}, Limits(), upgrade=upgrade)
         except AskError as error:
             found = error
         if isinstance(found, AskError):
-            assert (found.status, found.error in ("cursor", "wait")) == (400, True)
+            assert (found.status, found.error in ("cursor", "wait", "format", "done")) == (400, True)
             assert json.loads(found.body)["message"]
         else:
             assert 0 <= found.wait <= Limits().wait_seconds

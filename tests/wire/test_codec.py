@@ -16,8 +16,9 @@ from wsproto.events import TextMessage
 
 from triolet import Cursor, DataError, Draft, Event, Gap
 from triolet.event import OWN_PREFIX
-from triolet.wire.codec import JSON, SSE, SSE_CHUNKED, WEBSOCKET, WEBSOCKET_TEXT
-from triolet.wire.messages import Beat, Live, Open, encode_event, gap_fields
+from triolet.testing.strict import PlainReader
+from triolet.wire.codec import DONE, JSON, PLAIN, SSE, SSE_CHUNKED, SSE_PLAIN, WEBSOCKET, WEBSOCKET_TEXT
+from triolet.wire.messages import Beat, Bye, Expiring, LagMessage, Live, Open, encode_event, encode_message, gap_fields
 from triolet.wire.poll_body import poll_body
 
 
@@ -68,7 +69,7 @@ def test_a_chunk_says_its_length_and_is_never_the_last() -> None:
     assert SSE_CHUNKED.join([]) == b""
 
 
-@pytest.mark.parametrize("codec", [WEBSOCKET, WEBSOCKET_TEXT, SSE, SSE_CHUNKED])
+@pytest.mark.parametrize("codec", [WEBSOCKET, WEBSOCKET_TEXT, *PLAIN, *PLAIN.values()])
 def test_batches_put_together_are_what_they_were_apart(codec: Any) -> None:
     apart = [codec.say(Live("orders", "e.3")), codec.join([codec.event(event(4))])]
     assert codec.concat(apart) == apart[0] + apart[1]
@@ -87,6 +88,54 @@ def test_batches_put_together_are_what_they_were_apart(codec: Any) -> None:
 def test_a_browser_keeps_the_place_that_a_message_says(message: Any, name: str, place: str) -> None:
     (block,) = blocks(SSE.say(message))
     assert (block.event, block.id) == (name, place)
+
+
+GAP = gap_fields("orders", Gap(Cursor("e", 2), Cursor("e", 7), 5, "expired"))
+SAID = (
+    *(Open("orders", "e.2"), Live("orders", "e.7"), GAP, LagMessage("orders", 3, "block"), Expiring(5, "key")),
+    *(Beat(5, {"orders": "e.9"}), Bye(1012, "restarting", 77), Bye(1000, "done", None)),
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "lines"),
+    [
+        (Open("orders", "e.2"), [': triolet.open {"type":"open","channel":"orders","cursor":"e.2"}', "retry: 1000"]),
+        (Live("orders", "e.7"), [': triolet.live {"type":"live","channel":"orders","cursor":"e.7"}']),
+        (Bye(1012, "restarting", 77), [": triolet.bye " + encode_message(SAID[6]).decode(), "retry: 77"]),
+        (Bye(1000, "done", None), [": triolet.bye " + encode_message(SAID[7]).decode()]),
+    ],
+)
+def test_what_is_no_event_is_a_comment_of_a_plain_stream(message: Any, lines: list[str]) -> None:
+    assert SSE_PLAIN.say(message).decode() == "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("name", ["message", "order-status"])
+def test_an_event_of_a_plain_stream_has_its_cursor_its_name_and_its_data(name: str) -> None:
+    called = "" if name == "message" else f"event: {name}\n"
+    assert SSE_PLAIN.event(event(3, {"a": 1}, name)).decode() == f'id: e.3\n{called}data: {{"a":1}}\n\n'
+
+
+@given(st.lists(st.one_of(st.sampled_from(SAID), st.text(max_size=20)), max_size=12), st.integers(1, 9))
+def test_whatever_is_said_between_a_plain_streams_events_only_the_events_are_events(said: list[Any], size: int) -> None:
+    stream, events = b"", []
+    for offset, one in enumerate(said, 1):
+        if isinstance(one, str):
+            events.append((f"e.{offset}", one))
+            stream += SSE_PLAIN.join([SSE_PLAIN.event(event(offset, one))])
+        else:
+            stream += SSE_PLAIN.say(one)
+    found = blocks(stream + DONE)
+    assert [(block.id, json.loads(block.data)) for block in found[:-1]] == events
+    assert found[-1].data == "[DONE]"
+    reader = PlainReader()  # the kit's, which is strict, however it is cut
+    read = [block for at in range(0, len(stream), size) for block in reader.feed(stream[at : at + size])]
+    words = [block for block in read if block.get("event", "").startswith("triolet.")]
+    assert [block["data"] for block in read if block not in words] == [block.data for block in found[:-1]]
+    assert [block["data"].encode() for block in words] == [
+        encode_message(one) for one in said if not isinstance(one, str)
+    ]
+    reader.end()
 
 
 @given(st.text(max_size=20), st.text(max_size=40))

@@ -58,7 +58,7 @@ from ..transports.negotiate import (
     parse_wish,
 )
 from ..transports.polling import ENDED_POLLS
-from ..wire.codec import Codec
+from ..wire.codec import PLAIN, Codec
 from .identify import GRANT, take_ticket, without_ticket
 from .renewal import Again
 from .service import Service
@@ -154,7 +154,7 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             kept = decision.headers
             if decision.grant is not None and decision.grant.until <= trio.current_time():
                 raise expired()
-            ask = parse_ask(scope, service.limits, upgrade=upgrade)
+            ask = parse_ask(scope, service.limits, upgrade=upgrade, form=decision.form)
             subscription = _subscribe(ask, decision)
             path = arrival.request.path
             # No await between these and being found by a revocation: as a connection, or as a poll.
@@ -232,7 +232,7 @@ async def _connect(
     conn = Connection(
         context,
         way.outlet,
-        way.codec,
+        PLAIN[way.codec] if ask.form.plain else way.codec,
         raw=way.raw if decision.raw else None,
         access=access,
         takes_messages=decision.handler is not None,

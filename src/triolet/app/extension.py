@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from quart import Blueprint, has_request_context
 from quart_trio import QuartTrio
@@ -28,7 +28,7 @@ from .identify import EXTENSION, Identifier
 from .lifespan import LifespanConnection, live_with
 from .presence import Presence
 from .quart_asgi import HTTPConnection, WebSocketConnection
-from .routes import ChannelOptions, Routes, check_rule, check_subprotocols, socket_endpoint, socket_view
+from .routes import ChannelOptions, Routes, check_rule, check_subprotocols, socket_endpoint, socket_view, stream_form
 from .serve import Clients
 from .service import Options, Service
 
@@ -124,6 +124,8 @@ class Triolet(Channels):
         allow: Callable[[Event, Identity | None], bool] | None = None,
         recheck: float | None = None,
         snapshot: Callable[..., Any] | Reducer | None = None,
+        format: Literal["triolet", "plain"] = "triolet",
+        done: bool = False,
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
         **options: Any,
@@ -150,6 +152,9 @@ class Triolet(Channels):
             snapshot: the channel's state, for clients that ask for it (``?snapshot=1``): they are given it where they
                 come without a cursor, or have lost events, and go on from its cursor. A :class:`Reducer`; or a function
                 ``state_of(channel)`` or ``state_of(channel, identity)``, async or not, that returns ``(data, cursor)``.
+            format: ``"plain"``: in event streams only the app's events are events, and all else is comments. A URL
+                asks for either with ``?format=``.
+            done: whether a plain stream that ends for good ends with ``data: [DONE]``; a URL asks with ``?done=1``.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
             options: what else ``app.route`` takes, as there: ``host``, ``subdomain``, ``defaults``,
@@ -157,10 +162,10 @@ class Triolet(Channels):
 
         Raises:
             ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport;
-                or an ``allow``, ``recheck`` or ``snapshot`` that cannot be.
+                or an ``allow``, ``recheck``, ``snapshot`` or ``format`` that cannot be.
         """
         check_rule(rule)
-        decides = ChannelOptions(policy, member, allow, recheck, snapshot)
+        decides = ChannelOptions(policy, member, allow, recheck, snapshot, stream_form(format, done))
         decides.check()
 
         def register(view: View) -> View:
@@ -182,9 +187,8 @@ class Triolet(Channels):
         """Serve a WebSocket on which a client follows many channels by their URLs, and talks with a handler.
 
         The handler, ``async def handler(conn, **url_values)``, runs in the connection's nursery; when it returns, the
-        connection is closed, and when the client goes, it is cancelled. Without one (do not use the
-        result as a decorator), the URL is a plain endpoint to follow channels on. Who may connect is for
-        ``before_request``.
+        connection is closed, and when the client goes, it is cancelled. Without one (do not use the result as a
+        decorator), the URL is an endpoint to follow channels on. Who may connect is for ``before_request``.
 
         Args:
             rule: the URL rule, as for ``app.route``.
@@ -233,9 +237,9 @@ class Triolet(Channels):
                 await command.publish(f"orders/{order_id}", {"state": "packed"}, name="order-status")
                 return {"picked": order_id}
 
-        The view is an ordinary Quart view, and is given a :class:`Command` besides the URL's values:
-        ``before_request``, sessions, ``abort`` and error handlers hold for it. It is asked with
-        ``POST`` and an ``Idempotency-Key`` header, or on a WebSocket of Triolet's with a ``command`` message.
+        The view is an ordinary Quart view, given a :class:`Command` besides the URL's values: ``before_request``,
+        sessions, ``abort`` and error handlers hold for it. It is asked with ``POST`` and an ``Idempotency-Key`` header,
+        or on a WebSocket of Triolet's with a ``command`` message.
 
         Its answer is kept in the log for ``limits.command_seconds``, together with what it has published, in one
         transaction: a repeat of the same id, by the same client at the same URL, gets the kept answer (with
@@ -276,8 +280,7 @@ class Triolet(Channels):
         the credential that came: the ``Authorization`` header's bearer token, or a WebSocket's subprotocol
         ``triolet.token.<token>``; None where none came (sessions and cookies are in the context as ever). A ticket in
         the URL (``?ticket=``, see :meth:`ticket`), where neither came, stands for its identity, and nobody is asked. It
-        returns an
-        :class:`Identity`, or None for nobody; ``abort`` refuses, and so does :class:`BadToken`, with 401.
+        returns an :class:`Identity`, or None for nobody; ``abort`` refuses, and so does :class:`BadToken`, with 401.
 
         Raises:
             ConfigError: there is one already, or this is no function.

@@ -24,13 +24,23 @@ from ..identity.control import check_follows
 from ..limits import Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
+from ..transports.negotiate import FULL, Form
 from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
 from .identify import EXTENSION, Identifier, snapshot
 from .renewal import POSTED
 from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, matched_once, only_exceptions
 
-__all__ = ["ChannelOptions", "Routes", "channel_view", "check_rule", "command_view", "socket_endpoint", "socket_view"]
+__all__ = [
+    "ChannelOptions",
+    "Routes",
+    "channel_view",
+    "check_rule",
+    "command_view",
+    "socket_endpoint",
+    "socket_view",
+    "stream_form",
+]
 
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
@@ -59,6 +69,7 @@ class ChannelOptions(NamedTuple):
     allow: Callable[[Event, Identity | None], bool] | None = None
     recheck: float | None = None
     snapshot: Callable[..., Any] | Reducer | None = None
+    form: Form = FULL
 
     def check(self) -> None:
         """Refuse what cannot be. Raises ConfigError."""
@@ -190,6 +201,7 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
                 allow=None if options.allow is None else partial(_allows, options.allow, grant),
                 recheck=options.recheck,
                 snapshot=options.source(grant),
+                form=options.form,
             )
         )
 
@@ -224,6 +236,14 @@ def command_view(view: View) -> View:
         return await service.life.commands.once(view, kwargs, grant, since)
 
     return mark_command(ask)  # type: ignore[no-any-return]  # it marks what it is given
+
+
+def stream_form(format: str, done: bool) -> Form:
+    """Return how a route's event streams look. Raises ConfigError."""
+    try:
+        return Form.of(format, done)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def check_rule(rule: Any) -> None:

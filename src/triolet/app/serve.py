@@ -128,10 +128,10 @@ class Clients:
             if admitted.conn is None:
                 return await self._answer_poll(client, scope, admitted)
             first = client.ahead
-        conn, head = admitted.conn, self._stream_head(scope, admitted)
+        conn, head, done = admitted.conn, self._stream_head(scope, admitted), admitted.ask.form.done
         del client, scope, admitted
         stream.stage = Stage.STREAM
-        await sse.serve_stream(conn, stream, head, first)
+        await sse.serve_stream(conn, stream, head, first, done)
         return None
 
     async def _answer_poll(self, client: Incoming, scope: Scope, admitted: Admitted) -> bytes | None:
@@ -218,7 +218,7 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
         answer = admitted
     elif admitted.conn is not None:
         headers = service.origins.answer(scope, [*admitted.decision.headers, *sse.HEADERS])
-        await sse.serve_asgi(admitted.conn, scope, headers, send)
+        await sse.serve_asgi(admitted.conn, scope, headers, send, admitted.ask.form.done)
         return
     else:
         with admitted.poll() as held:

@@ -31,7 +31,7 @@ from ..hub import Allow, Policy, Source, Subscription
 from ..identity import Grant
 from ..presence.members import Member
 from ..server.forwarded import rooted
-from ..transports.negotiate import Headers, Scope, Wish
+from ..transports.negotiate import FULL, Form, Headers, Scope, Wish
 from ..transports.websocket import SUBPROTOCOL, Handler
 
 __all__ = [
@@ -104,6 +104,7 @@ class Decision(msgspec.Struct, frozen=True):
         allow: which events the client may see; None is all of them.
         recheck: within how many seconds the view is asked again; None is never.
         snapshot: where the channel's state comes from; None where the route has none.
+        form: how its event streams look, where the URL says nothing of it.
     """
 
     channel: str | None
@@ -117,6 +118,7 @@ class Decision(msgspec.Struct, frozen=True):
     allow: Allow | None = None
     recheck: float | None = None
     snapshot: Source | None = None
+    form: Form = FULL
 
     def subscription(self, wish: Wish) -> Subscription | None:
         """What is followed, as a client wants it; None where there is no channel."""

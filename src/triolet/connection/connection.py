@@ -50,7 +50,7 @@ from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import BoundedChannel
-from ..wire.codec import SSE, SSE_CHUNKED, Codec
+from ..wire.codec import EVENT_STREAMS, Codec
 from ..wire.messages import AppMessage, Open
 from .access import Access
 from .context import Context
@@ -138,7 +138,7 @@ class Connection:
     @property
     def transport(self) -> str:
         """Name of the transport by which events reach it: ``websocket`` or ``sse``."""
-        return "sse" if self.codec in (SSE, SSE_CHUNKED) else "websocket"
+        return "sse" if self.codec in EVENT_STREAMS else "websocket"
 
     @property
     def closing(self) -> Closing | None:

@@ -11,7 +11,7 @@
 """
 
 from .client_poll import LongPollClient, ShortPollClient
-from .client_sse import SseClient
+from .client_sse import PlainSseClient, SseClient
 from .client_websocket import FollowClient, WebSocketClient
 from .clients import POLLS, STREAMS, TRANSPORTS, Client, ClientOptions, Message
 from .faults import cut, half_open, reordered_accepts, slow_reader, stalled
@@ -47,6 +47,7 @@ __all__ = [
     "MemoryServer",
     "Message",
     "Network",
+    "PlainSseClient",
     "Played",
     "Prepare",
     "Proxy",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import h11
 import trio
 
-from .clients import Client, Message, with_after
+from .clients import Client, ClientOptions, Message, with_after
+from .entrance import Entrance
 from .http import EventStream, RefusedError, ask
-from .strict import MalformedError, read_json
+from .strict import BlockReader, MalformedError, PlainReader, read_json
 
-__all__ = ["SseClient"]
+__all__ = ["PlainSseClient", "SseClient"]
 
 
 class SseClient(Client):
@@ -26,6 +27,7 @@ class SseClient(Client):
     """
 
     transport: ClassVar[str] = "sse"
+    reader: ClassVar[type[BlockReader]] = BlockReader
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -44,7 +46,7 @@ class SseClient(Client):
         told = f" last-event-id={self.cursor}" if "last-event-id" in headers else ""
         self.transcript.said(trio.current_time(), f"GET {target}{told}")
         connection, response = await ask(end, "GET", target, headers)
-        self._stream = EventStream(end, connection, response)
+        self._stream = EventStream(end, connection, response, self.reader())
         self.response_headers = self._stream.headers
         streams = self.response_headers.get("content-type", "").startswith("text/event-stream")
         if self._stream.status != 200 or not streams:
@@ -83,3 +85,25 @@ class SseClient(Client):
             raise MalformedError(f"an event before the open of its channel: {block}")
         message |= {name: block[name] for name in ("key", "fold") if name in block}
         return message | {name: int(block[name]) for name in ("time", "folded") if name in block}
+
+
+class PlainSseClient(SseClient):
+    """A client on a plain event stream (``?format=plain``), which looks at the comments as well.
+
+    It hears what any other client hears, and once more a message ``done`` where the stream ends with ``[DONE]``. It
+    comes back as EventSource does, to which comments say nothing: where the last event was, or where it began.
+    """
+
+    transport: ClassVar[str] = "plain sse"
+    reader: ClassVar[type[BlockReader]] = PlainReader
+
+    def __init__(self, reach: Entrance, path: str, **options: Unpack[ClientOptions]) -> None:
+        super().__init__(reach, f"{path}{'&' if '?' in path else '?'}format=plain", **options)
+
+    def keep_cursor(self, message: Message) -> None:
+        """Only an event has an ``id:``."""
+        if message["type"] in ("event", "bye"):
+            super().keep_cursor(message)
+
+    def _message(self, block: dict[str, str]) -> Message:
+        return {"type": "done"} if block == {"data": "[DONE]"} else super()._message(block)

@@ -76,13 +76,15 @@ class EventStream:
         status, headers: the response's.
     """
 
-    def __init__(self, stream: ClientEnd, connection: h11.Connection, response: Head) -> None:
+    def __init__(
+        self, stream: ClientEnd, connection: h11.Connection, response: Head, reader: BlockReader | None = None
+    ) -> None:
         self.stream = stream
         self.status = response.status_code
         self.headers = _headers(response)
         self._connection = connection
         self._response = response
-        self._reader = BlockReader()
+        self._reader = reader or BlockReader()
         self._blocks: deque[dict[str, str]] = deque()
 
     async def block(self) -> dict[str, str] | None:

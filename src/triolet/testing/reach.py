@@ -10,7 +10,7 @@ from typing import Any, Final, Unpack
 import trio
 
 from .client_poll import LongPollClient, ShortPollClient
-from .client_sse import SseClient
+from .client_sse import PlainSseClient, SseClient
 from .client_websocket import FollowClient, WebSocketClient
 from .clients import Client, ClientOptions
 from .entrance import ADDRESS, Entrance
@@ -19,7 +19,8 @@ from .http import PATIENCE_SECONDS, Answer, EventStream, ask, read_answer
 __all__ = ["ADDRESS", "Reach"]
 
 CLIENTS: Final[dict[str, type[Client]]] = {
-    client.transport: client for client in (WebSocketClient, SseClient, LongPollClient, ShortPollClient, FollowClient)
+    client.transport: client
+    for client in (WebSocketClient, SseClient, PlainSseClient, LongPollClient, ShortPollClient, FollowClient)
 }
 UPGRADE: Final = {
     "connection": "upgrade",
@@ -81,7 +82,8 @@ class Reach(Entrance):
     # --- clients
 
     def client(self, transport: str, path: str, **options: Unpack[ClientOptions]) -> Client:
-        """A client over a transport: ``"websocket"``, ``"sse"``, ``"long poll"``, ``"short poll"`` or ``"follow"``.
+        """A client over a transport: ``"websocket"``, ``"sse"``, ``"plain sse"``, ``"long poll"``, ``"short poll"`` or
+        ``"follow"``.
 
         Args:
             path: the channel's URL.

@@ -12,7 +12,7 @@ from ..errors import TrioletError
 from ..event import Cursor
 from .transcript import Message
 
-__all__ = ["BlockReader", "MalformedError", "Order", "moved", "read_json", "read_page"]
+__all__ = ["BlockReader", "MalformedError", "Order", "PlainReader", "moved", "read_json", "read_page"]
 
 FIELDS: Final = ("event", "data", "id", "retry", "time", "key", "fold", "folded")
 """What the lines of an event stream begin with. A browser would pass over others; we never write them."""
@@ -72,16 +72,22 @@ class BlockReader:
             text = text.removeprefix("\ufeff")
         *lines, self._text = re.split("\r\n|\n|\r", self._text + text)
         for line in lines:
-            if line:
-                self._line(line)
-            elif self._fields:
-                fields, self._fields = self._fields, {}
-                yield fields
+            block = self._take(line)
+            if block:
+                yield block
 
     def end(self) -> None:
         """The body has ended. Raises MalformedError where that is within a block."""
         if self._text or self._fields:
             raise MalformedError("the stream ends within a block")
+
+    def _take(self, line: str) -> dict[str, str] | None:
+        """Take a line. Return the block that it ends."""
+        if line:
+            self._line(line)
+            return None
+        fields, self._fields = self._fields, {}
+        return fields
 
     def _line(self, line: str) -> None:
         name, _, value = line.partition(":")
@@ -93,6 +99,30 @@ class BlockReader:
         if name == "retry" and not value.isdecimal():
             raise MalformedError(f"retry is no number: {value[:60]!r}")
         self._fields[name] = f"{self._fields[name]}\n{value}" if name in self._fields else value
+
+
+class PlainReader(BlockReader):
+    """Reads a plain stream, just as strictly. What a comment says is yielded at once, as the block that it would be in
+    the full form. It stands within no event, and no block is without data. ``retry`` is of the next event's block, so
+    it may come again before that."""
+
+    def end(self) -> None:
+        """The body has ended, behind a goodbye that may say when to come back."""
+        self._fields.pop("retry", None)
+        super().end()
+
+    def _take(self, line: str) -> dict[str, str] | None:
+        inside = self._fields.keys() - {"retry"}
+        if line.startswith(("time", "key", "fold", "event: triolet.")) or (not line and "data" not in inside):
+            raise MalformedError(f"a line that is never written in a plain stream: {line[:60]!r}, after {self._fields}")
+        if not line.startswith(":"):
+            if line.startswith("retry:") and not inside:
+                self._fields.clear()
+            return super()._take(line)
+        said = re.fullmatch(": (triolet\\.[a-z]+) (.+)", line)
+        if said is None or inside:
+            raise MalformedError(f"a comment that is never written: {line[:60]!r}, after {self._fields}")
+        return {"event": said[1], "data": said[2]}
 
 
 class Order:

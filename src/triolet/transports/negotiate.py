@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -14,8 +14,10 @@ from ..limits import Limits
 from ..wire.http_head import accepts
 
 __all__ = [
+    "FULL",
     "Ask",
     "AskError",
+    "Form",
     "Headers",
     "Scope",
     "TransportKind",
@@ -80,12 +82,37 @@ class Wish(msgspec.Struct, frozen=True):
     state: bool = False
 
 
+class Form(NamedTuple):
+    """How an event stream looks.
+
+    Attributes:
+        plain: whether only the app's events are events, and all else is comments.
+        done: whether a plain one that ends for good ends with ``[DONE]``.
+    """
+
+    plain: bool = False
+    done: bool = False
+
+    @classmethod
+    def of(cls, name: str, done: bool) -> Form:
+        """The form of that name, as a route or a URL gives it. Raises ValueError, with a sentence."""
+        if name not in ("triolet", "plain"):
+            raise ValueError(f"format is 'plain' or 'triolet', not {name!r:.40}")
+        return cls(name == "plain", done)
+
+
+FULL: Final = Form()
+"""That of Triolet's own clients."""
+
+
 class Ask(msgspec.Struct, frozen=True):
-    """What a request asks for: a transport, from where and how, seconds to wait."""
+    """What a request asks for: a transport, from where and how, seconds to wait, and how its events look, where they
+    are a stream."""
 
     transport: TransportKind
     wish: Wish
     wait: float = 0
+    form: Form = FULL
 
     @property
     def after(self) -> Cursor | None:
@@ -93,23 +120,27 @@ class Ask(msgspec.Struct, frozen=True):
         return self.wish.after
 
 
-def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False) -> Ask:
+def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False, form: Form = FULL) -> Ask:
     """Negotiate: one URL, four transports.
 
     ``Accept: text/event-stream`` asks for SSE, ``?wait=`` for a long poll. The cursor is the ``Last-Event-ID``
     header's (a browser that comes back sends it), else that of ``?after=``. A header that is no cursor is the id of
     another server, which was at this URL before: it is answered with a gap (``epoch``), as if the log had been begun
-    again, since an EventSource that gets a 400 gives up for good.
+    again, since an EventSource that gets a 400 gives up for good. ``?format=`` and ``?done=`` say how an event stream
+    looks; elsewhere they may be the app's own, and nobody looks at them.
+
+    Args:
+        form: of the route's event streams, where the URL says nothing of it.
 
     Raises:
-        AskError: 400; the cursor or the wait has no known form.
+        AskError: 400; the cursor, the wait, the format or what is to end it has no known form.
     """
     query = _query(scope)
     wish = _wish(_after(header(scope, b"last-event-id"), query), query)
     if upgrade:
         return Ask(TransportKind.WEBSOCKET, wish)
     if accepts(scope["headers"], b"text/event-stream"):
-        return Ask(TransportKind.SSE, wish)
+        return Ask(TransportKind.SSE, wish, form=_form(query, form))
     wait = _wait(query["wait"], limits) if "wait" in query else 0
     if wait:
         return Ask(TransportKind.LONG_POLL, wish, wait)
@@ -177,3 +208,17 @@ def _wait(text: str, limits: Limits) -> float:
     if len(text) <= 8 and text.replace(".", "", 1).isdecimal() and text.isascii():
         return min(float(text), limits.wait_seconds)
     raise AskError(400, "wait", f"wait is a number of seconds, at most {limits.wait_seconds:g}, not {text!r:.40}")
+
+
+def _form(query: dict[str, str], routes: Form) -> Form:
+    try:
+        form = Form.of(query["format"], routes.done) if "format" in query else routes
+    except ValueError as error:
+        raise AskError(400, "format", str(error)) from None
+    if not form.plain:
+        return FULL
+    if "done" not in query:
+        return form
+    if query["done"] not in ("0", "1"):
+        raise AskError(400, "done", f"done is 1 or 0, not {query['done']!r:.40}")
+    return Form(True, query["done"] == "1")

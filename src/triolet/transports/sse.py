@@ -3,6 +3,8 @@
 On an HTTP/1.1 connection it is answered straight on its stream. Behind middleware and over HTTP/2 the head goes out
 through Hypercorn; on a server of ours events are then written straight to the connection, where no middleware stands
 between: as DATA frames of HTTP/2; elsewhere through ASGI's ``send``.
+
+A plain one, whose codec makes comments of what is no event of the app's, is no other here, but for its last word.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from contextlib import suppress
 import trio
 
 from ..bounds import READ_BYTES, SSE_HEARD_BYTES
-from ..closing import FLOOD, GONE, Closing
+from ..closing import FLOOD, GONE, NORMAL, Closing
 from ..connection import Connection
 from ..connection.writer import write_head
+from ..wire.codec import DONE
 from .contract import Transport, bye, serve
 from .negotiate import Headers, Scope
 from .outlets import Send
@@ -33,7 +36,7 @@ a block to deflate), nginx must not buffer it."""
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-async def serve_stream(conn: Connection, stream: trio.abc.Stream, head: bytes, first: bytes) -> None:
+async def serve_stream(conn: Connection, stream: trio.abc.Stream, head: bytes, first: bytes, done: bool) -> None:
     """Serve an event stream straight on its client's stream, until it ends.
 
     Args:
@@ -41,13 +44,14 @@ async def serve_stream(conn: Connection, stream: trio.abc.Stream, head: bytes, f
         stream: the client's.
         head: of the response.
         first: what came behind the request already.
+        done: whether it ends with ``[DONE]``, if it ends for good.
 
     Cancellation: the connection is reset.
     """
-    await serve(conn, StreamedEvents(stream, head, len(first)))
+    await serve(conn, StreamedEvents(stream, head, len(first), done))
 
 
-async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Send) -> None:
+async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Send, done: bool) -> None:
     """Answer with an event stream through ASGI, until the client goes or is given up, or the server drains.
 
     Args:
@@ -55,10 +59,11 @@ async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Sen
         scope: of the request.
         headers: of the answer: :data:`HEADERS`, and what the app's response had.
         send: ASGI's.
+        done: as of :func:`serve_stream`.
 
     Cancellation: the connection ends without goodbye. That is how ASGI says that the client is gone.
     """
-    transport = AsgiEvents(headers, send)
+    transport = AsgiEvents(headers, send, done)
     if scope["method"] == "HEAD":
         try:
             await transport.answer()
@@ -70,14 +75,30 @@ async def serve_asgi(conn: Connection, scope: Scope, headers: Headers, send: Sen
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class StreamedEvents(Transport):
+class Events(Transport):
+    """An event stream, and its last words."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: bool) -> None:
+        self._done = done
+
+    async def goodbye(self, conn: Connection, closing: Closing) -> None:
+        await bye(conn, closing)
+        if self._done and closing.code == NORMAL.code:  # else the client is to come back, or to see that it was cut off
+            conn.outlet.write(conn.codec.join([DONE]))
+            await conn.outlet.drained()
+
+
+class StreamedEvents(Events):
     """Events straight on the client's stream, as chunks of a response that was its only one."""
 
     __slots__ = ("_head", "_heard", "_stream")
 
     owns_socket = True
 
-    def __init__(self, stream: trio.abc.Stream, head: bytes, heard: int) -> None:
+    def __init__(self, stream: trio.abc.Stream, head: bytes, heard: int, done: bool) -> None:
+        super().__init__(done)
         self._stream = stream
         self._head = head
         self._heard = heard
@@ -100,7 +121,7 @@ class StreamedEvents(Transport):
             conn.end(GONE)
 
     async def goodbye(self, conn: Connection, closing: Closing) -> None:
-        await bye(conn, closing)
+        await super().goodbye(conn, closing)
         conn.outlet.write(LAST_CHUNK)
         await conn.outlet.drained()
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
@@ -111,12 +132,13 @@ class StreamedEvents(Transport):
         await self._stream.aclose()
 
 
-class AsgiEvents(Transport):
+class AsgiEvents(Events):
     """Events behind a head that went out through ASGI. The server cancels the response when its client is gone."""
 
     __slots__ = ("_headers", "_send")
 
-    def __init__(self, headers: Headers, send: Send) -> None:
+    def __init__(self, headers: Headers, send: Send, done: bool) -> None:
+        super().__init__(done)
         self._headers = headers
         self._send = send
 
@@ -130,6 +152,3 @@ class AsgiEvents(Transport):
 
     async def read(self, conn: Connection) -> None:
         await trio.sleep_forever()
-
-    async def goodbye(self, conn: Connection, closing: Closing) -> None:
-        await bye(conn, closing)

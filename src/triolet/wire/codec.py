@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..bounds import SSE_RETRY_MS
 from ..event import Event
@@ -16,9 +16,14 @@ from .frames import encode_deflated, encode_text
 from .messages import Beat, Bye, End, GapMessage, Message, Open, SnapshotMessage, encode_event, encode_message, end_of
 
 __all__ = [
+    "DONE",
+    "EVENT_STREAMS",
     "JSON",
+    "PLAIN",
     "SSE",
     "SSE_CHUNKED",
+    "SSE_PLAIN",
+    "SSE_PLAIN_CHUNKED",
     "WEBSOCKET",
     "WEBSOCKET_DEFLATED",
     "WEBSOCKET_TEXT",
@@ -143,16 +148,34 @@ class _SseCodec(Codec):
         cursor = _cursor_of(message)
         # Without an id the browser keeps the one before: what says nothing of a place does not move the client.
         place = b"" if cursor is None else b"id: %b\n" % cursor.encode()
-        # What a browser's EventSource obeys. In no block of its own, of which some parsers make an event.
-        retry = SSE_RETRY_MS if isinstance(message, Open) else message.retry if isinstance(message, Bye) else None
-        if retry is not None:
-            place = b"retry: %d\n%b" % (retry, place)
-        return b"%bevent: triolet.%b\ndata: %b\n\n" % (place, tag, encode_message(message))
+        retry = _retry_of(message)
+        return b"%b%bevent: triolet.%b\ndata: %b\n\n" % (retry, place, tag, encode_message(message))
 
 
 def _fold_fields(event: Event) -> bytes:
     key = b"key: %b\nfold: %b\n" % ((event.key or "").encode(), (event.fold or "").encode())
     return key if event.folded == 1 else b"%bfolded: %d\n" % (key, event.folded)
+
+
+class _PlainSseCodec(_SseCodec):
+    """The same for readers that take every ``data:`` for content: what is no event of the app's is a comment.
+
+    A comment has no blank line behind it, and ``retry`` neither: it is the beginning of the next event's block. A blank
+    line of its own would be nothing by the standard, and an empty event to some parsers, once they have an id. Nor does
+    an ``id`` stand there: without a blank line no browser keeps it. What is written is whole lines, and an event is its
+    whole block, so a comment never stands within an event. There is no field of our own, no ``time`` and no ``fold``:
+    some readers take a line that they do not know for data.
+    """
+
+    def event(self, event: Event) -> bytes:
+        if event.ends:
+            return self._block(end_of(event))
+        name = b"" if event.name == "message" else b"event: %b\n" % event.name.encode()
+        return b"id: %b\n%bdata: %b\n\n" % (str(event.cursor).encode(), name, event.json)
+
+    def _block(self, message: Message) -> bytes:
+        tag = str(message.__struct_config__.tag).encode()
+        return b": triolet.%b %b\n%b" % (tag, encode_message(message), _retry_of(message))
 
 
 class _ChunkedSseCodec(_SseCodec):
@@ -161,6 +184,16 @@ class _ChunkedSseCodec(_SseCodec):
     def join(self, parts: Sequence[bytes]) -> bytes:
         body = b"".join(parts)
         return b"%x\r\n%b\r\n" % (len(body), body) if body else b""  # an empty chunk would be the last
+
+
+class _ChunkedPlainSseCodec(_ChunkedSseCodec, _PlainSseCodec):
+    """The plain event stream in chunks."""
+
+
+def _retry_of(message: Message) -> bytes:
+    """Return what a browser's EventSource obeys. In no block of its own, of which some parsers make an event."""
+    retry = SSE_RETRY_MS if isinstance(message, Open) else message.retry if isinstance(message, Bye) else None
+    return b"" if retry is None else b"retry: %d\n" % retry
 
 
 def _cursor_of(message: Message) -> str | None:
@@ -182,3 +215,15 @@ WEBSOCKET_DEFLATED = _DeflatedWebSocketCodec()
 WEBSOCKET_TEXT = _WebSocketTextCodec()
 SSE = _SseCodec()
 SSE_CHUNKED = _ChunkedSseCodec()
+SSE_PLAIN = _PlainSseCodec()
+SSE_PLAIN_CHUNKED = _ChunkedPlainSseCodec()
+
+EVENT_STREAMS: Final = frozenset({SSE, SSE_CHUNKED, SSE_PLAIN, SSE_PLAIN_CHUNKED})
+"""The codecs of event streams."""
+
+PLAIN: Final[dict[Codec, Codec]] = {SSE: SSE_PLAIN, SSE_CHUNKED: SSE_PLAIN_CHUNKED}
+"""The plain form of each event stream."""
+
+DONE: Final = b"data: [DONE]\n\n"
+"""The last block of a plain stream that has ended for good, where its client asked for it: what readers of language
+models' answers wait for."""
