@@ -55,6 +55,19 @@ async def test_nothing_is_lost_or_repeated_whatever_the_network_does(
         assert heard == [[turn, number] for turn in range(4) for number in range(3)]
 
 
+@pytest.mark.parametrize("query", ["", "?format=plain"])
+async def test_of_a_plain_route_the_full_form_is_asked_for(query: str, autojump_clock: MockClock) -> None:
+    async with shop(Limits(keep_events=2)) as (server, live), client_of(server, **options_of("sse")) as client:
+
+        @live.channel("/answers", format="plain")
+        async def answers() -> str:
+            return ORDER
+
+        first, *_ = await live.publish_many(ORDER, [1, 2, 3, 4])
+        async with client.follow(f"/answers{query}", after=first.cursor) as events:
+            assert told(await take(events, 4)) == ["gap expired", 3, 4, "live"]
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_leaving_is_unfollowing(way: str, autojump_clock: MockClock) -> None:
     async with shop() as (server, _), client_of(server, **options_of(way)) as client:
@@ -228,6 +241,8 @@ def test_urls_are_seen_from_the_base() -> None:
     base = Base("https://example.org/shop/")
     assert base.target("/orders/A/events") == base.target("orders/A/events") == "/shop/orders/A/events"
     assert base.target("https://example.org/shop/x?a=1#part", after="e.1") == "/shop/x?a=1&after=e.1"
+    asked = base.target("/x?after=0&a=1&format=plain", after="e.1", format="triolet")
+    assert asked == "/shop/x?a=1&after=e.1&format=triolet"
     assert base.target("/a:b/ö?q=ä", after=None) == "/shop/a:b/%C3%B6?q=%C3%A4"
     assert base.target("/a%20b") == "/shop/a%20b"
     assert (base.host, base.port, base.tls, base.authority) == ("example.org", 443, True, "example.org")

@@ -62,6 +62,14 @@ class Base:
     def target(self, url: str, **query: str | None) -> str:
         """The path and query to ask for, of a URL seen from the base: ``/orders/A123/events``.
 
+        Args:
+            url: it.
+            query: what is asked besides, in place of what the URL says of the same name; None is nothing.
+
+        Args:
+            url: it.
+            query: what is asked besides, in place of what the URL says of the same name; None is nothing.
+
         Raises:
             ConfigError: it is no URL, or one of another origin, which the credentials are not for.
         """
@@ -80,7 +88,9 @@ class Base:
             path = parts.path or "/"
         else:
             path = f"{self._prefix}/{parts.path.lstrip('/')}"
-        asked = "&".join(filter(None, (parts.query, urlencode({k: v for k, v in query.items() if v is not None}))))
+        said = {name: value for name, value in query.items() if value is not None}
+        kept = [pair for pair in parts.query.split("&") if pair.partition("=")[0] not in said]
+        asked = "&".join(filter(None, (*kept, urlencode(said))))
         return quote(path, safe=_KEPT) + (f"?{quote(asked, safe=_KEPT + '?')}" if asked else "")
 
     def url(self, target: str) -> str:

@@ -39,7 +39,7 @@ class Taker(Protocol):
 
 async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nursery) -> None:
     """One event stream. Unlike EventSource it says in the URL how far it has come: some proxies take ``Last-Event-ID``
-    off.
+    off. Of a route whose event streams are plain, where gaps are mere comments, it asks for the full form.
 
     Raises:
         Ended: it has ended, or never began; and what a connection that is lost raises.
@@ -52,10 +52,8 @@ async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nurse
     nursery.start_soon(renewal.run)
     beat.listen()
     beat.probe()
-    async with way.http.stream("GET", way.base.url(way.base.target(track.url, after=after)), headers) as (
-        answer,
-        chunks,
-    ):
+    target = way.base.target(track.url, after=after, format="triolet")
+    async with way.http.stream("GET", way.base.url(target), headers) as (answer, chunks):
         if answer.status != HTTPStatus.OK or not answer.headers.get("content-type", "").startswith("text/event-stream"):
             async for chunk in chunks:
                 answer.body += chunk

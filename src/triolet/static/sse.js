@@ -36,7 +36,7 @@ export class EventStreamParser {
 
   /** @param {string} line */
   #field(line) {
-    const [, name, value] = /** @type {RegExpExecArray} */ (/^([^:]*)(?:: ?)?([^]*)$/.exec(line));
+    const [, name, value] = /** @type {RegExpExecArray} */ (/^([^:]*):? ?([^]*)$/.exec(line));
     if (name === "event") this.#block.event = value;
     else if (name === "data") this.#block.data.push(value);
     else if (name === "id" && !value.includes("\0")) this.#id = value;

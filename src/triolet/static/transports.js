@@ -22,18 +22,7 @@ const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
 /** @param {any} bye */
-function goodbye(bye) {
-  return new Ended(bye.reason, bye);
-}
-
-/**
- * Some have a `fetch` whose answers come whole (React Native's): it is polls that are left to them.
- *
- * @param {Settings} options
- */
-function canStream({ fetchesStreams }) {
-  return fetchesStreams ?? "body" in Response.prototype;
-}
+const goodbye = (bye) => new Ended(bye.reason, bye);
 
 /**
  * While the page does not take what has come, no more is read: the server hears of it by what stays unread.
@@ -43,7 +32,7 @@ function canStream({ fetchesStreams }) {
  * @param {AbortSignal} signal
  */
 async function roomIn(track, line, signal) {
-  for (let room = track.room(); room !== null; room = track.room()) {
+  for (let room; (room = track.room()) !== null; ) {
     line.rest();
     await unlessAborted(room, signal);
   }
@@ -88,12 +77,14 @@ function answering(connection, hear, options, line, signal) {
  * @returns {Promise<void>}
  */
 async function overSse(track, line, options, signal) {
-  if (!canStream(options)) return overPolls(track, line, options, signal, options.wait);
+  // Some have a `fetch` whose answers come whole (React Native's): it is polls that are left to them.
+  const streams = options.fetchesStreams ?? "body" in Response.prototype;
+  if (!streams) return overPolls(track, line, options, signal, options.wait);
   line.listen(options.silence);
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
   const answer = answering(track, (message) => track.take(message), options, line, signal);
   line.listen();
-  const response = await request(track.url, { after: track.cursor }, headers, options, signal);
+  const response = await request(track.url, { after: track.cursor, format: "triolet" }, headers, options, signal);
   checkType(response, "text/event-stream");
   if (!response.body?.getReader) return overPolls(track, line, options, signal, options.wait);
   const reader = response.body.getReader();

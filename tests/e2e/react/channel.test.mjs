@@ -51,7 +51,7 @@ test("a component shows the newest event, and has left the channel when it is go
   const { value, state, why, gap, cursor } = drawn.at(-1);
   assert.deepEqual([value.event, value.data, state, why, gap, cursor], ["note", { state: "paid" }, "live", {}, null, "e.2"]);
   assert.ok(drawn.every(Object.isFrozen));
-  assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=e.1"]);
+  assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=e.1&format=triolet"]);
   await page.leave();
   assert.ok(stream.aborted);
   assert.deepEqual([clock.pending, complaints, page.recovered], [[], [], []]);
@@ -98,7 +98,7 @@ test("without a URL nothing is followed, and another URL is begun anew", async (
   await page.show(at(false));
   assert.equal(page.text, "[] idle ");
   assert.ok(other.aborted);
-  assert.deepEqual(network.requests.map(({ path }) => path), ["/a?after=e.1", "/b?after=e.1"]);
+  assert.deepEqual(network.requests.map(({ path }) => path), ["/a?after=e.1&format=triolet", "/b?after=e.1&format=triolet"]);
   await page.leave();
 });
 
@@ -245,7 +245,7 @@ test("from another place it is begun anew, with what is known there", async () =
   await clock.advance(16);
   await page.show(h(Live, props, h(Order, { options: { ...all, after: "e.7", initial: ["known"] } })));
   assert.equal(page.text, '["known"] connecting ');
-  assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=e.1", "/c?after=e.7"]);
+  assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=e.1&format=triolet", "/c?after=e.7&format=triolet"]);
   assert.ok(stream.aborted);
   await page.leave();
 });
@@ -266,7 +266,7 @@ if (Activity) {
     await streams[1].send("open", opened("e.2"));
     await streams[1].event("e.3");
     await clock.advance(16);
-    assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=e.1", "/c?after=e.2"]);
+    assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=e.1&format=triolet", "/c?after=e.2&format=triolet"]);
     assert.equal(page.text, '["e.2","e.3"] behind ');
     await page.leave();
   });

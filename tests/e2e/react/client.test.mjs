@@ -106,7 +106,7 @@ test("where it is said who the page is, another token of the same user goes on",
   assert.equal(page.text, "e.2,e.3");
   await page.show(as("bob", "three"));
   assert.deepEqual([page.text, streams[1].aborted], ["", true]);
-  const from = (path) => path.split("after=")[1];
+  const from = (path) => /after=([^&]*)/.exec(path)[1];
   const asked = network.requests.map(({ path, headers }) => [from(path), headers.Authorization, headers["X-Token"]]);
   const expected = [["e.1", "Bearer one", "one"], ["e.2", "Bearer two", "two"], ["e.1", "Bearer three", "three"]];
   assert.deepEqual(asked, expected);
@@ -244,7 +244,7 @@ test("who is there is a list, in which who has not changed is the same as before
   const page = await show(at(null));
   assert.deepEqual([drawn.at(-1).state, network.requests.length], ["idle", 0]);
   await page.show(at("who"));
-  assert.deepEqual([drawn.at(-1).state, network.requests.map(({ path }) => path)], ["connecting", ["/who?after=0"]]);
+  assert.deepEqual([drawn.at(-1).state, network.requests.map(({ path }) => path)], ["connecting", ["/who?after=0&format=triolet"]]);
   const [stream, again] = streams;
   await stream.send("open", opened("e.0"));
   await stream.send(said(1, "join", "ada", "s1"));

@@ -10,7 +10,7 @@ export const BEGIN = { type: "open", channel: "c", cursor: "e.1" };
 export function listen(transport, more = {}) {
   const heard = { events: [], states: [], gaps: [], faults: [], retries: [], errors: [], expiring: [], renewed: [] };
   const clock = new Clock();
-  const track = follow(URL_OF_ORDER, {
+  const track = follow(more.url ?? URL_OF_ORDER, {
     transport,
     clock,
     random: () => 1,

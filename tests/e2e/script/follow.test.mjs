@@ -57,7 +57,7 @@ test("the newest so many are asked for, and from the place that they have it goe
   await stream.end();
   await clock.advance(1_000);
   assert.deepEqual([heard, follow.state], [["e.2", "e.3"], "connecting"]);
-  assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=-2", "/c?after=e.3"]);
+  assert.deepEqual(network.requests.map(({ path }) => path), ["/c?after=-2&format=triolet", "/c?after=e.3&format=triolet"]);
   await streams[1].send("open", opened("e.3"));
   await streams[1].event("e.4");
   assert.deepEqual([heard.at(-1), client.state], ["e.4", "behind"]);
@@ -239,9 +239,9 @@ test("a cursor is kept over a reload: it counts before what the page says", asyn
   await first.stream.event("e.2");
   assert.equal(store.kept[KEY], "e.2");
   const { network } = await open({ store });
-  assert.equal(network.requests[0].path, "/c?after=e.2");
+  assert.equal(network.requests[0].path, "/c?after=e.2&format=triolet");
   const other = await open({ store }, { key: "mine" });
-  assert.equal(other.network.requests[0].path, "/c?after=e.1");
+  assert.equal(other.network.requests[0].path, "/c?after=e.1&format=triolet");
 });
 
 test("where a stream begins is kept before any event, and quiet times move it", async () => {
@@ -300,7 +300,7 @@ test("a slow store is waited for, before the first connection and before each ev
   await settle();
   assert.equal(network.requests.length, 0);
   await store.free();
-  assert.equal(network.requests[0].path, "/c?after=e.1");
+  assert.equal(network.requests[0].path, "/c?after=e.1&format=triolet");
   await stream.send("open", opened("e.1"));
   const heard = listen(follow);
   await store.free();
@@ -368,7 +368,7 @@ test("presence is a live map: sessions come to members, and a join again changes
   let changes = 0;
   presence.on("change", () => (changes += 1));
   await settle();
-  assert.equal(network.requests[0].path, "/orders/A1/presence?after=0");
+  assert.equal(network.requests[0].path, "/orders/A1/presence?after=0&format=triolet");
   let offset = 0;
   const say = (name, data) =>
     stream.send(`id: e.${(offset += 1)}\nevent: ${name}\ndata: ${JSON.stringify({ stated: 1, ...data })}\n\n`);

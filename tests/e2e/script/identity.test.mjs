@@ -32,7 +32,7 @@ test("a token goes in a header where there is one, and as a subprotocol of a Web
     const network = new Network(new Stream());
     listen(transport, { fetch: network.fetch, token: "a.b/c=", headers: { "X-Tab": "1" } });
     await settle();
-    assert.equal(network.requests[0].path, "/orders/A123/events");
+    assert.equal(network.requests[0].path, `/orders/A123/events${transport === "sse" ? "?format=triolet" : ""}`);
     assert.equal(network.requests[0].headers.Authorization, "Bearer a.b/c=");
     assert.equal(network.requests[0].headers["X-Tab"], "1");
   }

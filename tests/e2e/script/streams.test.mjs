@@ -54,7 +54,7 @@ test("a stream is opened after the cursor, and says when it is live", async () =
   const network = new Network(stream);
   const { heard, track } = listen("sse", { fetch: network.fetch, after: "e.1041" });
   await settle();
-  assert.equal(network.requests[0].path, "/orders/A123/events?after=e.1041");
+  assert.equal(network.requests[0].path, "/orders/A123/events?after=e.1041&format=triolet");
   await stream.send("open", { channel: "orders/A123", cursor: "e.1041" });
   await stream.event("e.1042");
   await stream.send("live", { channel: "orders/A123", cursor: "e.1042" });
@@ -70,7 +70,7 @@ test("a client that comes back says the last id it saw, in the URL, where nothin
   await streams[0].event("e.2");
   await streams[0].end();
   await clock.advance(1_000);
-  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.2");
+  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.2&format=triolet");
   assert.equal(network.requests[1].headers["Last-Event-ID"], undefined);
   await streams[1].send("open", { channel: "c", cursor: "e.2" });
   await streams[1].event("e.3");
@@ -81,7 +81,14 @@ test("a client that saw no event comes back to where its stream began", async ()
   const { streams, network, clock } = await openStream();
   await streams[0].end();
   await clock.advance(1_000);
-  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.1");
+  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.1&format=triolet");
+});
+
+test("the full form is asked for, also where the page's URL says another", async () => {
+  const network = new Network(new Stream());
+  listen("sse", { fetch: network.fetch, url: "http://shop.example/answers?format=plain&after=0", after: "e.1" });
+  await settle();
+  assert.equal(network.requests[0].path, "/answers?format=triolet&after=e.1");
 });
 
 test("a bare offset becomes a full cursor with the first event, or with live", async () => {
@@ -155,7 +162,7 @@ test("a hole is a fault: the client comes back for what is missing", async () =>
   assert.deepEqual(heard.events, []);
   assert.ok(streams[0].aborted);
   await clock.advance(1_000);
-  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.1");
+  assert.equal(network.requests[1].path, "/orders/A123/events?after=e.1&format=triolet");
   await streams[1].send("open", BEGIN);
   await streams[1].event("e.2");
   await streams[1].event("e.3");
@@ -199,7 +206,7 @@ test("where the server says that it filters, holes are none, and live and beats 
   assert.deepEqual([heard.events, heard.faults, heard.gaps], [["e.4 live", "f.12 live"], [], []]);
   await streams[0].end();
   await clock.advance(1_000);
-  assert.equal(network.requests[1].path, "/orders/A123/events?after=f.12");
+  assert.equal(network.requests[1].path, "/orders/A123/events?after=f.12&format=triolet");
   await streams[1].send("open", { channel: "c", cursor: "f.12" }); // it may see all of them now
   await streams[1].event("f.14");
   assert.deepEqual([track.filtered, heard.faults], [false, ["hole"]]);
