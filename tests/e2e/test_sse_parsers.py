@@ -1,4 +1,5 @@
-"""Generated events through our encoder into other people's parsers: all must read exactly what was published."""
+"""Generated events through our encoder into other people's parsers: all must read exactly what was published, in the
+full form and in the plain one."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ import pytest
 from httpx_sse import EventSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sseclient import SSEClient
 
 from triolet.errors import DataError
 from triolet.event import Cursor, Draft, Event
-from triolet.wire.codec import SSE, SSE_CHUNKED
-from triolet.wire.messages import Beat, GapMessage, Live, Open, encode_message
+from triolet.wire.codec import DONE, PLAIN, SSE, SSE_CHUNKED, SSE_PLAIN, SSE_PLAIN_CHUNKED
+from triolet.wire.messages import Beat, Bye, GapMessage, Live, Message, Open, encode_message
 
 from .browser import open_browser
 from .needs import needs, program
@@ -70,13 +72,27 @@ channels = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), m
 class Batch:
     """A stream, and what a parser must find in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: bool) -> None:
+        self.plain = plain
+        self.codec: Any = PLAIN[SSE] if plain else SSE
         self.stream = b""
         self.expected: list[Heard] = []
         self.refused = 0
 
-    def add(self, encoded: bytes, cursor: str | None, name: str, data: bytes) -> None:
-        self.stream += encoded
+    def publish(self, event: Event) -> None:
+        self.stream += self.codec.join([self.codec.event(event)])
+        self._expect(str(event.cursor), event.name, event.json)
+
+    def say(self, message: Message, tag: str, cursor: str | None) -> None:
+        self.stream += self.codec.say(message)
+        if not self.plain:
+            self._expect(cursor, f"triolet.{tag}", encode_message(message))
+
+    def done(self) -> None:
+        self.stream += DONE
+        self._expect(None, "message", b"[DONE]")
+
+    def _expect(self, cursor: str | None, name: str, data: bytes) -> None:
         before = self.expected[-1]["id"] if self.expected else ""
         self.expected.append({"id": before if cursor is None else cursor, "event": name, "data": data.decode()})
 
@@ -85,10 +101,12 @@ class Batch:
         return sorted({heard["event"] for heard in self.expected})
 
 
-@pytest.fixture(scope="module")
-def batch() -> Batch:
-    """Some 600 examples of hypothesis', in one stream."""
-    made = Batch()
+@pytest.fixture(scope="module", params=["triolet", "plain"])
+def batch(request: pytest.FixtureRequest) -> Batch:
+    """Some 600 examples of hypothesis', in one stream, and a word between all of the first events."""
+    made = Batch(plain=request.param == "plain")
+    events: list[Event] = []
+    words: list[tuple[Message, str, str | None]] = []
 
     @settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck))
     @given(cursors, channels, texts, values)
@@ -98,25 +116,30 @@ def batch() -> Batch:
         except DataError:
             made.refused += 1
             return
-        event = Event(cursor, channel, draft.name, draft.json, draft.key, 1_700_000_000.5)
-        made.add(SSE.join([SSE.event(event)]), str(cursor), draft.name, draft.json)
+        events.append(Event(cursor, channel, draft.name, draft.json, draft.key, 1_700_000_000.5))
 
     @settings(max_examples=200, database=None, suppress_health_check=list(HealthCheck))
-    @given(cursors, channels, st.integers(0, 3), st.sampled_from(["epoch", "future", "expired"]))
+    @given(cursors, channels, st.integers(0, 4), st.sampled_from(["epoch", "future", "expired"]))
     def say(cursor: Cursor, channel: str, kind: int, reason: str) -> None:
         at = str(cursor)
-        message = (
+        message: Message = (
             Open(channel, at),
             Live(channel, at),
             GapMessage(channel, "x.1", at, None, reason),
             Beat(7, {channel: at, "another": at}),
+            Bye(1012, "restarting", 1),
         )[kind]
-        tag = ("open", "live", "gap", "beat")[kind]
-        place = at if kind in (0, 2) else None
-        made.add(SSE.say(message), place, f"triolet.{tag}", encode_message(message))
+        words.append((message, ("open", "live", "gap", "beat", "bye")[kind], at if kind in (0, 2) else None))
 
     publish()
     say()
+    for event, word in zip_longest(events, words):
+        if event is not None:
+            made.publish(event)
+        if word is not None:
+            made.say(*word)
+    if made.plain:
+        made.done()
     return made
 
 
@@ -174,17 +197,25 @@ def same(heard: list[Heard], batch: Batch) -> None:
     assert len(heard) == len(batch.expected)
 
 
+def with_last_ids(heard: list[Any]) -> list[Heard]:
+    """Of a parser that says nothing where the standard says: the last one."""
+    for before, after in pairwise(heard):
+        after["id"] = after["id"] or before["id"]
+    return heard
+
+
 def test_what_could_forge_a_field_was_refused_and_the_rest_was_taken(batch: Batch) -> None:
     assert batch.refused > 20
-    assert len(batch.expected) > 300
+    assert len(batch.expected) > (150 if batch.plain else 300)
     assert not any(set(name) & set("\r\n\0") for name in batch.names)
     assert "message" in batch.names
 
 
-def test_a_chunk_holds_the_same_bytes(batch: Batch) -> None:
+@pytest.mark.parametrize(("whole", "chunked"), [(SSE, SSE_CHUNKED), (SSE_PLAIN, SSE_PLAIN_CHUNKED)])
+def test_a_chunk_holds_the_same_bytes(whole: Any, chunked: Any) -> None:
     event = Event(Cursor("e", 1), "c", "é", b'"\xf0\x9f\xa6\xa6"', None, 0.0)
-    plain = SSE.join([SSE.event(event)])
-    assert SSE_CHUNKED.join([SSE_CHUNKED.event(event)]) == b"%x\r\n%b\r\n" % (len(plain), plain)
+    stream = whole.join([whole.event(event)])
+    assert chunked.join([chunked.event(event)]) == b"%x\r\n%b\r\n" % (len(stream), stream)
 
 
 def test_httpx_sse_reads_what_was_published(batch: Batch) -> None:
@@ -192,6 +223,12 @@ def test_httpx_sse_reads_what_was_published(batch: Batch) -> None:
     answer = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=pieces)
     heard = [{"id": one.id, "event": one.event, "data": one.data} for one in EventSource(answer).iter_sse()]
     same(heard, batch)  # it makes an empty event of a block without data: there is none
+
+
+def test_sseclient_reads_what_was_published(batch: Batch) -> None:
+    pieces: Any = (batch.stream[start : start + 13] for start in range(0, len(batch.stream), 13))
+    heard = [{"id": one.id, "event": one.event, "data": one.data} for one in SSEClient(pieces).events()]
+    same(with_last_ids(heard), batch)
 
 
 @needs("node", "npm:eventsource-parser")
@@ -206,9 +243,7 @@ def test_eventsource_hears_what_was_published(batch: Batch, tmp_path: Path) -> N
     with source_of(batch) as url:
         script = str(HERE / "js" / "collect_node.mjs")
         heard = node(script, f"{url}/stream", str(tmp_path / "names"))
-    for before, after in pairwise(heard):
-        after["id"] = after["id"] or before["id"]  # it says nothing where the standard says: the last one
-    same(heard, batch)
+    same(with_last_ids(heard), batch)
 
 
 @needs("chromium")
