@@ -39,6 +39,7 @@ class Channels(ABC):
         key: str | None = None,
         dedupe: str | None = None,
         fold: str | None = None,
+        within: object | None = None,
     ) -> Event:
         """Append an event to a channel. When this returns it is in the log, and on its way to every follower.
 
@@ -50,40 +51,50 @@ class Channels(ABC):
             dedupe: a repeated publish with the same text returns the first event and appends nothing.
             fold: how it goes together with the event of the same name and key before it, for clients that come back:
                 ``concat``, ``latest``, ``merge`` or ``sum``.
+            within: an ``apsw.Connection`` to the file of a log in SQLite, in a transaction of the app's own that was
+                begun by ``BEGIN IMMEDIATE``: the event is part of it. Followers hear of it some milliseconds after the
+                app has committed (see :meth:`~triolet.sqlite.log.SqliteLog.append_within`); after a rollback it never
+                was. While it is open await no other publish: all others wait for its end.
 
         Returns:
-            The event, with its cursor.
+            The event, with its cursor. Of one ``within=`` it is right if that is committed.
 
         Raises:
             DataError, ChannelNameError: it cannot be published; the message says why.
+            ConfigError: there is no ``within=`` with this log, or this connection will not do; the message says why.
             ChannelEnded: the channel has ended (:meth:`end`); nothing was stored.
             LogError: it was not stored, and is announced to nobody.
             LogUncertain: the log went away meanwhile; it may be stored. A repeat with the same ``dedupe`` is safe.
             NotServingError: the app is not being served.
             WrongThreadError: called from another thread or event loop than the app's; nothing was published.
 
-        Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says.
+        Where a follower's policy is ``block`` and it is too far behind, this waits first, as long as that says; not so
+        ``within=`` a transaction.
 
         Cancellation: it is stored or not; repeat with ``dedupe`` to be sure.
         """
-        events = await self.publish_many(channel, [Draft.of(data, name=name, key=key, dedupe=dedupe, fold=fold)])
+        draft = Draft.of(data, name=name, key=key, dedupe=dedupe, fold=fold)
+        events = await self.publish_many(channel, [draft], within=within)
         return events[0]
 
-    async def publish_many(self, channel: str, items: Sequence[Any]) -> list[Event]:
+    async def publish_many(self, channel: str, items: Sequence[Any], *, within: object | None = None) -> list[Event]:
         """Append events to a channel in order, all or none, and return them.
 
         Args:
             channel: as for :meth:`publish`.
             items: data, or ``Draft.of(data, name=…, key=…, dedupe=…)``.
+            within: as for :meth:`publish`.
 
         Raises:
-            DataError, ChannelNameError, ChannelEnded, LogError, NotServingError: as :meth:`publish`.
+            DataError, ChannelNameError, ConfigError, ChannelEnded, LogError, NotServingError: as :meth:`publish`.
         """
         service = self.service
         service.check_home("Triolet.publish")
         channel = publishable(channel)
         drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
         check_drafts(drafts, self.limits)
+        if within is not None:
+            return await service.hub.publish_within(within, channel, drafts)
         return await service.hub.publish(channel, drafts)
 
     async def end(self, channel: str, data: Any = None) -> Event:

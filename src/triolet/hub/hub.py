@@ -49,10 +49,11 @@ import trio
 
 from ..budget import Budget
 from ..counters import Metrics
+from ..errors import ConfigError
 from ..event import Cursor, Draft, Event
 from ..identity import Deadlines
 from ..limits import Limits
-from ..log.contract import EventLog, Kept
+from ..log.contract import EventLog, JoinsTransactions, Kept
 from ..sockets.turn import Turn
 from .audience import Park
 from .filter import Allow, Filter
@@ -153,6 +154,23 @@ class Hub:
         """
         await self.room(channel)
         events = await self._log.append(channel, drafts)
+        self._metrics.published += len(events)
+        return events
+
+    async def publish_within(self, connection: object, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Append drafts within a transaction of the app's own in the log's file: see SqliteLog.append_within.
+
+        It waits for no follower's policy: that would hold everybody up who stores something in this file.
+
+        Raises:
+            ConfigError: the app's fault; the log knows no such transactions, or this one will not do.
+            LogError: the store's fault; nothing was stored.
+
+        Cancellation: all were stored there, or none.
+        """
+        if not isinstance(self._log, JoinsTransactions):
+            raise ConfigError(f"within= is for a log in SQLite, and this one is a {type(self._log).__name__}")
+        events = await self._log.append_within(connection, channel, drafts)
         self._metrics.published += len(events)
         return events
 

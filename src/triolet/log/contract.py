@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -17,6 +17,7 @@ from ..event import Cursor, Draft, Event, Gap
 __all__ = [
     "NOTHING_KEPT",
     "EventLog",
+    "JoinsTransactions",
     "Kept",
     "Page",
     "Status",
@@ -292,6 +293,14 @@ class EventLog(ABC):
         They stay connected, and are told in heartbeats. A log that cannot be unavailable need not override this.
         """
         return False
+
+
+@runtime_checkable
+class JoinsTransactions(Protocol):
+    """What a log may have besides: it stores within a transaction of the app's own, in the same file."""
+
+    async def append_within(self, connection: object, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Append as :meth:`EventLog.append` does, to be committed or rolled back by the app."""
 
 
 def _without_ends(log: EventLog) -> ConfigError:

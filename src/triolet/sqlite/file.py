@@ -1,7 +1,7 @@
 """The file of a SqliteLog: its tables, and how it is opened. All of it runs in a connection's worker thread.
 
 One row of ``channels`` says what a channel is: ``head`` (offset of the newest event ever), ``oldest`` (of the
-oldest row still there), ``total`` and ``dropped`` (bytes of data ever appended, and of those before
+oldest row that may be read), ``total`` and ``dropped`` (bytes of data ever appended, and of those before
 ``oldest``), ``oldest_at`` (its time; NULL where no row is left that may grow old), ``ended`` (1 where it has ended by
 its newest event, 2 where that one stands for what was deleted, else 0). A row of ``events`` knows ``before``: the bytes
 appended before it, so that retention by bytes needs no sum.
@@ -33,6 +33,7 @@ __all__ = [
     "insert",
     "mark_clean",
     "prepare",
+    "savepoint",
     "transaction",
     "translate",
 ]
@@ -174,6 +175,20 @@ def transaction(db: apsw.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def savepoint(db: apsw.Connection) -> Iterator[None]:
+    """Do all of the block within a transaction that is open, or nothing of it."""
+    db.execute("SAVEPOINT triolet")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # else SQLite has rolled all of it back by itself
+            db.execute("ROLLBACK TO triolet")
+            db.execute("RELEASE triolet")
+        raise
+    db.execute("RELEASE triolet")
 
 
 def insert(db: apsw.Connection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]) -> None:

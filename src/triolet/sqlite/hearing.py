@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+import apsw
 import trio
 
-from ..bounds import SQLITE_REST_SECONDS
+from ..bounds import SQLITE_BLIND_SECONDS, SQLITE_REST_SECONDS
 from ..errors import LogError, NotServingError, where
 from ..log.tail import Tail
 from .changes import read_news
 from .file import begin_again
+from .joining import is_open
 from .life import LifeFile, LifeOver
 from .thread import Connections
-from .watch import watching
+from .watch import ring, watching
 from .writer import Written
 
 __all__ = ["Hearing"]
@@ -31,18 +33,31 @@ class Hearing:
         life: knows whether the file is the one that it was.
         connections: to the file.
         known: the epoch, and the number of the last change, as the log opens.
+        look_seconds: between two looks for what nothing told of.
 
     Attributes:
         known: the epoch, and the number of the change up to which has been announced.
     """
 
-    def __init__(self, path: str, tail: Tail, life: LifeFile, connections: Connections, known: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        path: str,
+        tail: Tail,
+        life: LifeFile,
+        connections: Connections,
+        known: tuple[str, int],
+        look_seconds: float,
+    ) -> None:
         self._path = path
         self._tail = tail
         self._life = life
         self._connections = connections
+        self._look_seconds = look_seconds
         # One at a time: the task that stores, and the one that hears others, must not read the same changes twice.
         self._announcing = trio.Lock()
+        self._joined: dict[apsw.Connection, None] = {}
+        self._is_unmarked = False
+        self._has_joined = trio.Event()
         self.known = known
 
     async def announce(self, written: Written) -> None:
@@ -62,7 +77,33 @@ class Hearing:
                 await trio.sleep(SQLITE_REST_SECONDS)
                 if not watch.forget():
                     await self._look()  # what was written before may have been committed just now
-                    await watch.changed()
+                    with trio.move_on_after(self._look_seconds):
+                        await watch.changed()
+
+    def joined(self, connection: apsw.Connection) -> None:
+        """Expect the commit of a transaction of the app's, on this connection."""
+        self._joined[connection] = None
+        self._is_unmarked = True
+        self._has_joined.set()
+
+    async def ring_for_apps(self, scope: trio.CancelScope) -> None:
+        """Ring the bell when a transaction of the app's is over, for ever.
+
+        Its commit writes to the WAL, which all processes watch. But where the app waits for the disk in it, they have
+        looked before it was done.
+        """
+        with scope:
+            while True:
+                await self._has_joined.wait()
+                for connection in list(self._joined):
+                    del self._joined[connection]  # before it is asked: meanwhile it may be joined anew
+                    if await is_open(connection):
+                        self._joined[connection] = None
+                    else:
+                        ring(self._path)
+                if not self._joined:
+                    self._has_joined = trio.Event()
+                await trio.sleep(SQLITE_BLIND_SECONDS)
 
     async def begin_again(self) -> None:
         """Go on in the epoch that the file is in now. Whoever listens is told that something was lost."""
@@ -77,6 +118,9 @@ class Hearing:
 
     def _has_come_to(self, number: int) -> None:
         self.known = self.known[0], number
+
+    def _mark(self, db: apsw.Connection, number: int) -> None:
+        self._life.mark(self.known[0], number)
 
     async def _look(self) -> None:
         try:
@@ -98,6 +142,9 @@ class Hearing:
                 news = await self._connections.next_reader().run(partial(self._life.while_in_place, query))
                 if news is None:
                     return
+                if self._is_unmarked:  # what is in it may be of a transaction of the app's, which marks nothing itself
+                    self._is_unmarked = bool(self._joined)
+                    await self._connections.writer.run(partial(self._mark, number=news.seen))
                 if news.lost:
                     self._tail.lose()
                 self._has_come_to(news.seen)

@@ -147,10 +147,14 @@ class LifeFile:
             now = None
         if is_first and now is not None:
             self._opened = now.st_dev, now.st_ino
-        self.is_lost = now is None or (now.st_dev, now.st_ino) != self._opened
+        self.is_lost = now is None or not self.is_at(now)
         if self.is_lost:
             done = "removed" if now is None else "replaced"
             raise FileReplaced(f"{self._log} was {done} while it was in use: nothing more is stored or read; restart")
+
+    def is_at(self, file: os.stat_result) -> bool:
+        """Whether this is the file that was opened."""
+        return (file.st_dev, file.st_ino) == self._opened
 
     def while_in_place(self, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
         """Run a query, if the file is still the one that others open. Raises FileReplaced."""

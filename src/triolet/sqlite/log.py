@@ -14,15 +14,16 @@ import trio
 
 from ..bounds import SQLITE_KEPT_CHANNELS, SQLITE_READERS
 from ..clock import wall_time
-from ..errors import LogError, NotServingError
+from ..errors import ConfigError, LogBusy, LogError, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import EventLog, Kept, Page, Status
 from ..log.jobs import Append, Claim, Commit, Delete, Job, Release
 from ..log.tail import Tail
 from .committer import Committer
-from .file import mark_clean, prepare
+from .file import mark_clean, prepare, translate
 from .hearing import Hearing
+from .joining import check_joinable, check_ours, run_on, untraced
 from .life import FileReplaced, LifeFile, LifeOver
 from .reading import read_channels, read_page, read_status
 from .thread import Connections, Handover, SqliteThread
@@ -105,8 +106,9 @@ class SqliteLog(EventLog):
             with self._tail.opened():
                 async with self._connected(), trio.open_nursery() as nursery:
                     nursery.start_soon(self._committer.run)
-                    hearing = trio.CancelScope()
+                    hearing, ringing = trio.CancelScope(), trio.CancelScope()
                     nursery.start_soon(self._hearing.hear_others, hearing)
+                    nursery.start_soon(self._hearing.ring_for_apps, ringing)
                     try:
                         yield self
                     except BaseException as error:
@@ -114,6 +116,7 @@ class SqliteLog(EventLog):
                     # The committer ends by itself, when nothing waits any more. Only the listening is cancelled.
                     self._committer.end()
                     hearing.cancel()
+                    ringing.cancel()
         except trio.Cancelled:
             if failure is None:
                 raise
@@ -139,6 +142,61 @@ class SqliteLog(EventLog):
             return []
         events: list[Event] = await self._committer.do(Append(channel, tuple(drafts)))
         return events
+
+    async def append_within(self, connection: object, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Store drafts within a transaction of the app's own in the log's file, all of them or none.
+
+        The app commits, or rolls back: then nothing is left of them, and their offsets are given to others. Until then
+        nobody hears of them, and nobody else can store anything in this file: all other appends wait, for
+        ``limits.lock_seconds`` at most.
+
+        Followers hear of them some milliseconds after the commit, in all processes. Where a hint of the kernel's was
+        missed it is 20 ms; if this process dies right after the commit the others find it within
+        ``limits.look_seconds``.
+
+        Args:
+            connection: an ``apsw.Connection``, also one for ``async``, whose main database is the log's file, in a
+                transaction that was begun by ``BEGIN IMMEDIATE``, or has written already. No other thread may use it
+                meanwhile. Its ``last_insert_rowid()`` is another one afterwards.
+            channel: its name, checked by the caller.
+            drafts: the events to store.
+
+        Returns:
+            One event for each draft; they are there if the transaction is committed.
+
+        Raises:
+            ChannelEnded: the channel has ended, and one of the drafts at least is no repeat.
+            ConfigError: the app's fault; events cannot be stored in what is open there, and the message says what would
+                do.
+            LogFull: the store's fault; there is no room on the disk. SQLite may have rolled all of it back.
+            LogBusy: the file was put back or replaced just now: roll back, and do all of it again.
+            LogError: the store's fault; nothing of this was stored.
+            NotServingError: the log is not open.
+
+        Cancellation: it is noticed before anything is stored, and not again.
+        """
+        self._check_serving()
+        db = check_ours(connection)
+        await trio.lowlevel.checkpoint()
+        self._check_serving()
+        if not drafts:
+            return []
+        try:
+            with trio.CancelScope(shield=True):  # nothing that waits for others: it holds the file's lock
+                events = await run_on(db, partial(self._join, job=Append(channel, tuple(drafts))))
+        except LifeOver as error:
+            raise LogBusy(f"{self._path} was put back or replaced: roll back, and do all of it again") from error
+        except (apsw.ConnectionClosedError, apsw.ThreadingViolationError) as error:
+            raise ConfigError(f"within= is a connection that cannot be used here: {error}") from error
+        except apsw.Error as error:
+            raise translate(error, self._path) from error
+        self._hearing.joined(db)
+        return events
+
+    def _join(self, db: apsw.Connection, job: Append) -> list[Event]:
+        with untraced(db):
+            check_joinable(db, self._path, self._life, self._synchronous)
+            return self._writer.join(db, job, self._clock(), self._hearing.known)
 
     async def claim(self, key: bytes, print: bytes, holder: bytes, seconds: float) -> Kept | None:
         """Begin what is to happen once. See EventLog.
@@ -262,8 +320,8 @@ class SqliteLog(EventLog):
             self._writer = Writer(self._path, marked, self._kept, self._limits.shortest_seconds, life)
             self._committer.is_ending = False
             readers = [await stack.enter_async_context(start()) for _ in range(SQLITE_READERS)]
-            self._connections = Connections(writer, readers)
-            self._hearing = Hearing(self._path, self._tail, life, self._connections, known)
+            self._connections, look = Connections(writer, readers), self._limits.look_seconds
+            self._hearing = Hearing(self._path, self._tail, life, self._connections, known, look)
             stack.push_async_callback(_spare_another_files_wal, life, self._connections)
             yield
             # Left out when cancelled or locked: the mark that stays is only the more careful one.

@@ -19,7 +19,7 @@ from ..bounds import SQLITE_HANDOVER_AFTER_SECONDS, SQLITE_HANDOVER_SECONDS, SQL
 from ..errors import LogBusy, LogError, NotServingError
 from .file import translate
 
-__all__ = ["Connections", "Handover", "SqliteThread"]
+__all__ = ["Connections", "Handover", "SqliteThread", "set_for_now"]
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class SqliteThread:
         # Neither shield can hang: the thread is never made to wait, and what SQLite is at when it is told to
         # close is interrupted, or one commit. Without them a cancellation would leave a thread behind, and
         # that thread would keep the process from ending.
-        with trio.CancelScope(shield=True), handover.wanted(), _set(apsw.async_controller, apsw.aio.Trio):
+        with trio.CancelScope(shield=True), handover.wanted(), set_for_now(apsw.async_controller, apsw.aio.Trio):
             try:
                 connection = await apsw.Connection.as_async(path)
             except apsw.Error as error:
@@ -132,7 +132,7 @@ class SqliteThread:
     async def _try(self, job: Callable[[apsw.Connection], T], to_its_end: bool) -> T:
         # Without a deadline of apsw's own: it would take Trio's, and raise TooSlowError out of the thread into
         # a `move_on_after` that expects to be cancelled.
-        with self._handover.wanted(), _set(apsw.aio.deadline, math.inf), trio.CancelScope(shield=to_its_end):
+        with self._handover.wanted(), set_for_now(apsw.aio.deadline, math.inf), trio.CancelScope(shield=to_its_end):
             result = await self._connection.async_run(job, self._connection)
         return cast("T", result)
 
@@ -160,7 +160,8 @@ class Connections:
 
 
 @contextmanager
-def _set(variable: ContextVar[Any], value: object) -> Iterator[None]:
+def set_for_now(variable: ContextVar[Any], value: object) -> Iterator[None]:
+    """Set a variable of the context for the time of a block."""
     token = variable.set(value)
     try:
         yield

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import apsw
 
+from ..errors import ChannelEnded
+from ..event import Event
 from ..limits import Retention
-from ..log.jobs import Job
+from ..log.jobs import Append, Job
 from .batch import Batch, Stored, save_channels
-from .file import transaction
+from .file import savepoint, transaction
 from .life import LifeFile, check_life
 from .retention import Pruning, Sweep
 from .watch import ring
@@ -67,6 +69,21 @@ class Writer:
             self._life.mark(known[0], written.last)
             ring(self._path)
         return written
+
+    def join(self, db: apsw.Connection, job: Append, now: float, known: tuple[str, int]) -> list[Event]:
+        """Store events within a transaction that is open on a connection of the app's, all of them or none.
+
+        Nobody is told, for they may be rolled back. It holds the file's lock, so it meets no :meth:`write`.
+
+        Raises:
+            ChannelEnded: the channel has ended.
+            LifeOver: as :meth:`write`.
+        """
+        with savepoint(db):
+            events = self._store(db, (job,), now, known).stored[0].result
+            if isinstance(events, ChannelEnded):
+                raise events
+        return cast("list[Event]", events)
 
     def _store(self, db: apsw.Connection, jobs: Sequence[Job], now: float, known: tuple[str, int]) -> Written:
         batch = Batch(db, known[0], now, jobs)
