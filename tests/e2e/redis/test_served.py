@@ -9,7 +9,7 @@ import trio
 from quart_trio import QuartTrio
 
 from tests.e2e.needs import needs
-from triolet import Limits, LogError, Triolet
+from triolet import ChannelEnded, Limits, LogError, Triolet
 from triolet.testing import TRANSPORTS, MemoryServer, Message, RefusedError, serve
 
 from .servers import RedisServer
@@ -126,3 +126,27 @@ async def test_publishing_fails_with_what_it_means_and_no_client_is_lost(server:
             await live.publish("a", 2)
             await client.expect(id=str(event.cursor))
             await client.expect(data=2)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_an_end_and_a_deletion_are_told_by_all_servers(transport: str, server: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        apps = [make_app(server.url) for _ in range(2)]
+        servers = [await stack.enter_async_context(serve(app)) for app, _ in apps]
+        one, other = (live for _, live in apps)
+        with trio.fail_after(60):
+            async with servers[1].client(transport, "/events/a") as client:
+                await client.until("live")
+                await one.publish("a", 1)
+                end = await one.end("a", "done")
+                await client.expect("event", data=1)
+                await client.expect("end", cursor=str(end.cursor), data="done")
+            with pytest.raises(ChannelEnded):
+                await other.publish("a", 2)
+            assert await other.channels() == ["a"]
+            deleted = await other.delete("a")
+            async with servers[0].client(transport, "/events/a", after="0") as client:
+                await client.expect("end", cursor=str(deleted.cursor), data={"outcome": "deleted"})
+            await one.publish("a", 2)
+            async with servers[1].client(transport, "/events/a", after="0") as client:
+                await client.expect("event", data=2)
