@@ -74,9 +74,8 @@ local function checked(name, stream, dedupe)
     local kept, known = redis.pcall('XLEN', stream), redis.pcall('HGET', dedupe, '')
     if type(kept) == 'table' then return nil, kept.err end
     if type(known) == 'table' then return nil, known.err end
-    local saved = redis.call('HGET', part.log, name)
-    if saved and not string.match(saved, '^%d+ %d+ %d+') then return nil, 'its field in the hash cannot be read' end
     local channel = channel_of(part, name)
+    if not channel.head then return nil, 'its field in the hash cannot be read' end
     channel.kept = kept
     if not channel.is_new then
         local stranger = adopt(channel, stream)

@@ -59,6 +59,9 @@ class RedisLog(EventLog):
     channels are on different servers, no script can store in all of them, and a commit with events raises ConfigError
     (one without events, as of tickets, is stored).
 
+    **Ends**: the event that ends a channel stands beside the channel's head, so it is lost only together with that, and
+    no retention drops it. The scripts refuse what would come behind it, from every process that knows ends.
+
     Args:
         address: a URL, see RedisAddress.parse, or such an address.
         limits: ``keep_events``, ``keep_bytes`` and ``keep_seconds`` apply to each channel, or what ``keep`` says of it,

@@ -134,7 +134,7 @@ local function channel_of(part, name)
     if not saved then return {name = name, head = 0, term = part.term, bytes = 0, pasts = '', is_new = true} end
     local head, term, bytes, pasts, rest = string.match(saved, '^(%d+) (%d+) (%d+)([ %d:]*)(.*)$')
     local word
-    if rest ~= '' then
+    if rest and rest ~= '' then
         local kind, offset, upto, blob = string.match(rest, '^([ED])(%d+) (%S+) (.*)$')
         if offset == head then word = {is_end = kind == 'E', upto = tonumber(upto), blob = blob} end
     end
