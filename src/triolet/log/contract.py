@@ -11,8 +11,8 @@ from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
-from ..errors import ConfigError, DataError, LogBroken
-from ..event import Cursor, Draft, Event, Gap
+from ..errors import ChannelEnded, ConfigError, DataError, LogBroken
+from ..event import END, Cursor, Draft, Event, Gap
 
 __all__ = [
     "NOTHING_KEPT",
@@ -21,6 +21,7 @@ __all__ = [
     "Kept",
     "Page",
     "Status",
+    "check_order",
     "check_repeated",
     "checked",
     "read_checked",
@@ -371,6 +372,21 @@ def check_repeated(writes: Sequence[tuple[str, Sequence[Draft]]], counts: Sequen
             f"a commit is repeated with other writes than it had ({len(counts)}, of {sum(counts)} drafts); what was "
             "stored is as it was"
         )
+
+
+def check_order(writes: Sequence[tuple[str, Sequence[Draft]]]) -> None:
+    """Check that nothing comes after an end that it would be stored together with.
+
+    Raises:
+        ChannelEnded: the app's fault; something does.
+    """
+    ended: set[str] = set()
+    for channel, drafts in writes:
+        for draft in drafts:
+            if draft.name == END:
+                ended.add(channel)
+            elif channel in ended:
+                raise ChannelEnded(channel)
 
 
 async def read_checked(log: EventLog, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:

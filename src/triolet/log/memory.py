@@ -15,7 +15,7 @@ from ..errors import ChannelEnded
 from ..event import DELETED, END, Cursor, Draft, Event
 from ..limits import Limits, Retention
 from .answers import Answers
-from .contract import EventLog, Kept, Page, Status, check_repeated, resume
+from .contract import EventLog, Kept, Page, Status, check_order, check_repeated, resume
 from .tail import Tail
 
 __all__ = ["MemoryLog"]
@@ -72,6 +72,7 @@ class MemoryLog(EventLog):
         if not drafts:
             return []
         # Nothing below awaits: stored, expired and announced in one step, which no cancellation can split.
+        check_order([(channel, drafts)])
         self._check_goes_on(channel, drafts)
         events, new = self._store(channel, drafts, self._clock())
         self._tail.announce(new)
@@ -104,6 +105,7 @@ class MemoryLog(EventLog):
             check_repeated(writes, [len(events) for events in claim.events])
             return [list(events) for events in claim.events]
         # Nothing here awaits, as in `append`.
+        check_order(writes)
         for channel, drafts in writes:
             self._check_goes_on(channel, drafts)
         stored = [self._store(channel, drafts, now) for channel, drafts in writes]

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import trio
 
-from ..errors import ChannelEnded, ConfigError, LogError, NotServingError
-from ..event import END, Cursor, Draft, Event, Gap
+from ..errors import ConfigError, LogError, NotServingError
+from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Kept, Page, Status, resume, with_hole
-from ..log.jobs import Append, Claim, Commit, Delete, Release, Writes
+from ..log.contract import EventLog, Kept, Page, Status, check_order, resume, with_hole
+from ..log.jobs import Append, Claim, Commit, Delete, Release
 from ..log.tail import Tail
 from .appender import Lane
 from .channels import LIST, list_channels
@@ -140,7 +140,7 @@ class RedisLog(EventLog):
             return []
         job = Append(channel, tuple(drafts))
         if len(drafts) > 1:
-            _check_order([job])
+            check_order([job])
         events: list[Event] = await self._lane_of(channel.encode()).do(job)
         return events
 
@@ -183,7 +183,7 @@ class RedisLog(EventLog):
                 "?partitions=1 (and another ?prefix=, or an empty cluster)"
             )
         job = Commit(key, holder, answer, seconds, [(channel, tuple(drafts)) for channel, drafts in writes])
-        _check_order(job.writes)
+        check_order(job.writes)
         done: list[list[Event]] | Kept = await lane.do(job)
         return done
 
@@ -340,14 +340,3 @@ class RedisLog(EventLog):
 def _number(name: bytes, partitions: int) -> int:
     """Return in which partition a channel or a claim is."""
     return crc32(name) % partitions  # not `hash`, which differs from process to process
-
-
-def _check_order(writes: Writes) -> None:
-    """Raise ChannelEnded where drafts come after an end that they are stored together with."""
-    ended = set()
-    for channel, drafts in writes:
-        for draft in drafts:
-            if draft.name == END:
-                ended.add(channel)
-            elif channel in ended:
-                raise ChannelEnded(channel)

@@ -17,7 +17,7 @@ from ..clock import wall_time
 from ..errors import ConfigError, LogBusy, LogError, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Kept, Page, Status
+from ..log.contract import EventLog, Kept, Page, Status, check_order
 from ..log.jobs import Append, Claim, Commit, Delete, Job, Release
 from ..log.tail import Tail
 from .committer import Committer
@@ -140,6 +140,7 @@ class SqliteLog(EventLog):
         if not drafts:
             await trio.lowlevel.checkpoint()
             return []
+        check_order([(channel, drafts)])
         events: list[Event] = await self._committer.do(Append(channel, tuple(drafts)))
         return events
 
@@ -181,6 +182,7 @@ class SqliteLog(EventLog):
         self._check_serving()
         if not drafts:
             return []
+        check_order([(channel, drafts)])
         try:
             with trio.CancelScope(shield=True):  # nothing that waits for others: it holds the file's lock
                 events = await run_on(db, partial(self._join, job=Append(channel, tuple(drafts))))
@@ -225,6 +227,7 @@ class SqliteLog(EventLog):
         Cancellation: all was stored and announced, or nothing; which of the two is not known.
         """
         self._check_serving()
+        check_order(writes)
         job = Commit(key, holder, answer, seconds, [(channel, tuple(drafts)) for channel, drafts in writes])
         done: list[list[Event]] | Kept = await self._committer.do(job)
         return done

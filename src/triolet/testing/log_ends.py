@@ -55,6 +55,10 @@ async def _check_end(factory: LogFactory) -> None:
         same(await log.status("b"), Status(other.cursor), "each channel ends for itself")
         (empty,) = await log.append("empty", [LAST])
         same(await log.status("empty"), Status(Cursor(end.cursor.epoch, 1), empty), "a channel without events can end")
+        await refuses(
+            lambda: log.append("none", [Draft.of(1), LAST, Draft.of(2)]), "an append that goes on after its end"
+        )
+        same(await subject.all("none"), [], "of which nothing is stored")
         drafts = [Draft.of(1), LAST]
         same(offsets(await log.append("whole", drafts)), [1, 2], "the end may come with the last events")
         await refuses(lambda: subject.put("whole", 2), "an append to a channel that has ended so")
