@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from triolet import Event, policies
-from triolet.app import admit
+from triolet.app.views import Decision
 from triolet.hub import Lag, Policy, Step
+from triolet.transports.negotiate import Wish
 
 __all__ = ["Sees", "sees"]
 
@@ -32,19 +33,14 @@ class Sees:
 @contextmanager
 def sees() -> Iterator[None]:
     """Subscriptions of routes whose policy is a :class:`Sees` have its ``allow``."""
-    subscribe, follows = admit._subscribe, admit.Follows.__call__
+    subscription = Decision.subscription
 
-    def with_allow(subscription: Any) -> Any:
-        policy = getattr(subscription, "policy", None)
-        return msgspec.structs.replace(subscription, allow=policy.allow) if isinstance(policy, Sees) else subscription
-
-    def subscribed(ask: Any, *rest: Any) -> Any:
-        return with_allow(subscribe(ask, *rest))
-
-    async def followed(self: Any, url: str) -> Any:
-        return with_allow(await follows(self, url))
+    def with_allow(self: Decision, wish: Wish) -> Any:
+        made = subscription(self, wish)
+        if made is None or not isinstance(made.policy, Sees):
+            return made
+        return msgspec.structs.replace(made, allow=made.policy.allow)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(admit, "_subscribe", subscribed)
-        patch.setattr(admit.Follows, "__call__", followed)
+        patch.setattr(Decision, "subscription", with_allow)
         yield

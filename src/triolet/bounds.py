@@ -84,6 +84,14 @@ RECHECKS_AT_ONCE = 32
 FOLLOW_URL_CHARACTERS = 2_048
 """How long a URL may be that a client follows. Browsers and proxies take as much in a request's line."""
 
+PLACE_CHARACTERS = 61
+"""Most characters of one channel's place in a cursor of many (wire/places.py): an epoch of 32, a key of 8, an offset of
+18, two dots and a tilde. Usually they are some 15: epochs are short, and stand there once."""
+PLACE_KEYS = 4_096
+"""Channels whose keys in such a cursor are remembered in a process."""
+VIEWS_ASKED_AT_ONCE = 8
+"""Views of one request that follows many channels that are asked at the same moment."""
+
 SUB_CHARACTERS = 64
 """How long what a client calls one of its subscriptions may be. The server repeats it before what it sends."""
 

@@ -81,6 +81,7 @@ class Client:
         self.sink = self.outlet = sink
         self.codec = codec
         self.policy = policy
+        self.marks = None
         self.woken = 0
         self.steps: list[Step] = []
         self.finished = 0

@@ -22,6 +22,7 @@ class Woken(list[Follower]):
     """An owner that writes down who fell behind."""
 
     codec = WEBSOCKET
+    marks = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -52,6 +52,8 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
         async for message in conn:
             await conn.send({"echo": message})
 
+    live.socket("/many")
+
     @live.socket("/crash")
     async def crash(conn: Connection) -> None:
         async for _ in conn:

@@ -246,6 +246,31 @@ async def goodbye(ground: Ground) -> None:
     assert len(set(times)) > 1, times
 
 
+async def many(ground: Ground) -> None:
+    """Two channels of this cell, of which one alone is published to by :meth:`Ground.publish`."""
+    other = f"{ground.channel}-other"
+    urls = ["/cells/forbidden/events", f"/cells/{other}/events", ground.url]
+    async with ground.reach.client(ground.cell.transport, "/many", follow=urls) as client:
+        await client.until("refused")
+        while len(client.cursors) < 2:
+            await client.next(within=10)
+        for number in range(3):
+            await ground.publish(number)
+            await _publish_to(ground, other, f"other {number}")
+            client.cut()
+            await client.reconnect()
+            while len(client.events) < 2 * (number + 1):
+                assert (await client.next(within=10)) is not None, client.dialogue()
+    by_channel: dict[str, list[Any]] = {f"cells/{name}": [] for name in (ground.channel, other)}
+    for event in client.events:
+        by_channel[event["channel"]].append(event["data"])
+    assert [*by_channel.values()] == [[0, 1, 2], ["other 0", "other 1", "other 2"]], client.dialogue()
+
+
+async def _publish_to(ground: Ground, channel: str, *data: Any) -> None:
+    assert (await ground.reach.post(f"/cells/{channel}", json=list(data))).status == 200
+
+
 async def _long_polls_are_answered(ground: Ground, cursor: str) -> list[int]:
     times = []
 
@@ -350,6 +375,7 @@ DIALOGUES: Final[dict[str, Dialogue]] = {
         refusal,
         isolation,
         goodbye,
+        many,
         message_bytes,
         message_fragments,
         message_depth,

@@ -42,6 +42,8 @@ PROMISES: Final = {
     "isolation": "A view or a handler that crashes ends its own client alone.",
     "goodbye": "A server that ends tells each client when to come back, at a time of its own; waiting polls are "
     "answered.",
+    "many": "One stream or poll follows many channels: a refusal refuses only its own, and who comes back with its one "
+    "cursor goes on in each of them.",
     "message_bytes": "A message larger than ``message_bytes`` is not taken: close code 1009.",
     "message_fragments": "Nor one in more than ``message_fragments`` pieces: 1008.",
     "message_depth": "Nor JSON that is nested deeper than ``message_depth``: 1008.",
@@ -75,6 +77,7 @@ NOT_MEANT: Final = {
     ("stall", "long poll"): POLLS,
     ("stall", "short poll"): POLLS,
     ("goodbye", "short poll"): ASKS_AGAIN,
+    ("many", "websocket"): "a WebSocket follows by messages, each from a cursor of its own",
     **{
         (promise, transport): ONLY_SOCKETS
         for promise in ("message_bytes", "message_fragments", "message_depth", "control_per_second", "follows")

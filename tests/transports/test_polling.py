@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
@@ -17,7 +16,7 @@ from triolet.bounds import DRAINED_POLL_SECONDS
 from triolet.budget import Budget
 from triolet.clock import wall_time
 from triolet.connection import Context
-from triolet.hub import Allow, Hub, Park, Polled, Subscription
+from triolet.hub import Hub, Park, Polled, Subscription
 from triolet.log import MemoryLog, Page
 from triolet.testing.server import Answer, serve
 from triolet.transports.negotiate import Ask, TransportKind, Wish
@@ -227,19 +226,13 @@ async def test_a_poll_that_a_draining_server_answers_is_given_what_came_at_that_
     class LateHub(Hub):
         """An event comes just when the poll is given up."""
 
-        async def page(
-            self,
-            channel: str,
-            after: Cursor | None,
-            wait_seconds: float = 0,
-            allow: Allow | None = None,
-            park: Park = trio.sleep_forever,
-            **how: Any,
-        ) -> Polled:
+        async def pages(
+            self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
+        ) -> list[Polled]:
             if wait_seconds:
                 await trio.sleep_forever()
-            asked.append(after)
-            return await super().page(channel, after)
+            asked.extend([one.after for one in subscriptions])
+            return await super().pages(subscriptions)
 
     async with MemoryLog(epoch="E").open() as log:
         hub, draining = LateHub(log, Limits(), Budget(1 << 30)), trio.Event()

@@ -45,12 +45,14 @@ from ..hub import Subscription
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
 from ..sockets.outlet import Outlet
+from ..transports.many import parse_many
 from ..transports.negotiate import (
     Ask,
     AskError,
     Headers,
     Scope,
     TransportKind,
+    Wish,
     check_path,
     expired,
     names_text,
@@ -59,7 +61,9 @@ from ..transports.negotiate import (
 )
 from ..transports.polling import ENDED_POLLS
 from ..wire.codec import PLAIN, Codec
+from ..wire.many_codec import MANY
 from .identify import GRANT, take_ticket, without_ticket
+from .many import Asked, Many, ask_views
 from .renewal import Again
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
@@ -69,6 +73,11 @@ __all__ = ["Admitted", "Arrival", "Way", "admit", "refused"]
 logger = logging.getLogger("triolet")
 
 POLLS: Final = (TransportKind.LONG_POLL, TransportKind.SHORT_POLL)
+
+SOCKET_ONLY: Final = (
+    "this URL speaks WebSocket only: it has a handler, or is raw, and both need a connection that goes two ways. To "
+    "follow many channels without one, ask a live.socket without a handler"
+)
 
 NOT_NOW: Final = frozenset({408, 425, 429})
 """Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
@@ -115,6 +124,7 @@ class Admitted(NamedTuple):
         subscription: what it follows; None is a socket that follows nothing by itself.
         conn: its connection, which follows already, and is the caller's to detach; None is a poll.
         poll: for a poll: has it ended by what is revoked while it is answered.
+        many: what it follows where that is many channels by one request.
     """
 
     ask: Ask
@@ -122,6 +132,7 @@ class Admitted(NamedTuple):
     subscription: Subscription | None
     conn: Connection | None
     poll: Callable[[], AbstractContextManager[WaitingPoll]]
+    many: Many | None = None
 
     @property
     def until(self) -> float:
@@ -154,8 +165,10 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
             kept = decision.headers
             if decision.grant is not None and decision.grant.until <= trio.current_time():
                 raise expired()
+            if decision.channel is None and not upgrade:
+                return await _admit_many(service, arrival, since, decision)
             ask = parse_ask(scope, service.limits, upgrade=upgrade, form=decision.form)
-            subscription = _subscribe(ask, decision)
+            subscription = decision.subscription(ask.wish)
             path = arrival.request.path
             # No await between these and being found by a revocation: as a connection, or as a poll.
             _check_revoked(context, since, ask, decision, path)
@@ -191,10 +204,23 @@ def _unavailable(error: Exception) -> AskError:
     return AskError(503, "log", "the event log cannot be read now; try again")
 
 
-def _subscribe(ask: Ask, decision: Decision) -> Subscription | None:
-    if decision.channel is None and ask.transport is not TransportKind.WEBSOCKET:
-        raise AskError(426, "upgrade", "this URL speaks WebSocket only")
-    return decision.subscription(ask.wish)
+async def _admit_many(service: Service, arrival: Arrival, since: int, decision: Decision) -> Admitted | Refusal:
+    """Let a client in that follows many channels by one request, at a socket's URL. Raises as :func:`_connect`."""
+    if decision.raw or decision.handler is not None:
+        raise AskError(426, "upgrade", SOCKET_ONLY)
+    context, request, grant = service.context, arrival.request, decision.grant
+    ask = parse_many(request.scope, service.limits)
+    many = await ask_views(Follows(service.app, arrival.again, grant).decide, ask, since)
+    if isinstance(many, Refusal):
+        return many
+    context.metrics.follows_refused += len(many.refused)
+    # No await between these and being found by a revocation: as a connection, or as a poll.
+    _check_revoked(context, since, ask, decision, request.path)
+    if ask.transport in POLLS:
+        held = many.waiting(context, Access(grant, request.path, request.root_path))
+        return Admitted(ask, decision, None, None, partial(context.revocations.holding, held), many)
+    conn = await _connect(context, service, arrival, ask, decision, None, many)
+    return Admitted(ask, decision, None, conn, partial(context.revocations.poll, grant, "", request.path), many)
 
 
 def _check_revoked(context: Context, since: int, ask: Ask, decision: Decision, path: str) -> None:
@@ -214,6 +240,7 @@ async def _connect(
     ask: Ask,
     decision: Decision,
     subscription: Subscription | None,
+    many: Many | None = None,
 ) -> Connection | None:
     """Make a stream's connection, which follows what it is to follow. If it cannot, nothing is left of it."""
     if ask.transport in POLLS:
@@ -221,7 +248,8 @@ async def _connect(
     way, app, grant = arrival.way(), service.app, decision.grant
     identifier = service.options.identifier
     again = partial(without_ticket, arrival.again) if identifier.known else arrival.again
-    follows = Follows(app, again, grant) if arrival.upgrade or decision.recheck else None
+    asks_again = arrival.upgrade or decision.recheck or (many is not None and many.rechecks)
+    follows = Follows(app, again, grant) if asks_again else None
     access = Access(
         grant,
         arrival.request.path,
@@ -232,7 +260,7 @@ async def _connect(
     conn = Connection(
         context,
         way.outlet,
-        PLAIN[way.codec] if ask.form.plain else way.codec,
+        MANY[way.codec] if many is not None else PLAIN[way.codec] if ask.form.plain else way.codec,
         raw=way.raw if decision.raw else None,
         access=access,
         takes_messages=decision.handler is not None,
@@ -247,6 +275,8 @@ async def _connect(
             await conn.add_follower(subscription)
             if conn.closing is not None:
                 raise ConnectionEnded(conn.closing)
+        elif many is not None:
+            await many.follow(conn)
         elif not decision.raw:
             conn.greet()
     except BaseException:
@@ -267,13 +297,17 @@ class Follows:
 
     async def __call__(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
+        decision, wish = await self.decide(url)
+        return decision.subscription(wish) if isinstance(decision, Decision) else None
+
+    async def decide(self, url: str) -> Asked:
+        """Return what the view there says, None where there is none; and how it is wanted. Raises CursorError."""
         asked = follow_scope(self._scope(), url)
         request = self._find(asked)
         if asked is None or request is None:
-            return None
+            return None, Wish(None)
         wish = parse_wish(asked)
-        decision = await ask_view(self._app, request)
-        return decision.subscription(wish) if isinstance(decision, Decision) else None
+        return await ask_view(self._app, request), wish
 
     async def ask_again(self, url: str | None) -> str | None:
         """Return the channel that may be followed there now; None is a no.

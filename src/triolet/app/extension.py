@@ -188,7 +188,8 @@ class Triolet(Channels):
 
         The handler, ``async def handler(conn, **url_values)``, runs in the connection's nursery; when it returns, the
         connection is closed, and when the client goes, it is cancelled. Without one (do not use the result as a
-        decorator), the URL is an endpoint to follow channels on. Who may connect is for ``before_request``.
+        decorator), the URL is an endpoint to follow channels on, also by an event stream or by polls, with
+        ``?follow=URL`` for each channel. Who may connect is for ``before_request``.
 
         Args:
             rule: the URL rule, as for ``app.route``.

@@ -15,12 +15,13 @@ import trio
 from ..bounds import KNOWN_URL_CHARACTERS, KNOWN_URLS
 from ..errors import LocalError, LogError
 from ..hub import Park
-from ..identity.revocations import WaitingPoll
+from ..identity.revocations import WaitingPoll, WaitingPolls
 from ..sockets.incoming import Incoming
 from ..sockets.server_state import CONTENT_FOLLOWS, note_end, note_status, stream_of
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
+from ..transports.many import poll_many
 from ..transports.negotiate import AskError, Headers, Scope, header
 from ..transports.outlets import (
     aborter,
@@ -254,20 +255,18 @@ async def answer_poll(
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
-    subscription, headers = admitted.subscription, admitted.decision.headers
-    assert subscription is not None, "a poll asks for a channel"
+    subscription, headers, ask = admitted.subscription, admitted.decision.headers, admitted.ask
+    context, grant = service.context, admitted.decision.grant
     try:
-        answer = await poll(
-            service.context,
-            subscription,
-            admitted.ask,
-            if_none_match,
-            admitted.decision.grant,
-            held,
-            park,
-        )
+        if (many := admitted.many) is not None:
+            assert isinstance(held, WaitingPolls), "of many channels some may be taken"
+            followed = many.subscriptions, many.refused, many.ask
+            answer = await poll_many(context, *followed, if_none_match, grant, held, park)
+        else:
+            assert subscription is not None, "a poll asks for a channel"
+            answer = await poll(context, subscription, ask, if_none_match, grant, held, park)
     except (AskError, LocalError, LogError) as error:
-        return refused(admitted.ask.transport.value, error, headers)
+        return refused(ask.transport.value, error, headers)
     return Answer(answer.status, [*headers, *answer.headers], answer.body)
 
 

@@ -31,9 +31,10 @@ class Access:
 
     Attributes:
         own: the channel of the connection's own URL; None where that is none.
+        complete: whether it follows all that it ever can: where nothing is left of that, it ends.
     """
 
-    __slots__ = ("ask_again", "decide", "grant", "own", "path", "root")
+    __slots__ = ("ask_again", "complete", "decide", "grant", "own", "path", "root")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Access:
         self.decide = decide
         self.ask_again = ask_again
         self.own: str | None = None
+        self.complete = False
 
     @property
     def identity(self) -> Identity | None:

@@ -51,6 +51,7 @@ from ..presence.statements import check_size, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import BoundedChannel
 from ..wire.codec import EVENT_STREAMS, Codec
+from ..wire.many_codec import ManyCodec
 from ..wire.messages import AppMessage, Open
 from .access import Access
 from .context import Context
@@ -138,7 +139,7 @@ class Connection:
     @property
     def transport(self) -> str:
         """Name of the transport by which events reach it: ``websocket`` or ``sse``."""
-        return "sse" if self.codec in EVENT_STREAMS else "websocket"
+        return "sse" if self.codec in EVENT_STREAMS or isinstance(self.codec, ManyCodec) else "websocket"
 
     @property
     def closing(self) -> Closing | None:

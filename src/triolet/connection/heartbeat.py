@@ -14,7 +14,7 @@ from ..closing import SILENT, SLOW
 from ..wire.frames import encode_ping
 from ..wire.messages import Beat
 from .connection import Connection
-from .writer import put
+from .writer import encode, put
 
 __all__ = ["beat", "begin"]
 
@@ -115,7 +115,7 @@ def _write(conn: Connection, said: bool, pinged: bool) -> None:
     if said and conn.raw is None:
         followings, now = conn.subscriptions.followings, int(conn.context.now() * 1000)
         told = Beat(now, dict(followings.places()), conn.context.hub.stale, followings.apart())
-        batches.append(conn.codec.say(told))
+        batches.append(encode(conn, told))
     if pinged:
         batches.append(encode_ping())
     if batches and not put(conn, conn.codec.concat(batches), has_events=False):

@@ -17,12 +17,14 @@ from ..identity import Revocation
 from ..presence.sessions import Session
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
+from ..wire.many_codec import ManyCodec
 from ..wire.messages import Refused
 from .access import Access
 from .context import Context
 from .ending import Ending
 from .followings import Following, Followings
 from .history import History
+from .marks import Marks
 from .outgoing import Outgoing
 from .recheck import Check
 
@@ -52,6 +54,7 @@ class Subscriptions:
         behind: the followers that the writer has to read on for, in the order of their turns.
         over: whether all has ended that the connection was opened for. It ends when all is written that waits.
         by_a_word: whether what is being written to the outlet has no event in it.
+        marks: what says with each of its events where the client stands in all channels; None where nothing does.
     """
 
     __slots__ = (
@@ -66,6 +69,7 @@ class Subscriptions:
         "by_a_word",
         "codec",
         "followings",
+        "marks",
         "outlet",
         "over",
     )
@@ -93,6 +97,9 @@ class Subscriptions:
         self.by_a_word = False
         self.over = False
         self.followings = Followings()
+        self.marks: Marks | None = None
+        if isinstance(codec, ManyCodec):
+            self.marks = Marks(codec, self.followings, context.limits.follows)
         self.behind: dict[Follower, None] = {}
 
     async def add(
@@ -190,6 +197,8 @@ class Subscriptions:
         # `Followings.offsets` has this follower's no more; so the sum of both, by which the heartbeat sees that
         # something was sent, stays the same.
         self._outgoing.said += following.follower.sent
+        if self.marks is not None:
+            self.marks.keep(following.channel, following.follower.position)
         if self.followings.remove(following):
             self._leave(following.follower)
         if following.check is not None:
@@ -255,8 +264,8 @@ class Subscriptions:
 
     def refuse(self, following: Following, closing: Closing) -> None:
         """End what its client may not follow any more, announced: no byte of an event goes out for it after this.
-        The connection ends with it where it follows nothing else by its URL, or where bytes of events wait: whose they
-        are is not known.
+        The connection ends with it where it follows nothing else (by its own URL, or because it can follow no more), or
+        where bytes of events wait: whose they are is not known.
 
         Args:
             following: one that may have ended already; then nothing happens.
@@ -266,8 +275,13 @@ class Subscriptions:
         by_key = self.followings.by_key
         if by_key.get(following.key) is not following:
             return
-        is_own = url is None and channel == self.access.own and len(by_key) == 1
-        ends = is_own or closing is RESTARTING or self.outlet.pending > 0 or not self.outlet.empty
+        is_own = url is None and channel == self.access.own
+        ends = (
+            ((is_own or self.access.complete) and len(by_key) == 1)
+            or closing is RESTARTING
+            or self.outlet.pending > 0
+            or not self.outlet.empty
+        )
         if closing is REVOKED:
             self._context.metrics.revoked["connections" if ends else "subscriptions"] += 1
         if ends:
@@ -311,13 +325,13 @@ class Subscriptions:
 
     def finish(self, follower: Follower) -> None:
         """Follow a channel no longer that has ended, as its client was told. A connection that was opened at a
-        channel's URL, and follows nothing else, is over."""
+        channel's URL, or can follow no more, is over where it follows nothing else."""
         self._context.metrics.ends_told += 1
         self._history.note("ended", follower.channel)
         for following in self.followings.on(follower.channel):
             if following.follower is follower:
                 self.remove(following.key)
-        if self.access.own is not None and not self.followings.by_key:
+        if (self.access.own is not None or self.access.complete) and not self.followings.by_key:
             self.over = True
             self._outgoing.wake()  # the end may wait for its kernel still: the writer says goodbye behind it
 

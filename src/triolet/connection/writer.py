@@ -14,11 +14,11 @@ from ..bounds import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
 from ..closing import CRASHED, ENDED, SLOW
 from ..errors import LogAway, LogError, SnapshotError
 from ..hub import Follower, Reading, State, Step
-from ..wire.messages import Bracket, LagMessage, Live, Open, gap_fields
+from ..wire.messages import Bracket, LagMessage, Live, Message, Open, gap_fields
 from .connection import Connection
 from .followings import Share
 
-__all__ = ["put", "write", "write_head"]
+__all__ = ["encode", "put", "write", "write_head"]
 
 
 async def write(conn: Connection) -> None:
@@ -144,19 +144,19 @@ def say(
     """
     # All of it as one batch, so that it is taken or refused as a whole: a gap without its events would be a lie, and
     # every write is a system call.
-    codec, channel = conn.codec, follower.channel
+    channel = follower.channel
     sub = share.subs[0] if share is not None and len(share.subs) == 1 else None
     batches: list[Any] = [head] if head else []
     if not follower.opened:
-        filtered = follower.filter is not None
         # A client that is cut off before the state that it waits for asks for it again, and so knows no place yet.
         start = str(reading.start) if reading.snapshot is None else None
-        batches.append(codec.say(Open(channel, start, follower.url, filtered, sub)))
+        filtered = follower.filter is not None and follower.filter.hides
+        batches.append(encode(conn, Open(channel, start, follower.url, filtered, sub)))
     if follower.step is Step.BLOCK and not follower.told:
-        batches.append(codec.say(LagMessage(channel, follower.events_behind, "block", sub)))
-    batches += [codec.say(gap_fields(channel, gap)) for gap in reading.gaps]
+        batches.append(encode(conn, LagMessage(channel, follower.events_behind, "block", sub)))
+    batches += [encode(conn, gap_fields(channel, gap)) for gap in reading.gaps]
     if reading.snapshot is not None:
-        batches.append(codec.say(reading.snapshot.message(channel)))
+        batches.append(encode(conn, reading.snapshot.message(channel)))
     if reading.batch is not None:
         batches.append(reading.batch)
     waits = share is not None and share.waits  # another one of the channel is live, and its word stands
@@ -165,10 +165,10 @@ def say(
     is_news = (share is not None and share.is_news) or (not waits and was_read)
     announces = follower.would_be_live(reading.position) and (is_news or not follower.announced)
     if announces:
-        batches.append(codec.say(Live(channel, str(reading.position), None if share is None else share.live)))
+        batches.append(encode(conn, Live(channel, str(reading.position), None if share is None else share.live)))
     if batches and share is not None:
         batches = _bracketed(conn, channel, reading, share, batches)
-    if batches and not put(conn, codec.concat(batches), has_events=reading.batch is not None):
+    if batches and not put(conn, conn.codec.concat(batches), has_events=reading.batch is not None):
         return False
     if batches and share is not None:
         conn.subscriptions.followings.tell(channel, share, announces)
@@ -195,6 +195,12 @@ def _bracketed(conn: Connection, channel: str, reading: Reading, share: Share, b
         messages = len(batches) + (0 if reading.batch is None else reading.events - 1)
         before.append(say(Bracket(share.subs, messages)))
     return [*before, *batches]
+
+
+def encode(conn: Connection, message: Message) -> Any:
+    """Encode a message that is written now: on a stream of many channels it may say where its client stands in all."""
+    marks = conn.subscriptions.marks
+    return conn.codec.say(message) if marks is None else marks.say(message)
 
 
 def put(conn: Connection, batch: Any, *, has_events: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import trio
@@ -12,7 +12,7 @@ from .follower import Follower, State
 from .policies import Step, holds_publishers
 from .window import Window
 
-__all__ = ["Audience", "LiveGroup", "Park", "Recipients"]
+__all__ = ["Audience", "LiveGroup", "Park", "Recipients", "next_round"]
 
 Park: TypeAlias = Callable[[], Awaitable[object]]
 """Where a poll waits until it is cancelled. It may raise before, where its client has gone."""
@@ -63,7 +63,8 @@ class Audience:
     Attributes:
         window: the channel's newest events.
         live: the followers that the pump writes to, by their codec.
-        filtered: the live followers whose clients may not see every event: in no group, for each is written its own.
+        filtered: the live followers that are in no group, for each is written its own: their clients may not see every
+            event, or follow many channels over an event stream.
         early: followers that have read further than the present round, and wait for the next.
         watched: followers that are behind and whose policy may make publishers wait.
         rounds: how many rounds have begun.
@@ -151,24 +152,13 @@ class Audience:
 
     # --- for polls and publishers
 
-    async def next_round(self, park: Park = trio.sleep_forever) -> None:
-        """Wait until the next round begins.
+    def park(self, scope: trio.CancelScope) -> None:
+        """Have the next round cancel this, until :meth:`unpark`."""
+        self._parked[scope] = None
 
-        Args:
-            park: where the caller's task waits meanwhile; a round cancels it. So one task can wait for a round and for
-                its client's end at once.
-
-        Raises:
-            Exception: what ``park`` raises.
-
-        Cancellation: nothing is lost.
-        """
-        with trio.CancelScope() as parked:
-            self._parked[parked] = None
-            try:
-                await park()
-            finally:
-                self._parked.pop(parked, None)
+    def unpark(self, scope: trio.CancelScope) -> None:
+        """Cancel this no more."""
+        self._parked.pop(scope, None)
 
     async def room(self, look_seconds: float) -> None:
         """Wait while the policy of a watched follower makes publishers wait.
@@ -204,6 +194,29 @@ class Audience:
         if self._room is not None:
             self._room.set()
             self._room = None
+
+
+async def next_round(audiences: Sequence[Audience], park: Park = trio.sleep_forever) -> None:
+    """Wait until the next round of any of some channels begins.
+
+    Args:
+        audiences: the channels' own.
+        park: where the caller's task waits meanwhile; a round cancels it. So one task can wait for a round and for its
+            client's end at once.
+
+    Raises:
+        Exception: what ``park`` raises.
+
+    Cancellation: nothing is lost.
+    """
+    with trio.CancelScope() as parked:
+        for audience in audiences:
+            audience.park(parked)
+        try:
+            await park()
+        finally:
+            for audience in audiences:
+                audience.unpark(parked)
 
 
 def _holds_up(follower: Follower) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import trio
 
@@ -13,7 +13,7 @@ from ..counters import Metrics
 from ..errors import where
 from ..event import Cursor, Event
 
-__all__ = ["Allow", "Filter"]
+__all__ = ["Allow", "Filter", "Marked", "Marker"]
 
 logger = logging.getLogger("triolet.hub")
 
@@ -31,8 +31,8 @@ class Filter:
     the event.
 
     Args:
-        allow: the app's function. It is called in the pump, between the writes to other clients, so it must answer at
-            once: from what it knows, without a lock, a file or a network.
+        allow: the app's function; None: all may be seen. It is called in the pump, between the writes to other clients,
+            so it must answer at once: from what it knows, without a lock, a file or a network.
         metrics: where failures are counted.
 
     Attributes:
@@ -42,16 +42,21 @@ class Filter:
 
     __slots__ = ("_allow", "_failed", "_metrics", "noted", "writes")
 
-    def __init__(self, allow: Allow, metrics: Metrics) -> None:
+    def __init__(self, allow: Allow | None, metrics: Metrics) -> None:
         self._allow = allow
         self._metrics = metrics
         self._failed = False
         self.writes = 0
         self.noted: tuple[int, Cursor] | None = None
 
+    @property
+    def hides(self) -> bool:
+        """Whether its client may not see every event."""
+        return self._allow is not None
+
     def allows(self, event: Event) -> bool:
         """Ask the app's function about an event. It never raises what that raises. An end is for everybody."""
-        if event.ends:
+        if self._allow is None or event.ends:
             return True
         try:
             answer: object = self._allow(event)
@@ -80,8 +85,43 @@ class Filter:
         """
         return [part for event, part in pairs if self.allows(event)]
 
+    def marked(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
+        """Return the parts of events that its client may see, as that client is sent them."""
+        return [part for _, part in pairs]
+
     def _fail(self, why: str) -> None:
         self._metrics.allow_failures += 1
         if not self._failed:
             self._failed = True
             logger.error("an allow= function failed, so its client is not sent the event: %s", why)
+
+
+class Marker(Protocol):
+    """What says, before each event of a stream that follows many channels, where its client stands in all of them."""
+
+    def at(self, channel: str) -> Callable[[Cursor], bytes]:
+        """Return what makes that of the cursors in a channel, for as long as the client is sent nothing else."""
+
+
+class Marked(Filter):
+    """What one client is sent of a channel on a stream that follows many: each event behind a mark of this client's.
+
+    Args:
+        allow, metrics: as of Filter.
+        channel: the channel's name.
+        marker: makes the marks.
+    """
+
+    __slots__ = ("_channel", "_marker")
+
+    def __init__(self, allow: Allow | None, metrics: Metrics, channel: str, marker: Marker) -> None:
+        super().__init__(allow, metrics)
+        self._channel = channel
+        self._marker = marker
+
+    def parts(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
+        return self.marked([pair for pair in pairs if self.allows(pair[0])])
+
+    def marked(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
+        mark = self._marker.at(self._channel)
+        return [mark(event.cursor) + part for event, part in pairs]

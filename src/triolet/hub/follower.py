@@ -45,7 +45,7 @@ import trio
 from ..event import Cursor
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
-from .filter import Filter
+from .filter import Filter, Marker
 from .policies import Lag, Policy, Step
 from .subscription import Subscription
 from .window import Window
@@ -79,6 +79,10 @@ class Owner(Protocol):
     @property
     def outlet(self) -> Outlet:
         """The outlet that they are written to."""
+
+    @property
+    def marks(self) -> Marker | None:
+        """What is written before each of their events, where that differs from client to client."""
 
     def fell_behind(self, follower: Follower) -> None:
         """Have the writer read on for a follower."""
@@ -202,7 +206,7 @@ class Follower:
 
     @property
     def filter(self) -> Filter | None:
-        """Which events its client may see; None: all of them."""
+        """Which events its client may see; None: all of them, as they are sent to everybody."""
         return None
 
     @property
@@ -302,13 +306,13 @@ class Follower:
 
 
 class FilteredFollower(Follower):
-    """A follower whose client may not see every event.
+    """A follower that is written each its own: its client may not see every event, or is told more with each.
 
     Its position moves over the events that are not for it as over those that are: it says up to where the client was
     sent everything that it may see. A class of its own, since most followers see all, and should not pay for this.
 
     Attributes:
-        filter: which events its client may see.
+        filter: which events its client may see, and how it is sent them.
     """
 
     __slots__ = ("filter",)

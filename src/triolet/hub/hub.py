@@ -56,10 +56,10 @@ from ..limits import Limits
 from ..log.contract import EventLog, JoinsTransactions, Kept
 from ..sockets.turn import Turn
 from .audience import Park
-from .filter import Allow, Filter
+from .filter import Allow, Filter, Marked
 from .follower import FilteredFollower, Follower, Owner
 from .pump import Pump
-from .reading import Polled, Reader
+from .reading import Asked, Polled, Reader
 from .replay import Reading, Replay
 from .snapshots import Source
 from .subscription import Subscription
@@ -233,6 +233,9 @@ class Hub:
                 self.windows.release(subscription.channel)
                 raise
             subscription = msgspec.structs.replace(subscription, after=after)
+        if owner.marks is not None:
+            marked = Marked(subscription.allow, self._metrics, subscription.channel, owner.marks)
+            return FilteredFollower(audience, subscription, owner, marked)
         if subscription.allow is not None:
             return FilteredFollower(audience, subscription, owner, Filter(subscription.allow, self._metrics))
         return Follower(audience, subscription, owner)
@@ -277,7 +280,7 @@ class Hub:
             after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             allow: whether the client may see an event; None: all of them.
-            park: where it waits: see :meth:`Audience.next_round`.
+            park: where it waits, until it is cancelled. It may raise before.
             folds: whether events that go together come as one.
             snapshot: where the channel's state comes from, if the client has asked for it.
 
@@ -290,8 +293,22 @@ class Hub:
 
         Cancellation: nothing is left behind.
         """
-        filter = None if allow is None else Filter(allow, self._metrics)
-        return await self._reader.poll(channel, after, wait_seconds, filter, park, folds, snapshot)
+        one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
+        return (await self.pages([one], wait_seconds, park))[0]
+
+    async def pages(
+        self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
+    ) -> list[Polled]:
+        """Read a page of each of some channels, as :meth:`page` does. The wait ends where any has something.
+
+        Bounds: those of one page, for all of them together: where it is full, the last of them have none.
+        """
+        asked = [self._asked(one) for one in subscriptions]
+        return await self._reader.poll(asked, wait_seconds, park)
+
+    def _asked(self, one: Subscription) -> Asked:
+        filter = None if one.allow is None else Filter(one.allow, self._metrics)
+        return Asked(one.channel, one.after, filter, one.folds, one.snapshot)
 
     # --- for operators
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -15,7 +15,7 @@ from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked
 from ..wire.codec import Codec
 from ..wire.fold import Folder
-from .audience import Park
+from .audience import Audience, Park, next_round
 from .condense import Condenser, Newest
 from .filter import Filter
 from .follower import Follower
@@ -25,7 +25,7 @@ from .snapshots import Snapshot, Source
 from .window import Window
 from .windows import Windows
 
-__all__ = ["Polled", "Reader"]
+__all__ = ["Asked", "Polled", "Reader"]
 
 
 class Polled(msgspec.Struct, frozen=True):
@@ -51,6 +51,32 @@ class Polled(msgspec.Struct, frozen=True):
     def says_something(self) -> bool:
         """Whether its client is told anything but where to go on from."""
         return bool(self.events or self.gap or self.ending or self.snapshot)
+
+
+class Asked(NamedTuple):
+    """What a poll asks for in one channel.
+
+    Attributes:
+        channel: its name.
+        after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
+        filter: which events the client may see; None: all of them.
+        folds: whether events that go together come as one: then a page may reach much further.
+        source: where the channel's state comes from, which a client is given that asks without a cursor, or has lost
+            events; None where it has asked for none.
+    """
+
+    channel: str
+    after: Cursor | None
+    filter: Filter | None = None
+    folds: bool = False
+    source: Source | None = None
+
+
+class _Room(NamedTuple):
+    """What is left of a page."""
+
+    events: int
+    bytes: int
 
 
 class _Gathered(NamedTuple):
@@ -155,62 +181,82 @@ class Reader:
         self._windows.keep_within_bound()
         return Reading(start, (), batch, events[-1].cursor, len(events), events[-1].ends)
 
-    async def poll(
-        self,
-        channel: str,
-        after: Cursor | None,
-        wait_seconds: float,
-        filter: Filter | None = None,
-        park: Park = trio.sleep_forever,
-        folds: bool = False,
-        source: Source | None = None,
-    ) -> Polled:
-        """Read a page for a poll.
+    async def poll(self, asked: Sequence[Asked], wait_seconds: float, park: Park = trio.sleep_forever) -> list[Polled]:
+        """Read a page of each of some channels for a poll.
 
         Args:
-            channel: its name.
-            after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
+            asked: the channels. They share the bounds of one page: where it is full, the last of them have none. Of the
+                last that has one, folded, it may be a page more.
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
-            filter: which events that are; None: all of them.
-            park: where it waits: see :meth:`Audience.next_round`.
-            folds: whether events that go together come as one: then a page may reach much further.
-            source: where the channel's state comes from, which a client is given that asks without a cursor, or has
-                lost events; None where it has asked for none.
+            park: where it waits: see :func:`.next_round`.
+
+        Returns:
+            One for each channel.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
+            SnapshotError: the app's fault; there is no state.
             Exception: what ``park`` raises.
 
         Cancellation: nothing is left behind.
         """
-        audience = await self._windows.open(channel)
-        window = audience.window
-        self._windows.keep(channel)
+        audiences: list[Audience] = []
         try:
-            position = await self.place(window, after)
-            rounds = audience.rounds  # before the first read: a round that begins during it is seen by the number
-            snapshot = None if source is None or after is not None else await self._take(source, window)
-            page = await self._polled(window, position if snapshot is None else snapshot.cursor, filter, folds)
-            if source is not None and snapshot is None and page.gap is not None and _are_lost((page.gap,)):
-                snapshot = await self._take(source, window)
-                page = await self._polled(window, snapshot.cursor, filter, folds)
-            if snapshot is not None:
-                return msgspec.structs.replace(page, snapshot=snapshot)
+            for one in asked:
+                audience = await self._windows.open(one.channel)
+                self._windows.keep(one.channel)
+                audiences.append(audience)
+            places = [await self.place(a.window, one.after) for a, one in zip(audiences, asked, strict=True)]
+            rounds = [a.rounds for a in audiences]  # before the first read: a round during it is seen by the number
+            pages = await self._pages(audiences, asked, places, self._first_page)
             if not wait_seconds:
-                return page
+                return pages
             with trio.move_on_after(wait_seconds):
-                while not page.says_something:
-                    if page.end != page.head:  # nothing on this page was for the client, and more can be read
+                while not _has_news(asked, places, pages):
+                    if any(page.end != page.head for page in pages):  # nothing in there was for the client: read on
                         await trio.lowlevel.checkpoint()
-                    elif audience.rounds == rounds:  # else it was read while one went by
-                        await audience.next_round(park)
-                    rounds = audience.rounds
+                    elif [a.rounds for a in audiences] == rounds:  # else it was read while one went by
+                        await next_round(audiences, park)
+                    rounds = [a.rounds for a in audiences]
                     # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.
-                    page = await self._polled(window, page.end, filter, folds)
-            return page
+                    places = [page.end for page in pages]
+                    pages = await self._pages(audiences, asked, places, self._polled)
+            return pages
         finally:
-            self._windows.release(channel)
+            for audience in audiences:
+                self._windows.release(audience.window.channel)
+
+    async def _pages(
+        self,
+        audiences: Sequence[Audience],
+        asked: Sequence[Asked],
+        places: Sequence[Cursor],
+        read: Callable[[Window, Cursor, Asked, _Room], Awaitable[Polled]],
+    ) -> list[Polled]:
+        """Read on in each channel, as long as there is room in the page that all of them share."""
+        pages: list[Polled] = []
+        room = _Room(self._limits.page_events, self._limits.page_bytes)
+        for audience, one, after in zip(audiences, asked, places, strict=True):
+            if room.events < 1 or room.bytes < 1:
+                pages.append(Polled((), None, audience.window.cursor, after))
+                continue
+            page = await read(audience.window, after, one, room)
+            size = sum([len(event.json) for event in page.events])
+            room = _Room(room.events - len(page.events), room.bytes - size)
+            pages.append(page)
+        return pages
+
+    async def _first_page(self, window: Window, after: Cursor, one: Asked, room: _Room) -> Polled:
+        """Read what a client is answered first: where it has asked for the channel's state, it may be that."""
+        if one.source is None:
+            return await self._polled(window, after, one, room)
+        snapshot = None if one.after is not None else await self._take(one.source, window)
+        page = await self._polled(window, after if snapshot is None else snapshot.cursor, one, room)
+        if snapshot is None and page.gap is not None and _are_lost((page.gap,)):
+            snapshot = await self._take(one.source, window)
+            page = await self._polled(window, snapshot.cursor, one, room)
+        return page if snapshot is None else msgspec.structs.replace(page, snapshot=snapshot)
 
     async def place(self, window: Window, after: Cursor | None) -> Cursor:
         """Return where a client begins that asks for what comes after a cursor: of a negative offset, right before the
@@ -232,27 +278,25 @@ class Reader:
             return start
         return Cursor(head.epoch, max(start.offset, head.offset + after.offset))
 
-    async def _page(self, window: Window, after: Cursor) -> Page:
-        limits = self._limits
+    async def _page(self, window: Window, after: Cursor, room: _Room | None = None) -> Page:
+        limit, size = room or (self._limits.page_events, self._limits.page_bytes)
         if window.gives(after):
-            events = window.events(after.offset, limits.page_events, limits.page_bytes)
-            return Page(tuple(events), None, window.cursor)
-        return await read_checked(
-            self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
-        )
+            return Page(tuple(window.events(after.offset, limit, size)), None, window.cursor)
+        return await read_checked(self._log, window.channel, after, limit=limit, max_bytes=size)
 
-    async def _polled(self, window: Window, after: Cursor, filter: Filter | None, folds: bool) -> Polled:
-        if folds:
+    async def _polled(self, window: Window, after: Cursor, one: Asked, room: _Room) -> Polled:
+        filter = one.filter
+        if one.folds:
             read = await self._gather(window, after, filter, Folder())
             events, page = tuple(read.events), Polled((), read.gap, read.head, read.position)
         else:
-            found = await self._page(window, after)
+            found = await self._page(window, after, room)
             events, page = found.events, Polled((), found.gap, found.head, _ends_at(found))
         ending = events[-1] if events and events[-1].ends else None
         events = events if ending is None else events[:-1]
         if window.ended and not events and ending is None:
             ending = await self._end(window)
-        if filter is not None and not folds:
+        if filter is not None and not one.folds:
             events = tuple(filter.parts(zip(events, events, strict=True)))
         return msgspec.structs.replace(page, events=events, ending=ending)
 
@@ -345,9 +389,25 @@ class Reader:
         begins = gaps[0].after if gaps else read.start
         if is_told and condenser.count > len(read.events):
             gaps.append(Gap(read.start, read.position, condenser.count - len(read.events), "conflated"))
-        batch = codec.join([codec.event(event) for event in read.events]) if read.events else None
+        pairs = [(event, codec.event(event)) for event in read.events]
+        parts = [part for _, part in pairs] if filter is None else filter.marked(pairs)
+        batch = codec.join(parts) if parts else None
         ends = bool(read.events) and read.events[-1].ends
         return Reading(begins, tuple(gaps), batch, read.position, len(read.events), ends)
+
+
+def _has_news(asked: Sequence[Asked], places: Sequence[Cursor], pages: Sequence[Polled]) -> bool:
+    """Whether a poll is answered with some pages. That a channel has ended is no news to who stands at its end, unless
+    all have."""
+    if all(page.ending is not None for page in pages):
+        return True
+    return any(
+        page.events
+        or page.gap is not None
+        or page.snapshot is not None
+        or (page.ending is not None and (one.after is None or place.offset != page.ending.offset))
+        for one, place, page in zip(asked, places, pages, strict=True)
+    )
 
 
 def _are_lost(gaps: tuple[Gap, ...]) -> bool:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -27,7 +27,9 @@ from ..event import check_channel
 from .grant import Grant
 from .identity import Identity, check_part
 
-__all__ = ["LOST", "Revocation", "Revocations", "WaitingPoll"]
+__all__ = ["LOST", "Revocation", "Revocations", "WaitingPoll", "WaitingPolls"]
+
+Waiting = TypeVar("Waiting", bound="WaitingPoll")
 
 
 class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -130,6 +132,45 @@ class WaitingPoll:
         return True
 
 
+class WaitingPolls(WaitingPoll):
+    """A poll of many channels: what is revoked of some of them leaves it the others.
+
+    Args:
+        grant: what it was let in with.
+        path: its URL's.
+        follows: its channels, and under which names the path of each URL is known.
+
+    Attributes:
+        taken: the channels that were taken from it.
+    """
+
+    __slots__ = ("_follows", "taken")
+
+    def __init__(self, grant: Grant | None, path: str, follows: Mapping[str, Collection[str]]) -> None:
+        super().__init__(grant, "", path)
+        self._follows = dict(follows)
+        self.taken: list[str] = []
+
+    def revoke(self, revocation: Revocation) -> bool:
+        if self.closing is not None:
+            return False
+        if revocation.channel is None and super().revoke(revocation):
+            return True
+        identity = None if self._grant is None else self._grant.identity
+        lost = [channel for channel, paths in self._follows.items() if revocation.ends(identity, channel, paths)]
+        for channel in lost:
+            self.take(channel, revocation.closing)
+        return bool(lost)
+
+    def take(self, channel: str, closing: Closing) -> None:
+        """Take a channel from it; with the last one it ends."""
+        del self._follows[channel]
+        self.taken.append(channel)
+        if not self._follows:
+            self.closing = closing
+        self.stop()
+
+
 class Revocations:
     """The revocations that are known in this process, the latest of them, and the polls that they may end.
 
@@ -189,10 +230,13 @@ class Revocations:
             return -1
         return self.position - newer
 
-    @contextmanager
-    def poll(self, grant: Grant | None, channel: str, path: str) -> Iterator[WaitingPoll]:
+    def poll(self, grant: Grant | None, channel: str, path: str) -> AbstractContextManager[WaitingPoll]:
         """Have a poll ended by what is revoked in the time of a block."""
-        poll = WaitingPoll(grant, channel, path)
+        return self.holding(WaitingPoll(grant, channel, path))
+
+    @contextmanager
+    def holding(self, poll: Waiting) -> Iterator[Waiting]:
+        """Have a poll that was made ended by what is revoked in the time of a block."""
         self.polls[poll] = None
         try:
             yield poll

@@ -9,6 +9,7 @@ import trio
 
 from .clients import Client, with_after
 from .http import Answer, RefusedError, ask, read_answer
+from .many import following, read_many, unfold_many
 from .strict import MalformedError, read_page
 
 __all__ = ["LongPollClient", "ShortPollClient"]
@@ -29,10 +30,13 @@ class _PollClient(Client):
         self.tag: str | None = None
         self._live = False
         self._has_ended = False
+        self._opened: set[str] = set()
+        self._said: set[str] = set()
 
     async def connect(self) -> None:
         """Ask once; that is never held back. See :meth:`Client.connect`."""
         self._place, self.tag, self._live, self._has_ended = self.cursor, None, False, False
+        self._opened, self._said = set(), set()
         answer = await self.poll(self._place, None)
         self._unfold(answer.json, first=True)
 
@@ -66,7 +70,7 @@ class _PollClient(Client):
             MalformedError: a page that is none, or one without an ETag.
             h11.RemoteProtocolError: the connection ended before the answer did.
         """
-        target = with_after(self.path, after)
+        target = with_after(following(self.path, self.urls), after)
         if wait is not None:
             target = f"{target}{'&' if '?' in target else '?'}wait={wait}"
         headers = {"accept": "application/json", **self.headers}
@@ -85,7 +89,7 @@ class _PollClient(Client):
         if answer.status == 304:
             self.transcript.note(trio.current_time(), "304: nothing new")
         else:
-            read_page(answer.body)
+            read_many(answer.body) if self.urls else read_page(answer.body)
             if "etag" not in answer.headers:
                 raise MalformedError(f"an answer without an ETag: {answer}")
         self.tag = answer.headers.get("etag", self.tag)
@@ -93,6 +97,9 @@ class _PollClient(Client):
 
     def _unfold(self, body: Any, *, first: bool) -> None:
         """The answer to a poll, as the messages that a stream would have carried."""
+        if self.urls:
+            self._unfold_many(body)
+            return
         channel, cursor = body["channel"], body["cursor"]
         if first:
             said = {"filtered": True} if body.get("filtered") is True else {}
@@ -116,6 +123,13 @@ class _PollClient(Client):
         self._live = body["live"]
         self._place = cursor
         self.retry = body["retry"]
+
+    def _unfold_many(self, body: Any) -> None:
+        news = unfold_many(body, self._opened, self._said, becomes_live=not self._live)
+        self._has_ended = body["retry"] is None
+        for message in news:
+            self.receive(message)
+        self._live, self._place, self.retry = body["live"], body["cursor"], body["retry"]
 
 
 class ShortPollClient(_PollClient):

@@ -10,6 +10,7 @@ import trio
 from .clients import Client, ClientOptions, Message, with_after
 from .entrance import Entrance
 from .http import EventStream, RefusedError, ask
+from .many import following, placed
 from .strict import BlockReader, MalformedError, PlainReader, read_json
 
 __all__ = ["PlainSseClient", "SseClient"]
@@ -19,7 +20,8 @@ class SseClient(Client):
     """A client on an event stream (SSE).
 
     It comes back as EventSource does: the URL stays, and ``Last-Event-ID`` says how far it has come. What the wire
-    leaves out of an event because the stream is of one channel (``channel``) is filled in.
+    leaves out of an event because the stream is of one channel (``channel``) is filled in. One that follows many
+    (``follow``) is at a socket's URL.
 
     Attributes:
         response_headers: of the stream, by name in lower case.
@@ -38,7 +40,7 @@ class SseClient(Client):
 
     async def connect(self) -> None:
         """Ask for the stream. See :meth:`Client.connect`."""
-        target = with_after(self.path, self.start)
+        target = with_after(following(self.path, self.urls), self.start)
         headers = {"accept": "text/event-stream", **self.headers}
         if self.cursor is not None and self.cursor != self.start:
             headers["last-event-id"] = self.cursor
@@ -67,6 +69,9 @@ class SseClient(Client):
 
     def keep_cursor(self, message: Message) -> None:
         """A beat of one channel has an ``id:`` too, and EventSource goes by that; ``live`` has none."""
+        if self.urls:
+            super().keep_cursor(message)
+            return
         if message["type"] != "live":
             super().keep_cursor(message)
         if message["type"] == "beat" and len(message["cursors"]) == 1:
@@ -75,6 +80,11 @@ class SseClient(Client):
     def _message(self, block: dict[str, str]) -> Message:
         kind = block.get("event", "message")
         data = read_json(block["data"])
+        if self.urls:
+            said = data.get("type") if isinstance(data, dict) else None
+            if said is None or kind != ("message" if said == "event" else f"triolet.{said}"):
+                raise MalformedError(f"a block of many channels that is none of their messages: {block}")
+            return placed(data, block.get("id"))
         if kind.startswith("triolet."):
             if not isinstance(data, dict) or data.get("type", kind[8:]) != kind[8:]:
                 raise MalformedError(f"an event {kind} that says something else: {block}")

@@ -40,6 +40,8 @@ class WebSocketClient(Client):
 
     def __init__(self, *args: Any, subprotocols: tuple[str, ...] = (), deflate: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
+        if self.urls:
+            raise ValueError("a WebSocket follows many channels by saying so: await client.follow(url), for each")
         self.deflate = deflate
         self.subprotocols = subprotocols
         self.code = NO_CLOSE_FRAME

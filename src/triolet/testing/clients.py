@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
@@ -12,6 +13,7 @@ import trio
 from .commands import new_id, post, until_answered
 from .entrance import Entrance
 from .listener import Listener
+from .many import Placed, places_in
 from .network import ClientEnd, Line, Network
 from .strict import Order, moved
 from .transcript import Message
@@ -39,6 +41,7 @@ class ClientOptions(TypedDict, total=False):
 
     Keys:
         after: the cursor to go on from; 0: from the oldest event kept; None: from now.
+        follow: the URLs of many channels, for an event stream or a poll of a socket's URL: see :attr:`Client.urls`.
         headers: of its requests.
         address: where it is, for the server; without, one that no client had yet.
         line: what its connections run over; without, the network's own.
@@ -46,6 +49,7 @@ class ClientOptions(TypedDict, total=False):
     """
 
     after: object
+    follow: Sequence[str]
     headers: dict[str, str] | None
     address: str | None
     line: Line | None
@@ -69,7 +73,7 @@ class Client(Listener):
         path: the URL that is followed.
         address: where the client is, for the server; a fresh one for each client.
         cursor: where it would go on from, after what was taken; None while it was told none.
-        cursors: the same by channel, for a socket that follows many.
+        cursors: the same by channel, for a client that follows many.
         retry: ms after which the server wants it back, where it said so last; None: not by itself, or nothing said.
     """
 
@@ -136,6 +140,10 @@ class Client(Listener):
         kind = message["type"]
         if kind == "bye":
             self.retry = message.get("retry")
+        if isinstance(message, Placed):
+            self.cursor = message.place or self.cursor
+            self.cursors.update(places_in(message))
+            return
         for channel, cursor in moved(message, self._order.filtered):
             if self.cursor == self.cursors.get(channel):
                 self.cursor = cursor
@@ -154,6 +162,11 @@ class Client(Listener):
     def name(self) -> str:
         """Its transport, its URL, where it is, and how far it has come."""
         return f"{self.transport} {self.path} from {self.address}, cursor {self.cursor}"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Those that it follows by one request: then :attr:`cursor` says where it stands in all of their channels."""
+        return tuple(self.options.get("follow", ()))
 
     @property
     def network(self) -> Network:

@@ -12,7 +12,17 @@ from ..errors import TrioletError
 from ..event import Cursor
 from .transcript import Message
 
-__all__ = ["BlockReader", "MalformedError", "Order", "PlainReader", "moved", "read_json", "read_page"]
+__all__ = [
+    "PLACES",
+    "BlockReader",
+    "MalformedError",
+    "Order",
+    "PlainReader",
+    "is_cursor",
+    "moved",
+    "read_json",
+    "read_page",
+]
 
 FIELDS: Final = ("event", "data", "id", "retry", "time", "key", "fold", "folded")
 """What the lines of an event stream begin with. A browser would pass over others; we never write them."""
@@ -341,6 +351,11 @@ def _is_end(end: object, page: dict[str, Any]) -> bool:
         return False
     said = [end.get("type"), end.get("channel"), end.get("cursor")]
     return said == ["end", page["channel"], page["cursor"]] and page["live"] is True
+
+
+def is_cursor(text: object) -> bool:
+    """Whether something is the text of a cursor."""
+    return _cursor(text) is not None
 
 
 def _cursor(text: object) -> Cursor | None:

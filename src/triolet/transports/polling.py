@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from hashlib import sha256
 from typing import Final
 
+import msgspec
 import trio
 
 from ..bounds import DRAINED_POLL_SECONDS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
-from ..event import Cursor
 from ..hub import Allow, Park, Polled, Subscription
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
 from ..wire.poll_body import poll_body
 from .negotiate import Ask, AskError, TransportKind, expired
 
-__all__ = ["ENDED_POLLS", "Answer", "answer_when_draining", "poll"]
+__all__ = [
+    "ENDED_POLLS",
+    "Answer",
+    "answer",
+    "answer_when_draining",
+    "poll",
+    "read_pages",
+    "retry_of",
+    "selected",
+]
 
 ENDED_POLLS: Final[dict[Closing | None, tuple[int, str, str]]] = {
     REVOKED: (403, "revoked", "what this client was let in with was revoked"),
@@ -71,49 +81,80 @@ async def poll(
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
     """
-    channel, member, allow = subscription.channel, subscription.member, subscription.allow
+    channel, allow = subscription.channel, subscription.allow
     held = held or WaitingPoll(None, channel, "")
-    presence = None if member is None else context.presence
-    with nullcontext() if presence is None or member is None else presence.polls(channel, member):
-        until = math.inf if grant is None else grant.until
-        if ask.transport is TransportKind.LONG_POLL:
-            page = await _wait_for_page(context, subscription, ask.wait, held, until, park)
-        else:
-            page = await _page(context, subscription, ask.after)
-    if _has_ended(held, until) or page is None:
-        raise _ended(context, held)
-    if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
-        raise AskError(503, "memory", "there is no memory for the answer now; try again")
-    metrics = context.metrics
-    metrics.polled += len(page.events)
-    if page.gap is not None:
-        metrics.gap_told(page.gap)
-    metrics.ends_told += page.ending is not None
+    (page,) = await read_pages(context, [subscription], ask, grant, held, park)
     # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
     cursor = page.end
     live = cursor == page.head
     stale = context.hub.stale
-    etag = f'"{ask.after}-{cursor}{_selected(page, allow)}{"-stale" if stale else ""}"'
-    is_all = allow is None and page.snapshot is None
-    kept_by = b"no-cache" if is_all else b"private, no-cache"
-    headers = [(b"cache-control", kept_by), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
-    is_same = if_none_match is not None and etag in if_none_match and page.snapshot is None
-    if ask.transport is TransportKind.SHORT_POLL and is_same:
-        metrics.not_modified += 1
-        return Answer(304, headers, b"")
-    if ask.transport is TransportKind.SHORT_POLL:
-        metrics.short_polls += 1
-    retry = None
-    if page.ending is None:
-        retry = _retry(context, ask, live, context.draining.is_set() or held.closing is RESTARTING)
+    etag = f'"{ask.after}-{cursor}{selected(page, allow)}{"-stale" if stale else ""}"'
+    kept_by = b"no-cache" if allow is None and page.snapshot is None else b"private, no-cache"
+    retry = None if page.ending is not None else retry_of(context, ask, live, held)
     now = int(context.now() * 1000)
     state = None if page.snapshot is None else page.snapshot.message(channel)
     filtered = allow is not None
-    body = poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, filtered, page.ending, state)
-    return Answer(200, [*headers, (b"content-type", b"application/json")], body)
+
+    def body() -> bytes:
+        return poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, filtered, page.ending, state)
+
+    return answer(context, ask, None if state else if_none_match, etag, kept_by, body)
 
 
-def _selected(page: Polled, allow: Allow | None) -> str:
+async def read_pages(
+    context: Context,
+    subscriptions: Sequence[Subscription],
+    ask: Ask,
+    grant: Grant | None,
+    held: WaitingPoll,
+    park: Park,
+) -> list[Polled]:
+    """Read what a poll is answered with, one page for each channel. Raises and cancels as :func:`poll`."""
+    until = math.inf if grant is None else grant.until
+    pages: list[Polled] | None
+    with ExitStack() as present:
+        for one in subscriptions:
+            if one.member is not None and context.presence is not None:
+                present.enter_context(context.presence.polls(one.channel, one.member))
+        if ask.transport is TransportKind.LONG_POLL:
+            pages = await _wait_for_pages(context, subscriptions, ask, held, until, park)
+        else:
+            pages = await context.hub.pages(subscriptions)
+    if _has_ended(held, until) or pages is None:
+        raise _ended(context, held)
+    if context.budget.over:  # many may have waited for the same event, and all would hold their answers now
+        raise AskError(503, "memory", "there is no memory for the answer now; try again")
+    for page in pages:
+        context.metrics.polled += len(page.events)
+        if page.gap is not None:
+            context.metrics.gap_told(page.gap)
+        context.metrics.ends_told += page.ending is not None
+    return pages
+
+
+def answer(
+    context: Context, ask: Ask, if_none_match: str | None, etag: str, kept_by: bytes, body: Callable[[], bytes]
+) -> Answer:
+    """Return the answer to a poll: 304 to a short one whose client has it already.
+
+    Args:
+        context: what all clients share.
+        ask: what the client asks for.
+        if_none_match: its tags of what it has.
+        etag: the tag of this.
+        kept_by: which caches may keep it.
+        body: makes it.
+    """
+    headers = [(b"cache-control", kept_by), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
+    if ask.transport is TransportKind.SHORT_POLL and if_none_match is not None and etag in if_none_match:
+        context.metrics.not_modified += 1
+        return Answer(304, headers, b"")
+    if ask.transport is TransportKind.SHORT_POLL:
+        context.metrics.short_polls += 1
+    return Answer(200, [*headers, (b"content-type", b"application/json")], body())
+
+
+def selected(page: Polled, allow: Allow | None) -> str:
     """What a tag adds where a client may not see every event: which of them are in the answer."""
     # Two clients that went on from the same place have the same tag else, and other answers: a cache that both ask
     # through (a browser in which one logs out and another in) would be told 304 for the one, and give the other's.
@@ -123,47 +164,37 @@ def _selected(page: Polled, allow: Allow | None) -> str:
     return f"-{sha256(offsets.encode()).hexdigest()[:16]}"
 
 
-async def _page(
-    context: Context,
-    subscription: Subscription,
-    after: Cursor | None,
-    wait: float = 0,
-    park: Park = trio.sleep_forever,
-) -> Polled:
-    return await context.hub.page(
-        subscription.channel,
-        after,
-        wait,
-        subscription.allow,
-        park,
-        folds=subscription.folds,
-        snapshot=subscription.snapshot,
-    )
-
-
-async def _wait_for_page(
-    context: Context, subscription: Subscription, wait: float, held: WaitingPoll, until: float, park: Park
-) -> Polled | None:
+async def _wait_for_pages(
+    context: Context, subscriptions: Sequence[Subscription], ask: Ask, held: WaitingPoll, until: float, park: Park
+) -> list[Polled] | None:
     """Read what a long poll is answered with; None where it has ended before."""
-    after = subscription.after
     with trio.CancelScope(deadline=until) as waiting:
         held.stop = waiting.cancel
         context.long_polls[waiting] = None
         if context.draining.is_set():
             _answer_soon(context, waiting)
         try:
-            if after is None and subscription.snapshot is None:
-                after = (await context.hub.page(subscription.channel, None)).head
-            page = await _page(context, subscription, after, wait, park)
+            if any(one.after is None for one in subscriptions):
+                subscriptions = [await _from_now(context, one) for one in subscriptions]
+            pages = await context.hub.pages(subscriptions, ask.wait, park)
         finally:
             del context.long_polls[waiting]
     if _has_ended(held, until):
         return None  # at once, also where the log is away
     if waiting.cancelled_caught:
-        page = await _page(context, subscription, after)
-    answer = "events" if page.says_something else "draining" if waiting.cancelled_caught else "timeout"
-    context.metrics.long_polls[answer] += 1
-    return page
+        pages = await context.hub.pages(subscriptions)
+    said = any(page.says_something for page in pages)
+    context.metrics.long_polls["events" if said else "draining" if waiting.cancelled_caught else "timeout"] += 1
+    return pages
+
+
+async def _from_now(context: Context, subscription: Subscription) -> Subscription:
+    """Name the place at which a client begins that asks for what comes from now on. One that is to be told the
+    channel's state, or its end, has none."""
+    if subscription.after is not None or subscription.snapshot is not None:
+        return subscription
+    page = await context.hub.page(subscription.channel, None)
+    return subscription if page.ending is not None else msgspec.structs.replace(subscription, after=page.head)
 
 
 async def answer_when_draining(context: Context) -> None:
@@ -191,9 +222,9 @@ def _ended(context: Context, held: WaitingPoll) -> AskError:
     return expired()
 
 
-def _retry(context: Context, ask: Ask, live: bool, leaves: bool) -> int:
+def retry_of(context: Context, ask: Ask, live: bool, held: WaitingPoll) -> int:
     """When to ask again, in ms: at once where there is more or the next poll waits; drawn where all are to leave."""
-    if leaves:
+    if context.draining.is_set() or held.closing is RESTARTING:
         assert RESTARTING.retry is not None
         return context.random.randint(*RESTARTING.retry)
     if not live or ask.transport is TransportKind.LONG_POLL:

@@ -185,11 +185,14 @@ class Refused(Message, tag="refused", frozen=True, omit_defaults=True):
         url: the URL that was followed, as the client wrote it; None where the channel was followed by its name.
         channel: what is followed no longer; None where nothing was.
         sub: what the client calls its subscription; None where it named none.
+        reason: ``repeat`` where a stream or a poll of many channels follows the URL's channel by another URL already;
+            else None.
     """
 
     url: str | None
     channel: str | None = None
     sub: str | None = None
+    reason: str | None = None
 
 
 class Expiring(Message, tag="expiring", frozen=True, omit_defaults=True, rename={"milliseconds": "in"}):

@@ -1,4 +1,4 @@
-"""The body of the answer to a short or long poll."""
+"""The body of the answer to a short or long poll, of one channel or of many."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 
 from ..event import Cursor, Event, Gap
 from .codec import JSON
-from .messages import End, GapMessage, SnapshotMessage, end_of, gap_fields
+from .messages import End, GapMessage, Refused, SnapshotMessage, end_of, gap_fields
 
-__all__ = ["poll_body"]
+__all__ = ["Followed", "many_body", "poll_body"]
 
 
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,4 +61,79 @@ def poll_body(
     ended = None if end is None else end_of(end)
     return msgspec.json.encode(
         _Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale, filtered, ended, snapshot)
+    )
+
+
+class Followed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One channel of a poll of many.
+
+    Attributes:
+        url: the URL that is followed, as the client wrote it.
+        channel: the channel's name.
+        cursor: up to where the client was told it, with this answer.
+        filtered: whether the client may not see every event.
+    """
+
+    url: str | None
+    channel: str
+    cursor: str
+    filtered: bool = False
+
+
+class _ManyBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    follows: list[Followed]
+    events: msgspec.Raw
+    gaps: list[GapMessage]
+    refused: list[Refused]
+    cursor: str
+    live: bool
+    retry: int | None
+    time: int
+    stale: bool = False
+    ends: list[End] = []
+    snapshots: list[SnapshotMessage] = []
+
+
+def many_body(
+    events: Sequence[Event],
+    gaps: Sequence[tuple[str, Gap]],
+    follows: Sequence[Followed],
+    refused: Sequence[Refused],
+    cursor: str,
+    live: bool,
+    retry: int | None,
+    time: int,
+    stale: bool = False,
+    ends: Sequence[Event] = (),
+    snapshots: Sequence[SnapshotMessage] = (),
+) -> bytes:
+    """Return the pages of many channels as JSON.
+
+    Args:
+        events: of all channels, those of each in order.
+        gaps: what is missing before them, each with its channel.
+        follows: the channels that are followed.
+        refused: what is not, or no longer.
+        cursor: the cursor of all channels, to ask with next.
+        live: whether all pages reach their channel's head.
+        retry, time, stale: as of :func:`poll_body`.
+        ends: the events that have ended some of the channels, which are none of the pages'.
+        snapshots: the states of some, from which their events go on.
+    """
+    array = JSON.join([JSON.event(event) for event in events])
+    said = [gap_fields(channel, gap) for channel, gap in gaps]
+    return msgspec.json.encode(
+        _ManyBody(
+            [*follows],
+            msgspec.Raw(array),
+            said,
+            [*refused],
+            cursor,
+            live,
+            retry,
+            time,
+            stale,
+            [end_of(event) for event in ends],
+            [*snapshots],
+        )
     )
