@@ -16,6 +16,7 @@ from triolet import ChannelEnded, Command, ConfigError, Identity, Limits, LogAwa
 from triolet.log import MemoryLog
 from triolet.testing import Client
 from triolet.testing.faults import stalled
+from triolet.testing.http import RefusedError
 from triolet.testing.scripted import away
 from triolet.testing.server import serve
 
@@ -139,6 +140,25 @@ async def test_an_end_on_the_wire_of_an_event_stream_has_its_cursor_as_id(autoju
         assert json.loads(bye["data"]) == {"type": "bye", "code": 1000, "reason": "ended", "retry": None}
         assert "retry" not in bye
         assert await stream.block() is None
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_an_event_source_that_was_told_of_the_end_comes_back_no_more(
+    road: str, autojump_clock: MockClock
+) -> None:
+    """It comes back after every stream by itself, and gives up at a 204."""
+    app, live = make_shop()
+    async with served(app, road) as server:
+        await live.publish(ORDER, 1)
+        end = await live.end(ORDER, DONE)
+        headers = {"accept": "text/event-stream", "last-event-id": str(end.cursor)}
+        answer = await server.request("GET", ORDERS, headers)
+        assert (answer.status, answer.body) == (204, b"")
+        headers["last-event-id"] = f"{end.cursor.epoch}.1"
+        async with server.client("sse", f"{ORDERS}?after={headers['last-event-id']}") as client:
+            await expect_end(client, str(end.cursor))
+            with pytest.raises(RefusedError, match="204"):
+                await client.reconnect()
 
 
 async def test_to_end_twice_is_to_end_once(autojump_clock: MockClock) -> None:

@@ -55,6 +55,7 @@ from ..transports.negotiate import (
     Wish,
     check_path,
     expired,
+    header,
     names_text,
     parse_ask,
     parse_wish,
@@ -169,6 +170,8 @@ async def admit(service: Service, arrival: Arrival) -> Admitted | Refusal:
                 return await _admit_many(service, arrival, since, decision)
             ask = parse_ask(scope, service.limits, upgrade=upgrade, form=decision.form)
             subscription = decision.subscription(ask.wish)
+            if await _has_the_end(context, scope, ask, subscription):
+                return Refusal(204, kept, b"")
             path = arrival.request.path
             # No await between these and being found by a revocation: as a connection, or as a poll.
             _check_revoked(context, since, ask, decision, path)
@@ -221,6 +224,16 @@ async def _admit_many(service: Service, arrival: Arrival, since: int, decision: 
         return Admitted(ask, decision, None, None, partial(context.revocations.holding, held), many)
     conn = await _connect(context, service, arrival, ask, decision, None, many)
     return Admitted(ask, decision, None, conn, partial(context.revocations.poll, grant, "", request.path), many)
+
+
+async def _has_the_end(context: Context, scope: Scope, ask: Ask, subscription: Subscription | None) -> bool:
+    """Whether an EventSource comes back to a channel whose end it was told. No stream can tell it to stay away: it
+    comes back after each, but not after a 204 (HTML standard, section 9.2.3). Others, which say in the URL how far they
+    have come, are told of the end once more."""
+    if ask.transport is not TransportKind.SSE or subscription is None or header(scope, b"last-event-id") is None:
+        return False
+    window = (await context.hub.windows.open(subscription.channel)).window
+    return window.ended and subscription.after == window.cursor
 
 
 def _check_revoked(context: Context, since: int, ask: Ask, decision: Decision, path: str) -> None:
