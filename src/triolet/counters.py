@@ -101,6 +101,8 @@ class Counts:
         allow_failures: events that a client was not sent because its ``allow=`` function raised, or answered neither
             True nor False.
         ends_told: clients that were told that a channel has ended: once for each follow, and each answer to a poll.
+        folded: events that were sent as a part of another one, to clients that have asked for that or by a policy.
+        snapshots: states of channels by what came of them: ``given``, to a client; ``failed``, for the app had none.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -160,6 +162,8 @@ class Counts:
     restatements: int = 0
     processes_lost: int = 0
     ends_told: int = 0
+    folded: int = 0
+    snapshots: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     allow_failures: int = 0
     authentications: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     expired: int = 0
@@ -211,6 +215,8 @@ class Metrics:
         self.rechecks = Counter({"yes": 0, "no": 0, "failed": 0})
         self.allow_failures = 0
         self.ends_told = 0
+        self.folded = 0
+        self.snapshots = Counter({"given": 0, "failed": 0})
         self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
         self.expired = 0
         self.renewals = Counter({"ok": 0, "refused": 0})

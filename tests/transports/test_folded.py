@@ -77,6 +77,7 @@ async def test_who_comes_back_to_5_000_tokens_is_sent_one_event(autojump_clock: 
             await live.publish(CHANNEL, "y", name="delta", key="text", fold="concat")
             event = await client.expect("event")
             assert (event["id"], event["data"], event.get("folded", 1)) == ("e.5003", "y", 1)
+        assert live.statistics().counts.folded == 4_999
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -170,10 +170,12 @@ async def test_what_the_app_gets_wrong_ends_the_stream_and_is_logged(
             caplog.clear()
             await is_turned_away(server, way)
             assert "there is no snapshot of the channel 'carts/1'" in caplog.text
+        assert live.statistics().counts.snapshots == {"given": 0, "failed": len(wrong)}
         answers[:] = [("right", "e.1")]
         async with client_of(server, way) as client:
             await client.expect("open")
             await client.expect("snapshot")
+        assert live.statistics().counts.snapshots["given"] == 1
 
 
 @pytest.mark.parametrize("way", WAYS)

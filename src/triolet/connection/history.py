@@ -16,7 +16,7 @@ class Happening(NamedTuple):
 
     Attributes:
         at: Trio's time.
-        what: ``fell behind``, ``caught up``, ``gap``, ``policy``, ``refused`` or ``ended``.
+        what: ``fell behind``, ``caught up``, ``gap``, ``snapshot``, ``policy``, ``refused`` or ``ended``.
         channel: the channel that it happened in; None if it was the whole connection.
         detail: more about it, for a reader.
     """

@@ -221,7 +221,11 @@ def count(conn: Connection, follower: Follower, reading: Reading) -> None:
         metrics.gap_told(gap)
         missed = "nobody knows how many" if gap.missed is None else gap.missed
         conn.history.note("gap", follower.channel, f"{gap.reason}, {gap.after} to {gap.to}, {missed} events missed")
+    if reading.snapshot is not None:
+        metrics.snapshots["given"] += 1
+        conn.history.note("snapshot", follower.channel, f"of {reading.snapshot.cursor}")
     if reading.batch is not None:
+        metrics.folded += reading.folded
         metrics.replayed += reading.events
         metrics.replays += not follower.opened
 

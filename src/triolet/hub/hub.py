@@ -120,7 +120,7 @@ class Hub:
         self._metrics = Metrics() if metrics is None else metrics
         self.windows = Windows(log, limits, budget)
         self.replay = Replay(limits, budget.hold)
-        self._reader = Reader(log, limits, self.windows, self.replay)
+        self._reader = Reader(log, limits, self.windows, self.replay, self._metrics)
         self.deadlines = Deadlines() if deadlines is None else deadlines
         self.turn = Turn()
         self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn, self.replay.forget)

@@ -10,6 +10,8 @@ import msgspec
 import trio
 
 from ..bounds import CONFLATED_PAGES
+from ..counters import Metrics
+from ..errors import SnapshotError
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked
@@ -101,13 +103,15 @@ class Reader:
         limits: ``page_events`` and ``page_bytes`` bound what is read at once.
         windows: the newest events.
         replay: shares the pages that had to be read from the log, or conflated.
+        metrics: where states that an app failed to give are counted.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, windows: Windows, replay: Replay) -> None:
+    def __init__(self, log: EventLog, limits: Limits, windows: Windows, replay: Replay, metrics: Metrics) -> None:
         self._log = log
         self._limits = limits
         self._windows = windows
         self._replay = replay
+        self._metrics = metrics
 
     async def read(self, follower: Follower) -> Reading:
         """Read on for a follower that is behind, as its policy says: from the window if it reaches back so far, else
@@ -136,9 +140,13 @@ class Reader:
 
     async def _take(self, source: Source, window: Window) -> Snapshot:
         take = partial(source.take, self._log, self._limits, window.channel)
-        if not source.is_shared:
-            return await take()
-        return await self._replay.page((Snapshot, window.channel, window.cursor, source), take)
+        try:
+            if not source.is_shared:
+                return await take()
+            return await self._replay.page((Snapshot, window.channel, window.cursor, source), take)
+        except SnapshotError:
+            self._metrics.snapshots["failed"] += 1
+            raise
 
     async def _read(self, follower: Follower) -> Reading:
         window, codec, filter = follower.window, follower.codec, follower.filter
@@ -393,7 +401,8 @@ class Reader:
         parts = [part for _, part in pairs] if filter is None else filter.marked(pairs)
         batch = codec.join(parts) if parts else None
         ends = bool(read.events) and read.events[-1].ends
-        return Reading(begins, tuple(gaps), batch, read.position, len(read.events), ends)
+        folded = sum([event.folded - 1 for event in read.events])
+        return Reading(begins, tuple(gaps), batch, read.position, len(read.events), ends, folded=folded)
 
 
 def _has_news(asked: Sequence[Asked], places: Sequence[Cursor], pages: Sequence[Polled]) -> bool:

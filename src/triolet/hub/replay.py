@@ -41,6 +41,7 @@ class Reading(msgspec.Struct, frozen=True):
         ends: whether the last of them ends the channel.
         snapshot: the channel's state, which is to be told first, and of which ``start`` is the place; None where there
             is none to be told.
+        folded: how many events were made a part of those.
     """
 
     start: Cursor
@@ -50,6 +51,7 @@ class Reading(msgspec.Struct, frozen=True):
     events: int = 0
     ends: bool = False
     snapshot: Snapshot | None = None
+    folded: int = 0
 
     @property
     def says_nothing(self) -> bool:

@@ -56,6 +56,7 @@ HAPPENED: Final = {
     "fell behind": "it fell behind",
     "caught up": "it caught up",
     "gap": "it was told of a gap",
+    "snapshot": "it was given the state",
     "policy": "its policy stepped in",
     "refused": "the app took a channel from it",
     "ended": "a channel ended, and it was told so,",

@@ -76,6 +76,8 @@ def _connections(seen: Statistics) -> Iterator[Metric]:
     yield _counter("follows_refused", "Follows refused on connections that were open already.", counts.follows_refused)
     yield _counter("allow_failures", "Events not sent, for an allow= function failed.", counts.allow_failures)
     yield _counter("ends_told", "Clients that were told that their channel has ended.", counts.ends_told)
+    yield _counter("events_folded", "Events that were sent as a part of another one.", counts.folded)
+    yield _counters("snapshots", "States of channels by what came of them.", "outcome", counts.snapshots)
     yield _counter("slow_handlers", "Connections that ended because a handler left messages.", counts.slow_handlers)
     yield _counter("crashes", "Connections that a bug ended.", counts.crashes)
 

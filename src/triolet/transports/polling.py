@@ -129,6 +129,8 @@ async def read_pages(
         if page.gap is not None:
             context.metrics.gap_told(page.gap)
         context.metrics.ends_told += page.ending is not None
+        context.metrics.snapshots["given"] += page.snapshot is not None
+        context.metrics.folded += sum([event.folded - 1 for event in page.events])
     return pages
 
 
