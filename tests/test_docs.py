@@ -234,6 +234,7 @@ def check_message(message: dict[str, Any]) -> None:
         "gap": messages.GapMessage,
         "end": messages.End,
         "snapshot": messages.SnapshotMessage,
+        "tell": messages.Tell,
         "beat": messages.Beat,
         "lag": messages.LagMessage,
         "bye": messages.Bye,

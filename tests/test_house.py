@@ -162,7 +162,7 @@ FORMATS = {
 """Numbers with names that are no bounds: a protocol, a file, a system or a histogram has them."""
 
 
-NAMESAKES = {"Answer", "Client", "Connection", "Line", "Message", "serve"}
+NAMESAKES = {"Answer", "Client", "Connection", "Line", "Live", "Message", "serve"}
 """Public names (all but the connection are the kit's) that another room has for something of its own."""
 
 

@@ -7,7 +7,7 @@ What a user types is here:
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
 - ``Reducer``: makes a channel's state of its events, for clients that come late
-- ``Event``, ``Cursor``, ``Draft``, ``Gap``: what is published and followed
+- ``Event``, ``Cursor``, ``Draft``, ``Gap``, ``Live``: what is published and followed; ``Feed``: what ``live.follow`` is
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
 - ``Command``: what a view of ``@live.command`` is given
 - ``Identity``: who a client is, of ``@live.identify``; ``JWT``: a ready function for it
@@ -52,8 +52,8 @@ from .errors import (
     UnknownConnectionError,
     WrongThreadError,
 )
-from .event import Cursor, Draft, Event, Gap
-from .hub import Reducer, policies
+from .event import Cursor, Draft, Event, Gap, Live
+from .hub import Feed, Reducer, policies
 from .identity import JWT, Identity
 from .limits import Keep, Limits
 from .log import EventLog
@@ -79,10 +79,12 @@ __all__ = [
     "Event",
     "EventLog",
     "Explanation",
+    "Feed",
     "Gap",
     "Identity",
     "Keep",
     "Limits",
+    "Live",
     "LogAway",
     "LogBroken",
     "LogBusy",

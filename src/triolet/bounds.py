@@ -265,6 +265,27 @@ IDENTITY_BYTES = 16 << 10
 """Largest claims that are told to other processes or kept under a ticket: twice a token (``TOKEN_BYTES``)."""
 CONTROL_WAITING = 1_024
 """Messages about identities that wait for a log that is away, to be told to others; of renewals half as many."""
+NOW_EVENTS = 256
+"""What processes tell each other only for now, as the log keeps it: it is heard at once, or not."""
+NOW_SECONDS = 10.0
+"""For how long."""
+NOW_BYTES = 1 << 20
+"""And how many bytes of it."""
+FEED_WAIT_SECONDS = 60.0
+"""How long ``live.follow`` waits before it looks whether the app is still served."""
+WATCH_LEASE_SECONDS = 15.0
+"""How long one process asks another how many watch a channel, and believes what it was told. It asks, and is told,
+again at each third of it."""
+WATCH_TELL_SECONDS = 0.25
+"""What changes within that time is told together."""
+WATCH_ANSWER_SECONDS = 1.0
+"""Until others have answered that are asked for the first time."""
+WATCH_AWAY_SECONDS = 2.0
+"""For how long nobody must watch a channel until a hook hears of it: a long poll asks again, a page is loaded again."""
+WATCH_NAMES = 200
+"""Channels in one message about who watches."""
+TELLS_WAITING = 256
+"""What is told and was not written yet, because very many hear it."""
 CONTROL_DRAFTS = 64
 """Most of them in one append."""
 CONTROL_REMEMBERED = 4_096

@@ -103,6 +103,9 @@ class Counts:
         ends_told: clients that were told that a channel has ended: once for each follow, and each answer to a poll.
         folded: events that were sent as a part of another one, to clients that have asked for that or by a policy.
         snapshots: states of channels by what came of them: ``given``, to a client; ``failed``, for the app had none.
+        tells: what ``live.tell`` has told, by what became of it, client by client: ``written``; ``skipped`` (the client
+            had something to catch up with, or did not read); and ``dropped``: it was more than one process may tell,
+            and nobody was told.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -164,6 +167,7 @@ class Counts:
     ends_told: int = 0
     folded: int = 0
     snapshots: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    tells: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     allow_failures: int = 0
     authentications: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     expired: int = 0
@@ -217,6 +221,7 @@ class Metrics:
         self.ends_told = 0
         self.folded = 0
         self.snapshots = Counter({"given": 0, "failed": 0})
+        self.tells = Counter({"written": 0, "skipped": 0, "dropped": 0})
         self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
         self.expired = 0
         self.renewals = Counter({"ok": 0, "refused": 0})

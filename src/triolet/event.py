@@ -11,7 +11,19 @@ from .bounds import CHANNEL_BYTES, CURSOR_CHARACTERS, NAME_CHARACTERS
 from .errors import ChannelNameError, CursorError, DataError
 from .value import check_json, encode_json
 
-__all__ = ["DELETED", "END", "FOLDS", "Cursor", "Draft", "Event", "Gap", "check_channel", "encode_json"]
+__all__ = [
+    "DELETED",
+    "END",
+    "FOLDS",
+    "NOW_CHANNEL",
+    "Cursor",
+    "Draft",
+    "Event",
+    "Gap",
+    "Live",
+    "check_channel",
+    "encode_json",
+]
 
 
 OWN_PREFIX: Final = "triolet."
@@ -19,6 +31,9 @@ OWN_PREFIX: Final = "triolet."
 
 END: Final = f"{OWN_PREFIX}end"
 """The name of the event that ends a channel: its last one."""
+
+NOW_CHANNEL: Final = f"{OWN_PREFIX}now"
+"""The channel on which processes tell each other what is only for now, and kept for seconds."""
 
 DELETED: Final = b'{"outcome":"deleted"}'
 """The data of the event that takes the place of a channel's events when they are deleted."""
@@ -203,6 +218,16 @@ class Gap(msgspec.Struct, frozen=True):
     to: Cursor
     missed: int | None
     reason: str
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The program is up to date: what comes now comes as it happens. It is said each time that it has caught up.
+
+    Attributes:
+        cursor: up to here.
+    """
+
+    cursor: Cursor
 
 
 def check_channel(name: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
+from .bounds import NOW_BYTES, NOW_EVENTS, NOW_SECONDS
 from .errors import ConfigError
-from .event import OWN_PREFIX
+from .event import NOW_CHANNEL, OWN_PREFIX
 from .pattern import Pattern
 
 __all__ = ["Keep", "Limits", "Retention"]
@@ -198,6 +199,10 @@ class Limits:
     # --- publishing
     event_bytes: int = 1 << 20
     """Largest event, as JSON."""
+    tell_bytes: int = 4 << 10
+    """Largest thing that is told (``live.tell``), as JSON."""
+    tells_per_second: float = 500
+    """What one process tells, bursts of twice as many; what is more is told to nobody."""
     lock_seconds: float = 5
     """How long an append waits for a locked database."""
 
@@ -281,5 +286,8 @@ def _check_number(name: str, kind: object, value: object, of: str = "limits") ->
 
 
 _AS_ALL: Final = Keep()
-_OWN: Final = {f"{SNAPSHOTS}*": Keep(events=1, seconds=math.inf, bytes=MOST_INTEGER)}
+_OWN: Final = {
+    f"{SNAPSHOTS}*": Keep(events=1, seconds=math.inf, bytes=MOST_INTEGER),
+    NOW_CHANNEL: Keep(events=NOW_EVENTS, seconds=NOW_SECONDS, bytes=NOW_BYTES),
+}
 """How Triolet's own channels are kept, where that is otherwise than all others."""

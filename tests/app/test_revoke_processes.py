@@ -162,7 +162,7 @@ async def test_a_message_that_names_nothing_ends_nobody(
             assert await control.tell({"type": "revoke", **named})
         await trio.sleep(1)
         assert client.closed is None
-    assert caplog.text.count("a message about identities failed") == 2 * len(bad)
+    assert caplog.text.count("a message in triolet.identity failed") == 2 * len(bad)
     assert IDENTITY_CHANNEL not in client.cursors
 
 

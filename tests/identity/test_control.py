@@ -169,7 +169,7 @@ async def test_a_message_that_fails_keeps_none_from_the_next(
         await wait_all_tasks_blocked()
         assert two.heard == [2]
     assert "cannot be read" in caplog.text
-    assert "a message about identities failed: RuntimeError" in caplog.text
+    assert "a message in triolet.identity failed: RuntimeError" in caplog.text
 
 
 async def test_no_client_follows_it_whatever_a_view_says(autojump_clock: MockClock) -> None:

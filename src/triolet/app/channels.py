@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from ..bounds import CHANNELS_LISTED
-from ..errors import ConfigError
-from ..event import OWN_PREFIX, Draft, Event
+from ..connection.watching import Hook, WatchHook
+from ..errors import ConfigError, DataError
+from ..event import OWN_PREFIX, Cursor, Draft, Event, check_channel
+from ..hub import Feed
+from ..identity.control import check_follows
 from ..limits import Limits
 from ..log import EventLog
+from ..pattern import Pattern
 from .publishing import check_drafts, publishable
 from .service import Service
 
 __all__ = ["Channels"]
+
+Watcher = TypeVar("Watcher", bound=WatchHook)
 
 LAST_OWN: Final = OWN_PREFIX + "\U0010ffff" * 62
 """Comes behind the names of all channels of Triolet's own."""
@@ -24,11 +30,18 @@ class Channels(ABC):
     """The part of :class:`Triolet` that speaks to channels and asks about them, in an app and in a script."""
 
     limits: Limits
+    _hooks: list[Hook]
 
     @property
     @abstractmethod
     def service(self) -> Service:
         """The log and hub of the present app. Raises NotServingError."""
+
+    def _at_home(self, what: str) -> Service:
+        """The same, in the run that serves. Raises WrongThreadError in another."""
+        service = self.service
+        service.check_home(what)
+        return service
 
     async def publish(
         self,
@@ -88,14 +101,139 @@ class Channels(ABC):
         Raises:
             DataError, ChannelNameError, ConfigError, ChannelEnded, LogError, NotServingError: as :meth:`publish`.
         """
-        service = self.service
-        service.check_home("Triolet.publish")
+        service = self._at_home("Triolet.publish")
         channel = publishable(channel)
         drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
         check_drafts(drafts, self.limits)
         if within is not None:
             return await service.hub.publish_within(within, channel, drafts)
         return await service.hub.publish(channel, drafts)
+
+    def follow(self, channel: str, after: Cursor | str | int | None = None) -> Feed:
+        """Follow a channel in a task of the server's own, in an app or in a script.
+
+        ::
+
+            async with live.follow("orders/A123", after=0) as events:
+                async for item in events:
+                    if isinstance(item, Event):
+                        ...
+            print(events.end.data)     # the channel has ended
+
+        Args:
+            channel: its name.
+            after: the cursor to go on from, as text, a :class:`Cursor` or a bare offset; -50 is the newest 50 events
+                and what comes; None is "from now".
+
+        Returns:
+            An async context manager (:class:`Feed`), and in its block an async iterator over :class:`Event`,
+            :class:`Gap` and :class:`Live`, until the channel ends.
+
+        Raises:
+            ChannelNameError, CursorError: no such name or cursor can be.
+        """
+        cursor = None if after is None else Cursor.parse_after(str(after))
+        return Feed(check_follows(check_channel(channel)), cursor, lambda: self._at_home("Triolet.follow").hub)
+
+    # --- who watches
+
+    def watchers(self, channel: str) -> int:
+        """How many clients follow a channel at this moment: streams, WebSockets' follows, and long polls that wait.
+        Short polls and the server's own tasks (:meth:`follow`) are none.
+
+        Of this process that is exact. Of others it is what they said last, and they say it only while a task of this
+        process waits in :meth:`unwatched` for the channel, or a hook of :meth:`watched` is interested in it.
+
+        Raises:
+            NotServingError: the app is not being served.
+        """
+        return self.service.life.watching.count(channel)
+
+    async def unwatched(self, channel: str, seconds: float) -> None:
+        """Wait until nobody has watched a channel for so many seconds, in any process.
+
+        ::
+
+            with trio.CancelScope() as running:
+                nursery.start_soon(work, running)
+                await live.unwatched("answers/42", 30)
+                running.cancel()
+
+        Others are asked while this waits, and have a second to answer at first. While the log is away nobody knows of
+        others, so it goes on waiting; a process that dies is forgotten after 15 seconds.
+
+        Args:
+            channel: its name.
+            seconds: at least 1.
+
+        Raises:
+            ConfigError: no such time can be.
+            ChannelNameError: no channel can be called so.
+            NotServingError, WrongThreadError: as :meth:`publish`.
+
+        Cancellation: nothing is left behind.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 1:
+            raise ConfigError(f"a channel is unwatched for at least 1 second, not {seconds!r:.60}")
+        await self._at_home("Triolet.unwatched").life.watching.unwatched(check_channel(channel), seconds)
+
+    def watched(self, pattern: str) -> Callable[[Watcher], Watcher]:
+        """Call a function when a channel goes from nobody who watches it to somebody, and back.
+
+        ::
+
+            @live.watched("answers/*")
+            async def watched(channel: str, count: int) -> None:
+                ...             # count is 0: nobody watches any more
+
+        It counts the clients of all processes, as :meth:`watchers` does, and is called in each of them: somebody is
+        told at once (of other processes within a second), nobody when it has been so for two seconds. Of one channel it
+        is called one time after the other, outside of any request. An error of its own is logged.
+
+        Args:
+            pattern: which channels: ``*`` stands for any characters. Triolet's own are none of them.
+
+        Raises:
+            ConfigError: it is no pattern.
+        """
+        meant = Pattern(pattern)
+
+        def register(function: Watcher) -> Watcher:
+            self._hooks.append(Hook(meant, function))
+            return function
+
+        return register
+
+    # --- what is only for now, and ends
+
+    def tell(self, channel: str, data: Any, *, name: str = "message", key: str | None = None) -> None:
+        """Tell something that is only for now ("Ann is typing") to whoever is live in a channel, or waits in a long
+        poll, at this moment, in all processes.
+
+        It is no event: nothing of it is stored, it has no cursor, and who comes later, or back, has missed it. It waits
+        for nothing and delays no event: a client that catches up, or does not read, is passed over, and so are other
+        processes while the log is away. An ``allow=`` function is asked about it, as about an event at the channel's
+        newest cursor.
+
+        Args:
+            channel: as for :meth:`publish`.
+            data: any JSON value, at most ``limits.tell_bytes`` encoded.
+            name: what kind of thing it is.
+            key: what it is about.
+
+        Raises:
+            DataError, ChannelNameError: it cannot be told; the message says why.
+            NotServingError: the app is not being served.
+            WrongThreadError: called from another thread or event loop than the app's; nothing was told.
+
+        Bounds: ``limits.tells_per_second`` for this process. What is more is told to nobody, and counted
+        (``triolet_tells_total``).
+        """
+        service = self._at_home("Triolet.tell")
+        draft = Draft.of(data, name=name, key=key)
+        if len(draft.json) > self.limits.tell_bytes:
+            raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.tell_bytes")
+        service.life.telling.tell(publishable(channel), draft.name, data, draft.key)
 
     async def end(self, channel: str, data: Any = None) -> Event:
         """End a channel: with its last event, behind which nothing is stored.
@@ -140,8 +278,7 @@ class Channels(ABC):
 
         Cancellation: it was deleted or not; a repeat is safe.
         """
-        service = self.service
-        service.check_home("Triolet.delete")
+        service = self._at_home("Triolet.delete")
         return await service.log.delete(publishable(channel))
 
     async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
@@ -162,8 +299,7 @@ class Channels(ABC):
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= CHANNELS_LISTED:
             raise ConfigError(f"a page of channels has 1 to {CHANNELS_LISTED} names, not {limit!r:.60}")
-        service = self.service
-        service.check_home("Triolet.channels")
+        service = self._at_home("Triolet.channels")
         if prefix.startswith(OWN_PREFIX):
             return []
         found: list[str] = []

@@ -87,8 +87,16 @@ class Triolet(Channels):
         self.origins = check_origins(origins)
         self._routes = Routes(self.limits)
         self._identifier = Identifier()
+        self._hooks = []
         options = Options(
-            self.limits, self.origins, deflate, policy, is_in_memory(log), self._identifier, self._routes.reducers
+            self.limits,
+            self.origins,
+            deflate,
+            policy,
+            is_in_memory(log),
+            self._identifier,
+            self._routes.reducers,
+            self._hooks,
         )
         self._apps = Apps(log, options)
         if app is not None:

@@ -20,10 +20,13 @@ from ..connection import Connection, Context, Registry
 from ..connection.drain import drain, end_all
 from ..connection.memory_pressure import relieve
 from ..connection.revoke import Revoker
+from ..connection.telling import Telling
+from ..connection.watching import Hook, Watching
 from ..counters import Metrics
 from ..errors import ConfigError, NotServingError, UnknownConnectionError
 from ..hub import Hub, Keeper, Policy, Reducer
 from ..identity import Control, Revocations
+from ..identity.control import NowControl
 from ..limits import Limits
 from ..log import EventLog
 from ..monitoring.explain import Explanation, explain_ended, explain_open
@@ -57,6 +60,7 @@ class Options(msgspec.Struct, frozen=True):
         in_memory: whether the log is known to this process only.
         identifier: says who a client is.
         reducers: those whose states are kept.
+        hooks: what is called when a channel is watched, or no longer.
     """
 
     limits: Limits
@@ -66,6 +70,7 @@ class Options(msgspec.Struct, frozen=True):
     in_memory: bool = False
     identifier: Identifier = msgspec.field(default_factory=Identifier)
     reducers: list[Reducer] = msgspec.field(default_factory=list)
+    hooks: list[Hook] = msgspec.field(default_factory=list)
 
 
 class Life(NamedTuple):
@@ -75,11 +80,15 @@ class Life(NamedTuple):
         context: what its connections share.
         commands: those that run.
         revoker: ends what is revoked.
+        telling: writes what is only for now.
+        watching: knows how many watch what.
     """
 
     context: Context
     commands: Commands
     revoker: Revoker
+    telling: Telling
+    watching: Watching
 
 
 class Service:
@@ -208,6 +217,11 @@ class Service:
                     await control.listens()
             elif not self.options.in_memory:
                 control.begin()  # others may revoke channels and URLs, which nobody need be known for
+            now = None if self.options.in_memory else NowControl(log, self.limits, nursery, control)
+            telling = Telling(context, now)
+            nursery.start_soon(telling.run)
+            watching = Watching(hub, now, self.options.hooks, nursery)
+            nursery.start_soon(watching.run)
             nursery.start_soon(context.timer.run)
             nursery.start_soon(context.turn.run)
             nursery.start_soon(context.deadlines.run)
@@ -219,7 +233,7 @@ class Service:
             nursery.start_soon(commands.renew)
             if self.options.reducers:
                 nursery.start_soon(Keeper(log, self.limits, self.options.reducers, self.random).run)
-            self._life = Life(context, commands, revoker)
+            self._life = Life(context, commands, revoker, telling, watching)
             try:
                 task_status.started()
                 await self._stopping.wait()

@@ -6,19 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ..event import Cursor, Event, Gap
+from ..event import Cursor, Event, Gap, Live
 
 __all__ = ["ChannelGap", "Event", "Fault", "Gap", "Item", "Live", "Message", "Reply", "Said"]
-
-
-class Live(msgspec.Struct, frozen=True):
-    """The program is up to date: what comes now comes as it happens. It is said each time that it has caught up.
-
-    Attributes:
-        cursor: up to here.
-    """
-
-    cursor: Cursor
 
 
 Item = Event | Gap | Live

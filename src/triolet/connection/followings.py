@@ -110,6 +110,11 @@ class Followings:
             return [] if following is None else [following]
         return [following for following in self.by_key.values() if following.channel == channel]
 
+    def subs_of(self, follower: Follower) -> list[str]:
+        """What the client calls those that a follower serves and that have a name."""
+        ours = self.on(follower.channel) if self._told is not None else []
+        return [following.sub for following in ours if following.follower is follower and following.sub is not None]
+
     @property
     def offsets(self) -> int:
         """The sum of the offsets that the client was sent: a number that changes when it is sent an event."""

@@ -1,7 +1,8 @@
 """From the log to every live client: windows, followers, policies, and the pump."""
 
 from . import policies
-from .audience import Park
+from .audience import Audience, Park
+from .feed import Feed, FeedItem
 from .filter import Allow
 from .follower import Follower, State
 from .hub import Hub, HubStatistics
@@ -15,6 +16,9 @@ from .window import Window
 
 __all__ = [
     "Allow",
+    "Audience",
+    "Feed",
+    "FeedItem",
     "Follower",
     "Hub",
     "HubStatistics",

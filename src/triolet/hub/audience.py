@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import trio
 
+from ..event import Event
 from ..wire.codec import Codec
 from .follower import Follower, State
 from .policies import Step, holds_publishers
@@ -16,6 +17,9 @@ __all__ = ["Audience", "LiveGroup", "Park", "Recipients", "next_round"]
 
 Park: TypeAlias = Callable[[], Awaitable[object]]
 """Where a poll waits until it is cancelled. It may raise before, where its client has gone."""
+
+Hear: TypeAlias = Callable[[Event], bool]
+"""Takes what a waiting poll is told, or says that it is not for its client."""
 
 Recipients: TypeAlias = "tuple[list[Follower], list[Callable[[Any], int]], int]"
 """The followers that a round is written to, their outlets' ``send``, and the group's version at that moment."""
@@ -69,9 +73,21 @@ class Audience:
         watched: followers that are behind and whose policy may make publishers wait.
         rounds: how many rounds have begun.
         listeners: how many followers and waiting polls there are: while there is one the window stays in memory.
+        watchers: those of them that are clients, and wait for more: neither short polls nor the server's own tasks.
     """
 
-    __slots__ = ("_parked", "_room", "early", "filtered", "listeners", "live", "rounds", "watched", "window")
+    __slots__ = (
+        "_parked",
+        "_room",
+        "early",
+        "filtered",
+        "listeners",
+        "live",
+        "rounds",
+        "watched",
+        "watchers",
+        "window",
+    )
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -81,13 +97,20 @@ class Audience:
         self.watched: dict[Follower, None] = {}  # a dict, as above
         self.rounds = 0
         self.listeners = 0
-        self._parked: dict[trio.CancelScope, None] = {}  # a dict, as above
+        self.watchers = 0
+        self._parked: dict[trio.CancelScope, Hear | None] = {}
         self._room: trio.Event | None = None
 
     @property
     def live_followers(self) -> int:
         """Number of followers that the pump writes to."""
         return sum(len(group.followers) for group in self.live.values()) + len(self.filtered)
+
+    @property
+    def present(self) -> list[Follower]:
+        """Those that have read all that there is: the live, and the early."""
+        live = [follower for group in self.live.values() for follower in group.followers]
+        return [*live, *self.filtered, *self.early]
 
     # --- called by followers
 
@@ -152,13 +175,25 @@ class Audience:
 
     # --- for polls and publishers
 
-    def park(self, scope: trio.CancelScope) -> None:
-        """Have the next round cancel this, until :meth:`unpark`."""
-        self._parked[scope] = None
+    def park(self, scope: trio.CancelScope, hear: Hear | None = None) -> None:
+        """Have the next round cancel this, until :meth:`unpark`; and so what is told, where ``hear`` takes it."""
+        self._parked[scope] = hear
 
     def unpark(self, scope: trio.CancelScope) -> None:
         """Cancel this no more."""
         self._parked.pop(scope, None)
+
+    def tell(self, event: Event) -> int:
+        """Tell the polls that wait something that is only for now: they wait no longer. Return how many took it.
+
+        Args:
+            event: what is told, in the form of an event. It has no place in the channel.
+        """
+        took = [scope for scope, hear in list(self._parked.items()) if hear is not None and hear(event)]
+        for scope in took:
+            del self._parked[scope]
+            scope.cancel()
+        return len(took)
 
     async def room(self, look_seconds: float) -> None:
         """Wait while the policy of a watched follower makes publishers wait.
@@ -196,11 +231,14 @@ class Audience:
             self._room = None
 
 
-async def next_round(audiences: Sequence[Audience], park: Park = trio.sleep_forever) -> None:
+async def next_round(
+    audiences: Sequence[Audience], park: Park = trio.sleep_forever, hears: Sequence[Hear | None] | None = None
+) -> None:
     """Wait until the next round of any of some channels begins.
 
     Args:
         audiences: the channels' own.
+        hears: for each of them what is asked to take what is told meanwhile. Where it does, the wait is over too.
         park: where the caller's task waits meanwhile; a round cancels it. So one task can wait for a round and for its
             client's end at once.
 
@@ -210,8 +248,8 @@ async def next_round(audiences: Sequence[Audience], park: Park = trio.sleep_fore
     Cancellation: nothing is lost.
     """
     with trio.CancelScope() as parked:
-        for audience in audiences:
-            audience.park(parked)
+        for audience, hear in zip(audiences, hears or [None] * len(audiences), strict=True):
+            audience.park(parked, hear)
         try:
             await park()
         finally:

@@ -102,6 +102,7 @@ class Hub:
         turn: is ended before anything is written: what connections have said goes before the events of a round.
         windows: the channels in memory.
         replay: turns and pages of the followers that catch up.
+        runs: whether there is news of what is appended.
 
     Bounds: ``limits.windows_bytes`` of events, ``limits.replay_bytes`` of pages, and one follower for each
     subscription. No follower has a queue.
@@ -123,6 +124,7 @@ class Hub:
         self._reader = Reader(log, limits, self.windows, self.replay, self._metrics)
         self.deadlines = Deadlines() if deadlines is None else deadlines
         self.turn = Turn()
+        self.runs = False
         self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn, self.replay.forget)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -130,7 +132,11 @@ class Hub:
 
         Cancellation: nothing that is in the log is lost; followers are not written to while it does not run.
         """
-        await self._pump.run(task_status=task_status)
+        self.runs = True
+        try:
+            await self._pump.run(task_status=task_status)
+        finally:
+            self.runs = False
 
     # --- publishing
 
@@ -272,6 +278,7 @@ class Hub:
         *,
         folds: bool = False,
         snapshot: Source | None = None,
+        watches: bool = True,
     ) -> Polled:
         """Read a page for a poll.
 
@@ -283,6 +290,7 @@ class Hub:
             park: where it waits, until it is cancelled. It may raise before.
             folds: whether events that go together come as one.
             snapshot: where the channel's state comes from, if the client has asked for it.
+            watches: whether somebody waits who is counted among the channel's watchers, and told what is only for now.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
@@ -294,7 +302,7 @@ class Hub:
         Cancellation: nothing is left behind.
         """
         one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
-        return (await self.pages([one], wait_seconds, park))[0]
+        return (await self._reader.poll([self._asked(one)], wait_seconds, park, watches))[0]
 
     async def pages(
         self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever

@@ -40,6 +40,7 @@ class Polled(msgspec.Struct, frozen=True):
         end: up to where was read: the cursor to go on from. It lies behind what the client may not see, too.
         ending: the event that has ended the channel, where it was reached; None: it goes on.
         snapshot: the channel's state, from which the events go on; None where none is given.
+        told: what was only for now, in the form of events, and came while a long poll waited.
     """
 
     events: tuple[Event, ...]
@@ -48,11 +49,12 @@ class Polled(msgspec.Struct, frozen=True):
     end: Cursor
     ending: Event | None = None
     snapshot: Snapshot | None = None
+    told: tuple[Event, ...] = ()
 
     @property
     def says_something(self) -> bool:
         """Whether its client is told anything but where to go on from."""
-        return bool(self.events or self.gap or self.ending or self.snapshot)
+        return bool(self.events or self.gap or self.ending or self.snapshot or self.told)
 
 
 class Asked(NamedTuple):
@@ -189,7 +191,9 @@ class Reader:
         self._windows.keep_within_bound()
         return Reading(start, (), batch, events[-1].cursor, len(events), events[-1].ends)
 
-    async def poll(self, asked: Sequence[Asked], wait_seconds: float, park: Park = trio.sleep_forever) -> list[Polled]:
+    async def poll(
+        self, asked: Sequence[Asked], wait_seconds: float, park: Park = trio.sleep_forever, watches: bool = True
+    ) -> list[Polled]:
         """Read a page of each of some channels for a poll.
 
         Args:
@@ -197,6 +201,7 @@ class Reader:
                 last that has one, folded, it may be a page more.
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             park: where it waits: see :func:`.next_round`.
+            watches: whether somebody waits who is counted as a watcher, and told what is only for now.
 
         Returns:
             One for each channel.
@@ -209,10 +214,13 @@ class Reader:
         Cancellation: nothing is left behind.
         """
         audiences: list[Audience] = []
+        watches = watches and wait_seconds > 0
+        told: list[list[Event]] = [[] for _ in asked]
+        hears = [partial(_hear, heard, one.filter) for heard, one in zip(told, asked, strict=True)]
         try:
             for one in asked:
                 audience = await self._windows.open(one.channel)
-                self._windows.keep(one.channel)
+                self._windows.keep(one.channel, watches)
                 audiences.append(audience)
             places = [await self.place(a.window, one.after) for a, one in zip(audiences, asked, strict=True)]
             rounds = [a.rounds for a in audiences]  # before the first read: a round during it is seen by the number
@@ -220,20 +228,20 @@ class Reader:
             if not wait_seconds:
                 return pages
             with trio.move_on_after(wait_seconds):
-                while not _has_news(asked, places, pages):
+                while not (_has_news(asked, places, pages) or any(told)):
                     if any(page.end != page.head for page in pages):  # nothing in there was for the client: read on
                         await trio.lowlevel.checkpoint()
                     elif [a.rounds for a in audiences] == rounds:  # else it was read while one went by
-                        await next_round(audiences, park)
+                        await next_round(audiences, park, hears if watches else None)
                     rounds = [a.rounds for a in audiences]
                     # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.
                     places = [page.end for page in pages]
                     pages = await self._pages(audiences, asked, places, self._polled)
-            return pages
+            return [_with_told(page, heard) for page, heard in zip(pages, told, strict=True)]
         finally:
             for audience in audiences:
-                self._windows.release(audience.window.channel)
+                self._windows.release(audience.window.channel, watches)
 
     async def _pages(
         self,
@@ -422,6 +430,18 @@ def _has_news(asked: Sequence[Asked], places: Sequence[Cursor], pages: Sequence[
 def _are_lost(gaps: tuple[Gap, ...]) -> bool:
     """Whether events are gone, and not left out by a policy."""
     return bool(gaps) and gaps[0].reason in ("expired", "epoch", "future")
+
+
+def _hear(told: list[Event], filter: Filter | None, event: Event) -> bool:
+    """Take what a poll is told, if its client may see it."""
+    if filter is not None and not filter.allows(event):
+        return False
+    told.append(event)
+    return True
+
+
+def _with_told(page: Polled, told: list[Event]) -> Polled:
+    return msgspec.structs.replace(page, told=tuple(told)) if told else page
 
 
 def _skipped(window: Window, after: Cursor) -> Reading:

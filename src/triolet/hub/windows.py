@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -35,6 +35,8 @@ class Windows:
         self._audiences: dict[str, Audience] = {}
         self._opening: dict[str, trio.Event] = {}
         self._idle: dict[str, None] = {}
+        self.on_watchers: Callable[[str], None] = _nothing
+        """Is called with a channel when more of it or fewer watch."""
         self.held = 0
         """Bytes that the windows hold, in all forms together."""
 
@@ -75,16 +77,27 @@ class Windows:
             audience = self._audiences.get(channel)
         return audience
 
-    def keep(self, channel: str) -> None:
-        """Count one listener more: a channel that was opened stays until it is released."""
-        self._audiences[channel].listeners += 1
-        self._idle.pop(channel, None)
+    def keep(self, channel: str, watches: bool = True) -> None:
+        """Count one listener more: a channel that was opened stays until it is released.
 
-    def release(self, channel: str) -> None:
-        """Count one listener less. Windows without one stay for a while, for clients that poll; the longest unused go
-        first."""
+        Args:
+            watches: whether it is a client that waits for more.
+        """
+        audience = self._audiences[channel]
+        audience.listeners += 1
+        self._idle.pop(channel, None)
+        if watches:
+            audience.watchers += 1
+            self.on_watchers(channel)
+
+    def release(self, channel: str, watches: bool = True) -> None:
+        """Count one listener less, as :meth:`keep` has counted it. Windows without one stay for a while, for clients
+        that poll; the longest unused go first."""
         audience = self._audiences[channel]
         audience.listeners -= 1
+        if watches:
+            audience.watchers -= 1
+            self.on_watchers(channel)
         if audience.listeners == 0:
             audience.rest()
             self._idle[channel] = None
@@ -140,3 +153,7 @@ class Windows:
     def _hold(self, more: int) -> None:
         self.held += more
         self._budget.hold(more)
+
+
+def _nothing(_: str) -> None:
+    """Nobody wants to know."""

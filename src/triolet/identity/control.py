@@ -1,7 +1,8 @@
-"""The control channel: what all processes of one log tell each other of identities (revocations, renewals).
+"""Control channels: what all processes of one log tell each other of identities (revocations, renewals), and in another
+one what is only for now (``live.tell``, who watches what).
 
-It is a channel of the log itself, as presence's are (see presence/presence.py), and stands on the log's contract alone.
-Each process follows it from when it begins. What was said before concerns no connection of its own.
+Each is a channel of the log itself, as presence's are (see presence/presence.py), and stands on the log's contract
+alone. Each process follows it from when it begins. What was said before concerns no connection of its own.
 
 **What is told takes effect here at once**, and elsewhere when the log has it: a log that is away must not keep open
 here what was revoked here. It waits then, in order, and is told when the log is back. A message has an id, by which its
@@ -10,6 +11,9 @@ own process passes over it when it comes back on the channel, and by which the l
 **What is lost is said to be lost** (``lost``): where the log's tail was overrun the channel is read, and only where it
 cannot tell all that was said (retention, or another epoch) somebody may have been told something that this process has
 not heard. What that means is for those to say that listen.
+
+**What is for now is not kept** (``NowControl``): what the log does not take at once is told to nobody else, and what
+was overrun is not read. All of a process's control channels are heard by one listener of the log's tail.
 
 Nothing that is told is secret: the log's files and servers have their own readers.
 """
@@ -28,11 +32,11 @@ import trio
 
 from ..bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
-from ..event import Cursor, Draft, Event
+from ..event import NOW_CHANNEL, Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import EventLog, read_checked, tail_ended
 
-__all__ = ["IDENTITY_CHANNEL", "Control", "check_follows"]
+__all__ = ["IDENTITY_CHANNEL", "Control", "NowControl", "check_follows"]
 
 logger = logging.getLogger("triolet.identity")
 
@@ -43,14 +47,14 @@ Handler: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 def check_follows(channel: str) -> str:
-    """Return a channel's name if clients may follow it: what processes tell each other of identities they may not.
+    """Return a channel's name if clients may follow it: what processes tell each other they may not.
 
     A view may make names of URLs, and would hand that to whoever asks for it.
 
     Raises:
         ChannelNameError: they may not.
     """
-    if channel == IDENTITY_CHANNEL:
+    if channel in (IDENTITY_CHANNEL, NOW_CHANNEL):
         raise ChannelNameError(channel, "it is for Triolet's own processes")
     return channel
 
@@ -72,7 +76,7 @@ class _Statement:
 
 
 class Control:
-    """The control channel, as one process has it.
+    """A control channel, as one process has it.
 
     Args:
         log: must be open while the nursery is.
@@ -80,13 +84,19 @@ class Control:
         nursery: where its two tasks run, once it has begun: an app without identities pays nothing.
 
     Attributes:
+        channel: its name.
+        keeps: whether what is said waits for a log that is away, and what was lost is read again.
         lost: called when messages of other processes may have been lost to this one.
 
     Bounds: ``CONTROL_WAITING`` messages that wait for a log that is away.
     """
 
+    channel = IDENTITY_CHANNEL
+    keeps = True
+
     def __init__(self, log: EventLog, limits: Limits, nursery: trio.Nursery) -> None:
         self.lost: Callable[[], None] = _nothing
+        self._heard_by: dict[str, Control] = {self.channel: self}
         self._log = log
         self._limits = limits
         self._nursery = nursery
@@ -110,7 +120,7 @@ class Control:
         if not self._begun:
             self._begun = True
             # In the context of the service, and not of the request that may have begun it: see presence.
-            self._context.run(self._nursery.start_soon, self._follow)
+            self._hears()
             self._context.run(self._nursery.start_soon, self._write)
 
     async def listens(self) -> None:
@@ -136,6 +146,21 @@ class Control:
 
         Cancellation: it is told all the same.
         """
+        statement = self.say(message)
+        if statement is None:
+            return False
+        if self._away:
+            await trio.lowlevel.checkpoint()
+        else:
+            await statement.tried.wait()
+        return statement.stored
+
+    def say(self, message: Mapping[str, Any]) -> _Statement | None:
+        """The same without a wait. Return what it waits as for the log; None where it is told here only.
+
+        Raises:
+            DataError: the app's fault; a value is no JSON. Nobody is told.
+        """
         self.begin()
         name = secrets.token_urlsafe(12)
         statement = _Statement(Draft.of({**message, "id": name}, name=message["type"], dedupe=name))
@@ -144,15 +169,14 @@ class Control:
             del self._done_here[next(iter(self._done_here))]
         self._handle(message)
         if len(self._waiting) >= CONTROL_WAITING:
-            logger.error("the log is away, and too many messages wait for it: %r is told here only", message["type"])
-            return False
+            if self.keeps:
+                logger.error(
+                    "the log is away, and too many messages wait for it: %r is told here only", message["type"]
+                )
+            return None
         self._waiting.append(statement)
         self._some.set()
-        if self._away:
-            await trio.lowlevel.checkpoint()
-        else:
-            await statement.tried.wait()
-        return statement.stored
+        return statement
 
     @property
     def crowded(self) -> bool:
@@ -175,14 +199,16 @@ class Control:
                 await self._some.wait()
             drafts = [statement.draft for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
             try:
-                await self._log.append(IDENTITY_CHANNEL, drafts)
+                await self._log.append(self.channel, drafts)
             except LogError as error:
                 if not self._away:
-                    logger.error("other processes cannot be told of identities now: %s", where(error))
+                    logger.error("other processes cannot be told in %s now: %s", self.channel, where(error))
                 self._away = True
                 for told in self._waiting:
                     told.tried.set()
                 del told
+                if not self.keeps:
+                    self._waiting.clear()
                 await trio.sleep(LOG_RETRY_SECONDS)
                 continue
             self._away = False
@@ -190,6 +216,9 @@ class Control:
                 self._waiting.popleft().done()
 
     # --- listening
+
+    def _hears(self) -> None:
+        self._context.run(self._nursery.start_soon, self._follow)
 
     async def _follow(self) -> None:
         await self._catch_up()  # where it begins; what is said from here to the next line is read then
@@ -200,30 +229,30 @@ class Control:
                 if not events:
                     await self._catch_up()
                 for event in events:
-                    if event.channel == IDENTITY_CHANNEL:
-                        self._hear(event)
+                    control = self._heard_by.get(event.channel)
+                    if control is not None:
+                        control._hear(event)
         raise tail_ended(self._log)  # in silence nothing would be revoked any more
 
     async def _catch_up(self) -> None:
         """Hear what was said since the last that was heard: some of it did not come. A log that cannot be read is asked
         until it can."""
-        while True:
-            try:
-                if await self._read_on():
-                    return
-            except LogError as error:
-                logger.error("cannot read what other processes say of identities: %s", where(error))
-                await trio.sleep(LOG_RETRY_SECONDS)
+        for control in self._heard_by.values():
+            while control.keeps:
+                try:
+                    if await control._read_on():
+                        break
+                except LogError as error:
+                    logger.error("cannot read what other processes say in %s: %s", control.channel, where(error))
+                    await trio.sleep(LOG_RETRY_SECONDS)
 
     async def _read_on(self) -> bool:
         """Read a page, and return whether nothing comes after it."""
         limits, after = self._limits, self._cursor
         if after is None:
-            self._cursor = await self._log.head(IDENTITY_CHANNEL)
+            self._cursor = await self._log.head(self.channel)
             return True
-        page = await read_checked(
-            self._log, IDENTITY_CHANNEL, after, limit=limits.page_events, max_bytes=limits.page_bytes
-        )
+        page = await read_checked(self._log, self.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes)
         if page.gap is not None:
             self.lost()
         # Also where there is no gap the epoch may be another: a log that failed over, and still has what was heard.
@@ -244,7 +273,7 @@ class Control:
         try:
             message = msgspec.json.decode(event.json, type=dict[str, Any])
         except msgspec.DecodeError:
-            logger.error("a message about identities cannot be read, and is passed over: %s", event.cursor)
+            logger.error("a message in %s cannot be read, and is passed over: %s", self.channel, event.cursor)
             return
         name = message.pop("id", None)
         if name in self._done_here:
@@ -259,8 +288,27 @@ class Control:
         try:
             handler(message)
         except Exception as error:  # one message must not keep the next from being heard
-            logger.error("a message about identities failed: %s", where(error))
+            logger.error("a message in %s failed: %s", self.channel, where(error))
             logger.debug("its error", exc_info=error)
+
+
+class NowControl(Control):
+    """What processes tell each other only for now. Who is not there, or has no log, has missed it.
+
+    Args:
+        lead: the control channel by whose listener this one hears.
+    """
+
+    channel = NOW_CHANNEL
+    keeps = False
+
+    def __init__(self, log: EventLog, limits: Limits, nursery: trio.Nursery, lead: Control) -> None:
+        super().__init__(log, limits, nursery)
+        self._lead = lead
+        lead._heard_by[self.channel] = self
+
+    def _hears(self) -> None:
+        self._lead.begin()
 
 
 def _nothing() -> None:

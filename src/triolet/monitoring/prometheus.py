@@ -87,6 +87,7 @@ def _events(seen: Statistics) -> Iterator[Metric]:
     yield _counter("events_published", "Events that this process published.", counts.published)
     ways = {"live": counts.delivered, "replay": counts.replayed, "poll": counts.polled}
     yield _counters("events_delivered", "Events written to clients, once for each client.", "way", ways)
+    yield _counters("tells", "What was told only for now, by what became of it.", "outcome", counts.tells)
     yield _histogram("event_age_written_seconds", "Age of an event when it was written to the live.", counts.written)
     yield _histogram(
         "event_age_acknowledged_seconds", "Age of an event when its client acknowledged it.", counts.acknowledged

@@ -111,6 +111,8 @@ class _PollClient(Client):
             self.receive({**body["gap"], "type": "gap"})
         for event in body["events"]:
             self.receive(event)
+        for told in body.get("told", ()):
+            self.receive(told)
         self._has_ended = "end" in body
         if not (first or body["gap"] or body["events"] or self._has_ended):
             self.transcript.note(trio.current_time(), "200: nothing new")

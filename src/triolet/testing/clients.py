@@ -64,7 +64,7 @@ class Client(Listener):
     all, is made by a fault (``stalled``, ``slow_reader``).
 
     The messages are the JSON objects of the protocol, on every transport: ``open``, ``event``, ``gap``, ``live``,
-    ``snapshot``, ``beat``, ``lag``, ``end`` and ``bye``, by their ``type``.
+    ``snapshot``, ``beat``, ``lag``, ``tell``, ``end`` and ``bye``, by their ``type``.
 
     A transport of one's own implements :meth:`connect` and :meth:`read`.
 

@@ -47,7 +47,7 @@ PLACES: Final = {
 }
 """Where a message brings its client. A beat does so too, channel by channel."""
 
-BRACKETED: Final = ("open", "event", "gap", "live", "lag", "snapshot", "end")
+BRACKETED: Final = ("open", "event", "gap", "live", "lag", "snapshot", "end", "tell")
 """What may be for some of a connection's subscriptions alone."""
 
 Whose: TypeAlias = "str | tuple[str] | None"

@@ -130,8 +130,9 @@ async def poll_many(
         pages = [page for _, page in left]
         gaps = [(one.channel, page.gap) for one, page in left if page.gap is not None]
         events = [event for page in pages for event in page.events]
+        heard = [event for page in pages for event in page.told]
         now = int(context.now() * 1000)
-        return many_body(events, gaps, follows, refused, cursor, live, retry, now, stale, ends, states)
+        return many_body(events, gaps, follows, refused, cursor, live, retry, now, stale, ends, states, heard)
 
     etag = f'"{sha256(told).hexdigest()[:32]}"'
     return answer(context, ask, None if states else if_none_match, etag, b"private, no-cache", body)

@@ -96,7 +96,9 @@ async def poll(
     filtered = allow is not None
 
     def body() -> bytes:
-        return poll_body(channel, page.events, page.gap, cursor, live, retry, now, stale, filtered, page.ending, state)
+        return poll_body(
+            channel, page.events, page.gap, cursor, live, retry, now, stale, filtered, page.ending, state, page.told
+        )
 
     return answer(context, ask, None if state else if_none_match, etag, kept_by, body)
 

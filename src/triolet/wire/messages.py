@@ -38,6 +38,7 @@ __all__ = [
     "Renewed",
     "Reply",
     "SnapshotMessage",
+    "Tell",
     "Unfollow",
     "encode_event",
     "encode_message",
@@ -237,6 +238,22 @@ class AppMessage(Message, tag="message", frozen=True):
     """A message of the app's own, from ``conn.send``. ``data`` is JSON already."""
 
     data: msgspec.Raw
+
+
+class Tell(Message, tag="tell", frozen=True, omit_defaults=True):
+    """Something that is only for now: it is no event, has no place, and is told once, to whoever is there.
+
+    Attributes:
+        channel: the channel's name.
+        event: what kind of thing it is.
+        data: JSON already.
+        key: what it is about; None: nothing by itself.
+    """
+
+    channel: str
+    event: str
+    data: msgspec.Raw
+    key: str | None = None
 
 
 class _EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event", omit_defaults=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from ..event import Cursor, Event, Gap
 from .codec import JSON
-from .messages import End, GapMessage, Refused, SnapshotMessage, end_of, gap_fields
+from .messages import End, GapMessage, Refused, SnapshotMessage, Tell, end_of, gap_fields
 
 __all__ = ["Followed", "many_body", "poll_body"]
 
@@ -25,6 +25,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     filtered: bool = False
     end: End | None = None
     snapshot: SnapshotMessage | None = None
+    told: tuple[Tell, ...] = ()
 
 
 def poll_body(
@@ -39,6 +40,7 @@ def poll_body(
     filtered: bool = False,
     end: Event | None = None,
     snapshot: SnapshotMessage | None = None,
+    told: Sequence[Event] = (),
 ) -> bytes:
     """Return a page as JSON.
 
@@ -54,14 +56,32 @@ def poll_body(
         filtered: whether the client may not see every event: then offsets have holes that are no gaps.
         end: the event that has ended the channel, which is none of the page's; None: it goes on.
         snapshot: the channel's state, from which the events go on; None where none was asked for.
+        told: what was only for now. None of it is an event of the channel's.
     """
     # An event's JSON goes in as it was published, without being decoded again.
     array = JSON.join([JSON.event(event) for event in events])
     said = None if gap is None else gap_fields(channel, gap)
     ended = None if end is None else end_of(end)
     return msgspec.json.encode(
-        _Body(channel, msgspec.Raw(array), str(cursor), said, live, retry, time, stale, filtered, ended, snapshot)
+        _Body(
+            channel,
+            msgspec.Raw(array),
+            str(cursor),
+            said,
+            live,
+            retry,
+            time,
+            stale,
+            filtered,
+            ended,
+            snapshot,
+            _tells(told),
+        )
     )
+
+
+def _tells(told: Sequence[Event]) -> tuple[Tell, ...]:
+    return tuple([Tell(one.channel, one.name, msgspec.Raw(one.json), one.key) for one in told])
 
 
 class Followed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,6 +112,7 @@ class _ManyBody(msgspec.Struct, frozen=True, omit_defaults=True):
     stale: bool = False
     ends: list[End] = []
     snapshots: list[SnapshotMessage] = []
+    told: tuple[Tell, ...] = ()
 
 
 def many_body(
@@ -106,6 +127,7 @@ def many_body(
     stale: bool = False,
     ends: Sequence[Event] = (),
     snapshots: Sequence[SnapshotMessage] = (),
+    told: Sequence[Event] = (),
 ) -> bytes:
     """Return the pages of many channels as JSON.
 
@@ -119,6 +141,7 @@ def many_body(
         retry, time, stale: as of :func:`poll_body`.
         ends: the events that have ended some of the channels, which are none of the pages'.
         snapshots: the states of some, from which their events go on.
+        told: what was only for now, of all channels.
     """
     array = JSON.join([JSON.event(event) for event in events])
     said = [gap_fields(channel, gap) for channel, gap in gaps]
@@ -135,5 +158,6 @@ def many_body(
             stale,
             [end_of(event) for event in ends],
             [*snapshots],
+            _tells(told),
         )
     )

@@ -36,6 +36,14 @@ class Rate:
         early = due - now - self._slack
         return early if early > 0 else 0.0
 
+    def admits(self, now: float) -> bool:
+        """Take one, if it comes in time; what comes too early takes nothing."""
+        due = self._due
+        in_time = self.take(now) == 0
+        if not in_time:
+            self._due = due
+        return in_time
+
 
 def message_rate(limits: Limits) -> Rate:
     """Return the rate of one client's messages: ``limits.messages_per_second``, bursts of twice as many."""
