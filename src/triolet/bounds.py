@@ -269,17 +269,12 @@ NOW_EVENTS = 256
 """What processes tell each other only for now, as the log keeps it: it is heard at once, or not."""
 NOW_SECONDS = 10.0
 """For how long."""
-NOW_BYTES = 1 << 20
-"""And how many bytes of it."""
 FEED_WAIT_SECONDS = 60.0
 """How long ``live.follow`` waits before it looks whether the app is still served."""
 WATCH_LEASE_SECONDS = 15.0
-"""How long one process asks another how many watch a channel, and believes what it was told. It asks, and is told,
-again at each third of it."""
+"""How long one process tells another how many watch a channel, and is believed; it is asked at each third of it."""
 WATCH_TELL_SECONDS = 0.25
-"""What changes within that time is told together."""
-WATCH_ANSWER_SECONDS = 1.0
-"""Until others have answered that are asked for the first time."""
+"""What changes within that time is told together. Who is asked for the first time has four times that to answer."""
 WATCH_AWAY_SECONDS = 2.0
 """For how long nobody must watch a channel until a hook hears of it: a long poll asks again, a page is loaded again."""
 WATCH_NAMES = 200

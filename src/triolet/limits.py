@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
-from .bounds import NOW_BYTES, NOW_EVENTS, NOW_SECONDS
+from .bounds import NOW_EVENTS, NOW_SECONDS
 from .errors import ConfigError
 from .event import NOW_CHANNEL, OWN_PREFIX
 from .pattern import Pattern
@@ -288,6 +288,6 @@ def _check_number(name: str, kind: object, value: object, of: str = "limits") ->
 _AS_ALL: Final = Keep()
 _OWN: Final = {
     f"{SNAPSHOTS}*": Keep(events=1, seconds=math.inf, bytes=MOST_INTEGER),
-    NOW_CHANNEL: Keep(events=NOW_EVENTS, seconds=NOW_SECONDS, bytes=NOW_BYTES),
+    NOW_CHANNEL: Keep(events=NOW_EVENTS, seconds=NOW_SECONDS),
 }
 """How Triolet's own channels are kept, where that is otherwise than all others."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
-from ..bounds import WATCH_ANSWER_SECONDS, WATCH_AWAY_SECONDS, WATCH_LEASE_SECONDS, WATCH_NAMES, WATCH_TELL_SECONDS
+from ..bounds import WATCH_AWAY_SECONDS, WATCH_LEASE_SECONDS, WATCH_NAMES, WATCH_TELL_SECONDS
 from ..errors import where
 from ..event import OWN_PREFIX
 from ..hub import Hub
@@ -87,7 +87,7 @@ class Watching:
         Cancellation: nothing is left behind.
         """
         with self._interest(channel):
-            since = trio.current_time() + (0 if self._control is None else WATCH_ANSWER_SECONDS)
+            since = trio.current_time() + (0 if self._control is None else 4 * WATCH_TELL_SECONDS)
             while True:
                 changed = self.changed(channel)
                 if self.count(channel):
