@@ -15,7 +15,7 @@ GROUPS = (
     ("connect",),
     ("say",),
     ("post",),
-    ("event", "gap", "message"),
+    ("event", "end", "snapshot", "gap", "message"),
     ("fault",),
     ("untold",),
     ("state", "gone"),

@@ -16,14 +16,30 @@ from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
 from wsproto.connection import ConnectionState
 
-from triolet.client import Client, ClientError, Event, Events, Fault, Gap, Message, Messages, Unanswered, open_client
+from triolet.client import (
+    Client,
+    ClientError,
+    End,
+    Event,
+    Events,
+    Fault,
+    Gap,
+    Item,
+    Message,
+    Messages,
+    Said,
+    Snapshot,
+    Unanswered,
+    open_client,
+)
 
 Step = dict[str, Any]
 
 A_LITTLE = 1e-5
 """Seconds by which what is due may be late: sums of fractions are a little off."""
 REASONS = {"bad answer": "closed", "network": "closed"}
-PLACES = {"open": "cursor", "event": "id"}
+PLACES = {"open": "cursor", "event": "id", "snapshot": "cursor", "end": "cursor"}
+FOLDS = ("key", "fold", "folded")
 
 
 class Peer:
@@ -94,7 +110,8 @@ class Peer:
             transport = "sse"
         else:
             transport = "long-poll" if "wait" in query else "poll"
-        asked = {"after": query.get("after"), "etag": headers.get("if-none-match")}
+        asked = {name: query.get(name) for name in ("after", "snapshot", "fold")}
+        asked["etag"] = headers.get("if-none-match")
         self._note(
             "connect",
             transport=transport,
@@ -135,8 +152,10 @@ class Peer:
         if message["type"] == "event":
             lines += [f"id: {message['id']}", f"event: {message['event']}", f"data: {json.dumps(message['data'])}"]
             lines += [f"time: {message.get('time', 0)}"]
+            lines += [f"{name}: {message[name]}" for name in FOLDS if name in message] if "fold" in message else []
         else:
-            lines += [f"id: {message[PLACES[message['type']]]}"] if message["type"] in PLACES else []
+            place = message.get(PLACES.get(message["type"], ""))
+            lines += [] if place is None else [f"id: {place}"]
             lines += [f"event: triolet.{message['type']}", f"data: {json.dumps(message)}"]
         await self._send(h11.Data(data=("\n".join(lines) + "\n\n").encode()))
 
@@ -256,6 +275,8 @@ class Player:
         events = self._client.follow(
             step["url"],
             after=step.get("after"),
+            snapshot=bool(step.get("snapshot")),
+            fold=bool(step.get("fold")),
             on_state=partial(self._state, name),
             on_fault=partial(self._fault, name),
         )
@@ -268,12 +289,7 @@ class Player:
             with scope:
                 async with events:
                     async for item in events:
-                        if isinstance(item, Event):
-                            data = {"id": str(item.cursor), "event": item.name, "data": item.data}
-                            self._note("event", **{"as": name}, **data)
-                        elif isinstance(item, Gap):
-                            gap = {"from": str(item.after), "to": str(item.to), "missed": item.missed}
-                            self._note("gap", **{"as": name}, **gap, reason=item.reason)
+                        self._item(item, **{"as": name})
             if not scope.cancelled_caught:
                 self._note("gone", **{"as": name}, reason="closed")
         except ClientError as error:
@@ -292,12 +308,22 @@ class Player:
             async for said in messages:
                 if isinstance(said, Message):
                     self._note("message", data=said.data)
-                elif isinstance(said, Event):
-                    event = {"id": str(said.cursor), "event": said.name, "data": said.data}
-                    self._note("event", **{"as": "app"}, channel=said.channel, **event)
                 else:
-                    gap = {"from": str(said.after), "to": str(said.to), "missed": said.missed}
-                    self._note("gap", **{"as": "app"}, channel=said.channel, **gap, reason=said.reason)
+                    self._item(said, **{"as": "app", "channel": said.channel})
+
+    def _item(self, item: Item | Said, **whose: str) -> None:
+        """Note what the program is given of a channel."""
+        match item:
+            case Event():
+                folds = {name: getattr(item, name) for name in FOLDS}
+                self._note("event", **whose, id=str(item.cursor), event=item.name, data=item.data, **folds)
+            case Gap():
+                gap = {"from": str(item.after), "to": str(item.to), "missed": item.missed}
+                self._note("gap", **whose, **gap, reason=item.reason)
+            case Snapshot():
+                self._note("snapshot", **whose, cursor=str(item.cursor), data=item.data, missed=item.missed)
+            case End():
+                self._note("end", **whose, cursor=str(item.cursor), data=item.data)
 
     async def _tell(self, step: Step) -> None:
         assert self._client is not None

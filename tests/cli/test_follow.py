@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
+from triolet import Reducer
 from triolet.cli import main
 from triolet.cli.follow import add_follow_arguments, follow_to
 from triolet.testing import MemoryServer, serve
@@ -19,7 +20,7 @@ from triolet.testing import MemoryServer, serve
 URL = f"http://shop.test{ORDERS}"
 
 
-async def printed(server: MemoryServer, *written: str) -> list[Any]:
+async def printed(server: MemoryServer, *written: str, url: str = URL) -> list[Any]:
     """What the command prints."""
     parser = argparse.ArgumentParser()
     add_follow_arguments(parser)
@@ -29,7 +30,7 @@ async def printed(server: MemoryServer, *written: str) -> list[Any]:
         await trio.lowlevel.checkpoint()
         return server.connect()
 
-    await follow_to(lines.append, parser.parse_args([URL, *written]), dial=dial)
+    await follow_to(lines.append, parser.parse_args([url, *written]), dial=dial)
     return [json.loads(line) for line in lines]
 
 
@@ -72,6 +73,49 @@ async def test_a_store_goes_on_where_the_last_run_ended(tmp_path: Path, autojump
             for _ in range(2)
         ]
         assert heard == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "long-poll", "poll"])
+async def test_the_end_is_the_last_line(transport: str, tmp_path: Path, autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server:
+        await live.publish(ORDER, 1)
+        end = await live.end(ORDER, {"outcome": "done"})
+        line = {"type": "end", "cursor": str(end.cursor), "data": {"outcome": "done"}}
+        asked = ("--after", "0", "--transport", transport, "--store", str(tmp_path / "c"))
+        first, last = await printed(server, *asked)
+        assert (first["data"], last) == (1, line)
+        assert await printed(server, *asked) == [line]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "long-poll", "poll"])
+async def test_a_state_and_folded_events_are_asked_for(transport: str, autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+
+    @live.channel("/text/events", snapshot=Reducer(lambda text, event: text + event.data, initial="", name="texts"))
+    async def text_events() -> str:
+        return "text"
+
+    async with serve(app) as server:
+        for letter in "ab":
+            at = await live.publish("text", letter, key="k", fold="concat")
+        await live.end("text")
+        asked = ("--transport", transport)
+        (event, _) = await printed(server, "--after", "0", "--fold", *asked, url="http://shop.test/text/events")
+        assert event.pop("time") > 0
+        assert event == {
+            "type": "event",
+            "channel": "text",
+            "id": str(at.cursor),
+            "event": "message",
+            "data": "ab",
+            "key": "k",
+            "fold": "concat",
+            "folded": 2,
+        }
+        (state, end) = await printed(server, "--snapshot", *asked, url="http://shop.test/text/events")
+        assert state == {"type": "snapshot", "cursor": end["cursor"], "data": "ab", "missed": 0}
+        assert end["type"] == "end"
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,15 @@ def options_of(way: str) -> dict[str, Any]:
     return {"transports": [way]}
 
 
-def client_of(server: MemoryServer, **options: Any) -> AbstractAsyncContextManager[Client]:
-    """A client of a served app."""
+def client_of(
+    server: MemoryServer, dialled: list[float] | None = None, **options: Any
+) -> AbstractAsyncContextManager[Client]:
+    """A client of a served app. Where a list is given, the times at which it connects are noted there."""
 
     async def dial(host: str, port: int) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
+        if dialled is not None:
+            dialled.append(trio.current_time())
         return server.connect()
 
     return open_client(BASE, dial=dial, **options)
@@ -63,8 +67,16 @@ async def data(events: Events, count: int) -> list[Any]:
 
 
 def told(items: list[Item]) -> list[Any]:
-    """Items in short: the data of an event, the reason of a gap, ``live``."""
-    return [
-        item.data if isinstance(item, Event) else "live" if isinstance(item, Live) else f"gap {item.reason}"
-        for item in items
-    ]
+    """Items in short: the data of an event, the reason of a gap, ``live``; of a state and an end what they are."""
+    return [_in_short(item) for item in items]
+
+
+def _in_short(item: Item) -> Any:
+    match item:
+        case Event():
+            return item.data
+        case Live():
+            return "live"
+        case Gap():
+            return f"gap {item.reason}"
+    return (type(item).__name__, item.data)

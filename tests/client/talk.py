@@ -11,7 +11,7 @@ from quart import abort
 from quart_trio import QuartTrio
 
 from triolet import Command, Connection, Limits, Triolet
-from triolet.client import ChannelGap, Event, Message, Messages
+from triolet.client import ChannelEnd, ChannelGap, Event, Message, Messages
 from triolet.testing import MemoryServer, serve
 
 __all__ = ["Talk", "hear", "talking"]
@@ -81,7 +81,8 @@ async def talking(limits: Limits | None = None) -> AsyncIterator[tuple[MemorySer
 
 
 async def hear(messages: Messages, count: int) -> list[Any]:
-    """So many of what was said, in short: a message's data, an event's offset and data, where a gap leads and why."""
+    """So many of what was said, in short: a message's data, an event's offset and data, where a gap leads and why, an
+    end's offset and data."""
     found: list[Any] = []
     with trio.fail_after(600):
         while len(found) < count:
@@ -90,6 +91,8 @@ async def hear(messages: Messages, count: int) -> list[Any]:
                 found.append(said.data)
             elif isinstance(said, Event):
                 found.append((said.channel, said.offset, said.data))
+            elif isinstance(said, ChannelEnd):
+                found.append((said.channel, "end", said.cursor.offset, said.data))
             else:
                 assert isinstance(said, ChannelGap)
                 found.append((said.channel, said.after.offset, said.to.offset, said.missed, said.reason))

@@ -26,12 +26,16 @@ STREAM = (
     "id: a\0b\ndata: x:y\n\n"
     "event: lost\n\n"
     "id\ndata: ä€😀\n\n"
+    "data: 1\nkey: k\nfold: sum\nfolded: 12\n\n"
+    "data: 1\nfolded: 0\ntime: 1_0\n\n"
 )
 PARSED = [
     Block("paid", "{\n 1}", "1", 12),
     Block("message", "", "1", None),
     Block("message", "x:y", "1", None),
     Block("message", "ä€😀", "", None),
+    Block("message", "1", "", None, "k", "sum", 12),
+    Block("message", "1", ""),
 ]
 
 
@@ -156,7 +160,7 @@ def test_what_is_no_message_ends_a_connection_and_not_the_program(text: str) -> 
 
 def test_data_of_a_stream_that_is_no_json_is_no_event() -> None:
     with pytest.raises(Ended, match="no message"):
-        own_message("paid", "{", "e.1", None)
+        own_message(Block("paid", "{", "e.1"))
     with pytest.raises(Ended, match="no message"):
         cursor_of("now")
-    assert bytes(own_message("paid", '{"a":1}', "e.1", 5).data) == b'{"a":1}'
+    assert bytes(own_message(Block("paid", '{"a":1}', "e.1", 5)).data) == b'{"a":1}'

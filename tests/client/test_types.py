@@ -7,8 +7,10 @@ from typing import Any, assert_type
 
 from triolet import Cursor
 from triolet.client import (
+    ChannelEnd,
     ChannelGap,
     Client,
+    End,
     Event,
     Events,
     FileStore,
@@ -17,6 +19,7 @@ from triolet.client import (
     Message,
     Messages,
     Reply,
+    Snapshot,
     Store,
     SyncClient,
     open_client,
@@ -29,7 +32,7 @@ async def what_an_iterator_gives(live: Client) -> None:
         assert_type(events, Events)
         assert_type(events.cursor, Cursor | None)
         async for item in events:
-            assert_type(item, Event | Gap | Live)
+            assert_type(item, Event | Gap | Live | Snapshot | End)
             item.data  # type: ignore[union-attr]  # noqa: B018  # a gap has none
             match item:
                 case Event(data=data):
@@ -44,7 +47,7 @@ async def what_the_app_says(live: Client) -> None:
     async with live.messages(on_state=lambda messages: messages.state) as messages:
         assert_type(messages, Messages)
         async for said in messages:
-            assert_type(said, Message | Event | ChannelGap)
+            assert_type(said, Message | Event | ChannelGap | ChannelEnd)
             match said:
                 case Message(data=data):
                     assert_type(data, Any)
@@ -71,7 +74,7 @@ async def what_is_opened() -> None:
     with sync_client("http://a") as scripted:
         assert_type(scripted, SyncClient)
         for item in scripted.follow("/a"):
-            assert_type(item, Event | Gap | Live)
+            assert_type(item, Event | Gap | Live | Snapshot | End)
 
 
 def what_is_a_store(store: FileStore) -> Store:

@@ -47,6 +47,12 @@ def add_follow_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="FILE", help="keep the cursor there, and go on from it next time; it comes before --after"
     )
+    parser.add_argument(
+        "--snapshot", action="store_true", help="ask for the channel's state, and then what happens to it"
+    )
+    parser.add_argument(
+        "--fold", action="store_true", help="ask for what was missed, with events that go together as one"
+    )
     parser.add_argument("--count", type=_count, metavar="N", help="end after so many events (never)")
     parser.add_argument("--verbose", action="store_true", help="say on standard error how the connection is")
 
@@ -138,7 +144,13 @@ async def _events(options: argparse.Namespace, more: dict[str, Any]) -> AsyncIte
 
     async with (
         opened as live,
-        live.follow(options.url, after=options.after, on_state=tell if options.verbose else None) as events,
+        live.follow(
+            options.url,
+            after=options.after,
+            snapshot=options.snapshot,
+            fold=options.fold,
+            on_state=tell if options.verbose else None,
+        ) as events,
     ):
         yield events
 
@@ -153,7 +165,7 @@ def _headers(written: list[str]) -> dict[str, str]:
 def _line(item: Item) -> dict[str, Any]:
     """An item in the shape that it has on the wire."""
     if isinstance(item, Event):
-        key = {} if item.key is None else {"key": item.key}
+        more = {"key": item.key, "fold": item.fold, "folded": None if item.folded == 1 else item.folded}
         return {
             "type": "event",
             "channel": item.channel,
@@ -161,7 +173,7 @@ def _line(item: Item) -> dict[str, Any]:
             "event": item.name,
             "data": msgspec.Raw(item.json),
             "time": round(item.published_at * 1000),
-            **key,
+            **{name: value for name, value in more.items() if value is not None},
         }
     if isinstance(item, Gap):
         return {
@@ -171,4 +183,5 @@ def _line(item: Item) -> dict[str, Any]:
             "missed": item.missed,
             "reason": item.reason,
         }
-    return {"type": "live", "cursor": str(item.cursor)}
+    # The others are in their own fields what they are on the wire.
+    return {"type": type(item).__name__.lower(), **msgspec.structs.asdict(item), "cursor": str(item.cursor)}

@@ -124,6 +124,8 @@ class Client:
         *,
         after: Cursor | str | int | None = None,
         name: str | None = None,
+        snapshot: bool = False,
+        fold: bool = False,
         auto_commit: bool = True,
         on_state: Callable[[Events], object] | None = None,
         on_fault: Callable[[Events, Fault], object] | None = None,
@@ -139,6 +141,10 @@ class Client:
             after: the cursor to go on from; 0 is the oldest event that is kept, -50 the newest fifty, None is from now
                 on. What the client's store has kept comes before it.
             name: under which the store keeps its cursor; without, the URL.
+            snapshot: whether it wants the channel's state, where the app has one for it: as a :class:`Snapshot`, first,
+                where it begins from now on, and in place of a gap.
+            fold: whether events that go together come as one, of what it has missed (:attr:`Event.folded`); what they
+                make, :mod:`triolet.client.folds` knows.
             auto_commit: whether an item counts as done with when the next one is taken; False: ``events.commit()``
                 says so.
             on_state: called with the events whenever their ``state`` or ``reason`` has changed.
@@ -156,15 +162,17 @@ class Client:
         """
         if self._commands.closed:
             raise RuntimeError(CLOSED)
+        base = self._way.base
         return Events(
             self._way,
             self._link,
             self._commands,
             self._nursery,
             url,
+            base.url(base.target(url, snapshot="1" if snapshot else None, fold="1" if fold else None)),
             _cursor(after),
             self._store,
-            f"{self._way.base}{self._way.base.target(url)}" if name is None else name,
+            f"{base}{base.target(url)}" if name is None else name,
             auto_commit=auto_commit,
             on_state=on_state,
             on_fault=on_fault,

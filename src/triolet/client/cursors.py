@@ -30,15 +30,15 @@ def distance(start: Cursor, to: Cursor, oldest: int = 0) -> int | None:
     return to.offset - start.offset if start.epoch in ("", to.epoch) else None
 
 
-def step_to(start: Cursor, to: Cursor, oldest: int = 0, *, filtered: bool = False) -> int | None:
-    """The same from one event to the next.
+def step_to(start: Cursor, to: Cursor, count: int = 0, *, filtered: bool = False) -> int | None:
+    """The same to what comes next: so many events, or, with 0, the word that everything has been sent.
 
     Where another life of the log begins without a gap nothing was lost (its server was restarted, say), and the offsets
-    go on: then a step of 0 or 1 is as good as in one life, and a longer one where the events between may have been
-    for others.
+    go on: then a step of that length, or of 0, is as good as in one life, and a longer one where the events between may
+    have been for others.
     """
-    within = distance(start, to, oldest)
+    within = distance(start, to, count)
     if within is not None:
         return within
     onward = to.offset - start.offset
-    return onward if onward in (0, 1) or (filtered and onward > 1) else None
+    return onward if onward in (0, count) or (filtered and onward > count) else None

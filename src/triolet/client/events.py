@@ -35,8 +35,9 @@ class Events:
     """The events of one channel, as an async context manager and an async iterator; of ``live.follow(url)``.
 
     It gives every :class:`Event` after the cursor once and in order, a :class:`Gap` for what will never come, and a
-    :class:`Live` each time that the program is up to date, whatever the network does. It ends where the server says
-    that it is done (close code 1000).
+    :class:`Live` each time that the program is up to date, whatever the network does; and where the program has asked
+    for it, the channel's state as a :class:`Snapshot`. With :class:`End` it ends, or where the server says that it is
+    done (close code 1000).
 
     Bounds: ``CLIENT_ITEMS`` items wait for the program. While more are there, no more is read; over a shared
     WebSocket the follow goes on with a connection of its own.
@@ -51,6 +52,7 @@ class Events:
         commands: Commands,
         nursery: trio.Nursery,
         url: str,
+        asked: str,
         after: Cursor | None,
         store: Store | None,
         name: str,
@@ -61,7 +63,7 @@ class Events:
     ) -> None:
         self.url = url
         self.reason: str | None = None
-        self._track = Track(url, after, self._faulty)
+        self._track = Track(asked, after, self._faulty)
         self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
         self._following = Following(way, link, commands, self._track, self._out, self._changed, self._moved)
         self._committing = None if store is None else Committing(store, name, auto=auto_commit)
@@ -255,9 +257,11 @@ class Events:
             self._began.set()
             self._ended.set()
 
-    def _moved(self) -> None:
-        """The position has moved without an item. Where the program waits for one it has taken all before."""
-        if self._committing is not None and self._track.cursor and self._in.statistics().tasks_waiting_receive:
+    def _moved(self, items: list[Item]) -> None:
+        """The position has moved. Where that is no item, and the program waits for one, it has taken all before."""
+        if items:
+            self._began.set()  # also with a state, before which there is no place that could be kept
+        elif self._committing is not None and self._track.cursor and self._in.statistics().tasks_waiting_receive:
             self._committing.done_with(str(self._track.cursor))
 
     def _changed(self, state: State, why: Ended | None) -> None:

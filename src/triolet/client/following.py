@@ -10,11 +10,12 @@ from typing import Any
 import trio
 
 from ..bounds import CLIENT_ITEMS
+from ..closing import ENDED
 from .commands import Commands
 from .errors import Ended
 from .heard import Heard
 from .heartbeat import Heartbeat
-from .items import Item
+from .items import End, Item
 from .line import Line
 from .link import Link
 from .speaker import Speaker, converse
@@ -36,7 +37,7 @@ class Following:
         out: to the program. A connection of its own waits where it is full; a rider gets off, and goes on with one of
             its own until that ends: the others are not held up.
         change: hears of the state and why it is so.
-        moved: hears that the position has moved without an item.
+        moved: hears that the position has moved, and of the items that say so; mostly there are none.
 
     Attributes:
         ended: why it is over; None while it is not.
@@ -51,7 +52,7 @@ class Following:
         track: Track,
         out: trio.MemorySendChannel[Item],
         change: Callable[[State, Ended | None], None],
-        moved: Callable[[], None],
+        moved: Callable[[list[Item]], None],
     ) -> None:
         self.track = track
         self.ended: Ended | None = None
@@ -183,8 +184,11 @@ class Following:
         self.given += len(items)
         if self.track.state != before:
             self._change(self.track.state, None)
-        if not items and self.track.cursor != cursor:
-            self._moved()
+        if self.track.cursor != cursor:
+            self._moved(items)
+        if items and isinstance(items[-1], End):
+            # Not for the server's goodbye, which may be lost: who came back for it would be told of the end again.
+            raise Ended(ENDED.reason, "closed", retry=None, code=ENDED.code, rides=True, by_server=True)
 
     def _put(self) -> bool:
         """Put to the program what is held for it, as far as there is room. Return whether that was all."""

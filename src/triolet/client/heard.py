@@ -14,12 +14,30 @@ from ..closing import EXPIRED, REVOKED
 from ..errors import printable
 from ..event import Cursor, Event, Gap
 from .errors import Ended
+from .items import End, Snapshot
+from .sse import Block
 
-__all__ = ["Heard", "Page", "bye", "cursor_of", "event_of", "gap_of", "own_message", "read", "read_page", "value_of"]
+__all__ = [
+    "Heard",
+    "Page",
+    "bye",
+    "cursor_of",
+    "end_of",
+    "event_of",
+    "gap_of",
+    "own_message",
+    "read",
+    "read_page",
+    "snapshot_of",
+    "value_of",
+]
 
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 """A time or a wait; what is below 0 or beyond all measure is none."""
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
+"""How many events one stands for."""
 
 
 class Heard(msgspec.Struct, omit_defaults=True, rename={"after": "from", "milliseconds": "in"}):
@@ -38,9 +56,11 @@ class Heard(msgspec.Struct, omit_defaults=True, rename={"after": "from", "millis
     data: msgspec.Raw = msgspec.Raw(b"null")
     time: Milliseconds = 0
     key: str | None = None
+    fold: str | None = None
+    folded: Count = 1
     after: str = ""
     to: str = ""
-    missed: int | None = None
+    missed: int | msgspec.UnsetType | None = msgspec.UNSET
     reason: str = ""
     cursors: dict[str, str] = {}
     places: dict[str, str] = {}
@@ -65,6 +85,7 @@ class Page(msgspec.Struct):
     retry: Milliseconds | None = 0
     filtered: bool = False
     end: Heard | None = None
+    snapshot: Heard | None = None
 
 
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
@@ -97,21 +118,30 @@ def read_page(body: bytes) -> Page:
         raise _no_message(error) from None
 
 
-def own_message(kind: str, data: str, id: str, time: int | None) -> Heard:
+def own_message(block: Block) -> Heard:
     """A block of an event stream as the message that it is.
 
     Raises:
         Ended: it is none.
     """
-    if kind.startswith("triolet."):
-        message = read(data)
-        message.type = kind.removeprefix("triolet.")
+    if block.event.startswith("triolet."):
+        message = read(block.data)
+        message.type = block.event.removeprefix("triolet.")
         return message
     try:
-        json = _read_json(data)
+        json = _read_json(block.data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _no_message(error) from None
-    return Heard(type="event", id=id, event=kind, data=json, time=time or 0)
+    return Heard(
+        type="event",
+        id=block.id,
+        event=block.event,
+        data=json,
+        time=block.time or 0,
+        key=block.key,
+        fold=block.fold,
+        folded=block.folded,
+    )
 
 
 def cursor_of(text: str | None) -> Cursor:
@@ -142,12 +172,27 @@ def event_of(message: Heard, channel: str | None) -> Event:
     """An event as the program gets it."""
     name = message.channel or channel or ""
     at = cursor_of(message.id)
-    return Event(at, name, message.event, bytes(message.data), message.key, message.time / 1000)
+    json, time = bytes(message.data), message.time / 1000
+    return Event(at, name, message.event, json, message.key, time, message.fold, message.folded)
 
 
 def gap_of(message: Heard) -> Gap:
     """A gap as the program gets it."""
-    return Gap(cursor_of(message.after), cursor_of(message.to), message.missed, message.reason)
+    return Gap(cursor_of(message.after), cursor_of(message.to), _missed(message, None), message.reason)
+
+
+def snapshot_of(message: Heard) -> Snapshot:
+    """A state as the program gets it."""
+    return Snapshot(cursor_of(message.cursor), value_of(message), _missed(message, 0))
+
+
+def end_of(message: Heard) -> End:
+    """An end as the program gets it."""
+    return End(cursor_of(message.cursor), value_of(message))
+
+
+def _missed(message: Heard, unsaid: int | None) -> int | None:
+    return unsaid if message.missed is msgspec.UNSET else message.missed
 
 
 def bye(message: Heard) -> Ended:

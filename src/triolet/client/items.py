@@ -8,11 +8,50 @@ import msgspec
 
 from ..event import Cursor, Event, Gap, Live
 
-__all__ = ["ChannelGap", "Event", "Fault", "Gap", "Item", "Live", "Message", "Reply", "Said"]
+__all__ = [
+    "ChannelEnd",
+    "ChannelGap",
+    "End",
+    "Event",
+    "Fault",
+    "Gap",
+    "Item",
+    "Live",
+    "Message",
+    "Reply",
+    "Said",
+    "Snapshot",
+]
 
 
-Item = Event | Gap | Live
-"""What an iterator of a channel gives. A snapshot will be a fourth; the wire has none yet."""
+class Snapshot(msgspec.Struct, frozen=True):
+    """The channel's state: it takes the place of whatever the program had, and the events go on from its cursor.
+
+    Attributes:
+        cursor: up to here the channel's events are in the state.
+        data: the state: a JSON value.
+        missed: how many events are not in it that should be; None where nobody knows.
+    """
+
+    cursor: Cursor
+    data: Any
+    missed: int | None = 0
+
+
+class End(msgspec.Struct, frozen=True):
+    """The channel has ended: this is the last item. One that was deleted ends with ``{"outcome": "deleted"}``.
+
+    Attributes:
+        cursor: the end's own place. Who follows from here is told of it once more.
+        data: what the app has said with it: a JSON value.
+    """
+
+    cursor: Cursor
+    data: Any
+
+
+Item = Event | Gap | Live | Snapshot | End
+"""What an iterator of a channel gives: a :class:`Snapshot` only where the program has asked for it."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -38,7 +77,17 @@ class ChannelGap(Gap, frozen=True):
     channel: str
 
 
-Said = Message | Event | ChannelGap
+class ChannelEnd(End, frozen=True):
+    """A channel has ended that the app's handler follows for this client.
+
+    Attributes:
+        channel: the channel's name.
+    """
+
+    channel: str
+
+
+Said = Message | Event | ChannelGap | ChannelEnd
 """What :class:`Messages` give, in the order in which the server has sent it."""
 
 

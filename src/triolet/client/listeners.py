@@ -10,7 +10,7 @@ from .commands import Commands
 from .errors import Ended
 from .heard import Heard, cursor_of, value_of
 from .heartbeat import Heartbeat
-from .items import ChannelGap, Event, Fault, Gap, Item, Message, Said
+from .items import ChannelEnd, ChannelGap, End, Event, Fault, Gap, Item, Message, Said
 from .routes import chosen
 from .speaker import Speaker
 from .track import State, Track
@@ -108,18 +108,18 @@ class Listeners:
 
     def _of_channel(self, channel: str, message: Heard) -> Iterator[Said]:
         track = self._tracks.get(channel)
-        if track is None and message.type in ("open", "event", "gap", "live"):
+        if track is None and message.type in ("open", "event", "gap", "live", "end"):
             # Where nobody listened when it was opened, it begins with what comes first.
             before = None if message.type == "open" else _place_before(message)
             track = self._tracks[channel] = Track("", before, self._faulty)
             track.channel = channel
         if track is None:
             return
+        if message.type in ("end", "refused"):
+            del self._tracks[channel]
         if message.type != "refused":
             yield from (one for item in track.take(message) if (one := _as_said(channel, item)) is not None)
-            return
-        del self._tracks[channel]
-        if track.cursor is not None:
+        elif track.cursor is not None:
             yield ChannelGap(track.cursor, track.cursor, None, "revoked", channel)
 
     def _faulty(self, fault: Fault) -> None:
@@ -145,11 +145,13 @@ class Listeners:
 def _place_before(message: Heard) -> Cursor:
     if message.type == "event":
         at = cursor_of(message.id)
-        return Cursor(at.epoch, at.offset - 1)
+        return Cursor(at.epoch, at.offset - message.folded)
     return cursor_of(message.after or message.cursor)
 
 
 def _as_said(channel: str, item: Item) -> Said | None:
     if isinstance(item, Gap):
         return ChannelGap(item.after, item.to, item.missed, item.reason, channel)
+    if isinstance(item, End):
+        return ChannelEnd(item.cursor, item.data, channel)
     return item if isinstance(item, Event) else None

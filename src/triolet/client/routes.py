@@ -80,7 +80,7 @@ class Routes:
             self._opened(message, found)
         elif message.type == "live" and message.subs is not None and message.channel is not None:
             self._live[message.channel] = frozenset(message.subs)
-        elif message.type == "refused" and message.channel is not None and chosen(message.channel) in found:
+        elif message.type in ("end", "refused") and message.channel is not None and chosen(message.channel) in found:
             del self._channels[chosen(message.channel)]
         return found
 

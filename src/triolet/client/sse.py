@@ -1,5 +1,5 @@
-"""The parser of ``text/event-stream``, by the HTML standard (section 9.2.6), and the field ``time`` besides.
-Sans-IO.
+"""The parser of ``text/event-stream``, by the HTML standard (section 9.2.6), and fields of Triolet's own besides:
+``time``, ``key``, ``fold`` and ``folded``. Sans-IO.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..bounds import CLIENT_MESSAGE_BYTES
 from .errors import Ended
@@ -15,15 +15,20 @@ from .errors import Ended
 __all__ = ["Block", "StreamParser"]
 
 _LINE_ENDS: Final = re.compile("\r\n|\n|\r")
+_NUMBER: Final = re.compile("[1-9][0-9]{0,15}")
 
 
 class Block(NamedTuple):
-    """An event of a stream: its type, data, the last id, and the time in ms, if it has one."""
+    """An event of a stream: its type, data, the last id, and the time in ms, if it has one. Where it goes together with
+    others: its key, how, and how many it stands for."""
 
     event: str
     data: str
     id: str
-    time: int | None
+    time: int | None = None
+    key: str | None = None
+    fold: str | None = None
+    folded: int = 1
 
 
 class StreamParser:
@@ -40,7 +45,7 @@ class StreamParser:
         self._event = ""
         self._data: list[str] = []
         self._size = 0
-        self._time: int | None = None
+        self._own: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> Iterator[Block]:
         """Take bytes, cut anywhere, and yield the blocks that are whole.
@@ -60,8 +65,8 @@ class StreamParser:
                 self._line(line)
             else:
                 if self._data:
-                    yield Block(self._event or "message", "\n".join(self._data), self._id, self._time)
-                self._event, self._data, self._size, self._time = "", [], 0, None
+                    yield Block(self._event or "message", "\n".join(self._data), self._id, **self._own)
+                self._event, self._data, self._size, self._own = "", [], 0, {}
         if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
             raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer", retry=None)
 
@@ -75,5 +80,7 @@ class StreamParser:
             self._size += len(value)
         elif name == "id" and "\0" not in value:
             self._id = value
-        elif name == "time" and value.isdecimal():
-            self._time = int(value)
+        elif name in ("key", "fold"):
+            self._own[name] = value
+        elif name in ("time", "folded") and _NUMBER.fullmatch(value):
+            self._own[name] = int(value)

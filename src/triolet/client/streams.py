@@ -8,7 +8,6 @@ from typing import Protocol
 import trio
 
 from ..bounds import READ_BYTES
-from ..closing import ENDED
 from ..event import Cursor
 from .cursors import is_newest
 from .errors import Ended
@@ -63,8 +62,8 @@ async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nurse
         parser = StreamParser()
         async for chunk in chunks:
             beat.listen()
-            for event, data, id, time in parser.feed(chunk):
-                message = own_message(event, data, id, time)
+            for block in parser.feed(chunk):
+                message = own_message(block)
                 if message.type == "bye":
                     raise bye(message)
                 beat.heard(message)
@@ -105,8 +104,6 @@ async def over_polls(way: Way, follow: Taker, beat: Heartbeat, hold: float | Non
             beat.works()
             tag, retry = answer.headers.get("etag", ""), (page.retry or 0) / 1000
             await _unfold(follow, beat, page)
-            if page.end is not None:  # nothing comes after it, and nobody asks again
-                raise bye(Heard(code=ENDED.code, reason=ENDED.reason, retry=None))
         beat.rest()
         await trio.sleep(retry if held or hold is None else 0)
 
@@ -120,23 +117,24 @@ def _page(answer: Answer) -> Page:
 async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
     """The answer to a poll, as the messages that a stream would have carried."""
     if follow.track.state == "connecting":
-        begins = page.cursor
+        begins: str | None = page.cursor
         if page.gap is not None:
             begins = page.gap.after
+        elif page.snapshot is not None:
+            begins = None
         elif page.events and is_newest(follow.track.cursor):
             first = cursor_of(page.events[0].id)
             begins = str(Cursor(first.epoch, first.offset - 1))
         opened = Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
         await follow.take(opened, beat)
-    if page.gap is not None:
-        page.gap.type = "gap"
-        await follow.take(page.gap, beat)
-    for event in page.events:
-        event.type = "event"
-        await follow.take(event, beat)
+    said = [("gap", page.gap), ("snapshot", page.snapshot), *(("event", event) for event in page.events)]
+    for kind, message in [*said, ("end", page.end)]:
+        if message is not None:
+            message.type = kind
+            await follow.take(message, beat)
     if page.filtered and not page.live:
         await follow.take(Heard(type="moved", cursor=page.cursor), beat)
-    if page.live and page.end is None:  # the cursor is the end's own
+    if page.live:
         live = Heard(type="live", cursor=page.cursor)
         beat.heard(live)
         await follow.take(live, beat)

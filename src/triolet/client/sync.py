@@ -46,12 +46,15 @@ class SyncClient:
         *,
         after: Cursor | str | int | None = None,
         name: str | None = None,
+        snapshot: bool = False,
+        fold: bool = False,
         auto_commit: bool = True,
     ) -> SyncEvents:
         """Follow the channel behind a URL: ``for item in live.follow(url)``, or as a context manager, which unfollows
         at its end. See :meth:`Client.follow`.
         """
-        return SyncEvents(self, self._client.follow(url, after=after, name=name, auto_commit=auto_commit))
+        options: dict[str, Any] = {"name": name, "snapshot": snapshot, "fold": fold, "auto_commit": auto_commit}
+        return SyncEvents(self, self._client.follow(url, after=after, **options))
 
     def send(
         self, url: str, data: Any = None, *, id: str | None = None, timeout: float = CLIENT_COMMAND_SECONDS

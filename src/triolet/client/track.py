@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
-from ..event import Cursor, Event, Gap
+from ..event import Cursor, Gap
 from .cursors import distance, is_newest, step_to
 from .errors import Ended
-from .heard import Heard, cursor_of, event_of, gap_of
-from .items import Fault, Item, Live
+from .heard import Heard, cursor_of, end_of, event_of, gap_of, snapshot_of
+from .items import End, Fault, Item, Live, Snapshot
 
 __all__ = ["State", "Track"]
 
@@ -32,7 +32,8 @@ class Track:
     Attributes:
         url: what is followed; empty where the app on the server has chosen the channel.
         channel: its name, once the server has said it.
-        start: where the program started. began: the same, or, from now on, where that was; None before it is known.
+        start: where the program started. began: the same, or, from now on, where that was; None before it is known, and
+            where it began with a state.
         cursor: up to here everything was taken.
         filtered: whether the server keeps events back that this client may not see.
         state: see :data:`State`.
@@ -71,7 +72,12 @@ class Track:
         """
         match message.type:
             case "event":
-                return self._event(event_of(message, self.channel))
+                event = event_of(message, self.channel)
+                return self._step(event.cursor, event, event.folded)
+            case "end":
+                return self._end(end_of(message))
+            case "snapshot":
+                return [self._snapshot(snapshot_of(message))]
             case "open":
                 return self._open(message)
             case "gap":
@@ -91,6 +97,8 @@ class Track:
         self._conflated_to = None
         self.state = "behind"
         here = self.cursor
+        if message.cursor is None and self.url:  # a state comes first, which says where it begins
+            return NOTHING
         if is_newest(here):  # they begin somewhere
             self.began = self.cursor = cursor_of(message.cursor)
         elif here is None or not self.url:
@@ -102,18 +110,33 @@ class Track:
             self.began, self.cursor = self.began or at, here or at
         return NOTHING
 
-    def _event(self, event: Event) -> list[Item]:
-        at = event.cursor
-        step = step_to(self._here(), at, 1, filtered=self.filtered)
+    def _step(self, at: Cursor, item: Item, count: int = 1) -> list[Item]:
+        """What has a place of its own, and stands for so many events up to there."""
+        step = step_to(self._here(), at, count, filtered=self.filtered)
         if step is not None and step < 1:
             if self.url:  # else the app may well have chosen an earlier place
                 self._say("repeat", at)
             return NOTHING
         lost: list[Item] = []
-        if step != 1 and not self._may_pass(step) and not self._is_conflated(at):
-            lost = self._hole(Cursor(at.epoch, at.offset - 1))
+        if step != count and not self._is_conflated(at):
+            if step is not None and step < count:  # the program has some of these, and cannot be given the others alone
+                return self._hole(at)
+            if not self._may_pass(step):
+                lost = self._hole(Cursor(at.epoch, at.offset - count))
         self.cursor = at
-        return [*lost, event]
+        return [*lost, item]
+
+    def _end(self, end: End) -> list[Item]:
+        """Who follows from the end's own place is told of it again."""
+        if step_to(self._here(), end.cursor, 1) == 0:
+            self.cursor = end.cursor
+            return [end]
+        return self._step(end.cursor, end)
+
+    def _snapshot(self, state: Snapshot) -> Snapshot:
+        """Where the program stood counts no more: the state takes the place of all that it has."""
+        self.cursor, self._conflated_to = state.cursor, None
+        return state
 
     def _gap(self, gap: Gap) -> Gap:
         """Of conflated events the newest of each key are still to come: the cursor stays, and holes are expected."""

@@ -106,7 +106,7 @@ def apply(fold: str, state: Any, data: Any) -> Any:
 
     Args:
         fold: the event's.
-        state: what it was; None where this is the first.
+        state: what it was; None where this is the first. It is not changed.
         data: the event's.
 
     Where both do not go together, the data is the state: it begins anew.
@@ -116,7 +116,7 @@ def apply(fold: str, state: Any, data: Any) -> Any:
     if state is None or fold == "latest":
         return data
     try:
-        value = _together(fold, state, data)
+        value = _together(fold, list(state) if type(state) is list else state, data)
     except MisfitError:
         return data
     return "".join(value) if type(value) is _Texts else value
