@@ -20,7 +20,7 @@ from triolet.client.track import Track
 from triolet.event import Cursor, Draft, encode_json
 from triolet.testing import cut
 
-from .stage import WAYS, client_of, options_of, shop, take
+from .stage import WAYS, client_of, options_of, shop, take, told
 
 CASES = Path(__file__).parents[2] / "conformance" / "vectors" / "folds.json"
 
@@ -80,6 +80,17 @@ async def test_an_event_says_how_it_goes_together_with_others(way: str, autojump
                 items = [item for item in await take(events, len(expected)) if isinstance(item, Event)]
                 assert [(item.data, item.folded) for item in items] == expected
                 assert {(item.key, item.fold, item.name) for item in items} == {("ä", "sum", "message")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_newest_so_many_may_be_one(way: str, autojump_clock: MockClock) -> None:
+    async with shop() as (server, live), client_of(server, **options_of(way)) as client:
+        for number in range(5):
+            await live.publish(ORDER, number, key="k", fold="sum")
+        async with client.follow(ORDERS, after=-3, fold=True) as events:
+            items = await take(events, 2)
+            assert told(items) == [9, "live"]
+            assert str(items[-1].cursor).endswith(".5")  # type: ignore[union-attr]
 
 
 def tracked(after: str) -> tuple[Track, list[Any]]:

@@ -66,10 +66,6 @@ class Base:
             url: it.
             query: what is asked besides, in place of what the URL says of the same name; None is nothing.
 
-        Args:
-            url: it.
-            query: what is asked besides, in place of what the URL says of the same name; None is nothing.
-
         Raises:
             ConfigError: it is no URL, or one of another origin, which the credentials are not for.
         """

@@ -124,7 +124,7 @@ async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
             begins = None
         elif page.events and is_newest(follow.track.cursor):
             first = cursor_of(page.events[0].id)
-            begins = str(Cursor(first.epoch, first.offset - 1))
+            begins = str(Cursor(first.epoch, first.offset - page.events[0].folded))
         opened = Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
         await follow.take(opened, beat)
     said = [("gap", page.gap), ("snapshot", page.snapshot), *(("event", event) for event in page.events)]
