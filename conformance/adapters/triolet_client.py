@@ -29,6 +29,7 @@ from triolet.client import (
     Messages,
     Said,
     Snapshot,
+    Tell,
     Unanswered,
     open_client,
 )
@@ -279,6 +280,7 @@ class Player:
             fold=bool(step.get("fold")),
             on_state=partial(self._state, name),
             on_fault=partial(self._fault, name),
+            on_tell=partial(self._told, name),
         )
         scope = trio.CancelScope()
         self._follows[name] = events, scope
@@ -304,7 +306,7 @@ class Player:
         def fault(messages: Messages, fault: Fault) -> None:
             self._note("fault", **{"as": "app"}, kind=fault.kind)
 
-        async with self._client.messages(on_fault=fault) as messages:
+        async with self._client.messages(on_fault=fault, on_tell=partial(self._told, "app")) as messages:
             async for said in messages:
                 if isinstance(said, Message):
                     self._note("message", data=said.data)
@@ -338,6 +340,10 @@ class Player:
 
     def _fault(self, name: str, events: Events, fault: Fault) -> None:
         self._note("fault", **{"as": name}, kind=fault.kind)
+
+    def _told(self, name: str, whose: Events | Messages, tell: Tell) -> None:
+        said = {"channel": tell.channel, "event": tell.name, "data": tell.data, "key": tell.key}
+        self._note("tell", **{"as": name}, **said)
 
     async def _command(self, step: Step) -> None:
         self._nursery.start_soon(self._send, step)

@@ -2,7 +2,7 @@
 
 - ``open_client``: a client of a server; ``Client``: what it gives; ``Events``: a channel that is followed
 - ``Event``, ``Gap``, ``Live``, ``Snapshot``, ``End``: what a channel gives; ``Fault``: a broken promise of the
-  server's; ``Reply``: to a command
+  server's; ``Reply``: to a command; ``Tell``: what is only for now
 - ``Messages``: what the app's handler says: ``Message``, and of channels that it follows ``Event``, ``ChannelGap`` and
   ``ChannelEnd``
 - ``folds``: what events make that go together
@@ -14,7 +14,7 @@
 from .client import Client, open_client
 from .errors import ClientError, Unanswered
 from .events import Events
-from .items import ChannelEnd, ChannelGap, End, Event, Fault, Gap, Item, Live, Message, Reply, Said, Snapshot
+from .items import ChannelEnd, ChannelGap, End, Event, Fault, Gap, Item, Live, Message, Reply, Said, Snapshot, Tell
 from .messages import Messages
 from .store import FileStore, MemoryStore, Store
 from .sync import SyncClient, SyncEvents, SyncMessages, sync_client
@@ -42,6 +42,7 @@ __all__ = [
     "SyncClient",
     "SyncEvents",
     "SyncMessages",
+    "Tell",
     "Unanswered",
     "open_client",
     "sync_client",

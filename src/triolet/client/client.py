@@ -24,7 +24,7 @@ from .dial import Dial
 from .errors import STOPS, ClientError, one_of
 from .events import Events
 from .http import Http
-from .items import Fault, Reply
+from .items import Fault, Reply, Tell
 from .link import Link
 from .messages import Messages
 from .store import Store
@@ -53,6 +53,7 @@ class Client:
         *,
         on_state: Callable[[Messages], object] | None = None,
         on_fault: Callable[[Messages, Fault], object] | None = None,
+        on_tell: Callable[[Messages, Tell], object] | None = None,
     ) -> Messages:
         """Listen to what the app's handler says on the shared socket::
 
@@ -65,8 +66,9 @@ class Client:
         Args:
             on_state: called with the messages whenever their ``state`` or ``reason`` has changed, as with each new
                 connection, whose handler knows nothing of what the last one was told.
-            on_fault: called for broken promises of the server's; without, they are logged (``triolet.client``). What
-                one of these two raises ends the client's block.
+            on_fault: called for broken promises of the server's; without, they are logged (``triolet.client``).
+            on_tell: called at once with what is only for now (``live.tell``), in channels that the handler follows for
+                this client. What one of these three raises ends the client's block.
 
         Raises:
             ConfigError: the client has no ``socket=``, or may not use WebSockets.
@@ -74,7 +76,7 @@ class Client:
 
         Bounds: ``CLIENT_MESSAGES`` wait for the program; see :class:`Messages`.
         """
-        return Messages(self._shared("live.messages()"), self._nursery, on_state, on_fault)
+        return Messages(self._shared("live.messages()"), self._nursery, on_state, on_fault, on_tell)
 
     async def tell(self, data: Any) -> None:
         """Say something to the app's handler, on the shared socket. When it returns the network has taken it; whether
@@ -129,6 +131,7 @@ class Client:
         auto_commit: bool = True,
         on_state: Callable[[Events], object] | None = None,
         on_fault: Callable[[Events, Fault], object] | None = None,
+        on_tell: Callable[[Events, Tell], object] | None = None,
     ) -> Events:
         """Follow the channel behind a URL::
 
@@ -148,8 +151,9 @@ class Client:
             auto_commit: whether an item counts as done with when the next one is taken; False: ``events.commit()``
                 says so.
             on_state: called with the events whenever their ``state`` or ``reason`` has changed.
-            on_fault: called for broken promises of the server's; without, they are logged (``triolet.client``). What
-                one of these two raises ends the client's block.
+            on_fault: called for broken promises of the server's; without, they are logged (``triolet.client``).
+            on_tell: called at once with what is only for now (``live.tell``), whatever waits for the program. What one
+                of these three raises ends the client's block.
 
         Returns:
             The events, which begin when their block is entered.
@@ -176,6 +180,7 @@ class Client:
             auto_commit=auto_commit,
             on_state=on_state,
             on_fault=on_fault,
+            on_tell=on_tell,
         )
 
     async def send(

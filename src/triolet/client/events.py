@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,7 @@ from .cursors import distance, is_newest
 from .errors import Ended
 from .following import Following
 from .hooks import Hooks, call
-from .items import Fault, Item
+from .items import Fault, Item, Tell
 from .link import Link
 from .reading import Reading
 from .store import Store
@@ -60,18 +61,20 @@ class Events:
         auto_commit: bool,
         on_state: Callable[[Events], object] | None,
         on_fault: Callable[[Events, Fault], object] | None,
+        on_tell: Callable[[Events, Tell], object] | None,
     ) -> None:
         self.url = url
         self.reason: str | None = None
+        self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._track = Track(asked, after, self._faulty)
         self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
-        self._following = Following(way, link, commands, self._track, self._out, self._changed, self._moved)
+        told = partial(self._hooks.told, self)
+        self._following = Following(way, link, commands, self._track, self._out, self._changed, self._moved, told)
         self._committing = None if store is None else Committing(store, name, auto=auto_commit)
         self._reading = Reading(way.acknowledge, self._following.say, auto=auto_commit or store is None)
         self._taken: Cursor | None = self._track.began
         self._began = trio.Event()
         self._head: Cursor | None = None
-        self._hooks = Hooks(nursery, on_state, on_fault)
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 

@@ -13,9 +13,9 @@ from ..bounds import CLIENT_ITEMS
 from ..closing import ENDED
 from .commands import Commands
 from .errors import Ended
-from .heard import Heard
+from .heard import Heard, tell_of
 from .heartbeat import Heartbeat
-from .items import End, Item
+from .items import End, Item, Tell
 from .line import Line
 from .link import Link
 from .speaker import Speaker, converse
@@ -38,6 +38,7 @@ class Following:
             its own until that ends: the others are not held up.
         change: hears of the state and why it is so.
         moved: hears that the position has moved, and of the items that say so; mostly there are none.
+        told: hears what is only for now, at once.
 
     Attributes:
         ended: why it is over; None while it is not.
@@ -53,6 +54,7 @@ class Following:
         out: trio.MemorySendChannel[Item],
         change: Callable[[State, Ended | None], None],
         moved: Callable[[list[Item]], None],
+        told: Callable[[Tell], None],
     ) -> None:
         self.track = track
         self.ended: Ended | None = None
@@ -63,6 +65,7 @@ class Following:
         self._out = out
         self._change = change
         self._moved = moved
+        self._told = told
         self._speaker: Speaker | None = None
         self._alone = False
         self._hurry = trio.Event()
@@ -178,6 +181,9 @@ class Following:
         beat.listen()
 
     def _take(self, message: Heard) -> None:
+        if message.type == "tell":
+            self._told(tell_of(message, self.track.channel))
+            return
         before, cursor = self.track.state, self.track.cursor
         items = self.track.take(message)
         self._held += items

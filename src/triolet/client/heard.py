@@ -14,7 +14,7 @@ from ..closing import EXPIRED, REVOKED
 from ..errors import printable
 from ..event import Cursor, Event, Gap
 from .errors import Ended
-from .items import End, Snapshot
+from .items import End, Snapshot, Tell
 from .sse import Block
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "read",
     "read_page",
     "snapshot_of",
+    "tell_of",
     "value_of",
 ]
 
@@ -86,6 +87,7 @@ class Page(msgspec.Struct):
     filtered: bool = False
     end: Heard | None = None
     snapshot: Heard | None = None
+    told: list[Heard] = []
 
 
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
@@ -189,6 +191,11 @@ def snapshot_of(message: Heard) -> Snapshot:
 def end_of(message: Heard) -> End:
     """An end as the program gets it."""
     return End(cursor_of(message.cursor), value_of(message))
+
+
+def tell_of(message: Heard, channel: str | None) -> Tell:
+    """What is only for now as the program gets it."""
+    return Tell(message.channel or channel or "", message.event, value_of(message), message.key)
 
 
 def _missed(message: Heard, unsaid: int | None) -> int | None:

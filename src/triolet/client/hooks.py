@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 import trio
 
 from ..errors import ConfigError
+from .items import Tell
 
 __all__ = ["Hooks", "call"]
 
@@ -20,11 +21,18 @@ class Hooks(NamedTuple):
         nursery: the client's.
         on_state: is told of its state; None: nobody is.
         on_fault: is told of broken promises of the server's; None: they are logged.
+        on_tell: is told what is only for now; None: nobody is.
     """
 
     nursery: trio.Nursery
     on_state: Callable[..., object] | None
     on_fault: Callable[..., object] | None
+    on_tell: Callable[..., object] | None
+
+    def told(self, whose: object, tell: Tell) -> None:
+        """Something is told that is only for now: in what somebody follows, or listens to."""
+        if self.on_tell is not None:
+            call(self.nursery, self.on_tell, whose, tell)
 
 
 def call(nursery: trio.Nursery, hook: Callable[..., object], *said: object) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Reply",
     "Said",
     "Snapshot",
+    "Tell",
 ]
 
 
@@ -89,6 +90,23 @@ class ChannelEnd(End, frozen=True):
 
 Said = Message | Event | ChannelGap | ChannelEnd
 """What :class:`Messages` give, in the order in which the server has sent it."""
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Something that is only for now (``live.tell``): it is no event, has no place, and is told once, to whoever is up
+    to date at that moment.
+
+    Attributes:
+        channel: the channel's name.
+        name: what kind of thing it is.
+        data: a JSON value.
+        key: what it is about; None: nothing by itself.
+    """
+
+    channel: str
+    name: str
+    data: Any
+    key: str | None = None
 
 
 class Fault(msgspec.Struct, frozen=True):

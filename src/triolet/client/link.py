@@ -246,7 +246,7 @@ class Link:
     def _give(self, seat: _Seat, message: Heard) -> None:
         if message.type == "refused":
             seat.leave(_refused(message))
-        elif not seat.rider.has_room:
+        elif not seat.rider.has_room and message.type != "tell":  # which takes no room
             seat.leave(Ended("the program is slower than this socket", retry=0, rides=True, alone=True))
         else:
             try:

@@ -8,9 +8,9 @@ from typing import Protocol
 from ..event import Cursor
 from .commands import Commands
 from .errors import Ended
-from .heard import Heard, cursor_of, value_of
+from .heard import Heard, cursor_of, tell_of, value_of
 from .heartbeat import Heartbeat
-from .items import ChannelEnd, ChannelGap, End, Event, Fault, Gap, Item, Message, Said
+from .items import ChannelEnd, ChannelGap, End, Event, Fault, Gap, Item, Message, Said, Tell
 from .routes import chosen
 from .speaker import Speaker
 from .track import State, Track
@@ -32,6 +32,9 @@ class Listener(Protocol):
 
     def fault(self, fault: Fault) -> None:
         """Hear of a broken promise of the server's."""
+
+    def told(self, tell: Tell) -> None:
+        """Hear what is only for now."""
 
 
 class Listeners:
@@ -107,6 +110,10 @@ class Listeners:
         return self._give(said, beat, speaker) if said else None
 
     def _of_channel(self, channel: str, message: Heard) -> Iterator[Said]:
+        if message.type == "tell":
+            for listener in list(self._all):
+                listener.told(tell_of(message, channel))
+            return
         track = self._tracks.get(channel)
         if track is None and message.type in ("open", "event", "gap", "live", "end"):
             # Where nobody listened when it was opened, it begins with what comes first.

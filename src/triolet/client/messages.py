@@ -16,8 +16,8 @@ from ..closing import NORMAL
 from ..errors import printable
 from .commands import CLOSED
 from .errors import Ended
-from .hooks import call
-from .items import Fault, Said
+from .hooks import Hooks, call
+from .items import Fault, Said, Tell
 from .link import Link
 from .track import State
 
@@ -56,12 +56,12 @@ class Messages:
         nursery: trio.Nursery,
         on_state: Callable[[Messages], object] | None,
         on_fault: Callable[[Messages, Fault], object] | None,
+        on_tell: Callable[[Messages, Tell], object] | None,
     ) -> None:
         self.state: State = "connecting"
         self.reason: str | None = None
         self._link = link
-        self._nursery = nursery
-        self._hooks = (on_state, on_fault)
+        self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._out, self._in = trio.open_memory_channel[Said](math.inf)
         self._room = CLIENT_MESSAGES
         self._ended: Ended | None = None
@@ -175,15 +175,19 @@ class Messages:
             self._ended = why
             self._out.close()
         self._change()
-        if self._hooks[0] is not None:
-            call(self._nursery, self._hooks[0], self)
+        if self._hooks.on_state is not None:
+            call(self._hooks.nursery, self._hooks.on_state, self)
 
     def fault(self, fault: Fault) -> None:
         """Hear of a broken promise of the server's, about a channel that the app follows."""
-        if self._hooks[1] is not None:
-            call(self._nursery, self._hooks[1], self, fault)
+        if self._hooks.on_fault is not None:
+            call(self._hooks.nursery, self._hooks.on_fault, self, fault)
         else:
             logger.warning("%s: a %s after %s, at %s", printable(str(fault.channel)), fault.kind, fault.after, fault.to)
+
+    def told(self, tell: Tell) -> None:
+        """Hear what is only for now, in a channel that the app follows."""
+        self._hooks.told(self, tell)
 
     def _change(self) -> None:
         self._changed.set()

@@ -128,7 +128,8 @@ async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
         opened = Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
         await follow.take(opened, beat)
     said = [("gap", page.gap), ("snapshot", page.snapshot), *(("event", event) for event in page.events)]
-    for kind, message in [*said, ("end", page.end)]:
+    said += [*(("tell", message) for message in page.told), ("end", page.end)]
+    for kind, message in said:
         if message is not None:
             message.type = kind
             await follow.take(message, beat)
