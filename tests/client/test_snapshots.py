@@ -11,8 +11,8 @@ import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+from triolet import Cursor, Limits, Reducer, Triolet
 from triolet import Event as Published
-from triolet import Limits, Reducer, Triolet
 from triolet.client import Event, MemoryStore, Snapshot
 from triolet.client.heard import read
 from triolet.client.track import Track
@@ -80,6 +80,29 @@ async def test_who_comes_back_in_time_is_given_events_and_else_the_state(way: st
             assert (state.data, state.missed, state.cursor) == (50, 17, events.cursor)
             await live.publish(CART, 5)
             assert 5 in told(await take(events, 2))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_behind_a_state_that_is_older_than_what_is_kept_there_is_a_gap(
+    way: str, autojump_clock: MockClock
+) -> None:
+    app = QuartTrio("old")
+    live = Triolet(app, limits=Limits(keep_events=2))
+    live.socket("/live")
+
+    def state(channel: str) -> tuple[str, Cursor]:
+        return "old", first.cursor
+
+    @live.channel("/carts/<cart_id>/events", snapshot=state)
+    async def cart_events(cart_id: str) -> str:
+        return f"carts/{cart_id}"
+
+    async with serve(app) as server:
+        first = await live.publish(CART, 1)
+        await live.publish_many(CART, [2, 3, 4, 5])
+        opened = client_of(server, **options_of(way))
+        async with opened as client, client.follow(CARTS, snapshot=True) as events:
+            assert told(await take(events, 5)) == [("Snapshot", "old"), "gap expired", 4, 5, "live"]
 
 
 @pytest.mark.parametrize("way", ["websocket", "socket", "sse", "poll"])

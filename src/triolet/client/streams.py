@@ -118,16 +118,17 @@ async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
     """The answer to a poll, as the messages that a stream would have carried."""
     if follow.track.state == "connecting":
         begins: str | None = page.cursor
-        if page.gap is not None:
-            begins = page.gap.after
-        elif page.snapshot is not None:
+        if page.snapshot is not None:
             begins = None
+        elif page.gap is not None:
+            begins = page.gap.after
         elif page.events and is_newest(follow.track.cursor):
             first = cursor_of(page.events[0].id)
             begins = str(Cursor(first.epoch, first.offset - page.events[0].folded))
         opened = Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
         await follow.take(opened, beat)
-    said = [("gap", page.gap), ("snapshot", page.snapshot), *(("event", event) for event in page.events)]
+    # Behind a state there is a gap where it is older than what is kept.
+    said = [("snapshot", page.snapshot), ("gap", page.gap), *(("event", event) for event in page.events)]
     said += [*(("tell", message) for message in page.told), ("end", page.end)]
     for kind, message in said:
         if message is not None:
