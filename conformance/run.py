@@ -17,6 +17,7 @@ GROUPS = (
     ("post",),
     ("event", "end", "snapshot", "gap", "message"),
     ("fault",),
+    ("tell",),
     ("untold",),
     ("state", "gone"),
     ("reply",),
