@@ -57,6 +57,12 @@ async def publish_many(name: str) -> dict[str, Any]:
     return {"ids": [str(event.cursor) for event in made]}
 
 
+@app.post("/c/<name>/end")
+async def end(name: str) -> dict[str, Any]:
+    """End it, and say what the body says."""
+    return {"id": str((await live.end(f"c/{name}", await request.get_json())).cursor)}
+
+
 @app.post("/c/<name>/flood")
 async def flood(name: str) -> dict[str, Any]:
     """Publish ``first`` to ``last`` from several tasks, noting each in the file ``acks`` when it returned."""

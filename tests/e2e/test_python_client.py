@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from tests.client.stage import WAYS, options_of
-from triolet.client import ClientError, Event, Gap, Live, MemoryStore, open_client, sync_client
+from triolet.client import ClientError, End, Event, Gap, Live, MemoryStore, open_client, sync_client
 
 from .certificate import make_certificate
 from .many.history import Log, check_publisher, read
@@ -208,6 +208,26 @@ def test_a_program_without_trio_follows_and_asks(server: Server) -> None:
         raise ZeroDivisionError
     with pytest.raises(ValueError, match="base"), sync_client("nowhere"):
         pass
+
+
+def test_the_end_of_a_channel_ends_a_loop_without_trio_and_the_command(server: Server) -> None:
+    for letter in "abc":
+        server.publish("ended", letter, key="k", fold="concat")
+    server.request("POST", "/c/ended/end", {"outcome": "done"})
+    with sync_client(server.url) as live:
+        event, end = live.follow("/c/ended/events", after=0, fold=True)
+        assert isinstance(event, Event)
+        assert (event.data, event.folded) == ("abc", 3)
+        assert isinstance(end, End)
+        assert end.data == {"outcome": "done"}
+        assert list(live.follow("/c/ended/events")) == [end]
+    following = run_follow(f"{server.url}/c/ended/events", "--after", "0", "--fold")
+    out, err = following.communicate(timeout=20)
+    assert (following.returncode, err) == (0, "")
+    assert [(line["type"], line["data"]) for line in map(json.loads, out.splitlines())] == [
+        ("event", "abc"),
+        ("end", {"outcome": "done"}),
+    ]
 
 
 def test_nobody_there_is_tried_again_and_a_program_may_give_up() -> None:
