@@ -19,6 +19,7 @@ from triolet.client.sse import Block, StreamParser
 
 from .stage import client_of, shop, take, told
 
+LONG = "9" * 5_000
 STREAM = (
     "\ufeff: a comment\nretry: 500\n\n"
     "id: 1\nevent: paid\ndata: {\ndata:  1}\ntime: 12\n\n"
@@ -28,6 +29,7 @@ STREAM = (
     "id\ndata: ä€😀\n\n"
     "data: 1\nkey: k\nfold: sum\nfolded: 12\n\n"
     "data: 1\nfolded: 0\ntime: 1_0\n\n"
+    f"data: 1\nfolded: {LONG}\ntime: {LONG}\n\n"
 )
 PARSED = [
     Block("paid", "{\n 1}", "1", 12),
@@ -35,6 +37,7 @@ PARSED = [
     Block("message", "x:y", "1", None),
     Block("message", "ä€😀", "", None),
     Block("message", "1", "", None, "k", "sum", 12),
+    Block("message", "1", ""),
     Block("message", "1", ""),
 ]
 

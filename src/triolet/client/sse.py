@@ -15,7 +15,8 @@ from .errors import Ended
 __all__ = ["Block", "StreamParser"]
 
 _LINE_ENDS: Final = re.compile("\r\n|\n|\r")
-_NUMBER: Final = re.compile("[1-9][0-9]{0,15}")
+_DIGITS: Final = 16
+"""At most, of a number."""
 
 
 class Block(NamedTuple):
@@ -45,7 +46,8 @@ class StreamParser:
         self._event = ""
         self._data: list[str] = []
         self._size = 0
-        self._own: dict[str, Any] = {}
+        self._time: int | None = None
+        self._folds: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> Iterator[Block]:
         """Take bytes, cut anywhere, and yield the blocks that are whole.
@@ -65,8 +67,8 @@ class StreamParser:
                 self._line(line)
             else:
                 if self._data:
-                    yield Block(self._event or "message", "\n".join(self._data), self._id, **self._own)
-                self._event, self._data, self._size, self._own = "", [], 0, {}
+                    yield Block(self._event or "message", "\n".join(self._data), self._id, self._time, **self._folds)
+                self._event, self._data, self._size, self._time, self._folds = "", [], 0, None, {}
         if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
             raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer", retry=None)
 
@@ -80,7 +82,9 @@ class StreamParser:
             self._size += len(value)
         elif name == "id" and "\0" not in value:
             self._id = value
+        elif name == "time" and value.isdecimal() and len(value) <= _DIGITS:
+            self._time = int(value)
         elif name in ("key", "fold"):
-            self._own[name] = value
-        elif name in ("time", "folded") and _NUMBER.fullmatch(value):
-            self._own[name] = int(value)
+            self._folds[name] = value
+        elif name == "folded" and value.isdecimal() and len(value) <= _DIGITS:
+            self._folds[name] = max(1, int(value))
