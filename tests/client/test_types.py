@@ -41,6 +41,10 @@ async def what_an_iterator_gives(live: Client) -> None:
                     assert_type(item.missed, int | None)
                 case Live():
                     assert_type(item.cursor, Cursor)
+                case Snapshot():
+                    assert_type((item.cursor, item.missed), tuple[Cursor, int | None])
+                case End(data=data):
+                    assert_type(data, Any)
 
 
 async def what_the_app_says(live: Client) -> None:
@@ -51,7 +55,7 @@ async def what_the_app_says(live: Client) -> None:
             match said:
                 case Message(data=data):
                     assert_type(data, Any)
-                case ChannelGap():
+                case ChannelGap() | ChannelEnd():
                     assert_type(said.channel, str)
     await live.tell({"a": 1})
 

@@ -9,14 +9,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from ..bounds import CLIENT_MESSAGE_BYTES
+from ..bounds import CLIENT_MESSAGE_BYTES, CURSOR_CHARACTERS
 from .errors import Ended
 
 __all__ = ["Block", "StreamParser"]
 
 _LINE_ENDS: Final = re.compile("\r\n|\n|\r")
-_DIGITS: Final = 16
-"""At most, of a number."""
 
 
 class Block(NamedTuple):
@@ -82,9 +80,9 @@ class StreamParser:
             self._size += len(value)
         elif name == "id" and "\0" not in value:
             self._id = value
-        elif name == "time" and value.isdecimal() and len(value) <= _DIGITS:
+        elif name == "time" and value.isdecimal() and len(value) <= CURSOR_CHARACTERS:
             self._time = int(value)
         elif name in ("key", "fold"):
             self._folds[name] = value
-        elif name == "folded" and value.isdecimal() and len(value) <= _DIGITS:
+        elif name == "folded" and value.isdecimal() and len(value) <= CURSOR_CHARACTERS:
             self._folds[name] = max(1, int(value))

@@ -122,7 +122,7 @@ class Track:
             if step is not None and step < count:  # the program has some of these, and cannot be given the others alone
                 return self._hole(at)
             if not self._may_pass(step):
-                lost = self._hole(Cursor(at.epoch, at.offset - count))
+                lost = self._hole(Cursor(at.epoch, max(0, at.offset - count)))
         self.cursor = at
         return [*lost, item]
 
