@@ -90,7 +90,7 @@ class Play {
     this.#did("connect", {
       transport,
       path: pathname,
-      after: searchParams.get("after") ?? undefined,
+      ...asked(searchParams),
       token: bearer(headers),
       wait: wait ?? undefined,
       etag: headers["If-None-Match"],
@@ -101,8 +101,7 @@ class Play {
     const opened = (socket, url, protocols) => {
       const { pathname, searchParams } = new URL(url);
       const token = [protocols].flat().find((one) => one.startsWith("triolet.token."));
-      const after = searchParams.get("after") ?? undefined;
-      this.#did("connect", { transport: "websocket", path: pathname, after, token: token?.slice(14) });
+      this.#did("connect", { transport: "websocket", path: pathname, ...asked(searchParams), token: token?.slice(14) });
       return this.#connect({ transport: "websocket", path: pathname, socket });
     };
     const said = (text) => {
@@ -147,12 +146,10 @@ class Play {
     await this.clock.advance(0);
   }
 
-  follow({ url, after, as = "f" }) {
-    const follow = this.client.follow(url, { after });
+  follow({ url, after, snapshot, fold, as = "f" }) {
+    const follow = this.client.follow(url, { after, snapshot, fold });
     this.#follows.set(as, follow);
-    follow.on("event", ({ id, event, data }) => this.#did("event", { as, id, event, data }));
-    follow.on("gap", ({ from, to, missed, reason }) => this.#did("gap", { as, from, to, missed, reason }));
-    follow.on("fault", ({ kind }) => this.#did("fault", { as, kind }));
+    this.#hear(follow, as);
     follow.on("state", (state, why) => {
       if (state !== "gone") this.#did("state", { as, state });
       else if (why.reason !== "closed") this.#did("gone", { as, reason: REASONS.has(why.reason) ? why.reason : "closed" });
@@ -160,11 +157,16 @@ class Play {
   }
 
   listen() {
-    const as = "app";
     this.client.on("message", (data) => this.#did("message", { data }));
-    this.client.on("event", ({ channel, id, event, data }) => this.#did("event", { as, channel, id, event, data }));
-    this.client.on("gap", ({ channel, from, to, missed, reason }) => this.#did("gap", { as, channel, from, to, missed, reason }));
-    this.client.on("fault", ({ kind }) => this.#did("fault", { as, kind }));
+    this.#hear(this.client, "app");
+  }
+
+  /** What is said of a channel. */
+  #hear(whose, as) {
+    for (const name of ["event", "end", "snapshot", "gap", "tell"]) {
+      whose.on(name, ({ type, time, ...said }) => this.#did(name, { as, ...said }));
+    }
+    whose.on("fault", ({ kind }) => this.#did("fault", { as, kind }));
   }
 
   tell({ data }) {
@@ -251,6 +253,11 @@ class Play {
   }
 }
 
+/** What a URL asks for. */
+function asked(query) {
+  return Object.fromEntries(["after", "snapshot", "fold"].map((name) => [name, query.get(name) ?? undefined]));
+}
+
 function bearer({ Authorization: said }) {
   return said?.replace("Bearer ", "");
 }
@@ -279,7 +286,9 @@ function fail({ stream }, error) {
 function block({ type, ...more }) {
   if (type !== "event") return `event: triolet.${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`;
   const { id, event, data, time } = more;
-  return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\ntime: ${time}\n\n`;
+  const lines = [`id: ${id}`, `event: ${event}`, `data: ${JSON.stringify(data)}`, `time: ${time}`];
+  const folds = ["key", "fold", "folded"].filter((name) => "fold" in more && name in more);
+  return `${[...lines, ...folds.map((name) => `${name}: ${more[name]}`)].join("\n")}\n\n`;
 }
 
 const lines = createInterface({ input: process.stdin });

@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STATIC = ROOT / "src" / "triolet" / "static"
 
-OURS = {"react.js", "views.js", "shown.js"}
-"""What only pages with React need."""
+OURS = {"react.js", "views.js", "shown.js", "folds.js"}
+"""What only pages with React need, and those that fold."""
 
 
 @needs("node", "npm:react", "npm:react-18", "npm:jsdom")

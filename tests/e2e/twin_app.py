@@ -23,6 +23,7 @@ live = Triolet(app, log=os.environ["E2E_LOG"], limits=Limits(keep_events=KEEP, p
 refused: dict[str, Any] = {}
 tokens: dict[str, float | None] = {}
 done: Counter[str] = Counter()
+published: Counter[str] = Counter()
 
 
 @live.identify
@@ -53,6 +54,17 @@ def decide(name: str) -> Any:
 @live.channel("/c/<name>/events")
 async def events(name: str) -> Any:
     return decide(name)
+
+
+async def state_of(channel: str) -> tuple[Any, Any]:
+    """How many events there were, as of now: nothing comes in between, for nothing is waited for after the head."""
+    cursor = await live.log.head(channel)
+    return {"published": published[channel.removeprefix("c/")]}, cursor
+
+
+@live.channel("/c/<name>/state", snapshot=state_of)
+async def with_state(name: str) -> str:
+    return f"c/{name}"
 
 
 @live.channel("/c/<name>/as/<member>", member=lambda name, member: member)
@@ -94,7 +106,26 @@ async def do(name: str, command: Command) -> Any:
 @app.post("/happen/publish/<name>")
 async def publish(name: str) -> dict[str, Any]:
     said = await request.get_json()
-    return {"id": str((await live.publish(f"c/{name}", said["data"], name=said["event"], key=said.get("key"))).cursor)}
+    published[name] += 1
+    more = {"key": said.get("key"), "fold": said.get("fold")}
+    return {"id": str((await live.publish(f"c/{name}", said["data"], name=said["event"], **more)).cursor)}
+
+
+@app.post("/happen/end/<name>")
+async def end(name: str) -> dict[str, Any]:
+    return {"id": str((await live.end(f"c/{name}", (await request.get_json())["data"])).cursor)}
+
+
+@app.post("/happen/tell/<name>")
+async def tell(name: str) -> dict[str, Any]:
+    said = await request.get_json()
+    live.tell(f"c/{name}", said["data"], name=said["event"], key=said.get("key"))
+    return {}
+
+
+@app.post("/happen/delete/<name>")
+async def delete(name: str) -> dict[str, Any]:
+    return {"id": str((await live.delete(f"c/{name}")).cursor)}
 
 
 @app.post("/happen/refuse/<name>")

@@ -29,7 +29,7 @@
  *
  * @typedef {Object} Why
  * @property {number} [retry]  ms until the next try
- * @property {string} [reason]  in a word: "paused", "offline", "expired", "revoked", "refused", "login", "closed" …
+ * @property {string} [reason]  in a word: "paused", "offline", "ended", "expired", "revoked", "refused", "login", "closed" …
  * @property {import("./line.js").Ended} [error]  with its code
  */
 
@@ -46,6 +46,41 @@
  * @property {Data} data
  * @property {number} time  when it was published, in ms since 1970 by the server's clock
  * @property {string} [key]  what the app says it is about, where it does
+ * @property {string} [fold]  how it goes together with what came before it of the same key, where it does: see `apply` in
+ *     `triolet-client/folds`
+ * @property {number} folded  how many events it stands for, up to its own cursor: 1, or more where `fold` was asked for
+ */
+
+/**
+ * The channel has ended: this is the last item there is.
+ *
+ * @typedef {Object} End
+ * @property {"end"} type
+ * @property {string} channel  its name
+ * @property {string} cursor  its own
+ * @property {any} data  what the app has said with it; `{outcome: "deleted"}` where the channel's events were deleted
+ * @property {number} time  when that was, in ms since 1970 by the server's clock
+ */
+
+/**
+ * The channel's state, where `snapshot` was asked for: throw away what was there before, and go on from here.
+ *
+ * @typedef {Object} Snapshot
+ * @property {"snapshot"} type
+ * @property {string} channel  its name
+ * @property {string} cursor  its events up to here are in it
+ * @property {any} data  the state
+ * @property {number | null} missed  how many events are not in it that should be; null where nobody can know it
+ */
+
+/**
+ * What is only for now (`live.tell`): it has no place among the events, and who is not up to date misses it.
+ *
+ * @typedef {Object} Tell
+ * @property {string} channel  its name
+ * @property {string} event  what kind of thing it is
+ * @property {any} data
+ * @property {string} [key]  what it is about, where the app says so
  */
 
 /**
@@ -81,7 +116,7 @@
  * What a follow gives, in order.
  *
  * @template {Record<string, any>} [Events=Record<string, any>]
- * @typedef {EventOf<Events> | Gap | Live} Item
+ * @typedef {EventOf<Events> | End | Snapshot | Gap | Live} Item
  */
 
 /**
@@ -213,6 +248,9 @@
  * @typedef {Object} FollowOptions
  * @property {string | number | null} [after]  the cursor to go on from; "0": the oldest event kept; -50: the newest 50; none:
  *     from now on. What the store has counts before it
+ * @property {boolean} [snapshot]  gives the channel's state, where the app has one for it: at first, where there is no cursor
+ *     to go on from, and in place of a gap
+ * @property {boolean} [fold]  of what was missed, events that go together come as one
  * @property {string} [key]  the name under which the store keeps this cursor, default the URL
  * @property {"session" | "indexeddb" | Store | null} [store]  in place of the client's; null: none
  * @property {"before" | "after"} [commit]  in place of the client's
@@ -266,7 +304,9 @@
  * @property {(transport: Transport) => void} transport
  * @property {(data: any) => void} message  what the app's handler says, where there is a `socket`
  * @property {(event: LiveEvent) => void} event  of channels that the app's handler follows for this client
+ * @property {(end: End) => void} end  of these
  * @property {(gap: Gap) => void} gap  of these
+ * @property {(tell: Tell) => void} tell  of these
  * @property {(beat: Beat) => void} beat  of the one socket
  * @property {(fault: Fault) => void} fault
  * @property {(waiting: number) => void} unanswered  how many commands wait for their answer
@@ -277,14 +317,17 @@
 /**
  * What `follow.on` calls by names of the client's own.
  *
- * "event", "gap" and "live" are given in order, one after the other, and a promise that the handler returns is waited for.
- * The others are called at once.
+ * "event", "end", "snapshot", "gap" and "live" are given in order, one after the other, and a promise that the handler
+ * returns is waited for. The others are called at once.
  *
  * @template {Record<string, any>} [Events=Record<string, any>]
  * @typedef {Object} FollowHandlers
  * @property {(event: EventOf<Events>) => unknown} event  every event
+ * @property {(end: End) => unknown} end  the last one
+ * @property {(snapshot: Snapshot) => unknown} snapshot
  * @property {(gap: Gap) => unknown} gap
  * @property {(live: Live) => unknown} live
+ * @property {(tell: Tell) => void} tell
  * @property {(state: State, why: Why) => void} state
  * @property {(why: Why) => void} gone
  * @property {(fault: Fault) => void} fault
@@ -346,7 +389,9 @@
  *     is one of the missed
  * @property {(state: State, why: Why, handle: any) => void} [onState]  "live" with an error: a renewal failed. The error's
  *     `code` at "gone" is 4401 (expired) or 4403 (revoked, refused) where the page may follow no longer
+ * @property {(end: End, handle: Track) => void} [onEnd]  the channel has ended: it is "gone" then
  * @property {(gap: Gap, handle: Track) => void} [onGap]  without it the console says so
+ * @property {(tell: Tell, handle: Track) => void} [onTell]  what is only for now
  * @property {(fault: Fault, handle: Track) => void} [onFault]  without it the console says so
  * @property {(beat: Beat, handle: any) => void} [onBeat]
  * @property {(lag: Lag, handle: Track) => void} [onLag]
@@ -365,8 +410,8 @@
  */
 
 /**
- * Of `new Socket`, besides Options. `onEvent`, `onGap`, `onFault` and `onLag` get what belongs to channels that the app on the
- * server follows for this client; `onState` is the socket's: connecting, live, gone.
+ * Of `new Socket`, besides Options. `onEvent`, `onEnd`, `onGap`, `onTell`, `onFault` and `onLag` get what belongs to channels that
+ * the app on the server follows for this client; `onState` is the socket's: connecting, live, gone.
  *
  * @typedef {Object} MessageOptions
  * @property {(data: any, handle: any) => void} [onMessage]  what the app's handler says
@@ -379,7 +424,10 @@
  * @property {string} event  its name; "message" where none is given
  * @property {string} data
  * @property {string} id  the newest there was
- * @property {number | null} time  Triolet's own field
+ * @property {number | null} time  Triolet's own field, as the others from here on
+ * @property {string} [key]  of an event that has a `fold`
+ * @property {string} [fold]
+ * @property {number} [folded]
  */
 
 /** @typedef {import("./client.js").Client} Client  what `connect` returns */

@@ -7,7 +7,7 @@ import { Handlers, optional } from "./handlers.js";
 import { Ended, onAbort, within } from "./line.js";
 import { PageLife } from "./page.js";
 import { Presence } from "./presence.js";
-import { locate } from "./requests.js";
+import { address, locate } from "./requests.js";
 import { saidOf, settingsOf } from "./settings.js";
 import { Keeper, openStore } from "./store.js";
 import { Track } from "./track.js";
@@ -188,6 +188,7 @@ export class Client {
     const store = said.store === undefined ? this.#store : openStore(said.store);
     const { buffer, commit, clock } = this.#settings;
     const settings = { buffer, commit, ...said, clock, store };
+    const asked = { snapshot: said.snapshot ? 1 : null, fold: said.fold ? 1 : null };
     if (!(settings.buffer >= 1)) throw new TypeError("buffer: 1 or more");
     if (!/^(before|after)$/.test(settings.commit)) throw new TypeError('commit: "before" or "after"');
     /** @type {FollowOwner} */
@@ -197,7 +198,7 @@ export class Client {
       changed: (one, why) => this.#changed(one, why),
     };
     /** @type {Follow<Events>} */
-    const follow = new Follow(locate(url, this.#base).href, settings, owner);
+    const follow = new Follow(address(locate(url, this.#base), asked).href, settings, owner);
     if (follow.state !== "gone") this.#follows.add(follow);
     this.#look();
     return follow;
@@ -314,7 +315,7 @@ export class Client {
 /** A channel that the app on the server follows for this client. @param {WaysHooks} hooks */
 function chosen(hooks) {
   /** @type {TrackOptions["hear"]} */
-  const hear = (name, said) => /event|gap|fault/.test(name) && hooks.tell(name, said);
+  const hear = (name, said) => /event|end|gap|tell|fault/.test(name) && hooks.tell(name, said);
   return new Track(null, { hear }, null);
 }
 

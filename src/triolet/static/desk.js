@@ -35,7 +35,7 @@ class Relay extends Track {
   /** @param {string} url @param {string | null} after @param {Forward} forward */
   constructor(url, after, forward) {
     /** @type {TrackOptions["hear"]} */
-    const hear = (type, said) => /gap|fault/.test(type) && this.#tell({ ...said, type });
+    const hear = (type, said) => /gap|fault|end/.test(type) && this.#tell({ ...said, type });
     super(url, { after, hear }, null); // a member that is full leaves
     this.#forward = forward;
   }
@@ -48,13 +48,14 @@ class Relay extends Track {
   /** @param {Message} message */
   take(message) {
     super.take(message);
-    if (message.type !== "gap") this.#tell(message);
+    if (message.type !== "gap") this.#tell(message); // and of the end all are told by then
   }
 
   /** @param {State} [state] @param {Why} [why] */
   become(state, why = {}) {
     const before = this.state;
     super.become(state, why);
+    if (why.reason === "ended") return; // the end itself says so, to those that have come so far
     const isNew = this.state !== before || why.error;
     if (isNew && (this.state === "connecting" || this.state === "gone" || why.error)) {
       this.#tell({ type: "state", state: this.state, why: plain(why) });
@@ -69,7 +70,7 @@ class Relay extends Track {
   fits(after) {
     if (this.state === "gone") return false;
     if (!this.hasBegun) return after === this.start || areOfOneLife(after, this.start);
-    if (after === null) return this.state === "live";
+    if (after === null) return this.state === "live" && !/[?&]snapshot=/.test(String(this.url)); // that comes first
     return after === this.cursor || (areOfOneLife(after, this.cursor) && isBefore(this.cursor, after));
   }
 }

@@ -6,6 +6,10 @@
  *
  * @typedef {{epoch: string, offset: number}} Place  a cursor in its parts; an empty epoch is the present one
  *
+ * @typedef {Object} Wish  what a client asks for besides, in the URL of a channel
+ * @property {boolean} [fold]  of what it has missed, events that go together as one
+ * @property {?(() => any)} [state]  gives the channel's state; null: it wants none, or there is none
+ *
  * @typedef {{type: string, [field: string]: any}} Message  of the wire, in either direction
  *
  * @typedef {Object} Stored  an event, as it is on the wire
@@ -16,11 +20,16 @@
  * @property {any} data
  * @property {number} time
  * @property {string} [key]
+ * @property {string} [fold]
+ * @property {number} [folded]
+ *
+ * @typedef {import("./api.js").End} Ending
  *
  * @typedef {Object} Page  what was read
  * @property {string} start  the place it was read from
  * @property {?Message} gap
  * @property {Stored[]} events
+ * @property {?Ending} end  behind them, where the channel ends there
  * @property {string} cursor  behind them
  * @property {boolean} isAll  whether that is the newest
  *
@@ -35,6 +44,7 @@
  * @property {() => number} random
  * @property {() => number} wall  ms since 1970
  * @property {(url: string | URL, data: any, options?: PublishOptions) => void} publish
+ * @property {(url: string | URL) => boolean} hasEnded  the channel there
  * @property {(error: unknown) => void} trouble  what went wrong in the test
  *
  * @typedef {Object} Who  that was let in

@@ -30,6 +30,17 @@ export async function settle() {
 }
 
 /** A clock as `connect` takes it, whose time goes on by `advance` alone. */
+/**
+ * The timers of the page, as they are at each use: a runner may have put its own there.
+ *
+ * @type {import("./api.js").Clock}
+ */
+export const REAL = {
+  setTimeout: (call, ms) => globalThis.setTimeout(call, ms),
+  clearTimeout: (timer) => globalThis.clearTimeout(timer),
+  now: () => globalThis.performance.now(),
+};
+
 export class Clock {
   #settle;
   /** @type {Map<number, {at: number, call: () => void}>} */

@@ -8,9 +8,19 @@ import { jsonOf } from "./fake-log.js";
 /** Answers below 500 that say "not now". */
 const NOT_KEPT = new Set([408, 425, 429]);
 
+/**
+ * What a command is answered that publishes to a channel that has ended: nothing of it was done.
+ *
+ * @type {Given}
+ */
+const ENDED = {
+  status: 409,
+  data: { error: "ended", message: "a channel that it publishes to has ended; nothing was done" },
+};
+
 /** @param {Given} given */
-function isKept({ status }) {
-  return status < 500 && !NOT_KEPT.has(status);
+function isKept(given) {
+  return given !== ENDED && given.status < 500 && !NOT_KEPT.has(given.status);
 }
 
 /** What a handler has answered, as it is given. @param {any} said @returns {Given} @throws {TypeError} */
@@ -92,6 +102,7 @@ export class Commands {
       const { answer } = route.more;
       const said = await (typeof answer === "function" ? answer(data, { id, url, params, token, publish }) : answer);
       const given = checked(said);
+      if (given.status < 400 && events.some(([at]) => this.#world.hasEnded(at))) return ENDED;
       if (given.status < 400) for (const event of events) this.#world.publish(...event);
       return given;
     } catch (error) {

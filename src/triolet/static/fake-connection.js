@@ -1,8 +1,9 @@
 /** One client of the fake server: what its WebSocket, event stream or poll is told, as the server would tell it. */
 
+import { foldedOf } from "./fake-folds.js";
 import { parseCursor } from "./fake-log.js";
 
-/** @import { Message, Page, Place, Stored, Who, Wire, World } from "./fake-api.js" */
+/** @import { Message, Page, Place, Who, Wire, Wish, World } from "./fake-api.js" */
 
 /** As the server has them by default; in ms, but for the seconds of a long poll. */
 const BEAT = 20_000;
@@ -16,6 +17,7 @@ const PAGE = 256;
 /** The longest time that a timer of a browser knows. */
 const LONGEST = 2 ** 31 - 1;
 
+const ENDED = { code: 1000, reason: "ended", retry: null };
 const EXPIRED = { code: 4401, reason: "expired", retry: null };
 export const REVOKED = { code: 4403, reason: "revoked", retry: null };
 
@@ -34,15 +36,40 @@ function callAt(moment, { clock }, call) {
   return () => clock.clearTimeout(timer);
 }
 
+/** Where a state takes the place of a gap. */
+const LOST = /^(expired|epoch|future)$/;
+
+/**
+ * What a client reads that goes on after a cursor, as it wishes: its events folded, or a state in place of them, where it comes
+ * without a cursor or has lost some.
+ *
+ * @param {World} world
+ * @param {string} channel
+ * @param {?Place} after
+ * @param {Wish} wish
+ * @param {number} [most]
+ * @returns {Page & {snapshot: ?Message}}
+ */
+function read({ log }, channel, after, { fold, state }, most) {
+  const page = log.read(channel, after, fold ? undefined : most);
+  if (state && (after === null || LOST.test(page.gap?.reason))) {
+    const now = log.read(channel, null);
+    return { ...now, snapshot: { type: "snapshot", channel, cursor: now.cursor, data: state() } };
+  }
+  return { ...page, events: fold ? foldedOf(page.events) : page.events, snapshot: null };
+}
+
+/** @typedef {Wish & {sub: ?string, url: ?string}} Named */
+
 /** One that has no name, or subscriptions that have and stand at one place, so that all are told in one. */
 class Follower {
   cursor = "";
 
-  /** @param {string} channel @param {?string} sub @param {?string} url */
-  constructor(channel, sub, url) {
+  /** @param {string} channel @param {Named[]} names */
+  constructor(channel, names) {
     this.channel = channel;
-    this.names = [{ sub, url }];
-    this.isPlain = sub === null;
+    this.names = names;
+    this.isPlain = names[0].sub === null;
   }
 
   get subs() {
@@ -118,18 +145,18 @@ export class Connection {
    *
    * @param {string} channel
    * @param {?Place} after
-   * @param {{url?: ?string, sub?: ?string}} [named]
+   * @param {Wish & {url?: ?string, sub?: ?string}} [named]
    */
-  follow(channel, after, { url = null, sub = null } = {}) {
+  follow(channel, after, { url = null, sub = null, ...wish } = {}) {
     this.unfollow(channel, sub);
     const others = this.#on(channel);
-    const follower = new Follower(channel, sub, url);
+    const follower = new Follower(channel, [{ ...wish, url, sub }]);
     this.#followers.add(follower);
     const isApart = follower.isPlain ? others.length > 0 : others.some(({ isPlain }) => isPlain);
     if (isApart && this.#told.get(channel)?.length !== 0) this.#hush(channel);
-    this.#catchUp(follower, after, ({ start }) => {
+    this.#catchUp(follower, after, ({ start, snapshot }) => {
       const named = { ...(url !== null && { url }), ...(sub !== null && { sub }) };
-      return [{ type: "open", channel, cursor: start, ...named }];
+      return [{ type: "open", channel, cursor: snapshot ? null : start, ...named }];
     });
     if (follower.isPlain) for (const other of others) this.#bring(other, []);
   }
@@ -140,11 +167,23 @@ export class Connection {
     this.#bracket([], [{ type: "live", channel, cursor: this.#world.log.head(channel), subs: [] }]);
   }
 
-  /** @param {Follower} follower @param {?Place} after @param {(read: Page) => Message[]} [opening] */
+  /** @param {Follower} follower @param {?Place} after @param {(page: ReturnType<typeof read>) => Message[]} [opening] */
   #catchUp(follower, after, opening = () => []) {
-    const read = this.#world.log.read(follower.channel, after);
-    follower.cursor = read.cursor;
-    this.#bring(follower, [...opening(read), ...(read.gap ? [read.gap] : []), ...read.events]);
+    const page = read(this.#world, follower.channel, after, follower.names[0]);
+    const { snapshot, gap, events, end } = page;
+    follower.cursor = page.cursor;
+    const messages = [...opening(page), ...[snapshot, gap].filter((one) => one !== null), ...events];
+    if (end) this.#end(follower, [...messages, end]);
+    else this.#bring(follower, messages);
+  }
+
+  /** Says the last of a channel to a follower, which is none any more. @param {Follower} follower @param {Message[]} messages */
+  #end(follower, messages) {
+    const { channel, subs, names } = follower;
+    if (!follower.isPlain && messages.length > 0) this.#bracket(subs, messages);
+    else for (const message of messages) this.say(message);
+    for (const { sub } of [...names]) this.#remove(follower, sub);
+    if (this.own === channel && this.#followers.size === 0) this.end(ENDED);
   }
 
   /**
@@ -181,21 +220,39 @@ export class Connection {
     for (const message of [{ type: "for", subs, next: messages.length }, ...messages]) this.say(message);
   }
 
-  /** An event was published. @param {Stored} event */
-  take(event) {
-    const all = this.#on(event.channel).sort((one, other) => Number(other.isPlain) - Number(one.isPlain));
+  /** An event was published, a channel has ended, or something is only for now. @param {Message} message */
+  take(message) {
+    const { type, channel, id = message.cursor } = message;
+    const all = this.#on(channel).sort((one, other) => Number(other.isPlain) - Number(one.isPlain));
     const isApart = all.some(({ isPlain }) => isPlain);
     for (const follower of all) {
-      follower.cursor = event.id;
-      if (follower.isPlain || (!isApart && this.#isNamed(follower))) this.say(event);
-      else if (isApart) this.#bracket(follower.subs, [event]);
-      else this.#bring(follower, [event]);
+      const isLive = follower.isPlain || (!isApart && this.#isNamed(follower));
+      if (id) follower.cursor = id;
+      if (isLive) this.say(message);
+      else if (isApart || type !== "event") this.#bracket(follower.subs, [message]);
+      else this.#bring(follower, [message]);
     }
+    if (type === "end") for (const follower of all) this.#end(follower, []);
   }
 
-  /** Something of a channel is gone: who followed it is told, and goes on. @param {string} channel */
+  /**
+   * Something of a channel is gone: who followed it is told, and goes on; those that have other wishes each for themselves.
+   *
+   * @param {string} channel
+   */
   readOn(channel) {
-    for (const follower of this.#on(channel)) this.#catchUp(follower, parseCursor(follower.cursor));
+    for (const follower of this.#on(channel)) {
+      const { cursor, names } = follower;
+      const [{ state }] = names;
+      const others = names.filter((one) => one.state !== state);
+      follower.names = names.filter((one) => one.state === state);
+      this.#catchUp(follower, parseCursor(cursor));
+      for (const other of others) {
+        const apart = new Follower(channel, [other]);
+        this.#followers.add(apart);
+        this.#catchUp(apart, parseCursor(cursor));
+      }
+    }
   }
 
   /** @param {string} channel @param {?string} [sub] */
@@ -304,7 +361,7 @@ export class Connection {
   }
 }
 
-/** @typedef {{channel: string, after: ?Place, wait: number, tag: ?string}} Ask  `wait`: seconds */
+/** @typedef {Wish & {channel: string, after: ?Place, wait: number, tag: ?string}} Ask  `wait`: seconds */
 
 /** A poll, which is answered at once or, where it may be held, when there is something to tell. */
 export class Poll {
@@ -324,10 +381,10 @@ export class Poll {
    * @param {{url: URL, who: Who, give: (response: Response) => void, over: () => void}} parts
    */
   constructor(world, ask, { url, who, give, over }) {
-    const { channel, after, wait } = ask;
+    const { channel, after, wait, state } = ask;
     this.#world = world;
     // One that waits goes on from where it has begun, although the newest may be others by then.
-    const isPlace = after !== null && after.offset >= 0;
+    const isPlace = after === null ? Boolean(state) : after.offset >= 0;
     this.#ask = { ...ask, from: isPlace || !wait ? after : parseCursor(world.log.read(channel, after).start) };
     this.#give = give;
     this.#over = over;
@@ -341,25 +398,26 @@ export class Poll {
 
   get #page() {
     const { channel, from } = this.#ask;
-    return this.#world.log.read(channel, from, PAGE);
+    return read(this.#world, channel, from, this.#ask, PAGE);
   }
 
-  /** Something may have come. */
-  look() {
-    const { events, gap, isAll } = this.#page;
-    if (this.#ask.wait && events.length === 0 && gap === null) return;
-    this.answer(this.#ask.wait || !isAll ? 0 : POLL_RETRY);
+  /** Something may have come, or was told. @param {Message[]} [told] */
+  look(told = []) {
+    const { events, gap, isAll, end, snapshot } = this.#page;
+    if (this.#ask.wait && events.length + told.length === 0 && !gap && !end && !snapshot) return;
+    this.answer(this.#ask.wait || !isAll ? 0 : POLL_RETRY, told);
   }
 
-  /** @param {number} retry  ms until the next one */
-  answer(retry) {
+  /** @param {number} wanted  ms until the next one @param {Message[]} [told] */
+  answer(wanted, told = []) {
     const { channel, after, wait, tag } = this.#ask;
-    const { events, gap, cursor, isAll: live } = this.#page;
+    const { events, gap, cursor, isAll: live, end, snapshot } = this.#page;
     const etag = `"${after === null ? "None" : textOf(after)}-${cursor}"`;
     const headers = { ETag: etag, "Cache-Control": "no-cache" };
-    if (!wait && tag?.includes(etag)) return this.#end(new Response(null, { status: 304, headers }));
-    const body = { channel, events, cursor, gap, live, retry, time: this.#world.wall() };
-    this.#end(Response.json(body, { headers }));
+    if (!wait && tag?.includes(etag) && !snapshot) return this.#end(new Response(null, { status: 304, headers }));
+    const retry = end ? null : wanted;
+    const more = { ...(end && { end }), ...(snapshot && { snapshot }), ...(told.length > 0 && { told }) };
+    this.#end(Response.json({ channel, events, cursor, gap, live, retry, time: this.#world.wall(), ...more }, { headers }));
   }
 
   /** @param {number} status @param {string} error */

@@ -1,11 +1,11 @@
 /** How clients come to the fake server: who they are, what they ask for, and what they say later. */
 
 import { replyOf, responseOf } from "./fake-commands.js";
-import { Connection, Poll } from "./fake-connection.js";
+import { Connection, Poll, REVOKED } from "./fake-connection.js";
 import { jsonOf, parseAfter, parseCursor } from "./fake-log.js";
 import { decoded, locateHere, nameOf } from "./fake-routes.js";
 
-/** @import { Call, Found, Message, Place, Who, Wire, World } from "./fake-api.js" */
+/** @import { Call, Found, Message, Place, Who, Wire, Wish, World } from "./fake-api.js" */
 /** @import { FakeConnection, Identity } from "./fake.js" */
 /** @import { Commands } from "./fake-commands.js" */
 /** @import { Exchange } from "./fake-network.js" */
@@ -28,6 +28,18 @@ function refused({ status, retry }) {
   const headers = new Headers();
   if (retry !== undefined) headers.set("Retry-After", String(Math.ceil(retry / 1_000)));
   return new Response(null, { status, headers });
+}
+
+/** What a client says for yes, in the URL. @param {URL} url @param {string} name */
+function asks({ searchParams }, name) {
+  return ["", "1", "true"].includes(searchParams.get(name) ?? "no");
+}
+
+/** What a client wants of a channel besides. @param {Found} found @param {URL} url @returns {Wish} */
+function wishOf({ route, params }, url) {
+  const { snapshot } = route.more;
+  const state = snapshot && asks(url, "snapshot") ? () => jsonOf(snapshot(params, url), "a channel's snapshot") : null;
+  return { fold: asks(url, "fold"), state };
 }
 
 /** @param {number} status @param {string} error */
@@ -59,6 +71,42 @@ export class Door {
     this.#world = world;
     this.#routes = routes;
     this.#commands = commands;
+  }
+
+  // --- what happens ---------------------------------------------------------------------------------------
+
+  /** An event, an end, or what is only for now. @param {string} channel @param {Message} message */
+  tell(channel, message) {
+    for (const connection of [...this.connections]) connection.take(message);
+    for (const poll of this.#pollsOf(channel)) poll.look(message.type === "tell" ? [message] : []);
+  }
+
+  /** Something of a channel is gone. @param {string} channel */
+  readOn(channel) {
+    for (const connection of this.connections) connection.readOn(channel);
+    for (const poll of this.#pollsOf(channel)) poll.look();
+  }
+
+  /** A channel is taken away, or all there is. @param {string} [channel] */
+  revoke(channel) {
+    for (const connection of [...this.connections]) {
+      if (channel === undefined) connection.end(REVOKED);
+      else connection.revoke(channel);
+    }
+    for (const poll of this.#pollsOf(channel)) poll.refuse(403, "revoked");
+  }
+
+  /** @param {string} [channel] */
+  #pollsOf(channel) {
+    return [...this.polls].filter((poll) => channel === undefined || poll.channel === channel);
+  }
+
+  /** Who waits for something, in lines. */
+  get waiting() {
+    return [
+      ...[...this.connections].map(({ transport, url, channels }) => `  ${transport} ${url.pathname}: ${channels.join(", ")}`),
+      ...[...this.polls].map(({ url }) => `  poll ${url.pathname}, waiting`),
+    ];
   }
 
   // --- who they are ---------------------------------------------------------------------------------------
@@ -149,26 +197,30 @@ export class Door {
     const place = url.searchParams.get("after");
     const after = last ? (parseCursor(last) ?? ANOTHER_SERVERS) : place ? parseAfter(place) : null;
     if (!last && place && after === null) return exchange.answer(says(400, "cursor"));
-    const ask = { channel: nameOf(found, url), after };
-    if (headers.get("Accept")?.includes("text/event-stream")) return this.#stream(exchange, who, ask);
+    const ask = { channel: nameOf(found, url), after, ...wishOf(found, url) };
+    if (headers.get("Accept")?.includes("text/event-stream")) {
+      const { end, gap, events } = this.#world.log.read(ask.channel, after);
+      const hasTheEnd = last && end && !gap && events.length === 0; // an EventSource, which only this keeps away
+      return hasTheEnd ? exchange.answer(new Response(null, { status: 204 })) : this.#stream(exchange, who, ask);
+    }
     return this.#poll(exchange, who, ask);
   }
 
-  /** @param {Exchange} exchange @param {Who} who @param {{channel: string, after: ?Place}} ask */
-  #stream(exchange, who, { channel, after }) {
+  /** @param {Exchange} exchange @param {Who} who @param {{channel: string, after: ?Place} & Wish} ask */
+  #stream(exchange, who, { channel, after, ...wish }) {
     const connection = this.#connect("sse", exchange, exchange.stream(), who, channel);
-    connection.follow(channel, after);
+    connection.follow(channel, after, wish);
     connection.expireAt(who.until);
   }
 
-  /** @param {Exchange} exchange @param {Who} who @param {{channel: string, after: ?Place}} ask */
-  #poll(exchange, who, { channel, after }) {
+  /** @param {Exchange} exchange @param {Who} who @param {{channel: string, after: ?Place} & Wish} ask */
+  #poll(exchange, who, ask) {
     const { url, headers, pipe } = exchange;
     const wait = Number(url.searchParams.get("wait") ?? 0);
     /** @type {Poll} */
     const poll = new Poll(
       this.#world,
-      { channel, after, wait, tag: headers.get("If-None-Match") },
+      { ...ask, wait, tag: headers.get("If-None-Match") },
       { url, who, give: (response) => exchange.answer(response), over: () => void this.polls.delete(poll) },
     );
     this.polls.add(poll);
@@ -189,7 +241,7 @@ export class Door {
     const wire = call.accept((text) => this.#hear(connection, found.route, JSON.parse(text)));
     const channel = found.route.kind === "channel" ? nameOf(found, url) : null;
     const connection = this.#connect("websocket", call, wire, who, channel);
-    if (channel !== null) connection.follow(channel, after);
+    if (channel !== null) connection.follow(channel, after, wishOf(found, url));
     else connection.say({ type: "open", channel: null, cursor: null });
     connection.expireAt(who.until);
     if (channel === null) found.route.more.open?.(this.#faceOf(connection));
@@ -242,7 +294,7 @@ export class Door {
     const place = after ?? url.searchParams.get("after");
     const cursor = place === null ? null : parseAfter(String(place));
     if (place !== null && cursor === null) return connection.end(BAD_MESSAGE);
-    connection.follow(nameOf(found, url), cursor, { url: asked, sub });
+    connection.follow(nameOf(found, url), cursor, { ...wishOf(found, url), url: asked, sub });
   }
 
   /** @param {Connection} connection @param {Message} said */

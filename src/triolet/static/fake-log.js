@@ -1,6 +1,8 @@
 /** The fake server's log: channels in memory, with cursors, retention, and gaps for what is gone. */
 
-/** @import { Message, Page, Place, Stored } from "./fake-api.js" */
+import { FOLDS } from "./fake-folds.js";
+
+/** @import { Ending, Message, Page, Place, Stored } from "./fake-api.js" */
 
 const CURSOR = /^(?:([A-Za-z0-9_-]{1,32})\.)?(\d{1,18})$/;
 const NEWEST = /^-[1-9]\d{0,17}$/;
@@ -37,14 +39,33 @@ function checkText(what, text) {
   if (!isGood) throw new TypeError(`${what}: a text of 1 to ${NAME_CHARACTERS} characters, with no line break in it`);
 }
 
-/** As the server checks what an app publishes. @param {string} name @param {string} [key] @throws {TypeError} */
-export function checkDraft(name, key) {
+/**
+ * As the server checks what an app publishes.
+ *
+ * @param {string} name
+ * @param {string} [key]
+ * @param {string} [fold]
+ * @throws {TypeError}
+ */
+export function checkDraft(name, key, fold) {
   checkText("event", name);
   if (key !== undefined) checkText("key", key);
+  const isFold = fold === undefined || (FOLDS.includes(fold) && key !== undefined);
+  if (!isFold) throw new TypeError(`fold: one of ${FOLDS.join(", ")}, of an event with a key, not ${fold}`);
   if (name.startsWith("triolet.")) throw new TypeError(`event: ${name} would be one of Triolet's own`);
 }
 
-/** @typedef {{events: Stored[], head: number, gone: ?{to: number, reason: string}}} Kept  of a channel */
+/**
+ * Of a channel. Its end, or what stands for events that were deleted, is the last of its events.
+ *
+ * @typedef {{events: (Stored | Ending)[], head: number, gone: ?{to: number, reason: string}, isDeleted: boolean}} Kept
+ */
+
+/** The end of a channel, or what stands for what was deleted; null where it goes on. @param {Kept} kept @returns {?Ending} */
+function endOf({ events }) {
+  const last = events.at(-1);
+  return last?.type === "end" ? last : null;
+}
 
 export class Log {
   #keep;
@@ -68,7 +89,7 @@ export class Log {
 
   /** @param {string} channel */
   #of(channel) {
-    const kept = this.#channels.get(channel) ?? { events: [], head: 0, gone: null };
+    const kept = this.#channels.get(channel) ?? { events: [], head: 0, gone: null, isDeleted: false };
     this.#channels.set(channel, kept);
     return kept;
   }
@@ -87,18 +108,48 @@ export class Log {
    * Stores an event, and returns it as it is on the wire.
    *
    * @param {string} channel
-   * @param {{event: string, data: any, time: number, key?: string}} draft
+   * @param {{event: string, data: any, time: number, key?: string, fold?: string}} draft
    * @returns {Stored}
    */
-  append(channel, { event, data, time, key }) {
-    const kept = this.#of(channel);
+  append(channel, { event, data, time, key, fold }) {
+    /** @type {(id: string) => Stored} */
+    const make = (id) => {
+      const more = { ...(key !== undefined && { key }), ...(fold !== undefined && { fold }) };
+      return { type: "event", channel, id, event, data, time, ...more };
+    };
+    return this.#add(this.#of(channel), make);
+  }
+
+  /** @template {Stored | Ending} Made @param {Kept} kept @param {(cursor: string) => Made} make */
+  #add(kept, make) {
+    if (kept.isDeleted) kept.events.length = 0;
+    kept.isDeleted = false;
     kept.head += 1;
-    /** @type {Stored} */
-    const made = { type: "event", channel, id: this.#cursor(kept.head), event, data, time };
-    if (key !== undefined) made.key = key;
+    const made = make(this.#cursor(kept.head));
     kept.events.push(made);
     if (kept.events.length > this.#keep) kept.events.shift();
     return made;
+  }
+
+  /** What has ended a channel for good; null where it goes on, or may begin anew. @param {string} channel */
+  hasEnded(channel) {
+    const kept = this.#of(channel);
+    return kept.isDeleted ? null : endOf(kept);
+  }
+
+  /** Ends a channel that goes on. @param {string} channel @param {any} data @param {number} time @returns {Ending} */
+  end(channel, data, time) {
+    return this.#add(this.#of(channel), (cursor) => ({ type: "end", channel, cursor, data, time }));
+  }
+
+  /** Forgets all events. What stands for them is returned. @param {string} channel @param {number} time */
+  delete(channel, time) {
+    const kept = this.#of(channel);
+    kept.events.length = 0;
+    kept.gone = null;
+    const end = this.end(channel, { outcome: "deleted" }, time);
+    kept.isDeleted = true;
+    return end;
   }
 
   /**
@@ -159,7 +210,8 @@ export class Log {
    * @returns {Page}
    */
   read(channel, after, most = Infinity) {
-    const { events, head, gone } = this.#of(channel);
+    const kept = this.#of(channel);
+    const { events, head, gone } = kept;
     const before = head - events.length; // the event before the oldest
     const had = after === null ? { epoch: "", offset: head } : after;
     const epoch = had.epoch || this.#epoch;
@@ -180,7 +232,15 @@ export class Log {
       at = before;
     }
     const page = events.slice(at - before, at - before + most);
-    const end = at + page.length;
-    return { start: gap?.from ?? this.#cursor(at), gap, events: page, cursor: this.#cursor(end), isAll: end === head };
+    const to = at + page.length;
+    const isAll = to === head;
+    return {
+      start: gap?.from ?? this.#cursor(at),
+      gap,
+      events: /** @type {Stored[]} */ (page.filter(({ type }) => type === "event")),
+      end: isAll ? endOf(kept) : null,
+      cursor: this.#cursor(to),
+      isAll,
+    };
   }
 }

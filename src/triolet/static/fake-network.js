@@ -8,17 +8,18 @@ const EVENT_STREAM = { "Content-Type": "text/event-stream; charset=utf-8", "Cach
 
 /** A message in an event stream: a block, whose `id` is what a browser would come back with. @param {Message} message */
 function block(message) {
-  const { type, id, event, data, time } = message;
-  if (type === "event") return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\ntime: ${time}\n\n`;
+  const { type, id, event, data, time, key, fold, folded } = message;
+  const more = fold ? `key: ${key}\nfold: ${fold}\n${folded ? `folded: ${folded}\n` : ""}` : "";
+  if (type === "event") return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\ntime: ${time}\n${more}\n`;
   return `${placeOf(message)}event: triolet.${type}\ndata: ${JSON.stringify(message)}\n\n`;
 }
 
 /** @param {Message} message */
 function placeOf({ type, cursor, to, cursors, retry }) {
   if (type === "bye") return retry === null ? "" : `retry: ${retry}\n`;
-  if (type === "open") return `retry: 1000\nid: ${cursor}\n`;
+  if (type === "open") return `retry: 1000\n${cursor === null ? "" : `id: ${cursor}\n`}`;
   /** @type {Record<string, string[]>} */
-  const known = { gap: [to], beat: Object.values(cursors ?? {}) };
+  const known = { gap: [to], end: [cursor], snapshot: [cursor], beat: Object.values(cursors ?? {}) };
   const places = known[type] ?? [];
   return places.length === 1 ? `id: ${places[0]}\n` : "";
 }
@@ -225,8 +226,22 @@ export class Network {
       pipe.tidy = () => signal?.removeEventListener("abort", abort);
     });
 
+  /** What `connect` is to be given, beside these. @param {Record<string, any>} own @returns {any} */
+  optionsOf(own) {
+    return {
+      ...own,
+      fetch: this.fetch,
+      WebSocket: this.#makeWebSocket(),
+      winners: new Map(),
+      fetchesStreams: true,
+      // Tabs are not played: each client has a connection of its own, whatever the machine has of these.
+      locks: null,
+      BroadcastChannel: null,
+    };
+  }
+
   /** A class of WebSockets that all go here. @returns {any} */
-  makeWebSocket() {
+  #makeWebSocket() {
     /** @type {(broken: () => void, begin: () => void) => Pipe} */
     const open = (broken, begin) => this.#open(broken, begin);
     const serve = this.#serve;

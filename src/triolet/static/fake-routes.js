@@ -29,6 +29,7 @@ export function decoded(pathname) {
 /**
  * @typedef {Object} More  what belongs to a rule, by its kind
  * @property {string | ((params: Record<string, string>, url: URL) => string)} [name]  of a channel
+ * @property {(params: Record<string, string>, url: URL) => any} [snapshot]  of a channel
  * @property {any} [answer]  of a command
  * @property {(connection: any) => void} [open]  of a socket
  * @property {(data: any, connection: any) => void} [message]  of a socket

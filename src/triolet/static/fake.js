@@ -10,7 +10,7 @@
  *     await server.settle();
  *
  * It has a log of its own behind it, and says on all four transports what a Triolet server says (docs/wire.rst): cursors,
- * gaps, beats, goodbyes; so the client in the test is the real one. What goes wrong in the test itself (a URL that nobody
+ * gaps, ends, beats, goodbyes; so the client in the test is the real one. What goes wrong in the test itself (a URL that nobody
  * serves, a handler that throws) is thrown by the next `settle`, `advance` or `close`, so that no test passes over it.
  *
  * @typedef {Object} FakeOptions  of `fakeServer`
@@ -49,7 +49,17 @@
  * @typedef {Object} PublishOptions  of an event
  * @property {string} [event]  its name, default "message"
  * @property {string} [key]  what it is about
+ * @property {"concat" | "latest" | "merge" | "sum"} [fold]  how it goes together with the one before it of this name and key
  * @property {number} [time]  ms since 1970, default `server.time`
+ *
+ * @typedef {Object} TellOptions  of what is only for now
+ * @property {string} [event]  its name, default "message"
+ * @property {string} [key]  what it is about
+ *
+ * @typedef {Object} ChannelOptions
+ * @property {string | ((params: Params, url: URL) => string)} [name]  the channel's name, as `orders/<id>`; default the URL's
+ *     path. Two URLs may have one channel
+ * @property {(params: Params, url: URL) => any} [snapshot]  gives the channel's state of now, for a page that asks for it
  *
  * @typedef {Object} FakeConnection  a page at the other end of a socket
  * @property {string | null} token  the page's
@@ -62,12 +72,12 @@
  * @property {(data: any, connection: FakeConnection) => void} [message]  it says something
  */
 
-import { Clock, Page } from "./fake-clock.js";
+import { Clock, Page, REAL } from "./fake-clock.js";
 import { Commands } from "./fake-commands.js";
-import { REVOKED } from "./fake-connection.js";
 import { Door } from "./fake-door.js";
 import { Log, checkDraft, jsonOf } from "./fake-log.js";
 import { Network } from "./fake-network.js";
+import { Sessions } from "./fake-presence.js";
 import { Rest } from "./fake-rest.js";
 import { Routes, locateHere } from "./fake-routes.js";
 // What some pages load late is there at once, so that no test waits for a file.
@@ -76,23 +86,13 @@ import "./roster.js";
 import "./sharing.js";
 import "./tabs.js";
 
-/** @import { Time, World } from "./fake-api.js" */
+/** @import { World } from "./fake-api.js" */
 
 /** When virtual time begins, in ms since 1970. */
 const BEGIN = 1_767_225_600_000;
 
 const RESTARTING = { code: 1012, reason: "restarting" };
 const LONGEST_RETRY = 5_000;
-
-/**
- * The timers of the page, as they are at each use: a runner may have put its own there.
- * @type {Time}
- */
-const REAL = {
-  setTimeout: (call, ms) => globalThis.setTimeout(call, ms),
-  clearTimeout: (timer) => globalThis.clearTimeout(timer),
-  now: () => globalThis.performance.now(),
-};
 
 /** @param {string} what @param {any} count */
 function checkCount(what, count) {
@@ -113,9 +113,7 @@ export class FakeServer {
   /** @type {Rest} */
   #rest;
   #closing = new AbortController();
-  /** @type {Map<string, {channel: string, member: string}>} */
-  #sessions = new Map();
-  #number = 0;
+  #sessions = new Sessions();
 
   /** @param {FakeOptions} [options]  @throws {TypeError} */
   constructor({ clock = "virtual", keep = 10_000, random = () => 0.5, patience = 2_000 } = {}) {
@@ -135,8 +133,10 @@ export class FakeServer {
     this.#log = new Log(keep);
     /** @type {World["publish"]} */
     const publish = (...event) => void (this.#isClosed || this.publish(...event));
+    /** @type {World["hasEnded"]} */
+    const hasEnded = (url) => this.#log.hasEnded(this.#door.channelAt(url, "publish")) !== null;
     const wall = () => this.time;
-    this.#world = { log: this.#log, clock: this.#clock ?? REAL, random, wall, publish, trouble };
+    this.#world = { log: this.#log, clock: this.#clock ?? REAL, random, wall, publish, hasEnded, trouble };
     this.#commands = new Commands(this.#world);
     this.#door = new Door(this.#world, this.#routes, this.#commands);
     this.#network = new Network(this.#door, trouble);
@@ -149,24 +149,7 @@ export class FakeServer {
      * What `connect` is to be given: spread more of your own into it.
      * @type {import("./api.js").ConnectOptions}
      */
-    this.options = this.#makeOptions(random);
-  }
-
-  /** @param {() => number} random @returns {any} */
-  #makeOptions(random) {
-    return {
-      fetch: this.#network.fetch,
-      WebSocket: this.#network.makeWebSocket(),
-      clock: this.#world.clock,
-      page: this.page,
-      random,
-      winners: new Map(),
-      fetchesStreams: true,
-      signal: this.#closing.signal,
-      // Tabs are not played: each client has a connection of its own, whatever the machine has of these.
-      locks: null,
-      BroadcastChannel: null,
-    };
+    this.options = this.#network.optionsOf({ random, clock: this.#world.clock, page: this.page, signal: this.#closing.signal });
   }
 
   /** What time it is on the server, in ms since 1970. @type {number} */
@@ -180,12 +163,11 @@ export class FakeServer {
    * Serves a channel. What is published to a URL is served there in any case.
    *
    * @param {string | URL} url  a rule: `/orders/<id>/events`
-   * @param {{name?: string | ((params: Params, url: URL) => string)}} [options]  the channel's name, as `orders/<id>`; default
-   *     the URL's path. Two URLs may have one channel
+   * @param {ChannelOptions} [options]
    */
-  channel(url, { name } = {}) {
+  channel(url, { name, snapshot } = {}) {
     this.#check("channel");
-    this.#routes.add("channel", url, { name });
+    this.#routes.add("channel", url, { name, snapshot });
   }
 
   /**
@@ -230,20 +212,59 @@ export class FakeServer {
    * @param {PublishOptions} [options]
    * @returns {import("./api.js").LiveEvent} as the page will hear it
    * @throws {TypeError} where the server would refuse it too
+   * @throws {Error} where the channel has ended
    */
-  publish(url, data, { event = "message", key, time = this.time } = {}) {
+  publish(url, data, { event = "message", key, fold, time = this.time } = {}) {
     this.#check("publish");
-    checkDraft(event, key);
+    checkDraft(event, key, fold);
     const channel = this.#door.channelAt(url, "publish");
-    const made = this.#log.append(channel, { event, key, time, data: jsonOf(data) });
-    for (const connection of this.#door.connections) connection.take(made);
-    this.#look(channel);
-    return made;
+    if (this.#log.hasEnded(channel)) throw new Error(`publish: the channel at ${url} has ended`);
+    const made = this.#log.append(channel, { event, key, fold, time, data: jsonOf(data) });
+    this.#door.tell(channel, made);
+    return { folded: 1, ...made };
   }
 
-  /** @param {string} channel */
-  #look(channel) {
-    for (const poll of [...this.#door.polls]) if (poll.channel === channel) poll.look();
+  /**
+   * Ends a channel: who follows it, or comes later, is told so, and does not come back. To end twice is to end once.
+   *
+   * @param {string | URL} url  of the channel
+   * @param {any} [data]  what clients get with the end
+   * @returns {import("./api.js").End} as the page will hear it
+   */
+  end(url, data = null) {
+    this.#check("end");
+    const channel = this.#door.channelAt(url, "end");
+    const before = this.#log.hasEnded(channel);
+    const end = before ?? this.#log.end(channel, jsonOf(data), this.time);
+    if (!before) this.#door.tell(channel, end);
+    return end;
+  }
+
+  /**
+   * Forgets all events of a channel: who follows it is told that it has ended, with `{outcome: "deleted"}`. It can be
+   * published to again, and goes on with the offsets that it had.
+   *
+   * @param {string | URL} url  of the channel
+   */
+  delete(url) {
+    this.#check("delete");
+    const channel = this.#door.channelAt(url, "delete");
+    this.#door.tell(channel, this.#log.delete(channel, this.time));
+  }
+
+  /**
+   * Tells what is only for now, to who follows at this moment by a stream, or waits in a long poll.
+   *
+   * @param {string | URL} url  of the channel
+   * @param {any} data  what JSON can say
+   * @param {TellOptions} [options]
+   */
+  tell(url, data, { event = "message", key } = {}) {
+    this.#check("tell");
+    checkDraft(event, key);
+    const channel = this.#door.channelAt(url, "tell");
+    const said = { type: "tell", channel, event, data: jsonOf(data), ...(key !== undefined && { key }) };
+    this.#door.tell(channel, said);
   }
 
   /**
@@ -260,9 +281,9 @@ export class FakeServer {
       throw new TypeError('reason: "expired" or "skipped"; "epoch" and "future" are what `restart` leads to');
     }
     const channel = this.#door.channelAt(url, "gap");
+    if (this.#log.hasEnded(channel)) throw new Error(`gap: the channel at ${url} has ended`);
     this.#log.skip(channel, missed, reason);
-    for (const connection of this.#door.connections) connection.readOn(channel);
-    this.#look(channel);
+    this.#door.readOn(channel);
   }
 
   /**
@@ -274,24 +295,14 @@ export class FakeServer {
    * @returns {string} the session's name
    */
   join(url, member, info = null) {
-    const session = `fake.${(this.#number += 1)}`;
-    const channel = this.#door.channelAt(url, "join");
-    this.#sessions.set(session, { channel, member });
+    const session = this.#sessions.add(this.#door.channelAt(url, "join"), member);
     this.publish(url, { member, session, stated: 1, info }, { event: "join", key: session });
     return session;
   }
 
   /** A session has left, or all of a member. @param {string | URL} url @param {string} who  a session, or a member */
   leave(url, who) {
-    const channel = this.#door.channelAt(url, "leave");
-    const all = [...this.#sessions].filter(([, one]) => one.channel === channel);
-    const meant = all.filter(([session, { member }]) => session === who || member === who);
-    if (meant.length === 0) {
-      const there = all.map(([session, { member }]) => `${member} (${session})`).join(", ") || "nobody";
-      throw new Error(`leave: ${who} is not in ${url}; there: ${there}`);
-    }
-    for (const [session, { member }] of meant) {
-      this.#sessions.delete(session);
+    for (const { session, member } of this.#sessions.remove(this.#door.channelAt(url, "leave"), who, url)) {
       this.publish(url, { member, session, stated: 1, reason: "left" }, { event: "leave", key: session });
     }
   }
@@ -380,14 +391,7 @@ export class FakeServer {
   /** Who follows a channel has lost the right to (4403), or everybody that is connected. @param {string | URL} [url] */
   revoke(url) {
     this.#check("revoke");
-    const channel = url === undefined ? undefined : this.#door.channelAt(url, "revoke");
-    for (const connection of [...this.#door.connections]) {
-      if (channel === undefined) connection.end(REVOKED);
-      else connection.revoke(channel);
-    }
-    for (const poll of [...this.#door.polls]) {
-      if (channel === undefined || poll.channel === channel) poll.refuse(403, "revoked");
-    }
+    this.#door.revoke(url === undefined ? undefined : this.#door.channelAt(url, "revoke"));
   }
 
   /**
@@ -455,12 +459,10 @@ export class FakeServer {
 
   /** What is still waited for, in lines. */
   #waiting() {
-    const { connections, polls } = this.#door;
     const timers = this.#clock?.pending ?? [];
     return [
       ...(this.online ? [] : ["  there is no network: server.online = true"]),
-      ...[...connections].map(({ transport, url, channels }) => `  ${transport} ${url.pathname}: ${channels.join(", ")}`),
-      ...[...polls].map(({ url }) => `  poll ${url.pathname}, waiting`),
+      ...this.#door.waiting,
       ...[...this.#commands.running].map(({ url, id }) => `  command ${url} (${id}), whose handler has not answered`),
       ...(timers.length ? [`  timers, in ms: ${timers.slice(0, 8).join(", ")}; time goes on by server.advance(ms)`] : []),
     ];

@@ -19,10 +19,10 @@ import { Track } from "./track.js";
  */
 
 /** What is told at once, in no order with the items. */
-const AT_ONCE = /^(state|gone|fault|beat|lag|expiring|renewed)$/;
+const AT_ONCE = /^(state|gone|fault|tell|beat|lag|expiring|renewed)$/;
 
 /** What comes in order. */
-const ITEMS = /^(event|gap|live)$/;
+const ITEMS = /^(event|end|snapshot|gap|live)$/;
 
 /** @type {{value: undefined, done: true}} */
 const DONE = { value: undefined, done: true };

@@ -320,11 +320,18 @@ export class Multiplex {
     try {
       track.take(message);
     } catch (error) {
+      if (error instanceof Ended && error.retry === null) return this.#end(entry, { error, reason: error.reason });
       if (!(error instanceof Ended) || entry.isPlain) throw error;
       return this.#anew(entry);
     }
     const room = track.room();
     if (room !== null && entry.path !== null) this.#wait(entry, room);
+  }
+
+  /** @param {Entry} entry @param {Why} why */
+  #end({ track }, why) {
+    this.#entries.delete(track);
+    track.become("gone", why);
   }
 
   /** @param {Entry} entry */
@@ -424,11 +431,10 @@ export class Multiplex {
    */
   #refused({ url, channel, sub }) {
     this.#knowsSubs ||= sub !== undefined;
-    for (const [track, entry] of [...this.#entries]) {
-      const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : entry.path === url && !entry.isOpen;
-      if (!isMeant) continue;
-      this.#entries.delete(track);
-      track.become("gone", gone(channel ? "revoked" : "refused"));
+    for (const entry of this.#all) {
+      const { path, isOpen, track } = entry;
+      const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : path === url && !isOpen;
+      if (isMeant) this.#end(entry, gone(channel ? "revoked" : "refused"));
     }
     this.#askRest();
   }

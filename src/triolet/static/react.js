@@ -17,8 +17,10 @@
  *
  * @typedef {import("./api.js").Client} Client
  * @typedef {import("./api.js").ClientState} ClientState
+ * @typedef {import("./api.js").End} End
  * @typedef {import("./api.js").Gap} Gap
  * @typedef {import("./api.js").LiveEvent} LiveEvent
+ * @typedef {import("./api.js").Snapshot} Snapshot
  * @typedef {import("./api.js").Why} Why
  *
  * @typedef {string | URL | null | undefined | false} Url  as the client takes it, seen from the base of `<Live>`; null,
@@ -36,7 +38,7 @@ import {
   useSyncExternalStore,
 } from "react";
 import { connect } from "./client.js";
-import { Channel, Members, Provided, Sending, checkChannel } from "./views.js";
+import { Channel, Members, NO_VALUES, Provided, Sending, checkChannel, folded } from "./views.js";
 
 // --- the client --------------------------------------------------------------------------------------------
 
@@ -138,10 +140,11 @@ export function useLive() {
 // --- a channel ---------------------------------------------------------------------------------------------
 
 /**
- * What a reducer gets: an event, or a gap, which says what will never come.
+ * What a reducer gets: an event, or a gap, which says what will never come; with the option `snapshot` a state too, in place
+ * of all that was there before.
  *
  * @template {Record<string, any>} [Events=Record<string, any>]
- * @typedef {import("./api.js").EventOf<Events> | Gap} ChannelItem
+ * @typedef {import("./api.js").EventOf<Events> | Gap | Snapshot} ChannelItem
  */
 
 /**
@@ -196,11 +199,12 @@ export function useLive() {
  *
  * @template Value
  * @typedef {Object} ChannelView
- * @property {Value} value  what `reduce(value, item)` has made of the events, beginning with `initial`; an item is an event or
- *     a gap. Without `reduce` it is the newest event; with `keep: 50` an array of the newest fifty
+ * @property {Value} value  what `reduce(value, item)` has made of the events, beginning with `initial`; an item is an event, a
+ *     state or a gap. Without `reduce` it is the newest event; with `keep: 50` an array of the newest fifty
  * @property {ClientState} state  of the follow; "idle" where there is no URL
  * @property {Why} why  why its state is what it is, at "gone" above all
  * @property {Gap | null} gap  the last one there was: what the value does not know, and never will
+ * @property {End | null} end  once the channel has ended: what the app has said with it
  * @property {string | null} cursor  the value knows what came up to here, at least
  */
 
@@ -242,6 +246,22 @@ export function useChannel(url, options = {}) {
   const channel = useKept([provided, place, options.after, options.key], () => new Channel(provided, place, options));
   useInsertionEffect(() => void (channel.options = options));
   return useShown(channel);
+}
+
+/**
+ * Follows a channel whose events have folds, and shows their states by key: `value.get("text")` is the text of an answer. It
+ * begins at the oldest event, or with `snapshot` at the channel's state, which is an object of such states.
+ *
+ *     const { value, end } = useFolded(`/answers/${id}`);
+ *     return <p>{value.get("text")}{end ? "" : " …"}</p>;
+ *
+ * @param {Url} url
+ * @param {FollowOptions} [options]
+ * @returns {Readonly<ChannelView<ReadonlyMap<string, any>>>}
+ */
+export function useFolded(url, options = {}) {
+  const after = options.snapshot ? undefined : "0";
+  return useChannel(url, { after, ...options, fold: true, reduce: folded, initial: NO_VALUES });
 }
 
 // --- who is there, and commands ----------------------------------------------------------------------------

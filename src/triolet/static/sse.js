@@ -3,14 +3,14 @@
 /** @import { Parsed } from "./api.js" */
 
 /**
- * The parser of `text/event-stream`, by the HTML standard (section 9.2.6), and the field `time` besides.
+ * The parser of `text/event-stream`, by the HTML standard (section 9.2.6), and Triolet's own fields besides.
  * `retry` is left to EventSource: the server's word about coming back is in its bye.
  */
 export class EventStreamParser {
   #rest = "";
   #endedInCr = false;
   #id = "";
-  /** @type {{event: string, data: string[], time: number | null}} */
+  /** @type {{event: string, data: string[], time: number | null, key?: string, fold?: string, folded?: number}} */
   #block = { event: "", data: [], time: null };
 
   /**
@@ -40,13 +40,14 @@ export class EventStreamParser {
     if (name === "event") this.#block.event = value;
     else if (name === "data") this.#block.data.push(value);
     else if (name === "id" && !value.includes("\0")) this.#id = value;
-    else if (name === "time" && /^\d+$/.test(value)) this.#block.time = Number(value);
+    else if (name === "key" || name === "fold") this.#block[name] = value;
+    else if ((name === "time" || name === "folded") && /^\d+$/.test(value)) this.#block[name] = Number(value);
   }
 
   /** @param {Parsed[]} parsed */
   #dispatch(parsed) {
-    const { event, data, time } = this.#block;
-    if (data.length) parsed.push({ event: event || "message", data: data.join("\n"), id: this.#id, time });
+    const { event, data, ...more } = this.#block;
+    if (data.length) parsed.push({ ...more, event: event || "message", data: data.join("\n"), id: this.#id });
     this.#block = { event: "", data: [], time: null };
   }
 }

@@ -337,6 +337,7 @@ export class Tabs {
       track.take(message);
     } catch (error) {
       if (!(error instanceof Ended)) throw error;
+      if (error.retry === null) return this.#become(track, { type, state: "gone", why: { error, reason: error.reason } });
       this.#deaf.add(track);
       track.become("connecting", { retry: 0, reason: error.reason });
       if (this.#tracks.get(id) === track) this.#follow(id, track); // else the page has left it
@@ -354,6 +355,7 @@ export class Tabs {
    */
   #become(track, { state, why }) {
     track.become(state, revived(why));
+    if (state === "gone") this.leave(track); // no leader after this one is asked for it
     const page = this.#settings.page ?? globalThis.document;
     if (!(why.retry > 0) || page?.visibilityState === "hidden") return;
     this.#settings.clock.clearTimeout(this.#due);

@@ -9,8 +9,8 @@ import { Ended, tell } from "./line.js";
  *
  * @typedef {Object} TrackOptions
  * @property {string | number | null} [after]
- * @property {(name: string, ...said: any[]) => void} hear  of "event", "gap", "live", "fault", "beat", "lag", "expiring" and
- *     "renewed" what is said, of "state" the state and why; and the track
+ * @property {(name: string, ...said: any[]) => void} hear  of "event", "end", "snapshot", "gap", "live", "tell", "fault",
+ *     "beat", "lag", "expiring" and "renewed" what is said, of "state" the state and why; and the track
  * @property {(() => Promise<void> | null) | null} [room]  a promise of when the page takes more
  *
  * @typedef {Object} Owner  of a track: who can do what it is asked for
@@ -55,17 +55,17 @@ function distance(from, to, oldest = 0) {
 
 /**
  * The same from one event to the next. Where another life of the log begins without a gap nothing was lost (its server
- * was restarted, say), and the offsets go on: then a step of 0 or 1 is as good as in one life, and a longer one where
+ * was restarted, say), and the offsets go on: then a step of 0 or `next` is as good as in one life, and a longer one where
  * the events between may have been for others.
  *
  * @param {any} from
  * @param {any} to
- * @param {number} oldest
+ * @param {number} next  how many events there are up to the one that comes next
  * @returns {number | null}
  */
-function stepTo(from, to, oldest, filtered = false) {
+function stepTo(from, to, next, filtered = false) {
   const onward = offsetOf(to) - offsetOf(from);
-  return distance(from, to, oldest) ?? (onward === 0 || onward === 1 || (filtered && onward > 1) ? onward : null);
+  return distance(from, to, next) ?? (onward === 0 || onward === next || (filtered && onward > 0) ? onward : null);
 }
 
 /**
@@ -166,6 +166,7 @@ export class Track {
    * Takes one message of the protocol, whichever transport it came by. Who has left is told no more.
    *
    * @param {Message} message
+   * @throws {Ended} where it is to be asked for anew; of the channel's end the `retry` is null
    * @internal
    */
   take(message) {
@@ -174,7 +175,10 @@ export class Track {
       case "open":
         return this.#open(message);
       case "event":
+      case "end":
         return this.#event(message);
+      case "snapshot":
+        return this.#snapshot(message);
       case "gap":
         return this.#gap(message);
       case "live":
@@ -185,6 +189,7 @@ export class Track {
         if (this.channel !== null && this.channel in message.cursors) this.#reach(message.cursors[this.channel]);
       // falls through
       case "lag":
+      case "tell":
         return this.tell(message.type, message);
       case "moved": // of our own making: where the next poll goes on from
         return this.#reach(message.cursor);
@@ -200,25 +205,46 @@ export class Track {
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
     this.filtered = filtered;
-    if (this.cursor === null || offsetOf(this.cursor) < 0) this.cursor = cursor; // the newest so many begin somewhere
+    if (this.cursor === null || offsetOf(this.cursor) < 0) this.cursor = cursor ?? this.cursor; // -50 begins somewhere
     this.#conflatedTo = null;
     this.become("behind");
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
     if ((step ?? 1) > 0) this.#lose(cursor, "skipped");
   }
 
-  /** @param {Message} message */
-  #event({ channel, id, event, data, time, key }) {
+  /**
+   * An event, which may stand for many, or the end, which is told again to who stands there.
+   *
+   * @param {Message} message
+   */
+  #event({ type, channel = this.channel, cursor, id = cursor, event, data, time, key, fold, ...more }) {
     if (!(offsetOf(id) > 0)) throw new TypeError(`an event whose id is no cursor: ${id}`);
-    const step = stepTo(this.cursor, id, 1, this.filtered);
-    if ((step ?? 1) < 1) {
+    const isEnd = type === "end";
+    const folded = Number(more.folded ?? 1); // whatever numbers the page has made of JSON's
+    const isConflated = this.#isConflated(id);
+    const step = stepTo(this.cursor, id, folded, this.filtered);
+    if (step !== null && step < (isEnd ? 0 : 1)) {
       // Not delivered again. Where the app chose the place, it may well have chosen an earlier one.
       if (this.url !== null && !this.isShared) this.#fault("repeat", id);
       return;
     }
-    if (step !== 1 && !this.#mayPass(step) && !this.#isConflated(id)) this.#hole(`${epochOf(id)}.${offsetOf(id) - 1}`);
+    if (step && step < folded && !isConflated) {
+      if (this.isShared) throw new Ended("some of it is here"); // others began earlier: the rest is asked for
+      return this.#hole(id);
+    }
+    const isHole = (step ?? Infinity) > folded && !isConflated && !this.#mayPass(step);
+    if (isHole) this.#hole(`${epochOf(id)}.${offsetOf(id) - folded}`);
     this.cursor = id;
-    this.tell("event", { type: "event", channel: channel ?? this.channel, id, event, data, time, key });
+    if (!isEnd) return this.tell(type, { type, channel, id, event, data, time, key, fold, folded });
+    this.tell(type, { type, channel, cursor, data, time });
+    throw new Ended("ended", { code: 1000, retry: null });
+  }
+
+  /** The channel's state, in place of all that was there before. @param {Message} message */
+  #snapshot({ type, channel, cursor, data, missed = 0 }) {
+    this.cursor = cursor;
+    this.#conflatedTo = null;
+    this.tell(type, { type, channel, cursor, data, missed });
   }
 
   /**
@@ -244,6 +270,7 @@ export class Track {
 
   /** The server says that everything up to here has been sent. @param {string} cursor */
   #reach(cursor) {
+    if (this.cursor === null) return; // a state is to come, which has its own place
     const step = stepTo(this.cursor, cursor, 0, this.filtered);
     if ((step ?? 1) > 0 && !this.#mayPass(step)) this.#hole(cursor);
     else if (/** @type {number} */ (step) >= 0) this.cursor = cursor; // ours may have been a bare offset

@@ -21,8 +21,10 @@ import { authorization, subprotocols } from "./token.js";
 const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
-/** @param {any} bye */
-const goodbye = (bye) => new Ended(bye.reason, bye);
+/** Whatever numbers the page has made of JSON's. @param {any} bye */
+function goodbye({ reason, code, retry }) {
+  return new Ended(reason, { code: Number(code), retry: retry === null ? null : Number(retry) });
+}
 
 /**
  * While the page does not take what has come, no more is read: the server hears of it by what stays unread.
@@ -96,11 +98,11 @@ async function overSse(track, line, options, signal) {
     const { value, done } = await reader.read();
     line.rest();
     if (done) throw new Ended("the connection ended");
-    for (const { event, data, id, time } of parser.push(decoder.decode(value, { stream: true }))) {
+    for (const { event, data, ...more } of parser.push(decoder.decode(value, { stream: true }))) {
       const own = event.startsWith("triolet.");
-      const body = (own ? JSON.parse : options.parse)(data);
+      const body = options.parse(data);
       /** @type {Message} */
-      const message = own ? { ...body, type: event.slice(8) } : { type: "event", event, data: body, id, time };
+      const message = own ? { ...body, type: event.slice(8) } : { ...more, type: "event", event, data: body };
       if (message.type === "bye") throw goodbye(message);
       line.heard(message);
       track.take(message);
@@ -140,7 +142,6 @@ async function overPolls(track, line, options, signal, hold) {
       tag = response.headers.get("ETag");
       retry = Number(body.retry);
       unfold(track, line, body);
-      if (body.end) throw goodbye({ type: "bye", code: 1000, reason: "ended", retry: null }); // nobody asks again
     }
     line.rest();
     await line.sleep(wait === hold ? retry : 0);
@@ -154,14 +155,17 @@ async function overPolls(track, line, options, signal, hold) {
  * @param {Line} line
  * @param {Record<string, any>} body
  */
-function unfold(track, line, { channel, events, cursor, gap, live, filtered, end }) {
+function unfold(track, line, { channel, snapshot, events, cursor, gap, live, filtered, end, told = [] }) {
   line.heard({ type: live ? "live" : "open" });
-  if (track.state === "connecting") track.take({ type: "open", channel, cursor: track.cursor ?? cursor, filtered });
+  const first = snapshot ? null : track.cursor ?? cursor;
+  if (track.state === "connecting") track.take({ type: "open", channel, cursor: first, filtered });
+  if (snapshot) track.take(snapshot);
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
-  if (end) return; // the cursor is the end's own
+  if (end) track.take(end); // and nobody asks again
   if (live) track.take({ type: "live", cursor });
   else if (filtered) track.take({ type: "moved", cursor });
+  for (const message of told) track.take(message);
 }
 
 /**

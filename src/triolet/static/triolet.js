@@ -195,7 +195,7 @@ export class Socket {
   }
 
   #choose() {
-    const { onEvent, onGap, onFault, onLag } = this.#options;
-    return new Track(null, optionsOf({ onEvent, onGap, onFault, onLag }), this);
+    const { onEvent, onEnd, onGap, onTell, onFault, onLag } = this.#options;
+    return new Track(null, optionsOf({ onEvent, onEnd, onGap, onTell, onFault, onLag }), this);
   }
 }

@@ -1,5 +1,6 @@
 /** What a part of a page shows: its client, a channel, who is there, a command. Each goes on while somebody looks. */
 
+import { Values } from "./folds.js";
 import { optional } from "./handlers.js";
 import { saidOf } from "./settings.js";
 import { Shown, isAlike } from "./shown.js";
@@ -95,6 +96,14 @@ function newestOf(count) {
   return (value, item) => (item.type === "event" ? Object.freeze([...value, item].slice(-count)) : value);
 }
 
+/** The states by key, with one item more. @param {Values} values @param {Item} item */
+export function folded(values, item) {
+  return new Values(values).take(item);
+}
+
+/** Before there is any. */
+export const NO_VALUES = new Values();
+
 /** @param {import("./react.js").AnyChannelOptions} options @throws {TypeError} */
 export function checkChannel({ reduce, keep }) {
   if (reduce !== undefined && typeof reduce !== "function") throw new TypeError("reduce: a function");
@@ -114,6 +123,8 @@ export class Channel extends Shown {
   #value;
   /** @type {?import("./api.js").Gap} */
   #gap = null;
+  /** @type {?import("./api.js").End} */
+  #end = null;
   #cursor;
   /** @type {?Follow} */
   #follow = null;
@@ -128,7 +139,7 @@ export class Channel extends Shown {
     const { after, keep, initial: value = keep === undefined ? undefined : Object.freeze([]) } = options;
     const state = url === null ? "idle" : "connecting";
     const cursor = after == null ? null : String(after);
-    super({ value, state, why: NO_WHY, gap: null, cursor }, provided.clock);
+    super({ value, state, why: NO_WHY, gap: null, end: null, cursor }, provided.clock);
     this.#provided = provided;
     this.#url = url;
     this.#value = value;
@@ -160,7 +171,12 @@ export class Channel extends Shown {
     const follow = client.follow(url, { store: null, ...saidOf(options), after: this.#cursor ?? undefined });
     this.#follow = follow;
     follow.on("event", (item) => this.#take(item));
+    follow.on("snapshot", (item) => this.#take(item));
     follow.on("gap", (item) => this.#take(item));
+    follow.on("end", (item) => {
+      this.#end = item;
+      this.soon();
+    });
     follow.on("state", () => this.soon());
   }
 
@@ -187,7 +203,7 @@ export class Channel extends Shown {
   look() {
     const { state, why } = this.#follow ?? (this.#isOver ? OVER : this.first());
     const cursor = this.#follow?.cursor ?? this.#cursor;
-    return { value: this.#value, state, why, gap: this.#gap, cursor };
+    return { value: this.#value, state, why, gap: this.#gap, end: this.#end, cursor };
   }
 }
 

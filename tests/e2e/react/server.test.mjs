@@ -26,11 +26,11 @@ test("what is drawn is what is known at first, and nothing is begun", () => {
   assert.deepEqual(drawn.slice(3, -4).split(/(?<=\}),/), [
     "[null,{state:idle,transport:null,unanswered:0}",
     "{value:[paid],state:connecting,why:{}",
-    "gap:null,cursor:e.7}",
+    "gap:null,end:null,cursor:e.7}",
     "{state:connecting,why:{}",
-    "gap:null,cursor:null}",
+    "gap:null,end:null,cursor:null}",
     "{value:[],state:idle,why:{}",
-    "gap:null,cursor:null}",
+    "gap:null,end:null,cursor:null}",
     "{members:[],state:connecting,why:{}}",
     "{pending:false,error:null,reply:null}]",
   ]);

@@ -47,12 +47,18 @@ export class Stage {
 
   follow(client, options = {}, { url = this.url, as = "" } = {}) {
     const follow = client.follow(url, options);
-    follow.on("event", ({ id, event, data }) => {
-      this.note(`items${as}`, `${this.place(id)} ${event} ${JSON.stringify(data)}`);
+    follow.on("event", ({ id, event, data, fold, folded }) => {
+      const made = fold ? ` ${fold} ${folded}` : "";
+      this.note(`items${as}`, `${this.place(id)} ${event} ${JSON.stringify(data)}${made}`);
     });
+    follow.on("snapshot", ({ cursor, data, missed }) => {
+      this.note(`items${as}`, `state ${this.place(cursor)} ${JSON.stringify(data)} ${missed}`);
+    });
+    follow.on("end", ({ cursor, data }) => this.note(`items${as}`, `end ${this.place(cursor)} ${JSON.stringify(data)}`));
     follow.on("gap", ({ from, to, missed, reason }) => {
       this.note(`items${as}`, `gap ${this.place(from)} ${this.place(to)} ${missed} ${reason}`);
     });
+    follow.on("tell", ({ event, data, key }) => this.note(`told${as}`, `${event} ${JSON.stringify(data)} ${key}`));
     follow.on("fault", ({ kind }) => this.note(`items${as}`, `fault ${kind}`));
     follow.on("state", (state, { reason }) => this.note(`states${as}`, state === "gone" ? `gone ${reason}` : state));
     return follow;

@@ -5,6 +5,7 @@
  */
 
 import { createInterface } from "node:readline";
+import { ENDING, ENDING_WIRE } from "./ending_scenes.mjs";
 import { RESTARTS, SCENES, Stage, WAYS } from "./scenes.mjs";
 import { WIRE, Words } from "./wire_scenes.mjs";
 import { Fake, Real } from "./worlds.mjs";
@@ -92,12 +93,12 @@ async function begin(name, way, call) {
   if (where === "fake") await notes;
 }
 
-for (const [name, scene] of Object.entries(SCENES)) {
+for (const [name, scene] of Object.entries({ ...SCENES, ...ENDING })) {
   for (const way of Object.keys(WAYS)) {
     await begin(name, way, scene);
   }
 }
-for (const [name, scene] of Object.entries(WIRE)) {
+for (const [name, scene] of Object.entries({ ...WIRE, ...ENDING_WIRE })) {
   const words = new Words();
   await begin(name, "wire", async (stage) => {
     stage.notes.said = words.said;

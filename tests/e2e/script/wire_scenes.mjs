@@ -40,7 +40,7 @@ export class Words {
 }
 
 /** A WebSocket whose messages are noted, without beats. */
-async function dial(world, path, words) {
+export async function dial(world, path, words) {
   const { base, name, options } = world;
   const url = new URL(path.replace("NAME", name), base);
   url.protocol = "ws:";
@@ -53,12 +53,12 @@ async function dial(world, path, words) {
 }
 
 /** Without another word. */
-function leave(socket) {
+export function leave(socket) {
   socket.onclose = null;
   socket.close();
 }
 
-const EVENTS = "/c/NAME/events";
+export const EVENTS = "/c/NAME/events";
 
 export const WIRE = {
   async "a channel's WebSocket"(world, words) {
@@ -223,7 +223,7 @@ export const WIRE = {
   },
 };
 
-async function got(world, url, init) {
+export async function got(world, url, init) {
   const found = { response: null };
   const asked = (world.options.fetch ?? fetch)(url, init).then((response) => (found.response = response));
   await world.until(() => found.response);

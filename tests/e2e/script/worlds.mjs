@@ -82,9 +82,16 @@ export class Real {
     }
   }
 
-  publish(data, { event = "message", key } = {}) {
-    return this.#happen("publish", { data, event, key });
+  publish(data, { event = "message", key, fold } = {}) {
+    return this.#happen("publish", { data, event, key, fold });
   }
+
+  tell(data, { event = "message", key } = {}) {
+    return this.#happen("tell", { data, event, key });
+  }
+
+  end = (data) => this.#happen("end", { data });
+  delete = () => this.#happen("delete");
 
   refuse = (status) => this.#happen("refuse", { status });
   allow = () => this.#happen("refuse", { status: null });
@@ -111,6 +118,7 @@ export class Real {
 export class Fake {
   #server = fakeServer({ keep: KEEP });
   #done = 0;
+  #published = 0;
   base = "http://twin.test/";
 
   constructor(name) {
@@ -122,6 +130,7 @@ export class Fake {
     this.options = server.options;
     const name = "c/<name>";
     server.channel("/c/<name>/events", { name });
+    server.channel("/c/<name>/state", { name, snapshot: () => ({ published: this.#published }) });
     server.channel("/c/<name>/as/<member>", { name });
     server.channel("/c/<name>/presence", { name: `triolet.presence/${name}` });
     server.socket("/talk/<name>", {
@@ -150,7 +159,20 @@ export class Fake {
   }
 
   async publish(data, options) {
+    this.#published += 1;
     return this.#server.publish(`/c/${this.name}/events`, data, options);
+  }
+
+  async tell(data, options) {
+    this.#server.tell(`/c/${this.name}/events`, data, options);
+  }
+
+  async end(data) {
+    this.#server.end(`/c/${this.name}/events`, data);
+  }
+
+  async delete() {
+    this.#server.delete(`/c/${this.name}/events`);
   }
 
   async refuse(status) {

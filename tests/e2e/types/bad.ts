@@ -32,6 +32,12 @@ order.on("event:order-status", (event) => event.data.text);
 order.on("note", (event: LiveEvent<"note", { text: number }>) => event);
 // @ts-expect-error 2339: a gap is no event
 order.on("gap", (gap) => gap.data);
+// @ts-expect-error 18047: nobody may know it
+order.on("snapshot", (snapshot) => snapshot.missed.toFixed());
+// @ts-expect-error 2339: what is told has no place
+order.on("tell", (tell) => tell.id);
+// @ts-expect-error 2322: it is asked for or not
+live.follow("/x", { fold: 1 });
 // @ts-expect-error 2367: no state of a follow
 order.on("state", (state) => state === "idle");
 // @ts-expect-error 2345: a function

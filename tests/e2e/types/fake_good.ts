@@ -17,7 +17,11 @@ export async function test(): Promise<string[]> {
   server.command("/orders/<id>/pick", pick);
   server.identify((token) => (token === null ? null : { subject: token, expiresAt: server.time + 1_000 }));
   const order = live.follow<{ "order-status": { state: string } }>("/orders/A1/events");
+  server.channel("/carts/<id>/events", { snapshot: ({ id }) => ({ id, apples: 3 }) });
   await server.settle(() => order.state === "live");
+  const [{ folded }, end] = [server.publish("/x", 1, { key: "k", fold: "sum" }), server.end("/x", { outcome: "done" })];
+  server.tell("/orders/A1/events", { who: "ann" }, { event: "typing", key: String(folded + end.time) });
+  server.delete("/x");
   await server.advance(60_000);
   await server.close();
   return server.commands.map(({ url }) => url);

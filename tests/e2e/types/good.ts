@@ -2,8 +2,9 @@
 
 import { Client, Ended, EventStreamParser, Follow, Presence, Socket, Unanswered } from "triolet-client";
 import { command, connect, follow, offsetOf, ticketed } from "triolet-client";
-import type { ClientState, ConnectOptions, EventOf, FollowOptions, Gap, Item, Live, LiveEvent } from "triolet-client";
-import type { Options, Present, Reply, State, Store, Transport, Why } from "triolet-client";
+import { Values, apply } from "triolet-client/folds";
+import type { ClientState, ConnectOptions, End, EventOf, FollowOptions, Gap, Item, Live, LiveEvent } from "triolet-client";
+import type { Options, Present, Reply, Snapshot, State, Store, Tell, Transport, Why } from "triolet-client";
 
 type OrderEvents = {
   "order-status": { state: "paid" | "packed" };
@@ -41,6 +42,10 @@ connect();
 
 const order = live.follow<OrderEvents>("/orders/A123/events", { after: localStorage.getItem("cursor"), store: null });
 same<typeof order, Follow<OrderEvents>>(true);
+const values = new Values();
+live.follow("/answers/42", { fold: true, snapshot: true, after: "0" }).on("event", (event) => {
+  console.log(values.take(event).get("text"), event.folded.toFixed(), apply(event.fold ?? "latest", 1, event.data));
+});
 
 export async function read(): Promise<string | undefined> {
   for await (const item of order) {
@@ -56,6 +61,12 @@ export async function read(): Promise<string | undefined> {
     } else if (item.type === "gap") {
       same<typeof item, Gap>(true);
       if (item.missed !== null) return item.missed.toFixed();
+    } else if (item.type === "end") {
+      same<typeof item, End>(true);
+      return String(item.data.outcome ?? item.time.toFixed());
+    } else if (item.type === "snapshot") {
+      same<typeof item, Snapshot>(true);
+      values.take(item);
     } else same<typeof item, Live>(true);
   }
   const why: Why = order.why;
@@ -69,6 +80,9 @@ order.on("event:state", (event) => same<typeof event.data, number>(true));
 order.on("state", (state, why) => same<typeof state, State>(true) && console.log(why.retry));
 order.on("event", (event) => same<typeof event, EventOf<OrderEvents>>(true));
 order.on("gap", ({ from, to, missed, reason }) => console.log(from, to, missed ?? "?", reason));
+order.on("end", async (end) => same<typeof end, End>(true) && console.log(end.data.outcome));
+order.on("snapshot", ({ data, missed }) => console.log(data, missed ?? "?"));
+order.on("tell", (tell) => same<typeof tell, Tell>(true) && console.log(tell.event, tell.data, tell.key?.length));
 order.on("live", ({ cursor }) => localStorage.setItem("cursor", cursor));
 order.on("gone", ({ reason = "closed", error }) => console.log(reason, error?.status));
 order.on("beat", ({ cursors, stale }) => console.log(Object.keys(cursors), stale === true));

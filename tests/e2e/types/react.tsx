@@ -1,6 +1,6 @@
 /** What an app in TypeScript writes with the hooks: what compiles, and what does not. */
 
-import { Live, useChannel, useCommand, useLive, usePresence } from "triolet-client/react";
+import { Live, useChannel, useCommand, useFolded, useLive, usePresence } from "triolet-client/react";
 import type { ChannelItem } from "triolet-client/react";
 
 type OrderEvents = { "order-status": { state: string }; note: { text: string } };
@@ -37,6 +37,11 @@ function Order({ id }: { id: string | null }) {
   // @ts-expect-error a gap has no data
   useChannel<OrderEvents, string>("/x", { initial: "", reduce: (_, item) => item.data.state });
 
+  const { value, end } = useFolded("/answers/42", { snapshot: true });
+  const answer: string | undefined = value.get("text") ?? end?.data;
+  // @ts-expect-error a picture is only looked at
+  value.set("text", "");
+
   const { members, state } = usePresence(false, { roster: async () => ({ sessions: [], cursor: "e.1" }) });
   const names: string[] = members.map(({ member }) => member);
   const [pick, { pending, error, reply }] = useCommand<{ shelf: number }, { picked: string }>("/pick");
@@ -47,7 +52,7 @@ function Order({ id }: { id: string | null }) {
   useLive().client.probe();
   return (
     <button disabled={pending}>
-      {names} {texts} {error?.message} {reply?.data.picked} {state} {reduced.gap?.missed} {reduced.why.reason}
+      {names} {texts} {answer} {error?.message} {reply?.data.picked} {state} {reduced.gap?.missed} {reduced.why.reason}
     </button>
   );
 }

@@ -13,7 +13,7 @@ export type Why = {
      */
     retry?: number;
     /**
-     * in a word: "paused", "offline", "expired", "revoked", "refused", "login", "closed" …
+     * in a word: "paused", "offline", "ended", "expired", "revoked", "refused", "login", "closed" …
      */
     reason?: string;
     /**
@@ -42,6 +42,68 @@ export type LiveEvent<Name extends string = string, Data = any> = {
     time: number;
     /**
      * what the app says it is about, where it does
+     */
+    key?: string;
+    /**
+     * how it goes together with what came before it of the same key, where it does: see `apply` in
+     * `triolet-client/folds`
+     */
+    fold?: string;
+    /**
+     * how many events it stands for, up to its own cursor: 1, or more where `fold` was asked for
+     */
+    folded: number;
+};
+export type End = {
+    type: "end";
+    /**
+     * its name
+     */
+    channel: string;
+    /**
+     * its own
+     */
+    cursor: string;
+    /**
+     * what the app has said with it; `{outcome: "deleted"}` where the channel's events were deleted
+     */
+    data: any;
+    /**
+     * when that was, in ms since 1970 by the server's clock
+     */
+    time: number;
+};
+export type Snapshot = {
+    type: "snapshot";
+    /**
+     * its name
+     */
+    channel: string;
+    /**
+     * its events up to here are in it
+     */
+    cursor: string;
+    /**
+     * the state
+     */
+    data: any;
+    /**
+     * how many events are not in it that should be; null where nobody can know it
+     */
+    missed: number | null;
+};
+export type Tell = {
+    /**
+     * its name
+     */
+    channel: string;
+    /**
+     * what kind of thing it is
+     */
+    event: string;
+    data: any;
+    /**
+     * what it is about, where the app says so
      */
     key?: string;
 };
@@ -83,7 +145,7 @@ export type Live = {
 export type EventOf<Events extends Record<string, any>> = {
     [Name in keyof Events & string]: LiveEvent<Name, Events[Name]>;
 }[keyof Events & string];
-export type Item<Events extends Record<string, any> = Record<string, any>> = EventOf<Events> | Gap | Live;
+export type Item<Events extends Record<string, any> = Record<string, any>> = EventOf<Events> | End | Snapshot | Gap | Live;
 export type Fault = {
     /**
      * "hole" and "repeat" are broken promises of the
@@ -295,6 +357,15 @@ export type FollowOptions = {
      */
     after?: string | number | null;
     /**
+     * gives the channel's state, where the app has one for it: at first, where there is no cursor
+     * to go on from, and in place of a gap
+     */
+    snapshot?: boolean;
+    /**
+     * of what was missed, events that go together come as one
+     */
+    fold?: boolean;
+    /**
      * the name under which the store keeps this cursor, default the URL
      */
     key?: string;
@@ -382,7 +453,15 @@ export type ClientHandlers = {
     /**
      * of these
      */
+    end: (end: End) => void;
+    /**
+     * of these
+     */
     gap: (gap: Gap) => void;
+    /**
+     * of these
+     */
+    tell: (tell: Tell) => void;
     /**
      * of the one socket
      */
@@ -400,8 +479,14 @@ export type FollowHandlers<Events extends Record<string, any> = Record<string, a
      * every event
      */
     event: (event: EventOf<Events>) => unknown;
+    /**
+     * the last one
+     */
+    end: (end: End) => unknown;
+    snapshot: (snapshot: Snapshot) => unknown;
     gap: (gap: Gap) => unknown;
     live: (live: Live) => unknown;
+    tell: (tell: Tell) => void;
     state: (state: State, why: Why) => void;
     gone: (why: Why) => void;
     fault: (fault: Fault) => void;
@@ -451,9 +536,17 @@ export type HandleOptions = {
      */
     onState?: (state: State, why: Why, handle: any) => void;
     /**
+     * the channel has ended: it is "gone" then
+     */
+    onEnd?: (end: End, handle: Track) => void;
+    /**
      * without it the console says so
      */
     onGap?: (gap: Gap, handle: Track) => void;
+    /**
+     * what is only for now
+     */
+    onTell?: (tell: Tell, handle: Track) => void;
     /**
      * without it the console says so
      */
@@ -489,9 +582,15 @@ export type Parsed = {
      */
     id: string;
     /**
-     * Triolet's own field
+     * Triolet's own field, as the others from here on
      */
     time: number | null;
+    /**
+     * of an event that has a `fold`
+     */
+    key?: string;
+    fold?: string;
+    folded?: number;
 };
 export type Client = import("./client.js").Client;
 export type Track = import("./track.js").Track;
@@ -516,7 +615,7 @@ export type Track = import("./track.js").Track;
  *
  * @typedef {Object} Why
  * @property {number} [retry]  ms until the next try
- * @property {string} [reason]  in a word: "paused", "offline", "expired", "revoked", "refused", "login", "closed" …
+ * @property {string} [reason]  in a word: "paused", "offline", "ended", "expired", "revoked", "refused", "login", "closed" …
  * @property {import("./line.js").Ended} [error]  with its code
  */
 /**
@@ -532,6 +631,38 @@ export type Track = import("./track.js").Track;
  * @property {Data} data
  * @property {number} time  when it was published, in ms since 1970 by the server's clock
  * @property {string} [key]  what the app says it is about, where it does
+ * @property {string} [fold]  how it goes together with what came before it of the same key, where it does: see `apply` in
+ *     `triolet-client/folds`
+ * @property {number} folded  how many events it stands for, up to its own cursor: 1, or more where `fold` was asked for
+ */
+/**
+ * The channel has ended: this is the last item there is.
+ *
+ * @typedef {Object} End
+ * @property {"end"} type
+ * @property {string} channel  its name
+ * @property {string} cursor  its own
+ * @property {any} data  what the app has said with it; `{outcome: "deleted"}` where the channel's events were deleted
+ * @property {number} time  when that was, in ms since 1970 by the server's clock
+ */
+/**
+ * The channel's state, where `snapshot` was asked for: throw away what was there before, and go on from here.
+ *
+ * @typedef {Object} Snapshot
+ * @property {"snapshot"} type
+ * @property {string} channel  its name
+ * @property {string} cursor  its events up to here are in it
+ * @property {any} data  the state
+ * @property {number | null} missed  how many events are not in it that should be; null where nobody can know it
+ */
+/**
+ * What is only for now (`live.tell`): it has no place among the events, and who is not up to date misses it.
+ *
+ * @typedef {Object} Tell
+ * @property {string} channel  its name
+ * @property {string} event  what kind of thing it is
+ * @property {any} data
+ * @property {string} [key]  what it is about, where the app says so
  */
 /**
  * Events that will never come.
@@ -563,7 +694,7 @@ export type Track = import("./track.js").Track;
  * What a follow gives, in order.
  *
  * @template {Record<string, any>} [Events=Record<string, any>]
- * @typedef {EventOf<Events> | Gap | Live} Item
+ * @typedef {EventOf<Events> | End | Snapshot | Gap | Live} Item
  */
 /**
  * What went wrong, and did not end anything.
@@ -684,6 +815,9 @@ export type Track = import("./track.js").Track;
  * @typedef {Object} FollowOptions
  * @property {string | number | null} [after]  the cursor to go on from; "0": the oldest event kept; -50: the newest 50; none:
  *     from now on. What the store has counts before it
+ * @property {boolean} [snapshot]  gives the channel's state, where the app has one for it: at first, where there is no cursor
+ *     to go on from, and in place of a gap
+ * @property {boolean} [fold]  of what was missed, events that go together come as one
  * @property {string} [key]  the name under which the store keeps this cursor, default the URL
  * @property {"session" | "indexeddb" | Store | null} [store]  in place of the client's; null: none
  * @property {"before" | "after"} [commit]  in place of the client's
@@ -732,7 +866,9 @@ export type Track = import("./track.js").Track;
  * @property {(transport: Transport) => void} transport
  * @property {(data: any) => void} message  what the app's handler says, where there is a `socket`
  * @property {(event: LiveEvent) => void} event  of channels that the app's handler follows for this client
+ * @property {(end: End) => void} end  of these
  * @property {(gap: Gap) => void} gap  of these
+ * @property {(tell: Tell) => void} tell  of these
  * @property {(beat: Beat) => void} beat  of the one socket
  * @property {(fault: Fault) => void} fault
  * @property {(waiting: number) => void} unanswered  how many commands wait for their answer
@@ -742,14 +878,17 @@ export type Track = import("./track.js").Track;
 /**
  * What `follow.on` calls by names of the client's own.
  *
- * "event", "gap" and "live" are given in order, one after the other, and a promise that the handler returns is waited for.
- * The others are called at once.
+ * "event", "end", "snapshot", "gap" and "live" are given in order, one after the other, and a promise that the handler
+ * returns is waited for. The others are called at once.
  *
  * @template {Record<string, any>} [Events=Record<string, any>]
  * @typedef {Object} FollowHandlers
  * @property {(event: EventOf<Events>) => unknown} event  every event
+ * @property {(end: End) => unknown} end  the last one
+ * @property {(snapshot: Snapshot) => unknown} snapshot
  * @property {(gap: Gap) => unknown} gap
  * @property {(live: Live) => unknown} live
+ * @property {(tell: Tell) => void} tell
  * @property {(state: State, why: Why) => void} state
  * @property {(why: Why) => void} gone
  * @property {(fault: Fault) => void} fault
@@ -806,7 +945,9 @@ export type Track = import("./track.js").Track;
  *     is one of the missed
  * @property {(state: State, why: Why, handle: any) => void} [onState]  "live" with an error: a renewal failed. The error's
  *     `code` at "gone" is 4401 (expired) or 4403 (revoked, refused) where the page may follow no longer
+ * @property {(end: End, handle: Track) => void} [onEnd]  the channel has ended: it is "gone" then
  * @property {(gap: Gap, handle: Track) => void} [onGap]  without it the console says so
+ * @property {(tell: Tell, handle: Track) => void} [onTell]  what is only for now
  * @property {(fault: Fault, handle: Track) => void} [onFault]  without it the console says so
  * @property {(beat: Beat, handle: any) => void} [onBeat]
  * @property {(lag: Lag, handle: Track) => void} [onLag]
@@ -823,8 +964,8 @@ export type Track = import("./track.js").Track;
  *     Pick<ConnectOptions, "WebSocket" | "clock" | "random" | "page">} Options
  */
 /**
- * Of `new Socket`, besides Options. `onEvent`, `onGap`, `onFault` and `onLag` get what belongs to channels that the app on the
- * server follows for this client; `onState` is the socket's: connecting, live, gone.
+ * Of `new Socket`, besides Options. `onEvent`, `onEnd`, `onGap`, `onTell`, `onFault` and `onLag` get what belongs to channels that
+ * the app on the server follows for this client; `onState` is the socket's: connecting, live, gone.
  *
  * @typedef {Object} MessageOptions
  * @property {(data: any, handle: any) => void} [onMessage]  what the app's handler says
@@ -836,7 +977,10 @@ export type Track = import("./track.js").Track;
  * @property {string} event  its name; "message" where none is given
  * @property {string} data
  * @property {string} id  the newest there was
- * @property {number | null} time  Triolet's own field
+ * @property {number | null} time  Triolet's own field, as the others from here on
+ * @property {string} [key]  of an event that has a `fold`
+ * @property {string} [fold]
+ * @property {number} [folded]
  */
 /** @typedef {import("./client.js").Client} Client  what `connect` returns */
 /** @typedef {import("./track.js").Track} Track  what `follow` and `socket.follow` return */

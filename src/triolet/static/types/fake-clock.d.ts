@@ -6,6 +6,12 @@ export declare function turn(): Promise<void>;
 /** Lets everything run that is ready to run. */
 export declare function settle(): Promise<void>;
 /** A clock as `connect` takes it, whose time goes on by `advance` alone. */
+/**
+ * The timers of the page, as they are at each use: a runner may have put its own there.
+ *
+ * @type {import("./api.js").Clock}
+ */
+export declare const REAL: import("./api.js").Clock;
 export declare class Clock {
     #private;
     time: number;

@@ -10,7 +10,7 @@
  *     await server.settle();
  *
  * It has a log of its own behind it, and says on all four transports what a Triolet server says (docs/wire.rst): cursors,
- * gaps, beats, goodbyes; so the client in the test is the real one. What goes wrong in the test itself (a URL that nobody
+ * gaps, ends, beats, goodbyes; so the client in the test is the real one. What goes wrong in the test itself (a URL that nobody
  * serves, a handler that throws) is thrown by the next `settle`, `advance` or `close`, so that no test passes over it.
  *
  * @typedef {Object} FakeOptions  of `fakeServer`
@@ -49,7 +49,17 @@
  * @typedef {Object} PublishOptions  of an event
  * @property {string} [event]  its name, default "message"
  * @property {string} [key]  what it is about
+ * @property {"concat" | "latest" | "merge" | "sum"} [fold]  how it goes together with the one before it of this name and key
  * @property {number} [time]  ms since 1970, default `server.time`
+ *
+ * @typedef {Object} TellOptions  of what is only for now
+ * @property {string} [event]  its name, default "message"
+ * @property {string} [key]  what it is about
+ *
+ * @typedef {Object} ChannelOptions
+ * @property {string | ((params: Params, url: URL) => string)} [name]  the channel's name, as `orders/<id>`; default the URL's
+ *     path. Two URLs may have one channel
+ * @property {(params: Params, url: URL) => any} [snapshot]  gives the channel's state of now, for a page that asks for it
  *
  * @typedef {Object} FakeConnection  a page at the other end of a socket
  * @property {string | null} token  the page's
@@ -152,9 +162,34 @@ export type PublishOptions = {
      */
     key?: string;
     /**
+     * how it goes together with the one before it of this name and key
+     */
+    fold?: "concat" | "latest" | "merge" | "sum";
+    /**
      * ms since 1970, default `server.time`
      */
     time?: number;
+};
+export type TellOptions = {
+    /**
+     * its name, default "message"
+     */
+    event?: string;
+    /**
+     * what it is about
+     */
+    key?: string;
+};
+export type ChannelOptions = {
+    /**
+     * the channel's name, as `orders/<id>`; default the URL's
+     * path. Two URLs may have one channel
+     */
+    name?: string | ((params: Params, url: URL) => string);
+    /**
+     * gives the channel's state of now, for a page that asks for it
+     */
+    snapshot?: (params: Params, url: URL) => any;
 };
 export type FakeConnection = {
     /**
@@ -208,12 +243,9 @@ export declare class FakeServer {
      * Serves a channel. What is published to a URL is served there in any case.
      *
      * @param {string | URL} url  a rule: `/orders/<id>/events`
-     * @param {{name?: string | ((params: Params, url: URL) => string)}} [options]  the channel's name, as `orders/<id>`; default
-     *     the URL's path. Two URLs may have one channel
+     * @param {ChannelOptions} [options]
      */
-    channel(url: string | URL, { name }?: {
-        name?: string | ((params: Params, url: URL) => string);
-    }): void;
+    channel(url: string | URL, { name, snapshot }?: ChannelOptions): void;
     /**
      * Serves a command: it takes effect once for each id, and a repeat is given the answer of then.
      *
@@ -240,8 +272,32 @@ export declare class FakeServer {
      * @param {PublishOptions} [options]
      * @returns {import("./api.js").LiveEvent} as the page will hear it
      * @throws {TypeError} where the server would refuse it too
+     * @throws {Error} where the channel has ended
      */
-    publish(url: string | URL, data: any, { event, key, time }?: PublishOptions): import("./api.js").LiveEvent;
+    publish(url: string | URL, data: any, { event, key, fold, time }?: PublishOptions): import("./api.js").LiveEvent;
+    /**
+     * Ends a channel: who follows it, or comes later, is told so, and does not come back. To end twice is to end once.
+     *
+     * @param {string | URL} url  of the channel
+     * @param {any} [data]  what clients get with the end
+     * @returns {import("./api.js").End} as the page will hear it
+     */
+    end(url: string | URL, data?: any): import("./api.js").End;
+    /**
+     * Forgets all events of a channel: who follows it is told that it has ended, with `{outcome: "deleted"}`. It can be
+     * published to again, and goes on with the offsets that it had.
+     *
+     * @param {string | URL} url  of the channel
+     */
+    delete(url: string | URL): void;
+    /**
+     * Tells what is only for now, to who follows at this moment by a stream, or waits in a long poll.
+     *
+     * @param {string | URL} url  of the channel
+     * @param {any} data  what JSON can say
+     * @param {TellOptions} [options]
+     */
+    tell(url: string | URL, data: any, { event, key }?: TellOptions): void;
     /**
      * So many events were published that nobody will ever get: who follows is told a gap, and goes on behind it.
      *

@@ -1,7 +1,9 @@
 export type Client = import("./api.js").Client;
 export type ClientState = import("./api.js").ClientState;
+export type End = import("./api.js").End;
 export type Gap = import("./api.js").Gap;
 export type LiveEvent = import("./api.js").LiveEvent;
+export type Snapshot = import("./api.js").Snapshot;
 export type Why = import("./api.js").Why;
 export type Url = string | URL | null | undefined | false;
 export type LiveOwnProps = {
@@ -57,7 +59,7 @@ export declare function Live({ children, client, base, user, ...options }: LiveP
  * @returns {Readonly<LiveView>}
  */
 export declare function useLive(): Readonly<LiveView>;
-export type ChannelItem<Events extends Record<string, any> = Record<string, any>> = import("./api.js").EventOf<Events> | Gap;
+export type ChannelItem<Events extends Record<string, any> = Record<string, any>> = import("./api.js").EventOf<Events> | Gap | Snapshot;
 export type Reducer<Events extends Record<string, any>, Value> = (value: Value, item: ChannelItem<Events>) => Value;
 export type FollowOptions = import("./api.js").FollowOptions;
 export type ReduceOptions<Events extends Record<string, any>, Value> = FollowOptions & {
@@ -82,8 +84,8 @@ export type AnyChannelOptions = FollowOptions & {
 };
 export type ChannelView<Value> = {
     /**
-     * what `reduce(value, item)` has made of the events, beginning with `initial`; an item is an event or
-     * a gap. Without `reduce` it is the newest event; with `keep: 50` an array of the newest fifty
+     * what `reduce(value, item)` has made of the events, beginning with `initial`; an item is an event, a
+     * state or a gap. Without `reduce` it is the newest event; with `keep: 50` an array of the newest fifty
      */
     value: Value;
     /**
@@ -99,6 +101,10 @@ export type ChannelView<Value> = {
      */
     gap: Gap | null;
     /**
+     * once the channel has ended: what the app has said with it
+     */
+    end: End | null;
+    /**
      * the value knows what came up to here, at least
      */
     cursor: string | null;
@@ -106,6 +112,18 @@ export type ChannelView<Value> = {
 export declare function useChannel<Events extends Record<string, any> = Record<string, any>, Value = unknown>(url: Url, options: ReduceOptions<Events, Value>): Readonly<ChannelView<Value>>;
 export declare function useChannel<Events extends Record<string, any> = Record<string, any>>(url: Url, options: KeepOptions<Events>): Readonly<ChannelView<readonly import("./api.js").EventOf<Events>[]>>;
 export declare function useChannel<Events extends Record<string, any> = Record<string, any>>(url: Url, options?: NewestOptions<Events>): Readonly<ChannelView<import("./api.js").EventOf<Events> | undefined>>;
+/**
+ * Follows a channel whose events have folds, and shows their states by key: `value.get("text")` is the text of an answer. It
+ * begins at the oldest event, or with `snapshot` at the channel's state, which is an object of such states.
+ *
+ *     const { value, end } = useFolded(`/answers/${id}`);
+ *     return <p>{value.get("text")}{end ? "" : " …"}</p>;
+ *
+ * @param {Url} url
+ * @param {FollowOptions} [options]
+ * @returns {Readonly<ChannelView<ReadonlyMap<string, any>>>}
+ */
+export declare function useFolded(url: Url, options?: FollowOptions): Readonly<ChannelView<ReadonlyMap<string, any>>>;
 export type PresenceOptions<Info = any> = Omit<import("./api.js").PresenceOptions<Info>, "signal">;
 export type PresenceView<Info = any> = {
     /**

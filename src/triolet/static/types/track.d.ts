@@ -7,8 +7,8 @@ export type Message = {
 export type TrackOptions = {
     after?: string | number | null;
     /**
-     * of "event", "gap", "live", "fault", "beat", "lag", "expiring" and
-     * "renewed" what is said, of "state" the state and why; and the track
+     * of "event", "end", "snapshot", "gap", "live", "tell", "fault",
+     * "beat", "lag", "expiring" and "renewed" what is said, of "state" the state and why; and the track
      */
     hear: (name: string, ...said: any[]) => void;
     /**
@@ -28,8 +28,8 @@ export type Owner = {
  *
  * @typedef {Object} TrackOptions
  * @property {string | number | null} [after]
- * @property {(name: string, ...said: any[]) => void} hear  of "event", "gap", "live", "fault", "beat", "lag", "expiring" and
- *     "renewed" what is said, of "state" the state and why; and the track
+ * @property {(name: string, ...said: any[]) => void} hear  of "event", "end", "snapshot", "gap", "live", "tell", "fault",
+ *     "beat", "lag", "expiring" and "renewed" what is said, of "state" the state and why; and the track
  * @property {(() => Promise<void> | null) | null} [room]  a promise of when the page takes more
  *
  * @typedef {Object} Owner  of a track: who can do what it is asked for
