@@ -26,6 +26,7 @@ PARTS = (
     "scale",
     "herd",
     "commands",
+    "runs",
     "many-publishing",
     "many-latency",
     "many-saturated",

@@ -42,6 +42,9 @@ TARGETS: Final = {
     "saturated-starlette": Target("deliveries a second, to Starlette's", 8.0, at_least=True),
     "latency": Target("p99 at half of nchan's saturation, to nchan's", 1.0),
     "herd": Target("p99 of the live while the herd catches up, to before", 2.0),
+    # Answers that stream, beside the usual recipe on the same Redis.
+    "runs": Target("CPU of a delivered token, Triolet's on Redis to the recipe's", 0.5),
+    "runs-return": Target("CPU of a return to 5,000 tokens over SSE, Triolet's folded on Redis to the recipe's", 0.1),
     # Commands, beside a peer that does less.
     "command-ws": Target("CPU of a command over WebSocket, Triolet's in memory to Starlette's", 1.2),
     "command-post": Target("CPU of a command over POST, Triolet's in memory to Starlette's", 2.0),

@@ -1,6 +1,6 @@
 /* The load: many clients on one thread, which count what they are sent.
  *
- *     load HOST PORT PATH ws|sse|socketio CLIENTS [IN_FLIGHT [FOLLOWS]]
+ *     load HOST PORT PATH ws|sse|socketio|tokens CLIENTS [IN_FLIGHT [FOLLOWS [SHARING]]]
  *
  * Connects, IN_FLIGHT handshakes at a time (32), prints "ready", and then obeys lines on stdin:
  *
@@ -13,6 +13,10 @@
  * Every frame and every event block is parsed, none is guessed from bytes. An event whose data has `"t":` and
  * CLOCK_MONOTONIC's nanoseconds gives a latency; one client in 16 looks for it. Socket.IO is spoken over its own
  * WebSocket transport only: 40 to connect, 2 answered by 3, 42 for an event.
+ *
+ * A * in PATH stands for a number: SHARING clients after each other have the same one, 0 and on. "tokens" is an event
+ * stream whose events are the text "#NUMBER NANOSECONDS ", with or without JSON's quotes: each client must be sent the
+ * numbers from 1 on, and what does not follow the one before is "disordered". Of each client one token in 16 gives a latency.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,7 +36,7 @@
 
 enum { READ = 1 << 16, MAX_CARRY = 1 << 20, SAMPLES = 1 << 20, SAMPLED = 16, MAX_TEXT = 125 };
 enum state { CLOSED, CONNECTING, HEAD, OPEN };
-enum kind { WS, SSE, SOCKETIO };
+enum kind { WS, SSE, SOCKETIO, TOKENS };
 enum chunk { SIZE, BODY, END };
 
 struct client {
@@ -41,16 +45,17 @@ struct client {
     int chunked;
     enum chunk chunk;    /* where in a chunked body the next byte is */
     size_t chunk_left;   /* bytes of this chunk still to come; while in SIZE, what was read of the size */
+    long long number;    /* of the last token */
     size_t carry_size;   /* an unfinished frame, event or head, kept for the next read */
     char *carry;
 };
 
 static enum kind kind;
-static int count, in_flight = 32, follows, stalled, poller, started, opened, closed;
+static int count, in_flight = 32, follows, sharing = 1, stalled, poller, started, opened, closed;
 static const char *host, *port, *path;
 static struct client *clients;
 static char buffer[MAX_CARRY + READ];
-static long long events, beats, gaps, others, bytes, reads;
+static long long events, disordered, beats, gaps, others, bytes, reads;
 static unsigned samples[SAMPLES], sampled; /* latencies in microseconds */
 
 static void die(const char *what)
@@ -64,6 +69,11 @@ static long long now_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int is_stream(void)
+{
+    return kind == SSE || kind == TOKENS;
 }
 
 static void end(struct client *c)
@@ -86,18 +96,44 @@ static int starts(const char *p, size_t n, const char *text)
     return n >= size && !memcmp(p, text, size);
 }
 
-static void sample(struct client *c, const char *p, size_t n)
+/* Reads a number, behind blanks; returns where it ends. */
+static const char *take_number(const char *p, const char *stop, long long *number)
 {
-    if (c->index % SAMPLED || sampled == SAMPLES)
+    for (*number = 0; p < stop && *p == ' '; p++)
+        ;
+    for (; p < stop && *p >= '0' && *p <= '9'; p++)
+        *number = *number * 10 + (*p - '0');
+    return p;
+}
+
+static void sample_since(long long then)
+{
+    if (sampled == SAMPLES)
         return;
-    const char *mark = memmem(p, n, "\"t\":", 4);
-    if (!mark)
-        return;
-    long long then = 0;
-    for (mark += 4; mark < p + n && (*mark == ' ' || (*mark >= '0' && *mark <= '9')); mark++)
-        then = *mark == ' ' ? then : then * 10 + (*mark - '0');
     long long now = now_ns();
     samples[sampled++] = now > then ? (now - then) / 1000 : 0;
+}
+
+static void sample(struct client *c, const char *p, size_t n)
+{
+    const char *mark = c->index % SAMPLED ? NULL : memmem(p, n, "\"t\":", 4);
+    long long then;
+    if (!mark)
+        return;
+    take_number(mark + 4, p + n, &then);
+    sample_since(then);
+}
+
+static void take_token(struct client *c, const char *p, size_t n)
+{
+    const char *mark = memchr(p, '#', n);
+    long long number = 0, then = 0;
+    if (mark)
+        take_number(take_number(mark + 1, p + n, &number), p + n, &then);
+    disordered += number != c->number + 1;
+    c->number = number;
+    if ((c->index + number) % SAMPLED == 0)
+        sample_since(then);
 }
 
 /* Sends one frame, masked with four zeros: the bytes stay as they are. */
@@ -185,6 +221,8 @@ static size_t take_blocks(struct client *c, const char *p, size_t n)
     const char *block = p, *line = p, *stop = p + n, *name = NULL, *data = NULL, *next;
     for (; (next = memchr(line, '\n', stop - line)); line = next + 1) {
         size_t size = next - line;
+        if (size && line[size - 1] == '\r') /* sse-starlette ends its lines so */
+            size--;
         if (starts(line, size, "event: "))
             name = line + 7;
         else if (starts(line, size, "data: "))
@@ -195,7 +233,7 @@ static size_t take_blocks(struct client *c, const char *p, size_t n)
             others++;
         else if (!name || !starts(name, next - name, "triolet.")) {
             events++;
-            sample(c, data, next - data);
+            (kind == TOKENS ? take_token : sample)(c, data, next - data);
         } else if (starts(name, next - name, "triolet.beat"))
             beats++;
         else if (starts(name, next - name, "triolet.gap"))
@@ -250,11 +288,16 @@ static void connect_next(void)
 
 static void ask(struct client *c)
 {
-    char head[1024];
-    const char *more = kind == SSE ? "accept: text/event-stream\r\n"
+    char head[1024], number[16] = "";
+    const char *mark = strchr(path, '*');
+    int before = mark ? (int)(mark - path) : (int)strlen(path);
+    if (mark)
+        snprintf(number, sizeof number, "%d", c->index / sharing);
+    const char *more = is_stream() ? "accept: text/event-stream\r\n"
                                    : "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
                                      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    int size = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nhost: %s:%s\r\n%s\r\n", path, host, port, more);
+    int size = snprintf(head, sizeof head, "GET %.*s%s%s HTTP/1.1\r\nhost: %s:%s\r\n%s\r\n", before, path, number,
+                        mark ? mark + 1 : "", host, port, more);
     int one = 1;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -269,12 +312,12 @@ static size_t take_head(struct client *c, char *p, size_t n)
     char *stop = memmem(p, n, "\r\n\r\n", 4);
     if (!stop)
         return 0;
-    if (!starts(p, n, kind == SSE ? "HTTP/1.1 200" : "HTTP/1.1 101")) {
+    if (!starts(p, n, is_stream() ? "HTTP/1.1 200" : "HTTP/1.1 101")) {
         fprintf(stderr, "refused: %.*s\n", (int)(stop - p), p);
         exit(1);
     }
     *stop = 0;
-    c->chunked = kind == SSE && strcasestr(p, "transfer-encoding: chunked");
+    c->chunked = is_stream() && strcasestr(p, "transfer-encoding: chunked");
     c->state = OPEN;
     if (kind != SOCKETIO)
         admitted();
@@ -307,7 +350,7 @@ static void receive(struct client *c)
     if (c->state == OPEN) {
         if (c->chunked)
             n = had + unchunk(c, p + had, got);
-        at = kind == SSE ? take_blocks(c, p, n) : take_frames(c, p, n);
+        at = is_stream() ? take_blocks(c, p, n) : take_frames(c, p, n);
         p += at, n -= at;
     }
     if (n > MAX_CARRY || (n && !(c->carry = realloc(c->carry, n))))
@@ -332,10 +375,10 @@ static void report(void)
     long long cpu = (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1000000000LL +
                     (use.ru_utime.tv_usec + use.ru_stime.tv_usec) * 1000LL;
     qsort(samples, sampled, sizeof *samples, by_size);
-    printf("{\"clients\":%d,\"closed\":%d,\"events\":%lld,\"beats\":%lld,\"gaps\":%lld,\"others\":%lld,"
+    printf("{\"clients\":%d,\"closed\":%d,\"events\":%lld,\"disordered\":%lld,\"beats\":%lld,\"gaps\":%lld,\"others\":%lld,"
            "\"bytes\":%lld,\"reads\":%lld,\"cpu_ns\":%lld,\"now_ns\":%lld,"
            "\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u}\n",
-           opened - closed, closed, events, beats, gaps, others, bytes, reads, cpu, now_ns(),
+           opened - closed, closed, events, disordered, beats, gaps, others, bytes, reads, cpu, now_ns(),
            sampled ? samples[sampled / 2] : 0, sampled ? samples[sampled * 99LL / 100] : 0,
            sampled ? samples[sampled - 1] : 0);
     sampled = 0;
@@ -386,14 +429,18 @@ static void command(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 6 || argc > 8 || (count = atoi(argv[5])) < 1) {
-        fprintf(stderr, "usage: load HOST PORT PATH ws|sse|socketio CLIENTS [IN_FLIGHT [FOLLOWS]]\n");
+    if (argc < 6 || argc > 9 || (count = atoi(argv[5])) < 1) {
+        fprintf(stderr, "usage: load HOST PORT PATH ws|sse|socketio|tokens CLIENTS [IN_FLIGHT [FOLLOWS [SHARING]]]\n");
         return 2;
     }
     host = argv[1], port = argv[2], path = argv[3];
-    kind = !strcmp(argv[4], "sse") ? SSE : !strcmp(argv[4], "socketio") ? SOCKETIO : WS;
+    kind = !strcmp(argv[4], "sse")        ? SSE
+           : !strcmp(argv[4], "socketio") ? SOCKETIO
+           : !strcmp(argv[4], "tokens")   ? TOKENS
+                                          : WS;
     in_flight = argc > 6 ? atoi(argv[6]) : in_flight;
     follows = argc > 7 ? atoi(argv[7]) : 0;
+    sharing = argc > 8 ? atoi(argv[8]) : 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
     setvbuf(stdin, NULL, _IONBF, 0);
     clients = calloc(count, sizeof *clients);

@@ -23,6 +23,7 @@ class Counts(msgspec.Struct, frozen=True):
     clients: int
     closed: int
     events: int
+    disordered: int
     beats: int
     gaps: int
     others: int
@@ -42,6 +43,7 @@ class Load:
         path: the URL path, if not the server's own.
         in_flight: so many connect at once.
         follows: channels that each client follows of its own, once :meth:`follow` is called.
+        sharing: so many clients share a number, which stands in the path for ``*``.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Load:
         path: str | None = None,
         in_flight: int = 32,
         follows: int = 0,
+        sharing: int = 1,
     ) -> None:
         self.clients = clients
         self._name = server.name
@@ -63,7 +66,7 @@ class Load:
             str(server.port),
             path or server.path(transport),
             server.dialect(transport),
-            *map(str, (clients, in_flight, follows)),
+            *map(str, (clients, in_flight, follows, sharing)),
         ]
         self._process = spawn(command, cores()[1])
         self.pid = self._process.pid
