@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,12 +59,12 @@ class Contestant(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        with suppress(BrokenPipeError), self.process:  # at its end the pipes are closed
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
 
 
 class CLoop(Contestant):
@@ -121,9 +122,14 @@ class HttpContestant(Contestant):
                 time.sleep(0.1)
             except msgspec.DecodeError:
                 break
-        self.__exit__()
         self._log.seek(0)
-        raise RuntimeError(f"{self.name} did not start:\n{self._log.read().decode(errors='replace')}")
+        said = self._log.read().decode(errors="replace")
+        self.__exit__()
+        raise RuntimeError(f"{self.name} did not start:\n{said}")
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._log.close()
 
     def command(self) -> list[str]:
         raise NotImplementedError

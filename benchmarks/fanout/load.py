@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -84,8 +85,8 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError), self._process:  # at its end the pipes are closed
+            self._process.kill()
 
     def counts(self) -> Counts:
         """Ask for the counters, and begin latencies anew.
