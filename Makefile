@@ -25,7 +25,7 @@ help:
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
 	@echo 'make types   the declarations of the npm package, anew, from its JSDoc'
-	@echo 'make bench   the benchmarks, beside the peers, some 65 minutes (ARGS=--quick: an impression in sixteen)'
+	@echo 'make bench   the benchmarks, beside the peers, some 60 minutes (ARGS=--quick: an impression in sixteen)'
 	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
 	@echo 'make clean   remove what the others made'
 

@@ -31,16 +31,18 @@ Found = TypeVar("Found")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How many runs, for how long, and how often."""
+    """How many runs at once, for how long, and how often; how many readers come at once; and how often a server with a
+    Reducer is compared with one that has none."""
 
-    runs: tuple[int, ...] = (20, 1_000)
+    runs: tuple[int, ...] = (20, 200, 1_000)
     seconds: float = 10
-    rounds: int = 3
+    rounds: int = 2
     returning: int = 200
     newcomers: int = 500
+    pairs: int = 5
 
 
-QUICK = Plan(runs=(100,), seconds=5, rounds=1, returning=20, newcomers=100)
+QUICK = Plan(runs=(100,), seconds=5, rounds=1, returning=20, newcomers=100, pairs=2)
 
 
 class Run:
@@ -85,7 +87,7 @@ def measure_returning(run: Run) -> Table:
 
 
 def measure_reducer(run: Run) -> Table:
-    return reduced_table([reduced(name, run.plan.rounds) for name in TRIOLETS[:2]])
+    return reduced_table([reduced(name, run.plan.pairs) for name in TRIOLETS[:2]])
 
 
 def measure_newcomers(run: Run) -> Table:
@@ -107,7 +109,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MEASURED), help="measure only this; may be repeated")
     parser.add_argument("--runs", type=int, action="append", help="so many runs at once; may be repeated")
     parser.add_argument("--seconds", type=float, help="let runs go on for so long")
-    parser.add_argument("--rounds", type=int, help="measure so many rounds")
+    parser.add_argument("--rounds", type=int, help="let contestants stream so often")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else Plan()
     given = {"runs": arguments.runs and tuple(arguments.runs), "seconds": arguments.seconds, "rounds": arguments.rounds}

@@ -151,7 +151,8 @@ def streaming_table(turns: Mapping[tuple[str, int], Sequence[Turn]]) -> Table:
         ],
         rows,
         f"“In time” is within {PATIENCE:g} s after the last token was due. A contestant that cannot keep the pace lets "
-        "its runs wait, and what its tokens cost is then what they cost when many go out together.",
+        "its runs wait, and what its tokens cost is then what they cost when many go out together. Latencies run from "
+        "a token's yield to its reader; how late a run that waits has yielded it is not in them.",
         verdicts=verdicts,
     )
 
