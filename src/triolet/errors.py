@@ -8,6 +8,8 @@
     │   ├── DataError           not a JSON value, or a name out of bounds (also a ValueError)
     │   ├── ChannelNameError    a name no channel can have (also a ValueError)
     │   ├── WrongThreadError    called from another thread or event loop than the app's (also a RuntimeError)
+    │   ├── ChannelEnded        published to a channel that has ended
+    │   ├── RunError            a run cannot begin on this channel
     │   ├── NotServingError     used before the server started, or after it ended
     │   └── UnknownConnectionError  no connection of this number is open or remembered (also a LookupError)
     ├── RemoteError           the client's fault: carries the Closing it is to be sent
@@ -34,6 +36,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
+import trio
+
 from .closing import BAD_MESSAGE, Closing
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "ConnectionEnded",
     "CursorError",
     "DataError",
+    "ForeignError",
     "LocalError",
     "LogAway",
     "LogBroken",
@@ -53,6 +58,7 @@ __all__ = [
     "LogUncertain",
     "NotServingError",
     "RemoteError",
+    "RunError",
     "SnapshotError",
     "TrioletError",
     "UnknownConnectionError",
@@ -60,6 +66,7 @@ __all__ = [
     "first_of",
     "innermost",
     "is_own",
+    "only_exceptions",
     "own_place",
     "printable",
     "str_of",
@@ -96,6 +103,8 @@ _NOT_OWN: Final = (
     *{path + os.sep for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib")},
 )
 """Where the files lie that are not the app's: ours, the standard library's, and what was installed."""
+
+_PASSING: Final = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class TrioletError(Exception):
@@ -175,6 +184,18 @@ class SnapshotError(LocalError):
 
     def __init__(self, channel: str, why: str) -> None:
         super().__init__(f"there is no snapshot of the channel {channel!r:.80}: {why}")
+
+
+class RunError(LocalError):
+    """The app's fault: no run can begin on the channel; nothing of it was stored.
+
+    Attributes:
+        channel: its name.
+    """
+
+    def __init__(self, channel: str, why: str) -> None:
+        super().__init__(f"no run can begin on the channel {channel!r:.80}: {why}")
+        self.channel = channel
 
 
 class RemoteError(TrioletError):
@@ -308,3 +329,34 @@ def innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+class ForeignError(Exception):
+    """An app's code raised what is no Exception, and neither Trio's nor the interpreter's own. Its cause is that."""
+
+
+class only_exceptions:
+    """Let only Exceptions out of an app's code, and what is Trio's or the interpreter's own (a cancellation, Ctrl-C).
+
+    Libraries that were written for asyncio raise its ``CancelledError``, which is no Exception: past every ``except
+    Exception`` between a view and the top it would end the server.
+
+    Raises:
+        ForeignError: instead of such a one, and from where that was raised.
+    """
+
+    # No generator: each command passes three of them.
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Let them out from here on."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Raise what may not go out as what may."""
+        if error is None or isinstance(error, (*_PASSING, Exception)):
+            return
+        passing = error.split(_PASSING)[0] if isinstance(error, BaseExceptionGroup) else None
+        if passing is not None:
+            raise passing from None
+        raise ForeignError(type(error).__name__).with_traceback(error.__traceback__) from error

@@ -41,7 +41,7 @@ from quart.utils import encode_headers
 from ..bounds import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..closing import REVOKED
 from ..connection import Context
-from ..errors import ChannelEnded, LogError, where
+from ..errors import ChannelEnded, LogError, only_exceptions, where
 from ..hub import Hub
 from ..identity import Grant, Identity
 from ..log import EventLog, Kept
@@ -52,7 +52,7 @@ from .answers import Answer, KeptAnswer, as_response, is_kept, keep, own_answer
 from .claim import Claim
 from .command import Command, Writes, key_of, print_of, read_data, read_id
 from .identify import GRANT
-from .views import body_of, only_exceptions
+from .views import body_of
 
 __all__ = ["Asked", "Commands", "Tell"]
 

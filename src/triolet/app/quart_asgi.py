@@ -8,7 +8,7 @@ import quart.wrappers
 import trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
-from ..errors import ConfigError
+from ..errors import ConfigError, only_exceptions
 from ..transports.origins import preflighted
 from .lifespan import ASYNCIO
 from .serve import answer_preflight, readable, serve_command, serve_http, serve_websocket
@@ -19,7 +19,6 @@ from .views import (
     find,
     is_command,
     is_ours,
-    only_exceptions,
     redirects_to_ours,
     takes_posts,
     with_root_path,

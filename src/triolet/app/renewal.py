@@ -18,12 +18,12 @@ from werkzeug.exceptions import HTTPException
 
 from ..bounds import COMMAND_RETRY_SECONDS, IDENTITY_BODY_BYTES, TICKET_SECONDS
 from ..connection.expiry import Expiry, key_of, renew
-from ..errors import DataError, LogError, where
+from ..errors import DataError, LogError, only_exceptions, where
 from ..identity import Identity, tickets
 from ..identity.plain import from_plain, to_plain
 from ..transports.negotiate import AskError, Scope
 from .identify import EXTENSION, Identifier, credential, with_token
-from .views import find, only_exceptions, with_root_path
+from .views import find, with_root_path
 
 __all__ = ["POSTED", "RENEW", "Again", "renew_told"]
 

@@ -16,7 +16,7 @@ from quart_trio import QuartTrio
 from ..bounds import RECHECK_LEAST_SECONDS
 from ..clock import wall_time
 from ..connection import Connection
-from ..errors import ChannelNameError, ConfigError, str_of
+from ..errors import ChannelNameError, ConfigError, only_exceptions, str_of
 from ..event import Event, check_channel
 from ..hub import Policy, Reducer, Source, StateFunction, check_allow, takes_identity
 from ..identity import Grant, Identity
@@ -29,7 +29,7 @@ from ..transports.websocket import SUBPROTOCOL
 from ..wire.handshake import is_token
 from .identify import EXTENSION, Identifier, snapshot
 from .renewal import POSTED
-from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, matched_once, only_exceptions
+from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, matched_once
 
 __all__ = [
     "ChannelOptions",

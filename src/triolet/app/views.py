@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-import trio
 from quart import Response as QuartResponse
 from quart import current_app, request
 from quart.utils import encode_headers
@@ -26,7 +25,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
 from ..bounds import FOLLOW_URL_CHARACTERS
-from ..errors import where
+from ..errors import only_exceptions, where
 from ..hub import Allow, Policy, Source, Subscription
 from ..identity import Grant
 from ..presence.members import Member
@@ -36,7 +35,6 @@ from ..transports.websocket import SUBPROTOCOL, Handler
 
 __all__ = [
     "Decision",
-    "ForeignError",
     "Refusal",
     "as_get_request",
     "as_request",
@@ -54,7 +52,6 @@ __all__ = [
     "mark",
     "mark_command",
     "matched_once",
-    "only_exceptions",
     "posted",
     "redirects_to_ours",
     "takes_posts",
@@ -85,7 +82,6 @@ SCRIPT = "triolet.static"
 OWN_POSTS = "triolet.post."
 """What the endpoints begin with that are posted to, below Triolet's own path."""
 
-_PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 _OWN_HEADERS = {b"content-type", b"content-length"}
 
 
@@ -142,10 +138,6 @@ class Refusal(msgspec.Struct, frozen=True):
     status: int
     headers: Headers
     body: bytes
-
-
-class ForeignError(Exception):
-    """An app's code raised what is no Exception, and neither Trio's nor the interpreter's own. Its cause is that."""
 
 
 def mark(view: Any) -> Any:
@@ -322,33 +314,6 @@ async def body_of(response: Any) -> bytes:
     except Exception as error:
         logger.error("the body of a view's response is left out, it cannot be read: %s", where(error))
         return b""
-
-
-class only_exceptions:
-    """Let only Exceptions out of an app's code, and what is Trio's or the interpreter's own (a cancellation, Ctrl-C).
-
-    Libraries that were written for asyncio raise its ``CancelledError``, which is no Exception: past every ``except
-    Exception`` between a view and the top it would end the server.
-
-    Raises:
-        ForeignError: instead of such a one, and from where that was raised.
-    """
-
-    # No generator: each command passes three of them.
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        """Let them out from here on."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        """Raise what may not go out as what may."""
-        if error is None or isinstance(error, (*_PASSING, Exception)):
-            return
-        passing = error.split(_PASSING)[0] if isinstance(error, BaseExceptionGroup) else None
-        if passing is not None:
-            raise passing from None
-        raise ForeignError(type(error).__name__).with_traceback(error.__traceback__) from error
 
 
 def follow_scope(scope: Scope, url: str) -> Scope | None:
