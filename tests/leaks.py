@@ -48,6 +48,7 @@ OUTLIVING = (
     "identity.jwt.",
     "identity.key_sources.",
     "identity.url_keys.",
+    "runs.",  # which go on without their readers
     "presence.leases.",  # of processes
     "presence.record.",  # what was read from the log
     "testing.",  # a test's own ends

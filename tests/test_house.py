@@ -43,6 +43,7 @@ STOREYS = {
     "http": 5,
     "connection": 6,
     "server": 6,
+    "runs": 6,
     "transports": 7,
     "monitoring": 7,
     "workers": 7,

@@ -7,6 +7,7 @@ What a user types is here:
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
 - ``Reducer``: makes a channel's state of its events, for clients that come late
+- ``Run``: a stream that outlives its readers, of ``live.run``
 - ``Event``, ``Cursor``, ``Draft``, ``Gap``, ``Live``: what is published and followed; ``Feed``: what ``live.follow`` is
 - ``Member``, ``Roster``: who is present, of ``live.presence(channel)``
 - ``Command``: what a view of ``@live.command`` is given
@@ -24,7 +25,7 @@ What a user types is here:
 #   log/  sockets/                                             3
 #   sqlite/  redis/  presence/  identity/  client/             4
 #   hub/  http/                                                5
-#   connection/  server/                                       6
+#   connection/  server/  runs/                                6
 #   transports/  monitoring/  workers/                         7
 #   app/                                                       8
 #   cli  testing/  the face                                    9
@@ -47,6 +48,7 @@ from .errors import (
     LogFull,
     LogUncertain,
     NotServingError,
+    RunError,
     SnapshotError,
     TrioletError,
     UnknownConnectionError,
@@ -61,6 +63,7 @@ from .monitoring.explain import Explanation
 from .monitoring.snapshot import ConnectionSnapshot
 from .monitoring.statistics import Statistics
 from .presence.members import Member, Roster
+from .runs import Run
 
 __all__ = [
     "JWT",
@@ -95,6 +98,8 @@ __all__ = [
     "NotServingError",
     "Reducer",
     "Roster",
+    "Run",
+    "RunError",
     "SnapshotError",
     "Statistics",
     "Triolet",

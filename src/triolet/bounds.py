@@ -69,8 +69,7 @@ COMMAND_RETRY_SECONDS = 1
 RETRY_AFTER_DIGITS = 9
 """Longest ``Retry-After`` of an app's that a reply to a command passes on: some thirty years, in seconds."""
 REVOCATIONS_KEPT = 4_096
-"""Revocations that are remembered for those who are being let in: more in the time of one admission, and they are sent
-away to come back."""
+"""Revocations remembered for those who are being let in; where more come meanwhile, they are sent away to come back."""
 CLOCKS_APART_SECONDS = 2
 """By how much the clocks of two hosts may differ, where a ticket that one has made is older than a revocation."""
 REVOKED_AT_ONCE = 64
@@ -141,8 +140,7 @@ SHARED_PAGE_SECONDS = 5
 REDUCER_NAME_CHARACTERS = 128
 """Longest name of a reducer, in characters."""
 SNAPSHOT_SECONDS = 60
-"""The age at which events are in a reducer's kept state, however few they are; a fourth of their retention if that is
-less."""
+"""The age at which events are in a reducer's kept state, however few; a fourth of their retention if that is less."""
 SNAPSHOT_SPREAD_SECONDS = 1
 """Over how much time processes spread that keep the same state, so that one of them does it."""
 PAGES_MADE_AT_ONCE = 2
@@ -249,6 +247,10 @@ SESSION_NAME_CHARACTERS = 32
 """Characters of a session's name: 12 of its process, a dot, and a count of at most 19 digits."""
 SESSION_STATEMENTS = 10**9
 """How often a session is stated, at the very most: once in a third of a lease, for centuries."""
+RUNS_KEPT = 32_768
+"""Statements on runs that the log keeps; one that is true for longer than a fourth of them is made again."""
+RUN_LOOKS = 10
+"""Looks, in the time of a lease, for runs whose process has died: one question to the log for each process."""
 
 # --- identity
 DEADLINES_STALE = 64
@@ -467,8 +469,7 @@ CLIENT_FIRST_RETRY_SECONDS = 1.0
 CLIENT_LAST_RETRY_SECONDS = 30.0
 """And how long it gets at most."""
 CLIENT_PROBE_SECONDS = 2.0
-"""Within which the first message of a stream has to come through, where another transport could be tried: a page's
-visitor waits for three of them, five seconds in all."""
+"""For a stream's first message, where another transport could be tried: a visitor waits for three."""
 CLIENT_BETTER_SECONDS = (300.0, 3_600.0)
 """After which a better transport is tried again: at first, and, as it doubles, at most."""
 CLIENT_ITEMS = 128

@@ -19,7 +19,7 @@ from .closing import CATALOGUE, SILENT, Closing
 from .errors import BAD_TOKENS
 from .event import Gap
 
-__all__ = ["BY_CLIENT", "Counts", "Histogram", "HistogramSnapshot", "Metrics", "closing_labels"]
+__all__ = ["BY_CLIENT", "OUTCOMES", "Counts", "Histogram", "HistogramSnapshot", "Metrics", "closing_labels"]
 
 AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 """Seconds. Freshness is felt from a tenth of a second on."""
@@ -29,6 +29,9 @@ DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 604_8
 
 COMMAND_OUTCOMES = ("done", "repeated", "refused", "conflict", "mismatch", "failed", "timeout")
 """What can come of a command."""
+
+OUTCOMES = ("done", "failed", "stopped", "lost")
+"""How a run can end."""
 
 BY_CLIENT = "closed by the client"
 """The label in place of a reason where it was the client that closed."""
@@ -106,6 +109,11 @@ class Counts:
         tells: what ``live.tell`` has told, by what became of it, client by client: ``written``; ``skipped`` (the client
             had something to catch up with, or did not read); and ``dropped``: it was more than one process may tell,
             and nobody was told.
+        runs: runs, by what became of them: ``begun`` here, and ``done``, ``failed`` or ``stopped``; ``lost`` counts
+            those of any process that this one has found dead and ended.
+        runs_open: runs that go on here now.
+        run_events: events that runs have stored.
+        run_batches: appends in which they did.
         published: events that :meth:`Triolet.publish` stored, repeated ones included.
         delivered: events written to live followers: one written to a thousand counts a thousand.
         replays: followers that came back to events that they had missed.
@@ -168,6 +176,10 @@ class Counts:
     folded: int = 0
     snapshots: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     tells: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    runs: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    runs_open: int = 0
+    run_events: int = 0
+    run_batches: int = 0
     allow_failures: int = 0
     authentications: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     expired: int = 0
@@ -222,6 +234,10 @@ class Metrics:
         self.folded = 0
         self.snapshots = Counter({"given": 0, "failed": 0})
         self.tells = Counter({"written": 0, "skipped": 0, "dropped": 0})
+        self.runs = Counter(dict.fromkeys(("begun", *OUTCOMES), 0))
+        self.runs_open = 0
+        self.run_events = 0
+        self.run_batches = 0
         self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
         self.expired = 0
         self.renewals = Counter({"ok": 0, "refused": 0})

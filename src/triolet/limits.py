@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
-from .bounds import NOW_EVENTS, NOW_SECONDS
+from .bounds import NOW_EVENTS, NOW_SECONDS, RUNS_KEPT
 from .errors import ConfigError
 from .event import NOW_CHANNEL, OWN_PREFIX
 from .pattern import Pattern
@@ -16,6 +16,9 @@ __all__ = ["Keep", "Limits", "Retention"]
 
 SNAPSHOTS: Final = f"{OWN_PREFIX}snapshot/"
 """How the names of channels begin in which reducers keep their states, one each."""
+
+RUNS: Final = f"{OWN_PREFIX}runs"
+"""The channel in which processes tell which runs have begun, and which are over."""
 
 MOST_INTEGER: Final = 2**53
 """Largest limit that is counted: what SQLite, Redis and JSON hold exactly."""
@@ -196,6 +199,19 @@ class Limits:
     command_seconds: float = 24 * 3600
     """How long a command's answer is kept: within that time a repeat gets it, and takes no effect (Stripe: a day)."""
 
+    # --- runs
+    runs: int = 10_000
+    """Runs that go on in this process at once; another is refused."""
+    run_batch_events: int = 256
+    """Most events of a run that are stored together. As many more may wait meanwhile; then its source waits."""
+    run_batch_bytes: int = 256 << 10
+    """The same in bytes of their data; one is always taken."""
+    run_lease_seconds: float = 30
+    """A run whose process was not heard for so long is ended as ``lost``, and so is one that can store nothing for so
+    long. It is heard three times in that time."""
+    run_stop_seconds: float = 10
+    """How long a run's source may take to stop. After that the run is over, and what it yields still is dropped."""
+
     # --- publishing
     event_bytes: int = 1 << 20
     """Largest event, as JSON."""
@@ -289,5 +305,6 @@ _AS_ALL: Final = Keep()
 _OWN: Final = {
     f"{SNAPSHOTS}*": Keep(events=1, seconds=math.inf, bytes=MOST_INTEGER),
     NOW_CHANNEL: Keep(events=NOW_EVENTS, seconds=NOW_SECONDS),
+    RUNS: Keep(events=RUNS_KEPT, seconds=math.inf, bytes=MOST_INTEGER),
 }
 """How Triolet's own channels are kept, where that is otherwise than all others."""

@@ -26,6 +26,7 @@ async def test_a_server_that_drains_takes_no_more_and_lets_those_that_run_end(au
             nursery.start_soon(run)
             await trio.sleep(1)
             one.stop.set()
+            await one.worker.draining.wait()
             await client.say(type="command", id="2", url=PICK)
             await trio.lowlevel.checkpoint()
         await one.ended.wait()

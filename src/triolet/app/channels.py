@@ -18,7 +18,7 @@ from ..pattern import Pattern
 from .publishing import check_drafts, publishable
 from .service import Service
 
-__all__ = ["Channels"]
+__all__ = ["Channels", "check_unwatched"]
 
 Watcher = TypeVar("Watcher", bound=WatchHook)
 
@@ -173,8 +173,7 @@ class Channels(ABC):
 
         Cancellation: nothing is left behind.
         """
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 1:
-            raise ConfigError(f"a channel is unwatched for at least 1 second, not {seconds!r:.60}")
+        check_unwatched(seconds)
         await self._at_home("Triolet.unwatched").life.watching.unwatched(check_channel(channel), seconds)
 
     def watched(self, pattern: str) -> Callable[[Watcher], Watcher]:
@@ -316,3 +315,9 @@ class Channels(ABC):
             NotServingError: the app is not being served.
         """
         return self.service.log
+
+
+def check_unwatched(seconds: float) -> None:
+    """Refuse what is no time for which nobody watches. Raises ConfigError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 1:
+        raise ConfigError(f"a channel is unwatched for at least 1 second, not {seconds!r:.60}")

@@ -23,12 +23,12 @@ from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from ..transports.origins import check_origins
 from .apps import Apps, is_in_memory
-from .channels import Channels
 from .identify import EXTENSION, Identifier
 from .lifespan import LifespanConnection, live_with
 from .presence import Presence
 from .quart_asgi import HTTPConnection, WebSocketConnection
 from .routes import ChannelOptions, Routes, check_rule, check_subprotocols, socket_endpoint, socket_view, stream_form
+from .runner import Runner
 from .serve import Clients
 from .service import Options, Service
 
@@ -37,7 +37,7 @@ __all__ = ["Triolet"]
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-class Triolet(Channels):
+class Triolet(Runner):
     """Live updates for a Quart-Trio app: channels that clients follow, and events published to them.
 
     ::

@@ -98,7 +98,7 @@ def live_with(app: QuartTrio, service: Service) -> None:
 async def _live(app: QuartTrio, service: Service) -> None:
     """Open log and hub, and have them close after all of the app's own ``after_serving`` functions and
     ``while_serving`` generators, of which Quart-Trio 0.12 ends the functions first and 0.13 the generators. Commands
-    end before all of those, since they may use what those close."""
+    and runs end before all of those, since they may use what those close."""
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
         try:
@@ -118,7 +118,7 @@ async def _live(app: QuartTrio, service: Service) -> None:
         if not ends:
             await service.stop()
 
-    finish = service.finish_commands
+    finish = service.finish_work
     first: Any = _AtTheEnd(finish)  # of what is ended: of generators that is the one that began last
     last: Any = _AtTheEnd(end)
     await app.nursery.start(run)

@@ -34,6 +34,7 @@ from ..monitoring.prometheus import Exporter
 from ..monitoring.snapshot import ConnectionSnapshot, snapshot
 from ..monitoring.statistics import Statistics, gather
 from ..presence.presence import Presence
+from ..runs import Runs
 from ..server.front import Upgrades
 from ..sockets.server_state import ServerState
 from ..sockets.stages import no_sockets
@@ -82,6 +83,7 @@ class Life(NamedTuple):
         revoker: ends what is revoked.
         telling: writes what is only for now.
         watching: knows how many watch what.
+        runs: those that go on.
     """
 
     context: Context
@@ -89,6 +91,7 @@ class Life(NamedTuple):
     revoker: Revoker
     telling: Telling
     watching: Watching
+    runs: Runs
 
 
 class Service:
@@ -188,7 +191,7 @@ class Service:
         if self.running:
             raise ConfigError("this app is served already in this process: make another of it for another server")
         self._stopping = trio.Event()
-        log = self._checked(self.make_log())
+        log = _checked(self.app, self.make_log())
         async with log.open(), trio.open_nursery() as nursery:
             hub = Hub(log, self.limits, self.server.budget, self.server.counters)
             await nursery.start(hub.run)
@@ -197,20 +200,7 @@ class Service:
             presence = Presence(log, self.limits, nursery, lambda: hub.channels, metrics=counters)
             control = Control(log, self.limits, nursery)
             control.on(RENEW, partial(renew_told, hub.deadlines.find_named))
-            context = Context(
-                hub,
-                self.limits,
-                self.server.budget,
-                self.server.draining,
-                self.random,
-                wall_time,
-                self._registry,
-                self.options.policy,
-                self.server.counters,
-                presence=presence,
-                control=control,
-                revocations=Revocations(self.limits.write_seconds + TICKET_SECONDS),
-            )
+            context = self._context(hub, presence, control)
             revoker = Revoker(context, control, nursery)
             if self.options.identifier.known:
                 with trio.move_on_after(self.limits.away_seconds):  # a log that is away keeps no app from starting
@@ -233,10 +223,13 @@ class Service:
             nursery.start_soon(commands.renew)
             if self.options.reducers:
                 nursery.start_soon(Keeper(log, self.limits, self.options.reducers, self.random).run)
-            self._life = Life(context, commands, revoker, telling, watching)
+            runs = Runs(log, hub, self.limits, nursery, control, self.server)
+            nursery.start_soon(partial(runs.run, others=not self.options.in_memory))
+            self._life = Life(context, commands, revoker, telling, watching, runs)
             try:
                 task_status.started()
                 await self._stopping.wait()
+                await runs.finish(0)
                 await presence.finish(self.limits.goodbye_seconds)
                 await control.finish(self.limits.goodbye_seconds)
             finally:
@@ -245,23 +238,34 @@ class Service:
                 self.server = replace(self.server, sockets=no_sockets)  # the app outlives its server
                 nursery.cancel_scope.cancel()
 
-    def _checked(self, log: EventLog) -> EventLog:
-        if self.app is not None and has_commands(self.app) and not log.can_commit:
-            raise ConfigError(
-                f"this app has commands, and its log ({type(log).__name__}) keeps no answers: use a log of Triolet's, "
-                "or give it claim, commit and release (see triolet.EventLog)"
-            )
-        return log
+    def _context(self, hub: Hub, presence: Presence, control: Control) -> Context:
+        return Context(
+            hub,
+            self.limits,
+            self.server.budget,
+            self.server.draining,
+            self.random,
+            wall_time,
+            self._registry,
+            self.options.policy,
+            self.server.counters,
+            presence=presence,
+            control=control,
+            revocations=Revocations(self.limits.write_seconds + TICKET_SECONDS),
+        )
 
-    async def finish_commands(self) -> None:
-        """Take no more commands, and let those that run end, while all of the app is there still.
+    async def finish_work(self) -> None:
+        """Take no more commands and runs, and let those that go on end, while all of the app is there still.
 
         Bounds: Quart cancels all tasks of the app after a while of its own (``BACKGROUND_TASK_SHUTDOWN_TIMEOUT``).
         Before that, those that run still are ended, and given back.
         """
         patience: float = self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] or 0.0
+        seconds = max(0.0, patience - self.limits.goodbye_seconds)
         if self._life is not None:
-            await self._life.commands.finish(max(0.0, patience - self.limits.goodbye_seconds))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._life.commands.finish, seconds)
+                nursery.start_soon(self._life.runs.finish, seconds)
 
     # --- for whoever operates it
 
@@ -310,3 +314,12 @@ async def alone(service: Service) -> AsyncIterator[None]:
         await service.stop()
     if failed is not None:
         raise failed
+
+
+def _checked(app: Any, log: EventLog) -> EventLog:
+    if app is not None and has_commands(app) and not log.can_commit:
+        raise ConfigError(
+            f"this app has commands, and its log ({type(log).__name__}) keeps no answers: use a log of Triolet's, "
+            "or give it claim, commit and release (see triolet.EventLog)"
+        )
+    return log

@@ -33,7 +33,7 @@ import trio
 from ..bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
 from ..event import NOW_CHANNEL, Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import RUNS, Limits
 from ..log.contract import EventLog, read_checked, tail_ended
 
 __all__ = ["IDENTITY_CHANNEL", "Control", "NowControl", "check_follows"]
@@ -54,7 +54,7 @@ def check_follows(channel: str) -> str:
     Raises:
         ChannelNameError: they may not.
     """
-    if channel in (IDENTITY_CHANNEL, NOW_CHANNEL):
+    if channel in (IDENTITY_CHANNEL, NOW_CHANNEL, RUNS):
         raise ChannelNameError(channel, "it is for Triolet's own processes")
     return channel
 

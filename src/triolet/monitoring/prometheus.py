@@ -49,6 +49,7 @@ class Exporter(Collector):
         yield from _clients_behind(seen)
         yield from _polls(seen)
         yield from _commands(seen)
+        yield from _runs(seen)
         yield from _presence(seen)
         yield from _identities(seen)
         yield from _process(seen)
@@ -126,6 +127,14 @@ def _commands(seen: Statistics) -> Iterator[Metric]:
     counts = seen.counts
     yield _counters("commands", "Commands, by what came of them.", "outcome", counts.commands)
     yield _histogram("command_seconds", "From a command to its answer, repeats too.", counts.command_seconds)
+
+
+def _runs(seen: Statistics) -> Iterator[Metric]:
+    counts = seen.counts
+    yield _counters("runs", "Runs begun here, and by outcome those that were ended here.", "what", counts.runs)
+    yield _gauge("runs_open", "Runs that go on.", counts.runs_open)
+    yield _counter("run_events", "Events that runs have stored.", counts.run_events)
+    yield _counter("run_batches", "Appends in which they did.", counts.run_batches)
 
 
 def _presence(seen: Statistics) -> Iterator[Metric]:

@@ -6,6 +6,7 @@
 - ``Network``, ``Line``: latency, bandwidth, kernels' buffers; ``proxy``: what may stand before a server
 - ``stalled``, ``cut``, ``half_open``, ``slow_reader``, ``reordered_accepts``: faults, as context managers
 - ``ScriptedLog``: a log with faults: ``slow``, ``full``, ``away``, ``failing``, ``unreadable``
+- ``Tokens``: a source of a run, whose items come when a test says so
 - ``seeded``, ``play``, ``current``: one seed decides a run; pytest's plugin gives every Trio test one
 - ``check_log``, ``check_transport``: conformance suites, for a log and a transport of one's own
 """
@@ -24,6 +25,7 @@ from .scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadab
 from .seed import Played, Seed, Trace, current, play, seeded
 from .server import MemoryServer, serve
 from .strict import MalformedError
+from .tokens import Tokens
 from .transports import TRANSPORT_CHECKS, Prepare, TransportCheck, TransportFactory, check_transport
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Seed",
     "ShortPollClient",
     "SseClient",
+    "Tokens",
     "Trace",
     "TransportCheck",
     "TransportFactory",
