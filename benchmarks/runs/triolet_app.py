@@ -44,16 +44,7 @@ async def events(name: str) -> str:
 
 async def begin(channel: str, source: AsyncIterator[str]) -> None:
     """Have a run go on by itself, whoever reads it."""
-    app.nursery.start_soon(write, channel, source)
-
-
-async def write(channel: str, source: AsyncIterator[str]) -> None:
-    global going
-    going += 1
-    async for token in source:
-        await live.publish(channel, token, key="text", fold="concat")
-    await live.end(channel)
-    going -= 1
+    await live.run(channel, source, key="text", fold="concat")
 
 
 @app.get("/bench/start")
@@ -82,4 +73,4 @@ async def publish_many(channels: int, count: int) -> None:
 
 @app.get("/bench/state")
 async def state() -> dict[str, bool]:
-    return {"running": going > 0}
+    return {"running": going > 0 or bool(live.runs())}

@@ -134,6 +134,16 @@ async def test_an_event_on_which_it_fails_is_passed_over_and_counted(
     assert "the reducer 'add' failed on e.2: ValueError at test_reducer.py" in caplog.text
 
 
+async def test_all_channels_are_those_of_the_app(autojump_clock: MockClock) -> None:
+    async with MemoryLog(epoch="e").open() as log:
+        every = Reducer(add, initial=[], name="all", every=1)
+        async with keeping(log, Limits(), every):
+            await publish(log, 1, channel="triolet.runs")
+            await publish(log, 1, channel="any")
+            await trio.sleep(100)
+        assert [said["channel"] for said in await kept(log)] == ["any"]
+
+
 async def test_another_name_makes_another_state(autojump_clock: MockClock) -> None:
     async with MemoryLog(epoch="e").open() as log:
         await publish(log, 1)

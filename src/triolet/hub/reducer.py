@@ -24,7 +24,7 @@ import trio
 
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
 from ..errors import ConfigError, CursorError, LogError, SnapshotError, where
-from ..event import DELETED, Cursor, Draft, Event
+from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, tail_ended
 from ..pattern import Pattern
@@ -266,7 +266,7 @@ class Keeper:
                     self._put(what, trio.current_time() + self._random.uniform(0, SNAPSHOT_SECONDS))
 
     def _meant(self, channel: str) -> list[tuple[Reducer, str]]:
-        if channel.startswith(SNAPSHOTS):
+        if channel.startswith(OWN_PREFIX):
             return []
         return [(reducer, channel) for reducer in self._reducers if reducer.channels.matches(channel)]
 

@@ -264,6 +264,8 @@ class Client(Listener):
         why = "the block of its server has ended"
         with scope:
             try:
+                # One that came back again before this could begin would read what is the new connection's.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 why = await self.read()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 why = f"reset: {error}"
