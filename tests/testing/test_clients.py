@@ -15,7 +15,6 @@ from triolet.testing.clients import POLLS, STREAMS, TRANSPORTS, Client
 from triolet.testing.faults import cut, half_open, stalled
 from triolet.testing.http import RefusedError
 from triolet.testing.network import ClientEnd, Line
-from triolet.testing.seed import seeded
 from triolet.testing.server import serve
 
 EVERY = (*TRANSPORTS, "follow")
@@ -413,24 +412,3 @@ async def test_an_apps_own_messages_may_look_like_ours(own: str, autojump_clock:
         await client.send(own)
         await client.next(within=1)
         assert (client.cursor, client.retry, len(client.heard)) == (None, None, 1)
-
-
-@pytest.mark.parametrize("transport", EVERY)
-@pytest.mark.parametrize("seed", range(4))
-def test_one_that_comes_back_twice_at_once_hears_each_event_once(transport: str, seed: int) -> None:
-    """The task that read the connection in between must not read the next one's."""
-
-    async def play() -> None:
-        app, live = make_shop()
-        async with serve(app) as server:
-            await live.publish(ORDER, 1)
-            async with server.client(transport, ORDERS, after=0) as client:
-                for _ in range(3):
-                    await client.reconnect()
-                await live.publish(ORDER, 2)
-                while not client.events or client.events[-1]["data"] != 2:
-                    await client.until("event")
-            assert [event["data"] for event in client.events] == [1, 2]
-
-    with seeded(seed):
-        trio.run(play, clock=MockClock(autojump_threshold=0))

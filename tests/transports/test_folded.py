@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from quart_trio import QuartTrio
 from trio.testing import MockClock
@@ -171,6 +171,7 @@ def may_see(event: Event) -> bool:
 @pytest.mark.parametrize("way", ["websocket", "follow", "sse", "long poll", "short poll"])
 @pytest.mark.parametrize("filtered", [False, True])
 @given(steps=STEPS)
+@example(steps=[("publish", [("k", "concat", "")]), *[("cut", None)] * 3])  # a client that read the connection before
 @settings(max_examples=15, deadline=None)
 def test_whatever_is_folded_a_page_ends_with_the_same_state(
     way: str, filtered: bool, steps: list[tuple[str, Any]]
