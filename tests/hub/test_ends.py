@@ -71,3 +71,13 @@ async def test_one_that_is_behind_when_a_channel_ends_hears_all_and_then_the_end
         assert (client.sink.taken.count(b'"type":"event"'), client.finished) == (5, 1)
         assert client.sink.batches[-1].count(b'"type":"end"') == 1
         assert hub.statistics().followers == 0
+
+
+async def test_a_poll_that_stands_behind_a_deletion_is_told_of_no_end(autojump_clock: MockClock) -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        await live(hub)
+        await log.tell(await log.delete(CHANNEL))
+        (event,) = await log.append(CHANNEL, [Draft.of("anew")])  # of which the tail has not told yet
+        page = await hub.page(CHANNEL, event.cursor)
+        assert (page.ending, page.end) == (None, event.cursor)

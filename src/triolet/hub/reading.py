@@ -310,7 +310,8 @@ class Reader:
             events, page = found.events, Polled((), found.gap, found.head, _ends_at(found))
         ending = events[-1] if events and events[-1].ends else None
         events = events if ending is None else events[:-1]
-        if window.ended and not events and ending is None:
+        # One that stands further has read from the log what the window has not heard of yet: there it goes on.
+        if window.ended and not events and ending is None and page.end == window.cursor:
             ending = await self._end(window)
         if filter is not None and not one.folds:
             events = tuple(filter.parts(zip(events, events, strict=True)))
