@@ -256,6 +256,10 @@ async def test_a_filtered_one_is_told_its_place_however_busy_its_socket_is(autoj
             assert ends(beat["cursors"])[CHANNEL] == str(offset)
             assert await beats(client, 100) == []
             await orders.live.publish(CHANNEL, "for it")
+        await orders.live.publish_many(CHANNEL, ["not for it", "for it", "not for it"])
+        (beat,) = await beats(client, 30)  # the last event that it was sent is not where it is
+        assert ends(beat["cursors"])[CHANNEL] == "13"
+        assert await beats(client, 100) == []
         nursery.cancel_scope.cancel()
 
 

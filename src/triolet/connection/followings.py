@@ -157,7 +157,7 @@ class Followings:
         passed = False
         for filter, position in self._filtered():
             if filter.noted is None or filter.noted[0] != filter.writes:
-                filter.noted = filter.writes, position
+                filter.noted = filter.writes, filter.told
             elif filter.noted[1] != position:
                 passed = True
         return passed

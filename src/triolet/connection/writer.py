@@ -174,6 +174,7 @@ def say(
         conn.subscriptions.followings.tell(channel, share, announces)
     if batches and follower.filter is not None:
         follower.filter.writes += 1
+        follower.filter.told = reading.position if announces else follower.filter.told
     count(conn, follower, reading)
     follower.opened = True
     if reading.snapshot is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -37,17 +37,20 @@ class Filter:
 
     Attributes:
         writes: how often its client was written something of the channel: events, or what is said around them.
-        noted: the writes, and where its client stood, when it was last told so or looked at. The heartbeat notes it.
+        told: the place that what was written last has told its client; None where it has told none.
+        noted: the writes, and the place that its client knew, when it was last told or looked at. The heartbeat notes
+            it.
     """
 
-    __slots__ = ("_allow", "_failed", "_metrics", "noted", "writes")
+    __slots__ = ("_allow", "_failed", "_metrics", "noted", "told", "writes")
 
     def __init__(self, allow: Allow | None, metrics: Metrics) -> None:
         self._allow = allow
         self._metrics = metrics
         self._failed = False
         self.writes = 0
-        self.noted: tuple[int, Cursor] | None = None
+        self.told: Cursor | None = None
+        self.noted: tuple[int, Cursor | None] | None = None
 
     @property
     def hides(self) -> bool:
@@ -83,10 +86,12 @@ class Filter:
         Args:
             pairs: events, each with its encoded form.
         """
-        return [part for event, part in pairs if self.allows(event)]
+        return self.marked([pair for pair in pairs if self.allows(pair[0])])
 
-    def marked(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
+    def marked(self, pairs: Sequence[tuple[Event, Any]]) -> list[Any]:
         """Return the parts of events that its client may see, as that client is sent them."""
+        if pairs:
+            self.told = pairs[-1][0].cursor
         return [part for _, part in pairs]
 
     def _fail(self, why: str) -> None:
@@ -119,9 +124,6 @@ class Marked(Filter):
         self._channel = channel
         self._marker = marker
 
-    def parts(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
-        return self.marked([pair for pair in pairs if self.allows(pair[0])])
-
-    def marked(self, pairs: Iterable[tuple[Event, Any]]) -> list[Any]:
-        mark = self._marker.at(self._channel)
-        return [mark(event.cursor) + part for event, part in pairs]
+    def marked(self, pairs: Sequence[tuple[Event, Any]]) -> list[Any]:
+        mark, parts = self._marker.at(self._channel), super().marked(pairs)
+        return [mark(event.cursor) + part for (event, _), part in zip(pairs, parts, strict=True)]
