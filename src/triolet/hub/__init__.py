@@ -2,6 +2,7 @@
 
 from . import policies
 from .audience import Audience, Park
+from .burial import delete
 from .feed import Feed, FeedItem
 from .filter import Allow
 from .follower import Follower, State
@@ -36,6 +37,7 @@ __all__ = [
     "Subscription",
     "Window",
     "check_allow",
+    "delete",
     "key_of",
     "policies",
     "takes_identity",

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final
@@ -29,6 +27,7 @@ from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, tail_ended
 from ..pattern import Pattern
 from ..value import encode_json
+from .burial import mark_of, read_kept, written_at
 from .snapshots import Snapshot, check_size, failed
 
 __all__ = ["Keeper", "Reducer"]
@@ -134,19 +133,14 @@ class Reducer:
         return 0
 
     def _place(self, channel: str) -> str:
-        """The hidden channel: names may be as long as any channel's, and no prefix has room beside them."""
-        named = sha256(encode_json([self.name, channel])).digest()
-        return f"{SNAPSHOTS}{urlsafe_b64encode(named).decode().rstrip('=')}"
+        return written_at([self.name, channel])
 
     async def _kept(self, log: EventLog, channel: str) -> Snapshot | None:
-        place = self._place(channel)
-        page = await read_checked(log, place, OLDEST, limit=1 << 10, max_bytes=1 << 40)
-        for event in reversed(page.events):
+        for said in await read_kept(log, self._place(channel)):
             try:
-                said = _decode(event.json)
                 if (said["name"], said["channel"]) == (self.name, channel):
                     return Snapshot(Cursor.parse(said["cursor"]), msgspec.json.encode(said["state"]), said["missed"])
-            except (msgspec.DecodeError, CursorError, KeyError, TypeError):  # not of ours: as if there were none
+            except (CursorError, KeyError, TypeError):  # not of ours: as if there were none
                 continue
         return None
 
@@ -160,7 +154,13 @@ class Reducer:
                 made = _Making(self._initial)
                 if page.gap.reason == "future":
                     continue
-            made.miss(_lost(page, made.cursor))
+            lost = _lost(page, made.cursor)
+            mark = await mark_of(log, channel) if lost != 0 else None
+            if mark is not None and mark.at is None:  # it is being deleted
+                made, lost = _Making(self._initial), None
+            elif mark is not None and mark.at is not None and made.cursor.offset < mark.at.offset < _first(page):
+                made, lost = _Making(self._initial), _first(page) - 1 - mark.at.offset
+            made.miss(lost)
             for event in page.events:
                 if event.ends and event.json == DELETED:
                     made = _Making(self._initial)
@@ -206,7 +206,12 @@ def _lost(page: Page, after: Cursor) -> int | None:
         return page.gap.missed
     if after != OLDEST:
         return 0
-    return page.events[0].offset - 1 if page.events else page.head.offset
+    return _first(page) - 1
+
+
+def _first(page: Page) -> int:
+    """Offset of a page's first event, or of the next that comes."""
+    return page.events[0].offset if page.events else page.head.offset + 1
 
 
 class Keeper:
