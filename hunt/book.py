@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from triolet.event import Cursor
-from triolet.limits import Limits
+from triolet.limits import Limits, Retention
 
 from .history import Appended, Lost, Record
 
@@ -23,6 +23,7 @@ class Life:
         self.at: list[int] = []
         self._times: list[float] = []
         self._sizes: list[int] = [0]
+        self._buried: list[int] = []
         self.wrong: list[Appended] = []
 
     def inherit(self, parent: Life, kept: int) -> None:
@@ -39,18 +40,29 @@ class Life:
         self.at.append(index)
         self._times.append(event.at)
         self._sizes.append(self._sizes[-1] + event.size)
+        if event.is_tombstone:
+            self._buried.append(event.cursor.offset)
 
     def head(self, index: int) -> int:
         """Offset of the newest event at a place in the history."""
         return bisect_right(self.at, index)
 
-    def oldest(self, head: int, time: float, limits: Limits) -> int:
-        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is."""
-        oldest = max(1, head - limits.keep_events + 1)
-        oldest = max(oldest, bisect_right(self._times, time - limits.keep_seconds - 1e-9, hi=head) + 1)
-        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > limits.keep_bytes:
+    def begins(self, head: int) -> int:
+        """Offset of the first event that was not deleted when ``head`` is the newest. What stands for those that were
+        is dropped by the next."""
+        buried = bisect_right(self._buried, head)
+        last = self._buried[buried - 1] if buried else 0
+        return last + (last != head)
+
+    def oldest(self, head: int, time: float, kept: Retention) -> int:
+        """Offset of the oldest event that is kept when ``head`` is the newest; ``head + 1`` where none is. An end is
+        always kept."""
+        oldest = max(1, self.begins(head), head - kept.events + 1)
+        oldest = max(oldest, bisect_right(self._times, time - kept.seconds - 1e-9, hi=head) + 1)
+        while oldest < head and self._sizes[head] - self._sizes[oldest - 1] > kept.bytes:
             oldest += 1
-        return oldest
+        has_ended = head > 0 and self.events[head - 1].is_end and not self.events[head - 1].is_tombstone
+        return min(oldest, head) if has_ended else oldest
 
 
 class Book:
@@ -114,7 +126,20 @@ class Book:
     def oldest(self, channel: str, epoch: str, index: int, time: float) -> int:
         """Offset of the oldest event kept, of what there was at a place in the history, at a time."""
         life = self.life(channel, epoch)
-        return life.oldest(life.head(index), time, self.limits)
+        return life.oldest(life.head(index), time, self.limits.kept(channel))
+
+    def has_ended(self, channel: str, index: int, time: float) -> bool:
+        """Whether a channel has ended by a place in the history, and had at an earlier time: for good, as it seems."""
+        now, then = self.end(channel, index), self.end(channel, self.before(time))
+        return now is not None and now is then
+
+    def end(self, channel: str, index: int) -> Appended | None:
+        """What has ended a channel at a place in the history, or tells that all of it was deleted; None: it goes on."""
+        epoch = self.epoch(index)
+        life = self.life(channel, epoch)
+        head = life.head(index)
+        is_there = head > 0 and self.oldest(channel, epoch, index, self.time(index)) <= head
+        return life.events[head - 1] if is_there and life.events[head - 1].is_end else None
 
     def time(self, index: int) -> float:
         """When a record of the history was made."""

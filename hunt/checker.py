@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .book import Book
 from .checks import check_talk_ends, check_talk_times, check_world
+from .checks_channels import check_channels
 from .checks_identity import check_bans, check_commands, check_expiry
 from .checks_log import check_log
 from .checks_presence import check_presence
@@ -26,11 +27,12 @@ def check(plan: Plan, history: History) -> list[Finding]:
     for talk in talks.values():
         found += check_talk(plan, book, talk, weather)
         found += check_talk_times(plan, history, book, talk, weather)
-        found += check_talk_ends(plan, talk, weather)
+        found += check_talk_ends(plan, book, talk, weather)
         found += check_expiry(plan, talk, weather)
     found += check_world(plan, history, talks, weather)
     found += check_presence(plan, history, talks, weather)
     found += check_bans(plan, history, talks, weather)
+    found += check_channels(plan, history, book, talks, weather)
     found += check_commands(history, book)
     found += check_programs(plan, history, book, weather)
     return sorted(found, key=lambda finding: finding.at)

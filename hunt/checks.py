@@ -10,25 +10,20 @@ from math import inf
 from triolet.event import Cursor
 
 from .book import Book
+from .checks_channels import has_the_end
 from .checks_identity import SAME_SECONDS, is_banned
 from .findings import Finding
 from .history import KILLED, Crashed, Draining, History, Left, Lost, Over, Published, Publishing, Stuck, Unpublished
 from .plan import LogPlan, Plan
-from .talks import Talk, Weatherman, hearing_seconds, is_slow
+from .talks import AFTERMATH_SECONDS, LATE_SECONDS, LOSS_SECONDS, Talk, Weatherman, hearing_seconds, is_slow
 
 __all__ = ["check_talk_ends", "check_talk_times", "check_world"]
 
-LATE_SECONDS = 1.0
-"""How long after a publish a client that is live, on a good line and with a good server, has the event."""
 SLACK_SECONDS = 0.6
 ANSWERS = ("message", "pong", "refused", "renewed", "reply")
 """What a client hears because it has said something."""
-AFTERMATH_SECONDS = 3.0
-"""How long bad weather is felt."""
 SETTLED_SECONDS = 1.0
 """A connection as old as that is no longer in the midst of its beginning; who asks is answered in that time."""
-LOSS_SECONDS = 2.0
-"""How long after the weather is good again a loss is told: who asks waits a second between two attempts."""
 
 
 # --- the servers, and whoever publishes
@@ -41,6 +36,7 @@ def check_world(plan: Plan, history: History, talks: Mapping[int, Talk], weather
         if end > drain.at + drain.grace + slack and end < inf:
             yield Finding("a drain", end, f"its end within {drain.grace} s", f"{end - drain.at:.3f} s")
     bound = plan.limits.stall_seconds + plan.limits.policy_seconds + plan.limits.goodbye_seconds + 1 + SLACK_SECONDS
+    bound += 4 * plan.log.read_seconds if plan.every else 0  # who waits for a state is looked at behind it
     for stuck in history.records:
         if isinstance(stuck, Stuck) and stuck.seconds > bound:
             talk, began = talks[stuck.conn], stuck.at - stuck.seconds
@@ -150,6 +146,9 @@ def _comes(book: Book, channel: str, after: Cursor, index: int, *, looks: bool) 
     """When there is something after a cursor, for whoever asks at a place in the history. Of a new epoch a log that
     does not look by itself tells with its first event."""
     now = book.epoch(index)
+    end = book.end(channel, index)
+    if end is not None and after in (end.cursor, Cursor("", end.cursor.offset)):
+        return 0.0  # it is told again
     offset = after.offset
     if after == Cursor("", 0):  # of the oldest that is kept nothing may be left
         offset = book.oldest(channel, now, index, book.time(index)) - 1
@@ -198,10 +197,10 @@ def _stale(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 # --- the end of one connection
 
 
-def check_talk_ends(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
+def check_talk_ends(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """It is let in, ends for a cause, with a bye that fits it; a server that drains says so; a client that answers no
     ping is given up in time; and what was said long enough before the end was answered."""
-    yield from _answer(plan, talk, weather)
+    yield from _answer(plan, book, talk, weather)
     yield from _end(plan, talk, weather)
     if talk.status == 101:
         yield from _echoes(talk, weather) if not talk.plan.mute else _silence(plan, talk, weather)
@@ -212,11 +211,13 @@ def check_talk_ends(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Fin
         yield Finding("a bye", talk.ended_at, "the end of an answer after its bye, as HTTP says", talk.how, talk.conn)
 
 
-def _answer(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
+def _answer(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """Whoever may follow is let in, but for a server that drains, a log that fails, and a budget that is spent."""
     expected = (101,) if talk.asked.transport in ("websocket", "socket") else (200, 304)
     if talk.status is not None and talk.status not in expected:
         at = talk.answered_at
+        if talk.status == 204 and has_the_end(book, talk):
+            return
         expired, banned = at >= talk.until - SAME_SECONDS, is_banned(plan, talk, weather.bans, talk.asked.at, at)
         if (talk.status == 401 and expired) or (talk.status == 403 and banned):
             return
@@ -241,6 +242,7 @@ def _end(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 def _fits(plan: Plan, talk: Talk, weather: Weatherman, code: int, reason: str, at: float) -> bool:
     begin, befell = talk.asked.at, bool(weather.of(talk.plan.name, talk.asked.at, at)) or is_slow(talk.plan)
     causes = {
+        1000: reason == "ended" and bool(talk.heard("end")),
         1012: weather.draining(talk.asked.server, begin, at) or _may_be_lost(plan, talk, weather, at),
         4401: at >= talk.until - SAME_SECONDS,
         4403: is_banned(plan, talk, weather.bans, begin, at),

@@ -8,8 +8,8 @@ from triolet.event import Cursor
 
 from .book import Book
 from .findings import Finding
+from .folding import key_of
 from .history import Appended, History, Kept, Published, Publishing, Unpublished
-from .stage import key_of
 
 __all__ = ["check_log"]
 
@@ -31,8 +31,9 @@ def _offsets(book: Book) -> Iterator[Finding]:
             promised = f"offsets without a hole in {channel}, {len(life.events) + 1} at most"
             yield Finding("an offset", wrong.at, promised, f"{wrong.cursor}", channel=channel)
         for event in life.events:
-            if event.number is not None and event.key != key_of(event.number):
-                yield Finding("a key", event.at, f"{key_of(event.number)}", f"{event.key}", channel=channel)
+            key = event.key if event.number is None else key_of(event.number, event.fold or "")
+            if event.key != key:
+                yield Finding("a key", event.at, f"{key}", f"{event.key}", channel=channel)
 
 
 def _once(book: Book) -> Iterator[Finding]:
@@ -95,7 +96,7 @@ def _repeated(asked: Publishing, begun: int, at: Cursor, number: int, book: Book
 
 def _kept(kept: Kept, index: int, book: Book) -> Iterator[Finding]:
     oldest = book.oldest(kept.channel, kept.epoch, index, kept.at)
-    events = book.life(kept.channel, kept.epoch).events[oldest - 1 :]
+    events = book.life(kept.channel, kept.epoch).events[max(0, oldest - 1) :]
     expected = tuple((event.cursor.offset, event.number) for event in events)
     if kept.events != expected:
         promised = f"{_span(expected)} of {kept.channel}, as retention says"

@@ -85,9 +85,9 @@ class _Reference(Subscriber):
             self.position = self._after
         elif self.position is None and message["type"] == "event":
             first = Cursor.parse(message["id"])
-            self.open(index, self.before(Cursor(first.epoch, first.offset - 1)))
+            self.open(index, self.before(index, Cursor(first.epoch, first.offset - 1)))
         elif self.position is None and message["type"] == "live":
-            self.open(index, self.before(Cursor.parse(message["cursor"])))
+            self.open(index, self.before(index, Cursor.parse(message["cursor"])))
         if message["type"] != "event":
             self._conflated = None  # what was conflated on one connection need not be on the next
         super().hear(index, at, message)

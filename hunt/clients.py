@@ -3,8 +3,6 @@ kit on the wire; every word is recorded."""
 
 from __future__ import annotations
 
-import json
-from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import inf
@@ -12,20 +10,14 @@ from typing import Any
 
 import h11
 import trio
-from wsproto import events as ws
-from wsproto.utilities import LocalProtocolError
 
-from triolet.testing import client_poll, client_sse, client_websocket
-from triolet.testing.clients import Client
-from triolet.testing.http import Answer, RefusedError, ask, read_answer
-from triolet.testing.network import ClientEnd, Line
-from triolet.testing.reach import Reach
-from triolet.testing.strict import MalformedError, read_page
+from triolet.testing.http import RefusedError
+from triolet.testing.strict import MalformedError
 
-from .gate import Gate, SilenceError
+from .ears import ENDED_SECONDS, KINDS, Ear, WebSocketEar
+from .gate import SilenceError
 from .history import Answered, Asked, Ended, Heard, Malformed, Message, Said, Weather
 from .identities import token_of
-from .names import Names
 from .plan import PRESENCE, STREAMS, ClientPlan, channel_name, url_path
 from .setting import World
 from .steps import Talk
@@ -33,9 +25,13 @@ from .steps import Talk
 __all__ = ["Player"]
 
 COMES_BACK_SECONDS = 0.1
+FIELDS = {
+    **dict.fromkeys(("open", "live", "page", "snapshot", "end"), "cursor"),
+    **{"event": "id", "gap": "to"},
+}
+"""What of a message says where a client goes on from."""
 BANNED_SECONDS = 0.5
 """After which whoever was refused asks again."""
-HALF_A_FRAME = b"\x81\x8e\x00\x00\x00"
 
 
 class Player:
@@ -58,9 +54,10 @@ class Player:
         self.cursors: dict[str, str | None] = dict.fromkeys(self.numbers, plan.start)
         self.had: list[str] = []
         self.opened: set[str] = set()
+        self.ended: set[str] = set()
         self.away_until, self.stalled_until, self.pause = plan.comes_at, 0.0, plan.pause
         self.tag: str | None = None
-        self.line: _Ear | None = None
+        self.line: Ear | None = None
         self.is_calm = False
         self._said = 0
         self._replies: dict[str, Message] = {}
@@ -87,12 +84,17 @@ class Player:
     def behind(self, untold: Collection[str]) -> list[str]:
         """The channels of which it has not heard everything there is, but for some of which nobody tells."""
         heads = {channel: str(self.world.head(channel)) for channel in self.cursors if channel not in untold}
-        return [channel for channel, head in heads.items() if self.cursors[channel] != head or not self.is_there]
+        return [
+            channel
+            for channel, head in heads.items()
+            if self.cursors[channel] != head or not (self.is_there or channel in self.ended)
+        ]
 
     def url(self, channel: str) -> str:
         """Where it follows a channel."""
         member = self.plan.member and self.numbers[channel] < PRESENCE
-        return url_path(self.plan, self.numbers[channel]) + (f"?member={self.plan.name}" if member else "")
+        asks = [f"member={self.plan.name}"] * member + ["fold=1"] * self.plan.folds + ["snapshot=1"] * self.plan.state
+        return url_path(self.plan, self.numbers[channel]) + (f"?{'&'.join(asks)}" if asks else "")
 
     def credential(self) -> tuple[dict[str, str], float]:
         """A new one, as a header, and until when it is good."""
@@ -136,7 +138,7 @@ class Player:
             self.line = None
         return how == "answered" and ear.status == 200
 
-    async def _listen(self, ear: _Ear) -> str:
+    async def _listen(self, ear: Ear) -> str:
         """Returns how it ended."""
         try:
             await ear.connect()
@@ -146,6 +148,9 @@ class Player:
             self.history.add(Answered(self.history.now, ear.number, error.status or 0))
             if error.status == 403:
                 self.away_until = self.history.now + BANNED_SECONDS
+            if error.status == 204:
+                self.ended.add(self.channel)
+                self.away_until = self.history.now + ENDED_SECONDS
             if self.plan.transport in STREAMS:
                 return "end"
             self.away_until = self.history.now + 1
@@ -161,7 +166,7 @@ class Player:
             return "end within an answer"
         return "end within it" if "within" in how else how if how == "answered" else "end"
 
-    def hear(self, ear: _Ear, message: Message) -> None:
+    def hear(self, ear: Ear, message: Message) -> None:
         """Record a message, and keep the cursor as a good client does."""
         if self.line is not ear:
             return
@@ -170,9 +175,12 @@ class Player:
             message = {**message, "type": "not let in", "channel": asked}
         self.history.add(Heard(self.history.now, ear.number, message))
         kind, channel = message["type"], message.get("channel") or self.channel
-        if kind in ("refused", "not let in") and self.plan.transport == "socket":
+        ended = message.get("end") if kind == "page" else message if kind == "end" else None
+        if ended:
+            self.away_until = self.history.now + ENDED_SECONDS
+        if kind in ("refused", "not let in", "end") and self.plan.transport == "socket":
             self.opened.discard(channel)
-            self._beside(self._follow_again, ear, channel)
+            self._beside(self._follow_again, ear, channel, ENDED_SECONDS if ended else BANNED_SECONDS)
         elif kind == "expiring" and "refused" not in message and self.plan.renews is not None:
             self._beside(self._renew, ear, message)
         elif kind == "reply":
@@ -181,28 +189,33 @@ class Player:
             self.cursors |= {at: cursor for at, cursor in message["cursors"].items() if at in self.cursors}
         if kind == "bye" and message["retry"] is not None:
             self.away_until = self.history.now + message["retry"] / 1000
-        field = {"open": "cursor", "live": "cursor", "event": "id", "gap": "to", "page": "cursor"}.get(kind)
+        field = FIELDS.get(kind)
         is_of_a_channel = message.get("channel", "") is not None and channel in self.cursors
-        if field is not None and is_of_a_channel and message.get("reason") != "conflated":
-            self.cursors[channel] = message[field]
-            self.had.append(message[field])
+        place = None if field is None else message[field]  # of an open before a state there is none
+        if place is not None and is_of_a_channel and message.get("reason") != "conflated":
+            self.cursors[channel] = place
+            self.had.append(place)
+        if ended:
+            self.ended.add(channel)
+        elif field is not None:
+            self.ended.discard(channel)
         if kind == "open" and message["channel"] is not None:
             self.opened.add(message["channel"])
 
-    async def _follow_again(self, ear: _WebSocketEar, channel: str) -> None:
-        """It was not let in, or is not any more: it asks again in a while."""
-        await trio.sleep(BANNED_SECONDS)
+    async def _follow_again(self, ear: WebSocketEar, channel: str, seconds: float) -> None:
+        """It was not let in, or is not any more, or the channel has ended: it asks again in a while."""
+        await trio.sleep(seconds)
         if channel in self.cursors and channel not in self.opened and ear.up:
             await ear.follow(channel)
 
-    async def _renew(self, ear: _Ear, warning: Message) -> None:
+    async def _renew(self, ear: Ear, warning: Message) -> None:
         """Bring a new credential, on the connection or by its key; at another server, where it roams."""
         await trio.sleep(self.plan.renews or 0)
         headers, until = self.credential()
         if self.line is not ear:
             return
         self.history.add(Said(self.history.now, ear.number, {"type": "auth", "until": until}))
-        if isinstance(ear, _WebSocketEar):
+        if isinstance(ear, WebSocketEar):
             await ear.whisper(type="auth", token=headers["authorization"].partition(" ")[2])
             return
         host = self.world.hosts[(self.server + self.plan.roams) % self.world.plan.servers]
@@ -213,7 +226,7 @@ class Player:
     async def command(self, id: str, url: str, data: Any) -> Message | None:
         """Ask for a command over the WebSocket. None: there is none, or it has ended."""
         line = self.line
-        if not isinstance(line, _WebSocketEar) or not line.up:
+        if not isinstance(line, WebSocketEar) or not line.up:
             return None
         await line.whisper(type="command", id=id, url=url, data=data)
         while self.line is line:
@@ -258,7 +271,7 @@ class Player:
     async def talk(self, step: Talk) -> None:
         """Do what only a socket does, or ping; the last channel that is followed stays."""
         channel, line = channel_name(step.channel), self.line
-        if not isinstance(line, _WebSocketEar) or not line.up:
+        if not isinstance(line, WebSocketEar) or not line.up:
             return
         if step.what == "ping":
             await line.ping(step.count)
@@ -277,217 +290,3 @@ class Player:
             for at, cursor in self.cursors.items():
                 if cursor not in (None, "0"):
                     await line.say(type="ack", channel=at, cursor=cursor)
-
-
-class _Ear(Client):
-    """One connection of a player's: a client of the kit's that records what it hears.
-
-    Attributes:
-        status: of the answer, where it is a good one. ``up``: it listens.
-    """
-
-    status = 200
-    up = False
-
-    def __init__(self, player: Player, number: int, reach: Reach, **options: Any) -> None:
-        plan, start = player.plan, None
-        if player.cursors.get(player.channel) is not None:
-            start = plan.start
-        halves = max(1, plan.kernel - plan.kernel // 2), max(1, plan.kernel // 2)
-        line = Line(plan.latency, plan.bandwidth or inf, *halves)
-        path = "/talk" if plan.transport == "socket" else player.url(player.channel)
-        super().__init__(reach, path, after=start, address=player.address, line=line, **options)
-        self.player, self.number = player, number
-        self._outgoing: deque[bytes] = deque()
-        self._wake_writer = trio.Event()
-        self._gate: Gate | None = None
-
-    def dial(self) -> ClientEnd:
-        if self._gate is None:
-            self._gate = Gate(super().dial(), self.player)
-            self._ends[:] = [self._gate]
-        return self._gate
-
-    def receive(self, message: Message) -> None:
-        """Record it; whether it may come is for the checker to say."""
-        self.player.hear(self, message)
-
-    def leave(self, how: str = "reset") -> None:
-        """Let go of the connection."""
-        if self._gate is None or how == "silent":
-            return
-        if how == "fin":
-            self._gate.close()
-        else:
-            self._gate.reset()
-
-    async def write(self) -> None:
-        """Send what is to be sent, beside the reader: neither waits for the other."""
-        try:
-            while True:
-                while self._outgoing:
-                    await self.dial().send_all(self._outgoing.popleft())
-                self._wake_writer = trio.Event()
-                await self._wake_writer.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, SilenceError):
-            pass  # whoever reads finds out too, when it has read what came before
-
-    def later(self, data: bytes) -> None:
-        """Have bytes sent, behind those that wait already."""
-        self._outgoing.append(data)
-        self._wake_writer.set()
-
-
-class _WebSocketEar(_Ear, client_websocket.WebSocketClient):
-    """A WebSocket on a channel's URL, or, of a ``socket``, one that follows channels by theirs."""
-
-    status = 101
-
-    def __init__(self, player: Player, number: int, reach: Reach) -> None:
-        super().__init__(player, number, reach, deflate=player.plan.deflate)
-        self.cursor = None if player.plan.transport == "socket" else player.cursors[player.channel]
-        self._pings = 0
-        self._is_through = False
-        self._names = Names(player.plan.start) if player.plan.names else None
-
-    def receive(self, message: Message) -> None:
-        if message["type"] in ("text", "bytes"):
-            raise MalformedError(f"no message of the protocol: {message}")
-        heard = message if self._names is None else self._names.take(message)
-        if heard is not None:
-            super().receive(heard)
-
-    async def read(self) -> str:
-        self.up = self._is_through = True
-        self.player.opened.clear()
-        if self.player.plan.transport == "socket":
-            for channel in list(self.player.cursors):
-                await self.follow(channel)
-        try:
-            return await super().read()
-        finally:
-            self.up = False
-
-    async def follow(self, url: str, after: object = None, *, sub: str | None = None) -> Message:
-        """Follow a channel, by its name, without waiting for the answer."""
-        self.player.opened.discard(url)
-        path, after = self.player.url(url), self.player.cursors[url]
-        self._record({"type": "follow", "channel": url, "url": path, "after": after})
-        plain = {"type": "follow", "url": path, "after": after}
-        for said in [plain] if self._names is None else self._names.follow(url, path, after):
-            await self.whisper(**said)
-        return {}
-
-    async def unfollow(self, channel: str) -> None:
-        """Follow a channel no longer."""
-        plain = {"type": "unfollow", "channel": channel}
-        self._record(plain)
-        for said in [plain] if self._names is None else self._names.unfollow(channel):
-            await self.whisper(**said)
-
-    async def say(self, **message: Any) -> None:
-        self._record(message)
-        await self.whisper(**message)
-
-    async def whisper(self, **message: Any) -> None:
-        """Say what is recorded elsewhere."""
-        await self._say(json.dumps(message))
-
-    async def ping(self, count: int) -> None:
-        """Ping so many times."""
-        for _ in range(count):
-            self._pings += 1
-            self._record({"type": "ping", "payload": str(self._pings)})
-            await self._send(ws.Ping(str(self._pings).encode()))
-
-    async def beat(self, event: ws.Ping | ws.Pong) -> None:
-        kind = "ping" if isinstance(event, ws.Ping) else "pong"
-        self.player.hear(self, {"type": kind, "payload": bytes(event.payload).decode("latin-1")})
-        if not self.player.plan.mute:
-            await super().beat(event)
-
-    async def part(self, event: ws.CloseConnection) -> None:
-        """Answer, and wait for the end: nothing more may come."""
-        self.player.hear(self, {"type": "close", "code": int(event.code)})
-        await self._send(event.response())
-        self.up = False
-        await trio.lowlevel.checkpoint()
-        if data := await self.dial().receive_some():
-            raise MalformedError(f"bytes behind the close frame: {data[:20]!r}")
-
-    async def _send(self, event: ws.Event) -> None:
-        with suppress(LocalProtocolError):  # the server has closed, which is read next
-            await super()._send(event)
-
-    async def transmit(self, end: ClientEnd, data: bytes) -> None:
-        if self._is_through:
-            self.later(data)
-        else:
-            await end.send_all(data)
-
-    def leave(self, how: str = "reset") -> None:
-        if how == "mid-frame" and self._gate is not None:
-            kernel = self._gate.connection.client
-            if kernel.writable and not kernel.reset:
-                kernel.send(HALF_A_FRAME)
-        super().leave(how)
-
-    def _record(self, message: Message) -> None:
-        self.player.history.add(Said(self.player.history.now, self.number, message))
-
-
-class _SseEar(_Ear, client_sse.SseClient):
-    """An event stream; ``sse behind``: on a connection on which something else was asked first."""
-
-    def __init__(self, player: Player, number: int, reach: Reach) -> None:
-        super().__init__(player, number, reach)
-        self.cursor = player.cursors[player.channel]
-
-    async def connect(self) -> None:
-        if self.player.plan.transport == "sse behind":
-            end = self.dial()
-            await read_answer(end, *await ask(end, "GET", "/page", {}))
-        await super().connect()
-
-    def receive(self, message: Message) -> None:
-        super().receive({**message, "last_id": self.last_event_id})
-
-
-class _PollEar(_Ear, client_poll.LongPollClient):
-    """Asks once: a long poll, or a short one with the last answer's tag."""
-
-    answer: Answer
-
-    def __init__(self, player: Player, number: int, reach: Reach) -> None:
-        super().__init__(player, number, reach)
-        self.tag = player.tag
-
-    async def connect(self) -> None:
-        is_long = self.player.plan.transport == "long poll"
-        self.answer = await self.poll(self.player.cursors[self.player.channel], "" if is_long else None)
-        self.status = self.answer.status
-
-    async def read(self) -> str:
-        player, limits = self.player, self.player.world.plan.limits
-        if self.status == 304:
-            player.away_until = player.history.now + limits.poll_seconds
-            player.hear(self, {"type": "not modified"})
-        else:
-            page = read_page(self.answer.body)
-            player.tag = self.tag
-            player.away_until = player.history.now + page["retry"] / 1000
-            player.hear(self, {**page, "type": "page"})
-        return "answered"
-
-    def hang_up(self, end: ClientEnd) -> None:
-        """When it is recorded."""
-
-
-KINDS: dict[str, Any] = {
-    "websocket": _WebSocketEar,
-    "socket": _WebSocketEar,
-    "sse": _SseEar,
-    "sse behind": _SseEar,
-    "long poll": _PollEar,
-    "short poll": _PollEar,
-}

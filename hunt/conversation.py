@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -12,6 +13,7 @@ from triolet.event import Cursor
 
 from .book import Book
 from .findings import Finding
+from .folding import go_together
 from .history import Message
 from .identities import is_seen
 from .plan import Plan
@@ -23,7 +25,7 @@ __all__ = ["check_talk", "longest_trouble"]
 
 SAME_SECONDS = 0.005
 """Two times are the same, however they were rounded."""
-FOLLOWER_SAYS = ("open", "event", "gap", "live", "lag")
+FOLLOWER_SAYS = ("open", "event", "gap", "live", "lag", "snapshot", "end")
 """Messages that are about one channel."""
 
 
@@ -77,7 +79,10 @@ class _Ear:
             bound.until = min(bound.until, at)
         rungs, lag, quick = self._talk.rungs, self._lag, self._quick
         subject = self._talk.plan.subject if self._filtered else None
-        follower = Subscriber(self._book, channel, after, rungs, begun=at, lag=lag, quick=quick, seen_by=subject)
+        states = self._talk.plan.state and self._plan.every > 0 and not self._filtered
+        folds = self._talk.plan.folds
+        about: dict[str, Any] = {"seen_by": subject, "folds": folds, "states": states}
+        follower = Subscriber(self._book, channel, after, rungs, begun=at, lag=lag, quick=quick, **about)
         self._talk.subscribers.append(follower)
         self._asked.setdefault(channel, deque()).append(follower)
 
@@ -147,6 +152,9 @@ class _Ear:
             self._left.discard(channel)
         promise(channel in self._followers, "open", "an open before all else of a channel", message)
         self._followers[channel].hear(word.index, word.at, message)
+        if message["type"] == "end":  # and nothing comes of it any more
+            bound = self._followers.pop(channel)
+            bound.until = min(bound.until, word.at)
 
     def _refused(self, word: Word) -> None:
         """What is followed is taken away; or what was just asked for, which then is never opened."""
@@ -212,17 +220,30 @@ class _Ear:
         page, channel = word.message, self._talk.asked.channel
         assert channel is not None
         follower = self._asked[channel].popleft()
-        events, most = page["events"], self._plan.limits.page_events
+        events, most = page["events"], self._plan.limits.page_events * (1 + self._talk.plan.folds)
         promise(len(events) <= most, "a page", f"{most} events at most", len(events))
+        if page.get("snapshot"):
+            follower.hear(word.index, word.at, {**page["snapshot"], "type": "snapshot"})
         if page["gap"] is not None:
             follower.hear(word.index, word.at, {**page["gap"], "type": "gap"})
+        elif follower.position is not None:
+            pass  # it begins with the state
         elif events:
-            first = Cursor.parse(events[0]["id"])
-            follower.open(word.index, follower.before(Cursor(first.epoch, first.offset - 1)))
+            first = follower.first(events[0])
+            follower.open(word.index, follower.before(word.index, Cursor(first.epoch, first.offset - 1)))
+        elif page.get("end"):
+            follower.open(word.index, follower.before_end(word.index, Cursor.parse(page["end"]["cursor"])))
         else:
-            follower.open(word.index, follower.before(Cursor.parse(page["cursor"])))
+            follower.open(word.index, follower.before(word.index, Cursor.parse(page["cursor"])))
         for event in events:
             follower.hear(word.index, word.at, event)
+        if self._talk.plan.folds:
+            self._look_for_unfolded(follower, events)
+        if page.get("end"):
+            follower.hear(word.index, word.at, {**page["end"], "type": "end"})
+        promise(
+            (page.get("retry", 0) is None) == bool(page.get("end")), "a page", "no time to come back at an end", page
+        )
         follower.stands(page["cursor"], "page")
         self._live_or_more(word, page["live"], Cursor.parse(page["cursor"]), channel)
 
@@ -234,6 +255,14 @@ class _Ear:
         promise(may, "a page", f"more of {channel}, up to {earliest} at least", f"live at {cursor}")
         may = live or cursor.offset < head or cursor.epoch != self._book.epoch(word.index)
         promise(may, "a page", f"live, for {cursor} is the head of {channel}", "that there is more")
+
+    def _look_for_unfolded(self, follower: Subscriber, events: Sequence[Message]) -> None:
+        """Of a page what goes together with the one before it is part of that."""
+        for one, other in pairwise(events):
+            alike = all(one.get(name) == other.get(name) for name in ("event", "key", "fold"))
+            first = self._book.event(follower.channel, follower.first(other))
+            fits = alike and "fold" in one and first is not None and go_together(one["fold"], one["data"], first.data)
+            promise(not fits, "a folded event", f"one event of {one['id']} and {other['id']}", f"{one}, and {other}")
 
     def _sees(self, number: int | None) -> bool:
         return not self._filtered or is_seen(number, self._talk.plan.subject)

@@ -10,6 +10,7 @@ from typing import Any
 from triolet.client.choice import TRANSPORTS
 from triolet.limits import Limits
 
+from .draw_channels import with_channels
 from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, LogPlan, Plan, ProgramPlan, Rung, Step, letter
 from .setting import Dice
 from .steps import STEPS, Cut, Kill, Order, Publish, Revoke, Stall, Trouble, Wait
@@ -42,6 +43,8 @@ REDIS_SHARE = 0.25
 """Of the seeds: their log is in a modelled Redis."""
 PROGRAM_SHARE = 0.4
 """Of the seeds: some of their clients are programs that use the Python client."""
+CHANNELS_SHARE = 0.8
+"""Of the seeds without any of these, and without members: their channels end, are deleted, fold and have states."""
 CONVERTED = 0.6
 """Of the clients there, but for members."""
 HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
@@ -102,7 +105,12 @@ def draw(seed: int) -> Plan:
     chance = random.Random(f"triolet hunt {seed} on Redis")  # a stream of its own: other seeds' plans stay as they are
     plan = _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
     chance = random.Random(f"triolet hunt {seed} with programs")
-    return _with_programs(plan, chance, features) if chance.random() < PROGRAM_SHARE else plan
+    if chance.random() < PROGRAM_SHARE:
+        return _with_programs(plan, chance, features)
+    chance = random.Random(f"triolet hunt {seed} with channels")
+    if chance.random() < CHANNELS_SHARE and not (plan.has_members or plan.has_identities):
+        return with_channels(plan, chance, features)
+    return plan
 
 
 def _steps(chance: random.Random, dice: Dice) -> list[Step]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import trio
 
-from triolet.event import Cursor
+from triolet.event import END, Cursor
 
+from .folding import number_of
 from .identities import Ban
 
 __all__ = [
+    "ENDED",
     "KILLED",
     "LOG",
     "OUTAGE",
@@ -54,6 +56,8 @@ Message = dict[str, Any]
 
 LOG, OUTAGE = "the log", "the log's server"
 """What weather may be about, besides clients: an outage is an answer to nobody."""
+ENDED = "the channel has ended"
+"""Why a publish is refused."""
 KILLED = inf
 """The grace of a server that is killed."""
 
@@ -79,17 +83,29 @@ class Appended(Record):
     key: str | None
     dedupe: str | None
     size: int
+    fold: str | None = None
 
     @property
     def number(self) -> int | None:
         """What a publisher's event holds."""
-        return self.data[0] if isinstance(self.data, list) else None
+        return number_of(self.data) if self.fold or isinstance(self.data, list) else None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it has ended its channel, or stands for what was deleted."""
+        return self.name == END
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it stands for what was deleted."""
+        return self.is_end and self.data == {"outcome": "deleted"}
 
     def __str__(self) -> str:
-        if self.channel == "triolet.processes":
-            return ""  # a lease: there are many
+        if self.channel.startswith(("triolet.processes", "triolet.snapshot/")):
+            return ""  # a lease, or what a reducer keeps: there are many
         key = "" if self.key is None else f" {self.key}"
         what = self.name if self.number is None else f"number {self.number}"
+        what += f", {self.fold}" if self.fold else ""
         return f"the log has {self.channel} {self.cursor}: {what}{key}, {self.size} bytes"
 
 
@@ -111,11 +127,11 @@ class Lost(Record):
 
 @dataclass(frozen=True, slots=True)
 class Kept(Record):
-    """What the log holds of a channel at the end, read from its oldest: offset and number."""
+    """What the log holds of a channel at the end, read from its oldest: offset and number (None: an end)."""
 
     channel: str
     epoch: str
-    events: tuple[tuple[int, int], ...]
+    events: tuple[tuple[int, int | None], ...]
 
     def __str__(self) -> str:
         return f"the log keeps {len(self.events)} events of {self.channel}, epoch {self.epoch}"
@@ -428,12 +444,14 @@ def words_of(message: Message) -> str:
     """A message as a person reads it."""
     kind = message["type"]
     if kind == "event":
-        return f"event {message['id']}"
+        folded = f", {message['fold']} of {message['folded']}" if "folded" in message else ""
+        return f"event {message['id']}{folded}"
     if kind == "gap":
         return f"gap {message['from']} to {message['to']}, {message['reason']}, {message['missed']} missed"
     if kind == "page":
         told = f"page {_span([event['id'] for event in message['events']])}"
         gap = "" if message["gap"] is None else f"; {words_of({**message['gap'], 'type': 'gap'})}"
+        gap += "".join(f"; {words_of(message[kind])}" for kind in ("snapshot", "end") if message.get(kind))
         return f"{told}, cursor {message['cursor']}, {'live' if message['live'] else 'more'}{gap}"
     silent = ("type", "time", "url", "last_id")
     return " ".join([kind, *(f"{name}={_short(value)}" for name, value in message.items() if name not in silent)])

@@ -11,6 +11,8 @@ from triolet.clock import wall_time
 from triolet.event import Event
 from triolet.identity import Identity
 
+from .folding import number_of
+
 __all__ = ["Ban", "Rules", "allows", "is_seen", "token_of"]
 
 
@@ -21,8 +23,7 @@ def is_seen(number: int | None, subject: str) -> bool:
 
 def allows(event: Event, identity: Identity | None) -> bool:
     """The same, as ``allow=`` is asked."""
-    number = event.data[0] if isinstance(event.data, list) else None
-    return is_seen(number, "" if identity is None else identity.subject)
+    return is_seen(number_of(event.data), "" if identity is None else identity.subject)
 
 
 def token_of(subject: str, session: str, until: float | None) -> str:

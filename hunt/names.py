@@ -13,7 +13,7 @@ from .history import Message
 
 __all__ = ["Names"]
 
-FIELDS = {"open": "cursor", "live": "cursor", "event": "id", "gap": "to"}
+FIELDS = {"open": "cursor", "live": "cursor", "event": "id", "gap": "to", "snapshot": "cursor", "end": "cursor"}
 
 
 def _told(channel: str) -> str:
@@ -65,7 +65,9 @@ class Names:
         if kind == "live":
             self._live[channel or ""] = message["subs"]
         for sub in subs:
-            if kind in FIELDS and message.get("reason") != "conflated":
+            if kind == "end":  # it is one of those that are live no longer
+                self._live[channel or ""] = [one for one in self._live.get(channel or "", ()) if one != sub]
+            if kind in FIELDS and message[FIELDS[kind]] is not None and message.get("reason") != "conflated":
                 self._places[sub] = message[FIELDS[kind]]
         if not any(sub.startswith("told ") for sub in subs):
             return None

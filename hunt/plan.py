@@ -57,7 +57,7 @@ def url_path(client: ClientPlan, number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One rung of a route's policy: ``latest``, ``skip``, ``disconnect`` or ``block``."""
+    """One rung of a route's policy: ``latest``, ``fold``, ``skip``, ``disconnect`` or ``block``."""
 
     kind: str
     events: int | None = None
@@ -70,7 +70,8 @@ class Rung:
         assert self.events is not None
         if self.kind == "block":
             return policies.block(events=self.events, seconds=self.seconds or 1)
-        return {"latest": policies.latest, "skip": policies.skip}[self.kind](events=self.events)
+        others = {"latest": policies.latest, "fold": policies.fold, "skip": policies.skip}
+        return others[self.kind](events=self.events)
 
     def __str__(self) -> str:
         bounds = [f"{name}={value}" for name in ("events", "seconds") if (value := getattr(self, name)) is not None]
@@ -114,7 +115,8 @@ class ClientPlan:
     reads. ``mute``: it answers no ping. ``way``: of its route; ``f`` is filtered, ``k`` is rechecked. ``subject``: of
     its identity ("": it has none), whose session is its name; its credentials last so many seconds (0: for ever), and
     so long after it is warned it renews (None: never). A program takes an item every ``pause`` seconds, and its tokens
-    take ``renews`` seconds to get (None: it has one text as long as it lives).
+    take ``renews`` seconds to get (None: it has one text as long as it lives). ``folds``: what it has missed comes
+    folded; ``state``: it asks for the channel's state.
     """
 
     name: str
@@ -136,6 +138,8 @@ class ClientPlan:
     subject: str = ""
     lasts: float = 0
     renews: float | None = None
+    folds: bool = False
+    state: bool = False
     program: ProgramPlan = ProgramPlan()
 
     @property
@@ -200,7 +204,8 @@ class Step(ABC):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A whole play. ``routes`` are the policies of the routes: ``()`` is to catch up. ``redis``: the log is in a
-    modelled Redis, through each server's RedisLog."""
+    modelled Redis, through each server's RedisLog. ``every``: after so many events a Reducer keeps a channel's state
+    anew (0: there is none)."""
 
     seed: int
     limits: Limits
@@ -213,6 +218,7 @@ class Plan:
     deflate: bool = False
     log: LogPlan = LogPlan()
     redis: bool = False
+    every: int = 0
 
     @property
     def has_members(self) -> bool:
@@ -230,6 +236,7 @@ class Plan:
         told = [f"limits: {', '.join(said)}"] if said else []
         told += [f"{self.servers} servers over one log"] if self.servers > 1 else []
         told += ["the log is in Redis"] if self.redis else []
+        told += [f"states are kept after {self.every} events"] if self.every else []
         used = sorted({client.route for client in self.clients})
         told += [f"route {at}: {' or '.join(map(str, self.routes[at]))}" for at in used if self.routes[at]]
         said = _unlike(self.log, LogPlan())

@@ -13,11 +13,12 @@ import h11
 import outcome
 import trio
 
-from triolet.errors import LogError, LogUncertain, NotServingError, WrongThreadError
+from triolet.errors import ChannelEnded, LogError, LogUncertain, NotServingError, WrongThreadError
 
-from .history import History, Published, Publishing, Unpublished
+from .folding import data_of, number_of
+from .history import ENDED, History, Published, Publishing, Unpublished
 from .plan import channel_name
-from .stage import draft_of, is_sure
+from .stage import draft_of, is_sure, why
 from .steps import Publish
 
 __all__ = ["Publisher"]
@@ -83,10 +84,10 @@ class Publisher:
             history.add(Unpublished(history.now, attempt, "cancelled", False))
             raise
         except (NotServingError, WrongThreadError) as error:
-            why = "nobody serves" if isinstance(error, NotServingError) else "another event loop"
-            history.add(Unpublished(history.now, attempt, why, True))
-        except LogError as error:
-            history.add(Unpublished(history.now, attempt, f"{error}", is_sure(error)))
+            told = "nobody serves" if isinstance(error, NotServingError) else "another event loop"
+            history.add(Unpublished(history.now, attempt, told, True))
+        except (LogError, ChannelEnded) as error:
+            history.add(Unpublished(history.now, attempt, why(error), is_sure(error)))
         except (trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
             history.add(Unpublished(history.now, attempt, type(error).__name__, False))
         else:
@@ -96,13 +97,15 @@ class Publisher:
         live, channel = self._hosts[step.server].live, channel_name(step.channel)
         if live is None:
             raise NotServingError("no server")
-        drafts = [draft_of(number, step.size, dedupe) for number, dedupe in zip(numbers, dedupes, strict=True)]
+        pairs = zip(numbers, dedupes, strict=True)
+        drafts = [draft_of(number, step.size, dedupe, step.fold) for number, dedupe in pairs]
         if step.batch:
             events = await live.publish_many(channel, drafts)
         else:
-            only, data = drafts[0], [numbers[0], "x" * step.size]
-            events = [await live.publish(channel, data, name=only.name, key=only.key, dedupe=only.dedupe)]
-        return tuple(str(event.cursor) for event in events), tuple(event.data[0] for event in events)
+            only, data = drafts[0], data_of(numbers[0], step.size, step.fold)
+            named = {"name": only.name, "key": only.key, "dedupe": only.dedupe, "fold": only.fold}
+            events = [await live.publish(channel, data, **named)]
+        return tuple(str(event.cursor) for event in events), tuple(number_of(event.data) or 0 for event in events)
 
     async def _from_a_thread(self, *asked: Any) -> Stored:
         """A thread of its own hands it to the app's event loop. The thread has ended before anything else goes on, so
@@ -124,13 +127,15 @@ class Publisher:
 
     async def _through_http(self, step: Publish, numbers: tuple[int, ...], dedupes: tuple[str | None, ...]) -> Stored:
         """Raises LogError where the answer is that nothing was stored."""
-        body = {"size": step.size, "events": list(zip(numbers, dedupes, strict=True))}
+        body = {"size": step.size, "fold": step.fold, "events": list(zip(numbers, dedupes, strict=True))}
         url = f"/publish/{channel_name(step.channel)}"
         with trio.fail_after(PATIENCE_SECONDS):
             answer = await self._hosts[step.server].request("POST", url, json=body, address=ADDRESS)
         told = json.loads(answer.body) if answer.status in (200, 503) and answer.body[:1] == b"{" else {}
         if answer.status == 200:
             return tuple(told["cursors"]), tuple(told["numbers"])
+        if told.get("error") == ENDED:
+            raise ChannelEnded(channel_name(step.channel))
         if "error" in told:
             raise (LogError if told["sure"] else LogUncertain)(told["error"])
         raise trio.BrokenResourceError(f"status {answer.status}")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+import msgspec
 import trio
 from quart import abort, request
 from quart_trio import QuartTrio
@@ -16,37 +17,30 @@ from triolet import policies
 from triolet.app.command import Command
 from triolet.app.extension import Triolet
 from triolet.connection import Connection
-from triolet.errors import LogError, LogFull, LogUncertain
+from triolet.errors import ChannelEnded, LogError, LogFull, LogUncertain
 from triolet.event import Cursor, Draft, Event
+from triolet.hub.reducer import Reducer
 from triolet.limits import Limits
 from triolet.log.answers import Answers
-from triolet.log.contract import EventLog, Kept, Page
+from triolet.log.contract import EventLog, Kept, Page, Status
 from triolet.log.jobs import Writes
 from triolet.log.memory import MemoryLog
 from triolet.log.tail import Tail
 
-from .history import LOG, Appended, History, Lost, Weather
+from .folding import data_of, key_of, name_of, number_of
+from .history import ENDED, LOG, Appended, History, Lost, Weather
 from .identities import Rules, allows
 from .plan import RECHECK_SECONDS, Plan
 
 T = TypeVar("T")
 
-__all__ = ["SharedLog", "draft_of", "is_sure", "key_of", "make_app", "name_of"]
+__all__ = ["SharedLog", "draft_of", "is_sure", "make_app", "why"]
 
 
-def name_of(number: int) -> str:
-    """The name of the event that holds a number."""
-    return "message" if number % 3 else "state"
-
-
-def key_of(number: int) -> str | None:
-    """Its key; every fourth event has none."""
-    return None if number % 4 == 3 else f"key {number % 4}"
-
-
-def draft_of(number: int, size: int, dedupe: str | None = None) -> Draft:
+def draft_of(number: int, size: int, dedupe: str | None = None, fold: str = "") -> Draft:
     """The event that holds a number, some ``size`` bytes large."""
-    return Draft.of([number, "x" * size], name=name_of(number), key=key_of(number), dedupe=dedupe)
+    data, name, key = data_of(number, size, fold), name_of(number, fold), key_of(number, fold)
+    return Draft.of(data, name=name, key=key, dedupe=dedupe, fold=fold or None)
 
 
 Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int], Answers]
@@ -76,6 +70,12 @@ class Ledger(MemoryLog):
             for (channel, drafts), events in zip(writes, done, strict=True):
                 self._record(channel, drafts, events)
         return done
+
+    async def delete(self, channel: str) -> Event:
+        event = await super().delete(channel)
+        self._heads[channel] = event.offset
+        self._history.add(record_of(self._history.now, event, None))
+        return event
 
     def _record(self, channel: str, drafts: Sequence[Draft], events: Sequence[Event]) -> None:
         # Nothing awaits between storing and here: nobody can have heard of these events yet.
@@ -108,14 +108,13 @@ class Ledger(MemoryLog):
 
 
 def _moved(event: Event, epoch: str) -> Event:
-    place = Cursor(epoch, event.offset)
-    return Event(place, event.channel, event.name, event.json, event.key, event.published_at)
+    return msgspec.structs.replace(event, cursor=Cursor(epoch, event.offset))
 
 
 def record_of(now: float, event: Event, dedupe: str | None) -> Appended:
     """The record of an event that is stored now."""
     name, data = event.name, event.data
-    return Appended(now, event.channel, event.cursor, name, data, event.key, dedupe, len(event.json))
+    return Appended(now, event.channel, event.cursor, name, data, event.key, dedupe, len(event.json), event.fold)
 
 
 class SharedLog(EventLog):
@@ -226,17 +225,27 @@ class SharedLog(EventLog):
     async def release(self, key: bytes, holder: bytes) -> None:
         await self._write(lambda: self.ledger.release(key, holder))
 
+    async def delete(self, channel: str) -> Event:
+        return await self._write(lambda: self.ledger.delete(channel))
+
     async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
-        await self._pass("read", self._plan.log.read_seconds)
-        page = await self.ledger.read(channel, after, limit=limit, max_bytes=max_bytes)
-        await self._pass("read", 0)
-        return page
+        return await self._look(lambda: self.ledger.read(channel, after, limit=limit, max_bytes=max_bytes))
 
     async def head(self, channel: str) -> Cursor:
+        return await self._look(lambda: self.ledger.head(channel))
+
+    async def status(self, channel: str) -> Status:
+        return await self._look(lambda: self.ledger.status(channel))
+
+    async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
+        return await self._look(lambda: self.ledger.channels(prefix, after, limit))
+
+    async def _look(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Have something read, as the trouble of the moment lets it."""
         await self._pass("read", self._plan.log.read_seconds)
-        head = await self.ledger.head(channel)
+        found = await read()
         await self._pass("read", 0)
-        return head
+        return found
 
     @contextmanager
     def tail(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
@@ -263,7 +272,12 @@ class SharedLog(EventLog):
             raise LogError("the disk is gone")
 
 
-def is_sure(error: LogError) -> bool:
+def why(error: Exception) -> str:
+    """An error as the history tells it."""
+    return ENDED if isinstance(error, ChannelEnded) else str(error)
+
+
+def is_sure(error: Exception) -> bool:
     """Whether an error says that nothing was stored."""
     return not isinstance(error, LogUncertain) and "nobody knows" not in str(error)
 
@@ -281,11 +295,18 @@ async def _do(rules: Rules, number: int, command: Command) -> Any:
     return {"run": rules.runs}
 
 
+def _noted(numbers: list[int | None], event: Event) -> list[int | None]:
+    """A channel's state: all numbers that its events hold."""
+    return [*numbers, number_of(event.data)]
+
+
 def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triolet]:
     """One server's app: every channel under the policy of every route that is used, a socket that echoes, a page, a
     way to publish, and a command."""
     app = QuartTrio("simulation")
     live = Triolet(app, log=log, limits=plan.limits, deflate=plan.deflate)
+
+    reducer = Reducer(_noted, initial=[], name="numbers", channels="c*", every=plan.every) if plan.every else None
 
     async def follow(channel: str) -> str:
         name = channel if channel.startswith("c") else live.presence(f"c{channel[1:]}").channel
@@ -300,6 +321,7 @@ def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triole
             member=lambda channel: request.args.get("member"),
             allow=allows if way == "f" else None,
             recheck=RECHECK_SECONDS if way == "k" else None,
+            snapshot=reducer if way != "f" else None,
             endpoint=f"{way}{at}",
         )(follow)
     if plan.has_identities:
@@ -321,11 +343,12 @@ def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triole
     @app.post("/publish/<channel>")
     async def publish(channel: str) -> Any:
         asked = await request.get_json()
-        drafts = [draft_of(number, asked["size"], dedupe) for number, dedupe in asked["events"]]
+        drafts = [draft_of(number, asked["size"], dedupe, asked["fold"]) for number, dedupe in asked["events"]]
         try:
             events = await live.publish_many(channel, drafts)
-        except LogError as error:
-            return {"error": str(error), "sure": is_sure(error)}, 503
-        return {"cursors": [str(event.cursor) for event in events], "numbers": [event.data[0] for event in events]}
+        except (LogError, ChannelEnded) as error:
+            return {"error": why(error), "sure": is_sure(error)}, 503
+        numbers = [number_of(event.data) for event in events]
+        return {"cursors": [str(event.cursor) for event in events], "numbers": numbers}
 
     return app, live

@@ -17,13 +17,16 @@ from .history import Banned, Weather
 from .identities import Ban
 from .plan import PRESENCE, Step, channel_name, letter, url_path
 from .setting import Dice, World
+from .steps_channels import Close, List
 from .steps_programs import Kill
 
 __all__ = [
     "STEPS",
+    "Close",
     "Cut",
     "Fault",
     "Kill",
+    "List",
     "Lose",
     "Order",
     "Publish",
@@ -75,7 +78,7 @@ class Publish(Step):
     """Somebody publishes ``count`` times, ``batch`` events each (0: one, by ``publish``), ``pace`` seconds apart, in a
     task of its own. ``via``: the ``app``, ``http``, a ``thread`` that hands it to the app's event loop, or an event
     loop ``elsewhere``, in another thread, which is refused. ``repeats``: each is published again with the same
-    ``dedupe``. ``cancelled``: given up after so many passes of the scheduler."""
+    ``dedupe``. ``cancelled``: given up after so many passes of the scheduler. ``fold``: how they go together."""
 
     channel: int
     count: int = 1
@@ -86,6 +89,7 @@ class Publish(Step):
     via: str = "app"
     repeats: bool = False
     cancelled: int | None = None
+    fold: str = ""
 
     @classmethod
     def weight(cls, dice: Dice) -> float:
@@ -115,6 +119,7 @@ class Publish(Step):
         told += f" on server {self.server}" if self.server else ""
         told += f", {self.size} bytes" if self.size else ""
         told += f", {self.pace:g} s apart" if self.pace else ""
+        told += f", {self.fold}" if self.fold else ""
         told += ", each twice with one dedupe" if self.repeats else ""
         return told + (f", given up after {self.cancelled} passes" if self.cancelled is not None else "")
 
@@ -462,7 +467,7 @@ class Order(Step):
 
 STEPS: tuple[type[Step], ...] = (
     *(Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait, Revoke, Order),
-    Kill,
+    *(Kill, Close, List),
 )
 
 

@@ -27,8 +27,25 @@ from .history import (
 from .plan import STREAMS, ClientPlan, Plan, Rung
 from .subscriber import Subscriber
 
-__all__ = ["HINT_SECONDS", "Talk", "Weatherman", "Word", "hearing_seconds", "is_slow", "talks_of"]
+__all__ = [
+    "AFTERMATH_SECONDS",
+    "HINT_SECONDS",
+    "LATE_SECONDS",
+    "LOSS_SECONDS",
+    "Talk",
+    "Weatherman",
+    "Word",
+    "hearing_seconds",
+    "is_slow",
+    "talks_of",
+]
 
+LATE_SECONDS = 1.0
+"""How long after a publish a client that is live, on a good line and with a good server, has the event."""
+AFTERMATH_SECONDS = 3.0
+"""How long bad weather is felt."""
+LOSS_SECONDS = 2.0
+"""How long after the weather is good again a loss is told: who asks waits a second between two attempts."""
 HINT_SECONDS = 0.5
 """How late a hint may be, or one that is missing be missed."""
 

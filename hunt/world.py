@@ -19,6 +19,7 @@ from triolet.testing.seed import current
 from triolet.testing.server import MemoryServer, serve
 
 from .clients import Player
+from .folding import number_of
 from .history import (
     KILLED,
     Calm,
@@ -270,7 +271,7 @@ class World:
             await trio.testing.wait_all_tasks_blocked()
             for host in self.hosts:
                 host.look_at_what_is_left()
-            left = _tasks(self._nursery) - tasks
+            left = max(0, _tasks(self._nursery) - tasks)  # less are there where something had only just begun
             opened = sum(not link.closed for _, _, link in self.links)
             for what, count in (("tasks", left), ("sockets", opened)):
                 if count:
@@ -329,7 +330,7 @@ class World:
         for number in range(self.plan.channels):
             channel = channel_name(number)
             page = await self.log.kept(channel)
-            events = tuple((event.offset, event.data[0]) for event in page.events)
+            events = tuple((event.offset, number_of(event.data)) for event in page.events)
             history.add(Kept(history.now, channel, page.head.epoch, events))
 
     async def _watch(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hunt import Finding, Plan, check
+from hunt.folding import key_of, name_of
 from hunt.history import (
     Answered,
     Appended,
@@ -27,7 +28,6 @@ from hunt.history import (
     Weather,
 )
 from hunt.plan import ClientPlan, Rung
-from hunt.stage import key_of, name_of
 from triolet import Cursor, Limits
 
 __all__ = ["Story", "caught_up", "event"]

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from hunt import draw
+from hunt.folding import key_of, name_of
 from hunt.history import Appended, Banned, Lost, Ordered, Replied
 from hunt.identities import Ban, is_seen
-from hunt.stage import key_of, name_of
 from triolet import Cursor
 
 from .story import Story, event

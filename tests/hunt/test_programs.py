@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from hunt import Plan, check, draw, perform
+from hunt.folding import key_of, name_of
 from hunt.history import Appended, Banned, History, Left, Lost, Weather
 from hunt.identities import Ban
 from hunt.plan import PYTHON, ClientPlan, ProgramPlan, Rung
@@ -29,7 +30,6 @@ from hunt.program_history import (
 )
 from hunt.program_store import Disk, DiskError, Handle
 from hunt.program_wire import Wire
-from hunt.stage import key_of, name_of
 from hunt.steps import Kill, Publish, Wait
 from triolet import Cursor, Limits
 from triolet.testing.network import link_pair
