@@ -81,3 +81,17 @@ async def test_a_poll_that_stands_behind_a_deletion_is_told_of_no_end(autojump_c
         (event,) = await log.append(CHANNEL, [Draft.of("anew")])  # of which the tail has not told yet
         page = await hub.page(CHANNEL, event.cursor)
         assert (page.ending, page.end) == (None, event.cursor)
+
+
+async def test_a_poll_is_not_told_of_an_end_in_a_life_of_the_log_that_it_does_not_know(
+    autojump_clock: MockClock,
+) -> None:
+    log = HandTailLog()
+    async with running(log) as hub:
+        (end,) = await log.append(CHANNEL, [Draft.ending(1)])
+        assert (await hub.page(CHANNEL, end.cursor)).ending == end
+        log._channels.clear()
+        log._epoch = "f"  # it was put back, and the tail has not told of it yet
+        await log.append(CHANNEL, [Draft.ending(2)])
+        page = await hub.page(CHANNEL, end.cursor)
+        assert (page.ending, page.end) == (None, end.cursor)

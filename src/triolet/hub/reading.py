@@ -313,6 +313,8 @@ class Reader:
         # One that stands further has read from the log what the window has not heard of yet: there it goes on.
         if window.ended and not events and ending is None and page.end == window.cursor:
             ending = await self._end(window)
+            if ending is not None and ending.cursor != page.end:  # the log has begun anew, and its tail will tell so
+                ending = None
         if filter is not None and not one.folds:
             events = tuple(filter.parts(zip(events, events, strict=True)))
         return msgspec.structs.replace(page, events=events, ending=ending)

@@ -23,7 +23,7 @@ import trio
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
 from ..errors import ConfigError, CursorError, LogError, SnapshotError, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
-from ..limits import SNAPSHOTS, Limits
+from ..limits import Limits
 from ..log.contract import EventLog, Page, read_checked, tail_ended
 from ..pattern import Pattern
 from ..value import encode_json
