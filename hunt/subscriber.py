@@ -458,9 +458,9 @@ class Subscriber:
 def _is_state_of(there: Sequence[Appended], state: list[int], missed: int | None, oldest: int) -> bool:
     """Whether a state holds the numbers of events in their order, but for so many that are kept no longer."""
     left = list(state)
-    for event in there:
-        if left and left[0] == event.number:
-            left.pop(0)
+    for event in reversed(there):  # what is kept first: one number may be there twice
+        if left and left[-1] == event.number:
+            left.pop()
         elif event.cursor.offset >= oldest:
             return False
     return not left and missed == len(there) - len(state)
