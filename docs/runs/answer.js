@@ -1,8 +1,10 @@
+import { connect } from "/triolet/triolet.js";
+import { Values } from "/triolet/folds.js";
+
 const answer = document.querySelector("#answer");
-const source = new EventSource("/answers/42/events?after=0&fold=1");
-source.addEventListener("delta", (event) => (answer.textContent += JSON.parse(event.data)));
-source.addEventListener("triolet.end", (event) => {
-  source.close();
-  const { outcome, reason } = JSON.parse(event.data).data;
-  if (outcome !== "done") answer.textContent += ` (${outcome}${reason ? `: ${reason}` : ""})`;
-});
+const values = new Values();
+for await (const item of connect().follow("/answers/42/events", { after: "0", fold: true })) {
+  answer.textContent = values.take(item).get("text") ?? "";
+  if (item.type === "gap") answer.textContent = "Some of this answer is no longer kept.";
+  if (item.type === "end" && item.data.outcome !== "done") answer.append(` (${item.data.reason ?? item.data.outcome})`);
+}
