@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from triolet import Cursor, Draft, Event, Limits, LogBusy, policies
 from triolet.budget import Budget
-from triolet.hub import Hub, HubStatistics, Reading, Step
+from triolet.hub import Hub, HubStatistics, Reading, StateFunction, Step, Subscription
 from triolet.hub.replay import Replay
 from triolet.log import MemoryLog
 from triolet.wire.codec import SSE, WEBSOCKET
@@ -362,3 +362,44 @@ async def test_a_window_that_nobody_follows_is_emptied_before_one_with_followers
         await blocked()
         assert (await hub.windows.open("idle")).window.first == 31
         assert follower.follower.window.first == 1
+
+
+async def test_an_app_that_is_slow_to_give_states_holds_up_who_wants_one_and_nobody_else(
+    autojump_clock: MockClock,
+) -> None:
+    log = CountingLog()
+
+    async def slow(channel: str) -> tuple[str, str]:
+        await trio.sleep(5)
+        return "a state", "0"
+
+    async with running(log, Limits(window_events=4, page_events=10)) as hub:
+        await publish(log, 20)
+        source = StateFunction(slow, None, is_personal=False)
+        async with trio.open_nursery() as nursery:
+            for channel in ("a", "b", "c"):  # more than pages are made at once
+                nursery.start_soon(hub.pages, [Subscription(channel, snapshot=source)])
+            await blocked()
+            begun = trio.current_time()
+            client = await Client(hub, Sink()).follow(START)
+            await client.read_on()
+            assert (client.seen, trio.current_time() - begun) == ([*range(1, 21)], 0)
+
+
+async def test_who_waits_for_a_state_takes_no_turn_of_those_who_want_none(autojump_clock: MockClock) -> None:
+    turns, order = replay([], replay_turns=2), list[str]()
+
+    async def client(name: str, near: bool, wants_state: bool) -> None:
+        async with turns.turn(near=near, wants_state=wants_state):
+            order.append(name)
+            await trio.sleep(10)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(client, f"state {number}", True, True)
+            await blocked()
+        for near in (True, False):
+            nursery.start_soon(client, f"near {near}", near, False)
+            await blocked()
+        assert order == ["state 0", "state 1", "near True", "near False"]
+    assert order[4:] == ["state 2"]

@@ -100,7 +100,8 @@ async def catch_up(conn: Connection, follower: Follower) -> None:
         await advance(conn, follower)
         return
     replay = conn.context.hub.replay
-    async with replay.turn(near=follower.window.holds(follower.position)):
+    near, wants_state = follower.window.holds(follower.position), follower.subscription.snapshot is not None
+    async with replay.turn(near=near, wants_state=wants_state):
         await advance(conn, follower)
         # The turn lasts until the client has taken its page, but not for long: a few clients that take nothing must not
         # keep all others from their turns.

@@ -145,7 +145,8 @@ class Reader:
         try:
             if not source.is_shared:
                 return await take()
-            return await self._replay.page((Snapshot, window.channel, window.cursor, source), take)
+            place = (Snapshot, window.channel, window.cursor, source)
+            return await self._replay.page(place, take, is_state=True)
         except SnapshotError:
             self._metrics.snapshots["failed"] += 1
             raise

@@ -103,7 +103,8 @@ class Replay:
     """Turns and pages of the followers that catch up.
 
     There are ``limits.replay_turns`` turns for those whose next events are in the window, and as many for those that
-    need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served.
+    need the log: a moment's slowness does not stand in line behind a night's absence. First come, first served. Those
+    that may be given a channel's state have as many of their own: it may be the app's, that takes its time.
 
     Bounds: ``limits.replay_bytes`` of pages, kept while any follower catches up or waits for one.
 
@@ -116,7 +117,9 @@ class Replay:
         self._hold = hold
         self._near = trio.Semaphore(limits.replay_turns)
         self._far = trio.Semaphore(limits.replay_turns)
+        self._stated = trio.Semaphore(limits.replay_turns)
         self._makers = trio.Semaphore(PAGES_MADE_AT_ONCE)
+        self._takers = trio.Semaphore(limits.replay_turns)
         self._pages: dict[object, tuple[Any, float]] = {}
         self._bytes = 0
         self._making: dict[object, trio.Event] = {}
@@ -126,34 +129,37 @@ class Replay:
         """Number of followers that catch up, or wait for their turn."""
 
     @asynccontextmanager
-    async def turn(self, *, near: bool) -> AsyncIterator[None]:
+    async def turn(self, *, near: bool, wants_state: bool = False) -> AsyncIterator[None]:
         """Wait for a turn, and have it for the time of a block.
 
         Args:
             near: whether the follower's next events are in the window.
+            wants_state: whether the follower may be given the channel's state.
 
         Cancellation: nothing is lost.
         """
         self.taking_part += 1
         try:
-            async with self._near if near else self._far:
+            async with self._stated if wants_state else self._near if near else self._far:
                 yield
         finally:
             self.taking_part -= 1
             self._forget()
 
-    async def page(self, place: object, make: Callable[[], Awaitable[_Page]]) -> _Page:
+    async def page(self, place: object, make: Callable[[], Awaitable[_Page]], *, is_state: bool = False) -> _Page:
         """Return the page at a place: one that was made for another follower, or a new one.
 
         Args:
             place: what the page depends on: channel, codec, cursor and, if it is conflated, the step; and its type,
                 where that is not :class:`Reading`.
             make: reads and encodes it.
+            is_state: whether it is a channel's state.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
 
-        Bounds: two pages are made at once.
+        Bounds: two pages are made at once. Beside them so many states are taken as there are turns: no page waits for
+        a slow function of the app's.
 
         Cancellation: nothing is lost; another follower that waits for the same page makes it.
         """
@@ -164,16 +170,16 @@ class Replay:
         try:
             while (known := self._known(place)) is None and place in self._making:
                 await self._making[place].wait()
-            return await self._make(place, make) if known is None else known
+            return await self._make(place, make, is_state) if known is None else known
         finally:
             self._asking -= 1
             self._forget()
 
-    async def _make(self, place: object, make: Callable[[], Awaitable[_Page]]) -> _Page:
+    async def _make(self, place: object, make: Callable[[], Awaitable[_Page]], is_state: bool) -> _Page:
         self._making[place] = made = trio.Event()
         forgotten = self._forgotten
         try:
-            async with self._makers:
+            async with self._takers if is_state else self._makers:
                 page = await make()
         finally:
             del self._making[place]
