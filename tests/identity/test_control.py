@@ -14,7 +14,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.presence.processes import Log
 from triolet import ChannelNameError, Connection, Cursor, DataError, Draft, Limits, Triolet
 from triolet.bounds import CONTROL_WAITING
+from triolet.event import NOW_CHANNEL
 from triolet.identity.control import IDENTITY_CHANNEL, Control
+from triolet.limits import SNAPSHOTS
 from triolet.log.contract import Page
 from triolet.testing.server import serve
 
@@ -172,28 +174,29 @@ async def test_a_message_that_fails_keeps_none_from_the_next(
     assert "a message in triolet.identity failed: RuntimeError" in caplog.text
 
 
-async def test_no_client_follows_it_whatever_a_view_says(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("own", [IDENTITY_CHANNEL, NOW_CHANNEL, f"{SNAPSHOTS}AbC"])
+async def test_no_client_follows_it_whatever_a_view_says(own: str, autojump_clock: MockClock) -> None:
     app = QuartTrio("orders")
     live = Triolet(app)
     refused: list[str] = []
 
-    @live.channel("/events/<name>")
+    @live.channel("/events/<path:name>")
     async def events(name: str) -> str:
         return name
 
     @live.socket("/live")
     async def handle(conn: Connection) -> None:
         with pytest.raises(ChannelNameError):
-            await conn.follow(IDENTITY_CHANNEL)
-        refused.append(IDENTITY_CHANNEL)
+            await conn.follow(own)
+        refused.append(own)
 
     async with serve(app) as server:
-        assert (await server.get(f"/events/{IDENTITY_CHANNEL}")).status == 404
-        assert (await server.upgrade(f"/events/{IDENTITY_CHANNEL}")).status == 404
+        assert (await server.get(f"/events/{own}")).status == 404
+        assert (await server.upgrade(f"/events/{own}")).status == 404
         assert (await server.get("/events/orders")).status == 200
         async with server.websocket("/live") as client:
             await client.until("bye")
-    assert refused == [IDENTITY_CHANNEL]
+    assert refused == [own]
 
 
 async def test_what_is_no_json_is_the_callers_fault(autojump_clock: MockClock) -> None:

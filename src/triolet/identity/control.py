@@ -33,7 +33,7 @@ import trio
 from ..bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
 from ..event import NOW_CHANNEL, Cursor, Draft, Event
-from ..limits import RUNS, Limits
+from ..limits import RUNS, SNAPSHOTS, Limits
 from ..log.contract import EventLog, read_checked, tail_ended
 
 __all__ = ["IDENTITY_CHANNEL", "Control", "NowControl", "check_follows"]
@@ -47,14 +47,15 @@ Handler: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 def check_follows(channel: str) -> str:
-    """Return a channel's name if clients may follow it: what processes tell each other they may not.
+    """Return a channel's name if clients may follow it: what processes tell each other, or keep for each other, they
+    may not.
 
     A view may make names of URLs, and would hand that to whoever asks for it.
 
     Raises:
         ChannelNameError: they may not.
     """
-    if channel in (IDENTITY_CHANNEL, NOW_CHANNEL, RUNS):
+    if channel in (IDENTITY_CHANNEL, NOW_CHANNEL, RUNS) or channel.startswith(SNAPSHOTS):
         raise ChannelNameError(channel, "it is for Triolet's own processes")
     return channel
 
