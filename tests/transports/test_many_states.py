@@ -125,6 +125,33 @@ async def test_who_is_cut_off_before_a_state_has_no_place_in_its_channel(autojum
             assert place_key("sums/x") in block["id"]
 
 
+async def test_a_state_for_which_a_poll_had_no_room_comes_with_the_next(autojump_clock: MockClock) -> None:
+    app, live = shop(Limits(page_events=2, page_bytes=1_000))
+
+    async def state_of(channel: str) -> tuple[str, str]:
+        return "x" * 600, "e.1"
+
+    live.channel("/sums/<name>", endpoint="sums", snapshot=state_of)(_sum)
+    async with serve(app) as server:
+        await live.publish_many("orders/A", [1, 2, 3])
+        names = ("x", "y", "z")
+        for name in names:
+            await live.publish_many(f"sums/{name}", [1, 2])
+        follow = [f"{A}?after=0", *(f"/sums/{name}?snapshot=1" for name in names)]
+        answers: list[Any] = []
+        cursor: dict[str, str] = {}
+        while not answers or not answers[-1]["live"]:
+            answers.append((await server.get(asked(*follow, **cursor))).json)
+            cursor = {"after": answers[-1]["cursor"]}
+    states = [[state["channel"] for state in answer.get("snapshots", [])] for answer in answers]
+    assert sorted(name for some in states for name in some) == ["sums/x", "sums/y", "sums/z"], "each once"
+    assert max(map(len, states)) == 2, "an answer is bounded by page_bytes, and by what is larger alone"
+    events = [(event["channel"], event["data"]) for answer in answers for event in answer["events"]]
+    assert sorted(events) == [*(("orders/A", n) for n in (1, 2, 3)), *((f"sums/{name}", 2) for name in names)]
+    followed = [one["channel"] for one in answers[0]["follows"]]
+    assert (followed, place_key("sums/x") in answers[0]["cursor"]) == (["orders/A"], False), "it has no place yet"
+
+
 @pytest.mark.parametrize("transport", WAYS)
 async def test_what_was_missed_is_folded_where_it_is_asked_for(transport: str, autojump_clock: MockClock) -> None:
     app, live = shop()

@@ -41,6 +41,8 @@ class Polled(msgspec.Struct, frozen=True):
         ending: the event that has ended the channel, where it was reached; None: it goes on.
         snapshot: the channel's state, from which the events go on; None where none is given.
         told: what was only for now, in the form of events, and came while a long poll waited.
+        unread: whether the page was full before the channel's state, with which its client is to begin: it stands
+            nowhere yet, and ``end`` is no place of its.
     """
 
     events: tuple[Event, ...]
@@ -50,6 +52,7 @@ class Polled(msgspec.Struct, frozen=True):
     ending: Event | None = None
     snapshot: Snapshot | None = None
     told: tuple[Event, ...] = ()
+    unread: bool = False
 
     @property
     def says_something(self) -> bool:
@@ -198,8 +201,8 @@ class Reader:
         """Read a page of each of some channels for a poll.
 
         Args:
-            asked: the channels. They share the bounds of one page: where it is full, the last of them have none. Of the
-                last that has one, folded, it may be a page more.
+            asked: the channels. They share the bounds of one page, states included: where it is full, the last of them
+                have none. Of the last that has one, folded, it may be a page more, or a state.
             wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
             park: where it waits: see :func:`.next_round`.
             watches: whether somebody waits who is counted as a watcher, and told what is only for now.
@@ -256,10 +259,11 @@ class Reader:
         room = _Room(self._limits.page_events, self._limits.page_bytes)
         for audience, one, after in zip(audiences, asked, places, strict=True):
             if room.events < 1 or room.bytes < 1:
-                pages.append(Polled((), None, audience.window.cursor, after))
+                unread = one.source is not None and one.after is None
+                pages.append(Polled((), None, audience.window.cursor, after, unread=unread))
                 continue
             page = await read(audience.window, after, one, room)
-            size = sum([len(event.json) for event in page.events])
+            size = sum([len(event.json) for event in page.events]) + (page.snapshot.size if page.snapshot else 0)
             room = _Room(room.events - len(page.events), room.bytes - size)
             pages.append(page)
         return pages

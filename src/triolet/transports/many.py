@@ -115,11 +115,12 @@ async def poll_many(
     read = await read_pages(context, subscriptions, ask, grant, held, park)
     left = [(one, page) for one, page in zip(subscriptions, read, strict=True) if one.channel not in held.taken]
     refused = [*refused, *(Refused(one.url, one.channel) for one in subscriptions if one.channel in held.taken)]
-    cursor = _cursor(left, ask, context.limits.follows)
-    live = all(page.end == page.head for _, page in left)
+    live = all(page.end == page.head and not page.unread for _, page in left)
     stale = context.hub.stale
     ends = [page.ending for _, page in left if page.ending is not None]
     retry = None if len(ends) == len(left) else retry_of(context, ask, live, held)
+    left = [(one, page) for one, page in left if not page.unread]  # it begins anew with the next, and is the first then
+    cursor = _cursor(left, ask, context.limits.follows)
     states = [page.snapshot.message(one.channel) for one, page in left if page.snapshot is not None]
     follows = [Followed(one.url, one.channel, str(page.end), one.allow is not None) for one, page in left]
     # Some of what makes one answer another is in no cursor: who is refused where, and who may see what.
