@@ -1,4 +1,4 @@
-"""The page of "A run that outlives its page", in a browser: while it is written, opened anew, and when it is stopped."""
+"""The page of "A run that outlives its page", in a browser: while it is written, opened anew, and stopped."""
 
 from __future__ import annotations
 

@@ -103,9 +103,13 @@ class Reducer:
             SnapshotError: the app's fault; the state is no JSON value, or too large.
             LogError: the log cannot be read.
 
+        Bounds: ``limits.snapshot_seconds``. What is kept is made without that bound.
+
         Cancellation: nothing is lost.
         """
-        return await self._go_on(log, limits, channel, await self._kept(log, channel))
+        with trio.move_on_after(limits.snapshot_seconds):
+            return await self._go_on(log, limits, channel, await self._kept(log, channel))
+        raise failed(channel, f"{self!r} was not done in limits.snapshot_seconds")
 
     async def keep(self, log: EventLog, limits: Limits, channel: str, least: int = 1) -> int:
         """Keep a channel's state of now, if so many events at least have come since it was kept.

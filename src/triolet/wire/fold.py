@@ -152,14 +152,20 @@ def _sum(old: Any, new: Any) -> Any:
 
 def _patch(old: Any, new: Any) -> Any:
     """One patch that does what both do. An array, a text or null stands for itself, whatever was there before."""
+    if not _fits(old, new):
+        raise MisfitError
     if type(new) is not dict:
         return new
-    if type(old) is not dict:  # it sets a value that the newer one changes: no patch says that
-        raise MisfitError
-    together = dict(old)
-    for name, value in new.items():
-        together[name] = _patch(old[name], value) if name in old else value
-    return together
+    for name, value in new.items():  # into the older one, which is of this run alone: it may be large, and they many
+        old[name] = _patch(old[name], value) if name in old else value
+    return old
+
+
+def _fits(old: Any, new: Any) -> bool:
+    """Whether one patch can say both. None can where the older one sets a value that the newer one changes."""
+    if type(new) is not dict:
+        return True
+    return type(old) is dict and all(_fits(old[name], value) for name, value in new.items() if name in old)
 
 
 _TOGETHER: Final[dict[str, Callable[[Any, Any], Any]]] = {
