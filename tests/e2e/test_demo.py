@@ -169,11 +169,11 @@ def test_the_guided_tour_loses_the_network_between_1043_and_1044(page: Page) -> 
     epoch = asked[1].split("after=")[1].split(".")[0]
     assert asked == [
         "GET /orders/A123/events HTTP/1.1",
-        f"GET /orders/A123/events?after={epoch}.1041 HTTP/1.1",
+        f"GET /orders/A123/events?after={epoch}.1041&format=triolet HTTP/1.1",
         "POST /orders/A123/paid HTTP/1.1",
         "POST /orders/A123/packed HTTP/1.1",
         "POST /orders/A123/shipped HTTP/1.1",
-        f"GET /orders/A123/events?after={epoch}.1043 HTTP/1.1",
+        f"GET /orders/A123/events?after={epoch}.1043&format=triolet HTTP/1.1",
     ]
     names = [name for name, following in pairwise(wire) if following == "event: order-status"]
     assert names == [f"id: {epoch}.{offset}" for offset in (1042, 1043, 1044)]

@@ -95,3 +95,24 @@ async def test_a_poll_is_not_told_of_an_end_in_a_life_of_the_log_that_it_does_no
         await log.append(CHANNEL, [Draft.ending(2)])
         page = await hub.page(CHANNEL, end.cursor)
         assert (page.ending, page.end) == (None, end.cursor)
+
+
+async def test_who_comes_after_a_deleted_channel_goes_on_is_not_told_that_it_is_over(autojump_clock: MockClock) -> None:
+    """Also where the tail has not told of it yet: a client that is told so stays away for good."""
+    log = HandTailLog()
+    async with running(log) as hub:
+        await live(hub)
+        tombstone = await log.delete(CHANNEL)
+        await log.tell(tombstone)
+        (anew,) = await log.append(CHANNEL, [Draft.of("anew")])
+        clients = [await Client(hub, Sink()).follow(after) for after in (None, tombstone.cursor, Cursor("", 0))]
+        polled = await hub.page(CHANNEL, tombstone.cursor)
+        for client in clients:
+            await client.read_on()
+            assert (client.finished, client.live) == (0, True)
+        assert [client.seen for client in clients] == [[], [2], [2]]
+        assert (polled.ending, polled.events) == (None, (anew,))
+        await log.tell(anew)
+        (last,) = await log.append(CHANNEL, [Draft.of("last")])
+        await log.tell(last)
+        assert [client.seen for client in clients] == [[3], [2, 3], [2, 3]]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import trio
 
 from ..budget import Budget
+from ..errors import LogError
 from ..limits import Limits
 from ..log.contract import EventLog
 from .audience import Audience
@@ -68,12 +69,16 @@ class Windows:
         """
         # A loop: the task that opens it may be cancelled or fail, and then the next one that waits opens it. And a
         # window that was opened may have gone again when this task runs.
-        audience = self._audiences.get(channel)
-        while audience is None or channel in self._opening:
+        audience, asked = self._audiences.get(channel), False
+        while audience is None or channel in self._opening or (audience.window.ended and not asked):
             if audience is None:
                 await self._open(channel)
-            else:
+                asked = True
+            elif channel in self._opening:
                 await self._opening[channel].wait()
+            else:
+                asked = True
+                await self._ask_whether_it_goes_on(audience)
             audience = self._audiences.get(channel)
         return audience
 
@@ -145,6 +150,18 @@ class Windows:
             raise
         finally:
             self._opening.pop(channel).set()
+
+    async def _ask_whether_it_goes_on(self, audience: Audience) -> None:
+        """A channel that was deleted goes on with the next event. Who comes after that was stored must not be told that
+        all is over, because the tail has not told of it yet: that would keep the client away for good."""
+        window, at = audience.window, audience.window.cursor
+        try:
+            status = await self._log.status(window.channel)
+        except LogError:  # what is known here is told
+            return
+        if window.ended and window.cursor == at and status.head.epoch == at.epoch and status.head.offset > at.offset:
+            window.begin(status.head, status.end is not None)
+            audience.wake()
 
     def _drop(self, channel: str) -> None:
         del self._idle[channel]
