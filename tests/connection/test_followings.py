@@ -195,6 +195,7 @@ class Sieve:
 
     def __init__(self) -> None:
         self.writes = 0
+        self.told: Cursor | None = None
         self.noted: Any = None
 
 
@@ -206,7 +207,7 @@ def test_a_channel_that_goes_on_in_silence_is_to_be_told() -> None:
     assert not table.followings.has_passed()  # it was just told
     double.position = Cursor("e", 5)
     assert table.followings.has_passed()
-    sieve.writes += 1
+    sieve.writes, sieve.told = 1, double.position
     assert not table.followings.has_passed()  # an event has told it
     assert not table.followings.has_passed()
     double.position = Cursor("e", 6)

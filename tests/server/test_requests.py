@@ -306,6 +306,7 @@ async def test_an_answer_that_is_not_read_is_counted_and_its_client_cut(autojump
     async with serve(app) as server:
         await live.publish_many(ORDER, ["x" * 10_000] * 30)
         await Wire(server.connect()).ask(get(f"{ORDERS}?after=0"))
+        await wait_all_tasks_blocked()  # the answer was read, and is let go of after that
         before = server.worker.budget.held
         end = server.connect(kernel_bytes=4_000)
         await end.send_all(get(f"{ORDERS}?after=0"))
