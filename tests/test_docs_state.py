@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -16,8 +16,10 @@ from .test_docs import load
 
 @asynccontextmanager
 async def served() -> AsyncIterator[MemoryServer]:
-    async with serve(load("carts", "state").app) as server:
-        yield server
+    page = load("carts", "state")
+    with closing(page.database):
+        async with serve(page.app) as server:
+            yield server
 
 
 @pytest.mark.parametrize("way", ["websocket", "sse", "long poll", "short poll"])
