@@ -24,7 +24,7 @@ from triolet.testing.network import MemoryLink
 from triolet.testing.server import MemoryServer
 
 from .e2e.needs import give_up, missing
-from .leaks import Leaks, describe, left, let_go_of_frames
+from .leaks import Leaks, describe, left, let_go_of_records
 from .without_linux import take_away
 
 if os.environ.get("TRIOLET_WITHOUT_LINUX"):
@@ -164,7 +164,7 @@ def _no_connection_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
 
     async def check_all_leave(server: MemoryServer) -> None:
         await all_leave(server)
-        let_go_of_frames(record.exc_info[1] for record in caplog.get_records("call") if record.exc_info)
+        let_go_of_records(caplog.get_records("call"))
         if any(isinstance(thing, Session) for thing in leaks.all_have_left()):  # members that poll stay for a moment
             await trio.sleep(2 * POLLED_PRESENCE_SECONDS)
         things = leaks.all_have_left()

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 import trio
 
-__all__ = ["Leaks", "describe", "left", "let_go_of_frames", "living"]
+__all__ = ["Leaks", "describe", "left", "let_go_of_frames", "let_go_of_records", "living"]
 
 PACKAGE = "triolet."
 
@@ -159,7 +159,16 @@ def let_go_of_frames(errors: Iterable[BaseException | None]) -> None:
 def let_go_of_the_log() -> None:
     """The same for the errors in the log that pytest keeps of the running test."""
     records = [record for handler in logging.getLogger().handlers for record in getattr(handler, "records", ())]
-    let_go_of_frames(record.exc_info[1] for record in records if record.exc_info)
+    let_go_of_records(records)
+
+
+def let_go_of_records(records: Iterable[logging.LogRecord]) -> None:
+    """The same for what some records of a log keep: an error, and its traceback as it was then."""
+    raised = [record.exc_info for record in records if record.exc_info]
+    let_go_of_frames(error for _, error, _ in raised)
+    for _, _, trace in raised:
+        for frame, _ in traceback.walk_tb(trace):
+            _clear_from(frame)
 
 
 def _clear_from(frame: FrameType | None) -> None:

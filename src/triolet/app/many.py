@@ -112,13 +112,14 @@ async def ask_views(decide: Callable[[str], Awaitable[Asked]], ask: ManyAsk, sin
         while left:
             url = left.popleft()
             try:
-                said[url] = await decide(url)
+                said[url] = await decide(url)  # noqa: F821  # it is taken away behind the nursery, and not before
             except CursorError as error:
                 said[url] = error
 
     async with trio.open_nursery() as nursery:
         for _ in range(min(len(left), VIEWS_ASKED_AT_ONCE)):
             nursery.start_soon(work)
+    del decide  # what an app's log keeps of a view that failed has the task's frame in it, and the client's connection
     many, refusals = Many(ask, since, [], []), []
     keys: set[str] = set()
     for url in ask.urls:  # in their order, whichever view was the first to answer

@@ -121,6 +121,7 @@ class Hub:
         self._metrics = Metrics() if metrics is None else metrics
         self.windows = Windows(log, limits, budget)
         self.replay = Replay(limits, budget.hold)
+        self.windows.goes_on = self.replay.forget
         self._reader = Reader(log, limits, self.windows, self.replay, self._metrics)
         self.deadlines = Deadlines() if deadlines is None else deadlines
         self.turn = Turn()

@@ -132,8 +132,11 @@ class Pump:
                 if audience.window.ended and audience in dirty:
                     left = events[at:]
                     break
+                goes_on = audience.window.ended
                 audience.window.append(event)
                 dirty.setdefault(audience, event.published_at)
+                if goes_on:  # what was read of it before says that it is over
+                    self._forget(event.channel)
             if event.is_tombstone:
                 self._forget(event.channel)
         self._windows.keep_within_bound()

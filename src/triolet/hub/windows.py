@@ -29,6 +29,8 @@ class Windows:
     """
 
     def __init__(self, log: EventLog, limits: Limits, budget: Budget) -> None:
+        self.goes_on: Callable[[str], None] = lambda channel: None
+        """Is told of a channel that has ended and goes on: what was read of it before says that it is over."""
         self._log = log
         self._limits = limits
         self._budget = budget
@@ -161,6 +163,7 @@ class Windows:
             return
         if window.ended and window.cursor == at and status.head.epoch == at.epoch and status.head.offset > at.offset:
             window.begin(status.head, status.end is not None)
+            self.goes_on(window.channel)
             audience.wake()
 
     def _drop(self, channel: str) -> None:
