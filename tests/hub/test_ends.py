@@ -116,3 +116,20 @@ async def test_who_comes_after_a_deleted_channel_goes_on_is_not_told_that_it_is_
         (last,) = await log.append(CHANNEL, [Draft.of("last")])
         await log.tell(last)
         assert [client.seen for client in clients] == [[3], [2, 3], [2, 3]]
+
+
+async def test_a_page_that_says_that_it_is_over_is_given_to_nobody_when_the_channel_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    log = HandTailLog()
+    async with running(log) as hub, hub.replay.turn(near=False):  # somebody catches up, so pages are kept
+        await live(hub)
+        events = await log.append(CHANNEL, [Draft.of(1), Draft.of(2)])
+        await log.tell(*events, await log.delete(CHANNEL))
+        early = await Client(hub, Sink()).follow(Cursor("", 1))
+        await early.read_on()
+        assert early.finished == 1
+        await log.tell(*await log.append(CHANNEL, [Draft.of("anew")]))
+        late = await Client(hub, Sink()).follow(Cursor("", 1))
+        await late.read_on()
+        assert (late.finished, late.live, late.seen) == (0, True, [4])
