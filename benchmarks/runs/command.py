@@ -82,6 +82,7 @@ def measure_streaming(run: Run) -> Table:
 
 def measure_returning(run: Run) -> Table:
     crowd = run.plan.returning
+    # What is given to `attempt` is called at once, here and above, so a turn's name is that turn's (B023).
     found = [run.attempt(name, lambda: returning(name, crowd)) for name in (*TRIOLETS, RECIPE)]  # noqa: B023
     return returning_table([way for ways in found if ways is not None for way in ways], crowd)
 

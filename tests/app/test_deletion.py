@@ -96,7 +96,7 @@ async def test_channels_are_listed_without_those_of_triolets_own(autojump_clock:
         assert await live.channels(after="triolet", limit=1) == ["triolet-x"]
         for limit in (0, 1_001, True, "1"):
             with pytest.raises(ConfigError):
-                await live.channels(limit=limit)  # type: ignore[arg-type]
+                await live.channels(limit=limit)  # type: ignore[arg-type]  # that is what is tried
 
 
 async def _all(live: Triolet) -> Any:

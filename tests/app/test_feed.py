@@ -55,7 +55,7 @@ async def test_it_gives_what_is_kept_and_says_once_that_it_has_caught_up(autojum
 async def test_it_begins_where_it_is_told_to(after: object, autojump_clock: MockClock) -> None:
     async with script() as live:
         await live.publish_many(ORDER, [1, 2, 3])
-        async with live.follow(ORDER, after) as feed:  # type: ignore[arg-type]
+        async with live.follow(ORDER, after) as feed:  # type: ignore[arg-type]  # a text, a cursor or a number, by turns
             await live.publish(ORDER, 4)
             expected: list[object] = [3, 4, ("Live", "e.4")]
             if after is None:

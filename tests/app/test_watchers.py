@@ -227,7 +227,7 @@ async def test_a_wait_that_cannot_be_is_refused(autojump_clock: MockClock) -> No
     async with serve(app):
         for seconds in (0, 0.5, True, float("nan"), "5"):
             with pytest.raises(ConfigError):
-                await live.unwatched(ORDER, seconds)  # type: ignore[arg-type]
+                await live.unwatched(ORDER, seconds)  # type: ignore[arg-type]  # that is what is tried
 
 
 # --- hooks

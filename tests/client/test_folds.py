@@ -90,7 +90,7 @@ async def test_the_newest_so_many_may_be_one(way: str, autojump_clock: MockClock
         async with client.follow(ORDERS, after=-3, fold=True) as events:
             items = await take(events, 2)
             assert told(items) == [9, "live"]
-            assert str(items[-1].cursor).endswith(".5")  # type: ignore[union-attr]
+            assert str(items[-1].cursor).endswith(".5")  # type: ignore[union-attr]  # it is an event
 
 
 def tracked(after: str) -> tuple[Track, list[Any]]:

@@ -106,7 +106,7 @@ class Full:
 def test_a_slow_program_is_told_and_does_not_lose_its_socket_for_that() -> None:
     rider: Any = Full()
     seat = _Seat(rider, "/c")
-    Link._give(None, seat, read(encode_json(TYPING)))  # type: ignore[arg-type]
+    Link._give(None, seat, read(encode_json(TYPING)))  # type: ignore[arg-type]  # of the link nothing is used
     assert (rider.taken, seat.ended) == (["tell"], None)
-    Link._give(None, seat, read(encode_json(EVENT)))  # type: ignore[arg-type]
+    Link._give(None, seat, read(encode_json(EVENT)))  # type: ignore[arg-type]  # of the link nothing is used
     assert seat.ended is not None

@@ -71,7 +71,7 @@ async def test_who_comes_when_it_is_over_gets_its_text_in_one_event_and_the_end(
 @pytest.mark.parametrize("transport", EACH)
 async def test_who_reloads_gets_the_state_and_goes_on_from_there(transport: str, autojump_clock: MockClock) -> None:
     def add(text: str, event: Event) -> str:
-        return text + event.data  # type: ignore[no-any-return]
+        return text + event.data  # type: ignore[no-any-return]  # of texts
 
     app, live = make_app()
     answers = Reducer(add, initial="", name="answers", channels="answers/*")

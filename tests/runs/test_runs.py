@@ -317,7 +317,7 @@ async def test_what_can_be_no_run_is_refused(autojump_clock: MockClock) -> None:
     async with script(Limits(runs=1)) as live:
         for source in ([1], letters, None):
             with pytest.raises(ConfigError, match="async iterable"):
-                await live.run(ANSWER, source)  # type: ignore[arg-type]
+                await live.run(ANSWER, source)  # type: ignore[arg-type]  # that is what is tried
         with pytest.raises(DataError, match="fold"):
             await live.run(ANSWER, Tokens(), fold="concat")
         with pytest.raises(ChannelNameError):
