@@ -15,6 +15,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from tests.filtering import Sees, sees
+from tests.middleware import stand_before
 from triolet import Draft, Event, Limits, Triolet, policies
 from triolet.log import MemoryLog
 from triolet.testing.client_websocket import WebSocketClient
@@ -52,12 +53,7 @@ async def served(
 
     live.socket("/live")
     if "middleware" in way:
-        below = app.asgi_app
-
-        async def middleware(scope: Any, receive: Any, send: Any) -> None:
-            await below(scope, receive, send)
-
-        app.asgi_app = middleware  # type: ignore[method-assign]  # as Quart's own documentation does
+        stand_before(app)
     with sees():
         async with serve(app, grace=5) as server:
             yield server, live

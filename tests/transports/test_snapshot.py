@@ -12,6 +12,7 @@ import trio
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+from tests.middleware import stand_before
 from triolet import Draft, Event, Identity, Limits, Reducer, Triolet
 from triolet.errors import ConfigError
 from triolet.log import MemoryLog
@@ -50,12 +51,7 @@ async def served(
 
     live.socket("/live")
     if "middleware" in way:
-        below = app.asgi_app
-
-        async def middleware(scope: Any, receive: Any, send: Any) -> None:
-            await below(scope, receive, send)
-
-        app.asgi_app = middleware  # type: ignore[method-assign]  # as Quart's own documentation does
+        stand_before(app)
     async with serve(app, grace=5) as server:
         yield server, live
 
