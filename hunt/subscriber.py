@@ -131,7 +131,10 @@ class Subscriber:
             goes_on = not self._book.has_ended(self.channel, index, at - self._lag)
             promise(goes_on or not self._quick, "live", f"no live in {self.channel}, which has ended", message)
             self.lived = self.lived or (index, _cursor(message, "cursor"))
-        assert self.position is not None
+        if self.position is None:
+            # It has been let in and waits for its state: how far it is behind is all that can be told of it by then.
+            promise(kind == "lag" and message.get("last_id") is None, kind, "the state before all else", message)
+            return
         last = None if kind == "live" and self._seen_by is not None else message.get("last_id")
         if last not in (None, str(self.position)) and not self._is_here(Cursor.parse(last)):
             stands = f"{self.position} as the last event's id of {self.channel}, where the client stands"
