@@ -107,7 +107,7 @@ class Leaks:
 
     def _remember(self) -> None:
         gc.collect()
-        self._before = {id(thing) for thing in gc.get_objects() if _is_ours(thing)}
+        self._before = set(map(id, _ours()))
 
 
 def left(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
@@ -119,7 +119,7 @@ def left(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
 
 def living(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
     """The same with what only the garbage collector would free."""
-    found = [thing for thing in gc.get_objects() if _is_ours(thing)]
+    found = _ours()
     logs = {id(part) for thing in found if _name(thing).startswith("log.") for part in gc.get_referents(thing)}
     return [
         thing for thing in found if not _name(thing).startswith(but) and not _is_value(thing) and id(thing) not in logs
@@ -224,8 +224,15 @@ def _is_looking(holder: Any) -> bool:
     return False
 
 
-def _is_ours(thing: Any) -> bool:
-    module = type(thing).__module__
+def _ours() -> list[Any]:
+    """Every object of the package's types. There are many objects, and few types: each type is asked once."""
+    things = gc.get_objects()
+    kinds = {kind for kind in set(map(type, things)) if _is_ours(kind)}
+    return [thing for thing in things if type(thing) in kinds]
+
+
+def _is_ours(kind: type) -> bool:
+    module = kind.__module__
     return isinstance(module, str) and module.startswith(PACKAGE)
 
 

@@ -315,7 +315,7 @@ async def message_fragments(ground: Ground) -> None:
 
 async def control_per_second(ground: Ground) -> None:
     async with _socket(ground, "/talk") as client:
-        # Five seconds' worth may come at once. Twenty are sent: what is allowed anew while a slow machine reads is less.
+        # Five seconds' worth may come at once. Twenty are sent: a slow machine that reads them allows fewer anew.
         await _send_at_once(client, [ws.Ping()] * int(20 * ground.limits.control_per_second))
         assert (await client.ended())[0] == 1008, client.dialogue()
 
