@@ -15,14 +15,14 @@ from sphinx.domains.javascript import JSObject
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
-from triolet import bounds, limits
+from triolet import limits
 from triolet.closing import CATALOGUE, GONE
 from triolet.limits import Limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import jsdoc  # it stands beside the pages
-from words import in_words  # this, too
+from words import BOUNDS, in_words  # this, too
 
 from tests.paths import table  # it stands beside the docs, and not in what is installed
 
@@ -75,7 +75,7 @@ def _write_limits() -> None:
     _write_table("limits", ("bound", "default", "what it bounds"), rows)
     fixed = [
         (f"``{name}``", _shown(value), " ".join(told.get(("", name), [])).strip())
-        for module in (limits, bounds)
+        for module in (limits, *BOUNDS)
         for told in (ModuleAnalyzer.for_module(module.__name__).find_attr_docs(),)
         for name, value in vars(module).items()
         if name.isupper() and _is_bound(value)

@@ -1,16 +1,28 @@
-"""How pages write the numbers of limits.py and bounds.py: they name the bound, and the number comes from the code."""
+"""How pages write the numbers of limits.py and bounds.py: they name the bound, and its number comes from the code."""
 
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
 
-from triolet import bounds
+import triolet
 from triolet.limits import Limits
 
-__all__ = ["DEFAULTS", "in_words"]
+__all__ = ["BOUNDS", "DEFAULTS", "in_words"]
+
+ROOT = Path(triolet.__file__).parent
+BOUNDS = [
+    import_module(".".join(["triolet", *path.relative_to(ROOT).with_suffix("").parts]))
+    for path in (ROOT / "bounds.py", *sorted(ROOT.glob("*/bounds.py")))
+]
+"""The modules of the bounds that are no settings: the house's, and those of some rooms."""
 
 DEFAULTS: dict[str, float] = {field.name: field.default for field in fields(Limits)} | {
-    name: value for name, value in vars(bounds).items() if name.isupper() and isinstance(value, int | float)
+    name: value
+    for module in BOUNDS
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, int | float)
 }
 """Of the fields, and of the bounds that are no settings, whose names are in capitals."""
 

@@ -12,8 +12,9 @@ import trio
 from trio.testing import MockClock
 
 from triolet import Triolet
-from triolet.bounds import TICKET_SECONDS, TOKEN_LEEWAY_SECONDS
+from triolet.bounds import TICKET_SECONDS
 from triolet.clock import wall_time
+from triolet.identity.bounds import TOKEN_LEEWAY_SECONDS
 from triolet.testing import STREAMS, TRANSPORTS, Answer, Client, MemoryServer, RefusedError, serve
 
 from .test_docs import load

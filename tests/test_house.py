@@ -388,7 +388,17 @@ def _attributes(cls: ast.ClassDef) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _unit(name) not in ("bounds", "limits", "testing")])
+BOUNDS = [name for name in MODULES if name.rpartition(".")[2] == "bounds"]
+
+
+def test_each_bound_stands_once() -> None:
+    names = [name for module in BOUNDS for name in _numbers(_tree(MODULES[module]))]
+    assert len(names) == len(set(names)) > 200
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if name not in BOUNDS and _unit(name) not in ("limits", "testing")]
+)
 def test_every_bound_stands_in_limits_or_bounds(module: str) -> None:
     """A number with a name in capitals is a bound or a time, unless a standard or a format says it."""
     assert set(_numbers(_tree(MODULES[module]))) <= FORMATS.get(module, set())

@@ -26,7 +26,7 @@ import msgspec
 
 from benchmarks.churn.crowd import hello, make_visits
 from benchmarks.churn.requests import Visit, http2_visits, visits
-from triolet.bounds import REQUEST_BYTES
+from triolet.http.bounds import REQUEST_BYTES
 
 __all__ = ["GROWTH_BYTES", "Look", "churn", "main", "plain_visits", "secure_visits"]
 

@@ -8,8 +8,8 @@ from trio.testing import MockClock
 
 from tests.app.warehouse import ORDER, PICK, Warehouse
 from triolet import ConfigError, DataError
-from triolet.bounds import CLIENT_ITEMS
 from triolet.client import Client, Event, Unanswered
+from triolet.client.bounds import CLIENT_ITEMS
 from triolet.testing import cut, half_open, serve
 
 from .stage import WAYS, client_of, options_of, take

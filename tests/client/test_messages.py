@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from triolet import ConfigError, DataError, Limits
-from triolet.bounds import CLIENT_MESSAGES
 from triolet.client import ClientError, Event, Message, Messages, open_client
+from triolet.client.bounds import CLIENT_MESSAGES
 from triolet.testing import MemoryServer, cut, half_open
 
 from .stage import BASE, client_of, data, take, told

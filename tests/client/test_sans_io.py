@@ -9,8 +9,8 @@ import trio
 from trio.testing import memory_stream_pair
 
 from tests.shop import ORDER, ORDERS
-from triolet.bounds import CLIENT_MESSAGE_BYTES
 from triolet.client import ClientError
+from triolet.client.bounds import CLIENT_MESSAGE_BYTES
 from triolet.client.choice import Choice
 from triolet.client.dial import _connect
 from triolet.client.errors import Ended

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from triolet.bounds import HTTP2_FRAMES_AT_ONCE
+from triolet.http.bounds import HTTP2_FRAMES_AT_ONCE
 from triolet.http.http2_frames import PREFACE_BYTES, Frames, Spending, TooMuchError
 from triolet.limits import Limits
 

@@ -7,7 +7,7 @@ import trio
 from h2.settings import SettingCodes
 from trio.testing import MockClock
 
-from triolet.bounds import REQUEST_BYTES
+from triolet.http.bounds import REQUEST_BYTES
 from triolet.limits import Limits
 
 from .guarding import Receive, Send, hosted, read_all, read_until

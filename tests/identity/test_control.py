@@ -13,8 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.presence.processes import Log
 from triolet import ChannelNameError, Connection, Cursor, DataError, Draft, Limits, Triolet
-from triolet.bounds import CONTROL_WAITING
 from triolet.event import NOW_CHANNEL
+from triolet.identity.bounds import CONTROL_WAITING
 from triolet.identity.control import IDENTITY_CHANNEL, Control
 from triolet.limits import SNAPSHOTS
 from triolet.log.contract import Page

@@ -7,7 +7,8 @@ import math
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet.bounds import DEADLINES_STALE, ENDED_AT_ONCE
+from triolet.bounds import ENDED_AT_ONCE
+from triolet.identity.bounds import DEADLINES_STALE
 from triolet.identity.deadlines import Deadlines
 
 

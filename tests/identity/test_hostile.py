@@ -13,8 +13,8 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from triolet import DataError, Draft, Event, Identity, Limits, LogAway, Triolet
-from triolet.bounds import CONTROL_WAITING, IDENTITY_BYTES
 from triolet.clock import wall_time
+from triolet.identity.bounds import CONTROL_WAITING, IDENTITY_BYTES
 from triolet.identity.control import IDENTITY_CHANNEL
 from triolet.log.memory import MemoryLog
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from triolet import clock
-from triolet.bounds import JWKS_AWAY_SECONDS, JWKS_BYTES
+from triolet.identity.bounds import JWKS_AWAY_SECONDS, JWKS_BYTES
 
 from .issuer import EDWARDS, ELLIPTIC, SECRET, jwk, jwks, pem, token
 from .test_jwt import kind_of, shop

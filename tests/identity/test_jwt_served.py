@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from tests.app.roads import ask
 from triolet import JWT, Connection, Triolet
-from triolet.bounds import JWKS_RETRY_SECONDS
 from triolet.clock import wall_time
+from triolet.identity.bounds import JWKS_RETRY_SECONDS
 from triolet.testing.server import serve
 
 from .issuer import OTHER_EDWARDS, token

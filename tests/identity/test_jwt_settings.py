@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from triolet import JWT, ConfigError
-from triolet.bounds import JWKS_KEYS
+from triolet.identity.bounds import JWKS_KEYS
 
 from .issuer import EDWARDS, ELLIPTIC, SECRET, base64url, jwk, pem, private_pem, rsa_key, token
 from .test_jwt import kind_of, shop

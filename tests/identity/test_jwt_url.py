@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from triolet import JWT, BadToken
-from triolet.bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_RETRY_SECONDS, JWKS_SECONDS
+from triolet.identity.bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_RETRY_SECONDS, JWKS_SECONDS
 
 from .issuer import EDWARDS, OTHER_EDWARDS, jwk, jwks, signed, token
 from .test_jwt import EMBEDDED, kind_of, shop

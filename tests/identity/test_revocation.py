@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from triolet import Identity, Triolet
-from triolet.bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT
 from triolet.closing import RESTARTING, REVOKED
 from triolet.identity import Revocation, Revocations
+from triolet.identity.bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT
 from triolet.log import MemoryLog
 from triolet.testing.faults import stalled
 

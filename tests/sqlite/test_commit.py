@@ -12,11 +12,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from triolet.bounds import SQLITE_PRUNE_ROWS
 from triolet.errors import LogBusy, LogFull
 from triolet.event import Draft, Event
 from triolet.limits import Limits
 from triolet.log.contract import EventLog, Kept
+from triolet.sqlite.bounds import SQLITE_PRUNE_ROWS
 from triolet.sqlite.log import SqliteLog
 from triolet.testing.log_commands import PAIR_CHECKS, PairCheck
 from triolet.testing.log_ends import check_ends_of_pair

@@ -14,12 +14,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet.bounds import SQLITE_PRUNE_ROWS, SQLITE_SWEEP_LOOKS
 from triolet.errors import ChannelEnded, LogFull
 from triolet.event import DELETED, Cursor, Draft, Event
 from triolet.limits import Keep, Limits
 from triolet.log.contract import Status
 from triolet.sqlite import reading
+from triolet.sqlite.bounds import SQLITE_PRUNE_ROWS, SQLITE_SWEEP_LOOKS
 from triolet.sqlite.log import SqliteLog
 from triolet.sqlite.writer import Writer
 

@@ -14,9 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from triolet.bounds import SQLITE_HANDOVER_SECONDS
 from triolet.errors import LogError, NotServingError
 from triolet.sqlite import thread as sqlite_thread
+from triolet.sqlite.bounds import SQLITE_HANDOVER_SECONDS
 from triolet.sqlite.thread import Handover, SqliteThread
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"

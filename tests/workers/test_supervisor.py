@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet.bounds import (
+from triolet.workers.bounds import (
     WORKER_BEAT_SECONDS,
     WORKER_DEAD_BEATS,
     WORKER_KILL_SECONDS,

@@ -10,7 +10,7 @@ import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
 
-from ..bounds import CLIENT_GOODBYE_SECONDS, CLIENT_MESSAGE_BYTES
+from .bounds import CLIENT_GOODBYE_SECONDS, CLIENT_MESSAGE_BYTES
 from .errors import Ended
 from .socket import PROTOCOL, Socket, closed, rejected, text_of
 

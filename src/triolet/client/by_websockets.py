@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.trio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from ..bounds import CLIENT_GOODBYE_SECONDS, CLIENT_MESSAGE_BYTES
+from .bounds import CLIENT_GOODBYE_SECONDS, CLIENT_MESSAGE_BYTES
 from .errors import Ended
 from .socket import PROTOCOL, Socket, closed, rejected, text_of
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final, Literal, get_args
 
-from ..bounds import CLIENT_BETTER_SECONDS
 from ..errors import ConfigError
+from .bounds import CLIENT_BETTER_SECONDS
 from .errors import Ended
 
 __all__ = ["STREAMS", "TRANSPORTS", "Choice", "Transport"]

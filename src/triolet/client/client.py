@@ -12,11 +12,11 @@ import httpx
 import msgspec
 import trio
 
-from ..bounds import CLIENT_COMMAND_SECONDS, CLIENT_SILENCE_SECONDS, CLIENT_WAIT_SECONDS
 from ..errors import ConfigError, CursorError
 from ..event import Cursor
 from ..value import encode_json
 from .address import Base
+from .bounds import CLIENT_COMMAND_SECONDS, CLIENT_SILENCE_SECONDS, CLIENT_WAIT_SECONDS
 from .choice import TRANSPORTS, Choice
 from .commands import CLOSED, Commands
 from .credentials import Credentials, HeadersOption, TokenOption

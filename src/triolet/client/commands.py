@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from ..bounds import CLIENT_COMMANDS, CLIENT_COMMANDS_WAITING
 from ..errors import ConfigError
 from ..value import encode_json
+from .bounds import CLIENT_COMMANDS, CLIENT_COMMANDS_WAITING
 from .errors import Ended, Unanswered
 from .heard import Heard, value_of
 from .http import BROKEN

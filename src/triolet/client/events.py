@@ -10,10 +10,10 @@ from typing import Self
 
 import trio
 
-from ..bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
 from ..closing import NORMAL
 from ..errors import printable
 from ..event import Cursor, Gap
+from .bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
 from .commands import CLOSED, Commands
 from .committing import Committing
 from .cursors import distance, is_newest

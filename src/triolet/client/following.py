@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
-from ..bounds import CLIENT_ITEMS
 from ..closing import ENDED
+from .bounds import CLIENT_ITEMS
 from .commands import Commands
 from .errors import Ended
 from .heard import Heard, tell_of

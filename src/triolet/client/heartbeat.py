@@ -6,7 +6,7 @@ from math import inf
 
 import trio
 
-from ..bounds import CLIENT_LUMPS, CLIENT_PROBE_SECONDS
+from .bounds import CLIENT_LUMPS, CLIENT_PROBE_SECONDS
 from .choice import STREAMS, Choice
 from .errors import Ended
 from .heard import Heard

@@ -13,10 +13,10 @@ import httpx
 import msgspec
 import trio
 
-from ..bounds import CLIENT_PAGE_BYTES
 from ..closing import EXPIRED, REVOKED
 from ..errors import ConfigError, printable
 from .address import is_loopback
+from .bounds import CLIENT_PAGE_BYTES
 from .dial import Dial, secure
 from .errors import Ended
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from ..bounds import (
+from .bounds import (
     CLIENT_BEATS_MISSED,
     CLIENT_FIRST_RETRY_SECONDS,
     CLIENT_LAST_RETRY_SECONDS,

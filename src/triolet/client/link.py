@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from ..bounds import CLIENT_MESSAGES
+from .bounds import CLIENT_MESSAGES
 from .commands import Commands
 from .errors import Ended
 from .heard import Heard

@@ -11,9 +11,9 @@ from typing import Self
 
 import trio
 
-from ..bounds import CLIENT_MESSAGES
 from ..closing import NORMAL
 from ..errors import printable
+from .bounds import CLIENT_MESSAGES
 from .commands import CLOSED
 from .errors import Ended
 from .hooks import Hooks, call

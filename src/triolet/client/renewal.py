@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from ..bounds import CLIENT_RENEW_LEAST_SECONDS
+from .bounds import CLIENT_RENEW_LEAST_SECONDS
 from .errors import Ended
 from .heard import Heard
 from .line import backoff

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
-from ..bounds import CLIENT_OUTBOX
+from .bounds import CLIENT_OUTBOX
 from .errors import Ended
 from .heard import Heard, bye, read
 from .heartbeat import Heartbeat

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from ..bounds import CLIENT_MESSAGE_BYTES, CURSOR_CHARACTERS
+from ..bounds import CURSOR_CHARACTERS
+from .bounds import CLIENT_MESSAGE_BYTES
 from .errors import Ended
 
 __all__ = ["Block", "StreamParser"]

@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 import msgspec
 import trio
 
-from ..bounds import CLIENT_STORED_CURSORS
 from ..errors import ConfigError
+from .bounds import CLIENT_STORED_CURSORS
 
 __all__ = ["FileStore", "MemoryStore", "Store"]
 

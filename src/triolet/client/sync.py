@@ -12,8 +12,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import trio
 
-from ..bounds import CLIENT_COMMAND_SECONDS, CLIENT_GOODBYE_SECONDS
 from ..event import Cursor
+from .bounds import CLIENT_COMMAND_SECONDS, CLIENT_GOODBYE_SECONDS
 from .client import Client, open_client
 from .commands import CLOSED
 from .events import Events

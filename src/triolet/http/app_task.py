@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import trio
 
-from ..bounds import REQUEST_BYTES, REQUESTS_BELOW_CEILING, SEND_TO_NOBODY_SECONDS
 from ..budget import Account, Budget
 from ..errors import where
 from ..limits import Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
 from ..sync.apart import start_apart
 from ..sync.bounded_channel import BoundedChannel
+from .bounds import REQUEST_BYTES, REQUESTS_BELOW_CEILING, SEND_TO_NOBODY_SECONDS
 
 __all__ = ["AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
 

@@ -18,7 +18,7 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
-from ..bounds import BODY_PIECE_BYTES, READ_AHEAD_BYTES, WRITE_BYTES
+from ..bounds import READ_AHEAD_BYTES, WRITE_BYTES
 from ..limits import Limits
 from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
@@ -26,6 +26,7 @@ from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
 from ..wire.http_head import BadRequest, read_head, split_head
 from .app_task import Inbox, send_to_nobody
+from .bounds import BODY_PIECE_BYTES
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]

@@ -33,7 +33,14 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
-from ..bounds import (
+from ..bounds import WRITE_BYTES
+from ..closing import SILENT
+from ..limits import Limits
+from ..sockets.server_state import note_refusal, with_client
+from ..sockets.stream import ClientStream
+from ..wire.http_head import is_host
+from ..wire.rate_limit import Rate
+from .bounds import (
     BODY_PIECE_BYTES,
     HTTP2_FRAMES_A_TURN,
     HTTP2_RESETS_AT_ONCE,
@@ -41,14 +48,7 @@ from ..bounds import (
     HTTP2_STREAMS_A_FRAME,
     HTTP2_TABLE_BYTES,
     HTTP2_WINDOW_BYTES,
-    WRITE_BYTES,
 )
-from ..closing import SILENT
-from ..limits import Limits
-from ..sockets.server_state import note_refusal, with_client
-from ..sockets.stream import ClientStream
-from ..wire.http_head import is_host
-from ..wire.rate_limit import Rate
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
 from .http2_frames import Frames, Spending, TooMuchError, changes_windows, goaway, is_content, is_plain

@@ -19,7 +19,8 @@ import h2.events
 import h2.settings
 from h2.errors import ErrorCodes
 
-from ..bounds import (
+from ..wire.rate_limit import Rate
+from .bounds import (
     HTTP2_CRUMB_BYTES,
     HTTP2_CRUMB_COST,
     HTTP2_EARNED_BY_FRAME,
@@ -29,7 +30,6 @@ from ..bounds import (
     HTTP2_FRAMES_PER_SECOND,
     HTTP2_STREAMS_A_FRAME,
 )
-from ..wire.rate_limit import Rate
 
 __all__ = ["Frames", "Spending", "TooMuchError", "changes_windows", "goaway", "is_content", "is_plain"]
 

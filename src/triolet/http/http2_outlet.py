@@ -14,10 +14,10 @@ import trio
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
-from ..bounds import HTTP2_FRAME_BYTES
 from ..budget import Budget
 from ..sockets.direct_outlet import DirectOutlet
 from ..sockets.outlet import Outlet
+from .bounds import HTTP2_FRAME_BYTES
 
 __all__ = ["Http2Stream", "StreamOutlet"]
 

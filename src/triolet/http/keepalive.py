@@ -7,8 +7,8 @@ from typing import Any
 
 import trio
 
-from ..bounds import KEEPALIVE_PHASES
 from ..limits import Limits
+from .bounds import KEEPALIVE_PHASES
 
 __all__ = ["Keepalive"]
 

@@ -30,11 +30,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import trio
 
-from ..bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING, LOG_RETRY_SECONDS
+from ..bounds import LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
 from ..event import NOW_CHANNEL, Cursor, Draft, Event
 from ..limits import RUNS, SNAPSHOTS, Limits
 from ..log.contract import EventLog, read_checked, tail_ended
+from .bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING
 
 __all__ = ["IDENTITY_CHANNEL", "Control", "NowControl", "check_follows"]
 

@@ -23,7 +23,8 @@ from typing import Protocol
 
 import trio
 
-from ..bounds import DEADLINES_STALE, ENDED_AT_ONCE
+from ..bounds import ENDED_AT_ONCE
+from .bounds import DEADLINES_STALE
 
 __all__ = ["Deadlines", "Holder"]
 

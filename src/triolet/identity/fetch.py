@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpx
 import trio
 
-from ..bounds import JWKS_BYTES, JWKS_REDIRECTS, JWKS_SECONDS
+from .bounds import JWKS_BYTES, JWKS_REDIRECTS, JWKS_SECONDS
 from .keys import BadKeys
 
 __all__ = ["HttpFetch"]

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ..bounds import SUBJECT_BYTES, TOKEN_LAST_SECOND
 from ..errors import DataError
+from .bounds import SUBJECT_BYTES, TOKEN_LAST_SECOND
 
 __all__ = ["Identity", "check_part"]
 

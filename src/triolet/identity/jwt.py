@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..bounds import TOKEN_LAST_SECOND, TOKEN_LEEWAY_MOST_SECONDS, TOKEN_LEEWAY_SECONDS
 from ..clock import wall_time
 from ..errors import BadToken, ConfigError, DataError
+from .bounds import TOKEN_LAST_SECOND, TOKEN_LEEWAY_MOST_SECONDS, TOKEN_LEEWAY_SECONDS
 from .identity import Identity
 from .token import Token
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-from ..bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_REFRESH_SECONDS
 from ..clock import wall_time
 from ..errors import BadToken
+from .bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_REFRESH_SECONDS
 from .keys import ALGORITHMS, BadKeys, Key, KeySet, read_file, read_given, reason_of, told_of
 from .url_keys import Fetch, UrlKeys
 

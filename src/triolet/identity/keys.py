@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
-from ..bounds import JWKS_KEYS, RSA_KEY_BITS, SECRET_BYTES, TOKEN_KEYS_TRIED
 from ..errors import BadToken
+from .bounds import JWKS_KEYS, RSA_KEY_BITS, SECRET_BYTES, TOKEN_KEYS_TRIED
 from .token import object_of
 
 __all__ = [

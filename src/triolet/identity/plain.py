@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..bounds import IDENTITY_BYTES
 from ..errors import DataError
 from ..event import encode_json
+from .bounds import IDENTITY_BYTES
 from .identity import Identity
 
 __all__ = ["from_plain", "to_plain"]

@@ -20,10 +20,11 @@ from urllib.parse import unquote
 import msgspec
 import trio
 
-from ..bounds import CLOCKS_APART_SECONDS, FOLLOW_URL_CHARACTERS, REVOCATIONS_KEPT
+from ..bounds import FOLLOW_URL_CHARACTERS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, DataError
 from ..event import check_channel
+from .bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT
 from .grant import Grant
 from .identity import Identity, check_part
 

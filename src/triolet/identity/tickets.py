@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ..bounds import TICKET_BYTES, TICKET_SECONDS
+from ..bounds import TICKET_SECONDS
 from ..errors import DataError, LogUncertain
 from ..log.contract import EventLog
+from .bounds import TICKET_BYTES
 from .identity import Identity
 from .plain import from_plain, to_plain
 from .revocations import Revocations

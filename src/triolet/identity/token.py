@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ..bounds import TOKEN_BYTES, TOKEN_HEAD_BYTES
 from ..errors import BadToken, DataError
 from ..value import check_json
+from .bounds import TOKEN_BYTES, TOKEN_HEAD_BYTES
 
 __all__ = ["Token", "object_of"]
 

@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 
 import trio
 
-from ..bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_RETRY_SECONDS, JWKS_SECONDS
 from ..errors import BadToken
+from .bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_RETRY_SECONDS, JWKS_SECONDS
 from .keys import ALGORITHMS, BadKeys, Key, KeySet, read_set, reason_of, told_of
 
 __all__ = ["Fetch", "UrlKeys"]

@@ -12,10 +12,10 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from ..bounds import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS
 from ..event import Event
 from ..log.contract import NOTHING_KEPT, Kept
 from ..log.jobs import Claim, Commit, Release
+from .bounds import SQLITE_INSERT_ROWS, SQLITE_PRUNE_ROWS
 from .file import insert
 
 __all__ = ["Answers", "Places", "Row"]

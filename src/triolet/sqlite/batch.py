@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from ..bounds import SQLITE_INSERT_ROWS
 from ..errors import ChannelEnded
 from ..event import DELETED, END, Cursor, Draft, Event
 from ..log.contract import Kept, check_repeated
 from ..log.jobs import Append, Claim, Commit, Delete, Job, Writes, writes_of
 from .answers import Answers, Places
+from .bounds import SQLITE_INSERT_ROWS
 from .changes import ADD_CHANGES, TRIM_CHANGES
 from .file import insert
 from .reading import events_of

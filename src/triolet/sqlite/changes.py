@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from ..bounds import SQLITE_CHANGES, SQLITE_TAIL_EVENTS
 from ..event import Cursor, Event
+from .bounds import SQLITE_CHANGES, SQLITE_TAIL_EVENTS
 from .life import check_life
 
 __all__ = ["ADD_CHANGES", "CHANGES_TABLE", "TRIM_CHANGES", "News", "last_change", "read_news", "where_now"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import trio
 
-from ..bounds import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS
 from ..errors import ChannelEnded, LogBusy, NotServingError
 from ..log.jobs import Job, weight_of
+from .bounds import SQLITE_GROUP_BYTES, SQLITE_GROUP_DRAFTS
 from .writer import Written
 
 __all__ = ["Committer"]

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import apsw
 
-from ..bounds import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES
 from ..errors import LogBroken, LogBusy, LogError, LogFull
+from .bounds import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life
 

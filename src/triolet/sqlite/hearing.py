@@ -8,9 +8,9 @@ from functools import partial
 import apsw
 import trio
 
-from ..bounds import SQLITE_BLIND_SECONDS, SQLITE_REST_SECONDS
 from ..errors import LogError, NotServingError, where
 from ..log.tail import Tail
+from .bounds import SQLITE_BLIND_SECONDS, SQLITE_REST_SECONDS
 from .changes import read_news
 from .file import begin_again
 from .joining import is_open

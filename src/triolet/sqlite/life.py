@@ -28,8 +28,8 @@ from typing import Final, NamedTuple, TypeVar
 import apsw
 import msgspec
 
-from ..bounds import SQLITE_LIFE_BYTES
 from ..errors import LogBroken
+from .bounds import SQLITE_LIFE_BYTES
 
 __all__ = ["FileIdentity", "FileReplaced", "LifeFile", "LifeOver", "check_life", "identity_of"]
 

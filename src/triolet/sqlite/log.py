@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 import apsw
 import trio
 
-from ..bounds import SQLITE_KEPT_CHANNELS, SQLITE_READERS
 from ..clock import wall_time
 from ..errors import ConfigError, LogBusy, LogError, NotServingError
 from ..event import Cursor, Draft, Event
@@ -20,6 +19,7 @@ from ..limits import Limits
 from ..log.contract import EventLog, Kept, Page, Status, check_order
 from ..log.jobs import Append, Claim, Commit, Delete, Job, Release
 from ..log.tail import Tail
+from .bounds import SQLITE_KEPT_CHANNELS, SQLITE_READERS
 from .committer import Committer
 from .file import mark_clean, prepare, translate
 from .hearing import Hearing

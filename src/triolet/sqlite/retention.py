@@ -7,9 +7,9 @@ from typing import Final
 
 import apsw
 
-from ..bounds import SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEP_LOOKS, SQLITE_SWEEPS
 from ..limits import Retention
 from .batch import ENDED, Channel, decode_channels, save_channels
+from .bounds import SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEP_LOOKS, SQLITE_SWEEPS
 
 __all__ = ["Pruning", "Sweep"]
 

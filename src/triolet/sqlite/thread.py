@@ -15,8 +15,8 @@ import apsw
 import apsw.aio
 import trio
 
-from ..bounds import SQLITE_HANDOVER_AFTER_SECONDS, SQLITE_HANDOVER_SECONDS, SQLITE_LOCK_DELAYS
 from ..errors import LogBusy, LogError, NotServingError
+from .bounds import SQLITE_HANDOVER_AFTER_SECONDS, SQLITE_HANDOVER_SECONDS, SQLITE_LOCK_DELAYS
 from .file import translate
 
 __all__ = ["Connections", "Handover", "SqliteThread", "set_for_now"]

@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from ..bounds import INOTIFY_READ_BYTES, SQLITE_BLIND_SECONDS
+from .bounds import INOTIFY_READ_BYTES, SQLITE_BLIND_SECONDS
 
 __all__ = ["FileWatch", "ring", "watching"]
 

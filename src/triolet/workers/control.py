@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-from ..bounds import CONTROL_BYTES, CONTROL_LISTENERS
+from .bounds import CONTROL_BYTES, CONTROL_LISTENERS
 
 __all__ = ["ACCEPT", "BEAT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from ..bounds import LAST_RESORT_NOW_SECONDS, LAST_RESORT_SECONDS, LAST_WORDS_SECONDS
+from .bounds import LAST_RESORT_NOW_SECONDS, LAST_RESORT_SECONDS, LAST_WORDS_SECONDS
 
 __all__ = ["LastResort"]
 

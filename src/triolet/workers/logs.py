@@ -11,8 +11,8 @@ import logging
 import sys
 from typing import Any, Final
 
-from ..bounds import LOG_LINE_CHARACTERS
 from ..errors import printable
+from .bounds import LOG_LINE_CHARACTERS
 
 __all__ = ["LOGGERS", "JsonFormatter", "OneLine", "TextFormatter", "configure", "escaped", "speak_again"]
 

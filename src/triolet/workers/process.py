@@ -12,12 +12,12 @@ from typing import Any
 
 import trio
 
-from ..bounds import COLLECT_AFTER_OBJECTS
 from ..errors import ConfigError, first_of
 from ..server.listeners import take_name_away
 from ..server.settings import Settings
 from ..server.worker import Worker
 from .addresses import address
+from .bounds import COLLECT_AFTER_OBJECTS
 from .control import ACCEPT, BEAT, LEAVING, METRICS, NOW, READY, RELEASE, Control
 from .last_resort import LastResort
 from .logs import speak_again

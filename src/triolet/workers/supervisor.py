@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 
-from ..bounds import (
+from .bounds import (
     WORKER_BEAT_SECONDS,
     WORKER_DEAD_BEATS,
     WORKER_KILL_SECONDS,

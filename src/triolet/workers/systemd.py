@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import trio
 
-from ..bounds import WATCHDOG_BEATS
+from .bounds import WATCHDOG_BEATS
 
 __all__ = ["Notifier"]
 

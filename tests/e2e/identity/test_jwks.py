@@ -17,7 +17,7 @@ import trio
 
 from tests.identity.issuer import EDWARDS, jwk, jwks, token
 from tests.identity.test_jwt import kind_of, shop
-from triolet.bounds import JWKS_BYTES
+from triolet.identity.bounds import JWKS_BYTES
 
 from ..certificate import make_certificate
 
