@@ -92,6 +92,13 @@ async def test_a_unix_socket_has_no_name_to_be_looked_at(autojump_clock: MockClo
     assert (await get(asked, "/metrics", host="whatever")).status == 200
 
 
+def test_a_page_may_be_linked_to_from_elsewhere_and_nothing_more() -> None:
+    guard, linked = Guard(Key(None, {})), {"host": "localhost:9100", "sec-fetch-site": "cross-site"}
+    assert guard.check(linked, is_page=True) is None
+    assert guard.check(linked) is not None
+    assert guard.check({**linked, "host": "attacker.example"}, is_page=True) is not None
+
+
 # --- the key
 
 

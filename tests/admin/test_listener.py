@@ -10,7 +10,8 @@ from trio.testing import MockClock, memory_stream_pair
 
 from tests.shop import ORDERS, make_shop
 from triolet.admin.contract import Answer, Question
-from triolet.bounds import ADMIN_BODY_BYTES, ADMIN_HEAD_BYTES, ADMIN_HEAD_SECONDS, ADMIN_SECONDS
+from triolet.admin.listener import Callers
+from triolet.bounds import ADMIN_BODY_BYTES, ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_HEAD_SECONDS, ADMIN_SECONDS
 from triolet.server.settings import Settings
 from triolet.server.worker import Worker
 from triolet.testing.server import serve
@@ -159,6 +160,39 @@ async def test_what_takes_too_long_is_said_to_be_perhaps_done(autojump_clock: Mo
     assert trio.current_time() - start == ADMIN_SECONDS
     assert (told.status, told.json["error"], told.headers["retry-after"]) == (503, "late", "1")
     assert "may be done" in told.json["message"]
+
+
+# --- how many at once
+
+
+async def test_there_is_room_as_long_as_one_only_holds_a_connection_and_else_when_one_ends(
+    autojump_clock: MockClock,
+) -> None:
+    callers, asked, clients = Callers(), office(Stuck()), []
+    request = b"GET /connections HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with trio.open_nursery() as nursery:
+
+        async def connect() -> None:
+            client, server = memory_stream_pair()
+            clients.append(client)
+            callers.enter()
+            nursery.start_soon(callers.serve, server, asked)
+            await trio.testing.wait_all_tasks_blocked()
+
+        for _ in range(ADMIN_CONNECTIONS):
+            await callers.room()
+            await connect()
+        await callers.room()
+        await connect()
+        assert await clients.pop(0).receive_some() == b""  # the oldest of those that say nothing
+        for client in clients:
+            await client.send_all(request)
+        await trio.testing.wait_all_tasks_blocked()
+        start = trio.current_time()
+        await callers.room()
+        assert trio.current_time() - start == ADMIN_SECONDS
+        for client in clients:
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 503")
 
 
 # --- bodies

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
@@ -175,6 +178,19 @@ async def test_a_cloud_event_is_published_once_however_it_comes(autojump_clock: 
         assert {(told.status, told.body) for told in answers} == {(200, answers[0].body)}
         [stored] = await kept(live.log, "a")
         assert (stored.name, stored.key, stored.data) == ("order.paid", "A123", {"paid": 7})
+
+
+async def test_what_the_library_of_cloud_events_sends_is_understood(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    more = {"subject": "Größe 7", "datacontenttype": "application/json", "time": datetime(2026, 7, 1, tzinfo=UTC)}
+    event = CloudEvent(attributes={**CE, **more}, data={"paid": "7 €"})
+    async with serve(app) as server:
+        for message in (to_binary_event(event), to_structured_event(event)):
+            headers = {name.lower(): text for name, text in message.headers.items()}
+            kind = headers.pop("content-type")
+            assert (await post(server, message.body, kind, **headers)).status == 200
+        [stored] = await kept(live.log, "a")
+        assert (stored.name, stored.key, stored.data) == ("order.paid", "Größe 7", {"paid": "7 €"})
 
 
 async def test_attributes_in_headers_are_percent_encoded_and_data_may_be_missing(autojump_clock: MockClock) -> None:

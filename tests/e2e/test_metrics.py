@@ -12,6 +12,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from triolet.bounds import ADMIN_CONNECTIONS
+
 from .server import Server, free_port, serving, wait_for
 
 UPGRADE = (
@@ -72,7 +74,7 @@ def test_clients_are_not_served_on_the_operators_port_nor_operators_on_theirs(se
 
 
 def test_operators_that_say_nothing_hold_up_neither_scrapes_nor_the_end(server: Server, port: int) -> None:
-    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(ADMIN_CONNECTIONS + 8)]
     try:
         assert httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=30).status_code == 200
         more = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]

@@ -32,7 +32,7 @@ from .requests import media_type
 from .routes import Route, find, values_of
 from .table import ROUTES
 
-__all__ = ["Office", "serve_admin"]
+__all__ = ["Callers", "Office", "serve_admin"]
 
 logger = logging.getLogger("triolet.server")
 
@@ -45,7 +45,7 @@ async def serve_admin(listener: socket.socket, office: Office) -> None:
     """
     listen(listener, ADMIN_BACKLOG)
     accepting = trio.socket.from_stdlib_socket(listener)
-    callers = _Callers()
+    callers = Callers()
     async with trio.open_nursery() as nursery:
         while True:
             await callers.room()
@@ -54,7 +54,7 @@ async def serve_admin(listener: socket.socket, office: Office) -> None:
             nursery.start_soon(callers.serve, stream, office)
 
 
-class _Callers:
+class Callers:
     """The connections of one listener: how many there are, and which of them have not said what they want."""
 
     def __init__(self) -> None:
