@@ -29,6 +29,9 @@ __all__ = ["Leaks", "describe", "left", "let_go_of_frames", "let_go_of_records",
 PACKAGE = "triolet."
 
 OUTLIVING = (
+    "admin.alone.",  # the operator's listener's
+    "admin.guard.",
+    "admin.listener.Office",
     "app.extension.",  # an app's, which a test may make at any time
     "app.apps.",
     "app.identify.",
@@ -59,6 +62,7 @@ OUTLIVING = (
 OF_AN_APP = (
     "app.extension.",
     "app.apps.",
+    "app.desk.",
     "app.identify.",
     "app.routes.",
     "app.serve.Clients",

@@ -46,8 +46,9 @@ STOREYS = {
     "runs": 6,
     "transports": 7,
     "monitoring": 7,
-    "workers": 7,
+    "admin": 7,
     "app": 8,
+    "workers": 8,
     "triolet": 9,  # __init__.py, the face
     "cli": 9,
     "testing": 9,

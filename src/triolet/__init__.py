@@ -26,8 +26,8 @@ What a user types is here:
 #   sqlite/  redis/  presence/  identity/  client/             4
 #   hub/  http/                                                5
 #   connection/  server/  runs/                                6
-#   transports/  monitoring/  workers/                         7
-#   app/                                                       8
+#   transports/  monitoring/  admin/                           7
+#   app/  workers/                                             8
 #   cli  testing/  the face                                    9
 
 from .app.command import Command

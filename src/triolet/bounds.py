@@ -238,18 +238,50 @@ GRACE_CLIENTS_PART = 0.7
 """The part of the grace that clients have; the rest is the app's."""
 GRACE_LEAVING_PART = 0.5
 """The part of the clients' time within which all are asked to leave; the rest is for slow ones."""
-STATUS_HEAD_BYTES = 4 << 10
-"""The head of an operator's request."""
-STATUS_SECONDS = 5
-"""From accepting a connection to the end of its answer."""
-STATUS_CONNECTIONS = 8
-"""Operators' connections at the same time."""
-STATUS_BACKLOG = 16
-"""Operators' connections that the kernel may hold."""
-STATUS_READ_BYTES = 1 << 10
-"""Read at once from an operator's client."""
-STATUS_PAUSE_SECONDS = 1
+
+# --- the operator's listener
+ADMIN_HEAD_BYTES = 16 << 10
+"""The head of a request: a CloudEvent in headers may be as long as they may be for clients."""
+ADMIN_HEAD_SECONDS = 5
+"""From accepting a connection to the end of the head, and from the answer's first byte to its last."""
+ADMIN_SECONDS = 30
+"""From the head to the answer: for a large body, and for a log that is slow."""
+ADMIN_CONNECTIONS = 32
+"""Connections at the same time."""
+ADMIN_BACKLOG = 64
+"""Connections that the kernel may hold."""
+ADMIN_READ_BYTES = 64 << 10
+"""Read at once."""
+ADMIN_PAUSE_SECONDS = 1
 """Before accepting again where there was no descriptor left."""
+ADMIN_LINGER_SECONDS = 1
+"""For which what still comes is read behind an answer that came early: else the kernel resets, and it is lost."""
+ADMIN_BODY_BYTES = 8 << 20
+"""A body: 10,000 events of 800 bytes."""
+ADMIN_BODIES = 4
+"""Bodies that are held at the same time; whoever has another one waits to send it."""
+ADMIN_EVENTS = 10_000
+"""Events of one publish."""
+ADMIN_EVENTS_IN_A_ROW = 64
+"""Of these, those that are read without giving way to others: about a millisecond."""
+ADMIN_KEPT_SECONDS = 60
+"""How long the log remembers a publish to several channels, should its process stand still in the middle of it."""
+ADMIN_PARAMETERS = 16
+"""Values in the query of a request."""
+ADMIN_LISTED = 1_000
+"""Events or connections of one answer at most, and a tenth of it where nothing is said."""
+ADMIN_CHANNELS_EACH = 8
+"""Channels that are told of one connection: those in which it is furthest behind."""
+ADMIN_HISTORY_BYTES = 4 << 20
+"""Data of the events of one answer."""
+ADMIN_ANSWER_BYTES = 64 << 20
+"""What a worker may answer its supervisor, who holds it."""
+ADMIN_GATHER_SECONDS = 2
+"""Seconds that a worker has to answer what all are asked."""
+ADMIN_RETRY_SECONDS = 1
+"""After which to ask again where there was no answer."""
+ADMIN_KEY_BYTES = (16, 1_024)
+"""Shortest and longest key."""
 
 # --- the command
 MIDDLEWARE_LAYERS = 16

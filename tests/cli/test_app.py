@@ -91,5 +91,7 @@ def test_a_grace_that_makes_no_sense_is_a_usage_error(grace: str) -> None:
         main(["serve", "a:app", "--grace", grace])
 
 
-def test_there_is_no_operators_listener_unless_asked_for() -> None:
-    assert options("a:app").metrics is None
+def test_there_is_no_operators_listener_unless_asked_for_by_its_name_or_its_old_one() -> None:
+    assert options("a:app").admin is None
+    for name in ("--admin", "--metrics"):
+        assert options("a:app", name, "9100").admin == "9100"

@@ -12,8 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from triolet import ConfigError
-from triolet.workers.addresses import bind_status
+from triolet.bounds import ADMIN_CONNECTIONS
 
 from .server import Server, free_port, serving, wait_for
 
@@ -75,7 +74,7 @@ def test_clients_are_not_served_on_the_operators_port_nor_operators_on_theirs(se
 
 
 def test_operators_that_say_nothing_hold_up_neither_scrapes_nor_the_end(server: Server, port: int) -> None:
-    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(ADMIN_CONNECTIONS + 8)]
     try:
         assert httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=30).status_code == 200
         more = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
@@ -97,26 +96,3 @@ def test_a_server_that_drains_is_not_ready_and_still_scraped(tmp_path: Path, por
             assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
             assert scrape(port)["triolet_draining", ()] == 1
         assert server.wait() == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "warned"),
-    [
-        ("0", "127.0.0.1", False),
-        ("127.0.0.1:0", "127.0.0.1", False),
-        ("[::1]:0", "::1", False),
-        ("0.0.0.0:0", "0.0.0.0", True),
-    ],
-)
-def test_the_operators_listener_is_the_loopbacks_unless_told_otherwise(
-    text: str, host: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    with bind_status(text) as listener:
-        assert listener.getsockname()[0] == host
-    assert ("open to whoever reaches" in caplog.text) == warned
-
-
-@pytest.mark.parametrize("text", ["70000", "127.0.0.1", "no port", "[::1"])
-def test_an_operators_address_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="cannot listen on"):
-        bind_status(text)

@@ -19,12 +19,12 @@ from trio.testing import MockClock
 from tests.peer import CLOSE, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Limits, LogBusy, Statistics, Triolet, policies
+from triolet.admin.merge_metrics import HELP
 from triolet.closing import CATALOGUE
 from triolet.counters import BY_CLIENT, Histogram, closing_labels
 from triolet.log import MemoryLog
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
-from triolet.workers.merge_metrics import HELP
 
 OPERATING = Path(__file__).parents[2] / "docs" / "operating.rst"
 SMALL = 4 << 10

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
+from triolet.admin.contract import Answer, Question
+from triolet.admin.lines import serve_line
 from triolet.workers.child import Child
-from triolet.workers.control import METRICS, READY, Control
+from triolet.workers.control import ASK, READY, Control
 
 
 class Process:
@@ -57,25 +59,47 @@ async def test_a_worker_whose_line_ends_has_left(autojump_clock: MockClock) -> N
         assert not child.ended.is_set()
 
 
-async def test_metrics_are_those_that_were_asked_for_last(autojump_clock: MockClock) -> None:
+async def test_a_question_has_a_line_of_its_own(autojump_clock: MockClock) -> None:
+    long = Question("publish", {"channel": "a"}, {"content-type": "application/json"}, b"x" * 3_000_000)
+    answer = Answer(200, b"y" * 3_000_000, "text/plain", 1, {"allow": "GET"})
+    asked: list[Question] = []
+
+    class Desk:
+        async def answer(self, question: Question) -> Answer:
+            asked.append(question)
+            return answer
+
+    async with worker() as (child, _, line), trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            order = await line.hear()
+            assert order is not None
+            assert order.what == ASK
+            await serve_line(trio.SocketStream(trio.socket.from_stdlib_socket(order.listeners[0])), Desk())
+
+        nursery.start_soon(serve)
+        assert await child.ask(long) == answer
+    assert asked == [long]
+
+
+async def test_a_worker_that_ends_or_hears_nothing_any_more_answers_nothing(autojump_clock: MockClock) -> None:
+    async with worker() as (child, _, line), trio.open_nursery() as nursery:
+
+        async def end() -> None:
+            order = await line.hear()
+            assert order is not None
+            order.listeners[0].close()
+
+        nursery.start_soon(end)
+        assert await child.ask(Question("metrics")) is None
+        line.close()
+        assert await child.ask(Question("metrics")) is None
+
+
+async def test_a_question_that_nobody_waits_for_any_more_ends_at_the_worker(autojump_clock: MockClock) -> None:
     async with worker() as (child, _, line):
         with trio.move_on_after(1):
-            await child.metrics()
-        with trio.move_on_after(1):
-            await child.metrics()
-        lost, late = await line.hear(), await line.hear()
-        assert lost is not None
-        assert late is not None
-        told: list[bytes | None] = []
-
-        async def ask() -> None:
-            told.append(await child.metrics())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            question = await line.hear()
-            assert question is not None
-            line.say(METRICS, b"late", late.place)
-            await wait_all_tasks_blocked()
-            line.say(METRICS, b"now", question.place)
-        assert told == [b"now"]
+            await child.ask(Question("metrics"))
+        order = await line.hear()
+        assert order is not None
+        await serve_line(trio.SocketStream(trio.socket.from_stdlib_socket(order.listeners[0])), None)

@@ -11,6 +11,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from triolet.admin.contract import Answer, Question
+from triolet.admin.gather import ask_connections, ask_metrics
+from triolet.bounds import ADMIN_GATHER_SECONDS
 from triolet.workers.bounds import (
     WORKER_BEAT_SECONDS,
     WORKER_DEAD_BEATS,
@@ -36,6 +39,7 @@ class Process:
         self.decided, self.left, self.ended = trio.Event(), trio.Event(), trio.Event()
         self.serves: set[int] = set()
         self.orders: list[str] = []
+        self.asked: list[str] = []
         self.stubborn = False
         self.unanswered = 0
         self.answers = True
@@ -79,10 +83,11 @@ class Process:
         self.orders.append("kill")
         self.die(-9)
 
-    async def metrics(self) -> bytes | None:
+    async def ask(self, question: Question) -> Answer | None:
+        self.asked.append(question.operation)
         if self.stubborn:
             await trio.sleep_forever()
-        return b"# HELP a A.\n# TYPE a gauge\na 1.0\n"
+        return None if self.ended.is_set() else Answer(200, b"# HELP a A.\n# TYPE a gauge\na 1.0\n")
 
 
 class House:
@@ -378,15 +383,63 @@ async def test_sighup_while_workers_are_being_replaced_is_refused(
 # --- metrics
 
 
-async def test_metrics_are_those_of_all_workers_that_answer(autojump_clock: MockClock) -> None:
+async def test_metrics_are_those_of_all_workers_that_answer_and_name_the_others(autojump_clock: MockClock) -> None:
     async with house() as it:
         it.processes[1].stubborn = True
-        kind, text = await it.supervisor.exposition() or ("", b"")
-        assert kind.startswith("text/plain")
+        start = trio.current_time()
+        answer = await ask_metrics(it.supervisor, Question("metrics"))
+        assert trio.current_time() - start == ADMIN_GATHER_SECONDS
+        assert answer.kind.startswith("text/plain")
+        text = answer.body
         assert b'a{worker="0"} 1.0\n' in text
-        assert b'worker="1"' not in text
+        assert b'a{worker="1"}' not in text
+        assert b'triolet_worker_answers{worker="0"} 1.0\ntriolet_worker_answers{worker="1"} 0.0\n' in text
         assert b"triolet_workers_serving 2.0\n" in text
         it.processes[1].stubborn = False
+
+
+async def test_one_worker_is_asked_that_answers_and_stays_and_no_other_after_it(autojump_clock: MockClock) -> None:
+    question = Question("publish")
+    async with house() as it:
+        first, second = it.processes
+        assert (await it.supervisor.ask_one(question)).status == 200
+        assert (len(first.asked), len(second.asked)) == (1, 0)
+        first.unanswered = 2
+        await it.supervisor.ask_one(question)
+        assert (len(first.asked), len(second.asked)) == (1, 1)
+        first.unanswered = 0
+        first.left.set()
+        await it.supervisor.ask_one(question)
+        assert (len(first.asked), len(second.asked)) == (1, 2)
+        first.die(0)
+
+
+async def test_a_worker_that_ends_before_it_answers_may_have_done_it(autojump_clock: MockClock) -> None:
+    async with house() as it:
+        worker = it.processes[0]
+
+        async def die(question: Question) -> None:
+            worker.die()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(worker, "ask", die)
+            answer = await it.supervisor.ask_one(Question("publish"))
+        assert (answer.status, answer.retry) == (503, 1)
+        assert b"worker 0 ended before it answered; what was asked for may be done" in answer.body
+
+
+async def test_where_no_worker_serves_it_is_said(autojump_clock: MockClock) -> None:
+    supervisor = House().supervisor
+    assert (await supervisor.ask_one(Question("publish"))).status == 503
+    assert (await ask_connections(supervisor, Question("connections"))).status == 503
+
+
+async def test_sighup_renews_what_the_supervisor_itself_has_read(autojump_clock: MockClock) -> None:
+    async with house() as it:
+        renewed: list[bool] = []
+        it.supervisor._renew = lambda: renewed.append(True)
+        await it.signal(signal.SIGHUP)
+        assert renewed == [True]
 
 
 async def test_a_worker_that_does_not_answer_is_not_serving_and_a_neighbour_serves_its_queue(

@@ -23,6 +23,7 @@ from ..monitoring.snapshot import ConnectionSnapshot
 from ..monitoring.statistics import Statistics
 from ..transports.origins import check_origins
 from .apps import Apps, is_in_memory
+from .desk import ServiceDesk
 from .identify import EXTENSION, Identifier
 from .lifespan import LifespanConnection, live_with
 from .presence import Presence
@@ -118,6 +119,7 @@ class Triolet(Runner):
         app.websocket_class = bounded_websockets(app.websocket_class)
         service = app.extensions[EXTENSION] = self._apps.add(app)
         service.upgrades = Clients(service)
+        service.desk = ServiceDesk(service)
         self._routes.give_to(app)
         live_with(app, service)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
+from ..admin.contract import Desk
 from ..bounds import DRAIN_SECONDS, TICKET_SECONDS
 from ..budget import Budget
 from ..clock import wall_time
@@ -100,6 +101,7 @@ class Service:
     Attributes:
         app: the app; None outside of one.
         upgrades: serves the app's WebSockets and event streams straight on their streams; None outside of an app.
+        desk: answers what the operator's listener asks; None outside of an app.
         options: how it is served.
         origins: whose pages may follow.
         server: what it shares with its server: one of ours, or one in place of that.
@@ -110,6 +112,7 @@ class Service:
     def __init__(self, app: Any, make_log: Callable[[], EventLog], options: Options) -> None:
         self.app = app
         self.upgrades: Upgrades | None = None
+        self.desk: Desk | None = None
         self.options = options
         self.origins = Origins(options.origins)
         self.server = self._other_server()

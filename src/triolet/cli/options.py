@@ -39,10 +39,17 @@ def _where(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--uds-group", metavar="GROUP", help="the group of Unix sockets, by name or number (our own)")
     parser.add_argument(
+        "--admin",
         "--metrics",
         metavar="ADDRESS",
-        help="a listener for the operator: /metrics for Prometheus, /health/live, /health/ready; a port alone is "
-        "127.0.0.1's (none)",
+        help="a listener for the operator: /metrics, /health, /publish, /connections and more; a port alone is "
+        "127.0.0.1's (none). --metrics is its old name",
+    )
+    parser.add_argument(
+        "--admin-key-file",
+        metavar="FILE",
+        help="the key for --admin, on the file's first line; with --workers read again at SIGHUP (the environment's "
+        "TRIOLET_ADMIN_KEY)",
     )
 
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import trio
 
+from ..admin.guard import Key, guard_of
+from ..admin.listener import Office, serve_admin
 from ..errors import ConfigError
 from ..server.acceptor import raise_descriptor_limit
 from ..server.forwarded import Forwarded
 from ..server.listeners import close_listener
 from ..server.settings import Settings
-from ..server.status import serve_status_on
-from ..workers.addresses import Access, address, bind_all, bind_shared, bind_status, passed_sockets
+from ..workers.addresses import Access, address, bind_admin, bind_all, bind_shared, passed_sockets
 from ..workers.child import starter
 from ..workers.control import Control
 from ..workers.last_resort import LastResort
@@ -57,17 +58,18 @@ def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signal
     if options.reload:
         return serve_reloading(options, arguments, addresses, signals)
     notifier = Notifier.of(os.environ, os.getpid())
+    key = _key(options)
     if several:
-        return trio.run(_supervise, options, arguments, addresses, signals, notifier)
+        return trio.run(_supervise, options, arguments, addresses, key, signals, notifier)
     last_resort = _last_resort(options, signals)
     app, settings = _app_and_settings(options, signals)
     listeners: list[socket.socket] = []
-    status = [] if options.metrics is None else [bind_status(options.metrics)]
+    operators = _operators(options, key)
     try:
         listeners = bind_all(addresses, _access(options))
-        return int(trio.run(serve_alone, app, settings, listeners, status, signals, last_resort, notifier))
+        return int(trio.run(serve_alone, app, settings, listeners, operators, key, signals, last_resort, notifier))
     finally:
-        for listener in (*listeners, *status):
+        for listener in (*listeners, *operators):
             close_listener(listener)
 
 
@@ -77,6 +79,16 @@ def _addresses(options: argparse.Namespace) -> list[str]:
     if options.bind and set(passed) - set(options.bind):
         logger.warning("systemd has passed %d sockets, and --bind says otherwise: leave it out", len(passed))
     return options.bind or passed or [BIND]
+
+
+def _key(options: argparse.Namespace) -> Key:
+    if options.admin is None and options.admin_key_file is not None:
+        raise ConfigError("--admin-key-file is the key for --admin: say where that listens")
+    return Key(options.admin_key_file, {} if options.admin is None else os.environ)
+
+
+def _operators(options: argparse.Namespace, key: Key) -> list[socket.socket]:
+    return [] if options.admin is None else [bind_admin(options.admin, key)]
 
 
 def _app_and_settings(options: argparse.Namespace, signals: Signals) -> tuple[Any, Settings]:
@@ -113,26 +125,27 @@ async def _supervise(
     options: argparse.Namespace,
     arguments: Sequence[str],
     addresses: Sequence[str],
+    key: Key,
     signals: Signals,
     notifier: Notifier,
 ) -> int:
     """Serve with several workers. Returns the exit code."""
     check_options(options)
-    status = [] if options.metrics is None else [bind_status(options.metrics)]
+    operators = _operators(options, key)
     shared = bind_shared(addresses, options.workers, _access(options))
     places = [Place(number, listeners) for number, listeners in enumerate(zip(*shared, strict=True))]
     scheme = "http" if options.certfile is None else "https"
     async with trio.open_nursery() as nursery:
-        supervisor = Supervisor(places, starter(arguments, nursery), options.grace, notifier)
+        supervisor = Supervisor(places, starter(arguments, nursery), options.grace, notifier, key.read_again)
         nursery.start_soon(notifier.keep_alive)
-        for listener in status:
-            logger.info("metrics and health on %s", address("http", listener))
-            nursery.start_soon(serve_status_on, listener, supervisor)
+        for listener in operators:
+            logger.info("the operator's listener is on %s", address("http", listener))
+            nursery.start_soon(serve_admin, listener, Office(supervisor, guard_of(key, listener)))
         for listener in places[0].listeners:
             logger.info("%d workers for %s", options.workers, address(scheme, listener))
         code = await supervisor.run(signals)
         nursery.cancel_scope.cancel()
-    for listener in status:
+    for listener in operators:
         close_listener(listener)
     return code
 

@@ -56,10 +56,9 @@ from .admission import Admission
 from .forwarded import forwarding
 from .front import Front, Upgrades
 from .isolation import isolated
-from .listeners import Listeners, close_listener
+from .listeners import Listeners
 from .proxy_protocol import ProxyProtocolError, read_proxy_header
 from .settings import Settings
-from .status import serve_status_on
 
 __all__ = ["Worker"]
 
@@ -122,7 +121,7 @@ class Worker:
         listeners: list[socket.socket],
         stop: Stop,
         *,
-        status: Sequence[socket.socket] = (),
+        beside: Sequence[Callable[[], Awaitable[None]]] = (),
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until ``stop`` returns, then drain and end within ``settings.grace`` seconds.
@@ -131,7 +130,7 @@ class Worker:
             listeners: bound sockets of this worker's own. When draining begins, the clients in their queues are
                 let in (to be told when to come back), and they are closed.
             stop: returns when the worker shall end, and again when it shall end at once.
-            status: bound sockets of the operator's, where metrics and health are told until the very end.
+            beside: what runs until the very end, for the operator; it is cancelled then.
 
         Raises:
             ConfigError: the app did not start; the message says what it said.
@@ -141,8 +140,8 @@ class Worker:
         lifespan = self._host.lifespan()
         try:
             async with trio.open_nursery() as app_nursery:
-                for listener in status:
-                    app_nursery.start_soon(serve_status_on, listener, self)
+                for run in beside:
+                    app_nursery.start_soon(run)
                 await app_nursery.start(lifespan.run)
                 if await self._start(lifespan, stop):
                     ours.listen()
@@ -152,8 +151,6 @@ class Worker:
                 app_nursery.cancel_scope.cancel()
         finally:
             ours.close()
-            for listener in status:
-                close_listener(listener)
 
     async def _start(self, lifespan: AppLifespan, stop: Stop) -> bool:
         """Start the app. Returns False where the worker was told to stop before it had started."""
@@ -310,10 +307,11 @@ class Worker:
         stages[Stage.HTTP] = max(0, stages[Stage.HTTP] - self._host.idle)
         return OpenSockets(MappingProxyType(stages), unsent)
 
-    async def exposition(self) -> tuple[str, bytes] | None:
-        """The metrics of the app's Triolet, as a content type and a body. None where it has none."""
+    @property
+    def desk(self) -> Any:
+        """Where the operator's questions to the app's Triolet are answered; None where it has none."""
         service = getattr(self.app, "extensions", {}).get("triolet")
-        return None if service is None else service.exposition()
+        return None if service is None else service.desk
 
     def _upgrades(self) -> Upgrades | None:
         service = getattr(self.app, "extensions", {}).get("triolet")

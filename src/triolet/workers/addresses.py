@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from ..bounds import STATUS_BACKLOG
+from ..admin.guard import Key, is_local
+from ..bounds import ADMIN_BACKLOG
 from ..errors import ConfigError
 from ..server.listeners import NamedSocket, close_listener, listen
 from ..sockets.platform import SHARES_PORTS
 
-__all__ = ["Access", "address", "bind", "bind_all", "bind_shared", "bind_status", "passed_sockets"]
+__all__ = ["Access", "address", "bind", "bind_admin", "bind_all", "bind_shared", "passed_sockets"]
 
 logger = logging.getLogger("triolet.server")
 
@@ -79,19 +80,24 @@ def bind_shared(texts: Sequence[str], count: int, access: Access | None = None) 
     return [_shared(listener, count) for listener in bind_all(texts, access)]
 
 
-def bind_status(text: str) -> socket.socket:
+def bind_admin(text: str, key: Key) -> socket.socket:
     """Bind the operator's listener, as :func:`bind`, and listen, so that nothing else is bound to its address.
 
-    Metrics are not for the public, so an address that is not the loopback's is warned of.
-
     Raises:
-        ConfigError: the operator's fault; there is no such address, or it is taken.
+        ConfigError: the operator's fault; there is no such address, or it is taken, or others than this machine reach
+            it and there is no key.
     """
     listener = bind(text)
-    listen(listener, STATUS_BACKLOG)
-    name = listener.getsockname()
-    if isinstance(name, tuple) and not ip_address(name[0]).is_loopback:
-        logger.warning("metrics and health are open to whoever reaches %s: is that a network of yours alone?", text)
+    try:
+        if not key.known and not is_local(listener):
+            raise ConfigError(
+                f"--admin {text} is reached from elsewhere than this machine, where anybody could publish: give "
+                "--admin-key-file FILE or TRIOLET_ADMIN_KEY, or listen on 127.0.0.1"
+            )
+        listen(listener, ADMIN_BACKLOG)
+    except BaseException:
+        close_listener(listener)
+        raise
     return listener
 
 

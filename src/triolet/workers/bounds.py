@@ -35,7 +35,5 @@ WORKER_SILENT_BEATS = 3
 """So many not answered: the worker does not serve, and a neighbour serves its queues too."""
 WORKER_DEAD_BEATS = 15
 """So many: it is killed, and replaced. An event loop that an app has held up for so long serves nobody."""
-WORKER_METRICS_SECONDS = 2
-"""Seconds that a worker may take to send its metrics."""
 WATCHDOG_BEATS = 2
 """Signs of life in the time after which systemd gives the service up, as sd_watchdog_enabled(3) advises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +10,9 @@ from contextlib import suppress
 
 import trio
 
-from .control import ACCEPT, BEAT, LEAVING, METRICS, NOW, READY, RELEASE, STOP, Control
+from ..admin.contract import Answer, Question
+from ..admin.lines import ask_over
+from .control import ACCEPT, ASK, BEAT, LEAVING, NOW, READY, RELEASE, STOP, Control
 from .places import Place
 
 __all__ = ["CONTROL_OPTION", "Child", "starter"]
@@ -36,8 +39,6 @@ class Child:
         self._process = process
         self._control = control
         self.unanswered = 0
-        self._asked = 0
-        self._told: dict[int, tuple[trio.Event, list[bytes]]] = {}
 
     async def attend(self) -> None:
         """Hear what the worker says, until its process has ended. The line alone would not tell that, because a process
@@ -65,10 +66,6 @@ class Child:
                 self.left.set()
             elif message.what == BEAT:
                 self.unanswered = 0
-            elif message.what == METRICS and message.place in self._told:
-                told, text = self._told[message.place]
-                text.append(message.text)
-                told.set()
         self.left.set()
 
     def accept(self, place: Place) -> None:
@@ -93,21 +90,20 @@ class Child:
     def kill(self) -> None:
         self._process.kill()
 
-    async def metrics(self) -> bytes | None:
-        """Ask for the worker's metrics, and return them; None if it has none.
+    async def ask(self, question: Question) -> Answer | None:
+        """Ask the worker what an operator wants to know, and return its answer; None where it ends without one.
 
-        Cancellation: the answer is thrown away when it comes.
+        Cancellation: as of :meth:`triolet.admin.contract.Desk.answer`.
         """
-        # Numbered, because the supervisor does not wait for ever: an answer that comes too late must not be taken for
-        # that of the next question.
-        self._asked = number = self._asked + 1
-        told, text = self._told[number] = trio.Event(), list[bytes]()
+        # Over a line of its own: a question and an answer may be long, and one that nobody waits for any more ends with
+        # its line, wherever it is.
         try:
-            self._control.say(METRICS, place=number)
-            await told.wait()
-        finally:
-            del self._told[number]
-        return text[0] or None
+            ours, theirs = socket.socketpair()
+        except OSError:  # no descriptor left
+            return None
+        with theirs:
+            self._control.say(ASK, listeners=[theirs])
+        return await ask_over(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), question)
 
 
 def starter(arguments: Sequence[str], nursery: trio.Nursery) -> Callable[[int], Awaitable[Child]]:

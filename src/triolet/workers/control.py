@@ -15,7 +15,7 @@ import trio
 
 from .bounds import CONTROL_BYTES, CONTROL_LISTENERS
 
-__all__ = ["ACCEPT", "BEAT", "LEAVING", "METRICS", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
+__all__ = ["ACCEPT", "ASK", "BEAT", "LEAVING", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
 
 ACCEPT: Final = b"accept"
 """Accept on these sockets too, which are those of a place."""
@@ -27,8 +27,8 @@ NOW: Final = b"now"
 """End at once, once draining."""
 BEAT: Final = b"beat"
 """Down: are you there? Up: yes. A worker whose event loop does not turn does not answer."""
-METRICS: Final = b"metrics"
-"""Down it asks for metrics, up it brings them. In the place of a place stands the number of the question."""
+ASK: Final = b"ask"
+"""Answer the operator's question that comes over the socket which is sent along: a line of its own, with an end."""
 READY: Final = b"ready"
 """The app has started."""
 LEAVING: Final = b"leaving"
@@ -40,14 +40,12 @@ class Message(NamedTuple):
 
     Attributes:
         what: one of the constants above.
-        place: the number of a place, or of a question.
-        text: metrics, or nothing.
+        place: the number of a place.
         listeners: the sockets that came with it.
     """
 
     what: bytes
     place: int
-    text: bytes
     listeners: list[socket.socket]
 
 
@@ -64,12 +62,12 @@ class Control:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), theirs
 
-    def say(self, what: bytes, text: bytes = b"", place: int = 0, listeners: Sequence[socket.socket] = ()) -> None:
+    def say(self, what: bytes, place: int = 0, listeners: Sequence[socket.socket] = ()) -> None:
         """Send a message. It is lost if the other side does not read, or has ended; :meth:`hear` hears that end."""
         # Never waits: a worker that does not read must not hold up its supervisor, which has others to see to.
         with suppress(OSError):
             descriptors = [listener.fileno() for listener in listeners]
-            socket.send_fds(self._socket, [b"%b %d\n%b" % (what, place, text)], descriptors)
+            socket.send_fds(self._socket, [b"%b %d" % (what, place)], descriptors)
 
     async def hear(self) -> Message | None:
         """Return the next message of the other side; None when that has ended.
@@ -88,9 +86,8 @@ class Control:
                 return None
             if not data:
                 return None
-            head, _, text = data.partition(b"\n")
-            what, place = head.split()
-            return Message(what, int(place), text, [socket.socket(fileno=number) for number in descriptors])
+            what, place = data.split()
+            return Message(what, int(place), [socket.socket(fileno=number) for number in descriptors])
 
     def close(self) -> None:
         """Close this end. Closing it again does nothing."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from ..admin.contract import Answer, Question
 from ..server.listeners import close_listener
 
 __all__ = ["Place", "Places", "WorkerProcess"]
@@ -52,8 +53,8 @@ class WorkerProcess(Protocol):
     def kill(self) -> None:
         """End the process. It has no say in that (SIGKILL)."""
 
-    async def metrics(self) -> bytes | None:
-        """Ask for its metrics, and return them as text; None if it has none."""
+    async def ask(self, question: Question) -> Answer | None:
+        """Ask it what an operator wants to know; None where it ends without an answer."""
 
 
 class Place:

@@ -12,13 +12,18 @@ from typing import Any
 
 import trio
 
+from ..admin.alone import Alone
+from ..admin.guard import Key, guard_of
+from ..admin.lines import serve_line
+from ..admin.listener import Office, serve_admin
 from ..errors import ConfigError, first_of
+from ..server.isolation import isolated
 from ..server.listeners import take_name_away
 from ..server.settings import Settings
 from ..server.worker import Worker
 from .addresses import address
 from .bounds import COLLECT_AFTER_OBJECTS
-from .control import ACCEPT, BEAT, LEAVING, METRICS, NOW, READY, RELEASE, Control
+from .control import ACCEPT, ASK, BEAT, LEAVING, NOW, READY, RELEASE, Control
 from .last_resort import LastResort
 from .logs import speak_again
 from .signals import Signals
@@ -33,7 +38,8 @@ async def serve_alone(
     app: Any,
     settings: Settings,
     listeners: list[socket.socket],
-    status: Sequence[socket.socket],
+    operators: Sequence[socket.socket],
+    key: Key,
     signals: Signals,
     last_resort: LastResort,
     notifier: Notifier,
@@ -55,8 +61,8 @@ async def serve_alone(
         await worker.started.wait()
         speak_again()
         calm_collector()
-        for listener in status:
-            logger.info("metrics and health on %s", address("http", listener))
+        for listener in operators:
+            logger.info("the operator's listener is on %s", address("http", listener))
         for listener in listeners:
             logger.info("serving on %s", address(settings.scheme, listener))
         notifier.ready()
@@ -68,7 +74,9 @@ async def serve_alone(
         if await anext(signals) == signal.SIGHUP:
             logger.warning("SIGHUP: one process alone cannot be replaced, and ends; --workers 1 can")
 
-    await _beside(partial(worker.run, listeners, stop, status=status), announce, notifier.keep_alive)
+    alone = Alone(worker)
+    beside = [partial(serve_admin, one, Office(alone, guard_of(key, one))) for one in operators]
+    await _beside(partial(worker.run, listeners, stop, beside=beside), announce, notifier.keep_alive)
     logger.info("ended")
     return worker.failed
 
@@ -150,6 +158,11 @@ class _Supervised:
     async def obey(self) -> None:
         """Do what the supervisor says. If the supervisor is gone that is an order to stop, because this worker would
         never be started again."""
+        async with trio.open_nursery() as nursery:
+            await self._obey(nursery)
+            nursery.cancel_scope.cancel()
+
+    async def _obey(self, nursery: trio.Nursery) -> None:
         while (order := await self._control.hear()) is not None:
             if order.what == ACCEPT:
                 self._places[order.place] = order.listeners
@@ -158,8 +171,9 @@ class _Supervised:
             elif order.what == RELEASE:
                 for listener in self._places.pop(order.place, ()):
                     self.worker.release(listener)
-            elif order.what == METRICS:
-                await self._tell_metrics(order.place)
+            elif order.what == ASK:
+                for line in order.listeners:
+                    nursery.start_soon(self._answer, trio.SocketStream(trio.socket.from_stdlib_socket(line)))
             elif order.what == BEAT:
                 self._control.say(BEAT)
             else:
@@ -167,9 +181,13 @@ class _Supervised:
                 (self._now if order.what == NOW else self._stop).set()
         self._stop.set()
 
-    async def _tell_metrics(self, question: int) -> None:
-        found = await self.worker.exposition()
-        self._control.say(METRICS, b"" if found is None else found[1], question)
+    async def _answer(self, line: trio.SocketStream) -> None:
+        async with line:
+            await isolated(partial(serve_line, line, self.worker.desk), _was_logged)
+
+
+def _was_logged() -> None:
+    """Nothing more is to be done about it: whoever has asked hears the end of the line."""
 
 
 def calm_collector() -> None:

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import trio
 
+from ..admin.contract import Answer, Question, not_now
+from ..bounds import ADMIN_GATHER_SECONDS
 from .bounds import (
     WORKER_BEAT_SECONDS,
     WORKER_DEAD_BEATS,
     WORKER_KILL_SECONDS,
-    WORKER_METRICS_SECONDS,
     WORKER_NOW_SECONDS,
     WORKER_PAUSES,
     WORKER_SILENT_BEATS,
     WORKER_START_SECONDS,
     WORKER_STEADY_SECONDS,
 )
-from .merge_metrics import merge
 from .places import Place, Places, WorkerProcess
 from .systemd import Notifier
 
@@ -41,6 +41,7 @@ class Supervisor:
         start: starts a worker's process, which is given a number.
         grace: seconds that workers have to end.
         notifier: is told when they serve, are replaced, and end.
+        renew: called at SIGHUP, before anything else.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Supervisor:
         start: Callable[[int], Awaitable[WorkerProcess]],
         grace: float,
         notifier: Notifier | None = None,
+        renew: Callable[[], None] | None = None,
     ) -> None:
+        self._renew = renew
         self._notifier = notifier or Notifier()
         self._patience = trio.CancelScope()
         self._places = Places(places)
@@ -93,35 +96,58 @@ class Supervisor:
         """Whether clients should be sent here: some worker serves, and it is not the end."""
         return not self._ending.is_set() and self._places.serving > 0
 
-    async def exposition(self) -> tuple[str, bytes] | None:
-        """Return the metrics of all workers, each with its number as a label, and of the supervisor. A worker that does
-        not answer in time is left out.
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """The supervisor's own metrics, by name."""
+        return {
+            "workers": len(self._places),
+            "workers_serving": self._places.serving,
+            "worker_restarts_total": self.restarts,
+        }
+
+    async def ask_one(self, question: Question) -> Answer:
+        """Ask a worker: one that answers and stays, if there is one.
+
+        It is asked once, and no other after it: what was asked for may be done.
+
+        Cancellation: as of :meth:`triolet.admin.contract.Desk.answer`.
+        """
+        ready = [worker for worker in self._workers if worker.ready and not worker.ended.is_set()]
+        if not ready:
+            return not_now("silent", "no worker serves now")
+        worker = min(ready, key=lambda one: (one.unanswered > 1, one.left.is_set(), one.number))
+        answer = await worker.ask(question)
+        if answer is None:
+            return not_now("silent", f"worker {worker.number} ended before it answered; what was asked for may be done")
+        return answer
+
+    async def ask_all(self, question: Question) -> Mapping[int, Answer | None]:
+        """Ask all workers, those that drain among them. None is the answer of one that does not answer in time.
+
+        Bounds: ``ADMIN_GATHER_SECONDS``.
 
         Cancellation: nothing is lost.
         """
-        told: dict[int, bytes] = {}
+        told: dict[int, Answer | None] = {}
 
         async def ask(worker: WorkerProcess) -> None:
-            with trio.move_on_after(WORKER_METRICS_SECONDS):
-                if (found := await worker.metrics()) is not None:
-                    told[worker.number] = found
+            told[worker.number] = None
+            with trio.move_on_after(ADMIN_GATHER_SECONDS):
+                told[worker.number] = await worker.ask(question)
 
         async with trio.open_nursery() as nursery:
             for worker in list(self._workers):
                 if worker.ready:
                     nursery.start_soon(ask, worker)
-        own = {
-            "workers": len(self._places),
-            "workers_serving": self._places.serving,
-            "worker_restarts_total": self.restarts,
-        }
-        return merge(dict(sorted(told.items())), own)
+        return dict(sorted(told.items()))
 
     # --- orders
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
+                if self._renew is not None:
+                    self._renew()
                 self._nursery.start_soon(self._replace_all)
             elif not self._ending.is_set():
                 self._ending.set()

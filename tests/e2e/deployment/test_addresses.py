@@ -77,8 +77,8 @@ def test_an_address_that_is_taken_is_said_and_nothing_stays_bound(tmp_path: Path
 
 @pytest.mark.parametrize(
     "options",
-    [["--metrics", "{port}"], ["--workers", "2", "--metrics", "{port}"], ["--bind", "127.0.0.1:{port}"]],
-    ids=["metrics", "metrics of two workers", "twice"],
+    [["--admin", "{port}"], ["--workers", "2", "--metrics", "{port}"], ["--bind", "127.0.0.1:{port}"]],
+    ids=["admin", "its old name, of two workers", "twice"],
 )
 def test_two_listeners_at_one_address_are_a_sentence(options: list[str], tmp_path: Path) -> None:
     port = str(free_port())

@@ -90,7 +90,7 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 def _exec_start(workers: bool = True) -> str:
     """The documented line, with the app of the tests and fewer workers."""
     line = str(re.findall(r"^ExecStart=(.*)$", UNIT, re.MULTILINE)[0])
-    line = line.replace("shop:app", f"who_app:app --app-dir {HERE}").replace("--metrics 9100", "")
+    line = line.replace("shop:app", f"who_app:app --app-dir {HERE}").replace("--admin 9100", "")
     return line.replace("--workers 4", "--workers 2" if workers else "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.shop import make_shop
-from triolet.workers.merge_metrics import merge
+from triolet.admin.merge_metrics import merge
 
 
 def test_samples_of_a_family_stand_together_each_with_its_worker() -> None:

@@ -1,0 +1,141 @@
+"""One request and its answer in HTTP/1.1, and no other behind them: read strictly, as a client's is."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import trio
+
+from ..bounds import ADMIN_BODY_BYTES, ADMIN_HEAD_BYTES, ADMIN_LINGER_SECONDS, ADMIN_READ_BYTES
+from ..wire.http_answer import response
+from ..wire.http_head import BadRequest, Body, Framing, read_head, split_head
+from .contract import Answer
+
+__all__ = ["Exchange", "Request"]
+
+_ALWAYS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""A browser neither keeps an answer, nor takes it for something else, nor shows it within a page of others."""
+
+
+class Request(NamedTuple):
+    """The head of a request.
+
+    Attributes:
+        method: as it was sent.
+        path: the path.
+        query: what is behind the question mark; empty where nothing is.
+        headers: by name in lower case; of those that stand twice both, with a comma.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+
+
+class Exchange:
+    """The one request of a connection.
+
+    Args:
+        stream: the operator's.
+
+    Bounds: ``ADMIN_HEAD_BYTES`` of head, ``ADMIN_BODY_BYTES`` of body, and what frames it in chunks.
+    """
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._stream = stream
+        self._ahead = b""
+        self._framing = Framing(0, False)
+        self._unread = True
+        self._waits = False
+        self._head_only = False
+
+    async def head(self) -> Request | None:
+        """Read the head; None where its client has gone before its end.
+
+        Raises:
+            BadRequest: it is none.
+        """
+        data = b""
+        while (end := split_head(data, ADMIN_HEAD_BYTES)) is None:
+            more = await self._stream.receive_some(ADMIN_READ_BYTES)
+            if not more:
+                return None
+            data += more
+        head = read_head(data[:end])
+        self._ahead, self._framing = data[end:], head.framing
+        self._head_only = head.method == b"HEAD"
+        headers: dict[str, str] = {}
+        for name, value in head.headers:
+            key, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        self._waits = headers.get("expect", "").lower() == "100-continue"
+        target = head.target.decode("latin-1")
+        if not target.startswith("/"):
+            target = "/" + target.partition("://")[2].partition("/")[2]  # the absolute form, as to a proxy
+        path, _, query = target.partition("?")
+        return Request(head.method.decode("latin-1"), path, query, headers)
+
+    async def body(self) -> bytes:
+        """Read the body.
+
+        Raises:
+            BadRequest: it is too long, is cut short, or its chunks are none.
+        """
+        framing = self._framing
+        if framing.content_length > ADMIN_BODY_BYTES:
+            raise _too_long()
+        if self._waits and not self._ahead:
+            await self._stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
+        frame, raw = Body(framing), bytearray()
+        while True:
+            took = frame.take(self._ahead)
+            raw += self._ahead[:took]
+            if frame.size > ADMIN_BODY_BYTES or len(raw) > 2 * ADMIN_BODY_BYTES:  # chunks of a byte each are six
+                raise _too_long()
+            if frame.finished:
+                self._unread = False
+                return _unchunked(raw) if framing.chunked else bytes(raw)
+            self._ahead = bytes(await self._stream.receive_some(ADMIN_READ_BYTES))
+            if not self._ahead:
+                raise BadRequest(400, "the body is cut short")
+
+    async def answer(self, answer: Answer) -> None:
+        """Write an answer, and read on for a moment, so that it is not lost with the rest of a body that was not read.
+
+        Cancellation: a part of it is written.
+        """
+        headers = [*_ALWAYS, (b"content-type", answer.kind.encode())]
+        headers += [(name.encode(), text.encode()) for name, text in answer.headers.items()]
+        if answer.retry is not None:
+            headers.append((b"retry-after", b"%d" % answer.retry))
+        whole = response(answer.status, headers, answer.body, close=True, head_only=self._head_only)
+        await self._stream.send_all(whole)
+        if self._unread and (self._framing.chunked or self._framing.content_length):
+            await self._stream.send_eof()
+            with trio.move_on_after(ADMIN_LINGER_SECONDS):
+                while await self._stream.receive_some(ADMIN_READ_BYTES):
+                    pass
+
+
+def _too_long() -> BadRequest:
+    return BadRequest(413, f"a body has at most {ADMIN_BODY_BYTES} bytes: send several")
+
+
+def _unchunked(raw: bytearray) -> bytes:
+    """Return the content of a body in chunks that has been followed to its end (RFC 9112 section 7.1)."""
+    parts: list[bytes] = []
+    at = 0
+    while True:
+        end = raw.index(b"\n", at)
+        size = int(bytes(raw[at:end]).partition(b";")[0], 16)
+        if not size:
+            return b"".join(parts)
+        parts.append(bytes(raw[end + 1 : end + 1 + size]))
+        if raw[end + 1 + size : end + 3 + size] != b"\r\n":
+            raise BadRequest(400, "a chunk is longer than it says")
+        at = end + 3 + size

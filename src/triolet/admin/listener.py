@@ -1,0 +1,187 @@
+"""The operator's listener: accepts, reads one request a connection, and answers it.
+
+It is no part of the app and of no use to clients, so it has a listener of its own, by default none. It takes few
+connections at once, all that it waits for is bounded, and none of it can hold up the worker: it is cancelled with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from ..bounds import (
+    ADMIN_BACKLOG,
+    ADMIN_BODIES,
+    ADMIN_CONNECTIONS,
+    ADMIN_HEAD_SECONDS,
+    ADMIN_PAUSE_SECONDS,
+    ADMIN_SECONDS,
+)
+from ..server.acceptor import OUT_OF_DESCRIPTORS
+from ..server.isolation import isolated
+from ..server.listeners import listen
+from ..wire.http_head import BadRequest
+from .contract import Answer, Question, Staff, not_now, refusal
+from .exchange import Exchange, Request
+from .guard import Guard
+from .requests import media_type
+from .routes import Route, find, values_of
+from .table import ROUTES
+
+__all__ = ["Callers", "Office", "serve_admin"]
+
+logger = logging.getLogger("triolet.server")
+
+
+async def serve_admin(listener: socket.socket, office: Office) -> None:
+    """Answer on a bound socket until cancelled. The caller closes it.
+
+    Bounds: ``ADMIN_CONNECTIONS`` connections. Where there is one more, the oldest is cut off that has not said what it
+    wants, so that clients which only hold a connection cannot keep others waiting; where there is none, it waits.
+    """
+    listen(listener, ADMIN_BACKLOG)
+    accepting = trio.socket.from_stdlib_socket(listener)
+    callers = Callers()
+    async with trio.open_nursery() as nursery:
+        while True:
+            await callers.room()
+            stream = await _accept(accepting)
+            callers.enter()
+            nursery.start_soon(callers.serve, stream, office)
+
+
+class Callers:
+    """The connections of one listener: how many there are, and which of them have not said what they want."""
+
+    def __init__(self) -> None:
+        self._silent: dict[trio.CancelScope, None] = {}
+        self._open = 0
+        self._left = trio.Event()
+
+    async def room(self) -> None:
+        """Return when one more can be taken: there is room, or somebody who only holds a connection."""
+        while self._open >= ADMIN_CONNECTIONS and not self._silent:
+            self._left = trio.Event()
+            await self._left.wait()
+
+    def enter(self) -> None:
+        """Count one more, and cut off the oldest who has said nothing, where that is one too many."""
+        self._open += 1
+        if self._open > ADMIN_CONNECTIONS and self._silent:
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            oldest.cancel()
+
+    async def serve(self, stream: trio.abc.HalfCloseableStream, office: Office) -> None:
+        """Serve one that was counted."""
+        with trio.CancelScope() as scope:
+            self._silent[scope] = None
+            try:
+                heard = partial(self._silent.pop, scope, None)
+                await isolated(partial(office.serve, stream, heard), _was_logged)
+            finally:
+                self._silent.pop(scope, None)
+                self._open -= 1
+                self._left.set()
+
+
+class Office:
+    """Answers requests: routes them, guards them, and asks the workers.
+
+    Args:
+        staff: the workers.
+        guard: says who may ask.
+
+    Bounds: ``ADMIN_BODIES`` bodies at the same time.
+    """
+
+    def __init__(self, staff: Staff, guard: Guard) -> None:
+        self._staff = staff
+        self._guard = guard
+        self._bodies = trio.CapacityLimiter(ADMIN_BODIES)
+
+    async def serve(self, stream: trio.abc.HalfCloseableStream, heard: Callable[[], object] | None = None) -> None:
+        """Answer one request, and close.
+
+        Args:
+            stream: the operator's.
+            heard: called when the request's head is there.
+
+        Bounds: ``ADMIN_HEAD_SECONDS`` for the head, ``ADMIN_SECONDS`` until there is an answer, and again
+        ``ADMIN_HEAD_SECONDS`` for its last byte.
+
+        Cancellation: the stream is closed all the same. What was asked for is done or not.
+        """
+        exchange = Exchange(stream)
+        try:
+            with trio.move_on_after(ADMIN_HEAD_SECONDS) as patience:
+                request = await self._heard(exchange)
+            if patience.cancelled_caught or request is None:
+                return
+            if heard is not None:
+                heard()
+            answer = request
+            if isinstance(request, Request):
+                with trio.move_on_after(ADMIN_SECONDS):
+                    answer = await self._answer(exchange, request)
+            if isinstance(answer, Request):
+                answer = not_now("late", f"no answer in {ADMIN_SECONDS} s; what was asked for may be done")
+            with trio.move_on_after(ADMIN_HEAD_SECONDS):
+                await exchange.answer(answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client is gone
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _heard(self, exchange: Exchange) -> Request | Answer | None:
+        try:
+            return await exchange.head()
+        except BadRequest as error:
+            return refusal(error.status, "http", f"this is no request that can be answered: {error}")
+
+    async def _answer(self, exchange: Exchange, request: Request) -> Answer:
+        route = find(ROUTES, request.method, request.path)
+        if not (isinstance(route, Route) and route.is_open):
+            is_page = isinstance(route, Route) and route.is_page
+            if (no := self._guard.check(request.headers, is_page=is_page)) is not None:
+                return no
+        if isinstance(route, Answer):
+            return route
+        values = values_of(route, request.path, request.query)
+        if isinstance(values, Answer):
+            return values
+        if not route.takes:
+            return await route.ask(self._staff, Question(route.operation, values))
+        # A form of another site's page cannot send these types, and its script may not without being let.
+        if media_type(request.headers) not in route.takes:
+            return refusal(415, "type", f"{route.path} takes Content-Type: {' or '.join(route.takes)}")
+        async with self._bodies:
+            body = await self._body(exchange)
+            if isinstance(body, Answer):
+                return body
+            told = {name: text for name, text in request.headers.items() if name[:3] == "ce-" or name == "content-type"}
+            return await route.ask(self._staff, Question(route.operation, values, told, body))
+
+    async def _body(self, exchange: Exchange) -> bytes | Answer:
+        try:
+            return await exchange.body()
+        except BadRequest as error:
+            return refusal(error.status, "body", str(error))
+
+
+async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
+    while True:
+        try:
+            connected, _ = await listener.accept()
+            return trio.SocketStream(connected)
+        except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                await trio.sleep(ADMIN_PAUSE_SECONDS)
+
+
+def _was_logged() -> None:
+    """Nothing more is to be done about it."""
