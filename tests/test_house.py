@@ -8,16 +8,13 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 import trio
 
 from .conftest import RealWaits
-
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "src" / "triolet"
+from .house import MODULES, PACKAGE, ROOT, imports, tree, unit
 
 STOREYS = {
     "bounds": 1,
@@ -131,49 +128,10 @@ WIDE = {
 """Classes that are wider, and why."""
 
 
-FORMATS = {
-    "triolet.counters": {"AGE_BUCKETS", "DURATION_BUCKETS"},
-    "triolet.errors": {"MESSAGE_CHARACTERS"},  # a bound, but of what limits.py itself stands on
-    "triolet.http.http2_frames": {
-        "HEAD_BYTES",
-        "PREFACE_BYTES",
-        "_CONTINUATION",
-        "_END_HEADERS",
-        "_GOAWAY",
-        "_HEADERS",
-        "_PUSH_PROMISE",
-        "_SETTINGS",
-    },
-    "triolet.redis.batch": {"REFUSED"},
-    "triolet.redis.connect": {"SLOTS"},
-    "triolet.redis.log": {"GOOD", "UNKNOWN"},
-    "triolet.server.access_log": {"NOT_ANSWERED"},
-    "triolet.server.proxy_protocol": {"FIRST_BYTES", "HEAD_BYTES", "LINE_BYTES"},
-    "triolet.sockets.platform": {"TCP_RXT_CONNDROPTIME"},
-    "triolet.sqlite.batch": {"BURIED", "ENDED"},
-    "triolet.sqlite.file": {"APPLICATION_ID", "FORMS"},
-    "triolet.sqlite.life": {"AT_FDCWD", "MARK_DIGITS", "STATX_BTIME_AT", "STATX_INO_AND_BTIME"},
-    "triolet.sqlite.watch": {"IN_ATTRIB", "IN_MODIFY"},
-    "triolet.transports.origins": {"HOST_LETTERS"},
-    "triolet.value": {"MAX_DEPTH"},  # as above
-    "triolet.wire.deflate": {"LEVEL", "WINDOW_BITS"},
-    "triolet.wire.frames": {"_BINARY", "_CLOSE", "_DEFLATED", "_PING", "_PONG", "_TEXT"},
-    "triolet.wire.session": {"NO_CLOSE", "NO_CODE"},
-    "triolet.workers.addresses": {"FIRST_PASSED"},
-}
-"""Numbers with names that are no bounds: a protocol, a file, a system or a histogram has them."""
-
-
 NAMESAKES = {"Answer", "Client", "Connection", "Line", "Live", "Message", "serve"}
 """Public names (all but the connection are the kit's) that another room has for something of its own."""
 
 
-def _name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if "e2e" not in path.parts]
 SOURCES = sorted(
     path
@@ -184,27 +142,10 @@ SOURCES = sorted(
 )
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _imports(path: Path, package: str = "") -> Iterator[str]:
-    """Every module a file imports, wherever in it, as a full name; ``from x import y`` counts as ``x.y``."""
-    tree = _tree(path)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: -node.level + 1 or None] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
 def _imports_of(module: str) -> set[str]:
     """The modules of ours that one of ours imports."""
     found = set()
-    for target in _imports(MODULES[module], _package(module)):
+    for target in imports(MODULES[module], _package(module)):
         while target and target not in MODULES:
             target = target.rpartition(".")[0]
         if target and target != module:
@@ -217,15 +158,8 @@ def _package(module: str) -> str:
     return module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
 
 
-def _unit(module: str) -> str:
-    """The file or folder of the house that a module belongs to."""
-    return module.split(".")[1] if "." in module else module
-
-
 FACES = [
-    name
-    for name in MODULES
-    if name in ("triolet", "triolet.client", "triolet.testing") or STOREYS.get(_unit(name)) == 1
+    name for name in MODULES if name in ("triolet", "triolet.client", "triolet.testing") or STOREYS.get(unit(name)) == 1
 ]
 """The modules that users import from: here every public method has a docstring too."""
 
@@ -236,19 +170,19 @@ def _place(path: Path) -> str:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_lower_storeys_or_its_own_folder(module: str) -> None:
-    unit = _unit(module)
-    assert unit in STOREYS, f"{unit} has no storey: give it one in the design and here"
+    room = unit(module)
+    assert room in STOREYS, f"{room} has no storey: give it one in the design and here"
     for target in _imports_of(module):
-        other = _unit(target)
-        assert other == unit or _below(other, unit), f"{module} imports {target}"
+        other = unit(target)
+        assert other == room or _below(other, room), f"{module} imports {target}"
 
 
-def _below(other: str, unit: str) -> bool:
+def _below(other: str, room: str) -> bool:
     """Whether a file or folder is on a lower storey; on the first, whose files may meet, further up in the table."""
-    if STOREYS[other] == STOREYS[unit] == 1:
+    if STOREYS[other] == STOREYS[room] == 1:
         names = list(STOREYS)
-        return names.index(other) < names.index(unit)
-    return STOREYS[other] < STOREYS[unit]
+        return names.index(other) < names.index(room)
+    return STOREYS[other] < STOREYS[room]
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -261,10 +195,10 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_library_is_known_in_its_own_room_only(module: str) -> None:
-    libraries = {name.partition(".")[0] for name in _imports(MODULES[module], _package(module))}
+    libraries = {name.partition(".")[0] for name in imports(MODULES[module], _package(module))}
     for library in libraries - sys.stdlib_module_names - EVERYWHERE - {"triolet"}:
         assert library in LIBRARIES, f"{library} has no room: say in the table which"
-        assert _unit(module) in LIBRARIES[library], f"{module} imports {library}"
+        assert unit(module) in LIBRARIES[library], f"{module} imports {library}"
 
 
 def test_the_root_holds_the_face_the_command_and_the_words() -> None:
@@ -280,13 +214,13 @@ def test_a_room_has_at_least_three_files_and_no_room_inside() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_app_folder_and_the_testing_kit_know_quart(module: str) -> None:
-    if _unit(module) not in ("app", "testing"):
-        assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & {"quart", "quart_trio"}
+    if unit(module) not in ("app", "testing"):
+        assert not {name.partition(".")[0] for name in imports(MODULES[module])} & {"quart", "quart_trio"}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _unit(name) == "wire"])
+@pytest.mark.parametrize("module", [name for name in MODULES if unit(name) == "wire"])
 def test_the_wire_needs_no_clock_no_loop_and_no_chance(module: str) -> None:
-    assert not {name.partition(".")[0] for name in _imports(MODULES[module])} & PURE
+    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & PURE
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
@@ -348,7 +282,7 @@ def test_no_function_is_longer_than_60_lines(path: Path) -> None:
 
 def _functions(path: Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
     """Every function and the number of its lines, docstring not counted: that may be as long as it must."""
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0]
             told = ast.get_docstring(node, clean=False) is not None and first.end_lineno is not None
@@ -362,7 +296,7 @@ def test_no_class_has_more_than_20_methods_or_14_attributes() -> None:
     The fields of a frozen dataclass are not counted: it is a value, such as all limits or all counts, and one that is
     wide has a reader for each field and nobody who has to keep them in step.
     """
-    classes = [(module, node) for module, path in MODULES.items() for node in ast.walk(_tree(path))]
+    classes = [(module, node) for module, path in MODULES.items() for node in ast.walk(tree(path))]
     wide = {f"{module}.{node.name}" for module, node in classes if isinstance(node, ast.ClassDef) and _is_wide(node)}
     assert wide - WIDE == set(), "too wide: cut it by what changes together"
     assert WIDE - wide == set(), "these are cut, and can leave the list"
@@ -389,47 +323,10 @@ def _attributes(cls: ast.ClassDef) -> set[str]:
     return found
 
 
-BOUNDS = [name for name in MODULES if name.rpartition(".")[2] == "bounds"]
-
-
-def test_each_bound_stands_once() -> None:
-    names = [name for module in BOUNDS for name in _numbers(_tree(MODULES[module]))]
-    assert len(names) == len(set(names)) > 200
-
-
-@pytest.mark.parametrize(
-    "module", [name for name in MODULES if name not in BOUNDS and _unit(name) not in ("limits", "testing")]
-)
-def test_every_bound_stands_in_limits_or_bounds(module: str) -> None:
-    """A number with a name in capitals is a bound or a time, unless a standard or a format says it."""
-    assert set(_numbers(_tree(MODULES[module]))) <= FORMATS.get(module, set())
-
-
-def _numbers(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and target.id.lstrip("_").isupper() and value is not None and _is_number(value):
-            yield target.id
-
-
-def _is_number(node: ast.AST) -> bool:
-    match node:
-        case ast.Constant():
-            return isinstance(node.value, int | float) and not isinstance(node.value, bool)
-        case ast.BinOp():
-            return _is_number(node.left) and _is_number(node.right)
-        case ast.UnaryOp():
-            return _is_number(node.operand)
-        case ast.Tuple():
-            return bool(node.elts) and all(map(_is_number, node.elts))
-    return False
-
-
 @pytest.mark.parametrize("path", TESTS, ids=_place)
 def test_only_end_to_end_tests_meet_the_real_world(path: Path) -> None:
-    assert not {name.partition(".")[0] for name in _imports(path)} & REAL
-    calls = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call)]
+    assert not {name.partition(".")[0] for name in imports(path)} & REAL
+    calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
     assert not {ast.unparse(call.func) for call in calls} & REAL_CALLS
     if path.name.startswith("test_") and any(_waits(call) for call in calls):
         assert "clock" in path.read_text(encoding="utf-8").lower(), "sleeps without a virtual clock"
@@ -438,7 +335,7 @@ def test_only_end_to_end_tests_meet_the_real_world(path: Path) -> None:
 @pytest.mark.parametrize("path", TESTS, ids=_place)
 def test_no_virtual_clock_is_told_to_go_by_itself(path: Path) -> None:
     """Nor is idleness waited for in real seconds. What a glance at the source cannot see, tests/conftest.py does."""
-    real = [ast.unparse(node) for node in ast.walk(_tree(path)) if isinstance(node, ast.Call) and _goes_by_itself(node)]
+    real = [ast.unparse(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and _goes_by_itself(node)]
     assert path.name == "conftest.py" or not real
 
 
@@ -494,7 +391,7 @@ def test_a_public_name_has_one_home() -> None:
         (name, module)
         for name in homes
         for module, path in MODULES.items()
-        for node in _tree(path).body
+        for node in tree(path).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
     ]
     twice = {name for name, _ in defined if sum(other == name for other, _ in defined) > 1}

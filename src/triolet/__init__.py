@@ -3,6 +3,7 @@
 What a user types is here:
 
 - ``Triolet``: the extension for a Quart-Trio app
+- ``SyncPublisher``: publishes from code without Trio: Flask, Django, Celery, threads, notebooks
 - ``Limits``: every bound and timeout; ``Keep``: how much of some channels is kept
 - ``Connection``: what a ``live.socket`` handler is given
 - ``policies``: what happens when a client stays behind
@@ -32,6 +33,7 @@ What a user types is here:
 
 from .app.command import Command
 from .app.extension import Triolet
+from .app.sync_publisher import SyncPublisher
 from .connection import Connection
 from .errors import (
     BadToken,
@@ -102,6 +104,7 @@ __all__ = [
     "RunError",
     "SnapshotError",
     "Statistics",
+    "SyncPublisher",
     "Triolet",
     "TrioletError",
     "UnknownConnectionError",

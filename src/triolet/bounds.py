@@ -90,6 +90,8 @@ VIEWS_ASKED_AT_ONCE = 8
 
 SUB_CHARACTERS = 64
 """How long what a client calls one of its subscriptions may be. The server repeats it before what it sends."""
+PUBLISHER_GOODBYE_SECONDS = 1.0
+"""For what a ``SyncPublisher`` closes at its end, beyond its own time to wait."""
 
 # --- the hub
 WRITES_BETWEEN_CHECKPOINTS = 256

@@ -15,7 +15,7 @@ from ..identity.control import check_follows
 from ..limits import Limits
 from ..log import EventLog
 from ..pattern import Pattern
-from .publishing import check_drafts, publishable
+from .publishing import drafts_of, ending_of, publishable
 from .service import Service
 
 __all__ = ["Channels", "check_unwatched"]
@@ -103,8 +103,7 @@ class Channels(ABC):
         """
         service = self._at_home("Triolet.publish")
         channel = publishable(channel)
-        drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
-        check_drafts(drafts, self.limits)
+        drafts = drafts_of(items, self.limits)
         if within is not None:
             return await service.hub.publish_within(within, channel, drafts)
         return await service.hub.publish(channel, drafts)
@@ -255,9 +254,7 @@ class Channels(ABC):
 
         Cancellation: it has ended or not; a repeat is safe.
         """
-        if not self.log.can_end:
-            raise ConfigError(f"{type(self.log).__name__} knows no ends: see triolet.log.EventLog.delete")
-        events = await self.publish_many(channel, [Draft.ending(data)])
+        events = await self.publish_many(channel, [ending_of(self.log, data)])
         return events[0]
 
     async def delete(self, channel: str) -> Event:

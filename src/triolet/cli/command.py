@@ -5,18 +5,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Final, TypeAlias
 
 from ..errors import TrioletError
 from ..workers.logs import escaped
 from ..workers.signals import EndedEarly, Signals
 from .app import AppError
+from .explain import add_explain_arguments, explain
 from .follow import add_follow_arguments, follow
 from .options import add_arguments
+from .publish import add_publish_arguments, publish
 from .serve import serve
 
 __all__ = ["main"]
+
+Run: TypeAlias = Callable[[argparse.Namespace, Signals], int]
+
+COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run | None]]] = {
+    "serve": ("serve an app", add_arguments, None),
+    "follow": ("print a channel's events", add_follow_arguments, follow),
+    "publish": ("append events to a channel", add_publish_arguments, publish),
+    "explain": ("say why a connection is slow, gapped or closed", add_explain_arguments, explain),
+}
+"""What each is for, what it understands, and what it does; ``serve`` needs the command line as it was written, too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,17 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="triolet", description="Live updates on Trio.")
     parser.add_argument("--version", action="version", version=f"triolet {version('triolet')}")
     commands = parser.add_subparsers(dest="command", required=True)
-    serving = commands.add_parser("serve", help="serve an app", description="Serve an app.")
-    add_arguments(serving)
-    following = commands.add_parser("follow", help="print a channel's events", description="Print a channel's events.")
-    add_follow_arguments(following)
+    parsers = {}
+    for name, (about, declare, _) in COMMANDS.items():
+        parsers[name] = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        declare(parsers[name])
     written = sys.argv[1:] if arguments is None else list(arguments)
     options, unknown = parser.parse_known_args(written)
     if unknown:
-        (following if options.command == "follow" else serving).error(f"unrecognized arguments: {' '.join(unknown)}")
+        parsers[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    run = COMMANDS[options.command][2]
     with Signals() as signals:
         try:
-            return follow(options, signals) if options.command == "follow" else serve(options, written, signals)
+            return serve(options, written, signals) if run is None else run(options, signals)
         except EndedEarly:
             return 0
         except AppError as error:

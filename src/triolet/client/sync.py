@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import trio
 
 from ..event import Cursor
+from ..sync.portal import Portal, PortalOver
 from .bounds import CLIENT_COMMAND_SECONDS, CLIENT_GOODBYE_SECONDS
 from .client import Client, open_client
 from .commands import CLOSED
@@ -29,11 +30,9 @@ class SyncClient:
     several at once, too. After a fork it is the parent's: open one in the child.
     """
 
-    def __init__(self, client: Client, token: trio.lowlevel.TrioToken, over: trio.CancelScope) -> None:
-        self._process = os.getpid()
-        self._client = client
-        self._token = token
-        self._over = over
+    def __init__(self, portal: Portal[Client]) -> None:
+        self._portal = portal
+        self._client = portal.opened()
 
     @property
     def transport(self) -> str:
@@ -78,29 +77,14 @@ class SyncClient:
         self._call(self._client.tell, data)
 
     def _call(self, function: Any, *args: Any, **options: Any) -> Any:
-        if os.getpid() != self._process:
+        if os.getpid() != self._portal.process:
             raise RuntimeError("the client is another process's, and has no thread here: open one after the fork")
         if trio.lowlevel.in_trio_run():
             raise RuntimeError("the calls of a sync_client wait, which a task of Trio's must not: there is open_client")
-        scope, ended = trio.CancelScope(), threading.Event()
-
-        async def call() -> Any:
-            try:
-                with scope:
-                    return await function(*args, **options)
-            finally:
-                ended.set()
-
         try:
-            return trio.from_thread.run(call, trio_token=self._token)
-        except (trio.RunFinishedError, trio.Cancelled):  # the second: it was closed by another thread meanwhile
+            return self._portal.call(function, *args, **options)
+        except PortalOver:
             raise RuntimeError(CLOSED) from None
-        except BaseException:
-            if not ended.is_set():  # Ctrl-C, say: what was waited for is not to go on, and take an item
-                with suppress(trio.RunFinishedError):
-                    self._token.run_sync_soon(scope.cancel)
-                    ended.wait(CLIENT_GOODBYE_SECONDS)
-            raise
 
 
 T = TypeVar("T")
@@ -261,50 +245,6 @@ class SyncMessages:
             self._entered = True
 
 
-class _Portal:
-    """The thread that runs Trio, from when the client is open until the block is left."""
-
-    def __init__(self, base: str, options: dict[str, Any]) -> None:
-        self._base = base
-        self._options = options
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        self.client: SyncClient | None = None
-        self._thread = threading.Thread(target=self._run, name="triolet.client", daemon=True)
-
-    def open(self) -> SyncClient:
-        self._thread.start()
-        self._ready.wait()
-        if self.client is None:
-            self._thread.join()
-            assert self._failure is not None
-            raise self._failure
-        return self.client
-
-    def close(self) -> None:
-        if self.client is not None and self.client._process == os.getpid():
-            with suppress(trio.RunFinishedError):
-                self.client._token.run_sync_soon(self.client._over.cancel)
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            trio.run(self._main)
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._ready.set()
-
-    async def _main(self) -> None:
-        with trio.CancelScope() as over:
-            async with open_client(self._base, **self._options) as client:
-                self.client = SyncClient(client, trio.lowlevel.current_trio_token(), over)
-                self._ready.set()
-                await trio.sleep_forever()
-
-
 @contextmanager
 def sync_client(base: str, **options: Any) -> Iterator[SyncClient]:
     """Open a client for a program without Trio, for the time of a ``with`` block::
@@ -325,9 +265,10 @@ def sync_client(base: str, **options: Any) -> Iterator[SyncClient]:
 
     Cancellation: Ctrl-C interrupts a wait, and loses nothing; the block's end waits for goodbyes, for some two seconds.
     """
-    portal = _Portal(base, options)
-    live = portal.open()
+    portal = Portal("triolet.client", partial(open_client, base, **options), CLIENT_GOODBYE_SECONDS)
     try:
-        yield live
+        yield SyncClient(portal)
     finally:
         portal.close()
+        if portal.failure is not None:
+            raise portal.failure

@@ -1,0 +1,123 @@
+"""A request to an operator's listener (``triolet serve --admin``), as the commands make it."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import ssl
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..client.bounds import CLIENT_COMMAND_SECONDS, CLIENT_PAGE_BYTES
+from ..errors import ConfigError, LogUncertain, TrioletError
+
+__all__ = ["ask", "key_of", "no_listener"]
+
+KEY_VARIABLE: Final = "TRIOLET_ADMIN_KEY"
+
+
+class _Refused(msgspec.Struct):
+    """The body of an answer that is a no: its sentence names the line that it is about."""
+
+    message: str
+
+
+def key_of(options: argparse.Namespace) -> str | None:
+    """Return the operator's key: the first line of ``--key-file``, or TRIOLET_ADMIN_KEY; None where there is none.
+
+    Raises:
+        ConfigError: the file cannot be read, or what is in it is no key.
+    """
+    key = os.environ.get(KEY_VARIABLE, "")
+    where = KEY_VARIABLE
+    if options.key_file is not None:
+        where = f"the file {options.key_file!r}"
+        try:
+            with open(options.key_file, encoding="ascii") as lines:
+                key = lines.readline().strip()
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"cannot read the operator's key from {options.key_file!r}: {error}") from None
+    if not key and options.key_file is None:
+        return None
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(f"there is no key in {where}: it is printable ASCII without a space, on the first line")
+    return key
+
+
+def ask(url: str, path: str, key: str | None, body: bytes | None = None, kind: str = "application/json") -> bytes:
+    """Ask an operator's listener, and return the body of its answer. Redirects are not followed.
+
+    Args:
+        url: where the listener is: ``http://127.0.0.1:9100``, or below a proxy's path.
+        path: what is asked for there.
+        key: the operator's key.
+        body: what is posted; None asks with GET.
+        kind: its media type.
+
+    Raises:
+        ConfigError: there is no listener, or it refuses; the message is the listener's own.
+        LogUncertain: what was posted was sent, and not answered.
+
+    Bounds: ``CLIENT_PAGE_BYTES`` of answer, and ``CLIENT_COMMAND_SECONDS`` for each step.
+    """
+    connection, base = _connection(url)
+    headers = {"Accept": "application/json"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    if body is not None:
+        headers["Content-Type"] = kind
+    try:
+        try:
+            connection.connect()
+        except OSError as error:
+            raise ConfigError(f"no operator's listener is at {url}: {error}. Is it served with --admin?") from None
+        try:
+            connection.request("GET" if body is None else "POST", base + path, body, headers)
+            answer = connection.getresponse()
+            said = answer.read(CLIENT_PAGE_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _unanswered(url, error, body is not None) from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise _refusal(url, answer.status, said)
+    return said
+
+
+def no_listener(url: str) -> ConfigError:
+    """Return the error for an answer that is not an operator's listener's."""
+    return ConfigError(f"what answers at {url} is no operator's listener: give the address of serve --admin")
+
+
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
+        raise ConfigError(f"{url!r:.200} is no URL of an operator's listener: write it as http://127.0.0.1:9100")
+    base, seconds = parts.path.rstrip("/"), CLIENT_COMMAND_SECONDS
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=seconds), base
+    return http.client.HTTPSConnection(host, port, timeout=seconds, context=ssl.create_default_context()), base
+
+
+def _unanswered(url: str, error: Exception, posted: bool) -> TrioletError:
+    why = str(error) or type(error).__name__
+    if not posted:
+        return ConfigError(f"{url} has not answered: {why}")
+    return LogUncertain(
+        f"{url} has not answered ({why}): this may be published. A repeat with the same --dedupe is safe"
+    )
+
+
+def _refusal(url: str, status: int, said: bytes) -> TrioletError:
+    try:
+        refused = msgspec.json.decode(said, type=_Refused)
+    except msgspec.DecodeError:
+        return no_listener(f"{url} (with {status})")
+    return ConfigError(refused.message)
