@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Final
 
 from ..errors import TrioletError
 from ..workers.logs import escaped
@@ -14,9 +15,19 @@ from ..workers.signals import EndedEarly, Signals
 from .app import AppError
 from .follow import add_follow_arguments, follow
 from .options import add_arguments
+from .plan import add_plan_arguments, plan
+from .probe import add_probe_arguments, probe
 from .serve import serve
 
 __all__ = ["main"]
+
+COMMANDS: Final[tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...]] = (
+    ("serve", "serve an app", add_arguments),
+    ("follow", "print a channel's events", add_follow_arguments),
+    ("probe", "look at the proxies between here and a channel", add_probe_arguments),
+    ("plan", "work out how many servers so many clients need, and their settings", add_plan_arguments),
+)
+"""Each command, what it does, and what declares what it understands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,17 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="triolet", description="Live updates on Trio.")
     parser.add_argument("--version", action="version", version=f"triolet {version('triolet')}")
     commands = parser.add_subparsers(dest="command", required=True)
-    serving = commands.add_parser("serve", help="serve an app", description="Serve an app.")
-    add_arguments(serving)
-    following = commands.add_parser("follow", help="print a channel's events", description="Print a channel's events.")
-    add_follow_arguments(following)
+    parsers = {}
+    for name, told, declare in COMMANDS:
+        parsers[name] = commands.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+        declare(parsers[name])
     written = sys.argv[1:] if arguments is None else list(arguments)
     options, unknown = parser.parse_known_args(written)
     if unknown:
-        (following if options.command == "follow" else serving).error(f"unrecognized arguments: {' '.join(unknown)}")
+        parsers[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     with Signals() as signals:
         try:
-            return follow(options, signals) if options.command == "follow" else serve(options, written, signals)
+            return _run(options, written, signals)
         except EndedEarly:
             return 0
         except AppError as error:
@@ -46,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except TrioletError as error:
             _say(f"triolet: {escaped(str(error))}")
     return 1
+
+
+def _run(options: argparse.Namespace, written: Sequence[str], signals: Signals) -> int:
+    match options.command:
+        case "follow":
+            return follow(options, signals)
+        case "probe":
+            return probe(options, signals)
+        case "plan":
+            return plan(options)
+    return serve(options, written, signals)
 
 
 def _say(text: str) -> None:
