@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -49,6 +51,17 @@ def test_what_is_wrong_is_said(written: list[str], code: int, says: str, capsys:
         ended = int(exit_.code or 0)
     assert ended == code
     assert says in capsys.readouterr().err
+
+
+def test_nobody_has_to_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())
+        assert main(["plan", "--clients", "5"]) == 0
+        sys.stdout.close()
 
 
 def test_every_field_of_a_question_has_its_option() -> None:

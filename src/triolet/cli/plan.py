@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ..plan import FIGURES, TRANSPORTS, Load, Plan, Question, work_out
+from .until_signal import nobody_reads
 
 __all__ = ["add_plan_arguments", "plan"]
 
@@ -68,8 +69,11 @@ def plan(options: argparse.Namespace) -> int:
         ConfigError: a number that can be none.
     """
     made = work_out(Question(**{name: getattr(options, name) for name in Question.__struct_fields__}))
-    for line in [_json(made)] if options.json else _lines(made):
-        print(line, flush=True)  # noqa: T201 - a command speaks on its terminal
+    try:
+        for line in [_json(made)] if options.json else _lines(made):
+            print(line, flush=True)  # noqa: T201 - a command speaks on its terminal
+    except BrokenPipeError:
+        nobody_reads()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A command that is a client: it runs on Trio until it is done, or a signal comes, or nobody reads any more."""
+"""A command that is no server: it runs until it is done, or a signal comes, or nobody reads any more."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import trio
 from ..errors import first_of
 from ..workers.signals import Signals
 
-__all__ = ["until_signal"]
+__all__ = ["nobody_reads", "until_signal"]
 
 
 def until_signal(signals: Signals, call: Callable[[], Awaitable[int]], *, unfinished: int = 0) -> int:
-    """Run a command. Returns its exit code; ``unfinished`` where a signal has ended it, or nobody reads any more.
+    """Run a command on Trio. Returns its exit code; ``unfinished`` where a signal ended it, or nobody reads any more.
 
     Raises:
         Exception: what it raises, as it is and not in a group.
@@ -38,5 +38,10 @@ async def _run(signals: Signals, call: Callable[[], Awaitable[int]], code: int) 
             code = await call()
             nursery.cancel_scope.cancel()
     except* BrokenPipeError:  # nobody reads any more
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - or the interpreter complains
+        nobody_reads()
     return code
+
+
+def nobody_reads() -> None:
+    """What is left to write goes nowhere, or the interpreter complains at its end."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it is open to the end

@@ -143,7 +143,9 @@ def _in_time(name: Literal["sse", "websocket"], ear: Ear, asking: Asking, second
         says = f"the first word came after {ear.first:.1f} s; clients leave after {asking.patience:g}"
         return broken(name, "buffering", says)
     if ear.late > asking.patience:
-        return broken(name, "buffering", f"a beat came {ear.late:.1f} s after it was sent: it was held back")
+        return broken(
+            name, "buffering", f"a beat came {ear.late:.1f} s after it was sent, if all servers' clocks agree"
+        )
     return well(name, f"opens, and the first word comes after {ear.first * 1000:.0f} ms")
 
 
