@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from quart import request
 from quart_trio import QuartTrio
 from trio.testing import MockClock
@@ -107,8 +114,8 @@ async def probed(server: Reach, url: str = BASE + ORDERS, **options: Any) -> Rep
         await trio.lowlevel.checkpoint()
         return server.connect()
 
-    asked: dict[str, Any] = {"token": None, "headers": {}, "seconds": 30, "page": PAGE, **options}
-    return await probe_url(url, base=BASE, dial=dial, **asked)
+    asked: dict[str, Any] = {"base": BASE, "token": None, "headers": {}, "seconds": 30, "page": PAGE, **options}
+    return await probe_url(url, dial=dial, **asked)
 
 
 @pytest.mark.parametrize("name", AMID)
@@ -263,6 +270,35 @@ async def test_who_is_not_there_is_said(autojump_clock: MockClock) -> None:
 
     with pytest.raises(ClientError, match="nobody answers there: ConnectionRefusedError: refused"):
         await probe_url(f"{BASE}/x", base=BASE, token=None, headers={}, seconds=3, page=None, dial=dial)
+
+
+def certified(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's TLS with a certificate that it has signed itself, and the TLS of a client that trusts it."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    begins = datetime(2020, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, begins + timedelta(days=36_500))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("shop.test")]), critical=True)
+    pem = made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "both.pem").write_bytes(private + pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "both.pem")
+    return context, ssl.create_default_context(cadata=pem.decode())
+
+
+async def test_over_tls_all_is_looked_at_and_what_is_wrong_with_it_is_said(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    app, _ = make_shop(origins=[PAGE])
+    context, trusting = certified(tmp_path)
+    secure = "https://shop.test"
+    async with serve(app, tls=context) as server:
+        assert (await probed(server, secure + ORDERS, base=secure, tls=trusting)).ok
+        with pytest.raises(ClientError, match="TLS: the certificate does not hold: self-signed certificate"):
+            await probed(server, secure + ORDERS, base=secure)
+    async with serve(app) as server:
+        with pytest.raises(ClientError, match=r"TLS: .*: does the server speak TLS on this port"):
+            await probed(server, secure + ORDERS, base=secure)
 
 
 @pytest.mark.parametrize(
