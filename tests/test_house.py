@@ -38,6 +38,8 @@ STOREYS = {
     "client": 4,
     "hub": 5,
     "http": 5,
+    "probe": 5,
+    "plan": 5,
     "connection": 6,
     "server": 6,
     "runs": 6,

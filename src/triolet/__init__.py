@@ -25,7 +25,7 @@ What a user types is here:
 #   sync/  wire/                                               2
 #   log/  sockets/                                             3
 #   sqlite/  redis/  presence/  identity/  client/             4
-#   hub/  http/                                                5
+#   hub/  http/  probe/  plan/                                 5
 #   connection/  server/  runs/                                6
 #   transports/  monitoring/  admin/                           7
 #   app/  workers/                                             8

@@ -12,10 +12,11 @@ from typing import Any
 from quart import Response, abort, request
 from quart_trio import QuartTrio
 
-from triolet import Connection, Triolet
+from triolet import Connection, Limits, Triolet
 
 app = QuartTrio("origins")
-live = Triolet(app, origins=json.loads(os.environ["E2E_ORIGINS"]))
+LIMITS = Limits(**json.loads(os.environ.get("E2E_LIMITS", "{}")))
+live = Triolet(app, origins=json.loads(os.environ["E2E_ORIGINS"]), limits=LIMITS)
 
 
 @app.get("/login/<user>")

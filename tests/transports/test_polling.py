@@ -40,6 +40,18 @@ async def test_a_short_poll_answers_at_once_with_where_to_go_on(autojump_clock: 
         assert trio.current_time() == 0
 
 
+async def test_only_who_asks_is_told_in_which_version_of_http_it_came(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server:
+        assert "triolet-probe" not in (await server.get(ORDERS)).headers
+        for query in ("triolet-probe=", "triolet-probe=x&wait=1"):
+            assert (await server.get(f"{ORDERS}?{query}")).headers["triolet-probe"] == "1.1"
+        told = await server.get(f"{ORDERS}?triolet-probe=&after=0")
+        tag = {"if-none-match": told.headers["etag"]}
+        again = await server.request("GET", f"{ORDERS}?triolet-probe=&after=0", tag)
+        assert (again.status, again.headers["triolet-probe"]) == (304, "1.1")
+
+
 async def test_polls_one_after_the_other_miss_nothing_between_them(autojump_clock: MockClock) -> None:
     app, live = make_shop()
     async with serve(app) as server:

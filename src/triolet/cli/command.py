@@ -16,6 +16,8 @@ from .app import AppError
 from .explain import add_explain_arguments, explain
 from .follow import add_follow_arguments, follow
 from .options import add_arguments
+from .plan import add_plan_arguments, plan
+from .probe import add_probe_arguments, probe
 from .publish import add_publish_arguments, publish
 from .serve import serve
 
@@ -23,10 +25,17 @@ __all__ = ["main"]
 
 Run: TypeAlias = Callable[[argparse.Namespace, Signals], int]
 
+
+def _plan(options: argparse.Namespace, _: Signals) -> int:
+    return plan(options)  # it waits for nothing that a signal would have to end
+
+
 COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run | None]]] = {
     "serve": ("serve an app", add_arguments, None),
     "follow": ("print a channel's events", add_follow_arguments, follow),
     "publish": ("append events to a channel", add_publish_arguments, publish),
+    "probe": ("look at the proxies between here and a channel", add_probe_arguments, probe),
+    "plan": ("work out how many servers so many clients need, and with which settings", add_plan_arguments, _plan),
     "explain": ("say why a connection is slow, gapped or closed", add_explain_arguments, explain),
 }
 """What each is for, what it understands, and what it does; ``serve`` needs the command line as it was written, too."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
-import trio
 
-from ..errors import ConfigError, first_of, printable
+from ..errors import ConfigError, printable
 from ..event import Event, Gap
 from ..workers.signals import Signals
+from .asking import add_credentials, base_of, headers_of, token_of
+from .until_signal import until_signal
 
 if TYPE_CHECKING:
     from ..client import Events, Item
 
 __all__ = ["add_follow_arguments", "follow", "follow_to"]
-
-TOKEN_VARIABLE = "TRIOLET_TOKEN"
 
 
 def add_follow_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +28,7 @@ def add_follow_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--after", metavar="CURSOR", help="go on after it; 0 is the oldest event that is kept (from now on)"
     )
-    parser.add_argument(
-        "--token",
-        help="who asks. Others on this machine see command lines: better in the environment, TRIOLET_TOKEN",
-    )
-    parser.add_argument(
-        "--header", action="append", default=[], metavar="NAME: TEXT", help="sent with every request; may be repeated"
-    )
+    add_credentials(parser)
     parser.add_argument(
         "--transport",
         action="append",
@@ -70,30 +61,16 @@ def follow(options: argparse.Namespace, signals: Signals) -> int:
         ConfigError: an option that cannot work, or the extra ``client`` is not installed.
         ClientError: the channel will not come.
     """
-    try:
-        return trio.run(_until_signal, options, signals)
-    except BaseExceptionGroup as group:
-        _, errors = group.split(trio.Cancelled)
-        raise first_of(errors or group) from None
 
-
-async def _until_signal(options: argparse.Namespace, signals: Signals) -> int:
     def write(line: bytes) -> None:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
-    async def end() -> None:
-        await anext(signals)
-        nursery.cancel_scope.cancel()
+    async def to_the_end() -> int:
+        await follow_to(write, options)
+        return 0
 
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(end)
-            await follow_to(write, options)
-            nursery.cancel_scope.cancel()
-    except* BrokenPipeError:  # nobody reads any more
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - or the interpreter complains
-    return 0
+    return until_signal(signals, to_the_end)
 
 
 async def follow_to(write: Callable[[bytes], object], options: argparse.Namespace, **more: Any) -> None:
@@ -125,18 +102,11 @@ async def _events(options: argparse.Namespace, more: dict[str, Any]) -> AsyncIte
         from ..client import FileStore, open_client
     except ModuleNotFoundError as error:
         raise ConfigError(f"triolet follow needs {error.name}: pip install 'triolet[client]'") from None
-    parts = urlsplit(options.url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
-        raise ConfigError(
-            f"{options.url!r:.200} is no URL of a channel: write it as https://shop.example/orders/A/events"
-        )
+    base = base_of(options.url)
     chosen: dict[str, Any] = {} if options.transport is None else {"transports": options.transport}
     if options.store is not None:
         chosen["store"] = FileStore(options.store)
-    token = options.token or os.environ.get(TOKEN_VARIABLE) or None
-    opened = open_client(
-        f"{parts.scheme}://{parts.netloc}", token=token, headers=_headers(options.header), **chosen, **more
-    )
+    opened = open_client(base, token=token_of(options), headers=headers_of(options), **chosen, **more)
 
     def tell(events: Events) -> None:
         reason = "" if events.reason is None else f": {printable(events.reason)}"
@@ -153,13 +123,6 @@ async def _events(options: argparse.Namespace, more: dict[str, Any]) -> AsyncIte
         ) as events,
     ):
         yield events
-
-
-def _headers(written: list[str]) -> dict[str, str]:
-    pairs = [header.partition(":") for header in written]
-    if wrong := [name for name, colon, _ in pairs if not colon]:
-        raise ConfigError(f"--header {wrong[0]!r:.80}: write it as 'Name: text'")
-    return {name.strip(): text.strip() for name, _, text in pairs}
 
 
 def _line(item: Item) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 
-import httpx
 import msgspec
 import trio
 
@@ -23,7 +22,7 @@ from .credentials import Credentials, HeadersOption, TokenOption
 from .dial import Dial
 from .errors import STOPS, ClientError, one_of
 from .events import Events
-from .http import Http
+from .http import Http, usual_tls
 from .items import Fault, Reply, Tell
 from .link import Link
 from .messages import Messages
@@ -290,7 +289,7 @@ async def open_client(
         raise ConfigError(f"{silence=}, {wait=}, {acknowledge=}: seconds, more than 0")
     if store is not None and not isinstance(store, Store):
         raise ConfigError(f"store={store!r:.60}: has load and save, as FileStore")
-    context: SSLContext | bool = (tls or httpx.create_ssl_context()) if where.tls else False
+    context: SSLContext | bool = (tls or usual_tls()) if where.tls else False
     credentials, choice = Credentials(token, headers), Choice(transports)
     http = Http(where.host, context, dial)
     library = check_library(websocket)

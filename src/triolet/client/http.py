@@ -20,7 +20,7 @@ from .bounds import CLIENT_PAGE_BYTES
 from .dial import Dial, secure
 from .errors import Ended
 
-__all__ = ["BROKEN", "Answer", "Http", "refusal"]
+__all__ = ["BROKEN", "Answer", "Http", "refusal", "usual_tls"]
 
 BROKEN: Final = (
     OSError,
@@ -75,6 +75,11 @@ class Answer:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return None
+
+
+def usual_tls() -> ssl.SSLContext:
+    """What certificates are checked with where a program says nothing of it."""
+    return httpx.create_ssl_context()
 
 
 def refusal(answer: Answer) -> Ended:

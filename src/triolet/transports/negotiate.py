@@ -15,6 +15,7 @@ from ..wire.http_head import accepts
 
 __all__ = [
     "FULL",
+    "PROBE",
     "Ask",
     "AskError",
     "Form",
@@ -32,6 +33,9 @@ __all__ = [
 
 ANOTHER_SERVERS: Final = Cursor("of-another-server", 0)
 """What a ``Last-Event-ID`` stands for that no Triolet gave: a place in the life of another log."""
+
+PROBE: Final = "triolet-probe"
+"""In a poll's query: say in a header of this name in which version of HTTP the request has come (``triolet probe``)."""
 
 _YES: Final = ("", "1", "true")
 """What a switch in a query is written as, if it is on."""
@@ -107,12 +111,13 @@ FULL: Final = Form()
 
 class Ask(msgspec.Struct, frozen=True):
     """What a request asks for: a transport, from where and how, seconds to wait, and how its events look, where they
-    are a stream."""
+    are a stream; and the version of HTTP in which it came, where a poll wants to be told."""
 
     transport: TransportKind
     wish: Wish
     wait: float = 0
     form: Form = FULL
+    came_as: str | None = None
 
     @property
     def after(self) -> Cursor | None:
@@ -142,9 +147,8 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False, form: Form
     if accepts(scope["headers"], b"text/event-stream"):
         return Ask(TransportKind.SSE, wish, form=_form(query, form))
     wait = _wait(query["wait"], limits) if "wait" in query else 0
-    if wait:
-        return Ask(TransportKind.LONG_POLL, wish, wait)
-    return Ask(TransportKind.SHORT_POLL, wish)
+    came_as = scope["http_version"] if PROBE in query else None
+    return Ask(TransportKind.LONG_POLL if wait else TransportKind.SHORT_POLL, wish, wait, came_as=came_as)
 
 
 def names_text(scope: Scope) -> bool:

@@ -18,7 +18,7 @@ from ..hub import Allow, Park, Polled, Subscription
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
 from ..wire.poll_body import poll_body
-from .negotiate import Ask, AskError, TransportKind, expired
+from .negotiate import PROBE, Ask, AskError, TransportKind, expired
 
 __all__ = [
     "ENDED_POLLS",
@@ -150,6 +150,8 @@ def answer(
         body: makes it.
     """
     headers = [(b"cache-control", kept_by), (b"etag", etag.encode()), (b"vary", b"accept, last-event-id")]
+    if ask.came_as is not None:
+        headers.append((PROBE.encode(), ask.came_as.encode()))
     if ask.transport is TransportKind.SHORT_POLL and if_none_match is not None and etag in if_none_match:
         context.metrics.not_modified += 1
         return Answer(304, headers, b"")
