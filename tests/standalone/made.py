@@ -14,6 +14,7 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from triolet import Triolet
 from triolet.clock import wall_time
 from triolet.standalone.app import make_app
 from triolet.standalone.settings import read_settings
@@ -85,15 +86,23 @@ class Backend:
 
 
 @asynccontextmanager
-async def made(folder: Path, text: str, backend: Backend | None = None) -> AsyncIterator[MemoryServer]:
-    """Serve what a file describes, beside its backend."""
+async def made(
+    folder: Path,
+    text: str,
+    backend: Backend | None = None,
+    add: Callable[[QuartTrio, Triolet], None] | None = None,
+) -> AsyncIterator[MemoryServer]:
+    """Serve what a file describes, beside its backend; ``add`` gives the app more routes."""
     file = folder / "channels.toml"
     file.write_text(text, encoding="utf-8")
     settings = read_settings(str(file))
+    app, live = make_app(settings, None if backend is None else backend.dial)
+    if add is not None:
+        add(app, live)
     if backend is None:
-        async with serve(make_app(settings)) as server:
+        async with serve(app) as server:
             yield server
         return
-    async with serve(backend.app) as behind, serve(make_app(settings, backend.dial)) as server:
+    async with serve(backend.app) as behind, serve(app) as server:
         backend._server = behind
         yield server

@@ -25,11 +25,12 @@ def load_file(path: str) -> QuartTrio:
     Raises:
         ConfigError: something is wrong with the file. The message is one sentence, which names the line.
     """
-    return make_app(read_settings(path))
+    app, _ = make_app(read_settings(path))
+    return app
 
 
-def make_app(settings: Settings, dial: Dial | None = None) -> QuartTrio:
-    """Make an app of what a file says.
+def make_app(settings: Settings, dial: Dial | None = None) -> tuple[QuartTrio, Triolet]:
+    """Make an app of what a file says, and return it with its Triolet.
 
     Args:
         settings: the file.
@@ -57,7 +58,7 @@ def make_app(settings: Settings, dial: Dial | None = None) -> QuartTrio:
             entry.table.tried("presence", partial(_routed, _serve_presence, live, doors, entry, number))
     if settings.socket is not None:
         settings.file.tried("socket", partial(_routed, live.socket, settings.socket))
-    return app
+    return app, live
 
 
 async def _nobody(token: str | None) -> Identity | None:
