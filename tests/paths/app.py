@@ -53,8 +53,8 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
 
 
 def add_the_rest(app: QuartTrio, live: Triolet) -> None:
-    """Add what a dialogue needs besides the channels and the socket for many: sockets to talk to, and what publishes and
-    looks."""
+    """Add what a dialogue needs besides channels and the socket for many: sockets to talk to, views to publish and
+    look."""
 
     @live.socket("/talk")
     async def talk(conn: Connection) -> None:

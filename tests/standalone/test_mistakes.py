@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from triolet import ConfigError
 from triolet.cli import main
+from triolet.standalone import settings
 from triolet.standalone.app import load_file
 
 GOOD = '[[channels]]\nurl = "/a/<id>"\nfollow = "anyone"\n'
@@ -128,3 +131,62 @@ def test_the_command_says_it_in_one_line_and_fails(tmp_path: Path, capsys: pytes
     assert main(["serve", str(file)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("triolet: channels.toml, line 4: [[channels]] has no key 'chanel', perhaps 'channel'; known")
+
+
+ODD = [
+    "5",
+    "-1",
+    "1.5",
+    "nan",
+    "inf",
+    "true",
+    '""',
+    '"x"',
+    "[]",
+    "[1]",
+    '["x"]',
+    "[[]]",
+    "{}",
+    "{ x = 1 }",
+    "1979-05-27",
+]
+KEYS = [
+    *[(name, f"{name} = {{}}\n{GOOD}") for name in settings._FILE],
+    *[(f"[jwt] {name}", f"[jwt]\n{name} = {{}}\n{GOOD}") for name in settings._JWT],
+    *[(f"jwt and {name}", f"{JWT}{name} = {{}}\n{GOOD}") for name in settings._JWT if name not in ("audience", "keys")],
+    *[(f"[callback] {name}", f"[callback]\n{name} = {{}}\n{GOOD}") for name in ("headers", "url")],
+    *[(f"[limits] {name}", f"[limits]\n{name} = {{}}\n{GOOD}") for name in ("connections", "keep_seconds")],
+    *[(name, f"{GOOD}{name} = {{}}\n") for name in settings._CHANNEL if name not in ("follow", "url")],
+    ("url", '[[channels]]\nurl = {}\nfollow = "anyone"\n'),
+    ("follow", '[[channels]]\nurl = "/x"\nfollow = {}\n'),
+    ("claim", f"{JWT}{GOOD}publish = {{{{ claim = {{}} }}}}\n"),
+    ("is", f'{JWT}{GOOD}publish = {{{{ claim = "a", is = {{}} }}}}\n'),
+    ("callback", f"{GOOD}publish = {{{{ callback = {{}} }}}}\n"),
+    ("latest", f"{GOOD}policy = {{{{ latest = {{}} }}}}\n"),
+    ("events", f"{GOOD}policy = {{{{ latest = {{{{ events = {{}} }}}} }}}}\n"),
+    ("keep", f"{GOOD}keep = {{{{ bytes = {{}} }}}}\n"),
+]
+
+
+@pytest.mark.parametrize(("key", "text"), KEYS, ids=[key for key, _ in KEYS])
+def test_whatever_a_key_says_is_taken_or_named(key: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / "channels.toml"
+    for value in ODD:
+        said = text.replace("{{", "\0").replace("}}", "\1").replace("{}", value).replace("\0", "{").replace("\1", "}")
+        file.write_text(said, encoding="utf-8")
+        complaint = "channels.toml, line 0: none"
+        try:
+            load_file(str(file))
+        except ConfigError as error:
+            complaint = str(error)
+        assert re.fullmatch(r"channels\.toml, line \d+: [^\n]+", complaint), said
+
+
+def test_what_a_file_needs_is_named_where_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "channels.toml"
+    file.write_text(GOOD)
+    monkeypatch.setitem(sys.modules, "triolet.standalone.app", None)
+    assert main(["serve", str(file)]) == 1
+    assert capsys.readouterr().err.endswith("pip install 'triolet[standalone]'\n")
