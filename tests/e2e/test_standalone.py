@@ -16,7 +16,7 @@ import pytest
 
 from tests.test_docs import blocks
 
-from .browser import Page, open_browser
+from .browser import Browser, Page, open_browser
 from .needs import needs
 from .server import Server, free_port, serving, wait_for
 from .test_tutorial import Process, running
@@ -144,17 +144,25 @@ globalThis.WebSocket = class extends Socket {
 """What a page has opened, and heard on WebSockets: a page of the how-tos says nothing of it."""
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
 @contextmanager
-def opened(url: str) -> Iterator[Page]:
-    """Open a page in a browser, with an eye on its streams."""
-    with open_browser() as browser, browser.page("about:blank") as page:
+def opened(browser: Browser, url: str) -> Iterator[Page]:
+    """Open a page, with an eye on its streams."""
+    with browser.page("about:blank") as page:
         page.call("Page.addScriptToEvaluateOnNewDocument", source=SEEN)
         page.visit(url)
         yield page
 
 
 @needs("curl", "chromium")
-def test_mercures_page_hears_of_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mercures_page_hears_of_updates_also_after_a_crash_of_the_server(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     export, _ = console("MERCURE_JWT_KEY='")
     monkeypatch.setenv("MERCURE_JWT_KEY", shell(f"{export}; echo $MERCURE_JWT_KEY", tmp_path).strip())
     sign, publish = console('sign.py "$MERCURE_JWT_KEY')
@@ -164,16 +172,24 @@ def test_mercures_page_hears_of_an_update(tmp_path: Path, monkeypatch: pytest.Mo
         set_up(tmp_path, ports)
         with standing(tmp_path, "mercure.toml", ports, port="3000") as server:
             set_up(tmp_path, ports)
-            with opened(f"http://localhost:{port}/mercure.html") as page:
+            with opened(browser, f"http://localhost:{port}/mercure.html") as page:
                 page.wait("streams[0].readyState === EventSource.OPEN")
                 said = shell(f"{sign}; {moved(publish, ports)}", tmp_path)
                 assert said.strip() == '{"published":"books/1"}'
-                page.wait("""document.querySelector('#heard').innerText === 'books/1: updated value'""")
+                page.wait("document.querySelector('#heard').innerText === 'books/1: updated value'")
+                server.kill()
+                server.start()
+                again = publish.replace('"1"', '"2"').replace("updated value", "once more")
+                shell(f"{sign}; {moved(again, ports)}", tmp_path)
+                both = "books/1: updated value\\nbooks/1: once more"
+                page.wait(f"document.querySelector('#heard').innerText === '{both}'")
         assert not server.crashes()
 
 
 @needs("curl", "chromium")
-def test_centrifugos_counter_shows_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_centrifugos_counter_shows_what_is_published(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     *exports, _ = console("export TRIOLET_ADMIN_KEY=")
     for variable in ("TOKEN_KEY", "TRIOLET_ADMIN_KEY"):
         monkeypatch.setenv(variable, shell(f"{'; '.join(exports)}; echo ${variable}", tmp_path).strip())
@@ -187,7 +203,7 @@ def test_centrifugos_counter_shows_what_is_published(tmp_path: Path, monkeypatch
             token = shell(sign.replace("python", sys.executable, 1), tmp_path).strip()
             index = tmp_path / "index.html"
             index.write_text((tmp_path / "centrifugo.html").read_text().replace("<TOKEN>", token))
-            with opened(f"http://localhost:{port}/index.html") as page:
+            with opened(browser, f"http://localhost:{port}/index.html") as page:
                 page.wait("""messages.some((text) => text.includes('"type":"live"'))""")
                 shell(moved(publish, ports), tmp_path)
                 page.wait("document.querySelector('#counter').innerText === '2' && document.title === '2'")
