@@ -95,8 +95,7 @@ LIBRARIES = {
     "werkzeug": {"app", "standalone"},
     "wsproto": {"client", "testing", "wire"},
 }
-"""The one room that knows each library of others, so that what it changes is met in one place. The kit, which must not
-share our mistakes, may know it as well."""
+"""The one room that knows each library of others, and what else may: the kit, which must not share our mistakes."""
 
 EVERYWHERE = {"msgspec", "trio"}
 """The libraries that the whole house stands on."""
