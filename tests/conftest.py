@@ -25,6 +25,7 @@ from triolet.testing.server import MemoryServer
 
 from .e2e.needs import give_up, missing
 from .leaks import Leaks, describe, left, let_go_of_records
+from .loggers import kept_as_they_were
 from .without_linux import take_away
 
 if os.environ.get("TRIOLET_WITHOUT_LINUX"):
@@ -118,6 +119,13 @@ def _no_real_time_passes(request: pytest.FixtureRequest) -> Iterator[None]:
 def limits() -> Limits:
     """The defaults: tests of a bound say ``Limits(what=…)`` themselves."""
     return Limits()
+
+
+@pytest.fixture(autouse=True)
+def _loggers_are_put_back() -> Iterator[None]:
+    """The command sets up the log of a process, and a test is only a part of one."""
+    with kept_as_they_were():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,8 @@ What a user types is here:
 #   connection/  server/  runs/                                6
 #   transports/  monitoring/  admin/                           7
 #   app/  workers/                                             8
-#   cli  testing/  the face                                    9
+#   standalone/                                                9
+#   cli  testing/  the face                                   10
 
 from .app.command import Command
 from .app.extension import Triolet

@@ -30,6 +30,9 @@ DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 604_8
 COMMAND_OUTCOMES = ("done", "repeated", "refused", "conflict", "mismatch", "failed", "timeout")
 """What can come of a command."""
 
+CALLBACK_OUTCOMES = ("yes", "no", "unclear", "away", "late")
+"""What can come of asking a callback."""
+
 OUTCOMES = ("done", "failed", "stopped", "lost")
 """How a run can end."""
 
@@ -141,6 +144,9 @@ class Counts:
             ``refused`` (by the app's ``abort``), or the kind of :class:`BadToken`.
         expired: connections and polls that ended because their identity did.
         renewals: renewals of open connections: ``ok``, or ``refused``.
+        callbacks: callbacks of a server without an app of one's own, by what came of them: ``yes``; ``no``; and what is
+            as good as that: ``unclear`` (another answer: a page, a redirect, too much), ``away`` (nobody answers, or
+            with 5xx) and ``late`` (it took longer than ``limits.callback_seconds``).
     """
 
     open: Mapping[str, int]
@@ -184,6 +190,7 @@ class Counts:
     authentications: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     expired: int = 0
     renewals: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    callbacks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def heartbeat_misses(self) -> int:
@@ -241,6 +248,7 @@ class Metrics:
         self.authentications = Counter(dict.fromkeys(("ok", "none", "refused", *BAD_TOKENS), 0))
         self.expired = 0
         self.renewals = Counter({"ok": 0, "refused": 0})
+        self.callbacks = Counter(dict.fromkeys(CALLBACK_OUTCOMES, 0))
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""

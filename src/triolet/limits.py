@@ -199,6 +199,14 @@ class Limits:
     command_seconds: float = 24 * 3600
     """How long a command's answer is kept: within that time a repeat gets it, and takes no effect (Stripe: a day)."""
 
+    # --- callbacks, of a server without an app of one's own
+    callbacks: int = 64
+    """Callbacks that the process asks at the same time; the others wait in line."""
+    callback_seconds: float = 5
+    """From asking a callback to the end of its answer, with the time in that line. Past it the answer is no."""
+    callback_bytes: int = 64 << 10
+    """Largest answer of a callback. What is longer is no."""
+
     # --- runs
     runs: int = 10_000
     """Runs that go on in this process at once; another is refused."""

@@ -47,12 +47,19 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
             raise ForeignCancelled
         return f"cells/{cell}"
 
+    live.socket("/many")
+    add_the_rest(app, live)
+    return app
+
+
+def add_the_rest(app: QuartTrio, live: Triolet) -> None:
+    """Add what a dialogue needs besides channels and the socket for many: sockets to talk to, views to publish and
+    look."""
+
     @live.socket("/talk")
     async def talk(conn: Connection) -> None:
         async for message in conn:
             await conn.send({"echo": message})
-
-    live.socket("/many")
 
     @live.socket("/crash")
     async def crash(conn: Connection) -> None:
@@ -90,8 +97,6 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
     @app.post("/body")
     async def body() -> dict[str, int]:
         return {"bytes": len(await request.get_data())}
-
-    return app
 
 
 app = make_app(Limits(**json.loads(os.environ["PATHS_LIMITS"])) if "PATHS_LIMITS" in os.environ else LIMITS)

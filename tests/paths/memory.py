@@ -13,6 +13,7 @@ from quart_trio import QuartTrio
 from tests.paths.app import make_app
 from tests.paths.ground import Ground
 from tests.paths.http2 import Http2End
+from tests.paths.standalone import serve_standalone
 from tests.paths.stock import serve_stock
 from tests.paths.table import Cell
 from triolet.testing.network import ClientEnd
@@ -20,7 +21,7 @@ from triolet.testing.server import MemoryServer, serve
 
 __all__ = ["IN_MEMORY", "MemoryGround", "Seen", "TlsEnd", "anonymous", "in_memory", "served"]
 
-IN_MEMORY: Final = ("http1", "tls", "http2", "middleware", "http2 middleware", "hypercorn")
+IN_MEMORY: Final = ("http1", "tls", "http2", "middleware", "http2 middleware", "hypercorn", "standalone")
 
 
 class MemoryGround(Ground):
@@ -87,6 +88,10 @@ async def served(app: QuartTrio, path: str, **settings: Any) -> AsyncIterator[Me
 @asynccontextmanager
 async def in_memory(cell: Cell) -> AsyncIterator[MemoryGround]:
     """Serve the table's app so that a cell's clients reach it by the cell's path."""
+    if cell.path == "standalone":
+        async with serve_standalone() as standalone:
+            yield MemoryGround(cell, standalone)
+        return
     app = make_app()
     if cell.path == "hypercorn":
         async with serve_stock(app) as stock:

@@ -23,6 +23,7 @@ PATHS: Final = {
     "nginx": "behind nginx",
     "haproxy": "behind haproxy",
     "hypercorn": "``hypercorn -k trio``",
+    "standalone": "``triolet serve channels.toml``, HTTP/1.1",
 }
 """The ways from a client to an app, in the documentation's words."""
 
@@ -97,12 +98,14 @@ NO_WORD: Final = "Hypercorn tells the app that it ends when all its connections 
 OWN_FRAMES: Final = "Hypercorn reads the frames: the app sees whole messages, and no pings"
 OWN_HEADS: Final = "Hypercorn has a bound of its own, ``h11_max_incomplete_size``, for a head that comes in pieces"
 OWN_BODIES: Final = "Quart's own ``MAX_CONTENT_LENGTH`` holds, 16 MiB if nothing is said"
+NO_CODE: Final = "no code of an app's runs in this process"
 
 NOT_GIVEN: Final = {
     **{
         Cell("silence", "sse", path): A_STREAM_IS_ONE_WAY
-        for path in ("http1", "tls", "middleware", "nginx", "haproxy", "hypercorn")
+        for path in ("http1", "tls", "middleware", "nginx", "haproxy", "hypercorn", "standalone")
     },
+    **{Cell("isolation", transport, "standalone"): NO_CODE for transport in TRANSPORTS},
     Cell("silence", "websocket", "hypercorn"): NO_PINGS,
     Cell("message_fragments", "websocket", "hypercorn"): OWN_FRAMES,
     Cell("control_per_second", "websocket", "hypercorn"): OWN_FRAMES,

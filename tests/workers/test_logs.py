@@ -6,21 +6,19 @@ import io
 import json
 import logging
 import logging.config
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.loggers import kept_as_they_were
 from triolet.workers import logs
 
 FORGED = "GET /c/x\n2026-11-28 20:00:00,000 INFO triolet.server FORGED\x1b[31m\r\u2028\x85"
 
 
 @pytest.fixture
-def stream(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """What is written. Everything that is set up for the process is put back."""
-    with kept_as_they_were():
-        yield lambda: capsys.readouterr().err
+def stream(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What is written."""
+    return lambda: capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

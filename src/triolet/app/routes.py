@@ -37,6 +37,7 @@ __all__ = [
     "channel_view",
     "check_rule",
     "command_view",
+    "followable",
     "socket_endpoint",
     "socket_view",
     "stream_form",
@@ -194,7 +195,7 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
         who = None if options.member is None else await _who(options.member(*args, **kwargs), limits)
         return decided(
             Decision(
-                _channel_name(answer, who is not None),
+                followable(answer, who is not None),
                 policy=options.policy,
                 member=who,
                 grant=grant,
@@ -285,8 +286,9 @@ def identifier() -> Identifier:
     return found
 
 
-def _channel_name(name: str, has_members: bool) -> str:
-    """A name that was made from a URL and can be none, also with its presence, is like a channel that is not there."""
+def followable(name: str, has_members: bool) -> str:
+    """Return a channel's name that was made from a URL. One that can be none, also with its presence, is like a channel
+    that is not there: 404."""
     try:
         if has_members:
             presence_channel(name)

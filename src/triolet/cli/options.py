@@ -17,7 +17,9 @@ BIND = "127.0.0.1:8000"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``triolet serve`` understands."""
     parser.add_argument(
-        "app", help='where the app is: module:name, module:object.name, or a call of a factory, module:make("x")'
+        "app",
+        help='where the app is: module:name, module:object.name, or a call of a factory, module:make("x"); or the '
+        "channels.toml to make one of",
     )
     _where(parser)
     _how(parser)
@@ -68,7 +70,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="for development: serve anew when a .py file in --app-dir changes; needs triolet[reload]",
+        help="for development: serve anew when a .py or .toml file in --app-dir changes; needs triolet[reload]",
     )
 
 

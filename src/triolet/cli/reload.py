@@ -70,9 +70,11 @@ async def _serve(command: list[str], numbers: list[int], folder: str, watchfiles
     async with trio.open_nursery() as nursery:
         changed = trio.Event()
 
+        kinds = watchfiles.PythonFilter(extra_extensions=[".toml"])
+
         async def watch() -> None:
             nonlocal changed
-            async for changes in watchfiles.awatch(folder, watch_filter=watchfiles.PythonFilter(), step=50):
+            async for changes in watchfiles.awatch(folder, watch_filter=kinds, step=50):
                 logger.info("changed: %s", ", ".join(sorted({path for _, path in changes})[:5]))
                 changed.set()
 

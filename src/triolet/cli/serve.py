@@ -39,6 +39,9 @@ __all__ = ["serve", "settings_for"]
 
 logger = logging.getLogger("triolet.server")
 
+CHANNELS_FILE = ".toml"
+"""How the name of a file ends of which the app is made."""
+
 PASSWORD_VARIABLE = "TRIOLET_KEYFILE_PASSWORD"
 
 
@@ -94,11 +97,20 @@ def _operators(options: argparse.Namespace, key: Key) -> list[socket.socket]:
 def _app_and_settings(options: argparse.Namespace, signals: Signals) -> tuple[Any, Settings]:
     check_options(options)
     with signals.ending_at_once():
-        app = load_app(options.app, options.app_dir)
+        is_file = options.app.endswith(CHANNELS_FILE)
+        app = _load_file(options.app) if is_file else load_app(options.app, options.app_dir)
     speak_again()
     settings = settings_for(app, options)
     raise_descriptor_limit()
     return app, settings
+
+
+def _load_file(path: str) -> Any:
+    try:
+        from ..standalone.app import load_file  # here, so that whoever has an app needs no HTTP client
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{path!r} needs {error.name}: pip install 'triolet[standalone]'") from None
+    return load_file(path)
 
 
 def _serve_supervised(options: argparse.Namespace, signals: Signals) -> int:

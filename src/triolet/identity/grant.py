@@ -30,7 +30,8 @@ class Grant:
         until: Trio's time at which it ends; infinite where it does not.
     """
 
-    __slots__ = ("ask", "identity", "request", "subprotocol", "until")
+    # Who remembers something of a client does so weakly.
+    __slots__ = ("__weakref__", "ask", "identity", "request", "subprotocol", "until")
 
     def __init__(self, identity: Identity | None, now: float, request: Request | None = None) -> None:
         self.identity = identity

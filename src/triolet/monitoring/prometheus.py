@@ -154,6 +154,7 @@ def _identities(seen: Statistics) -> Iterator[Metric]:
     yield _counter("expired", "Connections and polls that ended because their identity did.", counts.expired)
     yield _counters("renewals", "Renewals of open connections.", "outcome", counts.renewals)
     yield _counters("revoked", "What live.revoke has ended.", "what", counts.revoked)
+    yield _counters("callbacks", "Callbacks, by what came of them.", "outcome", counts.callbacks)
     yield _counters("rechecks", "Views asked again, by what they said.", "answer", counts.rechecks)
 
 
