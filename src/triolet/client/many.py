@@ -186,6 +186,8 @@ class Bundle:
         """Wait until this connection follows something else than what is wanted. Raises Ended."""
         while True:
             self._changed = trio.Event()
+            if not self._wanted:
+                raise _Anew("nothing is followed any more")
             if self._is_other:
                 await trio.sleep(CLIENT_GATHER_SECONDS)
                 if self._is_other:

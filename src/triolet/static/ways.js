@@ -53,7 +53,9 @@ export class Ways {
     /** @param {boolean} isBetter */
     const changed = (isBetter) => this.#changed(isBetter);
     this.#choice = new Choice(transports, locate(base).origin, settings, changed, skips);
-    this.#streams = new Streams(settings, this.#choice, commands);
+    // Where each may come to have a WebSocket, nothing else is shared.
+    const shares = skips || !transports.includes("websocket");
+    this.#streams = new Streams(settings, this.#choice, commands, shares ? socket : null);
     this.#isPatient = isShared && (!skips || (this.#choice.winner ?? "websocket") === "websocket");
     if (isShared) this.#open(skips);
   }
