@@ -1,4 +1,4 @@
-/** Channels that are followed each by a connection of its own, over the transport that works. */
+/** Channels that are followed each by a connection of its own, or together by one (see Bundle), over the transport that works. */
 
 import { Choice, lumpy } from "./choice.js";
 import { Line, asEnded } from "./line.js";

@@ -1,4 +1,4 @@
-/** How the follows of one client come to their channels: all on one WebSocket, or each by itself. */
+/** How the follows of one client come to their channels: all on one WebSocket or one stream, or each by itself. */
 
 import { Choice } from "./choice.js";
 import { Multiplex } from "./multiplex.js";
@@ -20,8 +20,8 @@ import { Streams } from "./streams.js";
 
 /**
  * One WebSocket for all, the app's `live.socket`, where there is one and WebSocket comes first; until it is there, and
- * where no network lets it through, each follow by itself over the transport that works. When the WebSocket comes, they
- * go over to it, on the same cursors.
+ * where no network lets it through, one stream or poll (see Bundle). When the WebSocket comes, all go over to it, on the same
+ * cursors.
  */
 export class Ways {
   #settings;
