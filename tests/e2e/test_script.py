@@ -9,13 +9,8 @@ import subprocess
 from pathlib import Path
 
 from triolet import Limits
-from triolet.bounds import (
-    CLIENT_GATHER_SECONDS,
-    CLIENT_MANY_CHARACTERS,
-    FOLLOW_URL_CHARACTERS,
-    NAME_CHARACTERS,
-    PLACE_CHARACTERS,
-)
+from triolet.bounds import FOLLOW_URL_CHARACTERS, NAME_CHARACTERS, PLACE_CHARACTERS
+from triolet.client.bounds import CLIENT_GATHER_SECONDS, CLIENT_MANY_CHARACTERS
 from triolet.closing import CATALOGUE, NORMAL
 
 from .needs import NODE_MODULES, needs, program

@@ -145,7 +145,7 @@ class Bundle:
             ended = await connected(beat, partial(self._connect, beat))
             if isinstance(ended, _Anew) or not self._wanted:
                 continue
-            retry = next_try(way, self._line, beat, ended)
+            retry = None if self._is_refused(ended) else next_try(way, self._line, beat, ended)
             if retry is None:
                 # Not who came meanwhile: a stream may well end because all that it followed has ended.
                 those = self._wanted if self._asked is None else [*self._asked.values()]
@@ -156,6 +156,11 @@ class Bundle:
             self._hurry = trio.Event()
             with trio.move_on_after(retry):
                 await self._hurry.wait()
+
+    def _is_refused(self, ended: Ended) -> bool:
+        """Whether an answer says no for good. That is no word on the transport: over the same each asks by itself."""
+        final = ended.status is not None and ended.retry is None and not ended.blames
+        return final and not (ended.expired and self._way.credentials.renewable)
 
     def _refused(self, ended: Ended, count: int) -> Ended:
         """There is to be no other connection. Where an answer says so, it may be to one of so many URLs alone, or to
