@@ -73,6 +73,8 @@ def _compare(expected: list[Step], done: list[Step], known: dict[str, Any], wher
             found = [step for step in found if any(_matches(want, step, dict(known)) for want in wanted)]
         if all("as" in step for step in wanted):  # one follow's order says nothing of another's
             wanted, found = (sorted(steps, key=lambda step: str(step.get("as"))) for steps in (wanted, found))
+        if all("follows" in step for step in wanted):  # nor one stream's of another's
+            wanted, found = (sorted(steps, key=lambda step: str(step.get("follows"))) for steps in (wanted, found))
         fits = len(wanted) == len(found) and all(
             _matches(want, step, known) for want, step in zip(wanted, found, strict=True)
         )

@@ -229,7 +229,7 @@ class _Reader:
             or bool(client.subject and self._weather.of_log(0, at))
             or bans_client(self._plan, client, self._weather.bans, since, at)
             or len(client.program.transports) > 1
-            or (client.program.shares and became.reason == "the program is slower than this socket")  # a store is, say
+            or became.reason == "the program is slower than what it shares"  # a store is, say
         )
 
     def _is_explained(self, gone: Gone, token_until: float) -> bool:

@@ -186,7 +186,8 @@ class Program:
         limits, program = self.world.plan.limits, self.plan.program
         return {
             "transports": program.transports,
-            "socket": "/talk" if program.shares else None,
+            # Where it speaks no WebSocket its follows share a stream or polls.
+            "socket": "/talk" if program.shares else None if "websocket" in program.transports else "/many",
             "store": life.handle,
             "dial": partial(self._dial, life),
             "websocket": program.library,

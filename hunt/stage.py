@@ -331,6 +331,8 @@ def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triole
         async def do(number: int, command: Command) -> Any:
             return await _do(rules, number, command)
 
+    live.socket("/many")
+
     @live.socket("/talk")
     async def talk(conn: Connection) -> None:
         async for message in conn:

@@ -52,6 +52,7 @@ class Peer:
         self._number = number
         self._http = h11.Connection(h11.SERVER)
         self._ws: WSConnection | None = None
+        self._follows: list[str] | None = None
         self.conn = -1
         self.is_post = False
         self.waits = False
@@ -91,7 +92,9 @@ class Peer:
         request = self._request
         headers = {name.decode(): text.decode() for name, text in request.headers}
         parts = urlsplit(request.target.decode())
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        said = parse_qs(parts.query)
+        query = {name: values[0] for name, values in said.items()}
+        self._follows = sorted(said["follow"]) if "follow" in said else None
         token = headers.get("authorization", "").removeprefix("Bearer ") or None
         self.waits = True
         self.is_post = request.method == b"POST"
@@ -117,6 +120,7 @@ class Peer:
             "connect",
             transport=transport,
             path=parts.path,
+            follows=self._follows,
             token=token,
             conn=self.conn,
             wait=query.get("wait"),
@@ -150,7 +154,10 @@ class Peer:
             await self._stream.send_all(self._ws.send(ws.TextMessage(json.dumps(message))))
             return
         lines = []
-        if message["type"] == "event":
+        if self._follows is not None:
+            lines += [] if message["type"] == "event" else [f"event: triolet.{message['type']}"]
+            lines += [f"data: {json.dumps(message)}"]
+        elif message["type"] == "event":
             lines += [f"id: {message['id']}", f"event: {message['event']}", f"data: {json.dumps(message['data'])}"]
             lines += [f"time: {message.get('time', 0)}"]
             lines += [f"{name}: {message[name]}" for name in FOLDS if name in message] if "fold" in message else []

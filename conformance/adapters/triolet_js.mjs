@@ -81,7 +81,8 @@ class Play {
     }
     const wait = searchParams.get("wait");
     const transport = headers.Accept === "text/event-stream" ? "sse" : wait === null ? "poll" : "long-poll";
-    const connection = this.#connect({ transport, path: pathname, resolve, reject, stream: null });
+    const follows = searchParams.has("follow") ? searchParams.getAll("follow").sort() : undefined;
+    const connection = this.#connect({ transport, path: pathname, resolve, reject, stream: null, isMany: !!follows });
     signal.addEventListener("abort", () => {
       reject(signal.reason);
       fail(connection, signal.reason);
@@ -90,6 +91,7 @@ class Play {
     this.#did("connect", {
       transport,
       path: pathname,
+      follows,
       ...asked(searchParams),
       token: bearer(headers),
       wait: wait ?? undefined,
@@ -193,9 +195,9 @@ class Play {
   }
 
   message({ do: _, conn, ...message }) {
-    const { socket, stream } = this.#one({ conn });
+    const { socket, stream, isMany } = this.#one({ conn });
     if (socket) return socket.onmessage?.({ data: JSON.stringify(message) });
-    stream.enqueue(new TextEncoder().encode(block(message)));
+    stream.enqueue(new TextEncoder().encode(isMany ? blockOfMany(message) : block(message)));
   }
 
   page({ do: _, conn, etag, ...body }) {
@@ -280,6 +282,12 @@ function fail({ stream }, error) {
   } catch {
     // it had ended by itself
   }
+}
+
+/** A message as a stream has it that follows many channels. */
+function blockOfMany(message) {
+  const name = message.type === "event" ? "" : `event: triolet.${message.type}\n`;
+  return `${name}data: ${JSON.stringify(message)}\n\n`;
 }
 
 /** A message as an event stream has it. */

@@ -14,8 +14,9 @@ from triolet.client import Client, Event, Events, Gap, Item, Live, open_client
 from triolet.testing import MemoryServer, serve
 
 BASE = "http://shop.test"
-WAYS = ("websocket", "socket", "websockets", "sse", "long-poll", "poll")
-"""The transports; the WebSocket on a channel's URL, on a shared socket, and by another library."""
+WAYS = ("websocket", "socket", "websockets", "sse", "long-poll", "poll", "shared sse", "shared long-poll")
+"""The transports; the WebSocket on a channel's URL, on a shared socket, and by another library; and what may be shared
+where there is no WebSocket."""
 
 
 def options_of(way: str) -> dict[str, Any]:
@@ -25,7 +26,8 @@ def options_of(way: str) -> dict[str, Any]:
             return {"transports": ["websocket"], "socket": "/live"}
         case "websockets":
             return {"transports": ["websocket"], "websocket": "websockets"}
-    return {"transports": [way]}
+    transport = way.removeprefix("shared ")
+    return {"transports": [transport]} if transport == way else {"transports": [transport], "socket": "/live"}
 
 
 def client_of(

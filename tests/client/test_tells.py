@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from conformance.adapters.triolet_client import Player
 from triolet.client.heard import Heard, read
-from triolet.client.link import Link, _Seat
+from triolet.client.seat import Seat
 from triolet.event import encode_json
 
 TYPING = {"type": "tell", "channel": "c", "event": "typing", "data": {"who": "ann"}, "key": "ann"}
@@ -105,8 +105,8 @@ class Full:
 
 def test_a_slow_program_is_told_and_does_not_lose_its_socket_for_that() -> None:
     rider: Any = Full()
-    seat = _Seat(rider, "/c")
-    Link._give(None, seat, read(encode_json(TYPING)))  # type: ignore[arg-type]  # of the link nothing is used
+    seat = Seat(rider, "/c")
+    seat.give(read(encode_json(TYPING)))
     assert (rider.taken, seat.ended) == (["tell"], None)
-    Link._give(None, seat, read(encode_json(EVENT)))  # type: ignore[arg-type]  # of the link nothing is used
+    seat.give(read(encode_json(EVENT)))
     assert seat.ended is not None

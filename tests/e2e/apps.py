@@ -97,6 +97,9 @@ async def talk(conn: Any) -> None:
         await conn.send({"echo": message})
 
 
+live.socket("/many")
+
+
 @live.socket("/sender", raw=True)
 async def sender(conn: Any) -> None:
     """Never receives, and never stops sending."""

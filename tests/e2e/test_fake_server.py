@@ -24,7 +24,7 @@ SCENES = HERE / "script" / "twins.mjs"
 SECONDS = 200.0
 """The upper bound of all scenes on one server."""
 
-WAYS = ("websocket", "socket", "sse", "long-poll", "poll", "wire")
+WAYS = ("websocket", "socket", "sse", "long-poll", "poll", "shared sse", "wire")
 
 
 class Twin:

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 from triolet import Limits
-from triolet.bounds import NAME_CHARACTERS
+from triolet.bounds import FOLLOW_URL_CHARACTERS, NAME_CHARACTERS, PLACE_CHARACTERS
+from triolet.client.bounds import CLIENT_GATHER_SECONDS, CLIENT_MANY_CHARACTERS
 from triolet.closing import CATALOGUE, NORMAL
 
 from .needs import NODE_MODULES, needs, program
@@ -31,7 +32,7 @@ def test_what_a_page_is_given_of_the_package_is_small() -> None:
     """Bundled and minified as an app's build does it, with what only some pages need left in files of their own."""
     names = set(re.findall(r'= (?:await )?import\("\./(\w+\.js)"\)', sources()))
     late = [f"--external:./{name}" for name in sorted(names)]
-    assert len(late) == 5
+    assert len(late) == 6
     bundle = [str(NODE_MODULES / ".bin" / "esbuild"), "--bundle", "--minify", "--format=esm", *late]
     given = f'export {{ connect }} from "{STATIC / "triolet.js"}";'
     done = subprocess.run(bundle, input=given.encode(), capture_output=True, timeout=60, check=True)
@@ -71,12 +72,24 @@ def test_the_tests_that_the_documentation_shows_pass(tmp_path: Path) -> None:
     assert "pass 9" in done.stdout
 
 
-def test_the_fake_server_has_the_bounds_of_the_real_one() -> None:
-    source = (STATIC / "fake-connection.js").read_text()
-    found = {
-        name: int(text.replace("_", ""))
-        for name, text in re.findall(r"^const ([A-Z_]+) = ([\d_]+);", source, re.MULTILINE)
+def numbers_in(*names: str) -> dict[str, int]:
+    """The constants of some scripts."""
+    source = "".join((STATIC / name).read_text() for name in names)
+    found = re.findall(r"^const ([A-Z_]+) = ([\d_]+);", source, re.MULTILINE)
+    return {name: int(text.replace("_", "")) for name, text in found}
+
+
+def test_what_the_pages_follows_share_has_the_bounds_of_the_python_clients() -> None:
+    assert numbers_in("bundle.js") == {
+        "GATHER": CLIENT_GATHER_SECONDS * 1_000,
+        "LONGEST": FOLLOW_URL_CHARACTERS,
+        "LONGEST_TOGETHER": CLIENT_MANY_CHARACTERS,
+        "PLACE": PLACE_CHARACTERS,
     }
+
+
+def test_the_fake_server_has_the_bounds_of_the_real_one() -> None:
+    found = numbers_in("fake-connection.js", "fake-poll.js", "fake-many.js")
     limits = Limits()
     assert {name: found[name] for name in ("BEAT", "WARNING", "POLL_RETRY")} == {
         "BEAT": limits.beat_seconds * 1_000,
@@ -84,5 +97,6 @@ def test_the_fake_server_has_the_bounds_of_the_real_one() -> None:
         "POLL_RETRY": limits.poll_seconds * 1_000,
     }
     assert (found["LONGEST_WAIT"], found["PAGE"]) == (limits.wait_seconds, limits.page_events)
+    assert found["FOLLOWS"] == limits.follows
     assert f"keep = {limits.keep_events:_}" in (STATIC / "fake.js").read_text()
     assert f"NAME_CHARACTERS = {NAME_CHARACTERS};" in (STATIC / "fake-log.js").read_text()

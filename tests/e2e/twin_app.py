@@ -77,6 +77,9 @@ async def presence(name: str) -> str:
     return live.presence(f"c/{name}").channel
 
 
+live.socket("/live")
+
+
 @live.socket("/talk/<name>")
 async def talk(conn: Any, name: str) -> None:
     async for message in conn:

@@ -36,6 +36,10 @@ CLIENT_PAGE_BYTES = 64 << 20
 """Longest answer to a poll or a command."""
 CLIENT_WAIT_SECONDS = 25
 """Seconds that a long poll may be held: a little less than the shortest timeout that is usual, 30 s."""
+CLIENT_MANY_CHARACTERS = 6_000
+"""Of the URLs that one event stream or poll follows, with their cursors: nginx takes a request's line of 8 KB."""
+CLIENT_GATHER_SECONDS = 0.05
+"""After what is followed has changed, until such a stream or poll is asked for anew, with all that came meanwhile."""
 CLIENT_COMMANDS = 16
 """Commands that are asked at once, as many as ``limits.commands`` lets one connection have open by default."""
 CLIENT_COMMANDS_WAITING = 1_000

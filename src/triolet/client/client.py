@@ -45,7 +45,7 @@ class Client:
         self._store = store
         self._nursery = nursery
         self._commands = Commands(way)
-        self._link = None if socket is None else Link(way, socket, self._commands)
+        self._link = None if socket is None else Link(way, socket, self._commands, nursery)
 
     def messages(
         self,
@@ -260,7 +260,8 @@ async def open_client(
         transports: of ``"websocket"``, ``"sse"``, ``"long-poll"``, ``"poll"``, in the order of preference. The first
             that works is used; better ones are tried again later.
         socket: the URL of a ``live.socket``: all follows then share one WebSocket, and :meth:`Client.messages` and
-            :meth:`Client.tell` speak with its handler. Without, each has one of its own, on its channel's URL.
+            :meth:`Client.tell` speak with its handler; where there is no WebSocket they share an event stream or a
+            poll, if it has no handler. Without, each has a connection of its own, on its channel's URL.
         store: keeps cursors from one life of the program to the next, for at-least-once.
         tls: what certificates are checked with; without, as httpx does it.
         dial: opens connections in place of TCP: a network of a test's.

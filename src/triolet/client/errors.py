@@ -70,6 +70,7 @@ class Ended(Exception):
         retry: seconds until the next try; None: there is none; ``"backoff"``: as the client's own backoff says.
         code: of the close frame or the bye.
         status: of the answer.
+        error: what the answer's JSON calls it.
         blames: whether the transport may be the cause, so that another one is worth a try.
         rides: whether it was said of a follow on a shared socket, and not of that connection.
         alone: whether the follow is to go on with a connection of its own.
@@ -84,6 +85,7 @@ class Ended(Exception):
         retry: float | Literal["backoff"] | None = "backoff",
         code: int | None = None,
         status: int | None = None,
+        error: str | None = None,
         blames: bool = False,
         rides: bool = False,
         alone: bool = False,
@@ -94,6 +96,7 @@ class Ended(Exception):
         self.retry = retry
         self.code = code
         self.status = status
+        self.error = error
         self.blames = blames
         self.rides = rides
         self.alone = alone

@@ -19,7 +19,7 @@ from .items import End, Item, Tell
 from .line import Line
 from .link import Link
 from .speaker import Speaker, converse
-from .streams import over_polls, over_sse
+from .streams import One, over_polls, over_sse
 from .track import State, Track
 from .way import Way, connected, next_try
 
@@ -27,7 +27,7 @@ __all__ = ["Following"]
 
 
 class Following:
-    """Follows one channel: on a connection of its own, or as a rider of the client's socket.
+    """Follows one channel: on a connection of its own, or as a rider of what the client's follows share.
 
     Args:
         way: to the server.
@@ -115,18 +115,20 @@ class Following:
 
     async def _once(self, beat: Heartbeat) -> Ended:
         """One connection."""
-        if beat.transport == "websocket" and self._link is not None and not self._alone:
+        if self._link is not None and not self._alone:
             ended = await self._link.ride(self)
             self._alone = ended.alone
             return ended
-        self._alone = False
+        one = One(self._way, self)
         talks: dict[str, Callable[[trio.Nursery], Awaitable[None]]] = {
-            "sse": partial(over_sse, self._way, self, beat),
-            "poll": partial(over_polls, self._way, self, beat, None),
-            "long-poll": partial(over_polls, self._way, self, beat, self._way.wait),
+            "sse": partial(over_sse, self._way, one, beat),
+            "poll": partial(over_polls, self._way, one, beat, None),
+            "long-poll": partial(over_polls, self._way, one, beat, self._way.wait),
             "websocket": partial(self._over_websocket, beat),
         }
-        return await connected(beat, talks[beat.transport])
+        ended = await connected(beat, talks[beat.transport])
+        self._alone = ended.status is not None  # it is refused, for now: so it would be beside others
+        return ended
 
     async def _over_websocket(self, beat: Heartbeat, nursery: trio.Nursery) -> None:
         """A channel's own WebSocket, over which commands go too."""

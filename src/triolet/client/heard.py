@@ -6,6 +6,7 @@ newer ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from .sse import Block
 
 __all__ = [
     "Heard",
+    "ManyPage",
     "Page",
     "bye",
     "cursor_of",
@@ -27,6 +29,7 @@ __all__ = [
     "gap_of",
     "own_message",
     "read",
+    "read_many",
     "read_page",
     "snapshot_of",
     "tell_of",
@@ -90,10 +93,53 @@ class Page(msgspec.Struct):
     told: list[Heard] = []
 
 
+class ManyPage(msgspec.Struct):
+    """The answer to a poll of many channels."""
+
+    follows: list[Heard]
+    events: list[Heard]
+    gaps: list[Heard]
+    refused: list[Heard]
+    live: bool
+    retry: Milliseconds | None = 0
+    ends: list[Heard] = []
+    snapshots: list[Heard] = []
+    told: list[Heard] = []
+
+    def pages(self) -> Iterator[tuple[str, Page]]:
+        """What it says of each of its URLs, as a poll of that one would have said it."""
+        events, told = _by_channel(self.events), _by_channel(self.told)
+        gaps, states, ends = ({one.channel: one for one in said} for said in (self.gaps, self.snapshots, self.ends))
+        for one in self.follows:
+            name = one.channel or ""
+            yield (
+                one.url or "",
+                Page(
+                    name,
+                    one.cursor or "",
+                    events.get(name, []),
+                    self.live,
+                    gap=gaps.get(name),
+                    filtered=one.filtered,
+                    end=ends.get(name),
+                    snapshot=states.get(name),
+                    told=told.get(name, []),
+                ),
+            )
+
+
+def _by_channel(messages: list[Heard]) -> dict[str | None, list[Heard]]:
+    found: dict[str | None, list[Heard]] = {}
+    for message in messages:
+        found.setdefault(message.channel, []).append(message)
+    return found
+
+
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _read_value: Final = msgspec.json.Decoder().decode
 _read: Final = msgspec.json.Decoder(Heard).decode
 _read_page: Final = msgspec.json.Decoder(Page).decode
+_read_many: Final = msgspec.json.Decoder(ManyPage).decode
 
 
 def read(text: str | bytes) -> Heard:
@@ -116,6 +162,18 @@ def read_page(body: bytes) -> Page:
     """
     try:
         return _read_page(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _no_message(error) from None
+
+
+def read_many(body: bytes) -> ManyPage:
+    """Read the answer to a poll of many channels.
+
+    Raises:
+        Ended: it is none.
+    """
+    try:
+        return _read_many(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _no_message(error) from None
 

@@ -97,14 +97,15 @@ def refusal(answer: Answer) -> Ended:
         final = status != 200
         retry: Any = None if final else "backoff"
         return Ended(f"HTTP {status}, {kind:.80}: no channel", "bad answer", retry=retry, status=status, blames=True)
-    said = answer.json() if status in (401, 403) else None
+    said = answer.json() if status in (400, 401, 403) else None
     error = said.get("error") if isinstance(said, dict) else None
-    code = _CLOSINGS.get(error) if isinstance(error, str) else None
+    error = None if error is None else printable(str(error))
+    code = _CLOSINGS.get(error or "")
     if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING:
         usual = "expired" if status == HTTPStatus.UNAUTHORIZED else "refused"
         kind_: Any = usual if code is None else error
-        what = f"HTTP {status}" if error is None else f"HTTP {status}, {printable(str(error))}"
-        return Ended(what, kind_, retry=None, status=status, code=code)
+        what = f"HTTP {status}" if error is None else f"HTTP {status}, {error}"
+        return Ended(what, kind_, retry=None, status=status, error=error, code=code)
     return Ended(f"HTTP {status}", retry=answer.retry_after or "backoff", status=status)
 
 

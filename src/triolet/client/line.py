@@ -109,7 +109,8 @@ class Line:
             renewable: whether there may be a new token.
         """
         self.due = inf
-        attempt, self._attempt = self._attempt, self._attempt + 1
+        attempt = self._attempt
+        self._attempt += ended.retry != 0  # else it goes on at once in another way, and no try has failed
         if ended.expired and renewable:
             if now >= self._hurried_until:
                 self._hurried_until = now + CLIENT_LAST_RETRY_SECONDS

@@ -1,10 +1,9 @@
-"""The client's one WebSocket on a ``live.socket``, which its follows share."""
+"""The client's one WebSocket on a ``live.socket``, which its follows share; and what they share where there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
-from typing import Protocol
 
 import trio
 
@@ -15,49 +14,13 @@ from .heard import Heard
 from .heartbeat import Heartbeat
 from .line import Line
 from .listeners import Listener, Listeners
+from .many import Bundles
 from .routes import Routes
+from .seat import Rider, Seat
 from .speaker import Speaker, converse
-from .track import State, Track
 from .way import Way, connected, next_try
 
-__all__ = ["Link", "Rider"]
-
-
-class Rider(Protocol):
-    """A follow that shares the WebSocket."""
-
-    @property
-    def track(self) -> Track:
-        """The position."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether what one message brings can be put to the program without waiting."""
-
-    def take_now(self, message: Heard) -> None:
-        """Take a message where there is room."""
-
-    def become(self, state: State, why: Ended | None = None) -> None:
-        """Hear of the connection's state."""
-
-    def trouble(self, why: Ended) -> None:
-        """Hear of what went wrong beside a connection that stands."""
-
-
-class _Seat:
-    """A rider's place, until it gets off."""
-
-    __slots__ = ("ended", "left", "rider", "url")
-
-    def __init__(self, rider: Rider, url: str) -> None:
-        self.rider = rider
-        self.url = url
-        self.left = trio.Event()
-        self.ended: Ended | None = None
-
-    def leave(self, ended: Ended) -> None:
-        self.ended = self.ended or ended
-        self.left.set()
+__all__ = ["Link"]
 
 
 class Link:
@@ -70,6 +33,7 @@ class Link:
         way: to the server.
         url: of the ``live.socket``.
         commands: which use it too.
+        nursery: of the client's tasks.
 
     Attributes:
         url: as it was given.
@@ -77,14 +41,14 @@ class Link:
         speaker: the way up on the present connection; None: there is none now.
     """
 
-    def __init__(self, way: Way, url: str, commands: Commands) -> None:
+    def __init__(self, way: Way, url: str, commands: Commands, nursery: trio.Nursery) -> None:
         self.url = url
         self._way = way
-        self._target = way.base.target(url)
         self._commands = commands
+        self._bundles = Bundles(way, way.base.target(url), nursery)
         self.listeners = Listeners(commands)
         self._line = Line(way.silence, way.random)
-        self._seats: dict[str, _Seat] = {}
+        self._seats: dict[str, Seat] = {}
         self._count = 0
         self._old: bool | None = None
         self._routes = Routes()
@@ -96,14 +60,18 @@ class Link:
     def retry(self) -> None:
         """Try again at once, if it waits to."""
         self._hurry.set()
+        self._bundles.retry()
 
     async def ride(self, rider: Rider) -> Ended:
-        """Follow on this WebSocket, whatever becomes of its connections. Return why it is over.
+        """Follow on this WebSocket, or, while that is not the transport, on an event stream or a poll that others
+        share; whatever becomes of the connections. Return why it is over.
 
         Cancellation: it is unfollowed.
         """
+        if self._way.choice.current != "websocket":
+            return await self._bundles.ride(rider)
         self._count += 1
-        sub, seat = f"s{self._count}", _Seat(rider, self._way.base.target(rider.track.url))
+        sub, seat = f"s{self._count}", Seat(rider, self._way.base.target(rider.track.url))
         if self._old and any(other.url == seat.url for other in self._seats.values()):
             return Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True)
         self._seats[sub] = seat
@@ -125,7 +93,7 @@ class Link:
         if self.speaker is not None:
             listener.become("live")
 
-    def _ask(self, sub: str, seat: _Seat) -> None:
+    def _ask(self, sub: str, seat: Seat) -> None:
         """Ask for a follow; before it is known whether the server tells subscriptions apart, for one of a URL."""
         if self.speaker is None or (self._old is None and self._routes.asked(seat.url)):
             return
@@ -208,7 +176,7 @@ class Link:
         try:
             await self.listeners.settle(2 * CLIENT_MESSAGES)  # of connections before: this one may bring more
             hear = partial(self._hear, beat)
-            await converse(self._way, self._target, beat, hear, self._ready, self._trouble)
+            await converse(self._way, self._way.base.target(self.url), beat, hear, self._ready, self._trouble)
         finally:
             speaker, self.speaker = self.speaker, None
             self._routes = Routes()
@@ -238,24 +206,10 @@ class Link:
             seat = self._seats.get(sub)
             if seat is not None and seat.ended is None:
                 place = message.places.get(sub)
-                self._give(seat, message if place is None else Heard(type="moved", cursor=place))
+                seat.give(message if place is None else Heard(type="moved", cursor=place))
         if message.type == "open" and (message.url is not None or message.sub is not None):
             self._learn(message, subs)
         return self.listeners.hear_channels(message, subs, beat, self.speaker)
-
-    def _give(self, seat: _Seat, message: Heard) -> None:
-        if message.type == "refused":
-            seat.leave(_refused(message))
-        elif not seat.rider.has_room and message.type != "tell":  # which takes no room
-            seat.leave(Ended("the program is slower than this socket", retry=0, rides=True, alone=True))
-        else:
-            try:
-                seat.rider.take_now(message)
-            except Ended as ended:  # its own matter: the others stay, and it asks again at once
-                ended.rides = True
-                if ended.kind == "network":
-                    ended.retry = 0
-                seat.leave(ended)
 
     def _learn(self, message: Heard, confirmed: tuple[str, ...]) -> None:
         """A follow is confirmed, which tells what kind of server this is.
@@ -283,10 +237,3 @@ class Link:
                 seat.leave(Ended("this server follows a channel once on a socket", retry=0, rides=True, alone=True))
         if several:
             raise Ended("an old server: its follows are asked for anew", retry=0)
-
-
-def _refused(message: Heard) -> Ended:
-    """Where a channel is named it had been open, and was taken away; else the app has refused to open it."""
-    if message.channel is not None:
-        return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)
-    return Ended("refused", "refused", retry=None, code=4403, rides=True, by_server=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Protocol
 
@@ -13,17 +14,40 @@ from .cursors import is_newest
 from .errors import Ended
 from .heard import Heard, Page, bye, cursor_of, own_message, read_page
 from .heartbeat import Heartbeat
-from .http import Answer, refusal
+from .http import refusal
 from .renewal import Renewal
-from .sse import StreamParser
+from .sse import Block, StreamParser
 from .track import Track
 from .way import Way
 
-__all__ = ["Taker", "over_polls", "over_sse"]
+__all__ = ["Asker", "One", "Taker", "over_polls", "over_sse", "unfold"]
+
+
+class Asker(Protocol):
+    """What one request follows: a channel (:class:`One`), or several (many.py)."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all of it is up to date, so that the answer to a poll may be held."""
+
+    def target(self, **query: str | None) -> str:
+        """The path and query that ask for all of it, from where it stands, with what is asked besides."""
+
+    def read(self, block: Block) -> Heard:
+        """A block of an event stream as the message that it is. Raises Ended: it is none."""
+
+    async def take(self, message: Heard, beat: Heartbeat) -> None:
+        """Take a message."""
+
+    async def take_page(self, body: bytes, beat: Heartbeat) -> int | None:
+        """Take the answer to a poll. Return how many ms to wait before the next."""
+
+    def trouble(self, why: Ended) -> None:
+        """Hear of what went wrong beside a connection that stands."""
 
 
 class Taker(Protocol):
-    """Whoever follows."""
+    """Whoever follows one channel."""
 
     @property
     def track(self) -> Track:
@@ -36,7 +60,45 @@ class Taker(Protocol):
         """Hear of what went wrong beside a connection that stands."""
 
 
-async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nursery) -> None:
+class One:
+    """A channel, at its own URL.
+
+    Args:
+        way: to the server.
+        follow: whoever follows it.
+    """
+
+    def __init__(self, way: Way, follow: Taker) -> None:
+        self._way = way
+        self._track = follow.track
+        self.take = follow.take
+        self.trouble = follow.trouble
+
+    @property
+    def is_live(self) -> bool:
+        """See :class:`Asker`."""
+        return self._track.state == "live"
+
+    def target(self, **query: str | None) -> str:
+        """See :class:`Asker`."""
+        return self._way.base.target(self._track.url, after=_text(self._track.cursor), **query)
+
+    def read(self, block: Block) -> Heard:
+        """See :class:`Asker`."""
+        return own_message(block)
+
+    async def take_page(self, body: bytes, beat: Heartbeat) -> int | None:
+        """See :class:`Asker`."""
+        page = read_page(body)
+        beat.works()
+        for message in unfold(page, self._track):
+            if message.type == "live":
+                beat.heard(message)
+            await self.take(message, beat)
+        return page.retry
+
+
+async def over_sse(way: Way, asker: Asker, beat: Heartbeat, nursery: trio.Nursery) -> None:
     """One event stream. Unlike EventSource it says in the URL how far it has come: some proxies take ``Last-Event-ID``
     off. Of a route whose event streams are plain, where gaps are mere comments, it asks for the full form.
 
@@ -44,14 +106,12 @@ async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nurse
         Ended: it has ended, or never began; and what a connection that is lost raises.
     """
     beat.listen()
-    track = follow.track
     headers = {"accept": "text/event-stream", **await way.credentials.headers()}
-    after = None if track.cursor is None else str(track.cursor)
-    renewal = Renewal(lambda message: _renew(way, message), follow.trouble, way.random)
+    renewal = Renewal(lambda message: _renew(way, message), asker.trouble, way.random)
     nursery.start_soon(renewal.run)
     beat.listen()
     beat.probe()
-    target = way.base.target(track.url, after=after, format="triolet")
+    target = asker.target(format="triolet")
     async with way.http.stream("GET", way.base.url(target), headers) as (answer, chunks):
         if answer.status != HTTPStatus.OK or not answer.headers.get("content-type", "").startswith("text/event-stream"):
             async for chunk in chunks:
@@ -63,12 +123,12 @@ async def over_sse(way: Way, follow: Taker, beat: Heartbeat, nursery: trio.Nurse
         async for chunk in chunks:
             beat.listen()
             for block in parser.feed(chunk):
-                message = own_message(block)
+                message = asker.read(block)
                 if message.type == "bye":
                     raise bye(message)
                 beat.heard(message)
                 renewal.hear(message)
-                await follow.take(message, beat)
+                await asker.take(message, beat)
     raise Ended("the stream ended")
 
 
@@ -78,7 +138,7 @@ async def _renew(way: Way, message: Heard) -> None:
         await way.ask("renew", {"key": message.key})
 
 
-async def over_polls(way: Way, follow: Taker, beat: Heartbeat, hold: float | None, nursery: trio.Nursery) -> None:
+async def over_polls(way: Way, asker: Asker, beat: Heartbeat, hold: float | None, nursery: trio.Nursery) -> None:
     """Polls, one after the other. Raises as :func:`over_sse`.
 
     The first answer is never held back: it tells at once whether the client is up to date. A token serves until it is
@@ -88,55 +148,48 @@ async def over_polls(way: Way, follow: Taker, beat: Heartbeat, hold: float | Non
         hold: seconds that the server may hold an answer back; None: it shall not.
     """
     beat.listen()
-    track = follow.track
     credential = {"accept": "application/json", **await way.credentials.headers()}
     tag = ""
     retry = 0.0
     while True:
-        held = hold is not None and track.state == "live"
+        held = hold is not None and asker.is_live
         headers = credential if held or not tag else {**credential, "if-none-match": tag}
-        after = None if track.cursor is None else str(track.cursor)
-        target = way.base.target(track.url, after=after, wait=f"{hold:g}" if held else None)
+        target = asker.target(wait=f"{hold:g}" if held else None)
         beat.listen()
         answer = await way.http.ask("GET", way.base.url(target), headers)
         if answer.status != HTTPStatus.NOT_MODIFIED:
-            page = _page(answer)
-            beat.works()
-            tag, retry = answer.headers.get("etag", ""), (page.retry or 0) / 1000
-            await _unfold(follow, beat, page)
+            if answer.status != HTTPStatus.OK or "json" not in answer.headers.get("content-type", ""):
+                raise refusal(answer)
+            tag = answer.headers.get("etag", "")
+            retry = (await asker.take_page(answer.body, beat) or 0) / 1000
         beat.rest()
         await trio.sleep(retry if held or hold is None else 0)
 
 
-def _page(answer: Answer) -> Page:
-    if answer.status != HTTPStatus.OK or "json" not in answer.headers.get("content-type", ""):
-        raise refusal(answer)
-    return read_page(answer.body)
-
-
-async def _unfold(follow: Taker, beat: Heartbeat, page: Page) -> None:
-    """The answer to a poll, as the messages that a stream would have carried."""
-    if follow.track.state == "connecting":
+def unfold(page: Page, track: Track) -> Iterator[Heard]:
+    """The answer to a poll, as the messages that a stream would have carried to who is at a position."""
+    if track.state == "connecting":
         begins: str | None = page.cursor
         if page.snapshot is not None:
             begins = None
         elif page.gap is not None:
             begins = page.gap.after
-        elif page.events and is_newest(follow.track.cursor):
+        elif page.events and is_newest(track.cursor):
             first = cursor_of(page.events[0].id)
             begins = str(Cursor(first.epoch, first.offset - page.events[0].folded))
-        opened = Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
-        await follow.take(opened, beat)
+        yield Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)
     # Behind a state there is a gap where it is older than what is kept.
     said = [("snapshot", page.snapshot), ("gap", page.gap), *(("event", event) for event in page.events)]
     said += [*(("tell", message) for message in page.told), ("end", page.end)]
     for kind, message in said:
         if message is not None:
             message.type = kind
-            await follow.take(message, beat)
+            yield message
     if page.filtered and not page.live:
-        await follow.take(Heard(type="moved", cursor=page.cursor), beat)
+        yield Heard(type="moved", cursor=page.cursor)
     if page.live:
-        live = Heard(type="live", cursor=page.cursor)
-        beat.heard(live)
-        await follow.take(live, beat)
+        yield Heard(type="live", cursor=page.cursor)
+
+
+def _text(cursor: Cursor | None) -> str | None:
+    return None if cursor is None else str(cursor)

@@ -95,7 +95,8 @@ class Track:
         self.channel = message.channel
         self.filtered = message.filtered
         self._conflated_to = None
-        self.state = "behind"
+        if self.state != "live" or not self.url:  # else its stream was opened anew for the sake of others
+            self.state = "behind"
         here = self.cursor
         if message.cursor is None and self.url:  # a state comes first, which says where it begins
             return NOTHING

@@ -197,8 +197,8 @@
  *
  * @typedef {Object} ConnectOptions
  * @property {Transport[]} [transports]  tried in this order; default `["websocket", "sse", "long-poll", "poll"]`
- * @property {string | URL} [socket]  the URL of the app's `@live.socket`: one WebSocket then carries all follows. It counts
- *     where WebSocket comes first
+ * @property {string | URL} [socket]  the URL of the app's `@live.socket`: one WebSocket then carries all follows, where
+ *     WebSocket comes first; and where there is none, one event stream or poll, if it has no handler
  * @property {string | null | (() => Token | Promise<Token>)} [token]  who the page is: a text, or a function that is asked
  *     before each connection and each renewal, and again, later, where it fails. It goes out in the header `Authorization`,
  *     on a WebSocket as a subprotocol. Pages with a session's cookie need none

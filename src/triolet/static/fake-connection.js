@@ -1,18 +1,14 @@
-/** One client of the fake server: what its WebSocket, event stream or poll is told, as the server would tell it. */
+/** One client of the fake server: what its WebSocket or event stream is told, as the server would tell it. */
 
 import { foldedOf } from "./fake-folds.js";
 import { parseCursor } from "./fake-log.js";
 
 /** @import { Message, Page, Place, Who, Wire, Wish, World } from "./fake-api.js" */
+/** @import { Followed } from "./fake-many.js" */
 
-/** As the server has them by default; in ms, but for the seconds of a long poll. */
+/** As the server has them by default, in ms. */
 const BEAT = 20_000;
 const WARNING = 30_000;
-const POLL_RETRY = 2_000;
-const LONGEST_WAIT = 25;
-
-/** Events in one answer to a poll. */
-const PAGE = 256;
 
 /** The longest time that a timer of a browser knows. */
 const LONGEST = 2 ** 31 - 1;
@@ -29,7 +25,7 @@ export const REVOKED = { code: 4403, reason: "revoked", retry: null };
  * @param {() => void} call
  * @returns {() => void} what calls it off
  */
-function callAt(moment, { clock }, call) {
+export function callAt(moment, { clock }, call) {
   const left = moment - clock.now();
   if (left > LONGEST) return () => {};
   const timer = clock.setTimeout(call, Math.max(0, left));
@@ -50,7 +46,7 @@ const LOST = /^(expired|epoch|future)$/;
  * @param {number} [most]
  * @returns {Page & {snapshot: ?Message}}
  */
-function read({ log }, channel, after, { fold, state }, most) {
+export function read({ log }, channel, after, { fold, state }, most) {
   const page = log.read(channel, after, fold ? undefined : most);
   if (state && (after === null || LOST.test(page.gap?.reason))) {
     const now = log.read(channel, null);
@@ -91,6 +87,8 @@ export class Connection {
   #callOff = { beat: () => {}, warning: () => {}, end: () => {} };
   #over;
   isOver = false;
+  /** Whether it ends with the last that it follows. */
+  #isMany = false;
   until = Infinity;
   /**
    * By what an event stream is renewed.
@@ -161,6 +159,19 @@ export class Connection {
     if (follower.isPlain) for (const other of others) this.#bring(other, []);
   }
 
+  /** What one request follows, for good. @param {Followed[]} follows @param {Message[]} refused */
+  followAll(follows, refused) {
+    for (const message of refused) this.say(message);
+    for (const { channel, after, ...named } of follows) this.follow(channel, after, named);
+    this.#isMany = true;
+    this.#look(ENDED);
+  }
+
+  /** What follows many is over when it follows nothing any more. @param {{code: number, reason: string, retry: null}} closing */
+  #look(closing) {
+    if (this.#isMany && this.#followers.size === 0) this.end(closing);
+  }
+
   /** Takes the way without brackets from those that were named last. @param {string} channel */
   #hush(channel) {
     this.#told.set(channel, []);
@@ -184,6 +195,7 @@ export class Connection {
     else for (const message of messages) this.say(message);
     for (const { sub } of [...names]) this.#remove(follower, sub);
     if (this.own === channel && this.#followers.size === 0) this.end(ENDED);
+    this.#look(ENDED);
   }
 
   /**
@@ -280,6 +292,7 @@ export class Connection {
         this.say({ type: "refused", url, channel, ...(sub !== null && { sub }) });
       }
     }
+    this.#look(REVOKED);
   }
 
   // --- its life -------------------------------------------------------------------------------------------
@@ -359,97 +372,4 @@ export class Connection {
     this.#followers.clear();
     this.#over();
   }
-}
-
-/** @typedef {Wish & {channel: string, after: ?Place, wait: number, tag: ?string}} Ask  `wait`: seconds */
-
-/** A poll, which is answered at once or, where it may be held, when there is something to tell. */
-export class Poll {
-  #world;
-  /** @type {Ask & {from: ?Place}} */
-  #ask;
-  #give;
-  #over;
-  #callOff = { wait: () => {}, end: () => {} };
-  isOver = false;
-
-  /**
-   * `give(response)` answers it, `over()` is called at its end.
-   *
-   * @param {World} world
-   * @param {Ask} ask
-   * @param {{url: URL, who: Who, give: (response: Response) => void, over: () => void}} parts
-   */
-  constructor(world, ask, { url, who, give, over }) {
-    const { channel, after, wait, state } = ask;
-    this.#world = world;
-    // One that waits goes on from where it has begun, although the newest may be others by then.
-    const isPlace = after === null ? Boolean(state) : after.offset >= 0;
-    this.#ask = { ...ask, from: isPlace || !wait ? after : parseCursor(world.log.read(channel, after).start) };
-    this.#give = give;
-    this.#over = over;
-    this.url = url;
-    this.channel = channel;
-    this.token = who.token;
-    const longest = world.clock.now() + 1_000 * Math.min(wait, LONGEST_WAIT);
-    if (wait) this.#callOff.wait = callAt(longest, world, () => this.answer(0));
-    this.expireAt(who.until);
-  }
-
-  get #page() {
-    const { channel, from } = this.#ask;
-    return read(this.#world, channel, from, this.#ask, PAGE);
-  }
-
-  /** Something may have come, or was told. @param {Message[]} [told] */
-  look(told = []) {
-    const { events, gap, isAll, end, snapshot } = this.#page;
-    if (this.#ask.wait && events.length + told.length === 0 && !gap && !end && !snapshot) return;
-    this.answer(this.#ask.wait || !isAll ? 0 : POLL_RETRY, told);
-  }
-
-  /** @param {number} wanted  ms until the next one @param {Message[]} [told] */
-  answer(wanted, told = []) {
-    const { channel, after, wait, tag } = this.#ask;
-    const { events, gap, cursor, isAll: live, end, snapshot } = this.#page;
-    const etag = `"${after === null ? "None" : textOf(after)}-${cursor}"`;
-    const headers = { ETag: etag, "Cache-Control": "no-cache" };
-    if (!wait && tag?.includes(etag) && !snapshot) return this.#end(new Response(null, { status: 304, headers }));
-    const retry = end ? null : wanted;
-    const more = { ...(end && { end }), ...(snapshot && { snapshot }), ...(told.length > 0 && { told }) };
-    this.#end(Response.json({ channel, events, cursor, gap, live, retry, time: this.#world.wall(), ...more }, { headers }));
-  }
-
-  /** @param {number} status @param {string} error */
-  refuse(status, error) {
-    this.#end(Response.json({ error }, { status }));
-  }
-
-  /** What it was let in with is good until then. @param {number} until */
-  expireAt(until) {
-    this.#callOff.end();
-    if (this.isOver || until === Infinity) return;
-    const end = () => this.refuse(401, "expired");
-    if (until <= this.#world.clock.now()) end();
-    else this.#callOff.end = callAt(until, this.#world, end);
-  }
-
-  /** @param {Response} response */
-  #end(response) {
-    if (this.isOver) return;
-    this.gone();
-    this.#give(response);
-  }
-
-  gone() {
-    if (this.isOver) return;
-    this.isOver = true;
-    for (const off of Object.values(this.#callOff)) off();
-    this.#over();
-  }
-}
-
-/** @param {Place} place */
-function textOf({ epoch, offset }) {
-  return epoch ? `${epoch}.${offset}` : String(offset);
 }

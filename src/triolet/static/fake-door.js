@@ -1,8 +1,10 @@
 /** How clients come to the fake server: who they are, what they ask for, and what they say later. */
 
 import { replyOf, responseOf } from "./fake-commands.js";
-import { Connection, Poll, REVOKED } from "./fake-connection.js";
+import { Connection, REVOKED } from "./fake-connection.js";
 import { jsonOf, parseAfter, parseCursor } from "./fake-log.js";
+import { askedOf } from "./fake-many.js";
+import { Poll } from "./fake-poll.js";
 import { decoded, locateHere, nameOf } from "./fake-routes.js";
 
 /** @import { Call, Found, Message, Place, Who, Wire, Wish, World } from "./fake-api.js" */
@@ -93,12 +95,15 @@ export class Door {
       if (channel === undefined) connection.end(REVOKED);
       else connection.revoke(channel);
     }
-    for (const poll of this.#pollsOf(channel)) poll.refuse(403, "revoked");
+    for (const poll of this.#pollsOf(channel)) {
+      if (channel === undefined) poll.refuse(403, "revoked");
+      else poll.revoke(channel);
+    }
   }
 
   /** @param {string} [channel] */
   #pollsOf(channel) {
-    return [...this.polls].filter((poll) => channel === undefined || poll.channel === channel);
+    return [...this.polls].filter((poll) => channel === undefined || poll.isOf(channel));
   }
 
   /** Who waits for something, in lines. */
@@ -192,7 +197,7 @@ export class Door {
     const found = this.#find(["channel", "socket"], url, "was followed");
     if (!found) return exchange.answer(says(404, "channel"));
     if (typeof who === "string") return exchange.answer(says(401, who));
-    if (found.route.kind === "socket") return exchange.answer(says(426, "upgrade"));
+    if (found.route.kind === "socket") return this.#many(exchange, who, found.route);
     const last = headers.get("Last-Event-ID");
     const place = url.searchParams.get("after");
     const after = last ? (parseCursor(last) ?? ANOTHER_SERVERS) : place ? parseAfter(place) : null;
@@ -203,7 +208,31 @@ export class Door {
       const hasTheEnd = last && end && !gap && events.length === 0; // an EventSource, which only this keeps away
       return hasTheEnd ? exchange.answer(new Response(null, { status: 204 })) : this.#stream(exchange, who, ask);
     }
-    return this.#poll(exchange, who, ask);
+    return this.#poll(exchange, who, { asks: [ask] });
+  }
+
+  /** @param {Exchange} exchange @param {Who} who @param {Route} route */
+  #many(exchange, who, { more }) {
+    const { url, headers } = exchange;
+    if (more.open || more.message || !url.searchParams.has("follow")) return exchange.answer(says(426, "upgrade"));
+    /** @type {?Response} */
+    let first = null;
+    /** @param {URL} at */
+    const find = (at) => {
+      const refusal = this.#routes.find("refusal", at);
+      const found = refusal ? null : this.#find(["channel"], at, "was followed");
+      if (!found) first ??= refusal ? refused(refusal.route.more) : says(404, "channel");
+      return found;
+    };
+    const asked = askedOf(url, find, wishOf);
+    if (typeof asked === "string") return exchange.answer(says(400, asked));
+    if (asked.follows.length === 0 && first) return exchange.answer(first);
+    if (!headers.get("Accept")?.includes("text/event-stream")) {
+      return this.#poll(exchange, who, { asks: asked.follows, refused: asked.refused });
+    }
+    const connection = this.#connect("sse", exchange, exchange.stream(true), who, null);
+    connection.followAll(asked.follows, asked.refused);
+    connection.expireAt(who.until);
   }
 
   /** @param {Exchange} exchange @param {Who} who @param {{channel: string, after: ?Place} & Wish} ask */
@@ -213,7 +242,7 @@ export class Door {
     connection.expireAt(who.until);
   }
 
-  /** @param {Exchange} exchange @param {Who} who @param {{channel: string, after: ?Place} & Wish} ask */
+  /** @param {Exchange} exchange @param {Who} who @param {Pick<import("./fake-poll.js").Ask, "asks" | "refused">} ask */
   #poll(exchange, who, ask) {
     const { url, headers, pipe } = exchange;
     const wait = Number(url.searchParams.get("wait") ?? 0);

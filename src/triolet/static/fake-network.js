@@ -1,6 +1,7 @@
 /** The network between a page and the fake server, and what a page has of it: `fetch` and `WebSocket`. */
 
 import { turn } from "./fake-clock.js";
+import { blockOfMany } from "./fake-many.js";
 
 /** @import { Call, Message, Wire } from "./fake-api.js" */
 
@@ -118,8 +119,8 @@ export class Exchange {
     });
   }
 
-  /** Answers with an event stream. @returns {Wire} what writes it */
-  stream() {
+  /** Answers with an event stream. @param {boolean} [isMany] @returns {Wire} what writes it */
+  stream(isMany = false) {
     const encoder = new TextEncoder();
     const body = new ReadableStream({ start: (controller) => (this.#body = controller) });
     /** @param {string} text */
@@ -130,7 +131,7 @@ export class Exchange {
         this.pipe.end();
         this.#body?.close();
       });
-    return { write: (message) => put(block(message)), close };
+    return { write: (message) => put(isMany ? blockOfMany(message) : block(message)), close };
   }
 
   /** For the client: it breaks, or was not wanted any more. @param {unknown} error */

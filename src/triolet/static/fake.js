@@ -9,9 +9,8 @@
  *     server.publish("/orders/A1/events", { state: "paid" }, { event: "order-status" });
  *     await server.settle();
  *
- * It has a log of its own behind it, and says on all four transports what a Triolet server says (docs/wire.rst): cursors,
- * gaps, ends, beats, goodbyes; so the client in the test is the real one. What goes wrong in the test itself (a URL that nobody
- * serves, a handler that throws) is thrown by the next `settle`, `advance` or `close`, so that no test passes over it.
+ * It has a log of its own, and says on all transports what a Triolet server says. What goes wrong in the test itself (a URL
+ * that nobody serves, a handler that throws) is thrown by the next `settle`, `advance` or `close`.
  *
  * @typedef {Object} FakeOptions  of `fakeServer`
  * @property {"virtual" | "real"} [clock]  "virtual" (default): time goes on by `advance` alone, for the client too. "real":
@@ -82,6 +81,7 @@ import { Rest } from "./fake-rest.js";
 import { Routes, locateHere } from "./fake-routes.js";
 // What some pages load late is there at once, so that no test waits for a file.
 import "./answers.js";
+import "./bundle.js";
 import "./roster.js";
 import "./sharing.js";
 import "./tabs.js";
@@ -418,7 +418,7 @@ export class FakeServer {
   followers(url) {
     const channel = this.#door.channelAt(url, "followers");
     const streams = [...this.#door.connections].flatMap(({ channels }) => channels).filter((one) => one === channel);
-    return streams.length + [...this.#door.polls].filter((poll) => poll.channel === channel).length;
+    return streams.length + [...this.#door.polls].filter((poll) => poll.isOf(channel)).length;
   }
 
   // --- time -----------------------------------------------------------------------------------------------

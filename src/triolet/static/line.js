@@ -38,7 +38,7 @@ export class Ended extends Error {
   /**
    * @internal
    * @param {string} message
-   * @param {{code?: number, status?: number, retry?: number | null, reason?: string, unopened?: boolean}} [more]
+   * @param {{code?: number, status?: number, retry?: number | null, reason?: string, unopened?: boolean, error?: string}} [more]
    */
   constructor(message, more) {
     super(message);

@@ -441,6 +441,6 @@ export class Multiplex {
 }
 
 /** @param {string} reason */
-function gone(reason) {
+export function gone(reason) {
   return { error: new Ended(reason, { code: 4403, retry: null }), reason };
 }

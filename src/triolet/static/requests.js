@@ -113,13 +113,13 @@ export function checkType(response, expected) {
 export async function failure(response) {
   const { status } = response;
   const final = status < 500 && !PASSING.has(status);
-  const said = status === 401 || status === 403 ? await response.json().catch(() => null) : null;
+  const said = /40[013]/.test(`${status}`) ? await response.json().catch(() => null) : null;
   const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
   const retry = final ? null : retryAfter(response);
   // Below 400 it is a redirect that was not followed.
   const reason = status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
   if (code) return new Ended(said.error, { code, status, retry });
-  return new Ended(`HTTP ${status}`, { status, retry, reason });
+  return new Ended(`HTTP ${status}`, { status, retry, reason, error: said?.error });
 }
 
 /**
@@ -142,14 +142,13 @@ async function fetched(url, request, { fetch }) {
 /**
  * A request whose answer is 200 or 304, or an error that says whether to ask again.
  *
- * @param {Place} url
- * @param {Record<string, any>} query
+ * @param {URL} url
  * @param {HeaderMap} headers
  * @param {Settings} options
  * @param {AbortSignal} signal
  */
-export async function request(url, query, headers, options, signal) {
-  const response = await fetched(address(url, query), { headers, signal }, options);
+export async function request(url, headers, options, signal) {
+  const response = await fetched(url, { headers, signal }, options);
   if (response.status === 200 || response.status === 304) return response;
   throw await failure(response);
 }

@@ -1,4 +1,4 @@
-/** Channels that are followed each by a connection of its own, over the transport that works. */
+/** Channels that are followed each by a connection of its own, or together by one (see Bundle), over the transport that works. */
 
 import { Choice, lumpy } from "./choice.js";
 import { Line, asEnded } from "./line.js";
@@ -7,12 +7,14 @@ import { stream } from "./transports.js";
 
 /**
  * @import { State, Transport, Why } from "./api.js"
+ * @import { Bundles } from "./bundle.js"
  * @import { Commands } from "./commands.js"
+ * @import { Place } from "./requests.js"
  * @import { Settings } from "./settings.js"
  * @import { Track } from "./track.js"
- * @import { OverSocket } from "./transports.js"
+ * @import { Asker, OverSocket } from "./transports.js"
  *
- * @typedef {Object} Mine  what belongs to one track
+ * @typedef {Object} Mine  what belongs to one connection
  * @property {Line} line
  * @property {Transport} transport  of its present connection
  * @property {WebSocket | null} socket
@@ -31,9 +33,14 @@ export class Streams {
   #settings;
   #choice;
   #commands;
-  /** @type {Map<Track, Mine>} */
+  /** @type {Map<Asker, Mine>} */
   #lines = new Map();
   #isCrowded = false;
+  #socket;
+  /** @type {Promise<Bundles | null> | null} */
+  #bundles = null;
+  /** @type {Set<Track>} those that wait for it */
+  #early = new Set();
 
   /**
    * `commands` go over a channel's own WebSocket, where there is one: over the newest.
@@ -41,19 +48,34 @@ export class Streams {
    * @param {Settings} settings
    * @param {Choice} choice
    * @param {Commands} commands
+   * @param {Place} [socket]  where they may share what they go over
    */
-  constructor(settings, choice, commands) {
+  constructor(settings, choice, commands, socket) {
+    this.#socket = socket;
     this.#settings = settings;
     this.#choice = choice;
     this.#commands = commands;
   }
 
   get tracks() {
-    return [...this.#lines.keys()];
+    const all = [...this.#lines.keys()].flatMap((one) => one.tracks ?? /** @type {Track} */ (one));
+    return [...this.#early, ...all];
   }
 
-  /** @param {Track} track */
+  /** What only some pages need is loaded by them alone. @param {Track} track */
   add(track) {
+    const url = this.#socket;
+    if (url == null) return this.open(track);
+    this.#early.add(track);
+    this.#bundles ??= import("./bundle.js").then(
+      ({ Bundles }) => new Bundles(this, String(url), this.#settings.clock),
+      () => (this.#bundles = null),
+    );
+    this.#bundles.then((bundles) => this.#early.delete(track) && (bundles ? bundles.add(track) : this.open(track)));
+  }
+
+  /** On a connection of its own. @param {Asker} track */
+  open(track) {
     const mine = /** @type {Mine} */ ({ socket: null });
     const options = {
       ...this.#settings,
@@ -75,12 +97,13 @@ export class Streams {
   /**
    * Takes a track off its connection: it is not over, but goes on elsewhere, or is told by who takes it.
    *
-   * @param {Track} track
+   * @param {Asker} track
    */
   remove(track) {
     const mine = this.#lines.get(track);
+    this.#early.delete(/** @type {Track} */ (track));
     this.#lines.delete(track);
-    if (!mine) return;
+    if (!mine) return [...this.#lines.keys()].forEach((one) => one.drop?.(track));
     mine.line.close();
     this.#lose(mine);
   }
@@ -91,7 +114,7 @@ export class Streams {
     mine.socket = null;
   }
 
-  /** @param {Track} track @param {Mine} mine @param {State | undefined} state @param {Why} why */
+  /** @param {Asker} track @param {Mine} mine @param {State | undefined} state @param {Why} why */
   #changed(track, mine, state, why) {
     if (this.#lines.get(track) !== mine) return;
     if (state !== undefined) this.#lose(mine);
@@ -99,7 +122,7 @@ export class Streams {
     track.become(state, why);
   }
 
-  /** @param {Track} track @param {Mine} mine @param {Settings} options @param {AbortSignal} signal */
+  /** @param {Asker} track @param {Mine} mine @param {Settings} options @param {AbortSignal} signal */
   async #connect(track, mine, options, signal) {
     const transport = (mine.transport = this.#choice.current);
     try {
@@ -114,7 +137,7 @@ export class Streams {
     }
   }
 
-  /** Nothing comes of one: if others have all connections that there are, it is told of once. @param {Track} track */
+  /** Nothing comes of one: if others have all connections that there are, it is told of once. @param {Asker} track */
   #crowd(track) {
     const held = [...this.#lines.values()].filter(({ line, transport }) => line.isHeardOf && /sse|long/.test(transport));
     if (this.#isCrowded || held.length < MOST) return;
@@ -123,9 +146,14 @@ export class Streams {
     track.tell("fault", { kind: "crowded", error });
   }
 
-  /** @param {Track} track */
+  /** @param {Asker} track */
   retry(track) {
     this.#lines.get(track)?.line.retry();
+  }
+
+  /** What is asked for has changed. @param {Asker} track */
+  again(track) {
+    this.#lines.get(track)?.line.again();
   }
 
   /** Looks after all of them. */
@@ -142,6 +170,6 @@ export class Streams {
 
   /** Ends all of them. Their tracks stay as they are. */
   clear() {
-    for (const track of [...this.#lines.keys()]) this.remove(track);
+    for (const track of [...this.#early, ...this.#lines.keys()]) this.remove(track);
   }
 }

@@ -207,7 +207,7 @@ export class Track {
     this.filtered = filtered;
     if (this.cursor === null || offsetOf(this.cursor) < 0) this.cursor = cursor ?? this.cursor; // -50 begins somewhere
     this.#conflatedTo = null;
-    this.become("behind");
+    if (this.state !== "live") this.become("behind"); // else its stream was opened anew for the sake of others
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
     if ((step ?? 1) > 0) this.#lose(cursor, "skipped");
   }

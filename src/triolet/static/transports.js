@@ -6,7 +6,7 @@ import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
 
 /**
- * @import { Reply, Transport } from "./api.js"
+ * @import { Reply, State, Transport, Why } from "./api.js"
  * @import { Line } from "./line.js"
  * @import { HeaderMap, Place } from "./requests.js"
  * @import { Settings } from "./settings.js"
@@ -14,6 +14,21 @@ import { authorization, subprotocols } from "./token.js";
  *
  * @typedef {{use: (socket: WebSocket) => void, hear: (reply: Message) => void}} OverSocket  commands that go over a
  *     channel's own WebSocket
+ *
+ * @typedef {(track: Asker, line: Line, body: Record<string, any>) => void} Unfold
+ *
+ * @typedef {Object} Asker  what a connection is for: a track, or several that share it (see Bundle)
+ * @property {string | null} url
+ * @property {string | null} [cursor]
+ * @property {State} state
+ * @property {() => Promise<void> | null} room
+ * @property {(message: Message) => void} take
+ * @property {(state?: State, why?: Why) => void} become
+ * @property {(name: string, ...said: any[]) => void} tell
+ * @property {(query: Record<string, any>) => URL} [place]  where to ask, of several
+ * @property {(line: Line, body: Record<string, any>, unfold: Unfold) => void} [page]  hears the answer to a poll of several
+ * @property {Track[]} [tracks]
+ * @property {(track: Asker) => void} [drop]  leaves one of them
  */
 
 // Closings after which the server does not want to be asked again, for a close frame that came without its bye.
@@ -29,7 +44,7 @@ function goodbye({ reason, code, retry }) {
 /**
  * While the page does not take what has come, no more is read: the server hears of it by what stays unread.
  *
- * @param {Track} track
+ * @param {Asker} track
  * @param {Line} line
  * @param {AbortSignal} signal
  */
@@ -67,12 +82,17 @@ function answering(connection, hear, options, line, signal) {
   };
 }
 
+/** @param {Asker} track @param {Record<string, any>} query */
+function placeOf(track, query) {
+  return track.place?.(query) ?? address(track.url, { after: track.cursor, ...query });
+}
+
 /**
  * Unlike EventSource it says in the URL how far it has come: `Last-Event-ID` may be taken off on the way, and is a header
  * that another origin is asked about first. As it is read with `fetch`, a token goes in a header, where no log of URLs
  * sees it.
  *
- * @param {Track} track
+ * @param {Asker} track
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal
@@ -86,7 +106,7 @@ async function overSse(track, line, options, signal) {
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
   const answer = answering(track, (message) => track.take(message), options, line, signal);
   line.listen();
-  const response = await request(track.url, { after: track.cursor, format: "triolet" }, headers, options, signal);
+  const response = await request(placeOf(track, { format: "triolet" }), headers, options, signal);
   checkType(response, "text/event-stream");
   if (!response.body?.getReader) return overPolls(track, line, options, signal, options.wait);
   const reader = response.body.getReader();
@@ -115,7 +135,7 @@ async function overSse(track, line, options, signal) {
  * The first answer is never held back: it tells at once whether the client is up to date. A token serves until it is
  * answered with 401; then there is a new one, as for a stream that has ended.
  *
- * @param {Track} track
+ * @param {Asker} track
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal
@@ -134,14 +154,15 @@ async function overPolls(track, line, options, signal, hold) {
     /** @type {HeaderMap} */
     const headers = { ...(await ownHeaders(options, signal)), Accept: "application/json", ...credential };
     if (tag && !wait) headers["If-None-Match"] = tag;
-    const response = await request(track.url, { after: track.cursor, wait }, headers, options, signal);
+    const response = await request(placeOf(track, { wait }), headers, options, signal);
     if (response.status === 304) line.heard({ type: "live" });
     else {
       checkType(response, "application/json");
       const body = options.parse(await response.text());
       tag = response.headers.get("ETag");
       retry = Number(body.retry);
-      unfold(track, line, body);
+      if (track.page) track.page(line, body, unfold);
+      else unfold(track, line, body);
     }
     line.rest();
     await line.sleep(wait === hold ? retry : 0);
@@ -151,7 +172,7 @@ async function overPolls(track, line, options, signal, hold) {
 /**
  * The answer to a poll, as the messages that a stream would have carried.
  *
- * @param {Track} track
+ * @param {Asker} track
  * @param {Line} line
  * @param {Record<string, any>} body
  */
@@ -228,7 +249,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
 /**
  * A channel's own WebSocket, over which commands go too. It cannot be left unread, so it ends while the page is full.
  *
- * @param {Track} track
+ * @param {Asker} track
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal
@@ -261,7 +282,7 @@ const WAYS = {
  * One connection of a channel's own, from its first byte to its end, as soon as the page has room for more.
  *
  * @param {Transport} transport
- * @param {Track} track
+ * @param {Asker} track
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal

@@ -1,4 +1,4 @@
-/** How the follows of one client come to their channels: all on one WebSocket, or each by itself. */
+/** How the follows of one client come to their channels: all on one WebSocket or one stream, or each by itself. */
 
 import { Choice } from "./choice.js";
 import { Multiplex } from "./multiplex.js";
@@ -20,8 +20,8 @@ import { Streams } from "./streams.js";
 
 /**
  * One WebSocket for all, the app's `live.socket`, where there is one and WebSocket comes first; until it is there, and
- * where no network lets it through, each follow by itself over the transport that works. When the WebSocket comes, they
- * go over to it, on the same cursors.
+ * where no network lets it through, one stream or poll (see Bundle). When the WebSocket comes, all go over to it, on the same
+ * cursors.
  */
 export class Ways {
   #settings;
@@ -53,7 +53,9 @@ export class Ways {
     /** @param {boolean} isBetter */
     const changed = (isBetter) => this.#changed(isBetter);
     this.#choice = new Choice(transports, locate(base).origin, settings, changed, skips);
-    this.#streams = new Streams(settings, this.#choice, commands);
+    // Where each may come to have a WebSocket, nothing else is shared.
+    const shares = skips || !transports.includes("websocket");
+    this.#streams = new Streams(settings, this.#choice, commands, shares ? socket : null);
     this.#isPatient = isShared && (!skips || (this.#choice.winner ?? "websocket") === "websocket");
     if (isShared) this.#open(skips);
   }

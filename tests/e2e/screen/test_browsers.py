@@ -247,6 +247,51 @@ def test_a_reload_loses_and_repeats_nothing(
         assert page.evaluate("heard[0]") == [2, 3]
 
 
+JOIN_MANY = """(async () => {
+    Object.assign(globalThis, {heard: {}, states: [], streams: []});
+    const {connect} = await import("/triolet/triolet.js");
+    const asked = async (url, more) => {
+        const stream = {url: String(url), isOpen: true};
+        if (String(url).includes("/many?")) streams.push(stream);
+        more.signal?.addEventListener("abort", () => (stream.isOpen = false));
+        return fetch(url, more);
+    };
+    globalThis.client = connect("/", {socket: "/many", fetch: asked});
+    globalThis.follow = (name) => {
+        heard[name] = [];
+        const one = client.follow(`c/${name}/events`, {after: "0"});
+        one.on("event", ({data}) => heard[name].push(data));
+        one.on("gap", ({reason}) => heard[name].push(reason));
+        one.on("fault", ({kind}) => heard[name].push(kind));
+        one.on("state", (state) => states.push(state));
+        return one;
+    };
+    NAMES.forEach(follow);
+    await client.ready({timeout: 20_000});
+})()"""
+
+
+def test_behind_a_proxy_without_upgrades_eight_follows_have_one_connection(
+    browser: Any, server: Server, before: Proxies, channel: str
+) -> None:
+    """Each with one of its own could not be: a browser has six to one server."""
+    names = [f"{channel}-{number}" for number in range(9)]
+    with browser.page(f"{before.url('passes no upgrade')}/") as page:
+        page.evaluate(JOIN_MANY.replace("NAMES", str(names[:8])))
+        assert page.evaluate("[client.transport, streams.filter(({isOpen}) => isOpen).length]") == ["sse", 1]
+        for name in names:
+            server.publish(name, 1)
+        page.wait("Object.values(heard).every((one) => one.length === 1)")
+        page.evaluate(f"states.length = 0, follow('{names[8]}').ready()")
+        for name in names:
+            server.publish(name, 2)
+        page.wait("Object.values(heard).every((one) => one.length === 2)")
+        assert page.evaluate("heard") == {name: [1, 2] for name in names}
+        assert page.evaluate("[states, streams.filter(({isOpen}) => isOpen).length]") == [["behind", "live"], 1]
+        assert page.evaluate("streams.length") == 2
+        page.evaluate("client.close()")
+
+
 # --- without any, behind proxies
 
 

@@ -214,15 +214,15 @@ test("one WebSocket carries all follows, two of one channel among them", async (
   assert.deepEqual(states, ["behind", "live"]);
 });
 
-test("until the socket opens each follow is by itself, and goes over to it on its cursor", async () => {
+test("until the socket opens what is followed has a stream, and goes over to the socket on its cursor", async () => {
   const stream = new Stream();
   const { client, sockets, clock } = meet({ ...SOCKET, network: new Network(stream) });
   const heard = listen(client.follow("/c/events", { after: "e.1" }));
   await settle();
   await sockets[0].lose();
   await settle();
-  await stream.send("open", opened("e.1"));
-  await stream.event("e.2");
+  await stream.send("open", opened("e.1", { url: "/c/events?after=e.1" }));
+  await stream.send(`data: ${JSON.stringify(note("e.2"))}\n\n`);
   assert.equal(client.transport, "sse");
   await clock.advance(1_000);
   await sockets[1].open();
@@ -240,7 +240,7 @@ test("a socket that the network never lets through is looked for again only late
   await settle();
   await sockets[0].lose();
   await settle();
-  await stream.send("open", opened("e.1"));
+  await stream.send("open", opened("e.1", { url: "/c/events?after=e.1" }));
   await stream.send("live", live("e.1"));
   await clock.advance(1_000);
   await sockets[1].lose();

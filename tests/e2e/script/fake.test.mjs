@@ -7,7 +7,7 @@ import { fakeServer } from "../../../src/triolet/static/fake.js";
 
 const BASE = "https://shop.test";
 const URL_OF_A1 = "/orders/A1/events";
-const WAYS = ["websocket", "socket", "sse", "long-poll", "poll"];
+const WAYS = ["websocket", "socket", "sse", "long-poll", "poll", "shared sse", "shared long-poll"];
 
 /** A page that follows an order, and what it hears. */
 function open(t, { way, after, fake, ...options } = {}) {
@@ -15,8 +15,9 @@ function open(t, { way, after, fake, ...options } = {}) {
   t.after(() => server.close());
   server.channel("/orders/<id>/events", { name: "orders/<id>" });
   server.socket("/live");
-  const transports = way && [way === "socket" ? "websocket" : way];
-  const client = connect(BASE, { ...server.options, transports, socket: way === "socket" ? "/live" : undefined, ...options });
+  const transports = way && [way === "socket" ? "websocket" : way.replace("shared ", "")];
+  const socket = way?.startsWith("s") && way !== "sse" ? "/live" : undefined;
+  const client = connect(BASE, { ...server.options, transports, socket, ...options });
   const follow = client.follow(URL_OF_A1, { after });
   const heard = [];
   follow.on("event", ({ id, data }) => heard.push([id, data]));

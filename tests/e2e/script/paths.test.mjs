@@ -7,6 +7,9 @@ import { HELLO, bracket, listen, live, meet, note, opened } from "./meeting.mjs"
 
 const POLLED = { channel: "c", events: [note("e.2")], cursor: "e.2", gap: null, live: true, retry: 2_000 };
 
+/** The same, of a URL that follows many. */
+const polledOf = (url) => ({ ...POLLED, follows: [{ url, channel: "c", cursor: "e.2" }], gaps: [], refused: [] });
+
 /** What a page is promised, in ms; and what each answer takes, on a slow network. */
 const PROMISED = 5_000;
 const LAG = 500;
@@ -51,19 +54,22 @@ function makeNetwork(ways, clock, lag) {
     }
   }
 
-  async function stream(signal) {
+  async function stream(signal, url) {
     const made = new Stream();
     signal.addEventListener("abort", () => made.abort(signal.reason));
     if (ways.sse === "holds") return made.response;
-    await made.send("open", opened("e.1"));
-    await made.event("e.2");
+    await made.send("open", opened("e.1", { url }));
+    if (url) await made.send(`data: ${JSON.stringify(note("e.2"))}\n\n`);
+    else await made.event("e.2");
     if (ways.sse === "carries") await made.send("live", live("e.2"));
     return made.response;
   }
 
   async function fetch(url, { headers, signal }) {
     await Promise.race([later(), never(signal)]);
-    return headers.Accept === "text/event-stream" ? stream(signal) : json(POLLED).response;
+    const followed = url.searchParams.get("follow") ?? undefined;
+    if (headers.Accept === "text/event-stream") return stream(signal, followed);
+    return json(followed ? polledOf(followed) : POLLED).response;
   }
 
   return { WebSocket: FakeSocket, fetch };

@@ -13,6 +13,27 @@ export const WAYS = {
   poll: { transports: ["poll"] },
 };
 
+/** One more way, on which only what is another there is played: all scenes are played at the same time. */
+const SHARED = { "shared sse": { transports: ["sse"], socket: "/live" } };
+const OF_SHARED = [
+  "from now on",
+  "the newest so many",
+  "from what is kept no longer",
+  "the connection breaks",
+  "refused, and not there",
+  "not now",
+  "revoked",
+  "two that follow one channel",
+  "it has ended before",
+  "it begins with a state",
+  "what is only for now",
+];
+
+/** @returns {string[]} */
+export function waysOf(name) {
+  return Object.keys(OF_SHARED.includes(name) ? { ...WAYS, ...SHARED } : WAYS);
+}
+
 /** A page, with what it hears noted down. Cursors are noted by the order in which their epochs came. */
 export class Stage {
   #epochs = [];
@@ -28,7 +49,7 @@ export class Stage {
   connect(options = {}) {
     const { base, options: own, name } = this.world;
     const socket = this.way === "socket" ? `/talk/${name}` : undefined;
-    const client = connect(base, { ...own, ...WAYS[this.way], socket, ...options });
+    const client = connect(base, { ...own, socket, ...(WAYS[this.way] ?? SHARED[this.way]), ...options });
     client.on("fault", () => {});
     this.#clients.push(client);
     return client;

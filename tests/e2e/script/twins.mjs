@@ -6,7 +6,7 @@
 
 import { createInterface } from "node:readline";
 import { ENDING, ENDING_WIRE } from "./ending_scenes.mjs";
-import { RESTARTS, SCENES, Stage, WAYS } from "./scenes.mjs";
+import { RESTARTS, SCENES, Stage, WAYS, waysOf } from "./scenes.mjs";
 import { WIRE, Words } from "./wire_scenes.mjs";
 import { Fake, Real } from "./worlds.mjs";
 
@@ -94,7 +94,7 @@ async function begin(name, way, call) {
 }
 
 for (const [name, scene] of Object.entries({ ...SCENES, ...ENDING })) {
-  for (const way of Object.keys(WAYS)) {
+  for (const way of waysOf(name)) {
     await begin(name, way, scene);
   }
 }

@@ -133,6 +133,7 @@ export class Fake {
     server.channel("/c/<name>/state", { name, snapshot: () => ({ published: this.#published }) });
     server.channel("/c/<name>/as/<member>", { name });
     server.channel("/c/<name>/presence", { name: `triolet.presence/${name}` });
+    server.socket("/live");
     server.socket("/talk/<name>", {
       message: (data, connection) => {
         const url = `/c/${this.name}/events`;

@@ -62,13 +62,12 @@ export declare function failure(response: Response): Promise<Ended>;
 /**
  * A request whose answer is 200 or 304, or an error that says whether to ask again.
  *
- * @param {Place} url
- * @param {Record<string, any>} query
+ * @param {URL} url
  * @param {HeaderMap} headers
  * @param {Settings} options
  * @param {AbortSignal} signal
  */
-export declare function request(url: Place, query: Record<string, any>, headers: HeaderMap, options: Settings, signal: AbortSignal): Promise<Response>;
+export declare function request(url: URL, headers: HeaderMap, options: Settings, signal: AbortSignal): Promise<Response>;
 /**
  * Asks within the time that a connection may be silent for. `more`: its own headers, and its method and body. `sending` of
  * the options is told right before it goes out.
