@@ -160,7 +160,7 @@ class Hub:
         Cancellation: all were stored and announced, or none; which of them is not known.
         """
         await self.room(channel)
-        with self._metrics.log_failures_counted("publish"):
+        with self._metrics.publishing:
             events = await self._log.append(channel, drafts)
         self._metrics.published += len(events)
         return events
@@ -178,7 +178,7 @@ class Hub:
         """
         if not isinstance(self._log, JoinsTransactions):
             raise ConfigError(f"within= is for a log in SQLite, and this one is a {type(self._log).__name__}")
-        with self._metrics.log_failures_counted("publish"):
+        with self._metrics.publishing:
             events = await self._log.append_within(connection, channel, drafts)
         self._metrics.published += len(events)
         return events
@@ -203,7 +203,7 @@ class Hub:
         """
         for channel in dict.fromkeys(channel for channel, _ in writes):
             await self.room(channel)
-        with self._metrics.log_failures_counted("publish"):
+        with self._metrics.publishing:
             outcome = await self._log.commit(key, holder, answer, seconds, writes)
         if not isinstance(outcome, Kept):
             self._metrics.published += sum(map(len, outcome))
@@ -233,13 +233,13 @@ class Hub:
 
         Cancellation: nothing is left behind.
         """
-        with self._metrics.log_failures_counted("read"):
+        with self._metrics.reading:
             audience = await self.windows.open(subscription.channel)
         # No await between these: a window without a listener may go at any checkpoint.
         self.windows.keep(subscription.channel)
         if subscription.after is not None and subscription.after.offset < 0:
             try:
-                with self._metrics.log_failures_counted("read"):
+                with self._metrics.reading:
                     after = await self._reader.place(audience.window, subscription.after)
             except BaseException:
                 self.windows.release(subscription.channel)
@@ -272,7 +272,7 @@ class Hub:
 
         Cancellation: nothing is lost.
         """
-        with self._metrics.log_failures_counted("read"):
+        with self._metrics.reading:
             return await self._reader.read(follower)
 
     async def page(
@@ -309,7 +309,7 @@ class Hub:
         Cancellation: nothing is left behind.
         """
         one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
-        with self._metrics.log_failures_counted("read"):
+        with self._metrics.reading:
             return (await self._reader.poll([self._asked(one)], wait_seconds, park, watches))[0]
 
     async def pages(
@@ -320,7 +320,7 @@ class Hub:
         Bounds: those of one page, for all of them together: where it is full, the last of them have none.
         """
         asked = [self._asked(one) for one in subscriptions]
-        with self._metrics.log_failures_counted("read"):
+        with self._metrics.reading:
             return await self._reader.poll(asked, wait_seconds, park)
 
     def _asked(self, one: Subscription) -> Asked:
