@@ -87,6 +87,11 @@ CASES = {
     "TrioletCommandsFail": Case({'triolet_commands_total{outcome="failed"}': grows(300)}, 33, 42),
     "TrioletRunsLost": Case({'triolet_runs_total{what="lost"}': "0x29 1x60"}, 29, 31),
     "TrioletKeysAway": Case({'triolet_authentications_total{outcome="keys_away"}': grows()}, 31, 33),
+    "TrioletCallbacksFail": Case(
+        {'triolet_callbacks_total{outcome="yes"}': "0+60x90", 'triolet_callbacks_total{outcome="away"}': grows(6)},
+        31,
+        33,
+    ),
     "TrioletForgeries": Case({'triolet_authentications_total{outcome="signature"}': grows(300)}, 34, 42),
     "TrioletLogAway": Case({"triolet_log_away": turns(0, 1)}, 30, 31),
     "TrioletLogBehind": Case({"triolet_log_behind_seconds": turns(0.01, 20)}, 30, 31),
