@@ -16,7 +16,7 @@ from typing import Any
 
 from .clock import wall_time
 from .closing import CATALOGUE, SILENT, Closing
-from .errors import BAD_TOKENS
+from .errors import BAD_TOKENS, LogError
 from .event import Gap
 
 __all__ = ["BY_CLIENT", "OUTCOMES", "Counts", "Histogram", "HistogramSnapshot", "Metrics", "closing_labels"]
@@ -136,6 +136,9 @@ class Counts:
             (by an answer of 4xx, or for want of room); ``conflict`` (another process runs it); ``mismatch`` (the id is
             of other data); ``failed``; ``timeout``.
         command_seconds: how long commands took from being asked to their answer, in seconds, repeats too.
+        statements: what this process has said in channels of presence: ``joined``, those that were written again among
+            them; ``left``; ``lost``, of sessions of processes that have died; and ``failed``: each attempt that the log
+            did not take, after which it is written again.
         restatements: joins that were written again for a session that was there already.
         processes_lost: processes that were heard, and then were silent for a whole lease.
         revoked: what ``live.revoke`` has ended: ``connections``, ``subscriptions`` and ``polls``.
@@ -147,6 +150,12 @@ class Counts:
         callbacks: callbacks of a server without an app of one's own, by what came of them: ``yes``; ``no``; and what is
             as good as that: ``unclear`` (another answer: a page, a redirect, too much), ``away`` (nobody answers, or
             with 5xx) and ``late`` (it took longer than ``limits.callback_seconds``).
+        heard: events that were heard of, whichever process has published them, and in whichever channel.
+        heard_at: when the last of them was published, in seconds since 1970; 0 before any.
+        heard_age: age of an event when it was heard of, in seconds: once for all that were heard of together, and then
+            of the oldest.
+        log_failures: what the log has failed at: ``publish``, or ``read``, for a client.
+        started: when counting began, in seconds since 1970: when the process was started.
     """
 
     open: Mapping[str, int]
@@ -174,6 +183,7 @@ class Counts:
     acknowledged: HistogramSnapshot
     commands: Mapping[str, int]
     command_seconds: HistogramSnapshot
+    heard_age: HistogramSnapshot
     revoked: Mapping[str, int]
     rechecks: Mapping[str, int]
     restatements: int = 0
@@ -191,6 +201,11 @@ class Counts:
     expired: int = 0
     renewals: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     callbacks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    statements: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    heard: int = 0
+    heard_at: float = 0.0
+    log_failures: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    started: float = 0.0
 
     @property
     def heartbeat_misses(self) -> int:
@@ -198,11 +213,35 @@ class Counts:
         return self.closed.get((str(SILENT.code), SILENT.reason), 0)
 
 
+class LogFailures:
+    """Counts the blocks that a log has failed in. Many may be open at once.
+
+    Args:
+        counts: where it counts.
+        what: as what.
+    """
+
+    # No generator, which costs ten times as much: this is entered for each publish.
+    __slots__ = ("_counts", "_what")
+
+    def __init__(self, counts: Counter[str], what: str) -> None:
+        self._counts = counts
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is not None and issubclass(kind, LogError):
+            self._counts[self._what] += 1
+
+
 class Metrics:
     """The counters of one worker process. Each part counts here what it does.
 
     Attributes:
         now: the wall clock by which ages are measured, in seconds since 1970: the one of the events' ``published_at``.
+        publishing, reading: for what is published, or read for a client, ``with`` them.
     """
 
     def __init__(self, now: Callable[[], float] = wall_time) -> None:
@@ -249,6 +288,14 @@ class Metrics:
         self.expired = 0
         self.renewals = Counter({"ok": 0, "refused": 0})
         self.callbacks = Counter(dict.fromkeys(CALLBACK_OUTCOMES, 0))
+        self.statements = Counter({"joined": 0, "left": 0, "lost": 0, "failed": 0})
+        self.heard = 0
+        self.heard_at = 0.0
+        self.heard_age = Histogram(AGE_BUCKETS)
+        self.log_failures = Counter({"publish": 0, "read": 0})
+        self.publishing = LogFailures(self.log_failures, "publish")
+        self.reading = LogFailures(self.log_failures, "read")
+        self.started = now()
 
     def connection_opened(self, transport: str) -> None:
         """Count a connection that begins."""
@@ -279,6 +326,12 @@ class Metrics:
             # One observation for the whole round, with a weight: counting must not be work for each delivery. Never
             # below 0: the clock of the host that published may be ahead of ours.
             self.written.observe(max(0.0, self.now() - published_at), followers)
+
+    def step_heard(self, oldest_at: float, newest_at: float, events: int) -> None:
+        """Count events that were heard of together, with when the oldest and the newest of them were published."""
+        self.heard += events
+        self.heard_at = newest_at
+        self.heard_age.observe(max(0.0, self.now() - oldest_at))
 
     def command_answered(self, outcome: str, seconds: float) -> None:
         """Count a command, ``seconds`` after it was asked."""

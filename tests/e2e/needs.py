@@ -22,7 +22,13 @@ PROGRAMS = {
 }
 """Names under which a program may be found, where it is not just its own."""
 
-PACKAGES = {"redis-cli": "redis-tools", "node": "nodejs", "h2load": "nghttp2-client", "nghttp": "nghttp2-client"}
+PACKAGES = {
+    "redis-cli": "redis-tools",
+    "node": "nodejs",
+    "h2load": "nghttp2-client",
+    "nghttp": "nghttp2-client",
+    "promtool": "prometheus",
+}
 """Debian's package of a program, where it is not of the same name."""
 
 NODE_MODULES = Path(__file__).parent / "node_modules"

@@ -8,9 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from triolet.bounds import TAIL_BYTES
 from triolet.errors import ConfigError, NotServingError
 from triolet.event import Cursor, Event
-from triolet.log.tail import Tail
+from triolet.log.tail import Tail, Waiting, waiting
 
 
 def _events(*offsets: int, size: int = 1) -> list[Event]:
@@ -53,8 +54,11 @@ async def test_a_listener_that_is_behind_loses_its_oldest_batches() -> None:
         for first in range(1, 12, 2):
             tail.announce(_events(first, first + 1))
             assert _offsets(await anext(quick)) == [first, first + 1]
+        size = sum(len(event.json) for event in _events(9, 10, 11, 12))
+        assert waiting(slow) == Waiting(4, size, 5, TAIL_BYTES, 8)
         assert await anext(slow) == ()
         assert _offsets(await anext(slow)) == [9, 10, 11, 12]
+        assert waiting(slow).events == 0
         statistics = tail.statistics()
     assert (statistics.listeners, statistics.waiting, statistics.peak, statistics.dropped) == (2, 0, 4, 8)
 

@@ -48,6 +48,9 @@ async def test_sessions_and_leases_are_counted_while_they_are_there(autojump_clo
             await wait_all_tasks_blocked()
             seen = live.statistics().presence
             assert (seen.sessions, seen.leases, dict(seen.known)) == (2, 1, {})
+            async with server.events("/room?as=ada") as again:
+                await again.own("live")
+                assert (metrics(live)["sessions"], metrics(live)["members"]) == (3, 2)
             await live.presence(ROOM).roster()
             seen = live.statistics().presence
             assert dict(seen.known) == {seen.process: 2}
@@ -104,6 +107,24 @@ async def test_joins_that_are_written_again_are_counted_and_first_ones_are_not(a
         it.log._tail.lose()
         await wait_all_tasks_blocked()
         assert it.metrics[process].restatements == 3, "an overrun has all stated again"
+
+
+async def test_joins_and_leaves_are_counted_by_what_came_of_them(autojump_clock: MockClock) -> None:
+    async with cluster() as it:
+        one, dies = [await it.start(name) for name in ("one", "dies")]
+        sessions = [one.join(ROOM, Member(name)) for name in ("ada", "bob")]
+        dies.join(ROOM, Member("cyd"))
+        await trio.sleep(1)
+        counted = it.metrics[one].statements
+        assert counted == {"joined": 2, "left": 0, "lost": 0, "failed": 0}
+        it.log.away = True
+        one.leave(sessions[0])
+        await wait_all_tasks_blocked()
+        assert (counted["left"], counted["failed"]) == (0, 1)
+        it.log.away = False
+        await it.kill(dies)
+        await trio.sleep(40)
+        assert (counted["joined"], counted["left"], counted["lost"]) == (2, 1, 1)
 
 
 async def test_before_the_app_is_served_nobody_is_there() -> None:

@@ -388,10 +388,11 @@ async def test_every_metric_has_a_help_text_and_is_documented(autojump_clock: Mo
     async with shop() as (_, live):
         families = list(text_string_to_metric_families(live.service.exposition()[1].decode()))
     assert len(families) > 30
-    told = set(re.findall(r"``(triolet_[a-z_]+?)(?:_total)?(?:\{[a-z,]+\})?``", OPERATING.read_text(encoding="utf-8")))
+    name = r"``((?:triolet|process)_[a-z_]+?)(?:_total)?(?:\{[a-z,]+\})?``"
+    told = set(re.findall(name, OPERATING.read_text(encoding="utf-8")))
     supervisors = {f"triolet_{name.removesuffix('_total')}" for name in HELP}
     assert told == {family.name for family in families} | supervisors
-    assert all(family.name.startswith("triolet_") and family.documentation for family in families)
+    assert all(family.documentation for family in families)
 
 
 async def test_statistics_can_be_read_before_the_app_is_served(autojump_clock: MockClock) -> None:

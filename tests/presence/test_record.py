@@ -99,7 +99,7 @@ async def test_the_record_that_was_unused_for_longest_goes_first(
 ) -> None:
     monkeypatch.setattr(record, "PRESENCE_RECORDS", 3)
     log = Log(LIMITS)
-    records = Records(log, LIMITS, Leases("own", log, LIMITS, Metrics(), lambda: None), nobody)
+    records = Records(log, LIMITS, Leases("own", log, LIMITS, Metrics(), lambda: None), nobody, Metrics())
     async with log.open():
         for number in range(4):
             await log.append(str(number), [said(1, f"process{number}.1").joins()])
@@ -111,7 +111,7 @@ async def test_the_record_that_was_unused_for_longest_goes_first(
 async def test_two_that_ask_at_once_read_a_channel_once(autojump_clock: MockClock) -> None:
     limits = Limits(page_events=1)
     log = Log(limits)
-    records = Records(log, limits, Leases("own", log, limits, Metrics(), lambda: None), nobody)
+    records = Records(log, limits, Leases("own", log, limits, Metrics(), lambda: None), nobody, Metrics())
     async with log.open():
         await log.append(ROOM, [said(1, f"one.{number}").joins() for number in range(9)])
         async with trio.open_nursery() as nursery:
@@ -124,7 +124,7 @@ async def test_two_that_ask_at_once_read_a_channel_once(autojump_clock: MockCloc
 async def test_who_left_among_what_retention_dropped_is_not_present(autojump_clock: MockClock) -> None:
     limits = Limits(keep_events=3)
     log = Log(limits)
-    records = Records(log, limits, Leases("own", log, limits, Metrics(), lambda: None), nobody)
+    records = Records(log, limits, Leases("own", log, limits, Metrics(), lambda: None), nobody, Metrics())
     async with log.open():
         await log.append(ROOM, [said(1).joins()])
         await records.sweep(ROOM)
@@ -147,7 +147,7 @@ class Dying(Log):
 async def test_a_process_that_dies_while_the_record_is_read_is_looked_for_again(autojump_clock: MockClock) -> None:
     log = Dying(LIMITS)
     log.leases = leases = Leases("own", log, LIMITS, Metrics(), lambda: None)
-    records = Records(log, LIMITS, leases, nobody)
+    records = Records(log, LIMITS, leases, nobody, Metrics())
     leases.listen_anew()
     async with log.open():
         for _ in range(5):

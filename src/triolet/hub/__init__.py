@@ -8,6 +8,7 @@ from .filter import Allow
 from .follower import Follower, State
 from .hub import Hub, HubStatistics
 from .policies import Lag, Policy, Step
+from .pump import LogStatistics
 from .reading import Polled
 from .reducer import Keeper, Reducer
 from .replay import Reading
@@ -25,6 +26,7 @@ __all__ = [
     "HubStatistics",
     "Keeper",
     "Lag",
+    "LogStatistics",
     "Park",
     "Policy",
     "Polled",

@@ -58,7 +58,7 @@ from ..sockets.turn import Turn
 from .audience import Park
 from .filter import Allow, Filter, Marked
 from .follower import FilteredFollower, Follower, Owner
-from .pump import Pump
+from .pump import LogStatistics, Pump
 from .reading import Asked, Polled, Reader
 from .replay import Reading, Replay
 from .snapshots import Source
@@ -160,7 +160,8 @@ class Hub:
         Cancellation: all were stored and announced, or none; which of them is not known.
         """
         await self.room(channel)
-        events = await self._log.append(channel, drafts)
+        with self._metrics.publishing:
+            events = await self._log.append(channel, drafts)
         self._metrics.published += len(events)
         return events
 
@@ -177,7 +178,8 @@ class Hub:
         """
         if not isinstance(self._log, JoinsTransactions):
             raise ConfigError(f"within= is for a log in SQLite, and this one is a {type(self._log).__name__}")
-        events = await self._log.append_within(connection, channel, drafts)
+        with self._metrics.publishing:
+            events = await self._log.append_within(connection, channel, drafts)
         self._metrics.published += len(events)
         return events
 
@@ -201,7 +203,8 @@ class Hub:
         """
         for channel in dict.fromkeys(channel for channel, _ in writes):
             await self.room(channel)
-        outcome = await self._log.commit(key, holder, answer, seconds, writes)
+        with self._metrics.publishing:
+            outcome = await self._log.commit(key, holder, answer, seconds, writes)
         if not isinstance(outcome, Kept):
             self._metrics.published += sum(map(len, outcome))
         return outcome
@@ -230,12 +233,14 @@ class Hub:
 
         Cancellation: nothing is left behind.
         """
-        audience = await self.windows.open(subscription.channel)
+        with self._metrics.reading:
+            audience = await self.windows.open(subscription.channel)
         # No await between these: a window without a listener may go at any checkpoint.
         self.windows.keep(subscription.channel)
         if subscription.after is not None and subscription.after.offset < 0:
             try:
-                after = await self._reader.place(audience.window, subscription.after)
+                with self._metrics.reading:
+                    after = await self._reader.place(audience.window, subscription.after)
             except BaseException:
                 self.windows.release(subscription.channel)
                 raise
@@ -267,7 +272,8 @@ class Hub:
 
         Cancellation: nothing is lost.
         """
-        return await self._reader.read(follower)
+        with self._metrics.reading:
+            return await self._reader.read(follower)
 
     async def page(
         self,
@@ -303,7 +309,8 @@ class Hub:
         Cancellation: nothing is left behind.
         """
         one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
-        return (await self._reader.poll([self._asked(one)], wait_seconds, park, watches))[0]
+        with self._metrics.reading:
+            return (await self._reader.poll([self._asked(one)], wait_seconds, park, watches))[0]
 
     async def pages(
         self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
@@ -313,7 +320,8 @@ class Hub:
         Bounds: those of one page, for all of them together: where it is full, the last of them have none.
         """
         asked = [self._asked(one) for one in subscriptions]
-        return await self._reader.poll(asked, wait_seconds, park)
+        with self._metrics.reading:
+            return await self._reader.poll(asked, wait_seconds, park)
 
     def _asked(self, one: Subscription) -> Asked:
         filter = None if one.allow is None else Filter(one.allow, self._metrics)
@@ -335,10 +343,9 @@ class Hub:
         """Empty windows down to half the bound: first those without a follower, then the longest unused."""
         self.windows.shrink()
 
-    @property
-    def waiting(self) -> tuple[int, int]:
-        """Events that wait in the log's tail for the pump, and their bytes."""
-        return self._pump.waiting
+    def log_statistics(self) -> LogStatistics:
+        """Return how far what is served is behind the log."""
+        return self._pump.statistics()
 
     def statistics(self) -> HubStatistics:
         """Count the windows and their listeners."""

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -46,15 +47,33 @@ from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event
 from ..identity import Deadlines
 from ..log.contract import EventLog, Status, tail_ended
-from ..log.tail import waiting
+from ..log.tail import Waiting, waiting
 from ..sockets.turn import Turn
 from .audience import Audience, LiveGroup, Recipients
 from .follower import Follower, State
 from .windows import Windows
 
-__all__ = ["Pump"]
+__all__ = ["LogStatistics", "Pump"]
 
 logger = logging.getLogger("triolet.hub")
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatistics:
+    """How far what is served is behind the log, as one process hears of it.
+
+    Attributes:
+        away: whether the log is unavailable, so that it may have events that are not known here.
+        behind_events: events that were heard of, and not yet written to those who are up to date.
+        behind_seconds: age of the oldest of them; 0 where there is none. Where the log has to be asked for what the
+            tail has lost: for how long that has been so.
+        waiting: those of them that wait in the log's tail, and how many may.
+    """
+
+    away: bool = False
+    behind_events: int = 0
+    behind_seconds: float = 0.0
+    waiting: Waiting = field(default_factory=Waiting)
 
 
 class Pump:
@@ -89,6 +108,8 @@ class Pump:
         self._forget = forget
         self._writes = 0
         self._batches: object = None  # the tail, while it runs
+        self._in_hand = 0  # events of the step that is being written
+        self._since: float | None = None  # when the oldest of them was published
         self.delivered = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -101,21 +122,31 @@ class Pump:
                 self._batches = batches
                 task_status.started()
                 async for events in batches:
+                    self._heard(events)
                     if not events:  # the tail was overrun, or the log began a new epoch: see EventLog.tail
                         await self._ask_again()
                     while events:
                         rounds, events = self._take(events)
                         for audience, published_at in rounds.items():
                             await self._round(audience, published_at)
+                    self._in_hand, self._since = 0, None
             raise tail_ended(self._log)  # in silence nobody would hear of anything any more
         finally:
-            self._batches = None
+            self._batches, self._in_hand, self._since = None, 0, None
             self._windows.empty()
 
-    @property
-    def waiting(self) -> tuple[int, int]:
-        """Events that wait in the log's tail, and their bytes."""
-        return waiting(self._batches)
+    def statistics(self) -> LogStatistics:
+        """Return how far it is behind the log."""
+        queue = waiting(self._batches)
+        # What is in hand is older than all that waits; and what waits while nothing is in hand is taken at once.
+        seconds = 0.0 if self._since is None else max(0.0, self._metrics.now() - self._since)
+        return LogStatistics(self._log.stale, self._in_hand + queue.events, seconds, queue)
+
+    def _heard(self, events: Sequence[Event]) -> None:
+        self._in_hand = len(events)
+        self._since = events[0].published_at if events else self._metrics.now()
+        if events:
+            self._metrics.step_heard(events[0].published_at, events[-1].published_at, len(events))
 
     # --- what is new
 

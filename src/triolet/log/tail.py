@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -14,7 +15,7 @@ from ..event import Event
 from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
 from ..sync.home import Home
 
-__all__ = ["Tail", "TailStatistics", "waiting"]
+__all__ = ["Tail", "TailStatistics", "Waiting", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,24 @@ class TailStatistics:
     waiting: int
     peak: int
     dropped: int
+
+
+class Waiting(NamedTuple):
+    """What waits for one listener of a log.
+
+    Attributes:
+        events: how many.
+        bytes: of their data.
+        max_events: the most that may wait; 0 where nobody listens, or the log does not tell.
+        max_bytes: the same in bytes.
+        dropped: events that this listener has ever lost, as they were too many.
+    """
+
+    events: int = 0
+    bytes: int = 0
+    max_events: int = 0
+    max_bytes: int = 0
+    dropped: int = 0
 
 
 class Tail:
@@ -120,13 +139,12 @@ class Tail:
         )
 
 
-def waiting(batches: object) -> tuple[int, int]:
-    """Count the events, and the bytes of their data, that wait for one listener of a log; nothing where a log of
-    somebody else's does not tell."""
+def waiting(batches: object) -> Waiting:
+    """Count what waits for one listener of a log; nothing where a log of somebody else's does not tell."""
     if not isinstance(batches, _Listener):
-        return 0, 0
+        return Waiting()
     seen = batches.statistics()
-    return seen.items, seen.bytes
+    return Waiting(seen.items, seen.bytes, seen.max_items, seen.max_bytes, batches.dropped)
 
 
 class _Listener(AsyncIterator[Sequence[Event]]):

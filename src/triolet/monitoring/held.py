@@ -75,7 +75,7 @@ def look(budget: Budget, context: Context | None, sockets: OpenSockets) -> Held:
         return Held(bytes=MappingProxyType({**_nothing(BYTES), "http": budget.held}))
     conns: Iterable[Connection] = context.registry.open.values()
     hub, replay = context.hub.statistics(), context.hub.replay.statistics()
-    tail_events, tail_bytes = context.hub.waiting
+    tail = context.hub.log_statistics().waiting
     direct = sum(1 for conn in conns if isinstance(conn.outlet, DirectOutlet))
     followers = sum(len(conn.followers) for conn in conns)
     unsent = sockets.unsent_bytes
@@ -91,11 +91,11 @@ def look(budget: Budget, context: Context | None, sockets: OpenSockets) -> Held:
         replay.pages,
         sum(conn.inbox.statistics().items for conn in conns if conn.inbox is not None),
         hub.windows,
-        tail_events,
+        tail.events,
         0 if context.presence is None else context.presence.statistics().sessions,
     )
     rest = budget.held - hub.window_bytes - replay.bytes - unsent - messages
-    sizes = hub.window_bytes, replay.bytes, unsent, messages, rest, tail_bytes
+    sizes = hub.window_bytes, replay.bytes, unsent, messages, rest, tail.bytes
     return Held(
         MappingProxyType(stages),
         MappingProxyType(dict(zip(THINGS, things, strict=True))),

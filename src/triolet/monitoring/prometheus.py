@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
@@ -46,6 +47,7 @@ class Exporter(Collector):
         seen = self._look()
         yield from _connections(seen)
         yield from _events(seen)
+        yield from _log(seen)
         yield from _clients_behind(seen)
         yield from _polls(seen)
         yield from _commands(seen)
@@ -93,6 +95,20 @@ def _events(seen: Statistics) -> Iterator[Metric]:
     yield _histogram(
         "event_age_acknowledged_seconds", "Age of an event when its client acknowledged it.", counts.acknowledged
     )
+
+
+def _log(seen: Statistics) -> Iterator[Metric]:
+    counts, log = seen.counts, seen.log
+    yield _counter("events_heard", "Events heard of, whichever process published them.", counts.heard)
+    yield _gauge("newest_heard_timestamp_seconds", "When the newest of them was published.", counts.heard_at)
+    yield _histogram("event_age_heard_seconds", "Age of an event when it was heard of.", counts.heard_age)
+    yield _gauge("log_behind_events", "Events heard of, and not yet written to the live.", log.behind_events)
+    yield _gauge("log_behind_seconds", "Age of the oldest of them.", log.behind_seconds)
+    yield _gauge("log_away", "1 while the log is unavailable.", log.away)
+    yield _counters("log_failures", "What the log has failed at.", "what", counts.log_failures)
+    yield _gauge("tail_ceiling_events", "Events that may wait in the log's tail.", log.waiting.max_events)
+    yield _gauge("tail_ceiling_bytes", "Bytes that may.", log.waiting.max_bytes)
+    yield _counter("tail_dropped_events", "Events that were too many for it.", log.waiting.dropped)
 
 
 def _clients_behind(seen: Statistics) -> Iterator[Metric]:
@@ -143,6 +159,8 @@ def _presence(seen: Statistics) -> Iterator[Metric]:
     yield _gauge("presence_sessions", "Sessions of members in this process.", presence.sessions)
     # One number, and no label with the processes' names: those are drawn anew with each life.
     yield _gauge("presence_sessions_elsewhere", "Sessions of other processes that are known here.", elsewhere)
+    yield _gauge("presence_members", "Members that have a session in this process.", presence.members)
+    yield _counters("presence_statements", "Joins and leaves written here.", "outcome", counts.statements)
     yield _gauge("presence_leases", "Processes that hold a lease, this one among them.", presence.leases)
     yield _counter("presence_restatements", "Joins written again for sessions that were there.", counts.restatements)
     yield _counter("presence_processes_lost", "Processes that fell silent for a lease.", counts.processes_lost)
@@ -171,6 +189,12 @@ def _process(seen: Statistics) -> Iterator[Metric]:
     yield _gauge("memory_peak_bytes", "The most that ever were.", memory.peak)
     yield _gauge("memory_ceiling_bytes", "How many there may be: limits.memory_bytes.", memory.ceiling)
     yield _gauge("draining", "1 while the server drains.", seen.draining)
+    # By the names that Prometheus has for them. Not its client's collector: that counts the open descriptors one by
+    # one, which holds the loop up for a tenth of a second where there are 50,000.
+    started = "When the process was started, in seconds since 1970."
+    yield GaugeMetricFamily("process_start_time_seconds", started, value=seen.counts.started)
+    used = "CPU time of the process."
+    yield CounterMetricFamily("process_cpu_seconds", used, value=time.process_time())
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..budget import Budget, BudgetStatistics
 from ..connection import Connection, Context
 from ..counters import Counts, Metrics
-from ..hub import Follower, HubStatistics, Window
+from ..hub import Follower, HubStatistics, LogStatistics, Window
 from ..presence.presence import PresenceStatistics
 from ..sockets.stages import OpenSockets
 from .held import Held, look
@@ -50,6 +50,7 @@ class Statistics:
         draining: whether the server shuts down gracefully, and wants every client to leave.
         presence: sessions of members, and the processes that hold them.
         held: what is held, and for whom.
+        log: how far what is served is behind the log.
     """
 
     counts: Counts
@@ -61,6 +62,7 @@ class Statistics:
     draining: bool
     presence: PresenceStatistics = field(default_factory=PresenceStatistics)
     held: Held = field(default_factory=Held)
+    log: LogStatistics = field(default_factory=LogStatistics)
 
     @property
     def connections(self) -> int:
@@ -97,6 +99,7 @@ def gather(metrics: Metrics, budget: Budget, context: Context | None, sockets: O
         draining=context is not None and context.draining.is_set(),
         presence=PresenceStatistics() if context is None or context.presence is None else context.presence.statistics(),
         held=look(budget, context, sockets or OpenSockets()),
+        log=LogStatistics() if context is None else context.hub.log_statistics(),
     )
 
 

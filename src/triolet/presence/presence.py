@@ -77,6 +77,7 @@ class PresenceStatistics:
     Attributes:
         process: the name of this life of this process; empty before the app is served.
         sessions: members' sessions in this process.
+        members: members that have one, each once.
         known: number of sessions that are known of each process, by its name, in the channels that are looked at here;
             each channel as it was when it was last looked at.
         leases: processes that hold a lease, as far as is heard here, this one among them; 0 until presence is used
@@ -87,6 +88,7 @@ class PresenceStatistics:
     sessions: int = 0
     known: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     leases: int = 0
+    members: int = 0
 
 
 class Presence:
@@ -98,7 +100,7 @@ class Presence:
         nursery: where its tasks run, from the first use of presence on: an app without it pays nothing.
         watched: returns the channels that are looked at here.
         process: the name of this life of this process; drawn if not given.
-        metrics: where restatements and lost processes are counted.
+        metrics: where joins, leaves and lost processes are counted.
 
     Bounds: this process's sessions; the sessions of all processes in ``KNOWN_CHANNELS`` channels.
     """
@@ -122,7 +124,7 @@ class Presence:
         self._watched = watched
         self._sessions = Sessions(self.process, log, limits, metrics)
         self._leases = Leases(self.process, log, limits, metrics, self._sessions.restate_all)
-        self._records = Records(log, limits, self._leases, self._sessions.is_over)
+        self._records = Records(log, limits, self._leases, self._sessions.is_over, metrics)
         self._begun = False
         self._listens = trio.Event()
 
@@ -177,7 +179,8 @@ class Presence:
     def statistics(self) -> PresenceStatistics:
         """Count what is known. The cost is a look at each session that is known."""
         known = MappingProxyType(self._records.by_process())
-        return PresenceStatistics(self.process, self._sessions.held, known, self._leases.alive)
+        sessions = self._sessions
+        return PresenceStatistics(self.process, sessions.held, known, self._leases.alive, sessions.members)
 
     # --- its life
 

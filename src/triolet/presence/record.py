@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import trio
 
 from ..bounds import PRESENCE_DRAFTS, PRESENCE_RECORDS
+from ..counters import Metrics
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import EventLog, read_checked
@@ -54,15 +55,19 @@ class Records:
         leases: which processes are dead.
         is_over: whether a session, by the channel where it is told and its name, is one of this process's own that is
             no longer there.
+        metrics: where the leaves that are written here are counted.
 
     Bounds: the sessions of all processes in ``PRESENCE_RECORDS`` channels.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, leases: Leases, is_over: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self, log: EventLog, limits: Limits, leases: Leases, is_over: Callable[[str, str], bool], metrics: Metrics
+    ) -> None:
         self._log = log
         self._limits = limits
         self._leases = leases
         self._is_over = is_over
+        self._metrics = metrics
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def is_swept(self, channel: str) -> bool:
@@ -89,6 +94,8 @@ class Records:
             leaves = [said.leaves("lost") for said in lost] + [said.leaves("left") for said in over]
             for some in _parts(leaves):
                 await self._log.append(channel, some)
+            self._metrics.statements["lost"] += len(lost)
+            self._metrics.statements["left"] += len(over)
             if lost:
                 logger.info("%d sessions of dead processes have left %s", len(lost), channel)
             if leaves:

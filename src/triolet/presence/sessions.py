@@ -120,7 +120,7 @@ class Sessions:
         process: the name of this life of this process.
         log: where joins and leaves are written.
         limits: the largest event, and retention, before which sessions are stated again.
-        metrics: where restatements are counted.
+        metrics: where joins and leaves are counted.
 
     Attributes:
         losses: the channels where leaves that were written may be gone.
@@ -286,6 +286,11 @@ class Sessions:
         """Number of sessions that are there."""
         return sum(len(room.sessions) for room in self._rooms.values())
 
+    @property
+    def members(self) -> int:
+        """Number of members that have one. Cost: a look at each session."""
+        return len({session.member for room in self._rooms.values() for session in room.sessions.values()})
+
     def _changed(self, session: Session) -> None:
         room = self._rooms[session.channel]
         room.dirty[session] = None
@@ -312,6 +317,7 @@ class Sessions:
                 events = await self._log.append(sessions[0].told, list(drafts.values()))
             except LogError as error:
                 logger.error("cannot write who comes and goes: %s", where(error))
+                self._metrics.statements["failed"] += len(drafts)
                 await trio.sleep(LOG_RETRY_SECONDS)
             else:
                 room.cursor = room.cursor or events[0].cursor
@@ -320,4 +326,5 @@ class Sessions:
                 break
         for session, draft in drafts.items():
             session.written = draft.name == JOIN
+            self._metrics.statements["joined" if session.written else "left"] += 1
             self._metrics.restatements += draft.name == JOIN and session.stated > 1
