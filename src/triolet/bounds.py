@@ -62,6 +62,9 @@ SSE_RETRY_MS = 1_000
 SSE_HEARD_BYTES = 1 << 16
 """What a client may send behind its request, before it is given up. All of it is thrown away."""
 
+STATE_AGAIN_SECONDS = 5
+"""For how long a poll of many channels waits at most, where the app failed to give the state of one of them."""
+
 # --- the app
 DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""

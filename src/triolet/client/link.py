@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from ..errors import printable
 from .bounds import CLIENT_MESSAGES
 from .commands import Commands
 from .errors import Ended
@@ -286,7 +287,11 @@ class Link:
 
 
 def _refused(message: Heard) -> Ended:
-    """Where a channel is named it had been open, and was taken away; else the app has refused to open it."""
+    """Where it may go better in a while, that is waited for. Else, where a channel is named, it had been open, and was
+    taken away; or the app has refused to open it."""
+    if isinstance(message.retry, int):
+        why, retry = printable(message.reason) or "refused", message.retry / 1000
+        return Ended(f"{why}: asked again later", "refused", retry=retry, rides=True, by_server=True)
     if message.channel is not None:
         return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)
     return Ended("refused", "refused", retry=None, code=4403, rides=True, by_server=True)

@@ -5,10 +5,10 @@ from .audience import Audience, Park
 from .burial import delete
 from .feed import Feed, FeedItem
 from .filter import Allow
-from .follower import Follower, State
+from .follower import Follower, State, waits_for_state
 from .hub import Hub, HubStatistics
 from .policies import Lag, Policy, Step
-from .reading import Polled
+from .polls import Polled
 from .reducer import Keeper, Reducer
 from .replay import Reading
 from .snapshots import Source, StateFunction, takes_identity
@@ -41,4 +41,5 @@ __all__ = [
     "key_of",
     "policies",
     "takes_identity",
+    "waits_for_state",
 ]

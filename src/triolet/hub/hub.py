@@ -58,8 +58,10 @@ from ..sockets.turn import Turn
 from .audience import Park
 from .filter import Allow, Filter, Marked
 from .follower import FilteredFollower, Follower, Owner
+from .pages import Pages
+from .polls import Asked, Polled, Polls
 from .pump import Pump
-from .reading import Asked, Polled, Reader
+from .reading import Reader
 from .replay import Reading, Replay
 from .snapshots import Source
 from .subscription import Subscription
@@ -122,7 +124,9 @@ class Hub:
         self.windows = Windows(log, limits, budget)
         self.replay = Replay(limits, budget.hold)
         self.windows.goes_on = self.replay.forget
-        self._reader = Reader(log, limits, self.windows, self.replay, self._metrics)
+        self._pages = Pages(log, limits, self.replay, self._metrics)
+        self._reader = Reader(log, limits, self.windows, self.replay, self._pages)
+        self._polls = Polls(limits, self.windows, self._pages)
         self.deadlines = Deadlines() if deadlines is None else deadlines
         self.turn = Turn()
         self.runs = False
@@ -235,7 +239,7 @@ class Hub:
         self.windows.keep(subscription.channel)
         if subscription.after is not None and subscription.after.offset < 0:
             try:
-                after = await self._reader.place(audience.window, subscription.after)
+                after = await self._pages.place(audience.window, subscription.after)
             except BaseException:
                 self.windows.release(subscription.channel)
                 raise
@@ -303,7 +307,7 @@ class Hub:
         Cancellation: nothing is left behind.
         """
         one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
-        return (await self._reader.poll([self._asked(one)], wait_seconds, park, watches))[0]
+        return (await self._polls.poll([self._asked(one)], wait_seconds, park, watches))[0]
 
     async def pages(
         self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
@@ -313,7 +317,7 @@ class Hub:
         Bounds: those of one page, for all of them together: where it is full, the last of them have none.
         """
         asked = [self._asked(one) for one in subscriptions]
-        return await self._reader.poll(asked, wait_seconds, park)
+        return await self._polls.poll(asked, wait_seconds, park)
 
     def _asked(self, one: Subscription) -> Asked:
         filter = None if one.allow is None else Filter(one.allow, self._metrics)
