@@ -116,6 +116,9 @@ PAGES_MADE_AT_ONCE = 2
 WINDOW_BATCHES = 8
 """Joined batches of one window. A round needs one for each codec; clients that are behind stand at a few places."""
 
+FUTURES_NAMED = 256
+"""How many channels are named in the log whose state has a cursor of the future, each once for a function."""
+
 # --- the log in memory, and every log's tail
 MEMORY_APPENDS_IN_A_ROW = 64
 """Appends without giving way to other tasks: a publisher in a tight loop must not starve its readers, and a full

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import NamedTuple
 
-from ..bounds import CONFLATED_PAGES
+from ..bounds import CONFLATED_PAGES, FUTURES_NAMED
 from ..counters import Metrics
 from ..errors import SnapshotError
 from ..event import Cursor, Event, Gap
@@ -19,6 +20,8 @@ from .snapshots import Snapshot, Source
 from .window import Window
 
 __all__ = ["Gathered", "Pages", "Room", "are_lost", "ends_at", "starts_after"]
+
+logger = logging.getLogger("triolet.hub")
 
 
 class Room(NamedTuple):
@@ -52,6 +55,8 @@ class Pages:
         limits: ``page_events`` and ``page_bytes`` bound what is read at once.
         replay: shares what is much work: states, and folded pages.
         metrics: where states that an app failed to give are counted.
+
+    Bounds: ``FUTURES_NAMED`` names of channels that were warned of.
     """
 
     def __init__(self, log: EventLog, limits: Limits, replay: Replay, metrics: Metrics) -> None:
@@ -59,9 +64,18 @@ class Pages:
         self._limits = limits
         self._replay = replay
         self._metrics = metrics
+        self._futures: set[tuple[str, str]] = set()
 
     async def take(self, source: Source, window: Window) -> Snapshot:
-        take = partial(source.take, self._log, self._limits, window.channel)
+        """Return a channel's state.
+
+        Raises:
+            SnapshotError: the app's fault; there is none.
+            LogError: the store's fault; the log cannot be read.
+
+        Cancellation: nothing is lost.
+        """
+        take = partial(self._take, source, window)
         try:
             if not source.is_shared:
                 return await take()
@@ -70,6 +84,28 @@ class Pages:
         except SnapshotError:
             self._metrics.snapshots["failed"] += 1
             raise
+
+    async def _take(self, source: Source, window: Window) -> Snapshot:
+        snapshot = await source.take(self._log, self._limits, window.channel)
+        cursor = snapshot.cursor
+        if cursor.epoch in ("", window.epoch) and cursor.offset > window.head:
+            # Most often the window has only not heard of it yet.
+            head = await self._log.head(window.channel)
+            if cursor.epoch in ("", head.epoch) and cursor.offset > head.offset:
+                self._warn_of_future(str(source), window.channel, cursor, head)
+        return snapshot
+
+    def _warn_of_future(self, source: str, channel: str, cursor: Cursor, head: Cursor) -> None:
+        if (source, channel) in self._futures or len(self._futures) >= FUTURES_NAMED:
+            return
+        self._futures.add((source, channel))
+        logger.warning(
+            "%s gave a state of the channel %r as of %s, and the channel stands at %s: its clients are told a gap "
+            "(future), and may miss events. Return the cursor that the channel had before the data was read",
+            *(source, channel, cursor, head),
+        )
+        if len(self._futures) == FUTURES_NAMED:
+            logger.warning("so it is of %d states; no more of them will be named", FUTURES_NAMED)
 
     async def place(self, window: Window, after: Cursor | None) -> Cursor:
         """Return where a client begins that asks for what comes after a cursor: of a negative offset, right before the
