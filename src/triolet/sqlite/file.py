@@ -206,7 +206,7 @@ def translate(error: apsw.Error, path: str) -> LogError:
     if isinstance(error, apsw.FullError) or code == apsw.SQLITE_IOERR_SHMSIZE:
         return LogFull(f"{path}: no room left on the disk; nothing was stored")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return LogBusy(f"{path} is locked by another process")
+        return LogBusy(f"{path} is locked by another connection, of this process or of another one")
     if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError):
         return LogBroken(f"{path} is not a database, or is damaged ({error}); restore it or choose another file")
     if isinstance(error, apsw.SQLError | apsw.SchemaChangeError | apsw.MismatchError | apsw.ConstraintError):
