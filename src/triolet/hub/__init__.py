@@ -2,7 +2,6 @@
 
 from . import policies
 from .audience import Audience, Park
-from .burial import delete
 from .feed import Feed, FeedItem
 from .filter import Allow
 from .follower import Follower, State, waits_for_state
@@ -37,7 +36,6 @@ __all__ = [
     "Subscription",
     "Window",
     "check_allow",
-    "delete",
     "key_of",
     "policies",
     "takes_identity",
