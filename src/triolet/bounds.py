@@ -62,6 +62,8 @@ SSE_RETRY_MS = 1_000
 SSE_HEARD_BYTES = 1 << 16
 """What a client may send behind its request, before it is given up. All of it is thrown away."""
 
+ENDED_POLL_MS = 60_000
+"""When a client asks again that does not know what an ``end`` is. Who knows it does not ask."""
 STATE_AGAIN_SECONDS = 5
 """For how long a poll of many channels waits at most, where the app failed to give the state of one of them."""
 

@@ -9,6 +9,8 @@ import { parseCursor } from "./fake-log.js";
 const BEAT = 20_000;
 const WARNING = 30_000;
 const POLL_RETRY = 2_000;
+/** For clients that know of no end. */
+const ENDED_RETRY = 60_000;
 const LONGEST_WAIT = 25;
 
 /** Events in one answer to a poll. */
@@ -415,7 +417,7 @@ export class Poll {
     const etag = `"${after === null ? "None" : textOf(after)}-${cursor}"`;
     const headers = { ETag: etag, "Cache-Control": "no-cache" };
     if (!wait && tag?.includes(etag) && !snapshot) return this.#end(new Response(null, { status: 304, headers }));
-    const retry = end ? null : wanted;
+    const retry = end ? ENDED_RETRY : wanted;
     const more = { ...(end && { end }), ...(snapshot && { snapshot }), ...(told.length > 0 && { told }) };
     this.#end(Response.json({ channel, events, cursor, gap, live, retry, time: this.#world.wall(), ...more }, { headers }));
   }
