@@ -39,6 +39,9 @@ PROMISES: Final = {
     "leaving": "Of a client that goes nothing is left.",
     "plain": "Of a plain event stream (``?format=plain``) only the app's events are events, and all else is comments. "
     "It goes on by ``Last-Event-ID``.",
+    "states": "A client that asks for the channel's state is given it once, with the events behind it, and in place of "
+    "a gap.",
+    "folds": "A client that asks for it is given what it has missed folded, and comes to the same state.",
     "refusal": "A view's refusal, a foreign page and a bad ``?after=`` are answered with 403, 403 and 400.",
     "isolation": "A view or a handler that crashes ends its own client alone.",
     "goodbye": "A server that ends tells each client when to come back, at a time of its own; waiting polls are "
