@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any
 
+from triolet.bounds import ENDED_POLL_MS
 from triolet.closing import CATALOGUE
 from triolet.event import Cursor
 
@@ -242,7 +243,7 @@ class _Ear:
         if page.get("end"):
             follower.hear(word.index, word.at, {**page["end"], "type": "end"})
         promise(
-            (page.get("retry", 0) is None) == bool(page.get("end")), "a page", "no time to come back at an end", page
+            (page["retry"] == ENDED_POLL_MS) == bool(page.get("end")), "a page", "a minute to come back at an end", page
         )
         follower.stands(page["cursor"], "page")
         self._live_or_more(word, page["live"], Cursor.parse(page["cursor"]), channel)

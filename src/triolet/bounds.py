@@ -62,6 +62,11 @@ SSE_RETRY_MS = 1_000
 SSE_HEARD_BYTES = 1 << 16
 """What a client may send behind its request, before it is given up. All of it is thrown away."""
 
+ENDED_POLL_MS = 60_000
+"""When a client asks again that does not know what an ``end`` is. Who knows it does not ask."""
+STATE_AGAIN_SECONDS = 5
+"""For how long a poll of many channels waits at most, where the app failed to give the state of one of them."""
+
 # --- the app
 DRAIN_SECONDS = 5
 """Within which everybody is asked to leave, where the server does not say."""
@@ -112,6 +117,9 @@ PAGES_MADE_AT_ONCE = 2
 """Pages that are read and encoded at the same moment. Encoding one takes up to a millisecond, and all others wait."""
 WINDOW_BATCHES = 8
 """Joined batches of one window. A round needs one for each codec; clients that are behind stand at a few places."""
+
+FUTURES_NAMED = 256
+"""How many channels are named in the log whose state has a cursor of the future, each once for a function."""
 
 # --- the log in memory, and every log's tail
 MEMORY_APPENDS_IN_A_ROW = 64

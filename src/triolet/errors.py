@@ -244,7 +244,8 @@ class LogFull(LogError):
 
 
 class LogBusy(LogError):
-    """Another process has locked the store for longer than ``limits.lock_seconds``."""
+    """Something has locked the store for longer than ``limits.lock_seconds``: another process, or a transaction of the
+    app's own in the log's file. The message says which, where that is known."""
 
 
 class LogAway(LogError):

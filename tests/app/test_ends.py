@@ -57,7 +57,7 @@ async def expect_over(client: Client) -> None:
         assert client.closed is None
     else:
         assert await client.next() is None
-        assert (client.closed, client.retry) == ("the channel has ended", None)
+        assert (client.closed, client.retry) == ("the channel has ended", 60_000)
 
 
 @pytest.mark.parametrize("road", ROADS)
@@ -197,7 +197,7 @@ async def test_a_poll_at_the_end_is_answered_at_once_and_its_tag_goes_on_working
         for after in (before, str(end.cursor)):
             for wait in ("", "&wait=20"):
                 answer = await server.get(f"{ORDERS}?after={after}{wait}")
-                assert (answer.json["events"], answer.json["retry"], answer.json["live"]) == ([], None, True)
+                assert (answer.json["events"], answer.json["retry"], answer.json["live"]) == ([], 60_000, True)
                 assert answer.json["end"]["cursor"] == answer.json["cursor"] == str(end.cursor)
                 if not wait:
                     again = await server.get(f"{ORDERS}?after={after}", if_none_match=answer.headers["etag"])

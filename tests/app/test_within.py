@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from tests.peer import peer
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import ChannelNameError, ConfigError, DataError, Draft, Limits, NotServingError, policies
+from triolet import ChannelNameError, Command, ConfigError, DataError, Draft, Limits, NotServingError, policies
 from triolet.event import OWN_PREFIX
 from triolet.testing.faults import stalled
 from triolet.testing.server import serve
@@ -95,3 +95,29 @@ async def test_no_slow_client_holds_up_who_holds_the_file(path: Path, autojump_c
                 start = trio.current_time()
                 await live.publish(ORDER, "within", within=db)
                 assert trio.current_time() == start
+
+
+async def test_a_command_that_is_repeated_has_its_rows_and_their_event_once(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(log=f"sqlite:///{path}")
+    runs: list[str] = []
+
+    @live.command("/pack")
+    async def pack(command: Command) -> dict[str, int]:
+        with closing(apsw.Connection(str(path))) as db:
+            db.execute("CREATE TABLE IF NOT EXISTS packed(id TEXT PRIMARY KEY)")
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("INSERT OR IGNORE INTO packed VALUES (?)", (command.id,))
+            event = await live.publish(ORDER, "packed", dedupe=command.id, within=db)
+            db.execute("COMMIT")
+            runs.append(command.id)
+            if len(runs) == 1:
+                raise RuntimeError("after the commit, and before the answer")
+            return {"offset": event.offset, "rows": db.execute("SELECT count(*) FROM packed").get}
+
+    async with serve(app) as server:
+        statuses = [(await server.post("/pack", idempotency_key="one")).status for _ in range(2)]
+        answer = await server.post("/pack", idempotency_key="one")
+        assert (statuses, answer.json, runs) == ([500, 200], {"offset": 1, "rows": 1}, ["one", "one"])
+        assert (await live.log.head(ORDER)).offset == 1

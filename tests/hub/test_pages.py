@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from triolet import Cursor
-from triolet.hub import Subscription
+from triolet import Cursor, Draft
+from triolet.hub import Hub, Subscription
 from triolet.log import MemoryLog, Page
 
 from .doubles import blocked, publish, running
 
 NAMES = ("a", "b", "c")
+
+
+class CountingLog(MemoryLog):
+    """Counts how often it is read."""
+
+    reads = 0
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        self.reads += 1
+        return await super().read(channel, after, limit=limit, max_bytes=max_bytes)
 
 
 class LateLog(MemoryLog):
@@ -78,3 +90,69 @@ async def test_a_channel_that_stands_there_twice_is_read_twice(autojump_clock: M
         pages = await hub.pages([Subscription("a", Cursor("e", after)) for after in (0, 1)], 10)
         assert [[event.offset for event in page.events] for page in pages] == [[1, 2], [2]]
         assert hub.statistics().followers == 0
+
+
+async def _texts(log: MemoryLog, *texts: str) -> None:
+    await log.append("a", [Draft.of(text, key="k", fold="concat") for text in texts])
+
+
+async def _folded(hub: Hub, polls: int, **options: Any) -> list[Any]:
+    """What so many polls are answered that come at once."""
+    told: list[Any] = []
+
+    async def poll() -> None:
+        page = await hub.page("a", Cursor("e", 0), folds=True, **options)
+        told.append([(event.data, event.folded) for event in page.events])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(polls):
+            nursery.start_soon(poll)
+    return told
+
+
+async def test_polls_of_the_same_are_folded_once(autojump_clock: MockClock) -> None:
+    log = CountingLog(epoch="e")
+    async with running(log) as hub:
+        await _texts(log, "one ", "two ", "three")
+        await blocked()
+        assert await _folded(hub, 64) == [[("one two three", 3)]] * 64
+        assert log.reads == 1
+        assert hub.replay.statistics().bytes == 0, "nothing is kept when they have their answers"
+
+
+async def test_each_is_asked_about_what_it_may_see_before_it_is_folded(autojump_clock: MockClock) -> None:
+    log = CountingLog(epoch="e")
+    async with running(log) as hub:
+        await _texts(log, "one ", "two ", "three")
+        await blocked()
+        told: list[Any] = []
+
+        async def poll(seen: int) -> None:
+            told.extend(await _folded(hub, 1, allow=lambda event: event.offset != seen))
+
+        async with trio.open_nursery() as nursery:
+            for seen in (1, 3):
+                nursery.start_soon(poll, seen)
+        assert sorted(told) == [[("one two ", 2)], [("two three", 2)]]
+
+
+async def test_a_folded_page_that_is_shared_has_what_was_published_before_it_was_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    log = LateLog(epoch="e")
+    async with running(log) as hub:
+        await _texts(log, "one ", "two ")
+        await blocked()
+        told: list[Any] = []
+
+        async def poll(after: float) -> None:
+            await trio.sleep(after)
+            told.extend(await _folded(hub, 1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poll, 0)
+            await trio.sleep(0.5)
+            await _texts(log, "three")
+            nursery.start_soon(poll, 0.1)
+            nursery.start_soon(poll, 0.2)
+        assert told == [[("one two ", 2)], [("one two three", 3)], [("one two three", 3)]]

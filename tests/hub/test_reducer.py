@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from triolet import Cursor, Draft, Event, Keep, Limits, Reducer
-from triolet.errors import ConfigError, DataError, LogError, SnapshotError
-from triolet.hub import Keeper, delete
-from triolet.hub.burial import written_at
+from triolet.errors import ConfigError, DataError, SnapshotError
+from triolet.hub import Keeper
 from triolet.limits import SNAPSHOTS
-from triolet.log import EventLog, MemoryLog
+from triolet.log import EventLog, MemoryLog, Page
 from triolet.testing.scripted import ScriptedLog, away
 
 CHANNEL = "carts/1"
@@ -177,48 +176,54 @@ async def test_of_what_was_deleted_nothing_is_in_a_state_however_soon_something_
         await publish(log, 3)
         (place,) = await log.channels(SNAPSHOTS)
         late = (await log.read(place, Cursor("", 0), limit=1, max_bytes=1)).events[0]
-        await delete(log, CHANNEL)
+        await log.delete(CHANNEL)
         await publish(log, 4)
         assert await state(log, Limits(), reducer()) == ([4], "e.5", 0)
         assert await state(log, Limits(), reducer(name="new")) == ([4], "e.5", 0)
         await reducer().keep(log, Limits(), CHANNEL)
         await log.append(place, [Draft(late.json)])  # of a process that has read before it was deleted
         assert await state(log, Limits(), reducer()) == ([4], "e.5", 0)
-        await delete(log, CHANNEL)
+        await log.delete(CHANNEL)
         await publish(log, 5)
         assert await state(log, Limits(), reducer()) == ([5], "e.7", 0)
 
 
-async def test_while_a_channel_is_being_deleted_its_state_is_made_of_what_the_log_has(
-    autojump_clock: MockClock,
-) -> None:
+async def test_what_is_lost_behind_a_deletion_is_told_and_nothing_before_it(autojump_clock: MockClock) -> None:
     limits = Limits(keep_events=2)
     async with MemoryLog(limits, epoch="e").open() as log:
         await publish(log, 1)
         await reducer().keep(log, limits, CHANNEL)
         await log.delete(CHANNEL)
-        await publish(log, 2)
-        await log.append(written_at([CHANNEL]), [Draft.of({"deleted": CHANNEL, "at": None})])
-        assert await state(log, limits, reducer()) == ([2], "e.3", None)
-        await log.append(written_at([CHANNEL]), [Draft.of({"deleted": CHANNEL, "at": "e.2"})])
-        assert await state(log, limits, reducer()) == ([2], "e.3", 0)
-        await publish(log, 3, 4)
+        await publish(log, 2, 3, 4)
         assert await state(log, limits, reducer()) == ([3, 4], "e.5", 1)
 
 
-async def test_a_deletion_that_fails_leaves_the_state_as_it_was(autojump_clock: MockClock) -> None:
-    class Whole(MemoryLog):
-        async def delete(self, channel: str) -> Event:
-            raise LogError("the disk is gone")
+async def test_a_channel_that_is_deleted_while_its_state_is_made_has_nothing_of_before_in_it(
+    autojump_clock: MockClock,
+) -> None:
+    class Late(MemoryLog):
+        """A log that is deleted from, and goes on, behind the next reading of the channel."""
 
-    limits = Limits(keep_events=1)
-    async with Whole(limits, epoch="e").open() as log:
+        armed = False
+
+        async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+            page = await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+            if self.armed and channel == CHANNEL:
+                self.armed = False
+                await self.delete(CHANNEL)
+                await publish(self, 6)
+            return page
+
+    limits = Limits(keep_events=2)
+    log = Late(limits, epoch="e")
+    async with log.open():
         await publish(log, 1)
         await reducer().keep(log, limits, CHANNEL)
-        await publish(log, 2, 3)
-        with pytest.raises(LogError):
-            await delete(log, CHANNEL)
-        assert await state(log, limits, reducer()) == ([1, 3], "e.3", 1)
+        await publish(log, 2)
+        await log.delete(CHANNEL)
+        await publish(log, 3, 4, 5)
+        log.armed = True
+        assert await state(log, limits, reducer()) == ([6], "e.8", 0)
 
 
 async def test_another_life_of_the_log_begins_it_anew(autojump_clock: MockClock) -> None:

@@ -30,6 +30,17 @@ def told(client: Client) -> list[str]:
     return [message["type"] for message in client.heard if message["type"] not in ("open", "live", "beat")]
 
 
+def let_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task that enforces deadlines gets to run much later."""
+    run = Deadlines.run
+
+    async def stands_still(self: Deadlines) -> None:
+        await trio.sleep(60)
+        await run(self)
+
+    monkeypatch.setattr(Deadlines, "run", stands_still)
+
+
 async def to_the_end(client: Client) -> None:
     while await client.next(within=1_000) is not None:
         pass
@@ -98,14 +109,8 @@ async def test_what_is_published_in_the_moment_of_the_end_is_not_sent(
     transport: str, path: str, lags: bool, sent: Sent, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, live = make_shop()
-    if lags:  # the task that enforces deadlines gets to run much later
-        run = Deadlines.run
-
-        async def stands_still(self: Deadlines) -> None:
-            await trio.sleep(60)
-            await run(self)
-
-        monkeypatch.setattr(Deadlines, "run", stands_still)
+    if lags:
+        let_lag(monkeypatch)
     async with served(app, path) as server:
         async with server.client(transport, ORDERS, headers=bearer("ann", 40)) as client:
             until = trio.current_time() + 40
@@ -119,6 +124,50 @@ async def test_what_is_published_in_the_moment_of_the_end_is_not_sent(
             assert "event" not in told(client)
         assert b"too late" not in sent.since(until)
         assert len(sent.since(until)) < GOODBYE
+
+
+@pytest.mark.parametrize("lags", [False, True])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_channels_end_in_the_moment_of_the_identitys_is_told_to_who_comes_back(
+    transport: str, path: str, lags: bool, sent: Sent, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, live = make_shop()
+    if lags:
+        let_lag(monkeypatch)
+    async with served(app, path) as server:
+        async with server.client(transport, ORDERS, headers=bearer("ann", 40)) as client:
+            until = trio.current_time() + 40
+            await client.until("live")
+            if not lags:
+                await client.until("expiring", within=1_000)
+            await trio.sleep_until(until)
+            end = await live.end(ORDER, {"outcome": "too late" * 1_000})
+            await to_the_end(client)
+            assert (told(client)[-1], client.heard[-1]["code"]) == ("bye", 4401), "nor is it said that all is over"
+            assert "end" not in told(client)
+            after = client.cursor
+        assert b"too late" not in sent.since(until)
+        async with server.client(transport, ORDERS, after=after, headers=bearer("ann", 40)) as client:
+            assert (await client.until("end"))["cursor"] == str(end.cursor)
+            await to_the_end(client)
+            assert (client.heard[-1]["code"], client.heard[-1]["retry"]) == (1000, None)
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_channels_end_right_before_the_identitys_is_the_last_that_is_told(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+    async with served(app) as server, server.client(transport, ORDERS, headers=bearer("ann", 40)) as client:
+        until = trio.current_time() + 40
+        await client.until("live")
+        await client.until("expiring", within=1_000)
+        await trio.sleep_until(until - 0.01)
+        await live.end(ORDER, None)
+        await to_the_end(client)
+        assert told(client)[-2:] == ["end", "bye"]
+        assert client.heard[-1]["code"] == 1000
 
 
 @pytest.mark.parametrize("path", OWN_PATHS)
@@ -286,7 +335,10 @@ async def test_a_poll_that_waits_ends_with_its_identity(path: str, autojump_cloc
         assert live.statistics().counts.expired == 1
 
 
-async def test_a_poll_is_not_answered_with_what_came_in_the_moment_of_the_end(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_poll_is_not_answered_with_what_came_in_the_moment_of_the_end(
+    ends: bool, autojump_clock: MockClock
+) -> None:
     app, live = make_shop()
     async with served(app) as server, trio.open_nursery() as nursery:
 
@@ -296,7 +348,7 @@ async def test_a_poll_is_not_answered_with_what_came_in_the_moment_of_the_end(au
 
         nursery.start_soon(ask)
         await trio.sleep(7)
-        await live.publish(ORDER, "too late")
+        await (live.end(ORDER, "too late") if ends else live.publish(ORDER, "too late"))
 
 
 @pytest.mark.parametrize(("path", "events"), [("http1", 5), ("http1", 30), ("middleware", 30), ("behind a page", 30)])

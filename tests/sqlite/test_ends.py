@@ -182,7 +182,7 @@ async def test_much_is_deleted_in_one_step_and_its_room_is_used_again(path: Path
             await log.append("a", _drafts(*["x" * 500] * 1_000))
         grave = await log.delete("a")
         assert _rows(path, "SELECT count(*) FROM events") == [(1,)]
-        assert await other.status("a") == Status(grave.cursor, grave)
+        assert await other.status("a") == Status(grave.cursor, grave, grave.cursor)
         ((free,),) = _rows(path, "PRAGMA freelist_count")
         assert free > 1_000
 
@@ -213,7 +213,7 @@ async def test_an_end_outlives_a_restart(path: Path, autojump_clock: MockClock) 
         grave = await log.delete("b")
     async with SqliteLog(path).open() as log:
         assert await log.status("a") == Status(end.cursor, end)
-        assert await log.status("b") == Status(grave.cursor, grave)
+        assert await log.status("b") == Status(grave.cursor, grave, grave.cursor)
         with pytest.raises(ChannelEnded):
             await log.append("a", _drafts(1))
         assert [event.offset for event in await log.append("b", _drafts(1))] == [2]
@@ -279,7 +279,7 @@ async def test_what_stands_for_the_deleted_grows_old(path: Path, autojump_clock:
     async with SqliteLog(path, Limits(keep_seconds=64), clock).open() as log:
         grave = await log.delete("a")
         clock.now += 65
-        assert await log.status("a") == Status(grave.cursor)
+        assert await log.status("a") == Status(grave.cursor, None, grave.cursor)
         assert await _all(log, "a") == []
         assert await log.channels() == []
         await log.append("busy", _drafts(0))

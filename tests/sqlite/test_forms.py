@@ -16,7 +16,10 @@ from triolet.sqlite.log import SqliteLog
 
 KEY, PRINT, MINE, ITS = b"k" * 32, b"p" * 32, b"mine", b"its"
 
-TO_FORM_3 = "ALTER TABLE channels DROP COLUMN ended; ALTER TABLE events DROP COLUMN fold; PRAGMA user_version = 3"
+TO_FORM_4 = "ALTER TABLE channels DROP COLUMN deleted; PRAGMA user_version = 4"
+TO_FORM_3 = (
+    f"{TO_FORM_4}; ALTER TABLE channels DROP COLUMN ended; ALTER TABLE events DROP COLUMN fold; PRAGMA user_version = 3"
+)
 TO_FORM_2 = f"{TO_FORM_3}; DROP TABLE answers; PRAGMA user_version = 2"
 TO_FORM_1 = f"{TO_FORM_2}; DROP TABLE changes; PRAGMA user_version = 1"
 
@@ -31,7 +34,7 @@ def _rows(path: Path, sql: str) -> list[tuple[object, ...]]:
         return list(db.execute(sql))
 
 
-@pytest.mark.parametrize("older", [TO_FORM_1, TO_FORM_2, TO_FORM_3])
+@pytest.mark.parametrize("older", [TO_FORM_1, TO_FORM_2, TO_FORM_3, TO_FORM_4])
 async def test_a_file_of_an_older_form_is_taken_over_with_all_that_is_in_it(
     older: str, path: Path, autojump_clock: MockClock
 ) -> None:
@@ -61,7 +64,7 @@ async def test_a_file_of_an_older_form_is_taken_over_with_all_that_is_in_it(
             await log.append("b", [Draft.of(4)])
 
 
-@pytest.mark.parametrize("older", [TO_FORM_1, TO_FORM_2, TO_FORM_3])
+@pytest.mark.parametrize("older", [TO_FORM_1, TO_FORM_2, TO_FORM_3, TO_FORM_4])
 async def test_a_file_that_was_taken_over_is_made_as_a_new_one(
     older: str, path: Path, autojump_clock: MockClock
 ) -> None:

@@ -304,10 +304,23 @@ async def test_one_that_stays_open_too_long_makes_others_fail(path: Path, autoju
         with _app(path) as db:
             db.execute("BEGIN IMMEDIATE")
             await log.append_within(db, "a", _drafts("within"))
-            with pytest.raises(LogBusy):
+            with pytest.raises(LogBusy, match=r"for 5 s by a transaction of this process, in which the app published"):
                 await log.append("a", _drafts(1))
             db.execute("COMMIT")
         assert [event.data for event in await _all(log)] == ["within"]
+
+
+async def test_who_waits_for_a_transaction_of_which_the_log_knows_nothing_is_told_so(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    async with SqliteLog(path, Limits(lock_seconds=5)).open() as log:
+        with _app(path) as db, _app(path) as other:
+            db.execute("BEGIN IMMEDIATE")
+            await log.append_within(db, "a", _drafts("within"))
+            db.execute("COMMIT")
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LogBusy, match="another process, or by a connection of the app's own"):
+                await log.append("a", _drafts(1))
 
 
 async def test_a_log_that_was_put_back_meanwhile_says_so_and_goes_on_afterwards(

@@ -40,10 +40,10 @@ def reducer(**options: Any) -> Reducer:
 
 @asynccontextmanager
 async def served(
-    snapshot: Any, way: str = "", limits: Limits = LIMITS, **options: Any
+    snapshot: Any, way: str = "", limits: Limits = LIMITS, log: MemoryLog | None = None, **options: Any
 ) -> AsyncIterator[tuple[MemoryServer, Triolet]]:
     app = QuartTrio("states")
-    live = Triolet(app, log=MemoryLog(limits, epoch="e"), limits=limits)
+    live = Triolet(app, log=log or MemoryLog(limits, epoch="e"), limits=limits)
 
     @live.channel("/cart", snapshot=snapshot, **options)
     async def cart() -> str:
@@ -65,12 +65,12 @@ async def publish(live: Triolet, *values: int) -> None:
 
 
 async def is_turned_away(server: MemoryServer, way: str) -> None:
-    """A poll is answered 500; a stream ends, and its client is to come back after a while."""
+    """A poll is answered 500; a stream ends, a follow on a socket is refused, and the client is to come back later."""
     if "poll" in way:
         with pytest.raises(RefusedError, match="500"):
             await client_of(server, way).__aenter__()
-    elif way == "follow":  # its socket
-        with pytest.raises(trio.BrokenResourceError):
+    elif way == "follow":  # its socket may follow more
+        with pytest.raises(RefusedError, match="refused"):
             await client_of(server, way).__aenter__()
     else:
         async with client_of(server, way) as client:
@@ -292,3 +292,34 @@ async def test_the_answer_to_a_poll_has_the_state(autojump_clock: MockClock) -> 
         assert (body["events"], body["cursor"]) == ([], "e.2")
         again = await server.request("GET", "/cart?snapshot=1", {"If-None-Match": answer.headers["etag"]})
         assert again.status == 200  # two states may be of one cursor
+
+
+@pytest.mark.parametrize("way", ["sse", "short poll"])
+async def test_a_state_with_a_cursor_of_the_future_is_warned_of_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    def rows_of(channel: str) -> tuple[str, str]:
+        return "rows", "e.7"
+
+    async with served(rows_of) as (server, live):
+        await publish(live, 1, 2, 3)
+        for _ in range(3):
+            async with client_of(server, way) as client:
+                assert state_of(await client.until("snapshot")) == ("e.7", "rows", 0)
+                assert (await client.until("gap"))["reason"] == "future"
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "rows_of gave a state of the channel 'carts/1' as of e.7, and the channel stands at e.3" in warning
+        assert "Return the cursor that the channel had before the data was read" in warning
+
+
+async def test_a_state_of_what_the_window_has_not_heard_of_yet_is_none_of_the_future(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rows_of(channel: str) -> tuple[str, Any]:
+        (event,) = await log.append(CHANNEL, [Draft.of("as it is read")])
+        return "rows", event.cursor
+
+    log = MemoryLog(LIMITS, epoch="e")
+    async with served(rows_of, log=log) as (server, _), client_of(server, "sse") as client:
+        await client.until("snapshot")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -10,7 +10,7 @@ from ..bounds import CHANNELS_LISTED
 from ..connection.watching import Hook, WatchHook
 from ..errors import ConfigError, DataError
 from ..event import OWN_PREFIX, Cursor, Draft, Event, check_channel
-from ..hub import Feed, delete
+from ..hub import Feed
 from ..identity.control import check_follows
 from ..limits import Limits
 from ..log import EventLog
@@ -275,8 +275,7 @@ class Channels(ABC):
         Cancellation: it was deleted or not; a repeat is safe.
         """
         service = self._at_home("Triolet.delete")
-        channel = publishable(channel)
-        return await (delete(service.log, channel) if service.options.reducers else service.log.delete(channel))
+        return await service.log.delete(publishable(channel))
 
     async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
         """Return the names of channels of which events are kept, in the order of their UTF-8 bytes. Triolet's own are

@@ -60,6 +60,10 @@ class Command:
         It is held back until the view has returned: nothing is published where the answer is of 400 or more, or the
         view raises. Events of several channels may be published, and are stored in the order of these calls.
 
+        It has no ``within=``: an event is part of one transaction, and this one is the answer's, which comes when the
+        view has returned and a transaction of its own is over. For rows and their event use
+        ``live.publish(…, within=db, dedupe=command.id)``, and put ``command.id`` into a row.
+
         Args:
             channel, data, name, key: as for :meth:`Triolet.publish`.
             dedupe: as there: where the channel remembers the same text, also of another command, nothing is stored for

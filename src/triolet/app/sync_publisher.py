@@ -20,7 +20,6 @@ import trio
 from ..bounds import PUBLISHER_GOODBYE_SECONDS
 from ..errors import ConfigError, LogAway, LogUncertain, NotServingError
 from ..event import Draft, Event
-from ..hub import delete
 from ..limits import Limits
 from ..log import EventLog
 from ..log.contract import JoinsTransactions
@@ -181,7 +180,7 @@ class SyncPublisher:
             ChannelNameError, LogError, NotServingError, RuntimeError: as :meth:`publish`. A repeat is safe.
         """
         channel = publishable(channel)
-        return self._ask(lambda log: delete(log, channel))
+        return self._ask(lambda log: log.delete(channel))
 
     def close(self) -> None:
         """Close the log, when the calls that go on have ended. A second time does nothing; whatever is called then

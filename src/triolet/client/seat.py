@@ -6,6 +6,7 @@ from typing import Protocol
 
 import trio
 
+from ..errors import printable
 from .errors import Ended
 from .heard import Heard
 from .track import State, Track
@@ -74,7 +75,11 @@ class Seat:
 
 
 def _refused(message: Heard) -> Ended:
-    """Where a channel is named it had been open, and was taken away; else the app has refused to open it."""
+    """Where it may go better in a while, that is waited for. Else, where a channel is named, it had been open, and was
+    taken away; or the app has refused to open it."""
+    if isinstance(message.retry, int):
+        why, retry = printable(message.reason) or "refused", message.retry / 1000
+        return Ended(f"{why}: asked again later", "refused", retry=retry, rides=True, by_server=True)
     if message.channel is not None:
         return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)
     return Ended("refused", "refused", retry=None, code=4403, rides=True, by_server=True)

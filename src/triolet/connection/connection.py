@@ -304,7 +304,12 @@ class Connection:
         self.ending.begin(nursery)
         self.subscriptions.begin(nursery)
         self.outgoing.begin(write)
-        if self.subscriptions.behind or self.outgoing.waits or self.subscriptions.over or not self.outlet.empty:
+        if (
+            self.subscriptions.behind
+            or self.outgoing.waits
+            or self.subscriptions.over is not None
+            or not self.outlet.empty
+        ):
             self.outgoing.wake()
 
     def end(self, closing: Closing) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..closing import Closing
 from ..event import Cursor
 from ..hub import Follower, State, Subscription
 from ..hub.filter import Filter
@@ -75,12 +76,15 @@ class Followings:
 
     Attributes:
         by_key: each, by its key.
+        lacks: why its client is to come back once all of it has ended, for something that failed was given up; None: it
+            need not.
     """
 
-    __slots__ = ("_told", "by_key")
+    __slots__ = ("_told", "by_key", "lacks")
 
     def __init__(self) -> None:
         self.by_key: dict[str, Following] = {}
+        self.lacks: Closing | None = None
         self._told: dict[str, list[str]] | None = None  # by channel, whom `live` has named last; None: none has a name
 
     def add(self, following: Following) -> None:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from ..event import Cursor
-from ..hub import Follower
+from ..hub import waits_for_state
 from ..wire.many_codec import ManyCodec, mark_of
 from ..wire.messages import Beat, GapMessage, Live, Message, Open, SnapshotMessage
 from ..wire.places import place_key, write_item, write_places
@@ -86,7 +86,7 @@ class Marks:
         for channel, following in self._followings.by_key.items():
             follower = following.follower
             position = follower.position
-            if channel == but or (not follower.opened and _waits_for_state(follower)):
+            if channel == but or waits_for_state(follower):
                 continue
             known = self._texts.get(channel)
             if known is None or known[0] is not position:
@@ -97,9 +97,3 @@ class Marks:
             left = self._most - len(self._followings.by_key)
             items += [write_places([place]) for place in islice(self._kept.items(), left)]
         return "~".join(items)
-
-
-def _waits_for_state(follower: Follower) -> bool:
-    """Whether its client is to be told the channel's state first. Cut off before that, it asks for it again, from
-    nowhere."""
-    return follower.subscription.snapshot is not None and follower.subscription.after is None

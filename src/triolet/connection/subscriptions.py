@@ -9,10 +9,10 @@ from functools import partial
 import msgspec
 import trio
 
-from ..closing import FLOOD, LAGGING, REFUSED, RESTARTING, REVOKED, Closing
+from ..closing import ENDED, FLOOD, LAGGING, REFUSED, RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, ConnectionEnded
 from ..event import Cursor
-from ..hub import Follower, Lag, State, Step, Subscription, key_of
+from ..hub import Follower, Lag, State, Step, Subscription, key_of, waits_for_state
 from ..identity import Revocation
 from ..presence.sessions import Session
 from ..sockets.outlet import Outlet
@@ -52,7 +52,8 @@ class Subscriptions:
         access: what the client was let in with, and by what it may ask for more.
         followings: what it follows.
         behind: the followers that the writer has to read on for, in the order of their turns.
-        over: whether all has ended that the connection was opened for. It ends when all is written that waits.
+        over: why the connection ends when all is written that waits, for all is over that it was opened for; None: it
+            goes on.
         by_a_word: whether what is being written to the outlet has no event in it.
         marks: what says with each of its events where the client stands in all channels; None where nothing does.
     """
@@ -95,7 +96,7 @@ class Subscriptions:
         self.access = access
         self._returned = False
         self.by_a_word = False
-        self.over = False
+        self.over: Closing | None = None
         self.followings = Followings()
         self.marks: Marks | None = None
         if isinstance(codec, ManyCodec):
@@ -138,7 +139,7 @@ class Subscriptions:
             self._context.hub.leave(follower)
             raise ConfigError(f"this connection follows {len(self.followings.by_key)} channels: limits.follows")
         try:
-            session = self._join(subscription)
+            session = _join(self._context, subscription)
         except BaseException:  # before the follower is known here: nothing else would ever end it
             self._context.hub.leave(follower)
             raise
@@ -197,7 +198,7 @@ class Subscriptions:
         # `Followings.offsets` has this follower's no more; so the sum of both, by which the heartbeat sees that
         # something was sent, stays the same.
         self._outgoing.said += following.follower.sent
-        if self.marks is not None:
+        if self.marks is not None and not waits_for_state(following.follower):
             self.marks.keep(following.channel, following.follower.position)
         if self.followings.remove(following):
             self._leave(following.follower)
@@ -291,6 +292,27 @@ class Subscriptions:
         self._history.note("refused", channel, closing.reason)
         self._outgoing.answer(Refused(url, channel, following.sub))
 
+    def give_up(self, follower: Follower, reason: str, closing: Closing) -> None:
+        """End what a follower serves although its client may have it, because it fails: its client is told so, and when
+        to ask again. The connection ends with it where it follows nothing else, and was opened for no more.
+
+        Args:
+            reason: why, in the words of :class:`.Refused`.
+            closing: when to come back; and why the connection ends, if it does.
+        """
+        if follower.state is State.ENDED:
+            return
+        failed = [one for one in self.followings.on(follower.channel) if one.follower is follower]
+        if (self.access.own is not None or self.access.complete) and len(failed) == len(self.followings.by_key):
+            self._ending.end(closing)
+            return
+        self.followings.lacks = closing
+        for one in failed:
+            self.remove(one.key)
+            self._history.note("refused", one.channel, reason)
+            retry = self._context.retry(closing)
+            self._outgoing.answer(Refused(one.url, one.channel, one.sub, reason, retry))
+
     def acknowledge(self, channel: str, cursor: str) -> None:
         """Count how old the event was that the client has applied. Nothing but that histogram depends on it.
 
@@ -332,7 +354,7 @@ class Subscriptions:
             if following.follower is follower:
                 self.remove(following.key)
         if (self.access.own is not None or self.access.complete) and not self.followings.by_key:
-            self.over = True
+            self.over = self.followings.lacks or ENDED
             self._outgoing.wake()  # the end may wait for its kernel still: the writer says goodbye behind it
 
     def stepped(self, follower: Follower, step: Step, lag: Lag) -> None:
@@ -366,11 +388,12 @@ class Subscriptions:
         if self._ending.nursery is not None:  # else it starts with the others
             self._ending.nursery.start_soon(following.check.run)
 
-    def _join(self, subscription: Subscription) -> Session | None:
-        """Make the client present in the channel, if it follows it as a member."""
-        if subscription.member is None or self._context.presence is None:
-            return None
-        return self._context.presence.join(subscription.channel, subscription.member)
+
+def _join(context: Context, subscription: Subscription) -> Session | None:
+    """Make the client present in the channel, if it follows it as a member."""
+    if subscription.member is None or context.presence is None:
+        return None
+    return context.presence.join(subscription.channel, subscription.member)
 
 
 async def _may_follow(access: Access, following: Following) -> bool:

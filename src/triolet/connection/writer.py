@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS, MESSAGES_IN_A_ROW
-from ..closing import CRASHED, ENDED, SLOW
+from ..closing import CRASHED, SLOW
 from ..errors import LogAway, LogError, SnapshotError
 from ..hub import Follower, Reading, State, Step
 from ..wire.messages import Bracket, LagMessage, Live, Message, Open, gap_fields
@@ -37,8 +37,8 @@ async def write(conn: Connection) -> None:
         elif conn.subscriptions.behind:
             in_a_row = 0
             await catch_up(conn, next(iter(conn.subscriptions.behind)))
-        elif conn.subscriptions.over:
-            conn.end(ENDED)
+        elif conn.subscriptions.over is not None:
+            conn.end(conn.subscriptions.over)
         else:
             await conn.outgoing.woken()
 
@@ -119,8 +119,11 @@ async def advance(conn: Connection, follower: Follower) -> None:
     except LogAway:  # the client is told in heartbeats, and goes on from its cursor when the log is back
         await trio.sleep(LOG_RETRY_SECONDS)
         return
-    except (LogError, SnapshotError):
+    except LogError:
         conn.end(CRASHED)
+        return
+    except SnapshotError:
+        conn.subscriptions.give_up(follower, "snapshot", CRASHED)
         return
     conn.context.deadlines.enforce()
     if follower.state is not State.BEHIND:  # it was unfollowed while the log was asked, or has expired

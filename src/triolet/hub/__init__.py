@@ -2,14 +2,13 @@
 
 from . import policies
 from .audience import Audience, Park
-from .burial import delete
 from .feed import Feed, FeedItem
 from .filter import Allow
-from .follower import Follower, State
+from .follower import Follower, State, waits_for_state
 from .hub import Hub, HubStatistics
 from .policies import Lag, Policy, Step
+from .polls import Polled
 from .pump import LogStatistics
-from .reading import Polled
 from .reducer import Keeper, Reducer
 from .replay import Reading
 from .snapshots import Source, StateFunction, takes_identity
@@ -39,8 +38,8 @@ __all__ = [
     "Subscription",
     "Window",
     "check_allow",
-    "delete",
     "key_of",
     "policies",
     "takes_identity",
+    "waits_for_state",
 ]

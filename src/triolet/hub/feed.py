@@ -13,7 +13,7 @@ from ..bounds import FEED_WAIT_SECONDS, LOG_RETRY_SECONDS
 from ..errors import LogAway, NotServingError
 from ..event import Cursor, Event, Gap, Live
 from .hub import Hub
-from .reading import Polled
+from .polls import Polled
 
 __all__ = ["Feed", "FeedItem"]
 

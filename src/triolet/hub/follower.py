@@ -50,7 +50,7 @@ from .policies import Lag, Policy, Step
 from .subscription import Subscription
 from .window import Window
 
-__all__ = ["MOVES", "FilteredFollower", "Follower", "Owner", "Place", "State"]
+__all__ = ["MOVES", "FilteredFollower", "Follower", "Owner", "Place", "State", "waits_for_state"]
 
 
 class State(Enum):
@@ -327,3 +327,10 @@ class FilteredFollower(Follower):
     def sent(self) -> int:
         # Not the position: a client that is sent nothing needs a heartbeat, however far the channel moves on.
         return self.filter.writes
+
+
+def waits_for_state(follower: Follower) -> bool:
+    """Whether its client is to be told the channel's state first. Cut off before that, it asks for it again, from
+    nowhere."""
+    asked = follower.subscription
+    return not follower.opened and asked.snapshot is not None and asked.after is None

@@ -58,8 +58,10 @@ from ..sockets.turn import Turn
 from .audience import Park
 from .filter import Allow, Filter, Marked
 from .follower import FilteredFollower, Follower, Owner
+from .pages import Pages
+from .polls import Asked, Polled, Polls
 from .pump import LogStatistics, Pump
-from .reading import Asked, Polled, Reader
+from .reading import Reader
 from .replay import Reading, Replay
 from .snapshots import Source
 from .subscription import Subscription
@@ -122,7 +124,9 @@ class Hub:
         self.windows = Windows(log, limits, budget)
         self.replay = Replay(limits, budget.hold)
         self.windows.goes_on = self.replay.forget
-        self._reader = Reader(log, limits, self.windows, self.replay, self._metrics)
+        self._pages = Pages(log, limits, self.replay, self._metrics)
+        self._reader = Reader(log, limits, self.windows, self.replay, self._pages)
+        self._polls = Polls(limits, self.windows, self._pages)
         self.deadlines = Deadlines() if deadlines is None else deadlines
         self.turn = Turn()
         self.runs = False
@@ -240,7 +244,7 @@ class Hub:
         if subscription.after is not None and subscription.after.offset < 0:
             try:
                 with self._metrics.reading:
-                    after = await self._reader.place(audience.window, subscription.after)
+                    after = await self._pages.place(audience.window, subscription.after)
             except BaseException:
                 self.windows.release(subscription.channel)
                 raise
@@ -310,7 +314,7 @@ class Hub:
         """
         one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
         with self._metrics.reading:
-            return (await self._reader.poll([self._asked(one)], wait_seconds, park, watches))[0]
+            return (await self._polls.poll([self._asked(one)], wait_seconds, park, watches))[0]
 
     async def pages(
         self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
@@ -321,7 +325,7 @@ class Hub:
         """
         asked = [self._asked(one) for one in subscriptions]
         with self._metrics.reading:
-            return await self._reader.poll(asked, wait_seconds, park)
+            return await self._polls.poll(asked, wait_seconds, park)
 
     def _asked(self, one: Subscription) -> Asked:
         filter = None if one.allow is None else Filter(one.allow, self._metrics)

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import logging
 import math
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final
@@ -23,11 +26,10 @@ import trio
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
 from ..errors import ConfigError, CursorError, LogError, SnapshotError, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
-from ..limits import Limits
+from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, tail_ended
 from ..pattern import Pattern
 from ..value import encode_json
-from .burial import mark_of, read_kept, written_at
 from .snapshots import Snapshot, check_size, failed
 
 __all__ = ["Keeper", "Reducer"]
@@ -137,10 +139,10 @@ class Reducer:
         return 0
 
     def _place(self, channel: str) -> str:
-        return written_at([self.name, channel])
+        return _written_at([self.name, channel])
 
     async def _kept(self, log: EventLog, channel: str) -> Snapshot | None:
-        for said in await read_kept(log, self._place(channel)):
+        for said in await _read_kept(log, self._place(channel)):
             try:
                 if (said["name"], said["channel"]) == (self.name, channel):
                     return Snapshot(Cursor.parse(said["cursor"]), msgspec.json.encode(said["state"]), said["missed"])
@@ -159,11 +161,12 @@ class Reducer:
                 if page.gap.reason == "future":
                     continue
             lost = _lost(page, made.cursor)
-            mark = await mark_of(log, channel) if lost != 0 else None
-            if mark is not None and mark.at is None:  # it is being deleted
-                made, lost = _Making(self._initial), None
-            elif mark is not None and mark.at is not None and made.cursor.offset < mark.at.offset < _first(page):
-                made, lost = _Making(self._initial), _first(page) - 1 - mark.at.offset
+            deleted = (await log.status(channel)).deleted if lost != 0 and log.can_end else None
+            if deleted is not None and deleted.offset > made.cursor.offset:
+                made = _Making(self._initial)
+                if deleted.offset > _first(page):  # since the page was read
+                    continue
+                lost = max(0, _first(page) - 1 - deleted.offset)  # 0 too where it is in the page
             made.miss(lost)
             for event in page.events:
                 if event.ends and event.json == DELETED:
@@ -187,6 +190,23 @@ class Reducer:
 
     def __repr__(self) -> str:
         return f"Reducer({self.name!r})"
+
+
+async def _read_kept(log: EventLog, place: str) -> list[Any]:
+    """Return what a hidden channel holds, the newest first. Raises LogError."""
+    page = await read_checked(log, place, Cursor("", 0), limit=1 << 10, max_bytes=1 << 40)
+    found = []
+    for event in reversed(page.events):
+        with suppress(msgspec.DecodeError):
+            found.append(_decode(event.json))
+    return found
+
+
+def _written_at(named: list[str]) -> str:
+    """Return the hidden channel of something with names: they may be as long as any channel's, and no prefix has room
+    beside them."""
+    digest = sha256(encode_json(named)).digest()
+    return f"{SNAPSHOTS}{urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 class _Making:

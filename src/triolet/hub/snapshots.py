@@ -112,6 +112,10 @@ class StateFunction:
         self._grant = grant if is_personal else None
         self.is_shared = not is_personal
 
+    def __str__(self) -> str:
+        name = getattr(self._function, "__qualname__", None) or type(self._function).__qualname__
+        return f"the snapshot function {name}"
+
     def __hash__(self) -> int:
         return hash(self._function)
 

@@ -54,10 +54,13 @@ class Status(msgspec.Struct, frozen=True):
     Attributes:
         head: the newest event's cursor. It stays when retention has dropped that event.
         end: the event that has ended the channel, which is then its newest; None: it goes on.
+        deleted: where the event stands, or stood, that took the place of what was deleted last; None: nothing was. It
+            stays when the channel goes on, for those who keep something that they have made of its events.
     """
 
     head: Cursor
     end: Event | None = None
+    deleted: Cursor | None = None
 
 
 class Kept(msgspec.Struct, frozen=True):

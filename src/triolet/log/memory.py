@@ -49,6 +49,7 @@ class MemoryLog(EventLog):
         self._epoch = epoch or secrets.token_urlsafe(6)
         self._channels: dict[str, _Channel] = {}
         self._bare_heads: dict[str, int] = {}
+        self._deleted: dict[str, int] = {}  # at which offset, by channel
         self._answers = Answers()
         self._tail = Tail()
         self._turns = MEMORY_APPENDS_IN_A_ROW
@@ -142,8 +143,9 @@ class MemoryLog(EventLog):
         self._tail.check_open()
         await trio.lowlevel.checkpoint()
         self._tail.check_open()
-        kept = self._fresh(channel)
-        return Status(Cursor(self._epoch, self._head(channel, kept)), None if kept is None else kept.end)
+        kept, deleted = self._fresh(channel), self._deleted.get(channel)
+        head, end = Cursor(self._epoch, self._head(channel, kept)), None if kept is None else kept.end
+        return Status(head, end, None if deleted is None else Cursor(self._epoch, deleted))
 
     async def delete(self, channel: str) -> Event:
         """Forget all events of a channel. See EventLog.
@@ -155,6 +157,7 @@ class MemoryLog(EventLog):
         kept = self._channels[channel] = _Channel(head, self._limits.kept(channel))
         self._bare_heads.pop(channel, None)
         event = kept.bury(self._epoch, channel, self._clock())
+        self._deleted[channel] = event.offset
         self._tail.announce([event])
         return event
 

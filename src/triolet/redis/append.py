@@ -260,6 +260,7 @@ function run.delete(group)
     channel.head, channel.bytes, channel.kept = channel.head + 1, 0, 0
     tell(channel, section, channel.head, {blob})
     channel.word = {is_end = false, upto = now + channel.keep.seconds, blob = blob}
+    channel.deleted = channel.head
     return channel.head
 end
 
@@ -305,9 +306,9 @@ for i, group in ipairs(groups) do results[i] = group.err or run[group.kind](grou
 for _, channel in ipairs(grown) do
     drop(channel, channel.stream, channel.dedupe, 2 * channel.added + 256)
     local counts, word = string.format('%.0f %.0f %.0f', channel.head, channel.term, channel.bytes), channel.word
-    local last = ''
+    local last = channel.deleted and string.format('G%.0f ', channel.deleted) or ''
     if word then
-        last = string.format('%s%.0f %.3f ', word.is_end and 'E' or 'D', channel.head, word.upto) .. word.blob
+        last = last .. string.format('%s%.0f %.3f ', word.is_end and 'E' or 'D', channel.head, word.upto) .. word.blob
     end
     redis.call('HSET', part.log, channel.name, counts .. channel.pasts .. last)
     redis.call('PEXPIRE', channel.stream, milliseconds_of(channel.keep.seconds))

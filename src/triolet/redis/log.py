@@ -241,9 +241,10 @@ class RedisLog(EventLog):
 
         Cancellation: nothing is lost.
         """
-        epoch, _, offset, word = await self._read(channel, Cursor("", 0), 0, 0)
+        epoch, _, offset, word, deleted = await self._read(channel, Cursor("", 0), 0, 0)
         head = Cursor(epoch.decode(), offset)
-        return Status(head, events_of(head.epoch, channel, offset, [decode_row(word)])[0] if word else None)
+        end = events_of(head.epoch, channel, offset, [decode_row(word)])[0] if word else None
+        return Status(head, end, Cursor(head.epoch, deleted) if deleted else None)
 
     async def delete(self, channel: str) -> Event:
         """Forget all events of a channel. See EventLog. Where memory is full this makes room.

@@ -6,7 +6,8 @@ cluster there is one partition). With the tag ``{triolet:0}`` it consists of
 - ``{triolet:0}:log``, a hash. Its field ``""`` says what the partition is (form, number of partitions, the server's
   replication id, how many hints were sent, the epochs, newest last, and the term in which the list of names was found
   whole); each other field is a channel: the offset of its newest event, the term (the number of an epoch) in which that
-  was appended, the bytes kept, up to which offset it had come in earlier terms, and its *last word*, if it has one;
+  was appended, the bytes kept, up to which offset it had come in earlier terms, ``G`` and the offset of what took the
+  place of what was deleted last, if that was, and its *last word*, if it has one;
 - ``{triolet:0}:events:CHANNEL``, a stream. The entry ``42-0`` is the event 42: ``e`` is the MessagePack of time, name,
   data and key, ``s`` the size of its data, ``u`` what it was deduped by. Where an event is folded, its key is the way
   of folding, a zero and the key: no key has a zero in it, and a process of an earlier version can read it too;
@@ -133,13 +134,17 @@ local function channel_of(part, name)
     local saved = redis.call('HGET', part.log, name)
     if not saved then return {name = name, head = 0, term = part.term, bytes = 0, pasts = '', is_new = true} end
     local head, term, bytes, pasts, rest = string.match(saved, '^(%d+) (%d+) (%d+)([ %d:]*)(.*)$')
-    local word
+    local word, deleted
     if rest and rest ~= '' then
+        local behind
+        deleted, behind = string.match(rest, '^G(%d+) (.*)$')
+        rest = behind or rest
         local kind, offset, upto, blob = string.match(rest, '^([ED])(%d+) (%S+) (.*)$')
         if offset == head then word = {is_end = kind == 'E', upto = tonumber(upto), blob = blob} end
     end
     return {
-        name = name, head = tonumber(head), term = tonumber(term), bytes = tonumber(bytes), pasts = pasts, word = word
+        name = name, head = tonumber(head), term = tonumber(term), bytes = tonumber(bytes), pasts = pasts, word = word,
+        deleted = tonumber(deleted)
     }
 end
 
@@ -164,7 +169,7 @@ if not channel.is_new then adopt(channel, stream) end
 local head, word = channel.head, channel.word
 local top = word and head - 1 or head  -- of what is in the stream
 local last = word and word.upto >= now and word.blob or ''
-if limit == 0 then return {part.epoch, part.seq, head, last} end
+if limit == 0 then return {part.epoch, part.seq, head, last, channel.deleted or 0} end
 
 local function oldest_kept()
     if word and not word.is_end then return last == '' and head + 1 or head end
@@ -275,7 +280,7 @@ class Script(NamedTuple):
 
 
 READ: Final = Script.of(OPEN + _READ)
-"""Reads a page of a channel, or with a limit of 0 its head, and its last word."""
+"""Reads a page of a channel, or with a limit of 0 its head, its last word, and where it was deleted."""
 
 LOOK: Final = Script.of(OPEN + _LOOK)
 """Tells the present epoch, and how many hints were sent."""

@@ -33,7 +33,9 @@ SELECT
     (SELECT ifnull(max(id), 0) FROM channels),
     (SELECT ifnull(max(number), 0) FROM changes),
     (
-        SELECT json_group_array(json_array(c.id, c.name, c.head, c.oldest, c.total, c.dropped, c.oldest_at, c.ended))
+        SELECT json_group_array(
+            json_array(c.id, c.name, c.head, c.oldest, c.total, c.dropped, c.oldest_at, c.ended, c.deleted)
+        )
         FROM json_each(?) AS wanted CROSS JOIN channels AS c ON c.name = wanted.value
     )"""
 _FIND_REPEATED: Final = """
@@ -53,9 +55,10 @@ _ADD_EVENTS: Final = {
 }
 _SAVE_CHANNELS: Final = {
     n: f"""
-INSERT INTO channels VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * n)}
+INSERT INTO channels VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * n)}
 ON CONFLICT (id) DO UPDATE SET head = excluded.head, oldest = excluded.oldest, total = excluded.total,
-    dropped = excluded.dropped, oldest_at = excluded.oldest_at, ended = excluded.ended"""
+    dropped = excluded.dropped, oldest_at = excluded.oldest_at, ended = excluded.ended,
+    deleted = excluded.deleted"""
     for n in SQLITE_INSERT_ROWS
 }
 _CLEAR: Final = "DELETE FROM events WHERE channel = ?"
@@ -82,6 +85,7 @@ class Channel(msgspec.Struct, array_like=True):
     dropped: int = 0
     oldest_at: float | None = None
     ended: int = 0
+    deleted: int = 0
 
 
 _row_of = msgspec.structs.astuple
@@ -279,7 +283,7 @@ class Batch:
         self._first = {key: event for key, event in self._first.items() if key[0] != name}
         _pass_over(channel)
         event = self._add(channel, _GRAVE, None)
-        channel.ended = BURIED
+        channel.ended, channel.deleted = BURIED, event.offset
         return event
 
 

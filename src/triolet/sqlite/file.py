@@ -3,8 +3,9 @@
 One row of ``channels`` says what a channel is: ``head`` (offset of the newest event ever), ``oldest`` (of the
 oldest row that may be read), ``total`` and ``dropped`` (bytes of data ever appended, and of those before
 ``oldest``), ``oldest_at`` (its time; NULL where no row is left that may grow old), ``ended`` (1 where it has ended by
-its newest event, 2 where that one stands for what was deleted, else 0). A row of ``events`` knows ``before``: the bytes
-appended before it, so that retention by bytes needs no sum.
+its newest event, 2 where that one stands for what was deleted, else 0), ``deleted`` (offset of the event that took the
+place of what was deleted last, also when the channel goes on; 0 where nothing was). A row of ``events`` knows
+``before``: the bytes appended before it, so that retention by bytes needs no sum.
 
 Deleting lags behind the limits, so that no append waits for it. Readers apply the limits exactly.
 
@@ -66,7 +67,9 @@ ALTER TABLE channels ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN fold TEXT;
 """
 
-FORMS: Final = (_LOG_TABLES, CHANGES_TABLE, _ANSWERS_TABLE, _ENDS_AND_FOLDS)
+_DELETIONS: Final = "ALTER TABLE channels ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;"
+
+FORMS: Final = (_LOG_TABLES, CHANGES_TABLE, _ANSWERS_TABLE, _ENDS_AND_FOLDS, _DELETIONS)
 """What each form of the file has more than the one before it. The number of a file's form is kept as its
 ``user_version``, and a file of an earlier form, a new one too, is given what it lacks."""
 
@@ -206,7 +209,7 @@ def translate(error: apsw.Error, path: str) -> LogError:
     if isinstance(error, apsw.FullError) or code == apsw.SQLITE_IOERR_SHMSIZE:
         return LogFull(f"{path}: no room left on the disk; nothing was stored")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return LogBusy(f"{path} is locked by another process")
+        return LogBusy(f"{path} is locked by another connection, of this process or of another one")
     if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError):
         return LogBroken(f"{path} is not a database, or is damaged ({error}); restore it or choose another file")
     if isinstance(error, apsw.SQLError | apsw.SchemaChangeError | apsw.MismatchError | apsw.ConstraintError):

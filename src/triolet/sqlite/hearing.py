@@ -55,7 +55,7 @@ class Hearing:
         self._look_seconds = look_seconds
         # One at a time: the task that stores, and the one that hears others, must not read the same changes twice.
         self._announcing = trio.Lock()
-        self._joined: dict[apsw.Connection, None] = {}
+        self._joined: dict[apsw.Connection, int] = {}  # how often each was, until its transaction was found to be over
         self._is_unmarked = False
         self._has_joined = trio.Event()
         self.known = known
@@ -82,9 +82,16 @@ class Hearing:
 
     def joined(self, connection: apsw.Connection) -> None:
         """Expect the commit of a transaction of the app's, on this connection."""
-        self._joined[connection] = None
+        self._joined[connection] = self._joined.get(connection, 0) + 1
         self._is_unmarked = True
         self._has_joined.set()
+
+    async def is_held(self) -> bool:
+        """Whether a transaction of the app's in this process, in which it has published, holds the file's lock."""
+        for connection in list(self._joined):
+            if await is_open(connection):
+                return True
+        return False
 
     async def ring_for_apps(self, scope: trio.CancelScope) -> None:
         """Ring the bell when a transaction of the app's is over, for ever.
@@ -95,11 +102,10 @@ class Hearing:
         with scope:
             while True:
                 await self._has_joined.wait()
-                for connection in list(self._joined):
-                    del self._joined[connection]  # before it is asked: meanwhile it may be joined anew
-                    if await is_open(connection):
-                        self._joined[connection] = None
-                    else:
+                for connection, times in list(self._joined.items()):
+                    if not await is_open(connection):
+                        if self._joined[connection] == times:  # else it was joined anew meanwhile
+                            del self._joined[connection]
                         ring(self._path)
                 if not self._joined:
                     self._has_joined = trio.Event()

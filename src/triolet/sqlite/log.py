@@ -129,8 +129,8 @@ class SqliteLog(EventLog):
         Raises:
             ChannelEnded: the channel has ended; nothing was stored.
             LogFull: the store's fault; there is no room on the disk.
-            LogBusy: the store's fault; another process held the file for ``limits.lock_seconds`` (for a caller that
-                came while others were already waiting, up to twice that).
+            LogBusy: another process, or a transaction of the app's own, held the file for ``limits.lock_seconds`` (for
+                a caller that came while others were already waiting, up to twice that).
             LogBroken: the store's fault; the file is damaged.
             NotServingError: the log is not open, or ended before this was stored.
 
@@ -298,6 +298,13 @@ class SqliteLog(EventLog):
                 return await self._connections.writer.run(job, to_its_end=True)
             except LifeOver:
                 await self._hearing.begin_again()
+            except LogBusy as error:
+                if not await self._hearing.is_held():
+                    raise
+                raise LogBusy(
+                    f"{self._path} was locked for {self._limits.lock_seconds} s by a transaction of this process, in "
+                    "which the app published (within=): commit it, or roll it back, soon"
+                ) from error
 
     async def _announce(self, written: Written) -> None:
         await self._hearing.announce(written)

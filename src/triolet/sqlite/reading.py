@@ -30,7 +30,8 @@ SELECT
             json(CASE WHEN c.ended THEN (
                 SELECT json_array(offset, name, CAST(json AS TEXT), key, at, fold) FROM events
                 WHERE channel = c.id AND offset = c.head AND (c.ended = 1 OR at >= ?)
-            ) END)
+            ) END),
+            c.deleted
         ) FROM channels AS c WHERE c.name = ?
     )
 FROM log"""
@@ -75,7 +76,7 @@ ON e.channel = c.id AND e.offset > :position WHERE c.name = :name"""
 _Row: TypeAlias = tuple[int, str, str, str | None, float, str | None]
 
 _decode_rows = msgspec.json.Decoder(list[_Row]).decode
-_decode_status = msgspec.json.Decoder(tuple[int, _Row | None]).decode
+_decode_status = msgspec.json.Decoder(tuple[int, _Row | None, int]).decode
 _decode_channels = msgspec.json.Decoder(list[tuple[str, int, float | None]]).decode
 
 
@@ -83,8 +84,9 @@ def read_status(db: apsw.Connection, channel: str, known: tuple[str, int], *, no
     """Return what EventLog.status does. Raises LifeOver."""
     ((epoch, number, status),) = db.execute(_STATUS, (now - kept.seconds, channel))
     check_life((epoch, number), known)
-    head, end = (0, None) if status is None else _decode_status(status)
-    return Status(Cursor(epoch, head), None if end is None else _event_of(epoch, channel, end))
+    head, row, deleted = (0, None, 0) if status is None else _decode_status(status)
+    end = None if row is None else _event_of(epoch, channel, row)
+    return Status(Cursor(epoch, head), end, Cursor(epoch, deleted) if deleted else None)
 
 
 def read_channels(

@@ -14,7 +14,7 @@ from .bounds import SQLITE_PRUNE_ROWS, SQLITE_SWEEP_CHANNELS, SQLITE_SWEEP_LOOKS
 __all__ = ["Pruning", "Sweep"]
 
 _FIND_AGED: Final = """
-SELECT json_group_array(json_array(id, name, head, oldest, total, dropped, oldest_at, ended))
+SELECT json_group_array(json_array(id, name, head, oldest, total, dropped, oldest_at, ended, deleted))
 FROM (
     SELECT * FROM channels WHERE oldest_at < ? AND (oldest_at, id) > (?, ?) ORDER BY oldest_at, id LIMIT ?
 )"""

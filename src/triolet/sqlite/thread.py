@@ -120,8 +120,8 @@ class SqliteThread:
             except apsw.BusyError as error:
                 delay = SQLITE_LOCK_DELAYS[min(attempt, len(SQLITE_LOCK_DELAYS) - 1)]
                 if trio.current_time() + delay > give_up_at:
-                    problem = f"{self._path} was locked by another process for {self._lock_seconds} s"
-                    raise LogBusy(problem) from error
+                    by = "by another process, or by a connection of the app's own,"
+                    raise LogBusy(f"{self._path} was locked {by} for {self._lock_seconds} s") from error
             except apsw.ConnectionClosedError as error:
                 raise NotServingError("the log has ended") from error
             except apsw.Error as error:

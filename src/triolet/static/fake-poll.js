@@ -9,6 +9,8 @@ import { manyBody } from "./fake-many.js";
 
 /** As the server has them by default: in ms, and in seconds. */
 const POLL_RETRY = 2_000;
+/** For clients that know of no end. */
+const ENDED_RETRY = 60_000;
 const LONGEST_WAIT = 25;
 
 /** Events in one answer. */
@@ -88,7 +90,7 @@ export class Poll {
     const headers = { ETag: `"${places.join()}"`, "Cache-Control": "no-cache" };
     const isOld = !this.#wait && this.#tag?.includes(headers.ETag) && !pages.some(({ snapshot }) => snapshot);
     if (isOld) return this.#end(new Response(null, { status: 304, headers }));
-    const retry = pages.every(({ end }) => end) ? null : wanted;
+    const retry = pages.every(({ end }) => end) ? (this.#refused ? null : ENDED_RETRY) : wanted;
     const live = pages.every(({ isAll }) => isAll);
     const now = { live, retry, time: this.#world.wall() };
     this.#end(Response.json(this.#body(pages, told, now), { headers }));

@@ -328,6 +328,13 @@ export class Multiplex {
     if (room !== null && entry.path !== null) this.#wait(entry, room);
   }
 
+  /** It is asked for again after `retry`. @param {Entry} entry @param {{retry: number, reason: string}} why */
+  #later(entry, why) {
+    entry.lose();
+    const pause = new Promise((done) => this.#settings.clock.setTimeout(done, why.retry));
+    this.#wait(entry, pause, "connecting", why);
+  }
+
   /** @param {Entry} entry @param {Why} why */
   #end({ track }, why) {
     this.#entries.delete(track);
@@ -343,16 +350,18 @@ export class Multiplex {
   }
 
   /**
-   * The page is full: this subscription is given up, and asked for again from its cursor when there is room.
+   * The page is full, say: this subscription is given up, and asked for again from its cursor when there is room.
    *
    * @param {Entry} entry
    * @param {Promise<void>} room
+   * @param {State} [state]
+   * @param {Why} [why]
    */
-  #wait(entry, room) {
+  #wait(entry, room, state = "behind", why) {
     if (entry.waits) return;
     this.#leave(entry);
     entry.waits = true;
-    entry.track.become("behind");
+    entry.track.become(state, why);
     room.then(() => {
       entry.waits = false;
       if (this.#entries.get(entry.track) === entry) this.#ask(entry);
@@ -425,16 +434,19 @@ export class Multiplex {
   }
 
   /**
-   * Where a channel is named it had been open, and was taken away; else the app has refused to open it.
+   * Where it may go better in a while, that is waited for. Else, where a channel is named, it had been open, and was taken
+   * away; or the app has refused to open it.
    *
    * @param {Message} message
    */
-  #refused({ url, channel, sub }) {
+  #refused({ url, channel, sub, reason, retry }) {
     this.#knowsSubs ||= sub !== undefined;
     for (const entry of this.#all) {
       const { path, isOpen, track } = entry;
       const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : path === url && !isOpen;
-      if (isMeant) this.#end(entry, gone(channel ? "revoked" : "refused"));
+      if (!isMeant) continue;
+      if (retry == null) this.#end(entry, gone(channel ? "revoked" : "refused"));
+      else this.#later(entry, { retry: Number(retry), reason });
     }
     this.#askRest();
   }

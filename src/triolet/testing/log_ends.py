@@ -5,9 +5,7 @@ A log that knows no ends can be checked too: those checks are then left out, and
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
-from functools import wraps
 from typing import Final
 
 import trio
@@ -17,11 +15,9 @@ from ..event import DELETED, END, Cursor, Draft, Event, Gap
 from ..limits import Keep, Limits
 from ..log.contract import Kept, Page, Status
 from .log_commands import ITS, KEY, MINE, PRINT, PairFactory
-from .log_subject import OLDEST, Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true
+from .log_subject import OLDEST, Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true, where_it_can
 
 __all__ = ["END_CHECKS", "check_ends_of_pair"]
-
-logger = logging.getLogger("triolet.testing")
 
 LAST: Final = Draft.ending({"outcome": "done"})
 
@@ -110,7 +106,8 @@ async def _check_delete(factory: LogFactory) -> None:
             expected = Event(Cursor(epoch, 4), "a", END, DELETED, None, subject.clock.now)
             same(event, expected, "one event takes the place of what was deleted")
             same((await hear(tail, "a", 4))["a"], [event], "it is announced")
-            same(await log.status("a"), Status(event.cursor, event), "the head goes on, and the status tells the end")
+            there = Status(event.cursor, event, event.cursor)
+            same(await log.status("a"), there, "the head goes on, and the status tells the end and the deletion")
             gap = Gap(Cursor(epoch, 1), Cursor(epoch, 3), 2, "expired")
             same(await subject.page("a", old.cursor), Page((event,), gap, event.cursor), "a cursor into it is a gap")
             same(await subject.all("a"), [event], "nothing else is left")
@@ -118,14 +115,20 @@ async def _check_delete(factory: LogFactory) -> None:
             same((new.offset, new.json), (5, b"4"), "it takes events again, and remembers no dedupe")
             same((await hear(tail, "a", 5))["a"], [new], "which are announced")
         same(await subject.all("a"), [new], "the first one takes the place of what stood for the deleted")
-        same(await log.status("a"), Status(new.cursor), "and the channel goes on")
+        same(await log.status("a"), Status(new.cursor, None, event.cursor), "and the channel goes on, once deleted")
         gap = Gap(Cursor(epoch, 1), Cursor(epoch, 4), 3, "expired")
         same(await subject.page("a", old.cursor), Page((new,), gap, new.cursor), "cursors of before it are a gap still")
         same(await subject.all("b"), [other], "other channels are as they were")
-        await log.append("a", [LAST])
+        (end,) = await log.append("a", [LAST])
+        same(
+            await log.status("a"), Status(end.cursor, end, event.cursor), "where it was deleted is known of an end too"
+        )
         again = await log.delete("a")
         same(offsets([again]), [7], "what has ended can be deleted")
         same(offsets(await subject.put("a", 5)), [8], "and begins anew")
+        same((await log.status("a")).deleted, again.cursor, "and of two deletions the last one is told")
+        subject.clock.now += Limits().keep_seconds + 1
+        same((await log.status("a")).deleted, again.cursor, "also where no event is kept any more")
         never = await log.delete("never")
         same((never.offset, await subject.all("never")), (1, [never]), "a channel that never was can be deleted")
         twice = await log.delete("never")
@@ -253,26 +256,11 @@ async def check_ends_of_pair(factory: PairFactory) -> None:
         same(await Subject(other, Clock()).page("a", OLDEST), Page((new,), None, new.cursor), "and all read the same")
 
 
-def _where_there_are_ends(check: LogCheck) -> LogCheck:
-    """Leave a check out for a log that knows no ends, and say so."""
-
-    @wraps(check)
-    async def checked(factory: LogFactory) -> None:
-        log = factory(Limits(), Clock())
-        if log.can_end:
-            await check(factory)
-        else:
-            name = type(log).__name__
-            logger.warning("%s knows no ends, so apps with it have none: %s is left out", name, check.__name__)
-
-    return checked
-
-
 END_CHECKS: Final[tuple[LogCheck, ...]] = (
     _check_keep,
     _check_fold_is_kept,
     *(
-        _where_there_are_ends(check)
+        where_it_can(check, "end", "knows no ends, so apps with it have none")
         for check in (
             _check_end,
             _check_end_and_retention,

@@ -33,7 +33,7 @@ PAGE: Final[dict[str, type | tuple[type, ...]]] = {
     "events": list,
     "gap": (dict, type(None)),
     "live": bool,
-    "retry": (int, type(None)),
+    "retry": int,
 }
 """What the answer to a poll has, and what each of it is."""
 
@@ -341,7 +341,7 @@ def read_page(body: bytes) -> dict[str, Any]:
     if wrong or _cursor(page["cursor"]) is None:
         raise MalformedError(f"no answer to a poll: {body[:200]!r}")
     end = page.get("end")
-    if (end is None) != (page["retry"] is not None) or (end is not None and not _is_end(end, page)):
+    if end is not None and not _is_end(end, page):
         raise MalformedError(f"no answer to a poll at the end of its channel: {body[:200]!r}")
     return page
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 import trio
 
 from ..bounds import FOLLOW_URL_CHARACTERS
+from ..closing import CRASHED
 from ..connection import Context
 from ..event import Cursor
 from ..hub import Park, Polled, Subscription
@@ -115,10 +116,13 @@ async def poll_many(
     read = await read_pages(context, subscriptions, ask, grant, held, park)
     left = [(one, page) for one, page in zip(subscriptions, read, strict=True) if one.channel not in held.taken]
     refused = [*refused, *(Refused(one.url, one.channel) for one in subscriptions if one.channel in held.taken)]
+    failed = [one for one, page in left if page.failed]
+    refused += [Refused(one.url, one.channel, reason="snapshot", retry=context.retry(CRASHED)) for one in failed]
+    left = [(one, page) for one, page in left if not page.failed]
     live = all(page.end == page.head and not page.unread for _, page in left)
     stale = context.hub.stale
     ends = [page.ending for _, page in left if page.ending is not None]
-    retry = None if len(ends) == len(left) else retry_of(context, ask, live, held)
+    retry = None if len(ends) == len(left) and not failed else retry_of(context, ask, live, held)
     left = [(one, page) for one, page in left if not page.unread]  # it begins anew with the next, and is the first then
     cursor = _cursor(left, ask, context.limits.follows)
     states = [page.snapshot.message(one.channel) for one, page in left if page.snapshot is not None]

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import trio
 
-from ..bounds import DRAINED_POLL_SECONDS
+from ..bounds import DRAINED_POLL_SECONDS, ENDED_POLL_MS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..connection import Context
 from ..hub import Allow, Park, Polled, Subscription
@@ -90,7 +90,7 @@ async def poll(
     stale = context.hub.stale
     etag = f'"{ask.after}-{cursor}{selected(page, allow)}{"-stale" if stale else ""}"'
     kept_by = b"no-cache" if allow is None and page.snapshot is None else b"private, no-cache"
-    retry = None if page.ending is not None else retry_of(context, ask, live, held)
+    retry = ENDED_POLL_MS if page.ending is not None else retry_of(context, ask, live, held)
     now = int(context.now() * 1000)
     state = None if page.snapshot is None else page.snapshot.message(channel)
     filtered = allow is not None

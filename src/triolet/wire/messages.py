@@ -187,13 +187,15 @@ class Refused(Message, tag="refused", frozen=True, omit_defaults=True):
         channel: what is followed no longer; None where nothing was.
         sub: what the client calls its subscription; None where it named none.
         reason: ``repeat`` where a stream or a poll of many channels follows the URL's channel by another URL already;
-            else None.
+            ``snapshot`` where the app failed to give the channel's state; else None.
+        retry: after how many ms to ask again, which may go better; None: not by itself.
     """
 
     url: str | None
     channel: str | None = None
     sub: str | None = None
     reason: str | None = None
+    retry: int | None = None
 
 
 class Expiring(Message, tag="expiring", frozen=True, omit_defaults=True, rename={"milliseconds": "in"}):

@@ -19,7 +19,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     cursor: str
     gap: GapMessage | None
     live: bool
-    retry: int | None
+    retry: int
     time: int
     stale: bool = False
     filtered: bool = False
@@ -34,7 +34,7 @@ def poll_body(
     gap: Gap | None,
     cursor: Cursor,
     live: bool,
-    retry: int | None,
+    retry: int,
     time: int,
     stale: bool = False,
     filtered: bool = False,
@@ -50,7 +50,7 @@ def poll_body(
         gap: what is missing before them; None if nothing is.
         cursor: the cursor to ask with next.
         live: whether the page reaches the channel's head.
-        retry: ms after which to ask again; None: not by itself.
+        retry: ms after which to ask again.
         time: the server's clock, in ms since 1970.
         stale: whether the server cannot reach its log now.
         filtered: whether the client may not see every event: then offsets have holes that are no gaps.
@@ -138,7 +138,8 @@ def many_body(
         refused: what is not, or no longer.
         cursor: the cursor of all channels, to ask with next.
         live: whether all pages reach their channel's head.
-        retry, time, stale: as of :func:`poll_body`.
+        retry: ms after which to ask again; None: not by itself.
+        time, stale: as of :func:`poll_body`.
         ends: the events that have ended some of the channels, which are none of the pages'.
         snapshots: the states of some, from which their events go on.
         told: what was only for now, of all channels.

@@ -88,7 +88,7 @@ async def test_what_a_deletion_leaves_is_forgotten_and_taken_out_of_the_list(ser
         with trio.fail_after(30):
             while await log.channels():  # noqa: ASYNC110  # Redis's own time
                 await trio.sleep(0.02)
-        assert await log.status("a") == Status(event.cursor)
+        assert await log.status("a") == Status(event.cursor, None, event.cursor)
         assert (await page(log)).events == ()
         assert server.ask("ZRANGE", NAMES, "0", "-1").split() == []
         (new,) = await put(log, 1)
@@ -300,7 +300,7 @@ async def test_a_deletion_whose_answer_got_lost_is_done_once(
         await put(log, 1)
         event = await log.delete("a")
         assert (event.name, event.offset, event.json) == (END, 2, DELETED)
-        assert await log.status("a") == Status(event.cursor, event)
+        assert await log.status("a") == Status(event.cursor, event, event.cursor)
     assert not fate
 
 
