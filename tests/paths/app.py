@@ -9,7 +9,7 @@ from typing import Any
 from quart import abort, request
 from quart_trio import QuartTrio
 
-from triolet import Connection, Limits, Triolet
+from triolet import Connection, Cursor, Draft, Limits, Triolet
 
 LIMITS = Limits(
     beat_seconds=1,
@@ -37,7 +37,11 @@ def make_app(limits: Limits = LIMITS) -> QuartTrio:
     app = QuartTrio("paths")
     live = Triolet(app, limits=limits)
 
-    @live.channel("/cells/<cell>/events", member=lambda cell: request.args.get("as"))
+    async def state_of(channel: str) -> tuple[list[Any], Cursor]:
+        page = await live.log.read(channel, Cursor("", 0), limit=1_000, max_bytes=1 << 20)
+        return [event.data for event in page.events], page.head
+
+    @live.channel("/cells/<cell>/events", member=lambda cell: request.args.get("as"), snapshot=state_of)
     async def events(cell: str) -> str:
         if cell == "forbidden":
             abort(403)
@@ -75,6 +79,12 @@ def add_the_rest(app: QuartTrio, live: Triolet) -> None:
     async def publish(cell: str) -> dict[str, Any]:
         made = await live.publish_many(f"cells/{cell}", await request.get_json())
         return {"ids": [str(event.cursor) for event in made]}
+
+    @app.post("/cells/<cell>/texts")
+    async def publish_texts(cell: str) -> dict[str, Any]:
+        """Publish texts that go together."""
+        drafts = [Draft.of(text, key="text", fold="concat") for text in await request.get_json()]
+        return {"ids": [str(event.cursor) for event in await live.publish_many(f"cells/{cell}", drafts)]}
 
     @app.post("/cells/<cell>/big")
     async def publish_big(cell: str) -> dict[str, Any]:

@@ -58,14 +58,16 @@ class Ground(ABC):
         """Of the channel."""
         return f"/cells/{self.channel}/events"
 
-    def client(self, transport: str | None = None, *, member: str | None = None, **options: Any) -> Client:
-        """A client of the cell's channel, by the cell's transport."""
-        path = self.url if member is None else f"{self.url}?as={member}"
-        return self.reach.client(transport or self.cell.transport, path, **options)
+    def client(
+        self, transport: str | None = None, *, member: str | None = None, wants: str = "", **options: Any
+    ) -> Client:
+        """A client of the cell's channel, by the cell's transport, whose URL says what it wants."""
+        query = wants if member is None else f"as={member}"
+        return self.reach.client(transport or self.cell.transport, f"{self.url}?{query}".rstrip("?"), **options)
 
-    async def publish(self, *data: Any) -> list[str]:
-        """Publish, and return the cursors."""
-        answer = await self.reach.post(f"/cells/{self.channel}", json=list(data))
+    async def publish(self, *data: Any, as_texts: bool = False) -> list[str]:
+        """Publish, texts that go together or anything, and return the cursors."""
+        answer = await self.reach.post(f"/cells/{self.channel}{'/texts' if as_texts else ''}", json=list(data))
         assert answer.status == 200, answer
         ids: list[str] = answer.json["ids"]
         return ids

@@ -205,6 +205,47 @@ async def plain(ground: Ground) -> None:
     assert (wrong.status, wrong.json["error"]) == (400, "format")
 
 
+async def states(ground: Ground) -> None:
+    keep = ground.limits.keep_events
+    first, _ = await ground.publish(0, 1)
+    async with ground.client(wants="snapshot=1") as client:
+        assert (await client.until("snapshot"))["data"] == [0, 1], client.dialogue()
+        await ground.publish(2)
+        await hear(client, 2)
+        client.cut()
+        await ground.publish(3)
+        await client.reconnect()
+        await hear(client, 2, 3)
+        assert [message["type"] for message in client.heard].count("snapshot") == 1, client.dialogue()
+    await ground.publish(*range(4, keep + 50))
+    async with ground.client(wants="snapshot=1", after=first) as client:
+        assert (await client.until("snapshot"))["data"] == list(range(50, keep + 50)), client.dialogue()
+        await ground.publish("behind it")
+        await hear(client, "behind it")
+        assert "gap" not in [message["type"] for message in client.heard], client.dialogue()
+
+
+async def folds(ground: Ground) -> None:
+    first, *_ = await ground.publish(*"abcd", as_texts=True)
+    async with ground.client(wants="fold=1", after=first) as client:
+        await _hear_text(client, "bcd")
+        assert [event.get("folded") for event in client.events] == [3], client.dialogue()
+        await ground.publish(*"ef", as_texts=True)
+        await _hear_text(client, "bcdef")
+        client.cut()
+        await ground.publish(*"ghi", as_texts=True)
+        await client.reconnect()
+        await _hear_text(client, "bcdefghi")
+        assert client.events[-1].get("folded") == 3, client.dialogue()
+        assert sum(event.get("folded", 1) for event in client.events) == 8, client.dialogue()
+
+
+async def _hear_text(client: Client, text: str) -> None:
+    while len(heard := "".join(event["data"] for event in client.events)) < len(text):
+        assert (await client.next(within=10)) is not None, client.dialogue()
+    assert heard == text, client.dialogue()
+
+
 async def refusal(ground: Ground) -> None:
     assert (await ground.ask("/cells/forbidden/events")).status == 403
     foreign = await ground.ask(origin="http://evil.example", cookie="a=b")
@@ -373,6 +414,8 @@ DIALOGUES: Final[dict[str, Dialogue]] = {
         budget,
         leaving,
         plain,
+        states,
+        folds,
         refusal,
         isolation,
         goodbye,

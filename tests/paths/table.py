@@ -39,6 +39,9 @@ PROMISES: Final = {
     "leaving": "Of a client that goes nothing is left.",
     "plain": "Of a plain event stream (``?format=plain``) only the app's events are events, and all else is comments. "
     "It goes on by ``Last-Event-ID``.",
+    "states": "A client that asks for the channel's state is given it once, with the events behind it, and in place of "
+    "a gap.",
+    "folds": "A client that asks for it is given what it has missed folded, and comes to the same state.",
     "refusal": "A view's refusal, a foreign page and a bad ``?after=`` are answered with 403, 403 and 400.",
     "isolation": "A view or a handler that crashes ends its own client alone.",
     "goodbye": "A server that ends tells each client when to come back, at a time of its own; waiting polls are "
@@ -98,6 +101,7 @@ NO_WORD: Final = "Hypercorn tells the app that it ends when all its connections 
 OWN_FRAMES: Final = "Hypercorn reads the frames: the app sees whole messages, and no pings"
 OWN_HEADS: Final = "Hypercorn has a bound of its own, ``h11_max_incomplete_size``, for a head that comes in pieces"
 OWN_BODIES: Final = "Quart's own ``MAX_CONTENT_LENGTH`` holds, 16 MiB if nothing is said"
+NO_STATES: Final = "a state is given by an app's function, or by a ``Reducer``: a file has none"
 NO_CODE: Final = "no code of an app's runs in this process"
 
 NOT_GIVEN: Final = {
@@ -106,6 +110,7 @@ NOT_GIVEN: Final = {
         for path in ("http1", "tls", "middleware", "nginx", "haproxy", "hypercorn", "standalone")
     },
     **{Cell("isolation", transport, "standalone"): NO_CODE for transport in TRANSPORTS},
+    **{Cell("states", transport, "standalone"): NO_STATES for transport in TRANSPORTS},
     Cell("silence", "websocket", "hypercorn"): NO_PINGS,
     Cell("message_fragments", "websocket", "hypercorn"): OWN_FRAMES,
     Cell("control_per_second", "websocket", "hypercorn"): OWN_FRAMES,
