@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import ChannelEnded, Limits, LogAway, NotServingError, RunError, TrioletError
+from triolet import ChannelEnded, Limits, LogAway, NotServingError, Run, RunError, Triolet, TrioletError
 from triolet.counters import OUTCOMES
 from triolet.log import MemoryLog
 from triolet.runs.registry import Registry
@@ -33,6 +34,30 @@ async def open_runs(it: Cluster) -> list[str]:
     while not await registry._read_on():
         pass
     return list(registry.open)
+
+
+def tokens_of(*items: str) -> Tokens:
+    tokens = Tokens()
+    tokens.give_nowait(*items)
+    tokens.finish()
+    return tokens
+
+
+async def begun(live: Triolet) -> tuple[Run, Tokens]:
+    """A run whose first item is stored, and its source."""
+    tokens = Tokens()
+    run = await live.run(ANSWER, tokens)
+    await tokens.give("a")
+    await wait_all_tasks_blocked()
+    return run, tokens
+
+
+@asynccontextmanager
+async def scripted() -> AsyncIterator[tuple[ScriptedLog, Triolet, Run, Tokens]]:
+    """A log with hands on it, and a run that has begun in a script."""
+    log = ScriptedLog(MemoryLog())
+    async with script(log=log) as live:
+        yield log, live, *(await begun(live))
 
 
 async def test_a_run_whose_process_died_is_ended_within_its_lease(
@@ -59,19 +84,10 @@ async def test_a_run_whose_process_died_is_ended_within_its_lease(
     assert "is lost: its process was not heard any more" in caplog.text
 
 
-def tokens_of(*items: str) -> Tokens:
-    tokens = Tokens()
-    tokens.give_nowait(*items)
-    tokens.finish()
-    return tokens
-
-
 async def test_a_run_that_nobody_was_there_to_end_is_ended_by_the_next_start(autojump_clock: MockClock) -> None:
     async with cluster() as it:
         one = await it.start()
-        await one.live.run(ANSWER, tokens := Tokens())
-        await tokens.give("a")
-        await wait_all_tasks_blocked()
+        await begun(one.live)
         await one.kill()
         await trio.sleep(3600)
         assert await told(it.log) == ["a"]
@@ -120,10 +136,7 @@ async def test_a_process_that_stood_still_cannot_write_behind_the_end_that_other
 ) -> None:
     async with cluster() as it:
         one, two = await it.start(), await it.start()
-        tokens = Tokens()
-        run = await one.live.run(ANSWER, tokens)
-        await tokens.give("a")
-        await wait_all_tasks_blocked()
+        run, tokens = await begun(one.live)
         with one.log.having(*away()):
             tokens.give_nowait("b")
             await trio.sleep(1.5 * LEASE)
@@ -140,10 +153,7 @@ async def test_a_process_that_stood_still_cannot_write_behind_the_end_that_other
 async def test_a_run_that_heard_of_no_end_finds_out_when_it_stores(autojump_clock: MockClock) -> None:
     async with cluster() as it:
         one = await it.start()
-        tokens = Tokens()
-        run = await one.live.run(ANSWER, tokens)
-        await tokens.give("a")
-        await wait_all_tasks_blocked()
+        run, tokens = await begun(one.live)
         one.live.service.life.runs._registry._on_end = lambda end: None
         two = await it.start()
         await two.live.end(ANSWER, DONE)
@@ -153,12 +163,9 @@ async def test_a_run_that_heard_of_no_end_finds_out_when_it_stores(autojump_cloc
 
 
 async def test_a_log_that_is_away_for_less_than_the_lease_costs_nothing(autojump_clock: MockClock) -> None:
-    log = ScriptedLog(MemoryLog())
-    async with script(log=log) as live:
-        tokens = Tokens()
-        run = await live.run(ANSWER, tokens)
+    async with scripted() as (log, live, run, tokens):
         with log.having(*away()):
-            await tokens.give("a", "b", "c")
+            await tokens.give("b", "c")
             await trio.sleep(LEASE / 2)
             tokens.finish()
         assert await run.wait() == "done"
@@ -168,12 +175,7 @@ async def test_a_log_that_is_away_for_less_than_the_lease_costs_nothing(autojump
 async def test_a_log_that_is_away_for_longer_loses_the_run_and_it_is_told_when_it_is_back(
     autojump_clock: MockClock,
 ) -> None:
-    log = ScriptedLog(MemoryLog())
-    async with script(log=log) as live:
-        tokens = Tokens()
-        run = await live.run(ANSWER, tokens)
-        await tokens.give("a")
-        await wait_all_tasks_blocked()
+    async with scripted() as (log, live, run, tokens):
         with log.having(*away()):
             at = trio.current_time()
             tokens.give_nowait("b")
@@ -207,12 +209,7 @@ async def test_what_was_stored_in_spite_of_an_error_is_not_stored_twice(autojump
 async def test_a_run_for_which_there_is_no_room_fails_and_its_end_waits_for_room(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = ScriptedLog(MemoryLog())
-    async with script(log=log) as live:
-        tokens = Tokens()
-        run = await live.run(ANSWER, tokens)
-        await tokens.give("a")
-        await wait_all_tasks_blocked()
+    async with scripted() as (log, live, run, tokens):
         with log.having(full()):
             tokens.give_nowait("b")
             await trio.sleep(3600)
@@ -248,10 +245,7 @@ async def test_a_run_goes_on_through_the_loss_of_the_logs_newest(autojump_clock:
     """A failover loses what says that it goes on, and its claim: both are made again."""
     async with cluster() as it:
         one, two = await it.start(), await it.start()
-        tokens = Tokens()
-        run = await one.live.run(ANSWER, tokens)
-        await tokens.give("a")
-        await wait_all_tasks_blocked()
+        run, _ = await begun(one.live)
         one.log.lose(1_000)
         await trio.sleep(LEASE)
         assert await open_runs(it) == [ANSWER]

@@ -5,10 +5,8 @@ A log that has none of them can be checked too: these checks are then left out, 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import wraps
 from typing import Final
 
 import trio
@@ -17,11 +15,9 @@ from ..errors import DataError, NotServingError
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import NOTHING_KEPT, EventLog, Kept
-from .log_subject import Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true
+from .log_subject import Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true, where_it_can
 
 __all__ = ["COMMAND_CHECKS", "PAIR_CHECKS", "PairCheck", "PairFactory", "check_pair"]
-
-logger = logging.getLogger("triolet.testing")
 
 PairFactory = Callable[[Limits, Callable[[], float]], tuple[EventLog, EventLog]]
 """Makes two unopened logs at each call, as two processes have them, of one store that is new and empty."""
@@ -382,23 +378,8 @@ PAIR_CHECKS: Final[tuple[PairCheck, ...]] = (_check_pair_claims, _check_pair_in_
 """One check for each promise that processes give each other."""
 
 
-def _where_there_are_commands(check: LogCheck) -> LogCheck:
-    """Leave a check out for a log that cannot commit, and say so."""
-
-    @wraps(check)
-    async def checked(factory: LogFactory) -> None:
-        log = factory(Limits(), Clock())
-        if log.can_commit:
-            await check(factory)
-        else:
-            name = type(log).__name__
-            logger.warning("%s cannot commit, so apps with it have no commands: %s is left out", name, check.__name__)
-
-    return checked
-
-
 COMMAND_CHECKS: Final[tuple[LogCheck, ...]] = tuple(
-    _where_there_are_commands(check)
+    where_it_can(check, "commit", "cannot commit, so apps with it have no commands")
     for check in (
         _check_claims,
         _check_claims_in_a_race,

@@ -5,9 +5,7 @@ A log that knows no ends can be checked too: those checks are then left out, and
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
-from functools import wraps
 from typing import Final
 
 import trio
@@ -17,11 +15,9 @@ from ..event import DELETED, END, Cursor, Draft, Event, Gap
 from ..limits import Keep, Limits
 from ..log.contract import Kept, Page, Status
 from .log_commands import ITS, KEY, MINE, PRINT, PairFactory
-from .log_subject import OLDEST, Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true
+from .log_subject import OLDEST, Clock, LogCheck, LogFactory, Subject, hear, offsets, opened, same, true, where_it_can
 
 __all__ = ["END_CHECKS", "check_ends_of_pair"]
-
-logger = logging.getLogger("triolet.testing")
 
 LAST: Final = Draft.ending({"outcome": "done"})
 
@@ -260,26 +256,11 @@ async def check_ends_of_pair(factory: PairFactory) -> None:
         same(await Subject(other, Clock()).page("a", OLDEST), Page((new,), None, new.cursor), "and all read the same")
 
 
-def _where_there_are_ends(check: LogCheck) -> LogCheck:
-    """Leave a check out for a log that knows no ends, and say so."""
-
-    @wraps(check)
-    async def checked(factory: LogFactory) -> None:
-        log = factory(Limits(), Clock())
-        if log.can_end:
-            await check(factory)
-        else:
-            name = type(log).__name__
-            logger.warning("%s knows no ends, so apps with it have none: %s is left out", name, check.__name__)
-
-    return checked
-
-
 END_CHECKS: Final[tuple[LogCheck, ...]] = (
     _check_keep,
     _check_fold_is_kept,
     *(
-        _where_there_are_ends(check)
+        where_it_can(check, "end", "knows no ends, so apps with it have none")
         for check in (
             _check_end,
             _check_end_and_retention,

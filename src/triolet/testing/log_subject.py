@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from functools import wraps
+from typing import Final, Literal
 
 from ..errors import LogBroken
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
 from ..log.contract import EventLog, Page, checked
 
-__all__ = ["OLDEST", "Clock", "LogCheck", "LogFactory", "Subject", "hear", "offsets", "opened", "same", "true"]
+__all__ = [
+    "OLDEST",
+    "Clock",
+    "LogCheck",
+    "LogFactory",
+    "Subject",
+    "hear",
+    "offsets",
+    "opened",
+    "same",
+    "true",
+    "where_it_can",
+]
+
+logger = logging.getLogger("triolet.testing")
 
 LogFactory = Callable[[Limits, Callable[[], float]], EventLog]
 """Makes a new, empty, unopened log at each call, which keeps to these limits and takes its time from there."""
@@ -102,3 +118,23 @@ async def hear(tail: AsyncIterator[Sequence[Event]], channel: str, offset: int) 
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 600 else f"{text[:400]} … {text[-190:]}"
+
+
+def where_it_can(check: LogCheck, what: Literal["end", "commit"], told: str) -> LogCheck:
+    """Leave a check out for a log that cannot do something, and say so.
+
+    Args:
+        check: the check.
+        what: of which ``can_end`` or ``can_commit`` of the log tells.
+        told: what is said of a log that cannot, behind its name.
+    """
+
+    @wraps(check)
+    async def checked(factory: LogFactory) -> None:
+        log = factory(Limits(), Clock())
+        if getattr(log, f"can_{what}"):
+            await check(factory)
+        else:
+            logger.warning("%s %s: %s is left out", type(log).__name__, told, check.__name__)
+
+    return checked
