@@ -23,11 +23,11 @@ NEAR = 50
 
 def test_the_first_seeds_break_no_promise() -> None:
     """The first 300 are in tests/e2e/test_hunt_command.py, where two processes share them."""
-    assert [report(smallest(performed)) for performed in hunt(range(20))] == []
+    assert [report(smallest(performed)) for performed in hunt(range(5))] == []
 
 
 def test_a_seed_gives_the_same_plan_and_a_plan_the_same_history() -> None:
-    for seed in (0, 3, 4, 5):
+    for seed in (0, 3):
         assert draw(seed) == draw(seed)
         first, second = perform(draw(seed)), perform(draw(seed))
         assert first.history.records == second.history.records

@@ -45,8 +45,8 @@ def test_a_quarter_of_the_seeds_have_their_log_in_redis() -> None:
 
 
 def test_a_seed_on_redis_gives_the_same_history_each_time() -> None:
-    for seed in [seed for seed in range(40) if draw(seed).redis][:3]:
-        assert perform(draw(seed)).history.records == perform(draw(seed)).history.records
+    seed = next(seed for seed in range(40) if draw(seed).redis)
+    assert perform(draw(seed)).history.records == perform(draw(seed)).history.records
 
 
 def test_who_has_seen_what_a_failover_lost_hears_of_it_and_of_nothing_else() -> None:

@@ -203,7 +203,7 @@ async def test_what_has_come_has_come_in_no_time(autojump_clock: MockClock) -> N
 async def test_what_never_comes_ends_a_test_all_the_same(autojump_clock: MockClock) -> None:
     app, _ = shop()
     app.add_url_rule("/never", view_func=trio.sleep_forever)
-    async with serve(app) as server, server.short_poll(ORDERS) as page:
+    async with serve(app) as server, server.long_poll(ORDERS) as page:
         await page.until("live")
         with pytest.raises(AssertionError, match="expected  a message\nbut none came within 3600 s"):
             await page.next()
