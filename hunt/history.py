@@ -101,8 +101,8 @@ class Appended(Record):
         return self.is_end and self.data == {"outcome": "deleted"}
 
     def __str__(self) -> str:
-        if self.channel.startswith(("triolet.processes", "triolet.snapshot/")):
-            return ""  # a lease, or what a reducer keeps: there are many
+        if self.channel.startswith(("triolet.processes", "triolet.snapshot/", "triolet.now", "triolet.runs")):
+            return ""  # a lease, what a reducer keeps, or what processes tell each other: there are many
         key = "" if self.key is None else f" {self.key}"
         what = self.name if self.number is None else f"number {self.number}"
         what += f", {self.fold}" if self.fold else ""

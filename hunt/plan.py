@@ -230,6 +230,11 @@ class Plan:
         """Whether the app asks who clients are."""
         return any(client.subject for client in self.clients)
 
+    @property
+    def has_runs(self) -> bool:
+        """Whether any may have to be found lost."""
+        return self.limits.run_lease_seconds < Limits().run_lease_seconds
+
     def settings(self) -> list[str]:
         """What differs from the defaults, in words."""
         said = _unlike(self.limits, Limits())

@@ -19,12 +19,15 @@ from .plan import PRESENCE, Step, channel_name, letter, url_path
 from .setting import Dice, World
 from .steps_channels import Close, List
 from .steps_programs import Kill
+from .steps_runs import Begin, Halt
 
 __all__ = [
     "STEPS",
+    "Begin",
     "Close",
     "Cut",
     "Fault",
+    "Halt",
     "Kill",
     "List",
     "Lose",
@@ -467,7 +470,7 @@ class Order(Step):
 
 STEPS: tuple[type[Step], ...] = (
     *(Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait, Revoke, Order),
-    *(Kill, Close, List),
+    *(Kill, Close, List, Begin, Halt),
 )
 
 
