@@ -11,6 +11,7 @@ from triolet.client.choice import TRANSPORTS
 from triolet.limits import Limits
 
 from .draw_channels import with_channels
+from .draw_many import with_many
 from .draw_runs import with_runs
 from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, LogPlan, Plan, ProgramPlan, Rung, Step, letter
 from .setting import Dice
@@ -46,8 +47,10 @@ PROGRAM_SHARE = 0.4
 """Of the seeds: some of their clients are programs that use the Python client."""
 CHANNELS_SHARE = 0.8
 """Of the seeds without any of these, and without members: their channels end, are deleted, fold and have states."""
-RUNS_SHARE = 0.35
-"""Of the seeds without programs, members and identities: they have runs."""
+RUNS_SHARE = 0.2
+"""Of the seeds: they have runs, beside all else."""
+MANY_SHARE = 0.2
+"""Of the seeds: some of their clients follow many channels by one request."""
 CONVERTED = 0.6
 """Of the clients there, but for members."""
 HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
@@ -117,7 +120,8 @@ def draw(seed: int) -> Plan:
     chance = random.Random(f"triolet hunt {seed} with runs")
     if chance.random() < RUNS_SHARE:
         plan = with_runs(plan, chance, features)
-    return plan
+    chance = random.Random(f"triolet hunt {seed} with many")
+    return with_many(plan, chance) if chance.random() < MANY_SHARE else plan
 
 
 def _steps(chance: random.Random, dice: Dice) -> list[Step]:

@@ -11,6 +11,7 @@ from triolet import policies
 from triolet.limits import Limits
 
 __all__ = [
+    "MANY",
     "PRESENCE",
     "PYTHON",
     "RECHECK_SECONDS",
@@ -28,7 +29,9 @@ __all__ = [
     "url_path",
 ]
 
-STREAMS = ("websocket", "sse", "sse behind", "socket")
+STREAMS = ("websocket", "sse", "sse behind", "socket", "many sse")
+MANY = ("many sse", "many poll")
+"""The transports of clients that follow many channels by one request."""
 PYTHON = "python"
 """The transport of a client that is a program with the Python client: that has transports of its own."""
 RECHECK_SECONDS = 2.0
@@ -107,8 +110,8 @@ class ProgramPlan:
 class ClientPlan:
     """One client.
 
-    ``transport``: one of STREAMS, ``long poll``, ``short poll`` or PYTHON; ``sse behind`` asks for a page first on the
-    same connection. A ``socket`` follows each of ``channels`` by URL, and so does a ``program``; the others follow the
+    ``transport``: one of STREAMS or MANY, ``long poll``, ``short poll`` or PYTHON; ``sse behind`` asks for a page first on the
+    same connection. A ``socket`` follows each of ``channels`` by URL, and so do a ``program`` and those of MANY; the others follow the
     first one. ``route``: whose policy it is under. ``member``: it is present where it follows. ``start``: its first
     cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency`` (seconds one way),
     ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two

@@ -154,6 +154,19 @@ class Subscriber:
         where = f"{self.position} in {self.channel}, where the client stands"
         promise(told == self.position, f"{what}'s cursor", where, f"a {what} at {told}")
 
+    def is_at(self, at: Cursor) -> bool:
+        """Whether a place is where it stands: also under the name of another life of the log, or with nothing between
+        them that its client may see."""
+        here = self.position
+        if here is None or at == here or self._is_here(at):
+            return here is not None
+        if self._book.carries(self.channel, here, at.epoch):
+            here = Cursor(at.epoch, here.offset)
+        if here.epoch != at.epoch or here.offset > at.offset or (self._seen_by is None and here != at):
+            return False
+        events = self._book.life(self.channel, at.epoch).events[here.offset : at.offset]
+        return len(events) == at.offset - here.offset and not any(map(self._sees, events))
+
     def late(self, seconds: float, until: float) -> Iterator[tuple[Appended, float | None, str]]:
         """Once it is live it has each event within so many seconds. Yields those that were late, when they were had
         (None: never), and what came.
