@@ -134,6 +134,8 @@ def _late_page(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Itera
             comes = _comes(book, channel, Cursor.parse(after), talk.index, looks=plan.redis, alone=bool(asked.channel))
             due = due if talk.plan.way == "f" else min(due, max(asked.at, comes))  # what comes may not be for it
     bound = due + LATE_SECONDS + 8 * talk.plan.latency + hearing_seconds(plan)
+    if asked.channel is None and is_banned(plan, talk, weather.bans, asked.at, bound):
+        return  # it waits for the others
     answered = talk.answered_at
     if min(answered, talk.ended_at) > bound and weather.good(talk, asked.at - AFTERMATH_SECONDS, bound):
         came = "none" if answered == inf else f"one after {answered - asked.at:.3f} s"
@@ -146,8 +148,7 @@ def _follows(talk: Talk) -> list[tuple[str, str | None]]:
     """What a poll asks for, and from where."""
     if talk.asked.channel is not None:
         return [(talk.asked.channel, talk.asked.after)]
-    said = [word.message for word in talk.words if word.said]
-    return [(message["channel"], message["after"]) for message in said if message["type"] == "follow"]
+    return [(word.message["channel"], word.message["after"]) for word in talk.words if word.said]
 
 
 def _comes(book: Book, channel: str, after: Cursor, index: int, *, looks: bool, alone: bool) -> float:

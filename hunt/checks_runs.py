@@ -11,8 +11,8 @@ from .book import Book
 from .channel_history import Closed
 from .findings import Finding
 from .history import KILLED, Appended, History, Lost, Over, Serving
-from .plan import LogPlan, Plan, channel_name
-from .run_history import Begun, Beginning, Gave, Halted, OfRun, Outcome, SourceOver, Unbegun
+from .plan import LogPlan, Plan
+from .run_history import Beginning, Begun, Gave, Halted, OfRun, Outcome, SourceOver, Unbegun
 from .talks import AFTERMATH_SECONDS, LATE_SECONDS, Talk, Weatherman, hearing_seconds
 
 __all__ = ["check_runs"]
@@ -26,8 +26,8 @@ OWN = ("done", "failed", "stopped", "lost")
 
 @dataclass
 class _Run:
-    """A run, as it was recorded. ``stored``: its items, by the life of the log. ``end``: the first of its channel behind
-    where it began."""
+    """A run, as it was recorded. ``places``: of its items in the history. ``stored``: they, by the life of the log.
+    ``end``: the first of its channel behind where it began; ``ended``: the same, when its outcome was told."""
 
     asked: Beginning
     begun_at: float = inf
@@ -37,18 +37,20 @@ class _Run:
     outcome: Outcome | None = None
     stored: dict[str, list[Appended]] = field(default_factory=dict)
     end: Appended | None = None
-    ended: Appended | None = None  # when its outcome was told
+    ended: Appended | None = None
+    end_index: int = 0
     is_early: bool = False
+    places: dict[int, int] = field(default_factory=dict)
 
     @property
     def channel(self) -> str:
         """Where it goes on."""
         return self.asked.channel
 
-    def take_end(self, end: Appended) -> None:
+    def take_end(self, index: int, end: Appended) -> None:
         """Take an end of its channel. Before it is told that it began one may be of its time, or of the time before."""
         if self.end is None or (self.end.is_tombstone and self.is_early):
-            self.end, self.is_early = end, self.begun_at == inf
+            self.end, self.end_index, self.is_early = end, index, self.begun_at == inf
 
     @property
     def ended_at(self) -> float:
@@ -70,17 +72,18 @@ def check_runs(
 def _runs(history: History) -> list[_Run]:
     runs: dict[int, _Run] = {}
     numbers: dict[int, _Run] = {}
-    for record in history.records:
+    for index, record in enumerate(history.records):
         if isinstance(record, Beginning):
             runs[record.run] = _Run(record)
         elif isinstance(record, OfRun):
             _note(runs[record.run], record)
             if isinstance(record, Gave):
                 numbers[record.number] = runs[record.run]
+                runs[record.run].places[record.number] = index
         elif isinstance(record, Appended) and record.is_end:
             for run in runs.values():
                 if run.channel == record.channel and run.unbegun is None:
-                    run.take_end(record)
+                    run.take_end(index, record)
         elif isinstance(record, Appended) and record.number in numbers:
             run = numbers[record.number]
             if run.channel == record.channel:
@@ -140,7 +143,7 @@ class _Judge:
         """They are stored in order and once, from the first on, without a hole; and all, if it came to its own end."""
         gave = [one.number for one in run.gave]
         for stored in run.stored.values():
-            numbers = [event.number for event in stored]
+            numbers = [event.number or 0 for event in stored]
             begin = gave.index(numbers[0]) if numbers[0] in gave else 0
             is_lossy = any(run.asked.at <= at <= stored[-1].at for at in self._begun)
             if numbers != (sorted(set(numbers)) if is_lossy else gave[begin : begin + len(numbers)]):
@@ -155,8 +158,8 @@ class _Judge:
         outcome, reason = _told(run.end)
         if outcome not in ("done", "stopped") or reason == "by an app" or self._is_lost(run):
             return
-        stored = {event.number for events in run.stored.values() for event in events}
-        left = [one for one in run.gave if one.number not in stored and one.at < run.ended_at]
+        there = {event.number for events in run.stored.values() for event in events}
+        left = [one for one in run.gave if one.number not in there and run.places[one.number] < run.end_index]
         if left:
             yield self._finding("a run's items", run, run.ended_at, f"{gave} before its end", f"no {left[0].number}")
 
@@ -183,12 +186,13 @@ class _Judge:
         how = "" if run.source is None else run.source.how
         troubled = bool(self._weather.of_log(run.asked.at - AFTERMATH_SECONDS, run.end.at))
         drained = self._weather.draining(run.asked.server, run.asked.at, run.end.at)
+        killed = self._weather.killing(run.asked.server, run.asked.at, run.end.at)
         asked = any(one.channel == run.channel and one.since <= run.end.at for one in self._halted)
         held = self._plan.limits.run_lease_seconds
         may = {
             "done": how == "done",
             "failed": how == "failed" or troubled,
-            "lost": drained or bool(self._weather.of_log(run.end.at - 2 * held, run.end.at)),
+            "lost": killed or bool(self._weather.of_log(run.end.at - 2 * held, run.end.at)),
             "stopped": {"restarting": drained, "unwatched": bool(run.asked.unwatched)}.get(reason, asked)
             or reason == "by an app",
         }
@@ -214,9 +218,9 @@ class _Judge:
                 dues.pop()
         for halted in self._halted:
             due = halted.at + self._late + 2 * hearing_seconds(self._plan)
-            if halted.channel == run.channel and halted.told and halted.since > run.begun_at:
-                if self._is_well(run, halted.since, due):
-                    dues.append((due, "it is stopped"))
+            is_its = halted.channel == run.channel and halted.told and halted.since > run.begun_at
+            if is_its and self._is_well(run, halted.since, due):
+                dues.append((due, "it is stopped"))
         for drain, _ in self._weather.drains:
             if drain.server == run.asked.server and drain.grace == KILLED and run.begun_at <= drain.at < run.ended_at:
                 due = self._found(drain.at)

@@ -11,20 +11,18 @@ from typing import Any
 import h11
 import trio
 
-from triolet.event import Cursor
 from triolet.testing.http import RefusedError
 from triolet.testing.strict import MalformedError
-from triolet.wire.places import parse_places, place_key, write_places
 
 from .ears import ENDED_SECONDS, KINDS, Ear, WebSocketEar
 from .gate import SilenceError
 from .history import Answered, Asked, Ended, Heard, Malformed, Message, Said, Weather
 from .identities import token_of
-from .plan import MANY, PRESENCE, STREAMS, ClientPlan, channel_name, url_path
+from .plan import PRESENCE, STREAMS, ClientPlan, channel_name, url_path
 from .setting import World
 from .steps import Talk
 
-__all__ = ["Player"]
+__all__ = ["BANNED_SECONDS", "Player"]
 
 COMES_BACK_SECONDS = 0.1
 FIELDS = {
@@ -40,8 +38,7 @@ class Player:
     """One client, as long as the play lasts. It is a station of the network: faults can be about it.
 
     Attributes:
-        cursors: by channel, where it would go on from; None is "from now". ``place``: of one that follows many channels
-            by one request: where it stands in all of them, as it was told.
+        cursors: by channel, where it would go on from; None is "from now".
         away_until: when it connects again. ``stalled_until``: when it reads again. ``pause``: between two reads.
         line: the connection that it has now, if any. ``is_calm``: its credentials last for ever from now on.
     """
@@ -55,7 +52,6 @@ class Player:
         self.server = plan.server
         self.numbers = {channel_name(number): number for number in plan.channels}
         self.cursors: dict[str, str | None] = dict.fromkeys(self.numbers, plan.start)
-        self.place: str | None = None
         self.had: list[str] = []
         self.opened: set[str] = set()
         self.ended: set[str] = set()
@@ -65,7 +61,7 @@ class Player:
         self.is_calm = False
         self._said = 0
         self._replies: dict[str, Message] = {}
-        self._beside: Callable[..., Any]
+        self.beside: Callable[..., Any]
         self._attempt = trio.CancelScope()
         self._kind = KINDS[plan.transport]
 
@@ -100,10 +96,9 @@ class Player:
         asks = [f"member={self.plan.name}"] * member + ["fold=1"] * self.plan.folds + ["snapshot=1"] * self.plan.state
         return url_path(self.plan, self.numbers[channel]) + (f"?{'&'.join(asks)}" if asks else "")
 
-    def url_of_many(self, channel: str) -> str:
-        """The same, as it stands in a request for many: with where that begins which has no place yet."""
-        url, start = self.url(channel), self.plan.start
-        return url if start is None else f"{url}{'&' if '?' in url else '?'}after={start}"
+    def asks(self) -> tuple[str | None, str | None]:
+        """The one channel that it asks for when it comes, and from where; of a socket there is none."""
+        return (None, None) if self.plan.transport == "socket" else (self.channel, self.cursors[self.channel])
 
     def credential(self) -> tuple[dict[str, str], float]:
         """A new one, as a header, and until when it is good."""
@@ -127,20 +122,17 @@ class Player:
 
     async def _once(self) -> bool:
         """Ask and listen, until the connection ends. Returns whether it was a poll that was answered well."""
-        number, transport, longest = self.world.next_connection(), self.plan.transport, self.world.plan.limits.wait_seconds
-        asks_for = None if transport in ("socket", *MANY) else self.channel
-        after = self.place if asks_for is None else self.cursors[asks_for]
-        wait = {"long poll": longest, "many poll": longest, "short poll": 0}.get(transport)
+        number, longest = self.world.next_connection(), self.world.plan.limits.wait_seconds
+        wait = {"long poll": longest, "many poll": longest, "short poll": 0}.get(self.plan.transport)
         tag = self.tag if wait == 0 else None
         headers, until = self.credential()
-        asked = (number, self.plan.name, self.server, transport, asks_for, after, wait, tag, until)
+        asked = (number, self.plan.name, self.server, self.plan.transport, *self.asks(), wait, tag, until)
         self.history.add(Asked(self.history.now, *asked))
-        if transport in MANY:
-            self._ask_for_many(number)
+        self.asked(number)
         ear = self.line = self._kind(self, number, self.world.hosts[self.server])
         ear.headers = headers
         async with trio.open_nursery() as nursery:
-            self._beside = nursery.start_soon
+            self.beside = nursery.start_soon
             nursery.start_soon(ear.write)
             how = await self._listen(ear)
             nursery.cancel_scope.cancel()
@@ -150,14 +142,12 @@ class Player:
             self.line = None
         return how == "answered" and ear.status == 200
 
-    def _ask_for_many(self, number: int) -> None:
-        """Record from where it wants each channel."""
-        places = {} if self.place is None else parse_places(self.place, len(self.place))
-        for channel in self.cursors:
-            at = places.get(place_key(channel))
-            after = self.plan.start if at is None else str(at)
-            told = {"type": "follow", "channel": channel, "url": self.url_of_many(channel), "after": after}
-            self.history.add(Said(self.history.now, number, told))
+    def url_asked(self, channel: str) -> str:
+        """Where it follows a channel, as its server repeats that."""
+        return self.url(channel)
+
+    def asked(self, number: int) -> None:
+        """It has begun to ask. One that follows many channels says of which, here."""
 
     async def _listen(self, ear: Ear) -> str:
         """Returns how it ended."""
@@ -192,22 +182,18 @@ class Player:
         if self.line is not ear:
             return
         if message["type"] == "refused" and "channel" not in message:  # a follow was
-            url_of = self.url_of_many if self.plan.transport in MANY else self.url
-            asked = next((name for name in self.numbers if url_of(name) == message["url"]), None)
+            asked = next((name for name in self.numbers if self.url_asked(name) == message["url"]), None)
             message = {**message, "type": "not let in", "channel": asked}
         self.history.add(Heard(self.history.now, ear.number, message))
         kind, channel = message["type"], message.get("channel") or self.channel
         ended = message.get("end") if kind == "page" else message if kind == "end" else None
-        if ended and self.plan.transport not in MANY:
+        if ended:
             self.away_until = self.history.now + ENDED_SECONDS
-        self.place = message.get("place") or self.place
-        if kind in ("refused", "not let in", "end") and self.plan.transport == "many sse":
-            self._beside(self._come_back, ear, ENDED_SECONDS if ended else BANNED_SECONDS)
         if kind in ("refused", "not let in", "end") and self.plan.transport == "socket":
             self.opened.discard(channel)
-            self._beside(self._follow_again, ear, channel, ENDED_SECONDS if ended else BANNED_SECONDS)
+            self.beside(self._follow_again, ear, channel, ENDED_SECONDS if ended else BANNED_SECONDS)
         elif kind == "expiring" and "refused" not in message and self.plan.renews is not None:
-            self._beside(self._renew, ear, message)
+            self.beside(self._renew, ear, message)
         elif kind == "reply":
             self._replies[message["id"]] = message
         elif kind == "beat" and self.plan.way == "f":
@@ -232,12 +218,6 @@ class Player:
         await trio.sleep(seconds)
         if channel in self.cursors and channel not in self.opened and ear.up:
             await ear.follow(channel)
-
-    async def _come_back(self, ear: Ear, seconds: float) -> None:
-        """It has less than it asks for: in a while it comes back, and asks for all of it."""
-        await trio.sleep(seconds)
-        if self.line is ear:
-            self.leave("reset", 0)
 
     async def _renew(self, ear: Ear, warning: Message) -> None:
         """Bring a new credential, on the connection or by its key; at another server, where it roams."""
@@ -278,12 +258,6 @@ class Player:
         """Forget where it stood in a channel."""
         self.cursors[channel] = cursor
         self.tag = None
-        if self.place is not None:
-            places = parse_places(self.place, len(self.place))
-            places.pop(place_key(channel), None)
-            if cursor is not None:
-                places[place_key(channel)] = Cursor.parse(cursor)
-            self.place = write_places(places.items()) or None
 
     def leave(self, how: str, seconds: float) -> None:
         """Lose the connection, if there is one, in some way; and stay away."""
@@ -305,23 +279,9 @@ class Player:
         self.pause = 0
         self.is_calm = True
 
-    def _ask_for_others(self, step: Talk, channel: str) -> None:
-        """Come back, and ask for a channel more, or less: that one keeps its place."""
-        if step.what == "follow" and channel not in self.cursors:
-            self.numbers[channel] = step.channel
-            self.cursors[channel] = self.plan.start
-        elif step.what == "unfollow" and channel in self.cursors and len(self.cursors) > 1:
-            del self.cursors[channel]
-        else:
-            return
-        self.leave("reset", 0)
-
     async def talk(self, step: Talk) -> None:
         """Do what only a socket does, or ping; the last channel that is followed stays."""
         channel, line = channel_name(step.channel), self.line
-        if self.plan.transport in MANY:
-            self._ask_for_others(step, channel)
-            return
         if not isinstance(line, WebSocketEar) or not line.up:
             return
         if step.what == "ping":

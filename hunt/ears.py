@@ -240,7 +240,7 @@ class ManySseEar(Ear, client_sse.SseClient):
     """An event stream of many channels."""
 
     def __init__(self, player: Any, number: int, reach: Reach) -> None:
-        super().__init__(player, number, reach, follow=[player.url_of_many(name) for name in player.cursors])
+        super().__init__(player, number, reach, follow=[player.url_asked(name) for name in player.cursors])
         self.start, self.cursor = None, player.place
 
     def receive(self, message: Message) -> None:
@@ -253,7 +253,7 @@ class ManyPollEar(Ear, client_poll.LongPollClient):
     answer: Answer
 
     def __init__(self, player: Any, number: int, reach: Reach) -> None:
-        super().__init__(player, number, reach, follow=[player.url_of_many(name) for name in player.cursors])
+        super().__init__(player, number, reach, follow=[player.url_asked(name) for name in player.cursors])
         self.start = None
 
     async def connect(self) -> None:

@@ -206,7 +206,7 @@ class Asked(Talking):
         tag = "" if self.tag is None else f", if none matches {self.tag}"
         what = f"{self.transport} of {self.channel}, {after}{tag}"
         if self.channel is None:
-            what = "a socket" if self.after is None else f"{self.transport}, {after}"
+            what = "a socket" if self.transport == "socket" else f"{self.transport}, after {self.after}"
         return f"-> {what}" + (f" on server {self.server}" if self.server else "")
 
 

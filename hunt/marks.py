@@ -35,8 +35,8 @@ class Marks:
         text = message.get("place")
         if text is None:
             moved = {} if message["type"] == "page" else places_in(message)
-            for channel, at in moved.items():
-                stays = self._told.get(place_key(channel)) == Cursor.parse(at)  # as with an end that is told again
+            for channel, cursor in moved.items():
+                stays = self._told.get(place_key(channel)) == Cursor.parse(cursor)  # as with an end that is told again
                 promise(stays, "a place", "with whatever moves the client where it stands in all channels", message)
             return
         try:
@@ -49,5 +49,5 @@ class Marks:
             if follower.position is not None:
                 right = at is not None and follower.is_at(at)
                 promise(right, "a place", f"{follower.position} in {channel}, where the client stands", f"{at}: {text}")
-        for key, cursor in self._others.items():
-            promise(told.get(key) == cursor, "a place", f"{cursor} of {key}, which is not followed", text)
+        for key, kept in self._others.items():
+            promise(told.get(key) == kept, "a place", f"{kept} of {key}, which is not followed", text)

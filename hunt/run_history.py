@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .history import Record
 
-__all__ = ["Begun", "Beginning", "Gave", "Halted", "OfRun", "Outcome", "SourceOver", "Unbegun"]
+__all__ = ["Beginning", "Begun", "Gave", "Halted", "OfRun", "Outcome", "SourceOver", "Unbegun"]
 
 
 @dataclass(frozen=True, slots=True)

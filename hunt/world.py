@@ -35,8 +35,9 @@ from .history import (
     Stuck,
 )
 from .identities import Rules
+from .many import ManyPlayer
 from .orders import Orders
-from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, Plan, channel_name
+from .plan import MANY, PRESENCE, PYTHON, STREAMS, ClientPlan, Plan, channel_name
 from .programs import Program
 from .publisher import Publisher
 from .runs import Runs
@@ -230,7 +231,9 @@ class World:
         return self._connections
 
     def _client(self, plan: ClientPlan, address: str) -> Player | Program:
-        return Program(self, plan, address) if plan.transport == PYTHON else Player(self, plan, address)
+        if plan.transport == PYTHON:
+            return Program(self, plan, address)
+        return (ManyPlayer if plan.transport in MANY else Player)(self, plan, address)
 
     def who(self, address: str) -> Player | Program | None:
         """The client at an address, if it is one's."""
