@@ -113,13 +113,13 @@ class ClientPlan:
     ``transport``: one of STREAMS or MANY, ``long poll``, ``short poll`` or PYTHON; ``sse behind`` asks for a page first
     on the same connection. A ``socket`` follows each of ``channels`` by URL, and so do a ``program`` and those of MANY;
     the others follow the first one. ``route``: whose policy it is under. ``member``: it is present where it follows.
-    ``start``: its first cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency`` (seconds one way),
-    ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two
-    reads. ``mute``: it answers no ping. ``way``: of its route; ``f`` is filtered, ``k`` is rechecked. ``subject``: of
-    its identity ("": it has none), whose session is its name; its credentials last so many seconds (0: for ever), and
-    so long after it is warned it renews (None: never). A program takes an item every ``pause`` seconds, and its tokens
-    take ``renews`` seconds to get (None: it has one text as long as it lives). ``folds``: what it has missed comes
-    folded; ``state``: it asks for the channel's state.
+    ``start``: its first cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency``
+    (seconds one way), ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's. ``pause``:
+    seconds between two reads. ``mute``: it answers no ping. ``way``: of its route; ``f`` is filtered, ``k`` is
+    rechecked. ``subject``: of its identity ("": it has none), whose session is its name; its credentials last so many
+    seconds (0: for ever), and so long after it is warned it renews (None: never). A program takes an item every
+    ``pause`` seconds, and its tokens take ``renews`` seconds to get (None: it has one text as long as it lives).
+    ``folds``: what it has missed comes folded; ``state``: it asks for the channel's state.
     """
 
     name: str
