@@ -50,8 +50,8 @@ class Entry:
 @dataclass
 class Channel:
     """What there is of a channel. ``pasts``: term, and up to where it had come in it. ``gone``: how many events were
-    deleted. ``word``: what the newest entry is, ``E``: the channel's end, ``D``: what stands for those deleted, and is kept
-    until ``upto``."""
+    deleted. ``word``: what the newest entry is, ``E``: the channel's end, ``D``: what stands for those deleted, which
+    is kept until ``upto``."""
 
     term: int
     gone: int = 0
