@@ -55,7 +55,8 @@ def _scene(dice: Dice, channel: int, fold: str) -> list[Step]:
         steps.append(Wait(dice.choice([0, 0.01, 0.3, 1, 3])))
         what = dice.choice(["kill", "kill", "kill", "stop", "cut", "cut", "end", "again", "publish", "leave"])
         if what == "kill":
-            steps.append(Restart(begin.server, dice.choice([0, 0.5, 3]), dice.happens(0.8)))
+            passes = dice.choice([0, 1, 3, 8, 21])
+            steps.append(Restart(begin.server, dice.choice([0, 0.5, 3]), dice.happens(0.8), passes))
             steps += [Wait(6)] * dice.happens(0.7)
         elif what == "stop":
             steps.append(replace(Halt.draw(dice), channel=channel))
