@@ -144,8 +144,13 @@ class Book:
         return life.events[head - 1] if is_there and life.events[head - 1].is_end else None
 
     def is_being_deleted(self, channel: str, since: float, time: float) -> bool:
-        """Whether somebody was about to delete a channel, and did not know yet that he had, in a time."""
-        return any(one.channel == channel and one.since <= time and one.at >= since for one in self._deletions)
+        """Whether somebody was about to delete a channel in a time, and it was not noted yet that he had; or never was,
+        or that note was lost."""
+        lost = max((self._times[index] for index in self._begun if self._times[index] <= time), default=0.0)
+        return any(
+            one.channel == channel and one.since <= time and (one.at >= since or one.cursor is None or one.since <= lost)
+            for one in self._deletions
+        )
 
     def time(self, index: int) -> float:
         """When a record of the history was made."""
