@@ -146,9 +146,11 @@ class Book:
     def is_being_deleted(self, channel: str, since: float, time: float) -> bool:
         """Whether somebody was about to delete a channel in a time, and it was not noted yet that he had; or never was,
         or that note was lost."""
-        lost = max((self._times[index] for index in self._begun if self._times[index] <= time), default=0.0)
+        lost = max((self._times[index] for index in self._begun[1:] if self._times[index] <= time), default=-1.0)
         return any(
-            one.channel == channel and one.since <= time and (one.at >= since or one.cursor is None or one.since <= lost)
+            one.channel == channel
+            and one.since <= time
+            and (one.at >= since or one.cursor is None or one.since <= lost)
             for one in self._deletions
         )
 
