@@ -9,6 +9,7 @@ from .checks_identity import check_bans, check_commands, check_expiry
 from .checks_log import check_log
 from .checks_presence import check_presence
 from .checks_programs import check_programs
+from .checks_runs import check_runs
 from .conversation import check_talk
 from .findings import Finding
 from .history import History
@@ -30,6 +31,7 @@ def check(plan: Plan, history: History) -> list[Finding]:
         found += check_talk_ends(plan, book, talk, weather)
         found += check_expiry(plan, talk, weather)
     found += check_world(plan, history, talks, weather)
+    found += check_runs(plan, history, book, talks, weather)
     found += check_presence(plan, history, talks, weather)
     found += check_bans(plan, history, talks, weather)
     found += check_channels(plan, history, book, talks, weather)

@@ -128,12 +128,14 @@ def _late(plan: Plan, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
 def _late_page(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Iterator[Finding]:
     """A poll is answered at once where there is something, and a long one when its time is over."""
     asked = talk.asked
-    assert asked.channel is not None
     due = asked.at + (asked.wait or 0)
-    if asked.wait and asked.after is not None:
-        comes = _comes(book, asked.channel, Cursor.parse(asked.after), talk.index, looks=plan.redis)
-        due = due if talk.plan.way == "f" else min(due, max(asked.at, comes))  # what comes may not be for it
+    for channel, after in _follows(talk):
+        if asked.wait and after is not None:
+            comes = _comes(book, channel, Cursor.parse(after), talk.index, looks=plan.redis, alone=bool(asked.channel))
+            due = due if talk.plan.way == "f" else min(due, max(asked.at, comes))  # what comes may not be for it
     bound = due + LATE_SECONDS + 8 * talk.plan.latency + hearing_seconds(plan)
+    if asked.channel is None and is_banned(plan, talk, weather.bans, asked.at, bound):
+        return  # it waits for the others
     answered = talk.answered_at
     if min(answered, talk.ended_at) > bound and weather.good(talk, asked.at - AFTERMATH_SECONDS, bound):
         came = "none" if answered == inf else f"one after {answered - asked.at:.3f} s"
@@ -142,13 +144,20 @@ def _late_page(plan: Plan, book: Book, talk: Talk, weather: Weatherman) -> Itera
         )
 
 
-def _comes(book: Book, channel: str, after: Cursor, index: int, *, looks: bool) -> float:
+def _follows(talk: Talk) -> list[tuple[str, str | None]]:
+    """What a poll asks for, and from where."""
+    if talk.asked.channel is not None:
+        return [(talk.asked.channel, talk.asked.after)]
+    return [(word.message["channel"], word.message["after"]) for word in talk.words if word.said]
+
+
+def _comes(book: Book, channel: str, after: Cursor, index: int, *, looks: bool, alone: bool) -> float:
     """When there is something after a cursor, for whoever asks at a place in the history. Of a new epoch a log that
-    does not look by itself tells with its first event."""
+    does not look by itself tells with its first event. ``alone``: no other channel is asked for."""
     now = book.epoch(index)
     end = book.end(channel, index)
     if end is not None and after in (end.cursor, Cursor("", end.cursor.offset)):
-        return 0.0  # it is told again
+        return 0.0 if alone else inf  # it is told again, where nothing else can come
     offset = after.offset
     if after == Cursor("", 0):  # of the oldest that is kept nothing may be left
         offset = book.oldest(channel, now, index, book.time(index)) - 1

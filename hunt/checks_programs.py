@@ -88,6 +88,8 @@ class _Reference(Subscriber):
             self.open(index, self.before(index, Cursor(first.epoch, first.offset - 1)))
         elif self.position is None and message["type"] == "live":
             self.open(index, self.before(index, Cursor.parse(message["cursor"])))
+        elif self.position is None and message["type"] == "end":
+            self.open(index, self.before_end(index, Cursor.parse(message["cursor"])))
         if message["type"] != "event":
             self._conflated = None  # what was conflated on one connection need not be on the next
         super().hear(index, at, message)
@@ -233,6 +235,8 @@ class _Reader:
         )
 
     def _is_explained(self, gone: Gone, token_until: float) -> bool:
+        if gone.kind == "done":
+            return self._reference is not None and self._reference.ended is not None
         if gone.kind == "expired":
             return gone.at >= token_until - SAME_SECONDS
         bans = self._weather.bans

@@ -22,7 +22,7 @@ from .plan import PRESENCE, STREAMS, ClientPlan, channel_name, url_path
 from .setting import World
 from .steps import Talk
 
-__all__ = ["Player"]
+__all__ = ["BANNED_SECONDS", "Player"]
 
 COMES_BACK_SECONDS = 0.1
 FIELDS = {
@@ -61,7 +61,7 @@ class Player:
         self.is_calm = False
         self._said = 0
         self._replies: dict[str, Message] = {}
-        self._beside: Callable[..., Any]
+        self.beside: Callable[..., Any]
         self._attempt = trio.CancelScope()
         self._kind = KINDS[plan.transport]
 
@@ -96,6 +96,10 @@ class Player:
         asks = [f"member={self.plan.name}"] * member + ["fold=1"] * self.plan.folds + ["snapshot=1"] * self.plan.state
         return url_path(self.plan, self.numbers[channel]) + (f"?{'&'.join(asks)}" if asks else "")
 
+    def asks(self) -> tuple[str | None, str | None]:
+        """The one channel that it asks for when it comes, and from where; of a socket there is none."""
+        return (None, None) if self.plan.transport == "socket" else (self.channel, self.cursors[self.channel])
+
     def credential(self) -> tuple[dict[str, str], float]:
         """A new one, as a header, and until when it is good."""
         plan = self.plan
@@ -118,17 +122,17 @@ class Player:
 
     async def _once(self) -> bool:
         """Ask and listen, until the connection ends. Returns whether it was a poll that was answered well."""
-        number, asks_for = self.world.next_connection(), None if self.plan.transport == "socket" else self.channel
-        after = None if asks_for is None else self.cursors[asks_for]
-        wait = {"long poll": self.world.plan.limits.wait_seconds, "short poll": 0}.get(self.plan.transport)
+        number, longest = self.world.next_connection(), self.world.plan.limits.wait_seconds
+        wait = {"long poll": longest, "many poll": longest, "short poll": 0}.get(self.plan.transport)
         tag = self.tag if wait == 0 else None
         headers, until = self.credential()
-        asked = (number, self.plan.name, self.server, self.plan.transport, asks_for, after, wait, tag, until)
+        asked = (number, self.plan.name, self.server, self.plan.transport, *self.asks(), wait, tag, until)
         self.history.add(Asked(self.history.now, *asked))
+        self.asked(number)
         ear = self.line = self._kind(self, number, self.world.hosts[self.server])
         ear.headers = headers
         async with trio.open_nursery() as nursery:
-            self._beside = nursery.start_soon
+            self.beside = nursery.start_soon
             nursery.start_soon(ear.write)
             how = await self._listen(ear)
             nursery.cancel_scope.cancel()
@@ -137,6 +141,13 @@ class Player:
             ear.leave()
             self.line = None
         return how == "answered" and ear.status == 200
+
+    def url_asked(self, channel: str) -> str:
+        """Where it follows a channel, as its server repeats that."""
+        return self.url(channel)
+
+    def asked(self, number: int) -> None:
+        """It has begun to ask. One that follows many channels says of which, here."""
 
     async def _listen(self, ear: Ear) -> str:
         """Returns how it ended."""
@@ -171,7 +182,7 @@ class Player:
         if self.line is not ear:
             return
         if message["type"] == "refused" and "channel" not in message:  # a follow was
-            asked = next((name for name in self.numbers if self.url(name) == message["url"]), None)
+            asked = next((name for name in self.numbers if self.url_asked(name) == message["url"]), None)
             message = {**message, "type": "not let in", "channel": asked}
         self.history.add(Heard(self.history.now, ear.number, message))
         kind, channel = message["type"], message.get("channel") or self.channel
@@ -180,9 +191,9 @@ class Player:
             self.away_until = self.history.now + ENDED_SECONDS
         if kind in ("refused", "not let in", "end") and self.plan.transport == "socket":
             self.opened.discard(channel)
-            self._beside(self._follow_again, ear, channel, ENDED_SECONDS if ended else BANNED_SECONDS)
+            self.beside(self._follow_again, ear, channel, ENDED_SECONDS if ended else BANNED_SECONDS)
         elif kind == "expiring" and "refused" not in message and self.plan.renews is not None:
-            self._beside(self._renew, ear, message)
+            self.beside(self._renew, ear, message)
         elif kind == "reply":
             self._replies[message["id"]] = message
         elif kind == "beat" and self.plan.way == "f":

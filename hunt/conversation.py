@@ -17,7 +17,8 @@ from .findings import Finding
 from .folding import go_together
 from .history import Message
 from .identities import is_seen
-from .plan import Plan
+from .marks import Marks
+from .plan import MANY, Plan
 from .steps import Trouble
 from .subscriber import BrokenPromiseError, Subscriber, promise
 from .talks import Talk, Weatherman, Word, hearing_seconds
@@ -70,7 +71,11 @@ class _Ear:
         self._filtered = talk.plan.way == "f"
         self._renewals: deque[float] = deque()
         self._uncertain: set[str] = set()
-        self._greeted = talk.asked.channel is not None
+        self._is_many = talk.asked.transport in MANY
+        self._greeted = talk.asked.channel is not None or self._is_many
+        follows = [word.message["channel"] for word in talk.words if word.said and word.message["type"] == "follow"]
+        self._marks = Marks(book, talk.asked.after, follows) if self._is_many else None
+        self._pages: dict[str, Cursor] = {}
         if talk.asked.channel is not None:
             self._ask(talk.asked.channel, talk.asked.after, talk.asked.at)
 
@@ -117,6 +122,13 @@ class _Ear:
         if self._quick and (kind == "event" or (kind == "page" and message["events"])):
             told = f"no event after {self._talk.until:.3f}, when its credential expires"
             promise(word.at <= self._talk.until + SAME_SECONDS, "an event after the expiry", told, message)
+        self._take(word)
+        if self._marks is not None:
+            self._marks.look(message, self._followers)
+
+    def _take(self, word: Word) -> None:
+        message = word.message
+        kind = message["type"]
         if kind == "page":
             self._page(word)
         elif kind in ("expiring", "renewed"):
@@ -218,8 +230,9 @@ class _Ear:
     # --- polls
 
     def _page(self, word: Word) -> None:
-        page, channel = word.message, self._talk.asked.channel
-        assert channel is not None
+        page = word.message
+        channel: str = page.get("channel") or self._talk.asked.channel or ""
+        promise(bool(self._asked.get(channel)), "a page", "one page of one channel", page)
         follower = self._asked[channel].popleft()
         events, most = page["events"], self._plan.limits.page_events * (1 + self._talk.plan.folds)
         promise(len(events) <= most, "a page", f"{most} events at most", len(events))
@@ -242,20 +255,28 @@ class _Ear:
             self._look_for_unfolded(follower, events)
         if page.get("end"):
             follower.hear(word.index, word.at, {**page["end"], "type": "end"})
-        promise(
-            (page["retry"] == ENDED_POLL_MS) == bool(page.get("end")), "a page", "a minute to come back at an end", page
-        )
+        over = page.get("retry", 0) == (None if self._is_many else ENDED_POLL_MS)  # of many channels all have to be
+        fits = over == bool(page.get("end")) or (self._is_many and not over)
+        promise(fits, "a page", "a word on coming back at an end alone", page)
         follower.stands(page["cursor"], "page")
-        self._live_or_more(word, page["live"], Cursor.parse(page["cursor"]), channel)
+        self._pages[channel] = Cursor.parse(page["cursor"])
+        if self._is_many:
+            self._followers[channel] = follower
+        if not self._is_many or page["live"] or page["last"]:
+            self._live_or_more(word, page["live"], channel)
 
-    def _live_or_more(self, word: Word, live: bool, cursor: Cursor, channel: str) -> None:
+    def _live_or_more(self, word: Word, live: bool, channel: str) -> None:
+        """Of many channels one may have more."""
+        cursor = self._pages[channel]
         life = self._book.life(channel, cursor.epoch)
         earliest = life.head(self._book.before(self._talk.asked.at - self._lag))
-        head = life.head(word.index)
         may = not live or cursor.offset >= earliest
         promise(may, "a page", f"more of {channel}, up to {earliest} at least", f"live at {cursor}")
-        may = live or cursor.offset < head or cursor.epoch != self._book.epoch(word.index)
-        promise(may, "a page", f"live, for {cursor} is the head of {channel}", "that there is more")
+        now = self._book.epoch(word.index)
+        heads = {name: self._book.life(name, at.epoch).head(word.index) for name, at in self._pages.items()}
+        more = any(at.offset < heads[name] or at.epoch != now for name, at in self._pages.items())
+        is_all = not any(self._asked.get(name) for name in self._asked)  # one may have had no room in this answer
+        promise(live or more or not is_all, "a page", f"live, for {cursor} is {channel}'s head", "that there is more")
 
     def _look_for_unfolded(self, follower: Subscriber, events: Sequence[Message]) -> None:
         """Of a page what goes together with the one before it is part of that."""

@@ -11,6 +11,8 @@ from triolet.client.choice import TRANSPORTS
 from triolet.limits import Limits
 
 from .draw_channels import with_channels
+from .draw_many import with_many
+from .draw_runs import with_runs
 from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, LogPlan, Plan, ProgramPlan, Rung, Step, letter
 from .setting import Dice
 from .steps import STEPS, Cut, Kill, Order, Publish, Revoke, Stall, Trouble, Wait
@@ -45,6 +47,10 @@ PROGRAM_SHARE = 0.4
 """Of the seeds: some of their clients are programs that use the Python client."""
 CHANNELS_SHARE = 0.8
 """Of the seeds without any of these, and without members: their channels end, are deleted, fold and have states."""
+RUNS_SHARE = 0.2
+"""Of the seeds: they have runs, beside all else."""
+MANY_SHARE = 0.2
+"""Of the seeds: some of their clients follow many channels by one request."""
 CONVERTED = 0.6
 """Of the clients there, but for members."""
 HINT_TROUBLES = ("hints lost", "hints lost", "hints twice", "hints late")
@@ -106,11 +112,16 @@ def draw(seed: int) -> Plan:
     plan = _on_redis(plan, chance) if chance.random() < REDIS_SHARE else plan
     chance = random.Random(f"triolet hunt {seed} with programs")
     if chance.random() < PROGRAM_SHARE:
-        return _with_programs(plan, chance, features)
-    chance = random.Random(f"triolet hunt {seed} with channels")
-    if chance.random() < CHANNELS_SHARE and not (plan.has_members or plan.has_identities):
-        return with_channels(plan, chance, features)
-    return plan
+        plan = _with_programs(plan, chance, features)
+    else:
+        chance = random.Random(f"triolet hunt {seed} with channels")
+        if chance.random() < CHANNELS_SHARE and not (plan.has_members or plan.has_identities):
+            plan = with_channels(plan, chance, features)
+    chance = random.Random(f"triolet hunt {seed} with runs")
+    if chance.random() < RUNS_SHARE:
+        plan = with_runs(plan, chance, features)
+    chance = random.Random(f"triolet hunt {seed} with many")
+    return with_many(plan, chance) if chance.random() < MANY_SHARE else plan
 
 
 def _steps(chance: random.Random, dice: Dice) -> list[Step]:

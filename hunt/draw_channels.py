@@ -40,7 +40,7 @@ def with_channels(plan: Plan, chance: random.Random, features: set[str]) -> Plan
         steps += [Close(chance.randrange(channels), chance.choice(sorted(_ways(topics))), dice.choice(dice.servers))]
     steps += [Wait(3), List.draw(dice)]
     limits = plan.limits
-    if "keeps" in topics and not plan.redis:
+    if "keeps" in topics:
         kept = Keep(events=chance.choice([None, 1, 3, 6]), seconds=chance.choice([None, *AGES]))
         limits = replace(limits, keep={chance.choice(["c0", "c1", "c*"]): kept})
     every = chance.choice([1, 2, 5, 20]) if "states" in topics else 0

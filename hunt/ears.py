@@ -15,6 +15,7 @@ from wsproto.utilities import LocalProtocolError
 from triolet.testing import client_poll, client_sse, client_websocket
 from triolet.testing.clients import Client
 from triolet.testing.http import Answer, ask, read_answer
+from triolet.testing.many import read_many
 from triolet.testing.network import ClientEnd, Line
 from triolet.testing.reach import Reach
 from triolet.testing.strict import MalformedError, read_page
@@ -46,7 +47,8 @@ class Ear(Client):
             start = plan.start
         halves = max(1, plan.kernel - plan.kernel // 2), max(1, plan.kernel // 2)
         line = Line(plan.latency, plan.bandwidth or inf, *halves)
-        path = "/talk" if plan.transport == "socket" else player.url(player.channel)
+        path = {"socket": "/talk", "many sse": "/live", "many poll": "/live"}.get(plan.transport)
+        path = path or player.url(player.channel)
         super().__init__(reach, path, after=start, address=player.address, line=line, **options)
         self.player, self.number = player, number
         self._outgoing: deque[bytes] = deque()
@@ -234,6 +236,57 @@ class PollEar(Ear, client_poll.LongPollClient):
         """When it is recorded."""
 
 
+class ManySseEar(Ear, client_sse.SseClient):
+    """An event stream of many channels."""
+
+    def __init__(self, player: Any, number: int, reach: Reach) -> None:
+        super().__init__(player, number, reach, follow=[player.url_asked(name) for name in player.cursors])
+        self.start, self.cursor = None, player.place
+
+    def receive(self, message: Message) -> None:
+        super().receive({**message, "place": getattr(message, "place", None)})
+
+
+class ManyPollEar(Ear, client_poll.LongPollClient):
+    """A long poll of many channels; what it is answered is recorded as a page of each of them."""
+
+    answer: Answer
+
+    def __init__(self, player: Any, number: int, reach: Reach) -> None:
+        super().__init__(player, number, reach, follow=[player.url_asked(name) for name in player.cursors])
+        self.start = None
+
+    async def connect(self) -> None:
+        self.answer = await self.poll(self.player.place, "")
+        self.status = self.answer.status
+
+    async def read(self) -> str:
+        player, body = self.player, read_many(self.answer.body)
+        wait = ENDED_SECONDS if body["retry"] is None else body["retry"] / 1000
+        player.away_until = player.history.now + wait
+        for refused in body["refused"]:
+            player.hear(self, refused)
+        for one in body["follows"]:
+            player.hear(self, self._page(body, one, is_last=one is body["follows"][-1]))
+        return "answered"
+
+    @staticmethod
+    def _page(body: Message, one: Message, *, is_last: bool) -> Message:
+        def of(name: str) -> list[Message]:
+            return [told for told in body.get(name, ()) if told["channel"] == one["channel"]]
+
+        gaps, ends, states = of("gaps"), of("ends"), of("snapshots")
+        page = {"type": "page", "channel": one["channel"], "events": of("events"), "gap": gaps[0] if gaps else None}
+        page |= {"end": ends[0]} if ends else {}
+        page |= {"snapshot": states[0]} if states else {}
+        page |= {"place": body["cursor"]} if is_last else {}
+        page |= {"stale": True} if body.get("stale") else {}
+        return {**page, "cursor": one["cursor"], "live": body["live"], "retry": body["retry"], "last": is_last}
+
+    def hang_up(self, end: ClientEnd) -> None:
+        """When it is recorded."""
+
+
 KINDS: dict[str, Any] = {
     "websocket": WebSocketEar,
     "socket": WebSocketEar,
@@ -241,4 +294,6 @@ KINDS: dict[str, Any] = {
     "sse behind": SseEar,
     "long poll": PollEar,
     "short poll": PollEar,
+    "many sse": ManySseEar,
+    "many poll": ManyPollEar,
 }

@@ -101,8 +101,8 @@ class Appended(Record):
         return self.is_end and self.data == {"outcome": "deleted"}
 
     def __str__(self) -> str:
-        if self.channel.startswith(("triolet.processes", "triolet.snapshot/")):
-            return ""  # a lease, or what a reducer keeps: there are many
+        if self.channel.startswith(("triolet.processes", "triolet.snapshot/", "triolet.now", "triolet.runs")):
+            return ""  # a lease, what a reducer keeps, or what processes tell each other: there are many
         key = "" if self.key is None else f" {self.key}"
         what = self.name if self.number is None else f"number {self.number}"
         what += f", {self.fold}" if self.fold else ""
@@ -185,7 +185,8 @@ class Talking(Record):
 
 @dataclass(frozen=True, slots=True)
 class Asked(Talking):
-    """A client opens the connection; ``after`` is its cursor. ``channel`` None: a socket to follow on.
+    """A client opens the connection; ``after`` is its cursor. ``channel`` None: a socket to follow on, or many are
+    followed by this request; then it has said, behind this, from where it wants each of them.
 
     ``wait``: how long a poll waits at most (0: a short one); None where it is a stream. ``tag``: of ``If-None-Match``.
     ``until``: when its credential expires.
@@ -203,7 +204,9 @@ class Asked(Talking):
     def __str__(self) -> str:
         after = "from now" if self.after is None else f"after {self.after}"
         tag = "" if self.tag is None else f", if none matches {self.tag}"
-        what = "a socket" if self.channel is None else f"{self.transport} of {self.channel}, {after}{tag}"
+        what = f"{self.transport} of {self.channel}, {after}{tag}"
+        if self.channel is None:
+            what = "a socket" if self.transport == "socket" else f"{self.transport}, after {self.after}"
         return f"-> {what}" + (f" on server {self.server}" if self.server else "")
 
 

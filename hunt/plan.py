@@ -11,6 +11,7 @@ from triolet import policies
 from triolet.limits import Limits
 
 __all__ = [
+    "MANY",
     "PRESENCE",
     "PYTHON",
     "RECHECK_SECONDS",
@@ -28,7 +29,9 @@ __all__ = [
     "url_path",
 ]
 
-STREAMS = ("websocket", "sse", "sse behind", "socket")
+STREAMS = ("websocket", "sse", "sse behind", "socket", "many sse")
+MANY = ("many sse", "many poll")
+"""The transports of clients that follow many channels by one request."""
 PYTHON = "python"
 """The transport of a client that is a program with the Python client: that has transports of its own."""
 RECHECK_SECONDS = 2.0
@@ -107,16 +110,16 @@ class ProgramPlan:
 class ClientPlan:
     """One client.
 
-    ``transport``: one of STREAMS, ``long poll``, ``short poll`` or PYTHON; ``sse behind`` asks for a page first on the
-    same connection. A ``socket`` follows each of ``channels`` by URL, and so does a ``program``; the others follow the
-    first one. ``route``: whose policy it is under. ``member``: it is present where it follows. ``start``: its first
-    cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency`` (seconds one way),
-    ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's. ``pause``: seconds between two
-    reads. ``mute``: it answers no ping. ``way``: of its route; ``f`` is filtered, ``k`` is rechecked. ``subject``: of
-    its identity ("": it has none), whose session is its name; its credentials last so many seconds (0: for ever), and
-    so long after it is warned it renews (None: never). A program takes an item every ``pause`` seconds, and its tokens
-    take ``renews`` seconds to get (None: it has one text as long as it lives). ``folds``: what it has missed comes
-    folded; ``state``: it asks for the channel's state.
+    ``transport``: one of STREAMS or MANY, ``long poll``, ``short poll`` or PYTHON; ``sse behind`` asks for a page first
+    on the same connection. A ``socket`` follows each of ``channels`` by URL, and so do a ``program`` and those of MANY;
+    the others follow the first one. ``route``: whose policy it is under. ``member``: it is present where it follows.
+    ``start``: its first cursor, or None for "from now". ``roams``: it comes back to the next server. ``latency``
+    (seconds one way), ``bandwidth`` (bytes a second, 0 for no limit) and ``kernel`` (bytes) are its line's. ``pause``:
+    seconds between two reads. ``mute``: it answers no ping. ``way``: of its route; ``f`` is filtered, ``k`` is
+    rechecked. ``subject``: of its identity ("": it has none), whose session is its name; its credentials last so many
+    seconds (0: for ever), and so long after it is warned it renews (None: never). A program takes an item every
+    ``pause`` seconds, and its tokens take ``renews`` seconds to get (None: it has one text as long as it lives).
+    ``folds``: what it has missed comes folded; ``state``: it asks for the channel's state.
     """
 
     name: str
@@ -229,6 +232,11 @@ class Plan:
     def has_identities(self) -> bool:
         """Whether the app asks who clients are."""
         return any(client.subject for client in self.clients)
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether any may have to be found lost."""
+        return self.limits.run_lease_seconds < Limits().run_lease_seconds
 
     def settings(self) -> list[str]:
         """What differs from the defaults, in words."""

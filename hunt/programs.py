@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from triolet.client import Client, ClientError, Event, Events, Fault, Gap, Item, Live, Unanswered, open_client
+from triolet.client import Client, ClientError, End, Event, Events, Fault, Gap, Item, Live, Unanswered, open_client
 from triolet.errors import ConfigError
 from triolet.testing.network import Line
 from triolet.testing.seed import current
@@ -57,13 +57,15 @@ class _Follow:
     """One follow of a program's, whichever of its lives that is in.
 
     Attributes:
-        cursor: where it begins next time. ``events``: what it holds now. ``scope``: ends it.
+        cursor: where it begins next time. ``events``: what it holds now. ``scope``: ends it. ``ended``: where the end
+            of the channel is, if that was the last item.
     """
 
     def __init__(self, name: str, number: int, url: str, start: str | None) -> None:
         self.name, self.channel, self.url = name, channel_name(number), url
         self.cursor = start
         self.events: Events | None = None
+        self.ended: str | None = None
         self.scope = trio.CancelScope()
 
     @property
@@ -75,7 +77,7 @@ class _Follow:
 
     def is_at(self, head: str) -> bool:
         """Whether it is up to date with a channel whose newest event is there."""
-        return self.events is not None and self.events.state == "live" and self.place == head
+        return self.ended == head or (self.events is not None and self.events.state == "live" and self.place == head)
 
 
 class _Life:
@@ -303,6 +305,7 @@ class Program:
         message = _message(item)
         self._note(life, Took, follow, message)
         place = message.get("id") or message.get("to") or message["cursor"]
+        follow.ended = place if isinstance(item, End) else None
         self.had.append(place)
 
     def _gone(self, life: _Life, follow: _Follow, kind: str, why: str) -> str:
@@ -435,7 +438,9 @@ def _message(item: Item) -> Message:
         return {**told, "missed": item.missed, "reason": item.reason}
     if isinstance(item, Live):
         return {"type": "live", "cursor": str(item.cursor)}
+    if isinstance(item, End):
+        return {"type": "end", "cursor": str(item.cursor), "data": item.data}
     assert isinstance(item, Event)
-    key = {} if item.key is None else {"key": item.key}
+    named = {name: value for name in ("key", "fold") if (value := getattr(item, name)) is not None}
     told = {"type": "event", "channel": item.channel, "id": str(item.cursor), "event": item.name}
-    return {**told, "data": item.data, **key}
+    return {**told, "data": item.data, **named}

@@ -1,5 +1,5 @@
-"""A model of what Redis does for a RedisLog: hints, batches, epochs, ends and deletions, as the scripts keep them. It
-keeps all events for ever but those that are deleted, and has room for them.
+"""A model of what Redis does for a RedisLog: hints, batches, epochs, ends and deletions, as the scripts keep them, and
+retention by count and age, as they read. It has room for all events, and drops none but those that are deleted.
 
 tests/e2e/redis/test_model.py holds it against the scripts themselves: the same calls to both give the same answers.
 """
@@ -40,15 +40,24 @@ class Entry:
     size: int
     unique: str
 
+    @property
+    def at(self) -> float:
+        """When it was stored."""
+        at: float = struct.unpack_from(">d", self.blob, len(STAMP))[0]
+        return at
+
 
 @dataclass
 class Channel:
     """What there is of a channel. ``pasts``: term, and up to where it had come in it. ``gone``: how many events were
-    deleted. ``word``: what the newest entry is, ``E``: the channel's end, ``D``: what stands for those deleted."""
+    deleted. ``word``: what the newest entry is, ``E``: the channel's end, ``D``: what stands for those deleted, which
+    is kept until ``upto``. ``deleted``: where the newest such entry is or was; 0: nothing was deleted."""
 
     term: int
     gone: int = 0
     word: str = ""
+    upto: float = math.inf
+    deleted: int = 0
     pasts: list[tuple[int, int]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     dedupes: dict[str, Entry] = field(default_factory=dict)
@@ -60,9 +69,19 @@ class Channel:
 
     def forget(self) -> None:
         """Delete all there is."""
-        self.gone, self.word = self.head, ""
+        self.gone, self.word, self.upto = self.head, "", math.inf
         self.entries.clear()
         self.dedupes.clear()
+
+    def oldest(self, now: float, events: int, seconds: float) -> int:
+        """Offset of the oldest event that is kept: an end is."""
+        if self.word == "D":
+            return self.head + (self.upto < now)
+        oldest = max(self.gone + 1, self.head - events + 1)
+        top = self.head - (self.word == "E")
+        while oldest <= top and self.entries[oldest - self.gone - 1].at < now - seconds:
+            oldest += 1
+        return min(oldest, top + 1)
 
     def repeated(self, drafts: Sequence[Sequence[Any]]) -> list[Any]:
         """The places of what is there already, with their blobs; 0 for a draft that is not."""
@@ -103,12 +122,14 @@ class Data:
 class _Batch:
     """What is left to do of a batch: its keys, and its arguments."""
 
-    def __init__(self, now: float, keys: Iterator[str], args: Iterator[Any]) -> None:
+    def __init__(self, now: float, keep_seconds: float, keys: Iterator[str], args: Iterator[Any]) -> None:
         self.now = now
+        self.keep_seconds = keep_seconds
         self.stamp = STAMP + struct.pack(">d", now)
         self.keys = keys
         self.args = args
         self.news: list[bytes] = []
+        self.kept: list[float | None] = []
 
     def take(self, count: int) -> list[Any]:
         """The next arguments."""
@@ -172,6 +193,9 @@ class Scripts:
             self._watcher.began(candidate, parent, {name: each.head for name, each in data.channels.items()})
         return data
 
+    def _now(self, args: Sequence[Any]) -> float:
+        return float(args[1]) if args[1] else math.floor(self._clock() * 1_000_000) / 1_000_000
+
     def _look(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         data = self._open(str(args[0]), args[2:4])
         return [data.epoch.encode(), data.seq]
@@ -188,8 +212,8 @@ class Scripts:
             return before[1]
         if before is not None and before[0] > number:
             raise ResponseError(f"TRIOLET batch {number} comes after {before[0]}")
-        now = float(args[1]) if args[1] else math.floor(self._clock() * 1_000_000) / 1_000_000
-        batch = _Batch(now, iter(keys[2:]), iter(args[11:]))
+        now = self._now(args)
+        batch = _Batch(now, float(args[5]), iter(keys[2:]), iter(args[11:]))
         results = [getattr(self, f"_do_{kind}")(batch) for kind in batch.args]
         if batch.news:
             data.seq += 1
@@ -203,11 +227,13 @@ class Scripts:
 
     def _do_delete(self, batch: _Batch) -> int:
         ((name, ((body, _, _),)),) = self._sections(batch)
+        seconds = batch.kept.pop() or batch.keep_seconds
         channel = self.data.channels.setdefault(name, Channel(self.data.term))
         channel.forget()
         blob = batch.stamp + bytes(body)
         channel.entries.append(Entry(channel.head + 1, blob, len(blob), ""))
-        channel.word = "D"
+        channel.word, channel.upto = "D", round(batch.now + seconds, 3)
+        channel.deleted = channel.head
         self._tell(name, channel.head, batch)
         return channel.head
 
@@ -253,11 +279,12 @@ class Scripts:
         return it
 
     def _sections(self, batch: _Batch) -> list[tuple[str, list[list[Any]]]]:
-        """Channels, and what is to be done in each. How much of them is kept is nothing here."""
+        """Channels, and what is to be done in each. Notes for how long their events are kept, where that is apart."""
         sections = []
         for _ in range(int(next(batch.args))):
             next(batch.keys), next(batch.keys)
-            name, _, count = batch.take(3)
+            name, kept, count = batch.take(3)
+            batch.kept.append(float(str(kept).split()[1]) if kept else None)
             sections.append((str(name), [batch.take(3) for _ in range(int(count))]))
         return sections
 
@@ -311,11 +338,12 @@ class Scripts:
         data = self._open(str(args[0]))
         epoch, after, limit, max_bytes = str(args[6]), int(args[7]), int(args[8]), int(args[9])
         channel = data.channels.get(str(args[5])) or Channel(data.term)
-        head = channel.head
+        head, now = channel.head, self._now(args)
         if limit == 0:
-            return [data.epoch.encode(), data.seq, head, channel.entries[-1].blob if channel.word else b""]
-        upto = _good_upto(data, channel, epoch)
-        position = max(min(after, head) if upto == -1 or upto >= after else upto, channel.gone)
+            is_told = channel.word and channel.upto >= now
+            return [data.epoch.encode(), data.seq, head, channel.entries[-1].blob if is_told else b"", channel.deleted]
+        upto, oldest = _good_upto(data, channel, epoch), channel.oldest(now, int(args[3]), float(args[4]))
+        position = max(min(after, head) if upto == -1 or upto >= after else upto, oldest - 1)
         blobs: list[bytes] = []
         size = 0
         for entry in channel.entries[position - channel.gone :][:limit]:
@@ -323,7 +351,7 @@ class Scripts:
             if size > max_bytes and blobs:
                 break
             blobs.append(entry.blob)
-        return [data.epoch.encode(), data.seq, head, channel.gone + 1, upto, position, _array(blobs), position]
+        return [data.epoch.encode(), data.seq, head, oldest, upto, position, _array(blobs), position]
 
     def _channels(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         data = self._open(str(args[0]))

@@ -46,6 +46,7 @@ class World(Protocol):
     log: Any
     publisher: Any
     orders: Any
+    runs: Any
     rules: Rules
 
     def next_connection(self) -> int:

@@ -15,7 +15,8 @@ __all__ = ["MOST_PLAYS", "shrink"]
 MOST_PLAYS = 250
 """Plans that are tried before the smallest so far is good enough."""
 KEPT_LIMITS = frozenset(
-    f"{name}_seconds" for name in ("stall", "beat", "silence", "policy", "goodbye", "wait", "poll", "lease")
+    f"{name}_seconds"
+    for name in ("stall", "beat", "silence", "policy", "goodbye", "wait", "poll", "lease", "run_lease")
 )
 
 

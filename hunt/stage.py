@@ -338,6 +338,8 @@ def make_app(plan: Plan, log: EventLog, rules: Rules) -> tuple[QuartTrio, Triole
         async for message in conn:
             await conn.send({"echo": message})
 
+    live.socket("/live")
+
     @app.get("/page")
     async def page() -> str:
         return "a page"

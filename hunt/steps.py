@@ -19,12 +19,15 @@ from .plan import PRESENCE, Step, channel_name, letter, url_path
 from .setting import Dice, World
 from .steps_channels import Close, List
 from .steps_programs import Kill
+from .steps_runs import Begin, Halt
 
 __all__ = [
     "STEPS",
+    "Begin",
     "Close",
     "Cut",
     "Fault",
+    "Halt",
     "Kill",
     "List",
     "Lose",
@@ -269,11 +272,12 @@ class Talk(Step):
 
 @dataclass(frozen=True)
 class Restart(Step):
-    """A server drains, or is killed, is away, and is there again."""
+    """A server drains, or is killed, after so many passes of the scheduler, is away, and is there again."""
 
     server: int
     seconds: float
     killed: bool = False
+    passes: int = 0
 
     @classmethod
     def weight(cls, dice: Dice) -> float:
@@ -289,13 +293,17 @@ class Restart(Step):
 
     async def _happen(self, world: World) -> None:
         host = world.hosts[self.server]
+        for _ in range(self.passes):
+            await trio.lowlevel.checkpoint()
         if host.server is not None:
             await host.stop(killed=self.killed)
             await trio.sleep(self.seconds)
             await world.serve(host)
 
     def __str__(self) -> str:
-        return f"server {self.server} {'is killed' if self.killed else 'drains'}, and is back after {self.seconds:g} s"
+        what = "is killed" if self.killed else "drains"
+        what += f" in {self.passes} passes" if self.passes else ""
+        return f"server {self.server} {what}, and is back after {self.seconds:g} s"
 
 
 @dataclass(frozen=True)
@@ -467,7 +475,7 @@ class Order(Step):
 
 STEPS: tuple[type[Step], ...] = (
     *(Publish, Cut, Stall, Fault, Talk, Restart, Lose, PutBack, Trouble, Wait, Revoke, Order),
-    *(Kill, Close, List),
+    *(Kill, Close, List, Begin, Halt),
 )
 
 

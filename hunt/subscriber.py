@@ -154,6 +154,19 @@ class Subscriber:
         where = f"{self.position} in {self.channel}, where the client stands"
         promise(told == self.position, f"{what}'s cursor", where, f"a {what} at {told}")
 
+    def is_at(self, at: Cursor) -> bool:
+        """Whether a place is where it stands: also under the name of another life of the log, or with nothing between
+        them that its client may see."""
+        here = self.position
+        if here is None or at == here or self._is_here(at):
+            return here is not None
+        if self._book.carries(self.channel, here, at.epoch):
+            here = Cursor(at.epoch, here.offset)
+        if here.epoch != at.epoch or here.offset > at.offset or (self._seen_by is None and here != at):
+            return False
+        events = self._book.life(self.channel, at.epoch).events[here.offset : at.offset]
+        return len(events) == at.offset - here.offset and not any(map(self._sees, events))
+
     def late(self, seconds: float, until: float) -> Iterator[tuple[Appended, float | None, str]]:
         """Once it is live it has each event within so many seconds. Yields those that were late, when they were had
         (None: never), and what came.
@@ -354,6 +367,8 @@ class Subscriber:
         begin = max(1, life.begins(place.offset))
         there = [event for event in life.events[begin - 1 : place.offset] if not event.is_end]
         oldest = self._book.oldest(self.channel, place.epoch, index, at)
+        if missed is None and self._book.is_being_deleted(self.channel, self._since - self._lag, at):
+            missed = len(there) - len(message["data"])  # nobody knows by then
         right = _is_state_of(there, message["data"], missed, oldest)
         numbers = [event.number for event in there]
         promise(right, "a state", f"{numbers}, from offset {begin} on, and how many are missing", message)

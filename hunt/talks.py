@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from .history import (
+    KILLED,
     LOG,
     OUTAGE,
     Answered,
@@ -211,6 +212,10 @@ class Weatherman:
         """Whether a server (None: any) drained in a time."""
         drains = (*self.drains, *self._cut_short)
         return any(server in (None, drain.server) and drain.at <= end and until >= begin for drain, until in drains)
+
+    def killing(self, server: int, begin: float, end: float) -> bool:
+        """Whether a server was killed in a time."""
+        return any(one.server == server and one.grace == KILLED and begin <= one.at <= end for one, _ in self.drains)
 
     def good(self, talk: Talk, begin: float, end: float) -> bool:
         """Whether nothing hindered a connection in a time: its line and its client are quick, and nobody was slow."""

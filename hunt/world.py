@@ -35,10 +35,12 @@ from .history import (
     Stuck,
 )
 from .identities import Rules
+from .many import ManyPlayer
 from .orders import Orders
-from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, Plan, channel_name
+from .plan import MANY, PRESENCE, PYTHON, STREAMS, ClientPlan, Plan, channel_name
 from .programs import Program
 from .publisher import Publisher
+from .runs import Runs
 from .stage import SharedLog, make_app
 from .steps import Publish, changes_the_log
 
@@ -151,6 +153,12 @@ class Host(Reach):
             except (LogError, NotServingError):
                 pass
 
+    async def speak_to_others(self) -> None:
+        """Say something to the other servers: with the first word the tasks begin that say it."""
+        if self.live is not None:
+            self.live.tell("nobody's", None)
+            await self.live.stop_run("nobody's")
+
     def look_at_what_is_left(self) -> None:
         """Record what is there although all clients have gone."""
         if self.server is None or self.server.hub is None:
@@ -160,6 +168,7 @@ class Host(Reach):
         self._left("followers", seen.followers)
         self._left("live followers", seen.live)
         self._left("turns of replay", hub.replay.taking_part)
+        self._left("runs", len(self.live.runs()) if self.live else 0)
         self._left("budget bytes that no window holds", server.worker.budget.held - seen.window_bytes)
 
     def _left(self, what: str, count: float) -> None:
@@ -210,6 +219,7 @@ class World:
         self.watched: list[_Watched] = []
         self.publisher = Publisher(history, self.hosts)
         self.orders = Orders(history, self.publisher, self.clients, self.hosts)
+        self.runs = Runs(history, self.publisher, self.hosts)
         self.rules = Rules()
         self._nursery = hosts
         self._doing: trio.Nursery | None = None
@@ -221,7 +231,9 @@ class World:
         return self._connections
 
     def _client(self, plan: ClientPlan, address: str) -> Player | Program:
-        return Program(self, plan, address) if plan.transport == PYTHON else Player(self, plan, address)
+        if plan.transport == PYTHON:
+            return Program(self, plan, address)
+        return (ManyPlayer if plan.transport in MANY else Player)(self, plan, address)
 
     def who(self, address: str) -> Player | Program | None:
         """The client at an address, if it is one's."""
@@ -254,6 +266,8 @@ class World:
                 await self.serve(host)
             for host in self.hosts if self.plan.has_members else []:
                 await host.ask_who_is_present()  # with the first question presence begins its tasks
+            for host in self.hosts if self.plan.has_runs else []:
+                await host.speak_to_others()
             tasks = _tasks(self._nursery)
             async with trio.open_nursery() as clients:
                 clients.start_soon(self._watch)
@@ -303,6 +317,8 @@ class World:
         if has_changed:
             for number in range(plan.channels):
                 await self.publisher.publish(Publish(number))
+        if plan.has_runs:
+            await trio.sleep(SETTLING_SECONDS + 2 * plan.limits.run_lease_seconds)
         if plan.has_members:
             await trio.sleep(GATHERING_SECONDS + 4 * plan.limits.lease_seconds)
         presence = {channel_name(number + PRESENCE) for number in range(plan.channels)}

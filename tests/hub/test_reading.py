@@ -156,6 +156,19 @@ async def test_a_policy_counts_what_a_client_missed_not_what_a_lossless_failover
         assert [gap.after for gap in await far.read_on()] == [Cursor("now", 24)]
 
 
+@pytest.mark.parametrize("allow", [None, lambda event: True], ids=["all", "filtered"])
+async def test_who_has_the_end_of_a_channel_is_told_it_again_behind_a_lossless_failover(
+    allow: Callable[[Event], bool] | None,
+) -> None:
+    log = LivesOn(epoch="now")
+    async with running(log) as hub:
+        await log.append(CHANNEL, [Draft.of(1), Draft.ending("over")])
+        client = await Client(hub, Sink()).follow(Cursor("before", 2), allow=allow)
+        await client.read_on()
+        assert client.finished == 1
+        assert b'"over"' in client.sink.taken
+
+
 async def test_windows_that_nobody_follows_go_the_longest_unused_first() -> None:
     log = MemoryLog()
     async with running(log, Limits(idle_windows=2)) as hub:

@@ -27,7 +27,7 @@ from hunt.history import (
     Unpublished,
     Weather,
 )
-from hunt.plan import ClientPlan, Rung
+from hunt.plan import MANY, ClientPlan, Rung
 from triolet import Cursor, Limits
 
 __all__ = ["Story", "caught_up", "event"]
@@ -94,7 +94,7 @@ class Story:
 
     def asks(self, after: str | None = None, *, status: int = 101, **more: Any) -> None:
         transport = self.plan.clients[0].transport
-        channel = None if transport == "socket" else "c0"
+        channel = None if transport in ("socket", *MANY) else "c0"
         self.conn = more.pop("conn", 1)
         self.history.add(Asked(self.at, self.conn, "A", 0, transport, channel, after, **more))
         self.history.add(Answered(self.at, self.conn, status))

@@ -39,11 +39,11 @@ def test_plans_have_all_that_there_is() -> None:
     kinds = {type(step) for plan in plans for step in plan.steps}
     assert kinds == set(STEPS)
     assert {client.transport for plan in plans for client in plan.clients} == {
-        *("websocket", "sse", "sse behind", "socket", "long poll", "short poll", "python")
+        *("websocket", "sse", "sse behind", "socket", "long poll", "short poll", "python", "many sse", "many poll")
     }
     assert {client.member for plan in plans for client in plan.clients} == {True, False}
     assert {plan.servers for plan in plans} == {1, 2, 3}
-    assert max(len(plan.steps) for plan in plans) < 70
+    assert max(len(plan.steps) for plan in plans) < 80
 
 
 def off_by_one(after: Cursor, epoch: str, oldest: int, head: int) -> Any:

@@ -71,7 +71,7 @@ class Reader:
 
     async def _read(self, follower: Follower) -> Reading:
         window, codec, filter = follower.window, follower.codec, follower.filter
-        if follower.policy is not None and follower.position.epoch not in ("", window.epoch):
+        if (follower.policy is not None or window.ended) and follower.position.epoch not in ("", window.epoch):
             await self._rename(follower)
         after = follower.position
         step = follower.judge()
@@ -119,7 +119,7 @@ class Reader:
 
     async def _rename(self, follower: Follower) -> None:
         """Have a follower's position name the log's present life, where that has all that the position's own had up to
-        it: else its policy would count every event of the channel."""
+        it: else its policy would count every event of the channel, and one that has its end would not be told it."""
         window, after = follower.window, follower.position
         place = (window.channel, follower.codec, after)
         page = await self._replay.page(place, partial(self._logged, window, follower.codec, after))

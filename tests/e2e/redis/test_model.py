@@ -105,11 +105,12 @@ def keys_of(channel: str) -> list[str]:
 
 
 class Calls:
-    """Draws calls: all is kept, the clock goes on by itself."""
+    """Draws calls: all is kept, though one who reads may say that less is; the clock goes on by itself."""
 
     def __init__(self, both: Both) -> None:
         self.both = both
         self.chance = both.chance
+        self.other = random.Random("how much is kept")
         self.keep = (10_000, 604_800, 1 << 20)
         self.now = 1_000.0
         self.committed = self.refused = 0
@@ -181,7 +182,8 @@ class Calls:
         await self.both.call(
             READ,
             [LOG, keys_of(channel)[0]],
-            *(self.candidate(), repr(self.now + chance.choice([0, 9, 50])), 1, self.keep[0], self.keep[1], channel),
+            *(self.candidate(), repr(self.now + chance.choice([0, 9, 50])), 1),
+            *(self.other.choice([self.keep[0], 1, 5]), self.other.choice([self.keep[1], 3.5, 20]), channel),
             *(chance.choice(self.both.epochs[:2] + self.both.epochs[-40:]), chance.randrange(60)),
             *(chance.choice([0, 1, 3, 1_000]), chance.choice([1, 40, 10**6])),
         )
