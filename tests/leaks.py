@@ -30,8 +30,12 @@ PACKAGE = "triolet."
 
 OUTLIVING = (
     "admin.alone.",  # the operator's listener's
+    "admin.bodies.",
+    "admin.figures.",
     "admin.guard.",
     "admin.listener.Office",
+    "admin.reckoner.",
+    "admin.watch.",
     "app.extension.",  # an app's, which a test may make at any time
     "app.apps.",
     "app.identify.",

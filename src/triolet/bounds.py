@@ -292,6 +292,8 @@ ADMIN_RETRY_SECONDS = 1
 """After which to ask again where there was no answer."""
 ADMIN_KEY_BYTES = (16, 1_024)
 """Shortest and longest key."""
+ADMIN_SHOWN = 10
+"""Channels and connections that a page shows: those with the most followers, those that are furthest behind."""
 
 # --- the command
 MIDDLEWARE_LAYERS = 16

@@ -10,7 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from triolet.admin.bodies import Connections, ConnectionSeen, Explained, Explanations, FollowerSeen, Revoked
-from triolet.admin.contract import Answer, Question, not_now, refusal
+from triolet.admin.contract import Answer, Hear, Question, not_now, nothing, refusal
 
 from .asking import ask, get, office
 
@@ -32,7 +32,7 @@ class Several:
         self.asked.append(question.operation)
         return answered(self._first)
 
-    async def ask_all(self, question: Question) -> Mapping[int, Answer | None]:
+    async def ask_all(self, question: Question, hear: Hear = nothing) -> Mapping[int, Answer | None]:
         self.asked.append(question.operation)
         return {number: None if one is None else answered(one) for number, one in enumerate(self._answers)}
 

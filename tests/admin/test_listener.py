@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.shop import ORDERS, make_shop
-from triolet.admin.contract import Answer, Question
+from triolet.admin.contract import Answer, Hear, Question, nothing
 from triolet.admin.listener import Callers
 from triolet.bounds import ADMIN_BODY_BYTES, ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_HEAD_SECONDS, ADMIN_SECONDS
 from triolet.server.settings import Settings
@@ -55,7 +55,7 @@ async def test_a_server_is_ready_from_its_start_until_it_drains(autojump_clock: 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/metrics/", "/health", "/page", ORDERS, "//metrics", "/explain/", "/explain/1/2"]
+    "path", ["//", "/metrics/", "/health", "/page", ORDERS, "//metrics", "/explain/", "/explain/1/2"]
 )
 async def test_everything_else_is_not_found(path: str, autojump_clock: MockClock) -> None:
     told = await get(office(idle()), path)
@@ -150,7 +150,7 @@ class Stuck:
     async def ask_one(self, question: Question) -> Answer:
         return await trio.sleep_forever()
 
-    async def ask_all(self, question: Question) -> dict[int, Answer | None]:
+    async def ask_all(self, question: Question, hear: Hear = nothing) -> dict[int, Answer | None]:
         return await trio.sleep_forever()
 
 

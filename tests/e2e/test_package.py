@@ -37,10 +37,11 @@ def test_the_wheel_has_triolet_its_script_and_the_pytest_plugin_alone(wheel: Pat
         "pytest_triolet.py",
     }
     assert {"triolet/py.typed", "triolet/static/triolet.js"} <= set(names)
-    static = ROOT / "src" / "triolet" / "static"
-    given = {name.removeprefix("triolet/static/") for name in names if name.startswith("triolet/static/")}
-    found = {str(path.relative_to(static)) for path in static.rglob("*") if path.is_file()}
-    assert given == found, "npm packs it from here, too"
+    for folder in ("triolet/static/", "triolet/admin/page/"):
+        given = {name.removeprefix(folder) for name in names if name.startswith(folder)}
+        files = ROOT / "src" / folder
+        found = {str(path.relative_to(files)) for path in files.rglob("*") if path.is_file()}
+        assert given == found, "npm packs static from here, too"
     assert not [name for name in names if "hunt" in name or name.rpartition("/")[2].startswith("test_")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from .contract import Answer, Desk, Question, refusal
+from .contract import Answer, Desk, Hear, Question, nothing, refusal
 
 __all__ = ["Alone", "at_desk"]
 
@@ -41,9 +41,12 @@ class Alone:
         """Ask at its desk."""
         return await at_desk(self._worker.desk, question)
 
-    async def ask_all(self, question: Question) -> Mapping[int, Answer | None]:
+    async def ask_all(self, question: Question, hear: Hear = nothing) -> Mapping[int, Answer | None]:
         """Ask at its desk. Nobody else is there, so it is the worker 0."""
-        return {0: await self.ask_one(question)}
+        hear(0, None)
+        answer = await self.ask_one(question)
+        hear(0, answer)
+        return {0: answer}
 
 
 async def at_desk(desk: Desk | None, question: Question) -> Answer:

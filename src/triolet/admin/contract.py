@@ -6,17 +6,30 @@ is answered at a worker's *desk*, where the app's Triolet is. Between processes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
 
 from ..bounds import ADMIN_RETRY_SECONDS
 
-__all__ = ["JSON", "TEXT", "Answer", "Desk", "Question", "Staff", "not_now", "refusal"]
+__all__ = [
+    "EVENT_STREAM",
+    "JSON",
+    "TEXT",
+    "Answer",
+    "Desk",
+    "Hear",
+    "Question",
+    "Staff",
+    "not_now",
+    "nothing",
+    "refusal",
+]
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +80,14 @@ class Refused(msgspec.Struct, omit_defaults=True):
     line: int | None = None
 
 
+Hear = Callable[[int, Answer | None], object]
+"""Is told each worker's number as it is asked, with None, and again with its answer when that comes, if it does."""
+
+
+def nothing(number: int, answer: Answer | None) -> None:
+    """Who waits for all answers need not hear each."""
+
+
 class Desk(Protocol):
     """Where the app's Triolet is asked, in its own process."""
 
@@ -94,8 +115,12 @@ class Staff(Protocol):
         Cancellation: as :meth:`Desk.answer`.
         """
 
-    async def ask_all(self, question: Question) -> Mapping[int, Answer | None]:
+    async def ask_all(self, question: Question, hear: Hear = nothing) -> Mapping[int, Answer | None]:
         """Ask every worker. Return their answers by their numbers; None is that of one which does not answer.
+
+        Args:
+            question: what to ask.
+            hear: is told of each as it comes, so that one that is late holds no other up.
 
         Bounds: ``ADMIN_GATHER_SECONDS`` where they are other processes.
 

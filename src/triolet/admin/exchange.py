@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import trio
 
-from ..bounds import ADMIN_BODY_BYTES, ADMIN_HEAD_BYTES, ADMIN_LINGER_SECONDS, ADMIN_READ_BYTES
-from ..wire.http_answer import response
+from ..bounds import ADMIN_BODY_BYTES, ADMIN_HEAD_BYTES, ADMIN_LINGER_SECONDS, ADMIN_READ_BYTES, ADMIN_SECONDS
+from ..wire.http_answer import response, stream_response
 from ..wire.http_head import BadRequest, Body, Framing, read_head, split_head
 from .contract import Answer
 
 __all__ = ["Exchange", "Request"]
 
-_ALWAYS: Final = (
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
+_ALWAYS: Final = {
+    b"cache-control": b"no-store",
+    b"x-content-type-options": b"nosniff",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+}
 """A browser neither keeps an answer, nor takes it for something else, nor shows it within a page of others."""
 
 
@@ -109,17 +111,40 @@ class Exchange:
 
         Cancellation: a part of it is written.
         """
-        headers = [*_ALWAYS, (b"content-type", answer.kind.encode())]
-        headers += [(name.encode(), text.encode()) for name, text in answer.headers.items()]
+        headers = {**_ALWAYS, b"content-type": answer.kind.encode()}
+        headers |= {name.lower().encode(): text.encode() for name, text in answer.headers.items()}
         if answer.retry is not None:
-            headers.append((b"retry-after", b"%d" % answer.retry))
-        whole = response(answer.status, headers, answer.body, close=True, head_only=self._head_only)
+            headers[b"retry-after"] = b"%d" % answer.retry
+        whole = response(answer.status, headers.items(), answer.body, close=True, head_only=self._head_only)
         await self._stream.send_all(whole)
         if self._unread and (self._framing.chunked or self._framing.content_length):
             await self._stream.send_eof()
             with trio.move_on_after(ADMIN_LINGER_SECONDS):
                 while await self._stream.receive_some(ADMIN_READ_BYTES):
                     pass
+
+    async def stream(self, kind: str, feed: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]) -> None:
+        """Write an answer that goes on, until its client has gone, or takes nothing for ``ADMIN_SECONDS``.
+
+        Args:
+            kind: its media type.
+            feed: is given what sends a part of it, in chunks of HTTP already, and does so until it is cancelled.
+
+        Cancellation: a part of it is written.
+        """
+        # A proxy that would hold a part back until it has more: nginx, or one that compresses.
+        headers = {**_ALWAYS, b"cache-control": b"no-store, no-transform", b"x-accel-buffering": b"no"}
+        await self._stream.send_all(stream_response([*headers.items(), (b"content-type", kind.encode())]))
+        if self._head_only:
+            return
+        with trio.CancelScope() as scope:
+
+            async def send(part: bytes) -> None:
+                scope.deadline = trio.current_time() + ADMIN_SECONDS
+                await self._stream.send_all(part)
+                scope.deadline = math.inf
+
+            await feed(send)
 
 
 def _too_long() -> BadRequest:

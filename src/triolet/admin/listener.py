@@ -25,12 +25,14 @@ from ..server.acceptor import OUT_OF_DESCRIPTORS
 from ..server.isolation import isolated
 from ..server.listeners import listen
 from ..wire.http_head import BadRequest
-from .contract import Answer, Question, Staff, not_now, refusal
+from .bounds import ADMIN_PAGES
+from .contract import EVENT_STREAM, Answer, Question, Staff, not_now, refusal
 from .exchange import Exchange, Request
 from .guard import Guard
 from .requests import media_type
 from .routes import Route, find, values_of
 from .table import ROUTES
+from .watch import Watch
 
 __all__ = ["Callers", "Office", "serve_admin"]
 
@@ -47,6 +49,7 @@ async def serve_admin(listener: socket.socket, office: Office) -> None:
     accepting = trio.socket.from_stdlib_socket(listener)
     callers = Callers()
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.watch.run)
         while True:
             await callers.room()
             stream = await _accept(accepting)
@@ -96,10 +99,14 @@ class Office:
         staff: the workers.
         guard: says who may ask.
 
-    Bounds: ``ADMIN_BODIES`` bodies at the same time.
+    Attributes:
+        watch: what the page is shown. Somebody must run it.
+
+    Bounds: ``ADMIN_BODIES`` bodies at the same time, ``ADMIN_PAGES`` pages.
     """
 
     def __init__(self, staff: Staff, guard: Guard) -> None:
+        self.watch = Watch(staff)
         self._staff = staff
         self._guard = guard
         self._bodies = trio.CapacityLimiter(ADMIN_BODIES)
@@ -124,12 +131,15 @@ class Office:
                 return
             if heard is not None:
                 heard()
-            answer = request
-            if isinstance(request, Request):
+            answer: Answer | None = not_now("late", f"no answer in {ADMIN_SECONDS} s; what was asked for may be done")
+            if isinstance(request, Answer):
+                answer = request
+            else:
                 with trio.move_on_after(ADMIN_SECONDS):
                     answer = await self._answer(exchange, request)
-            if isinstance(answer, Request):
-                answer = not_now("late", f"no answer in {ADMIN_SECONDS} s; what was asked for may be done")
+            if answer is None:
+                await exchange.stream(EVENT_STREAM, self.watch.feed)
+                return
             with trio.move_on_after(ADMIN_HEAD_SECONDS):
                 await exchange.answer(answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -143,7 +153,8 @@ class Office:
         except BadRequest as error:
             return refusal(error.status, "http", f"this is no request that can be answered: {error}")
 
-    async def _answer(self, exchange: Exchange, request: Request) -> Answer:
+    async def _answer(self, exchange: Exchange, request: Request) -> Answer | None:
+        """Return what is answered; None where it is the stream of figures."""
         route = find(ROUTES, request.method, request.path)
         if not (isinstance(route, Route) and route.is_open):
             is_page = isinstance(route, Route) and route.is_page
@@ -154,6 +165,8 @@ class Office:
         values = values_of(route, request.path, request.query)
         if isinstance(values, Answer):
             return values
+        if route.ask is None:
+            return None if self.watch.has_room else not_now("pages", f"{ADMIN_PAGES} pages are open: close some")
         if not route.takes:
             return await route.ask(self._staff, Question(route.operation, values))
         # A form of another site's page cannot send these types, and its script may not without being let.

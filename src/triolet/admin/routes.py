@@ -38,7 +38,7 @@ class Route(NamedTuple):
         path: the path; ``{id}`` at its end stands for a value.
         operation: its name.
         about: what it does, in a sentence.
-        ask: whom it asks, and what is made of the answers.
+        ask: whom it asks, and what is made of the answers; None: it is the stream of figures.
         kind: the media type of the answer.
         gives: the type of an answer in JSON; None where it is none.
         parameters: what its URL may say.
@@ -52,7 +52,7 @@ class Route(NamedTuple):
     path: str
     operation: str
     about: str
-    ask: Ask
+    ask: Ask | None
     kind: str = JSON
     gives: Any = None
     parameters: tuple[Parameter, ...] = ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..bounds import ADMIN_LISTED
+from .assets import ask_client, ask_file, ask_page
 from .bodies import Connections, Explanations, History, Members, Published, Revoked
-from .contract import JSON, TEXT, Answer, Question, Staff
+from .contract import EVENT_STREAM, JSON, TEXT, Answer, Question, Staff
 from .gather import ask_connections, ask_explain, ask_metrics, ask_one, ask_revoke
 from .merge_metrics import CONTENT_TYPE
 from .openapi import describe
@@ -31,7 +32,35 @@ async def _described(staff: Staff, question: Question) -> Answer:
 _CHANNEL: Final = Parameter("channel", "The channel's name.", needed=True)
 _AWAY: Final = "The log is away, or no worker answers. Ask again after Retry-After."
 
+_FILE: Final = Parameter("file", "The name of a file.", needed=True)
+
 ROUTES: Final = (
+    Route("GET", "/", "page", "The page.", ask_page, "text/html; charset=utf-8", is_open=True, is_page=True),
+    Route("GET", "/page/{file}", "file", "A file of the page.", ask_file, "*/*", parameters=(_FILE,), is_open=True),
+    Route(
+        "GET",
+        "/triolet/{file}",
+        "client",
+        "A module of the client that the page is.",
+        ask_client,
+        "text/javascript; charset=utf-8",
+        parameters=(_FILE,),
+        is_open=True,
+    ),
+    Route(
+        "GET",
+        "/figures",
+        "figures",
+        "A stream of what the page shows: the last hour, and then the figures of each second.",
+        None,
+        EVENT_STREAM,
+        parameters=(
+            Parameter("snapshot", "As clients of Triolet's say it; the hour comes in any case."),
+            Parameter("format", "The same."),
+            Parameter("after", "The same."),
+        ),
+        may_say={503: "As many are shown them as may be."},
+    ),
     Route("GET", "/health/live", "live", "200 while the process serves.", _live, TEXT, is_open=True),
     Route(
         "GET",

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..event import check_channel, encode_json
 from ..identity import Revocation
+from .figures import sample
 from .looking import connections, explained, history
 from .posting import publish
 from .service import Service
@@ -85,6 +86,10 @@ async def _connections(service: Service, question: Question) -> Answer:
     return encoded(connections(service.context, question.values))
 
 
+async def _figures(service: Service, question: Question) -> Answer:
+    return encoded(sample(service))
+
+
 async def _explain(service: Service, question: Question) -> Answer:
     return encoded(Explanations([explained(service.explain(int(question.values["id"])))]))
 
@@ -115,6 +120,7 @@ _OPERATIONS: Final[dict[str, Callable[[Service, Question], Awaitable[Answer]]]] 
     "presence": _presence,
     "connections": _connections,
     "explain": _explain,
+    "figures": _figures,
     "revoke": _revoke,
     "revoke_here": _revoke_here,
 }

@@ -28,7 +28,7 @@ from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 from .service import Service
 
-__all__ = ["connections", "explained", "history"]
+__all__ = ["connections", "explained", "furthest_key", "history", "seen"]
 
 
 async def history(service: Service, question: Question) -> Answer:
@@ -74,21 +74,25 @@ def connections(context: Context, values: Mapping[str, str]) -> Connections:
         if (channel is None or any(one.channel == channel for one in conn.followers.values()))
         and (subject is None or (conn.identity is not None and conn.identity.subject == subject))
     ]
-    first = nsmallest(_limit(values), meant, key=_place)
-    return Connections(len(meant), sorted([_seen(snapshot(conn)) for conn in first], key=furthest_first))
+    first = nsmallest(_limit(values), meant, key=furthest_key)
+    return Connections(len(meant), sorted(map(seen, first), key=furthest_first))
 
 
 def explained(explanation: Explanation) -> Explained:
     """Return an explanation as it is sent."""
-    seen = _seen(explanation.connection)
-    return Explained(0, explanation.verdict, list(explanation.sentences), seen)
+    return Explained(0, explanation.verdict, list(explanation.sentences), _seen(explanation.connection))
 
 
 def _limit(values: Mapping[str, str]) -> int:
     return int(values.get("limit", ADMIN_LISTED // 10))
 
 
-def _place(conn: Connection) -> tuple[int, int]:
+def seen(conn: Connection) -> ConnectionSeen:
+    """Return a connection as it is sent."""
+    return _seen(snapshot(conn))
+
+
+def furthest_key(conn: Connection) -> tuple[int, int]:
     """Where a connection stands in the order of :func:`furthest_first`, without a snapshot of it."""
     return -max([follower.events_behind for follower in conn.subscriptions.behind], default=0), conn.id
 
@@ -116,13 +120,13 @@ def _seen(taken: ConnectionSnapshot) -> ConnectionSeen:
     )
 
 
-def _follower(seen: FollowerSnapshot) -> FollowerSeen:
+def _follower(taken: FollowerSnapshot) -> FollowerSeen:
     return FollowerSeen(
-        seen.channel,
-        seen.state,
-        seen.cursor,
-        seen.events_behind,
-        seen.seconds_behind,
-        seen.until_retention_seconds if math.isfinite(seen.until_retention_seconds) else None,
-        seen.step,
+        taken.channel,
+        taken.state,
+        taken.cursor,
+        taken.events_behind,
+        taken.seconds_behind,
+        taken.until_retention_seconds if math.isfinite(taken.until_retention_seconds) else None,
+        taken.step,
     )

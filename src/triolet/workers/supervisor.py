@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 
 import trio
 
-from ..admin.contract import Answer, Question, not_now
+from ..admin.contract import Answer, Hear, Question, not_now, nothing
 from ..bounds import ADMIN_GATHER_SECONDS
 from .bounds import (
     WORKER_BEAT_SECONDS,
@@ -121,7 +121,7 @@ class Supervisor:
             return not_now("silent", f"worker {worker.number} ended before it answered; what was asked for may be done")
         return answer
 
-    async def ask_all(self, question: Question) -> Mapping[int, Answer | None]:
+    async def ask_all(self, question: Question, hear: Hear = nothing) -> Mapping[int, Answer | None]:
         """Ask all workers, those that drain among them. None is the answer of one that does not answer in time.
 
         Bounds: ``ADMIN_GATHER_SECONDS``.
@@ -132,8 +132,10 @@ class Supervisor:
 
         async def ask(worker: WorkerProcess) -> None:
             told[worker.number] = None
+            hear(worker.number, None)
             with trio.move_on_after(ADMIN_GATHER_SECONDS):
-                told[worker.number] = await worker.ask(question)
+                told[worker.number] = answer = await worker.ask(question)
+                hear(worker.number, answer)
 
         async with trio.open_nursery() as nursery:
             for worker in list(self._workers):
