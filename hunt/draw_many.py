@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from .plan import PRESENCE, ClientPlan, Plan, Step
-from .steps import Publish, Talk
+from .steps import Publish, Revoke, Talk
 
 __all__ = ["with_many"]
 
@@ -22,7 +22,12 @@ def with_many(plan: Plan, chance: random.Random) -> Plan:
     if plan.channels == 1:
         steps = [_elsewhere(step, chance) for step in steps]
     channels = max(2, plan.channels)
-    clients = tuple(_client(client, chance, channels) for client in plan.clients)
+    named = {step.client for step in steps if isinstance(step, Revoke) and step.by == "url"}
+    clients = tuple(
+        # Of those whose URL is revoked some go on to have but one.
+        client if at in named and chance.random() < 0.5 else _client(client, chance, channels)
+        for at, client in enumerate(plan.clients)
+    )
     some = [at for at, client in enumerate(clients) if client.transport.startswith("many")]
     for _ in range(chance.choice([0, 1, 2])) if some else ():
         talk = Talk(chance.choice(some), chance.choice(["follow", "unfollow"]), chance.randrange(channels))

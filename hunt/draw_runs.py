@@ -48,15 +48,15 @@ def _client(client: ClientPlan, chance: random.Random, fresh: list[int]) -> Clie
 def _scene(dice: Dice, channel: int, fold: str) -> list[Step]:
     """A run begins; something befalls it, or who looks at it; and then it is over, or found to be lost."""
     begin = replace(Begin.draw(dice), channel=channel, fold=fold)
-    if dice.happens(0.5):  # it goes on for long enough that something may befall it
-        begin = replace(begin, pace=dice.choice([0.2, 1]), count=dice.choice([8, 12]))
+    if dice.happens(0.6):  # it goes on for long enough that something may befall it
+        begin = replace(begin, pace=dice.choice([0.2, 1, 1]), count=dice.choice([8, 12]))
     steps: list[Step] = [begin]
     for _ in range(dice.choice([1, 1, 2, 3])):
         steps.append(Wait(dice.choice([0, 0.01, 0.3, 1, 3])))
         what = dice.choice(["kill", "kill", "kill", "stop", "cut", "cut", "end", "again", "publish", "leave"])
         if what == "kill":
             passes = dice.choice([0, 1, 3, 8, 21])
-            steps.append(Restart(begin.server, dice.choice([0, 0.5, 3]), dice.happens(0.8), passes))
+            steps.append(Restart(begin.server, dice.choice([0, 0.5, 3]), dice.happens(0.65), passes))
             steps += [Wait(6)] * dice.happens(0.7)
         elif what == "stop":
             steps.append(replace(Halt.draw(dice), channel=channel))
