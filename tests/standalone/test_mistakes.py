@@ -55,6 +55,7 @@ MISTAKES = {
         "line 3: '{a}-{b}' has two values without a slash between them"
     ),
     f"{GOOD}recheck = 0.5\n": "line 4: recheck is a number of at least 1, not 0.5",
+    f"{GOOD}recheck = 1{'0' * 400}\n": "line 4: recheck is a number of at least 1, not 1000000",
     f'{GOOD}format = "html"\n': "line 4: format is 'plain' or 'triolet', not 'html'",
     f'{GOOD}presence = "/a/<x>/who"\n': "line 4: '/a/<x>/who' has not the same values as '/a/<id>'",
     f"{GOOD}keep = 10\n": "line 4: keep is a table, not 10",
@@ -123,6 +124,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     deep.write_text(f"a = {'[' * 5_000}{']' * 5_000}")
     with pytest.raises(ConfigError, match=r"deep.toml(, line 1: this is no TOML| is nested too deep)"):
         load_file(str(deep))
+    long = tmp_path / "long.toml"
+    long.write_text(f"a = {'9' * 5_000}")
+    with pytest.raises(ConfigError, match=r"long.toml has a number that cannot be read: "):
+        load_file(str(long))
+
+
+def test_a_mark_of_the_order_of_bytes_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "channels.toml"
+    file.write_text(GOOD, encoding="utf-8-sig")  # as editors on Windows write it
+    load_file(str(file))
 
 
 def test_the_command_says_it_in_one_line_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
