@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -142,6 +143,19 @@ def test_the_command_says_it_in_one_line_and_fails(tmp_path: Path, capsys: pytes
     assert main(["serve", str(file)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("triolet: channels.toml, line 4: [[channels]] has no key 'chanel', perhaps 'channel'; known")
+
+
+def test_a_callback_is_no_line_in_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "channels.toml"
+    file.write_text(GOOD)
+    httpx = logging.getLogger("httpx")
+    level = httpx.level
+    httpx.setLevel(logging.INFO)
+    try:
+        load_file(str(file))
+        assert not httpx.isEnabledFor(logging.INFO)  # it tells each request, with all of its URL
+    finally:
+        httpx.setLevel(level)
 
 
 ODD = [
