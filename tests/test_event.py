@@ -96,10 +96,12 @@ def test_a_name_that_could_forge_a_field_is_refused(what: str, text: Any) -> Non
         Draft.of(1, **{what: text})
 
 
-@pytest.mark.parametrize("name", ["triolet.bye", "triolet.gap", "triolet."])
+@pytest.mark.parametrize("name", ["triolet.bye", "triolet.gap", "triolet.", "triolet.end"])
 def test_a_name_of_triolets_own_is_refused(name: str) -> None:
     with pytest.raises(DataError, match="own"):
         Draft.of(1, name=name)
+    with pytest.raises(DataError, match="own"):  # so the last event of a channel is made by live.end, and nowhere else
+        Draft.of(1, name=name, dedupe=name)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128, "a\nb", "a\0", "a\u2029", "\udfff", 5, None, b"orders"])

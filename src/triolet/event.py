@@ -132,7 +132,10 @@ class Draft(msgspec.Struct, frozen=True):
                 of an SSE stream), or ``name`` begins with ``triolet.`` (it would forge a goodbye or a gap there), or
                 ``fold`` is none that there is, or has no ``key`` to go by.
         """
-        return cls(encode_json(data), name, key, dedupe, fold)
+        draft = cls(encode_json(data), name, key, dedupe, fold)
+        if draft.name == END:  # whoever may choose a name and a dedupe would end the channel: there is live.end
+            raise _own_name()
+        return draft
 
     @classmethod
     def ending(cls, data: Any) -> Draft:
@@ -150,10 +153,14 @@ class Draft(msgspec.Struct, frozen=True):
                 if type(text) is not str:
                     msgspec.structs.force_setattr(self, what, _plain(text))
         if self.name.startswith(OWN_PREFIX) and (self.name, self.dedupe) != (END, END):
-            raise DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
+            raise _own_name()
         if self.fold is not None and (self.fold not in FOLDS or self.key is None):
             raise DataError(f"fold must be one of {', '.join(FOLDS)}, of an event with a key, not {self.fold!r:.60}")
         check_json(self.json)  # what no client could read would end every follower's connection
+
+
+def _own_name() -> DataError:
+    return DataError(f"name must not begin with {OWN_PREFIX!r}: such events are Triolet's own")
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from triolet.server.settings import Settings
 from triolet.server.worker import Worker
 from triolet.testing.server import serve
 
-from .asking import ask, get, office, raw, read
+from .asking import KEY, ask, get, office, raw, read
 
 
 def idle() -> Worker:
@@ -193,6 +193,27 @@ async def test_there_is_room_as_long_as_one_only_holds_a_connection_and_else_whe
         assert trio.current_time() - start == ADMIN_SECONDS
         for client in clients:
             assert (await client.receive_some()).startswith(b"HTTP/1.1 503")
+
+
+async def test_who_was_answered_before_its_body_was_read_keeps_nobody_waiting(autojump_clock: MockClock) -> None:
+    callers, asked, clients = Callers(), office(Stuck(), KEY), []
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(ADMIN_CONNECTIONS + 2):
+            client, server = memory_stream_pair()
+            clients.append(client)
+            await callers.room()
+            callers.enter()
+            nursery.start_soon(callers.serve, server, asked)
+            await client.send_all(PUBLISH + b"Content-Length: 9\r\n\r\n")  # without the key, and without the body
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 401 ")
+            await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == start
+        for client in clients[:2]:
+            with pytest.raises(trio.BrokenResourceError):  # the oldest are cut off, as they are owed nothing
+                await client.send_all(b"{")
+        await clients[2].send_all(b"{")
+        nursery.cancel_scope.cancel()
 
 
 # --- bodies

@@ -112,6 +112,7 @@ BAD_LINES = [
     (b'{"channel":"a","data":' + b"[" * 40 + b"]" * 40 + b"}", "nested deeper than 32"),
     (b'{"channel":"a","data":"' + b"x" * 2_000 + b'"}', "more than limits.event_bytes"),
     (b'{"channel":"a","data":1,"name":"triolet.bye"}', "name must not begin with 'triolet.'"),
+    (b'{"channel":"a","data":1,"name":"triolet.end","dedupe":"triolet.end"}', "name must not begin with 'triolet.'"),
     (b'{"channel":"a","data":1,"name":"a\\nb"}', "no control character"),
     (b'{"channel":"a","data":1,"fold":"sum"}', "of an event with a key"),
     (b'{"channel":"","data":1}', "cannot name a channel: use text of 1 to 255 bytes"),

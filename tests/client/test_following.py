@@ -223,6 +223,8 @@ def test_options_that_cannot_work_are_said_at_once() -> None:
         "http://s ",
         "http://[",
         "http://\ud800",
+        "http://a..test",
+        f"http://{'a' * 64}.test",
     )
     for base in (*wrong, *never):
         with pytest.raises(ConfigError, match="base"):

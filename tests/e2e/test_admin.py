@@ -167,6 +167,7 @@ def test_an_address_that_cannot_be_is_refused(text: str) -> None:
     [
         (["--admin", "0.0.0.0:0"], "--admin 0.0.0.0:0 is reached from elsewhere"),
         (["--admin", "0", "--admin-key-file", "absent"], "cannot read the operator's key from 'absent'"),
+        (["--admin", "0", "--admin-key-file", ""], "cannot read the operator's key from ''"),
         (["--admin-key-file", "key"], "--admin-key-file is the key for --admin: say where that listens"),
     ],
 )

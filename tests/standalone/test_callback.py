@@ -28,7 +28,7 @@ callbacks = 2
 callback_seconds = 3
 callback_bytes = 60_000
 [callback]
-url = "http://backend.example/may"
+url = "http://backend.example/may?key=hidden"
 
 [[channels]]
 url = "/orders/<order_id>/events"
@@ -186,6 +186,7 @@ async def test_what_is_no_clear_yes_is_a_no(
         assert counted(server) == {outcome: 2}
         told = [record for record in caplog.records if "gives no yes or no" in record.getMessage()]
         assert len(told) == (outcome != "no"), "once, until it is well again"
+        assert "hidden" not in caplog.text
         for transport in TRANSPORTS:
             with pytest.raises(RefusedError):
                 async with server.client(transport, EVENTS) as client:

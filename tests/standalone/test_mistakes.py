@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ MISTAKES = {
         "line 3: '{a}-{b}' has two values without a slash between them"
     ),
     f"{GOOD}recheck = 0.5\n": "line 4: recheck is a number of at least 1, not 0.5",
+    f"{GOOD}recheck = 1{'0' * 400}\n": "line 4: recheck is a number of at least 1, not 1000000",
     f'{GOOD}format = "html"\n': "line 4: format is 'plain' or 'triolet', not 'html'",
     f'{GOOD}presence = "/a/<x>/who"\n': "line 4: '/a/<x>/who' has not the same values as '/a/<id>'",
     f"{GOOD}keep = 10\n": "line 4: keep is a table, not 10",
@@ -123,6 +125,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     deep.write_text(f"a = {'[' * 5_000}{']' * 5_000}")
     with pytest.raises(ConfigError, match=r"deep.toml(, line 1: this is no TOML| is nested too deep)"):
         load_file(str(deep))
+    long = tmp_path / "long.toml"
+    long.write_text(f"a = {'9' * 5_000}")
+    with pytest.raises(ConfigError, match=r"long.toml has a number that cannot be read: "):
+        load_file(str(long))
+
+
+def test_a_mark_of_the_order_of_bytes_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "channels.toml"
+    file.write_text(GOOD, encoding="utf-8-sig")  # as editors on Windows write it
+    load_file(str(file))
 
 
 def test_the_command_says_it_in_one_line_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +143,19 @@ def test_the_command_says_it_in_one_line_and_fails(tmp_path: Path, capsys: pytes
     assert main(["serve", str(file)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("triolet: channels.toml, line 4: [[channels]] has no key 'chanel', perhaps 'channel'; known")
+
+
+def test_a_callback_is_no_line_in_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "channels.toml"
+    file.write_text(GOOD)
+    httpx = logging.getLogger("httpx")
+    level = httpx.level
+    httpx.setLevel(logging.INFO)
+    try:
+        load_file(str(file))
+        assert not httpx.isEnabledFor(logging.INFO)  # it tells each request, with all of its URL
+    finally:
+        httpx.setLevel(level)
 
 
 ODD = [

@@ -107,7 +107,7 @@ class Exchange:
                 raise BadRequest(400, "the body is cut short")
 
     async def answer(self, answer: Answer) -> None:
-        """Write an answer, and read on for a moment, so that it is not lost with the rest of a body that was not read.
+        """Write an answer.
 
         Cancellation: a part of it is written.
         """
@@ -117,6 +117,12 @@ class Exchange:
             headers[b"retry-after"] = b"%d" % answer.retry
         whole = response(answer.status, headers.items(), answer.body, close=True, head_only=self._head_only)
         await self._stream.send_all(whole)
+
+    async def linger(self) -> None:
+        """Read on for a moment, so that the answer is not lost with the rest of a body that was not read.
+
+        Cancellation: nothing is lost but the answer, where it is still on its way.
+        """
         if self._unread and (self._framing.chunked or self._framing.content_length):
             await self._stream.send_eof()
             with trio.move_on_after(ADMIN_LINGER_SECONDS):

@@ -44,7 +44,7 @@ class Key:
     """
 
     def __init__(self, file: str | None, environment: Mapping[str, str]) -> None:
-        self._read: Callable[[], bytes | None] = partial(_of_file, file) if file else partial(_of, environment)
+        self._read: Callable[[], bytes | None] = partial(_of, environment) if file is None else partial(_of_file, file)
         self._value = self._read()
 
     @property

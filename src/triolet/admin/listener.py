@@ -42,8 +42,9 @@ logger = logging.getLogger("triolet.server")
 async def serve_admin(listener: socket.socket, office: Office) -> None:
     """Answer on a bound socket until cancelled. The caller closes it.
 
-    Bounds: ``ADMIN_CONNECTIONS`` connections. Where there is one more, the oldest is cut off that has not said what it
-    wants, so that clients which only hold a connection cannot keep others waiting; where there is none, it waits.
+    Bounds: ``ADMIN_CONNECTIONS`` connections. Where there is one more, the oldest is cut off that is owed no answer: it
+    has not said what it wants, or was answered. So clients which only hold a connection cannot keep others waiting.
+    Where there is none, it waits.
     """
     listen(listener, ADMIN_BACKLOG)
     accepting = trio.socket.from_stdlib_socket(listener)
@@ -58,38 +59,44 @@ async def serve_admin(listener: socket.socket, office: Office) -> None:
 
 
 class Callers:
-    """The connections of one listener: how many there are, and which of them have not said what they want."""
+    """The connections of one listener: how many there are, and which of them are owed no answer."""
 
     def __init__(self) -> None:
-        self._silent: dict[trio.CancelScope, None] = {}
+        self._unowed: dict[trio.CancelScope, None] = {}
         self._open = 0
         self._left = trio.Event()
 
     async def room(self) -> None:
         """Return when one more can be taken: there is room, or somebody who only holds a connection."""
-        while self._open >= ADMIN_CONNECTIONS and not self._silent:
+        while self._open >= ADMIN_CONNECTIONS and not self._unowed:
             self._left = trio.Event()
             await self._left.wait()
 
     def enter(self) -> None:
-        """Count one more, and cut off the oldest who has said nothing, where that is one too many."""
+        """Count one more, and cut off the oldest who is owed nothing, where that is one too many."""
         self._open += 1
-        if self._open > ADMIN_CONNECTIONS and self._silent:
-            oldest = next(iter(self._silent))
-            del self._silent[oldest]
+        if self._open > ADMIN_CONNECTIONS and self._unowed:
+            oldest = next(iter(self._unowed))
+            del self._unowed[oldest]
             oldest.cancel()
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, office: Office) -> None:
         """Serve one that was counted."""
         with trio.CancelScope() as scope:
-            self._silent[scope] = None
+            self._is_owed(scope, False)
             try:
-                heard = partial(self._silent.pop, scope, None)
-                await isolated(partial(office.serve, stream, heard), _was_logged)
+                await isolated(partial(office.serve, stream, partial(self._is_owed, scope)), _was_logged)
             finally:
-                self._silent.pop(scope, None)
+                self._unowed.pop(scope, None)
                 self._open -= 1
                 self._left.set()
+
+    def _is_owed(self, scope: trio.CancelScope, an_answer: bool) -> None:
+        if an_answer:
+            self._unowed.pop(scope, None)
+        else:
+            self._unowed[scope] = None
+            self._left.set()
 
 
 class Office:
@@ -111,12 +118,12 @@ class Office:
         self._guard = guard
         self._bodies = trio.CapacityLimiter(ADMIN_BODIES)
 
-    async def serve(self, stream: trio.abc.HalfCloseableStream, heard: Callable[[], object] | None = None) -> None:
+    async def serve(self, stream: trio.abc.HalfCloseableStream, is_owed: Callable[[bool], object] = bool) -> None:
         """Answer one request, and close.
 
         Args:
             stream: the operator's.
-            heard: called when the request's head is there.
+            is_owed: called with True when the request's head is there, and with False when it is answered.
 
         Bounds: ``ADMIN_HEAD_SECONDS`` for the head, ``ADMIN_SECONDS`` until there is an answer, and again
         ``ADMIN_HEAD_SECONDS`` for its last byte.
@@ -129,8 +136,7 @@ class Office:
                 request = await self._heard(exchange)
             if patience.cancelled_caught or request is None:
                 return
-            if heard is not None:
-                heard()
+            is_owed(True)
             answer: Answer | None = not_now("late", f"no answer in {ADMIN_SECONDS} s; what was asked for may be done")
             if isinstance(request, Answer):
                 answer = request
@@ -142,6 +148,8 @@ class Office:
                 return
             with trio.move_on_after(ADMIN_HEAD_SECONDS):
                 await exchange.answer(answer)
+                is_owed(False)
+                await exchange.linger()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone
         finally:

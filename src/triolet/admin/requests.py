@@ -20,7 +20,6 @@ NDJSON: Final = "application/x-ndjson"
 CLOUD: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
 
-_LINES: Final = {NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 _CLOUD_HEADERS: Final = "ce-"
 
 
@@ -138,7 +137,7 @@ def read(headers: Mapping[str, str], body: bytes, channel: str | None) -> Iterat
         yield _entry(_cloud_in_headers(headers, body), None, channel)
     elif kind == JSON:
         yield _entry(_decoded(body, Publish, None), None, channel)
-    elif kind in _LINES:
+    elif kind == NDJSON:
         yield from _many(enumerate(body.split(b"\n"), 1), Publish, channel)
     elif kind == CLOUD:
         yield _entry(_decoded(body, CloudEvent, None), None, channel)

@@ -86,6 +86,8 @@ class SyncPublisher:
             )
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
             raise ConfigError(f"timeout= is a number of seconds above 0, not {timeout!r:.60}")
+        if not isinstance(limits, Limits | None):
+            raise ConfigError(f"limits= is a Limits, the app's, not {limits!r:.60}")
         self.limits = limits or Limits()
         self.timeout = timeout
         self._make: Callable[[], EventLog] = partial(_made, log, self.limits)

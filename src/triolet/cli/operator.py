@@ -7,10 +7,10 @@ import http.client
 import os
 import ssl
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from ..client.address import Base
 from ..client.bounds import CLIENT_COMMAND_SECONDS, CLIENT_PAGE_BYTES
 from ..errors import ConfigError, LogUncertain, TrioletError
 
@@ -63,7 +63,7 @@ def ask(url: str, path: str, key: str | None, body: bytes | None = None, kind: s
 
     Bounds: ``CLIENT_PAGE_BYTES`` of answer, and ``CLIENT_COMMAND_SECONDS`` for each step.
     """
-    connection, base = _connection(url)
+    connection, target = _connection(url, path)
     headers = {"Accept": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
@@ -75,7 +75,7 @@ def ask(url: str, path: str, key: str | None, body: bytes | None = None, kind: s
         except OSError as error:
             raise ConfigError(f"no operator's listener is at {url}: {error}. Is it served with --admin?") from None
         try:
-            connection.request("GET" if body is None else "POST", base + path, body, headers)
+            connection.request("GET" if body is None else "POST", target, body, headers)
             answer = connection.getresponse()
             said = answer.read(CLIENT_PAGE_BYTES)
         except (OSError, http.client.HTTPException) as error:
@@ -92,18 +92,19 @@ def no_listener(url: str) -> ConfigError:
     return ConfigError(f"what answers at {url} is no operator's listener: give the address of serve --admin")
 
 
-def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+def _connection(url: str, path: str) -> tuple[http.client.HTTPConnection, str]:
+    """To whom it leads, and what to ask for there."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
-        raise ConfigError(f"{url!r:.200} is no URL of an operator's listener: write it as http://127.0.0.1:9100")
-    base, seconds = parts.path.rstrip("/"), CLIENT_COMMAND_SECONDS
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=seconds), base
-    return http.client.HTTPSConnection(host, port, timeout=seconds, context=ssl.create_default_context()), base
+        base = Base(url)
+    except ConfigError:
+        raise ConfigError(
+            f"{url!r:.200} is no URL of an operator's listener: write it as http://127.0.0.1:9100"
+        ) from None
+    target, seconds = base.target(path), CLIENT_COMMAND_SECONDS
+    if not base.tls:
+        return http.client.HTTPConnection(base.host, base.port, timeout=seconds), target
+    context = ssl.create_default_context()
+    return http.client.HTTPSConnection(base.host, base.port, timeout=seconds, context=context), target
 
 
 def _unanswered(url: str, error: Exception, posted: bool) -> TrioletError:

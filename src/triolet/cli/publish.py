@@ -136,7 +136,7 @@ def _drafts(options: argparse.Namespace, lines: BinaryIO) -> Iterator[tuple[int,
 
 def _draft(options: argparse.Namespace, text: bytes, dedupe: str | None) -> Draft:
     try:
-        data = msgspec.json.decode(text)
+        data = msgspec.json.decode(text, type=msgspec.Raw)  # what stands twice in it is seen, and numbers stay
     except (msgspec.DecodeError, RecursionError) as error:
         written = text.decode(errors="replace").strip()
         raise DataError(f"{written!r:.80} is no JSON ({error}); a text has quotes around it") from None

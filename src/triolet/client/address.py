@@ -96,7 +96,7 @@ class Base:
 
 def _in_ascii(host: str) -> str:
     """A host's name as DNS, TLS and the header ``Host`` have it (RFC 3490). Raises UnicodeError where it is none."""
-    return host if host.isascii() else host.encode("idna").decode("ascii")
+    return host.encode("idna").decode("ascii")  # of one in ASCII it is looked at how long its parts are
 
 
 def is_loopback(host: str) -> bool:

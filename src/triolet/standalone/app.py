@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,8 @@ def load_file(path: str) -> QuartTrio:
         ConfigError: something is wrong with the file. The message is one sentence, which names the line.
     """
     app, _ = make_app(read_settings(path))
+    # It would tell each callback, one for each client that comes, with its URL and the key that may stand in that.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     return app
 
 

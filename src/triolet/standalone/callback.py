@@ -163,10 +163,11 @@ class Callbacks:
         """Count what came of one. In the log stands when a callback begins to fail, and when it is well again."""
         self._counted[outcome] += 1
         well = outcome in ("yes", "no")
+        shown = url.partition("?")[0]  # behind it may stand a key
         if self._well.get(url, True) and not well:
-            logger.warning("the callback %s gives no yes or no, which is a no: %s", url, printable(why))
+            logger.warning("the callback %s gives no yes or no, which is a no: %s", shown, printable(why))
         elif well and not self._well.get(url, True):
-            logger.warning("the callback %s answers again", url)
+            logger.warning("the callback %s answers again", shown)
         self._well[url] = well
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -50,7 +51,7 @@ def read_file(path: str, known: Iterable[str]) -> Table:
     """
     name = os.path.basename(path)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read()
     except UnicodeDecodeError:
         raise ConfigError(f"{name} is no text in UTF-8, as TOML is") from None
@@ -65,6 +66,8 @@ def read_file(path: str, known: Iterable[str]) -> Table:
         raise ConfigError(f"{name}, line {line}: this is no TOML: {_AT_LINE.sub('', said)}") from None
     except RecursionError:
         raise ConfigError(f"{name} is nested too deep") from None
+    except ValueError as error:  # a number of more digits than Python reads
+        raise ConfigError(f"{name} has a number that cannot be read: {error!s:.100}") from None
     return Table(Source(name, text), (), values, known, "the file")
 
 
@@ -137,7 +140,7 @@ class Table:
         value = self._values.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= sys.float_info.max:
             self.wrong(name, f"a number of at least {least:g}")
         return float(value)
 
@@ -185,5 +188,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return str(value)
+        return f"{value!s:.40}"
     return "an empty text" if value == "" else _KINDS.get(type(value), f"a {type(value).__name__}")

@@ -217,6 +217,7 @@ def test_it_works_where_asyncio_runs_and_says_so_where_trio_does(live: SyncPubli
         (None, {}, "is a URL"),
         ("sqlite:///events.db", {"timeout": 0}, "number of seconds above 0"),
         ("sqlite:///events.db", {"timeout": "10"}, "number of seconds above 0"),
+        ("sqlite:///events.db", {"limits": {"keep_events": 5}}, "limits= is a Limits"),
     ],
 )
 def test_settings_that_cannot_work_are_said_at_once(log: Any, options: dict[str, Any], says: str) -> None:
