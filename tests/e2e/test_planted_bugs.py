@@ -10,22 +10,19 @@ is to be made anew where its code is now.
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
-from .hunting import SEEDS
+from .hunting import LIBRARIES, SEEDS, hunt_in
 from .planting import BUGS, Bug, StalePatchError, plant, read_bug
 
-ROOT = Path(__file__).parents[2]
-HUNTING = Path(__file__).with_name("hunting.py")
 HUNT_SECONDS = 500
 
 pytestmark = pytest.mark.timeout(900)
@@ -52,8 +49,13 @@ def hunted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     chosen = [item.callspec.params.get("path") for item in request.session.items if hasattr(item, "callspec")]
     paths = [path for path in BUGS if path in chosen]
     folders = [tmp_path_factory.mktemp(path.stem) for path in paths]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(hunt_for, paths, folders))
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(LIBRARIES)
+    with (
+        ProcessPoolExecutor(os.cpu_count(), processes, max_tasks_per_child=1) as pool,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        found = list(threads.map(partial(hunt_for, pool), paths, folders))
     show(request.config, found)
     return {each.bug.name: each for each in found}
 
@@ -68,26 +70,19 @@ def show(config: pytest.Config, found: list[Hunted]) -> None:
                 terminal.write_line(str(each))
 
 
-def hunt_for(path: Path, folder: Path) -> Hunted:
+def hunt_for(pool: Executor, path: Path, folder: Path) -> Hunted:
     """Plant one bug in a copy and hunt there, in a process of its own."""
     bug = read_bug(path)
     began = perf_counter()
     try:
         plant(bug, folder)
-        command = [sys.executable, "-B", str(HUNTING), str(bug.seed), *bug.finds]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
-        done = subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=HUNT_SECONDS, check=False
-        )
-    except (StalePatchError, subprocess.TimeoutExpired) as error:
+        found = pool.submit(hunt_in, folder, bug.seed, bug.finds, HUNT_SECONDS).result()
+    except Exception as error:
         return Hunted(bug, None, f"{type(error).__name__}: {error}", perf_counter() - began)
     seconds = perf_counter() - began
-    if done.returncode != 0:
-        return Hunted(bug, None, done.stderr, seconds)
-    told = json.loads(done.stdout)
-    if not Path(told["source"]).is_relative_to(folder):
-        return Hunted(bug, None, f"hunted in {told['source']}, not in the copy", seconds)
-    return Hunted(bug, told["seed"], told["said"] or f"found instead: {told['others']}", seconds)
+    if not Path(found.source).is_relative_to(folder):
+        return Hunted(bug, None, f"hunted in {found.source}, not in the copy", seconds)
+    return Hunted(bug, found.seed, found.said or f"found instead: {found.others}", seconds)
 
 
 @pytest.mark.parametrize("path", BUGS, ids=lambda path: path.stem)
