@@ -9,7 +9,6 @@ from itertools import accumulate
 from triolet.event import Cursor
 from triolet.limits import Limits, Retention
 
-from .channel_history import Closed
 from .history import Appended, Lost, Record
 
 __all__ = ["Book", "Life"]
@@ -75,7 +74,6 @@ class Book:
         self.epochs: list[str] = []
         self._begun: list[int] = []
         self._lives: dict[tuple[str, str], Life] = {}
-        self._deletions = [one for one in records if isinstance(one, Closed) and one.what == "delete"]
         self._times = list(accumulate((record.at for record in records), max))
         for index, record in enumerate(records):
             if isinstance(record, Lost):
@@ -142,17 +140,6 @@ class Book:
         head = life.head(index)
         is_there = head > 0 and self.oldest(channel, epoch, index, self.time(index)) <= head
         return life.events[head - 1] if is_there and life.events[head - 1].is_end else None
-
-    def is_being_deleted(self, channel: str, since: float, time: float) -> bool:
-        """Whether somebody was about to delete a channel in a time, and it was not noted yet that he had; or never was,
-        or that note was lost."""
-        lost = max((self._times[index] for index in self._begun[1:] if self._times[index] <= time), default=-1.0)
-        return any(
-            one.channel == channel
-            and one.since <= time
-            and (one.at >= since or one.cursor is None or one.since <= lost)
-            for one in self._deletions
-        )
 
     def time(self, index: int) -> float:
         """When a record of the history was made."""

@@ -43,8 +43,8 @@ def draft_of(number: int, size: int, dedupe: str | None = None, fold: str = "") 
     return Draft.of(data, name=name, key=key, dedupe=dedupe, fold=fold or None)
 
 
-Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int], Answers]
-"""Of a ledger: its epoch, channels, heads, and answers."""
+Backup = tuple[str, dict[str, Any], dict[str, int], dict[str, int], dict[str, int], Answers]
+"""Of a ledger: its epoch, channels, heads, where they were deleted, and answers."""
 
 
 class Ledger(MemoryLog):
@@ -91,11 +91,11 @@ class Ledger(MemoryLog):
     def backup(self) -> Backup:
         """What there is of it now."""
         channels, answers = copy.deepcopy((self._channels, self._answers))
-        return self.epoch, channels, dict(self._bare_heads), dict(self._heads), answers
+        return self.epoch, channels, dict(self._bare_heads), dict(self._heads), dict(self._deleted), answers
 
     def put_back(self, backup: Backup) -> None:
         """Go on with what there was then, in this epoch."""
-        _, channels, self._bare_heads, self._heads, self._answers = backup
+        _, channels, self._bare_heads, self._heads, self._deleted, self._answers = backup
         for channel in channels.values():
             channel._events = [_moved(event, self.epoch) for event in channel._events]
             if channel._dedupe is not None:
@@ -164,7 +164,7 @@ class SharedLog(EventLog):
 
     def put_back(self, backup: Backup) -> None:
         """What came after a backup is gone: it begins again with what there was then, and whoever listens is told."""
-        epoch, (parent, _, _, heads, _) = self._next_epoch(), backup
+        epoch, (parent, _, _, heads, *_) = self._next_epoch(), backup
         self._tail.lose()
         self.ledger = Ledger(self._plan.limits, epoch, self._tail, self._history)
         self._history.add(Lost(self._history.now, epoch, parent, tuple(sorted(heads.items())), carries=False))

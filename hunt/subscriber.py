@@ -367,8 +367,6 @@ class Subscriber:
         begin = max(1, life.begins(place.offset))
         there = [event for event in life.events[begin - 1 : place.offset] if not event.is_end]
         oldest = self._book.oldest(self.channel, place.epoch, index, at)
-        if missed is None and self._book.is_being_deleted(self.channel, self._since - self._lag, at):
-            missed = len(there) - len(message["data"])  # nobody knows by then
         right = _is_state_of(there, message["data"], missed, oldest)
         numbers = [event.number for event in there]
         promise(right, "a state", f"{numbers}, from offset {begin} on, and how many are missing", message)
