@@ -69,6 +69,8 @@ async def test_an_absolute_file_is_named(tmp_path: Path, autojump_clock: MockClo
         ("sqlite:", "names no file"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
+        ("sqlite:///a\0b", "names no file"),
+        ("sqlite:///a%00b", "names no file"),
         ("sqlite://orders.db", "three slashes"),
         ("sqlite:///folder/", "names no file"),
         ("sqlite:///:memory:", 'use "memory:"'),

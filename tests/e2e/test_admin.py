@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from tests.shop import make_shop
 from triolet import ConfigError
-from triolet.admin.guard import Key
+from triolet.admin.alone import Alone
+from triolet.admin.guard import Key, guard_of
+from triolet.admin.listener import Office, serve_admin
+from triolet.server.listeners import close_listener
+from triolet.server.settings import Settings
+from triolet.server.worker import Worker
 from triolet.workers.addresses import bind_admin
 
 from .clients import CurlStream
@@ -154,6 +161,22 @@ def test_the_listener_is_the_loopbacks_and_needs_a_key_elsewhere(text: str, host
         return
     with bind_admin(text, known) as listener:
         assert listener.getsockname()[0] == (host or "0.0.0.0")
+
+
+async def test_the_listener_is_a_unix_socket_which_needs_no_key_and_no_name(tmp_path: Path) -> None:
+    key = Key(None, {})
+    listener = bind_admin(f"unix:{tmp_path / 'admin.sock'}", key)
+    try:
+        async with trio.open_nursery() as nursery:
+            office = Office(Alone(Worker(make_shop()[0], Settings())), guard_of(key, listener))
+            nursery.start_soon(serve_admin, listener, office)
+            async with await trio.open_unix_socket(str(tmp_path / "admin.sock")) as client:
+                await client.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: shop-admin\r\n\r\n")
+                assert b"".join([bytes(part) async for part in client]).startswith(b"HTTP/1.1 200 OK\r\n")
+            nursery.cancel_scope.cancel()
+    finally:
+        close_listener(listener)
+    assert not (tmp_path / "admin.sock").exists()
 
 
 @pytest.mark.parametrize("text", ["70000", "127.0.0.1", "no port", "[::1"])

@@ -56,6 +56,8 @@ MISTAKES = {
         "line 3: '{a}-{b}' has two values without a slash between them"
     ),
     f"{GOOD}recheck = 0.5\n": "line 4: recheck is a number of at least 1, not 0.5",
+    f'[callback]\nurl = "nonsense"\n{GOOD}': "line 2: a callback is a URL of http or https",
+    f'[callback]\nheaders = ["x y"]\n{GOOD}': "line 2: 'x y' is no header's name",
     f"{GOOD}recheck = 1{'0' * 400}\n": "line 4: recheck is a number of at least 1, not 1000000",
     f'{GOOD}format = "html"\n': "line 4: format is 'plain' or 'triolet', not 'html'",
     f'{GOOD}presence = "/a/<x>/who"\n': "line 4: '/a/<x>/who' has not the same values as '/a/<id>'",

@@ -47,13 +47,13 @@ async def serve_admin(listener: socket.socket, office: Office) -> None:
     Where there is none, it waits.
     """
     listen(listener, ADMIN_BACKLOG)
-    accepting = trio.socket.from_stdlib_socket(listener)
+    listener.setblocking(False)
     callers = Callers()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(office.watch.run)
         while True:
             await callers.room()
-            stream = await _accept(accepting)
+            stream = await _accept(listener)
             callers.enter()
             nursery.start_soon(callers.serve, stream, office)
 
@@ -194,12 +194,13 @@ class Office:
             return refusal(error.status, "body", str(error))
 
 
-async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
+async def _accept(listener: socket.socket) -> trio.SocketStream:
     while True:
+        await trio.lowlevel.wait_readable(listener)  # Trio's own sockets take none of a subclass, as one with a name is
         try:
-            connected, _ = await listener.accept()
-            return trio.SocketStream(connected)
-        except OSError as error:
+            connected, _ = listener.accept()
+            return trio.SocketStream(trio.socket.from_stdlib_socket(connected))
+        except OSError as error:  # of BlockingIOError too: the client has gone
             if error.errno in OUT_OF_DESCRIPTORS:
                 await trio.sleep(ADMIN_PAUSE_SECONDS)
 

@@ -54,7 +54,7 @@ def _redis_log(url: str, limits: Limits | None) -> EventLog:
 
 def _sqlite_parts(url: str, rest: str) -> tuple[str, str]:
     path, _, query = rest.partition("?")
-    if not path.startswith("///") or path == "///" or path.endswith("/"):
+    if not path.startswith("///") or path == "///" or path.endswith("/") or "\0" in unquote(path):
         raise ConfigError(f"log={url!r} names no file; {_FORMS} (a relative path follows three slashes)")
     path = unquote(path[3:])
     if path == ":memory:":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
@@ -51,6 +52,7 @@ _POLICIES: Final[Mapping[str, Callable[..., Policy]]] = {
 _WHO: Final = ("anyone", "callback", "token")
 _ENVIRONMENT: Final = "env:"
 _OWN_URL: Final = "/triolet"
+_HEADER: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 
 HEADERS: Final = ("authorization", "cookie", "origin", "user-agent")
 """Headers of a client's that a callback is asked with, where the file does not say."""
@@ -128,6 +130,8 @@ def read_settings(path: str) -> Settings:
     file.tried("log" if "log" in file else None, partial(open_log, log, limits))
     jwt = _jwt(file)
     callback = file.table("callback", ("headers", "url"))
+    if callback is not None and "url" in callback:
+        _callback_url(callback, "url")
     taken: dict[str, str] = {}
     return Settings(
         log=log,
@@ -196,6 +200,8 @@ def _headers(callback: Table | None) -> tuple[str, ...]:
     if callback is None or named is None:
         return HEADERS
     for name in named:
+        if not _HEADER.fullmatch(name):
+            raise callback.mistake("headers", f"{name!r:.80} is no header's name")
         if name.lower() in _NEVER_HEADERS or name.lower().startswith("sec-websocket-"):
             raise callback.mistake("headers", f"{name!r} is of the request itself, and is not passed on")
     return tuple(dict.fromkeys(name.lower() for name in named))
