@@ -23,8 +23,8 @@ LIBRARIES: Final = [
 
 @dataclass(frozen=True)
 class Found:
-    """``source``: what was hunted in. ``seed``: where a wanted finding was, None: nowhere. ``said``: it. ``others``: what
-    was found before it."""
+    """``source``: what was hunted in. ``seed``: where a wanted finding was, None: nowhere. ``said``: it. ``others``:
+    what was found before it."""
 
     source: str
     seed: int | None

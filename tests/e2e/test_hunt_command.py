@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SEEDS = range(300, 500) if os.environ.get("AGAIN") == "yes" else range(300)
+SEEDS = range(200, 350) if os.environ.get("AGAIN") == "yes" else range(200)
 """Where one interpreter has played the first ones, another goes on with those behind them."""
 
 

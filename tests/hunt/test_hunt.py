@@ -22,7 +22,7 @@ NEAR = 50
 
 
 def test_the_first_seeds_break_no_promise() -> None:
-    """The first 300 are in tests/e2e/test_hunt_command.py, where two processes share them."""
+    """The first 200 are in tests/e2e/test_hunt_command.py, where two processes share them."""
     assert [report(smallest(performed)) for performed in hunt(range(5))] == []
 
 
