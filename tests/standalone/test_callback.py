@@ -153,6 +153,9 @@ WEATHER: dict[str, tuple[Any, str, int]] = {
     "no word on it": ({}, "unclear", 403),
     "not quite true": ({"allow": 1}, "unclear", 403),
     "a channel that is none": ({"allow": True, "channel": 5}, "unclear", 403),
+    "a channel with a control character": ({"allow": True, "channel": "a\0"}, "unclear", 403),
+    "a channel of Triolet's own": ({"allow": True, "channel": "triolet.runs"}, "unclear", 403),
+    "no and yes": (page('{"allow": false, "allow": true}', 200, "application/json"), "unclear", 403),
     "an expiry that is none": ({"allow": True, "expires_in": -1}, "unclear", 403),
     "nested deep": (
         page('{"allow": true, "data": ' + "[" * 25_000 + "]" * 25_000 + "}", 200, "application/json"),

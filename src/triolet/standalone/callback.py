@@ -21,8 +21,9 @@ import trio
 from ..bounds import RECHECK_LEAST_SECONDS
 from ..client.dial import Dial
 from ..client.http import BROKEN, Answer, Http
-from ..errors import printable, where
-from ..event import encode_json
+from ..errors import ChannelNameError, DataError, printable, where
+from ..event import check_channel, encode_json
+from ..identity.control import check_follows
 from ..limits import Limits
 
 __all__ = ["Callbacks", "Question", "Unanswered", "Yes"]
@@ -181,7 +182,10 @@ def _judge(answer: Answer) -> tuple[str, _Said | None, str]:
     if status != HTTPStatus.OK or answer.is_html:
         return "unclear", None, f"HTTP {status}, {answer.headers.get('content-type', 'no type'):.80}"
     try:
+        encode_json(msgspec.Raw(answer.body))  # what says two things at once says nothing
         said = _decode(answer.body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        if said.channel is not None:
+            check_follows(check_channel(said.channel))
+    except (msgspec.DecodeError, UnicodeError, RecursionError, DataError, ChannelNameError) as error:
         return "unclear", None, f'its answer is not {{"allow": true}} or {{"allow": false}}: {error!s:.200}'
     return ("yes", said, "") if said.allow else ("no", None, "")
