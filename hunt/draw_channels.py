@@ -61,7 +61,8 @@ def _client(client: ClientPlan, chance: random.Random, topics: set[str], channel
     if chance.random() < 0.2:  # who may not see all; and so has no state, and no policy
         client = replace(client, way="f", route=0)
     elif "folds" in topics and chance.random() < 0.35:
-        client = replace(client, route=chance.choice(places))
+        place = chance.choice(places)
+        client = client if client.way == "f" else replace(client, route=place)
     return replace(
         client,
         folds="folds" in topics and chance.random() < 0.6,
