@@ -296,6 +296,8 @@ ADMIN_SHOWN = 10
 """Channels and connections that a page shows: those with the most followers, those that are furthest behind."""
 
 # --- the command
+OPERATOR_ANSWER_SECONDS = 60.0
+"""For each step of a question to an operator's listener: twice what an answer may take there."""
 MIDDLEWARE_LAYERS = 16
 """Of ASGI middleware that are looked through for the app beneath."""
 MOST_WORKERS = 256

@@ -11,11 +11,11 @@ from trio.testing import MockClock
 from tests.shop import ORDER, ORDERS
 from triolet import ConfigError, Limits
 from triolet.client import ClientError, Event, Gap, open_client
-from triolet.client.address import Base
 from triolet.client.bounds import CLIENT_ITEMS
 from triolet.client.choice import Choice
 from triolet.client.credentials import Credentials
 from triolet.testing import ClientEnd, cut, half_open, stalled
+from triolet.wire.address import Base
 
 from .stage import BASE, WAYS, client_of, data, options_of, shop, take, told
 

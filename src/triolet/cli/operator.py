@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from ..client.address import Base
-from ..client.bounds import CLIENT_COMMAND_SECONDS, CLIENT_PAGE_BYTES
+from ..bounds import ADMIN_ANSWER_BYTES, OPERATOR_ANSWER_SECONDS
 from ..errors import ConfigError, LogUncertain, TrioletError
+from ..wire.address import Base
 
 __all__ = ["ask", "key_of", "no_listener"]
 
@@ -61,7 +61,7 @@ def ask(url: str, path: str, key: str | None, body: bytes | None = None, kind: s
         ConfigError: there is no listener, or it refuses; the message is the listener's own.
         LogUncertain: what was posted was sent, and not answered.
 
-    Bounds: ``CLIENT_PAGE_BYTES`` of answer, and ``CLIENT_COMMAND_SECONDS`` for each step.
+    Bounds: ``ADMIN_ANSWER_BYTES`` of answer, and ``OPERATOR_ANSWER_SECONDS`` for each step.
     """
     connection, target = _connection(url, path)
     headers = {"Accept": "application/json"}
@@ -77,7 +77,7 @@ def ask(url: str, path: str, key: str | None, body: bytes | None = None, kind: s
         try:
             connection.request("GET" if body is None else "POST", target, body, headers)
             answer = connection.getresponse()
-            said = answer.read(CLIENT_PAGE_BYTES)
+            said = answer.read(ADMIN_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise _unanswered(url, error, body is not None) from None
     finally:
@@ -100,7 +100,7 @@ def _connection(url: str, path: str) -> tuple[http.client.HTTPConnection, str]:
         raise ConfigError(
             f"{url!r:.200} is no URL of an operator's listener: write it as http://127.0.0.1:9100"
         ) from None
-    target, seconds = base.target(path), CLIENT_COMMAND_SECONDS
+    target, seconds = base.target(path), OPERATOR_ANSWER_SECONDS
     if not base.tls:
         return http.client.HTTPConnection(base.host, base.port, timeout=seconds), target
     context = ssl.create_default_context()

@@ -14,7 +14,7 @@ import trio
 from ..errors import ConfigError, CursorError
 from ..event import Cursor
 from ..value import encode_json
-from .address import Base
+from ..wire.address import Base
 from .bounds import CLIENT_COMMAND_SECONDS, CLIENT_SILENCE_SECONDS, CLIENT_WAIT_SECONDS
 from .choice import TRANSPORTS, Choice
 from .commands import CLOSED, Commands

@@ -13,7 +13,7 @@ import h11
 import trio
 
 from ..bounds import READ_BYTES
-from .address import is_loopback
+from ..wire.address import is_loopback
 from .errors import Ended
 
 __all__ = ["Dial", "dial_tcp", "secure", "through_proxy"]

@@ -15,7 +15,7 @@ import trio
 
 from ..closing import EXPIRED, REVOKED
 from ..errors import ConfigError, printable
-from .address import is_loopback
+from ..wire.address import is_loopback
 from .bounds import CLIENT_PAGE_BYTES
 from .dial import Dial, secure
 from .errors import Ended

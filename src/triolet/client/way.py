@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
-from .address import Base
+from ..wire.address import Base
 from .choice import Choice
 from .credentials import Credentials
 from .dial import Dial, secure, through_proxy

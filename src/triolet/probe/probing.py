@@ -10,7 +10,6 @@ from typing import Final
 
 import trio
 
-from ..client.address import Base
 from ..client.bounds import CLIENT_PROBE_SECONDS
 from ..client.choice import TRANSPORTS, Choice, Transport
 from ..client.credentials import Credentials
@@ -18,6 +17,7 @@ from ..client.dial import Dial
 from ..client.errors import Ended
 from ..client.http import BROKEN, Http, usual_tls
 from ..client.way import Way, lost
+from ..wire.address import Base
 from .asked import Asking, Beginning, begin, cache, cors, http_version, last_event_id, origin
 from .cures import proxy_of
 from .findings import CHECKS, Check, Finding, Heard, Report, unknown, well

@@ -331,7 +331,9 @@ export class Multiplex {
   /** It is asked for again after `retry`. @param {Entry} entry @param {{retry: number, reason: string}} why */
   #later(entry, why) {
     entry.lose();
-    const pause = new Promise((done) => this.#settings.clock.setTimeout(done, why.retry));
+    const pause = /** @type {Promise<void>} */ (
+      new Promise((done) => this.#settings.clock.setTimeout(() => done(), why.retry))
+    );
     this.#wait(entry, pause, "connecting", why);
   }
 
