@@ -136,6 +136,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_mark_of_the_order_of_bytes_is_no_mistake(tmp_path: Path) -> None:
     file = tmp_path / "channels.toml"
     file.write_text(GOOD, encoding="utf-8-sig")  # as editors on Windows write it
+    read = settings.read_settings(str(file))
+    file.write_text(GOOD, encoding="utf-8")
+    plain = settings.read_settings(str(file))
+    assert (read.log, [one.url for one in read.channels]) == (plain.log, [one.url for one in plain.channels])
     load_file(str(file))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet.budget import Budget
 from triolet.http.http2_outlet import Http2Stream
@@ -135,3 +135,22 @@ def test_middleware_is_seen_where_it_was_put_before_the_app() -> None:
     assert not middleware_between(app)
     vars(app)["asgi_app"] = drop
     assert middleware_between(app)
+
+
+async def test_each_message_that_another_server_takes_of_a_batch_is_progress(autojump_clock: MockClock) -> None:
+    """A client that reads slowly is none that has stalled, however many messages go as one batch."""
+
+    async def send(message: object) -> None:
+        await trio.sleep(2)
+
+    outlet, _, _ = websocket_outlet(scope(), send, BUDGET, through_asgi=False)
+    assert isinstance(outlet, BufferedOutlet)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outlet.run)
+        outlet.send(("a", "b", "c"))
+        await trio.sleep(5)
+        assert (outlet.pending > 0, outlet.progress_at - began) == (True, 4)
+        await outlet.drained()
+        assert outlet.progress_at - began == 6
+        nursery.cancel_scope.cancel()

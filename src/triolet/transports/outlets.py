@@ -80,6 +80,7 @@ def websocket_outlet(
     async def take(batch: tuple[str | bytes, ...]) -> None:
         for message in batch:
             await send({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
+            outlet.progress_at = trio.current_time()  # a batch may be hundreds: who takes them slowly has not stalled
 
     outlet = BufferedOutlet(budget, take, aborter(scope), below=_below(scope), cut=_cutter(scope))
     return outlet, WEBSOCKET_TEXT, raw_text

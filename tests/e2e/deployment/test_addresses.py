@@ -55,7 +55,11 @@ def test_all_addresses_of_both_families_stand_side_by_side(turned: bool) -> None
 def test_one_of_ipv6_alone_takes_ipv4_too() -> None:
     with bind(f"[::]:{free_port()}") as listener:
         listener.listen()
-        socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 5).close()
+        listener.settimeout(5)
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 5):
+            peer, address = listener.accept()
+            peer.close()
+            assert address[0] == "::ffff:127.0.0.1"
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,10 @@ def test_a_publisher_that_nobody_has_any_more_ends_its_thread(tmp_path: Path) ->
         return [thread.name for thread in threading.enumerate() if thread.name == "triolet.publisher"]
 
     before = len(threads())
+    held = SyncPublisher(f"sqlite:///{tmp_path}/events.db")
+    held.publish("c", 0)
+    assert len(threads()) == before + 1, "one that somebody has keeps its thread"
+    del held
     for number in range(3):
         SyncPublisher(f"sqlite:///{tmp_path}/events.db").publish("c", number)
     wait_for(lambda: len(threads()) == before, "no thread is left")
