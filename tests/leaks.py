@@ -59,6 +59,7 @@ OUTLIVING = (
     "presence.leases.",  # of processes
     "presence.record.",  # what was read from the log
     "testing.",  # a test's own ends
+    "wire.address.",  # where a client goes to, as the program that follows knows it
     "workers.",
 )
 """What may stay in a running server when a connection has ended."""
