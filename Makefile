@@ -12,11 +12,13 @@ SETUP := PYTHON="$(PYTHON)" scripts/setup
 SECONDS ?= 3600
 FIRST ?= $(shell date +%Y%m%d)0000000
 
-.PHONY: help demo ticker check test test-without-linux hunt autobahn lint docs types bench churn clean
+EXAMPLES := $(notdir $(patsubst %/app.py,%,$(wildcard examples/*/app.py)))
+
+.PHONY: help demo examples $(EXAMPLES) check test test-without-linux hunt autobahn lint docs pictures types bench churn clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
-	@echo 'make ticker  stock prices that draw themselves, at http://$(BIND)'
+	@echo 'make examples  what else there is to run'
 	@echo 'make check   ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
 	@echo 'make test    ruff, mypy and all of pytest, some ten minutes (ARGS="-k cursor" chooses tests)'
 	@echo 'make test-without-linux  the tests that run in memory, without what only Linux has'
@@ -24,18 +26,21 @@ help:
 	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
 	@echo 'make lint    ruff and mypy alone'
 	@echo 'make docs    the documentation, in docs/_build/html'
+	@echo 'make pictures  the pictures of the examples, each from the running one'
 	@echo 'make types   the declarations of the npm package, anew, from its JSDoc'
 	@echo 'make bench   the benchmarks, beside the peers, some 60 minutes (ARGS=--quick: an impression in sixteen)'
 	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
 	@echo 'make clean   remove what the others made'
 
-demo:
-	@$(SETUP) venv $(VENV)
-	cd examples/shop && exec "$(BIN)/triolet" serve app:app --bind $(BIND)
+demo: shop
 
-ticker:
-	@$(SETUP) venv $(VENV) examples
-	cd examples/ticker && exec "$(BIN)/triolet" serve app:app --bind $(BIND)
+examples:
+	@for name in $(EXAMPLES); do printf 'make %-14s%s\n' $$name "$$(sed -n 's/^> //p;/^> /q' examples/$$name/README.md)"; done
+
+$(EXAMPLES):
+	@$(SETUP) venv $(VENV) $(if $(filter-out shop,$@),examples)
+	@$(SETUP) front $@
+	cd examples/$@ && exec "$(BIN)/triolet" serve app:app --bind $(BIND)
 
 check:
 	@$(SETUP) venv $(VENV) dev
@@ -67,6 +72,11 @@ docs:
 	$(RUN) sphinx -W --keep-going -b html docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
+pictures:
+	@$(SETUP) venv $(VENV) dev
+	@$(SETUP) tools
+	$(RUN) tests.e2e.examples.pictures $(ARGS)
+
 types:
 	@$(SETUP) venv $(VENV) dev
 	@$(SETUP) tools
@@ -95,4 +105,5 @@ churn:
 clean:
 	rm -rf .venv .venv-* docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf tests/e2e/node_modules benchmarks/peers/node_modules examples/*/*.db examples/*/*.db-*
+	rm -rf examples/*/node_modules examples/*/static/vendor
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -140,7 +140,7 @@ SOURCES = sorted(
     for folder in ("src", "tests", "examples", "benchmarks", "docs")
     for pattern in ("*.py", "*.js", "*.mjs", "*.c")
     for path in (ROOT / folder).rglob(pattern)
-    if not {"node_modules", "_build"} & set(path.parts)
+    if not {"node_modules", "vendor", "_build"} & set(path.parts)
 )
 
 

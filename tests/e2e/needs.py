@@ -34,11 +34,14 @@ PACKAGES = {
 NODE_MODULES = Path(__file__).parent / "node_modules"
 """Where ``scripts/setup tools`` puts the npm packages."""
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+"""Where it builds those of the examples' pages, each in its ``static/vendor``."""
+
 
 def needs(*tools: str) -> pytest.MarkDecorator:
     """Mark a test, a class or (as ``pytestmark``) a module as needing programs.
 
-    ``"npm:ws"`` stands for an npm package of ``package.json``.
+    ``"npm:ws"`` stands for an npm package of ``package.json``, ``"front:chat"`` for those of an example's page.
     """
     return pytest.mark.needs(*tools)
 
@@ -61,7 +64,7 @@ def give_up(tools: list[str]) -> None:
     """Skip the running test for want of these tools; in CI, fail it."""
     advice = ", ".join(
         f"{tool} (make test installs it where npm is)"
-        if tool.startswith("npm:")
+        if tool.startswith(("npm:", "front:"))
         else f"{tool} (apt-get install {PACKAGES.get(tool, tool)})"
         for tool in tools
     )
@@ -74,6 +77,9 @@ def _find(tool: str) -> str | None:
     if tool.startswith("npm:"):
         folder = NODE_MODULES / tool.removeprefix("npm:")
         return str(folder) if folder.is_dir() else None
+    if tool.startswith("front:"):
+        folder = EXAMPLES / tool.removeprefix("front:") / "static" / "vendor"
+        return str(folder) if (folder / ".built").exists() else None
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
     found = (shutil.which(name, path=path) for name in PROGRAMS.get(tool, (tool,)))
     return next((place for place in found if place), None)

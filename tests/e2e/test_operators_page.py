@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from .browser import Browser, Page, open_browser
+from .looks import ACCESSIBLE, UNREACHABLE
 from .needs import NODE_MODULES, needs
 from .redis.servers import RedisServer, running
 from .server import wait_for
-from .test_demo_looks import ACCESSIBLE, UNREACHABLE
 from .workers import Workers
 
 pytestmark = [needs("chromium", "redis-server"), pytest.mark.timeout(300)]

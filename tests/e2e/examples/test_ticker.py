@@ -7,28 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from .browser import Page, open_browser
-from .needs import needs
-from .server import Server, serving
+from tests.e2e.browser import Browser, Page
+from tests.e2e.looks import check_looks
+from tests.e2e.needs import needs
+from tests.e2e.server import Server
+
+from .stage import served
 
 pytestmark = [needs("chromium"), pytest.mark.timeout(120)]
 
-TICKER = Path(__file__).parents[2] / "examples" / "ticker"
+ENVIRONMENT = {"TICKER_RATE": "5"}
 TRADED_FROM_THE_START = ("MSFT", "AMZN", "IBM", "AAPL")
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Server]:
     pytest.importorskip("vega_datasets", reason="the prices are in vega-datasets", exc_type=ImportError)
-    monkeypatch.setenv("TICKER_DB", str(tmp_path / "ticker.db"))
-    monkeypatch.setenv("TICKER_RATE", "5")
-    with serving(tmp_path, "app:app", arguments=["--app-dir", str(TICKER)]) as server:
+    with served("ticker", tmp_path, ENVIRONMENT) as server:
         yield server
 
 
 @pytest.fixture
-def page(server: Server) -> Iterator[Page]:
-    with open_browser() as browser, browser.page(server.url) as page:
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    with browser.page(server.url) as page:
         yield page
 
 
@@ -88,3 +89,13 @@ def test_the_pace_is_chosen_on_the_page(page: Page, server: Server) -> None:
     page.evaluate("rate.value = 0, rate.dispatchEvent(new Event('input'))")
     page.wait("await fetch('/state').then(answer => answer.json()).then(({ rate }) => rate === 0)")
     assert page.text("#rate-shown") == "stopped"
+
+
+def show(page: Page) -> None:
+    """Have the page draw some months."""
+    page.wait("Number(document.querySelector('polyline')?.dataset.points) > 3")
+
+
+@needs("npm:axe-core")
+def test_nothing_on_it_is_hard_to_read_or_out_of_reach(browser: Browser, server: Server) -> None:
+    check_looks(browser, server.url, show)

@@ -10,34 +10,44 @@ from typing import Any
 import pytest
 import trio
 
+from tests.e2e.browser import Browser, Page
+from tests.e2e.looks import DESK, check_looks
+from tests.e2e.needs import needs
+from tests.e2e.server import Server
 from triolet import Triolet
 
-from .browser import Browser, Page, open_browser
-from .needs import needs
-from .server import Server, serving
+from .stage import served
 
 pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
 
-SHOP = Path(__file__).parents[2] / "examples" / "shop"
 CLIENTS = ("customer", "warehouse", "kiosk", "board")
 BURST = 40
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as browser:
-        yield browser
+COLLISIONS = """
+Array.from(document.querySelectorAll(".timeline small, .timeline span"), (one) => [one.textContent, textBox(one)])
+  .filter(([text, box], at, all) => all.some(([, other], beside) => beside !== at &&
+    box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom))
+  .map(([text]) => text)
+"""
+
+TEXT_BOX = """
+globalThis.textBox = (element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return range.getBoundingClientRect();
+}, 0
+"""
 
 
 @pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SHOP_DB", str(tmp_path / "shop.db"))
+def database(tmp_path: Path) -> Path:
     return tmp_path / "shop.db"
 
 
 @pytest.fixture
-def server(tmp_path: Path, database: Path) -> Iterator[Server]:
-    with serving(tmp_path, "app:app", arguments=["--app-dir", str(SHOP)]) as server:
+def server(tmp_path: Path) -> Iterator[Server]:
+    with served("shop", tmp_path) as server:
         yield server
 
 
@@ -298,3 +308,59 @@ def test_the_browsers_own_clients_follow_and_come_back(page: Page, server: Serve
     page.wait(everywhere.format(2))
     expected = [f'{epoch}.1042 {{"state":"paid"}}', f'{epoch}.1043 {{"state":"packed"}}']
     assert page.evaluate("heard") == dict.fromkeys(("eventsource", "websocket", "fetch"), expected)
+
+
+def show(page: Page) -> None:
+    """Have the page show all that it can: clients that are live, behind and without a network, and a full log."""
+    page.wait("document.querySelectorAll('[data-card][data-state=live]').length === 4")
+    page.evaluate("document.querySelector('#advance[data-next]:not([data-next=\"\"])')?.click()")
+    page.click("[data-lane=customer] [data-slow]")
+    page.click("#burst")
+    page.wait("document.querySelector('[data-card=customer]').dataset.state === 'behind'")
+    page.click("[data-lane=warehouse] [data-cut]")
+    page.wait("document.querySelector('[data-card=warehouse]').dataset.state === 'connecting'")
+    page.evaluate("document.querySelector('[data-step=\"1\"]').click()")
+
+
+def nothing_collides(page: Page) -> None:
+    page.evaluate(TEXT_BOX)
+    assert page.evaluate(COLLISIONS) == []
+
+
+@needs("npm:axe-core")
+def test_nothing_on_it_is_hard_to_read_or_out_of_reach(browser: Browser, server: Server) -> None:
+    check_looks(browser, server.url, show, nothing_collides)
+
+
+def test_on_a_desk_the_switches_of_every_network_are_in_sight_and_the_cards_in_a_row(
+    browser: Browser, server: Server
+) -> None:
+    with browser.page(server.url, width=DESK[0], height=DESK[1]) as page:
+        page.wait("document.querySelectorAll('[data-card][data-state=live]').length === 4")
+        switches = page.evaluate(
+            "Array.from(document.querySelectorAll('.lane button'), (one) => one.getBoundingClientRect().bottom)"
+        )
+        assert len(switches) == 8
+        assert max(switches) <= DESK[1]
+        tops = page.evaluate(
+            "Array.from(document.querySelectorAll('.client'), (one) => one.getBoundingClientRect().top)"
+        )
+        assert len(set(tops)) == 1
+
+
+def test_what_changes_is_said_once_and_the_keyboard_stays_where_it_was(browser: Browser, server: Server) -> None:
+    with browser.page(server.url) as page:
+        page.wait("document.querySelectorAll('[data-card][data-state=live]').length === 4")
+        page.evaluate(
+            "globalThis.said = [], new MutationObserver(() => said.push(document.getElementById('said').textContent))"
+            ".observe(document.getElementById('said'), {childList: true}), 0"
+        )
+        page.evaluate("document.getElementById('advance').focus()")
+        page.click("#advance")
+        page.wait("said.includes('The order is paid.')")
+        assert page.evaluate("document.activeElement.id") == "advance"
+        page.click("[data-lane=kiosk] [data-cut]")
+        page.wait("said.includes('Kiosk: no connection.')")
+        page.click("#burst")
+        page.wait("said.includes('Kiosk: back, 40 events caught up.')")
+        assert page.evaluate("said.length") == 3
