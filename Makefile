@@ -14,7 +14,7 @@ FIRST ?= $(shell date +%Y%m%d)0000000
 
 EXAMPLES := $(notdir $(patsubst %/app.py,%,$(wildcard examples/*/app.py)))
 
-.PHONY: help demo examples $(EXAMPLES) check test test-without-linux hunt autobahn lint docs pictures types bench churn clean
+.PHONY: help demo examples $(EXAMPLES) check test test-without-linux hunt autobahn lint docs pictures types bench churn dist clean
 
 help:
 	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make types   the declarations of the npm package, anew, from its JSDoc'
 	@echo 'make bench   the benchmarks, beside the peers, some 60 minutes (ARGS=--quick: an impression in sixteen)'
 	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
+	@echo 'make dist    a release in dist/: sdist, wheel and npm package, checked, installed and tried'
 	@echo 'make clean   remove what the others made'
 
 demo: shop
@@ -101,6 +102,10 @@ bench:
 churn:
 	@$(SETUP) venv $(VENV) dev
 	$(RUN) benchmarks.churn $(ARGS)
+
+dist:
+	@$(SETUP) venv $(VENV) release
+	@PYTHON="$(BIN)/python" scripts/dist
 
 clean:
 	rm -rf .venv .venv-* docs/_build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
