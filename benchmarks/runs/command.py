@@ -119,10 +119,14 @@ def main() -> None:
     part = Part("runs", "Runs", _about(plan), quick=arguments.quick)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(plan, Programs(Path(folder)).load, part)
-        for name in arguments.only or MEASURED:
-            say(f"measuring {name} …")
-            run.absent.clear()
-            part.tables.append(MEASURED[name](run))
+        try:
+            for name in arguments.only or MEASURED:
+                say(f"measuring {name} …")
+                run.absent.clear()
+                part.tables.append(MEASURED[name](run))
+        except BaseException:  # a quarter of an hour may stand in the first table when a later one fails
+            publish(part, keep=False)
+            raise
     publish(part, keep=arguments.save or not (arguments.quick or arguments.only or arguments.runs))
 
 
