@@ -2,7 +2,8 @@
 
     python -m benchmarks.report
 
-Reads ``benchmarks/results``; writes ``benchmarks/RESULTS.md`` and ``docs/benchmarks``. Needs the extra `bench`.
+Reads ``benchmarks/results``; writes ``benchmarks/RESULTS.md`` and ``docs/explanation/benchmarks``. Needs the extra
+`bench`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PARTS = (
     "many-held",
 )
 RESULTS = FOLDER.parent / "RESULTS.md"
-DOCS = FOLDER.parents[1] / "docs" / "benchmarks"
+DOCS = FOLDER.parents[1] / "docs" / "explanation" / "benchmarks"
 
 DETAILS = {"server's core", "clients' core", "others' share", "bytes each", "events a read"}
 """Columns that only RESULTS.md has: they are for who doubts the others."""

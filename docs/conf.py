@@ -12,8 +12,10 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.domains.javascript import JSObject
+from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
 
 from triolet import limits
 from triolet.closing import CATALOGUE, GONE
@@ -150,7 +152,8 @@ def _source(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: A
     copy = COPIES / f"{text}.txt"
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    return [nodes.reference(rawtext, text, refuri=f"src/{text}.txt")], []
+    up = "../" * inliner.document.settings.env.docname.count("/")
+    return [nodes.reference(rawtext, text, refuri=f"{up}src/{text}.txt")], []
 
 
 def _limit(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: Any) -> Any:
@@ -159,6 +162,16 @@ def _limit(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: An
         return [nodes.inline(rawtext, in_words(text))], []
     except KeyError:
         return [], [inliner.reporter.error(f"there is no limit {text}")]
+
+
+def _page(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.Element) -> Any:
+    """``:doc:`serving```: a page by its name alone, whatever its kind; each name is one page's."""
+    found = [page for page in env.all_docs if page.rpartition("/")[2] == node["reftarget"]]
+    if node.get("reftype") != "doc" or len(found) != 1:
+        return None
+    text = shown.astext() if node["refexplicit"] else env.titles[found[0]].astext()
+    link = nodes.inline(text, text, classes=["doc"])
+    return make_refnode(app.builder, node["refdoc"], found[0], "", link)
 
 
 class _Javascript(SphinxDirective):
@@ -197,5 +210,6 @@ def setup(app: Sphinx) -> None:
     app.add_directive_to_domain("js", "made", _Shape)
     app.add_directive_to_domain("js", "type", _Shape)
     app.connect("builder-inited", _write_tables)
+    app.connect("missing-reference", _page)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _show_colons, priority=600)

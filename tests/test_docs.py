@@ -26,21 +26,22 @@ from triolet.testing.network import ClientEnd
 from triolet.testing.server import EventStream, serve
 from triolet.wire import messages
 
+from .pages import kept, text_of
+
 ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
 
 
 def load(name: str, folder: str = "tutorial") -> ModuleType:
     """A module of the documentation's, anew: as after a restart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(DOCS / folder)
+        patch.syspath_prepend(kept(folder))
         patch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
 
 
 def blocks(page: str, kind: str) -> list[str]:
     """The contents of a page's code blocks of one kind, without their indentation."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = text_of(page)
     found = re.findall(rf"^\.\. code-block:: {kind}\n\n((?: +.*\n|\n)+)", text, re.MULTILINE)
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE).strip() for block in found]
 

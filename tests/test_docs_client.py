@@ -13,10 +13,10 @@ from trio.testing import MockClock
 
 from triolet.testing import serve
 
+from .pages import DOCS, PAGES
 from .test_docs import load
 from .test_docs_identity import KEY, token
 
-DOCS = Path(__file__).parent.parent / "docs"
 TYPES = DOCS.parent / "src" / "triolet" / "static" / "types"
 
 
@@ -72,7 +72,7 @@ def jsdoc(monkeypatch: pytest.MonkeyPatch) -> Any:
 def on_pages() -> dict[str, list[str]]:
     """Of each entry of the npm package what pages name; nothing where one shows all of it."""
     found: dict[str, list[str]] = {}
-    for page in DOCS.glob("*.rst"):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         directive = r"^\.\. javascript:: (\S+)\n(?:   :names: ((?:.+\n)(?:      .+\n)*))?"
         for entry, names in re.findall(directive, text, re.MULTILINE):
