@@ -66,7 +66,7 @@ JSDOC = """
 def jsdoc(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The reader of JSDoc that stands beside the pages."""
     monkeypatch.syspath_prepend(DOCS)
-    return importlib.import_module("jsdoc")
+    return importlib.import_module("_ext.jsdoc")
 
 
 def on_pages() -> dict[str, list[str]]:

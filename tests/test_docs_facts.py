@@ -64,7 +64,7 @@ def in_words(name: str) -> str:
     """A limit's default as a page writes it, by the pages' own function."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(DOCS)
-        told: str = importlib.import_module("words").in_words(name)
+        told: str = importlib.import_module("_ext.words").in_words(name)
         return told
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["ENTRIES", "STATIC", "Comment", "Tag", "Thing", "parse", "public", "reference"]
 
-STATIC = Path(__file__).parents[1] / "src" / "triolet" / "static"
+STATIC = Path(__file__).parents[2] / "src" / "triolet" / "static"
 
 PACKAGE = json.loads((STATIC / "package.json").read_text(encoding="utf-8"))
 
