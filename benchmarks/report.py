@@ -2,8 +2,8 @@
 
     python -m benchmarks.report
 
-Reads ``benchmarks/results``; writes ``benchmarks/RESULTS.md`` and ``docs/explanation/benchmarks``. Needs the extra
-`bench`.
+Reads ``benchmarks/results``; writes ``benchmarks/RESULTS.md``, ``docs/explanation/benchmarks`` and the README's table.
+Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Iterator
 
+from benchmarks import readme
 from benchmarks.plots import draw
 from benchmarks.results import FOLDER, Part, Table, markdown, parts, say
 
@@ -52,7 +53,8 @@ def main() -> None:
     targets = [f"{table.title}: {line}" for part in found for table in part.tables for line in table.verdicts]
     (DOCS / "targets.inc").write_text(_list(targets), encoding="utf-8")
     draw(found, DOCS)
-    say(f"Written to {RESULTS} and {DOCS}.")
+    readme.main()
+    say(f"Written to {RESULTS}, {DOCS} and {readme.README}.")
 
 
 def _about(part: Part) -> str:

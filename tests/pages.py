@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
-__all__ = ["DOCS", "KINDS", "PAGES", "kept", "page", "text_of"]
+import pytest
+
+__all__ = ["DOCS", "KINDS", "PAGES", "drawing", "kept", "page", "text_of"]
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -28,3 +32,10 @@ def kept(folder: str) -> Path:
     """The folder that pages show files of: ``kept("identity")``. It stands beside them."""
     (found,) = [DOCS / kind / folder for kind in KINDS if (DOCS / kind / folder).is_dir()]
     return found
+
+
+def drawing(name: str) -> Any:
+    """A module of ``docs/_ext``: what is made of the code for pages, and knows nothing of Sphinx."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        return importlib.import_module(f"_ext.{name}")

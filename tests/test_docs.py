@@ -156,15 +156,14 @@ async def test_the_app_on_the_front_page_works(
     assert [event["id"] for event in found["events"]] == [cursor]
 
 
-@pytest.mark.parametrize("page", FRONT_PAGES)
 async def test_the_program_on_the_front_page_says_what_happens_whatever_the_network_does(
-    page: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     autojump_clock: object,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    page = "docs/index.rst"
     code = shown(page, r"from triolet\.client import.*?print\([^\n]*\)")
     namespace: dict[str, Any] = {}
     exec(f"async def main():\n{indent(code, '    ')}", namespace)

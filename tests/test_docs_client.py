@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from trio.testing import MockClock
 
 from triolet.testing import serve
 
-from .pages import DOCS, PAGES
+from .pages import DOCS, PAGES, drawing
 from .test_docs import load
 from .test_docs_identity import KEY, token
 
@@ -63,10 +62,9 @@ JSDOC = """
 
 
 @pytest.fixture
-def jsdoc(monkeypatch: pytest.MonkeyPatch) -> Any:
+def jsdoc() -> Any:
     """The reader of JSDoc that stands beside the pages."""
-    monkeypatch.syspath_prepend(DOCS)
-    return importlib.import_module("_ext.jsdoc")
+    return drawing("jsdoc")
 
 
 def on_pages() -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from triolet.cli import main
 from triolet.limits import Limits
 from triolet.testing.server import serve
 
-from .pages import DOCS, PAGES, kept, text_of
+from .pages import DOCS, PAGES, drawing, kept, text_of
 from .test_docs import load
 
 ROOT = Path(__file__).parent.parent
@@ -62,10 +62,8 @@ STATED = {
 
 def in_words(name: str) -> str:
     """A limit's default as a page writes it, by the pages' own function."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(DOCS)
-        told: str = importlib.import_module("_ext.words").in_words(name)
-        return told
+    told: str = drawing("words").in_words(name)
+    return told
 
 
 def sentences(text: str) -> list[str]:

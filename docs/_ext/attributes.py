@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from itertools import pairwise
 from types import ModuleType
 
 __all__ = ["attributes"]
@@ -21,8 +22,8 @@ def attributes(module: ModuleType) -> dict[str, str]:
 
 def _told(prefix: str, body: list[ast.stmt]) -> dict[str, str]:
     found = {}
-    for node, below in zip(body, body[1:], strict=False):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    for node, below in pairwise(body):
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
             text = " ".join(below.value.value.split())
             found |= {f"{prefix}{target.id}": text for target in targets if isinstance(target, ast.Name)}

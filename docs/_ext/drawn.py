@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.domains.javascript import JSObject
 from sphinx.util.docutils import SphinxDirective
 
-from . import closings, command_line, jsdoc, limits, metrics, promises
+from . import closings, command_line, jsdoc, limits, listener, metrics, promises
 
 __all__ = ["DRAWN", "setup"]
 
@@ -21,6 +21,7 @@ DRAWN: dict[str, Callable[[], list[str]]] = {
     "closings": closings.closings,
     "command-line": command_line.command_line,
     "limits": limits.settings,
+    "listener": listener.listener,
     "metrics": metrics.metrics,
     "not-given": promises.not_given,
     "promises": promises.promises,

@@ -31,11 +31,11 @@ def settings() -> list[str]:
 def bounds() -> list[str]:
     """Return the table of bounds that are no settings."""
     rows = [
-        (literal(name), _shown(value), told.get(name, ""))
+        (literal(name), _shown(value), told[name])
         for module in (limits, *BOUNDS)
         for told in (attributes(module),)
         for name, value in vars(module).items()
-        if name.isupper() and _is_bound(value)
+        if name in told and name.isupper() and _is_bound(value)  # what it imports stands in its own module
     ]
     return table(("bound", "value", "what it bounds"), rows)
 

@@ -1,4 +1,4 @@
-"""``llms.txt``: all pages with their first sentences, for programs that read documentation (https://llmstxt.org)."""
+"""``llms.txt``: all pages with what they are about, for programs that read documentation (https://llmstxt.org)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ DOCS = Path(__file__).parents[1]
 TOCTREE = re.compile(r"^\.\. toctree::\n((?:   :.+\n)*)\n((?:   \S+\n)+)", re.MULTILINE)
 ROLE = re.compile(r":[a-z:]+:`(?:([^`<]+?)\s*<[^`>]+>|[~!]?([^`]+))`")
 LINK = re.compile(r"`([^`<]+?)\s*<[^`>]+>`_+")
-SENTENCE = re.compile(r"(.+?[^.…][.:?!])(?=\s|$)")
+ABOUT = re.compile(r"^   :description: (.+)$", re.MULTILINE)
+SENTENCE = re.compile(r"(.+?[^.…][.?!])(?=\s|$)")
 
 
 class Paper(NamedTuple):
-    """What a page is called, and what it says first."""
+    """What a page is called, and what it is about."""
 
     title: str
     text: str
 
 
 def paper(text: str) -> Paper:
-    """Return the title of a page, and its first sentence."""
+    """Return the title of a page, and what it is about: its description, or else its first sentence."""
     title, rest = re.split(r"\n=+\n", text, maxsplit=1)
+    about = ABOUT.search(rest)
+    if about is not None:
+        return Paper(title.rpartition("\n")[2].strip(), _sentence(about[1]))
     for block in re.split(r"\n\s*\n", rest):
         if re.match(r"[A-Z`*:]", block.lstrip("\n")) and not re.search(r"^[-=~]{3,}", block, re.MULTILINE):
             return Paper(title.rpartition("\n")[2].strip(), _sentence(block))
@@ -37,9 +41,9 @@ def paper(text: str) -> Paper:
 
 def _sentence(block: str) -> str:
     bare = ROLE.sub(lambda role: role[1] or role[2].rpartition(".")[2], " ".join(block.split()))
-    bare = LINK.sub(r"\1", bare).replace("``", "`").replace("**", "").rstrip(":")
+    bare = LINK.sub(r"\1", bare).replace("``", "`").replace("**", "")
     found = SENTENCE.match(bare)
-    return (found[1] if found else bare).rstrip(":")
+    return found[1] if found else f"{bare.rstrip(':')}."
 
 
 def listing(docs: Path = DOCS) -> str:
