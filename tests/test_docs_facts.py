@@ -39,7 +39,7 @@ NEAR = 60
 """So many characters from its name a number is taken for a limit's."""
 
 NO_DEFAULTS = {
-    ("operating.rst", "keep_events", "60"): "from when on an operator is to be told",
+    ("metrics.rst", "keep_events", "60"): "from when on an operator is to be told",
     ("presence.rst", "event_bytes", "200"): "what the names around a member's info take",
     ("redis.rst", "keep_bytes", "50"): "what an event takes in Redis, besides its data",
     ("redis.rst", "keep_bytes", "200"): "at most",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import readme
 from triolet.admin.table import ROUTES
 from triolet.closing import CATALOGUE
 from triolet.limits import Keep, Limits
@@ -211,3 +212,24 @@ def test_the_search_finds_what_people_look_for(word: str, page: str) -> None:
 def test_every_page_says_what_it_is_about_and_what_it_is_found_by() -> None:
     meta = r"\A(?:\.\. _\w+:\n\n)?.+\n=+\n\n\.\. meta::\n   :description: \S.*\n   :keywords: \S"
     assert [name for name, text in READ.items() if not re.match(meta, text)] == []
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    assert "| **Triolet** |" in text
+    assert readme.put(text) == text, "python -m benchmarks.readme"
+
+
+def test_whoever_is_faster_is_named_in_the_readme() -> None:
+    ahead = readme.lines()[-1]
+    assert ahead.startswith("**Ahead of Triolet**: in ")
+    assert "in CPU of a short poll nchan, Starlette" in ahead, "they ask no app"
+
+
+@pytest.mark.parametrize("paper", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_paper_says_make_can_do_it_can(paper: str) -> None:
+    text = (DOCS.parent / paper).read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):", (DOCS.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"(?:`|\$ |^)make ([a-z][a-z-]*)", text, re.MULTILINE)
+    assert named
+    assert set(named) <= set(targets)

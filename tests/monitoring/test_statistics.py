@@ -388,7 +388,7 @@ async def test_every_metric_has_a_help_text_and_is_documented(autojump_clock: Mo
         families = list(text_string_to_metric_families(live.service.exposition()[1].decode()))
     assert len(families) > 30
     name = r"``((?:triolet|process)_[a-z_]+?)(?:_total)?(?:\{[a-z,]+\})?``"
-    told = set(re.findall(name, text_of("operating.rst")))
+    told = set(re.findall(name, text_of("metrics.rst")))
     supervisors = {f"triolet_{name.removesuffix('_total')}" for name in HELP}
     assert told == {family.name for family in families} | supervisors
     assert all(family.documentation for family in families)
