@@ -232,4 +232,14 @@ def test_what_a_paper_says_make_can_do_it_can(paper: str) -> None:
     targets = re.findall(r"^([a-z][a-z-]*):", (DOCS.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     named = re.findall(r"(?:`|\$ |^)make ([a-z][a-z-]*)", text, re.MULTILINE)
     assert named
-    assert set(named) <= set(targets)
+    assert set(named) - set(listed()) <= set(targets)
+
+
+def listed() -> list[str]:
+    """The examples in the README's list."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `make ([a-z]+)` \|", text, re.MULTILINE)
+
+
+def test_every_example_is_in_the_readmes_list() -> None:
+    assert {path.parent.name for path in (DOCS.parent / "examples").glob("*/app.py")} <= set(listed())
