@@ -1,4 +1,4 @@
-"""What the page "The Python client" shows is tried out, and the reference of the JavaScript client is whole."""
+"""What the page "Follow from a program" shows is tried out, and the reference of the JavaScript client is whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_the_program_of_the_page_picks_what_is_paid_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOP_TOKEN_KEY", KEY)
-    app, program = load("app", "identity"), load("pick", "client")
+    app, program = load("app", "identity"), load("pick", "programs")
     options: dict[str, Any] = {"token": lambda: token("ann")}
     async with serve(app.app, log="memory:") as server:
 

@@ -22,7 +22,7 @@ pytestmark = [needs("chromium"), pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-PAGES = ("index.rst", "transports.rst", "javascript-client.rst", "commands.rst")
+PAGES = ("index.rst", "transports.rst", "pages.rst", "commands.rst")
 BUILT = re.compile(r'from "(?!/triolet/)|\buse[A-Z]')
 """What an app's build has to take first, and React runs: it has tests of its own."""
 

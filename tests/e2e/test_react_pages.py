@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-EXAMPLE = kept("react") / "order.jsx"
+EXAMPLE = kept("pages") / "order.jsx"
 
 OF_THE_NETWORK = re.compile(r"\bnet::ERR_|^WebSocket connection to ")
 """What the browser itself says where a server is not there, or no more."""
