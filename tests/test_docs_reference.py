@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import readme
+from triolet import Command, Connection, Run, SyncPublisher, Triolet, client, policies
 from triolet.admin.table import ROUTES
 from triolet.closing import CATALOGUE
 from triolet.limits import Keep, Limits
@@ -151,6 +152,28 @@ def test_every_label_that_a_page_gives_a_metric_is_one() -> None:
     for name, text in READ.items():
         for metric, told in re.findall(r"``(triolet_[a-z_]+)\{([a-z_,]+)\}``", text):
             assert set(told.split(",")) == labels[metric], f"{name}: {metric}"
+
+
+def test_every_member_that_a_page_names_exists() -> None:
+    scripts = {member.name for member in drawing("jsdoc").public("triolet-client")["Client"].members}
+    clients = {*dir(client.Client), *dir(client.SyncClient), *scripts}
+    owners = {
+        "live": {*dir(Triolet), *dir(SyncPublisher), *clients},
+        "policies": set(dir(policies)),
+        "conn": set(dir(Connection)),
+        "command": set(dir(Command)),
+        "run": set(dir(Run)),
+        "publisher": set(dir(SyncPublisher)),
+    }
+    for name, text in READ.items():
+        for owner, members in owners.items():
+            assert set(re.findall(rf"(?<![\w./-]){owner}\.([a-zA-Z_]+)", text)) <= members, f"{name}: {owner}"
+
+
+def test_every_variable_of_the_environment_that_a_page_names_is_read() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "src").rglob("*.py"))
+    for name, text in READ.items():
+        assert [one for one in set(re.findall(r"\bTRIOLET_[A-Z_]+", text)) if f'"{one}"' not in source] == [], name
 
 
 def test_every_closing_has_its_line() -> None:
