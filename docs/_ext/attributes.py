@@ -21,7 +21,7 @@ def attributes(module: ModuleType) -> dict[str, str]:
 
 
 def _told(prefix: str, body: list[ast.stmt]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for node, below in pairwise(body):
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):

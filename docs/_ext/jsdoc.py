@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ENTRIES", "STATIC", "Comment", "Tag", "Thing", "parse", "public", "reference"]
 
 STATIC = Path(__file__).parents[2] / "src" / "triolet" / "static"
 
-PACKAGE = json.loads((STATIC / "package.json").read_text(encoding="utf-8"))
+PACKAGE: dict[str, Any] = json.loads((STATIC / "package.json").read_text(encoding="utf-8"))
 
 ENTRIES: dict[str, Path] = {
     PACKAGE["name"] + name.removeprefix("."): STATIC / target["default"]
@@ -163,7 +164,7 @@ def _home(path: Path, name: str) -> Path:
     """The file from which one imports a name."""
     for names, home in re.findall(r'^import \{([^}]*)\} from "\./([\w.]+)";', _source(path), re.MULTILINE):
         if name in map(str.strip, names.split(",")):
-            return STATIC / home
+            return STATIC.joinpath(home)
     raise ValueError(f"{path.name} exports {name}, and imports it from nowhere")
 
 

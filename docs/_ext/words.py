@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import triolet
 from triolet.limits import Limits
@@ -18,7 +19,7 @@ BOUNDS = [
 ]
 """The modules of the bounds that are no settings: the house's, and those of some rooms."""
 
-DEFAULTS: dict[str, float] = {field.name: field.default for field in fields(Limits)} | {
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Limits)} | {
     name: value
     for module in BOUNDS
     for name, value in vars(module).items()
