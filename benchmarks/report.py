@@ -2,7 +2,8 @@
 
     python -m benchmarks.report
 
-Reads ``benchmarks/results``; writes ``benchmarks/RESULTS.md`` and ``docs/benchmarks``. Needs the extra `bench`.
+Reads ``benchmarks/results``; writes ``benchmarks/RESULTS.md``, ``docs/explanation/benchmarks`` and the README's table.
+Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import re
 from collections.abc import Iterator
 
+from benchmarks import readme
 from benchmarks.plots import draw
 from benchmarks.results import FOLDER, Part, Table, markdown, parts, say
 
@@ -33,7 +35,7 @@ PARTS = (
     "many-held",
 )
 RESULTS = FOLDER.parent / "RESULTS.md"
-DOCS = FOLDER.parents[1] / "docs" / "benchmarks"
+DOCS = FOLDER.parents[1] / "docs" / "explanation" / "benchmarks"
 
 DETAILS = {"server's core", "clients' core", "others' share", "bytes each", "events a read"}
 """Columns that only RESULTS.md has: they are for who doubts the others."""
@@ -51,7 +53,8 @@ def main() -> None:
     targets = [f"{table.title}: {line}" for part in found for table in part.tables for line in table.verdicts]
     (DOCS / "targets.inc").write_text(_list(targets), encoding="utf-8")
     draw(found, DOCS)
-    say(f"Written to {RESULTS} and {DOCS}.")
+    readme.main()
+    say(f"Written to {RESULTS}, {DOCS} and {readme.README}.")
 
 
 def _about(part: Part) -> str:

@@ -59,8 +59,8 @@ def number_of(data: Any) -> int | None:
 
 
 def after(fold: str, state: Any, data: Any) -> Any:
-    """What a page's state becomes by an event, as the table in docs/state.rst says. Of what does not go together the
-    newer is the state."""
+    """What a page's state becomes by an event, as the table in docs/explanation/state.rst says. Of what does not go
+    together the newer is the state."""
     if fold == "merge":
         return _patched(state, data)
     if (fold == "concat" and _both(str, state, data)) or (fold == "concat" and _both(list, state, data)):

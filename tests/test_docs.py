@@ -26,21 +26,22 @@ from triolet.testing.network import ClientEnd
 from triolet.testing.server import EventStream, serve
 from triolet.wire import messages
 
+from .pages import kept, text_of
+
 ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
 
 
 def load(name: str, folder: str = "tutorial") -> ModuleType:
     """A module of the documentation's, anew: as after a restart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(DOCS / folder)
+        patch.syspath_prepend(kept(folder))
         patch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
 
 
 def blocks(page: str, kind: str) -> list[str]:
     """The contents of a page's code blocks of one kind, without their indentation."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = text_of(page)
     found = re.findall(rf"^\.\. code-block:: {kind}\n\n((?: +.*\n|\n)+)", text, re.MULTILINE)
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE).strip() for block in found]
 
@@ -155,15 +156,14 @@ async def test_the_app_on_the_front_page_works(
     assert [event["id"] for event in found["events"]] == [cursor]
 
 
-@pytest.mark.parametrize("page", FRONT_PAGES)
 async def test_the_program_on_the_front_page_says_what_happens_whatever_the_network_does(
-    page: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     autojump_clock: object,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    page = "docs/index.rst"
     code = shown(page, r"from triolet\.client import.*?print\([^\n]*\)")
     namespace: dict[str, Any] = {}
     exec(f"async def main():\n{indent(code, '    ')}", namespace)

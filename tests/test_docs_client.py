@@ -1,8 +1,7 @@
-"""What the page "The Python client" shows is tried out, and the reference of the JavaScript client is whole."""
+"""What the page "Follow from a program" shows is tried out, and the reference of the JavaScript client is whole."""
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from trio.testing import MockClock
 
 from triolet.testing import serve
 
+from .pages import DOCS, PAGES, drawing
 from .test_docs import load
 from .test_docs_identity import KEY, token
 
-DOCS = Path(__file__).parent.parent / "docs"
 TYPES = DOCS.parent / "src" / "triolet" / "static" / "types"
 
 
@@ -25,7 +24,7 @@ async def test_the_program_of_the_page_picks_what_is_paid_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOP_TOKEN_KEY", KEY)
-    app, program = load("app", "identity"), load("pick", "client")
+    app, program = load("app", "identity"), load("pick", "programs")
     options: dict[str, Any] = {"token": lambda: token("ann")}
     async with serve(app.app, log="memory:") as server:
 
@@ -63,16 +62,15 @@ JSDOC = """
 
 
 @pytest.fixture
-def jsdoc(monkeypatch: pytest.MonkeyPatch) -> Any:
+def jsdoc() -> Any:
     """The reader of JSDoc that stands beside the pages."""
-    monkeypatch.syspath_prepend(DOCS)
-    return importlib.import_module("jsdoc")
+    return drawing("jsdoc")
 
 
 def on_pages() -> dict[str, list[str]]:
     """Of each entry of the npm package what pages name; nothing where one shows all of it."""
     found: dict[str, list[str]] = {}
-    for page in DOCS.glob("*.rst"):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         directive = r"^\.\. javascript:: (\S+)\n(?:   :names: ((?:.+\n)(?:      .+\n)*))?"
         for entry, names in re.findall(directive, text, re.MULTILINE):

@@ -18,15 +18,15 @@ from triolet.cli import main
 from triolet.limits import Limits
 from triolet.testing.server import serve
 
+from .pages import DOCS, PAGES, drawing, kept, text_of
 from .test_docs import load
 
 ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
 PACKAGE = ROOT / "src" / "triolet"
-PAGES = sorted(DOCS.glob("*.rst"))
 PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 
 NAMED = re.compile(r"``?(?:limits\.)?([a-z_]+)``?")
+DOC = re.compile(r":doc:`(?:[^`<]*<)?([^`>]+)>?`")
 ROLE = re.compile(r":limit:`([A-Za-z_]+)`")
 WORDS = (
     "two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty|a hundred|a thousand"
@@ -39,7 +39,7 @@ NEAR = 60
 """So many characters from its name a number is taken for a limit's."""
 
 NO_DEFAULTS = {
-    ("operating.rst", "keep_events", "60"): "from when on an operator is to be told",
+    ("metrics.rst", "keep_events", "60"): "from when on an operator is to be told",
     ("presence.rst", "event_bytes", "200"): "what the names around a member's info take",
     ("redis.rst", "keep_bytes", "50"): "what an event takes in Redis, besides its data",
     ("redis.rst", "keep_bytes", "200"): "at most",
@@ -62,10 +62,8 @@ STATED = {
 
 def in_words(name: str) -> str:
     """A limit's default as a page writes it, by the pages' own function."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(DOCS)
-        told: str = importlib.import_module("words").in_words(name)
-        return told
+    told: str = drawing("words").in_words(name)
+    return told
 
 
 def sentences(text: str) -> list[str]:
@@ -131,14 +129,34 @@ def test_every_link_to_code_names_a_file() -> None:
     assert not [name for name in linked if not (PACKAGE / name).is_file()]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_shows_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"^ *\.\. (?:literalinclude|include|image|figure):: (\S+)$", text, re.MULTILINE)
+    shown += re.findall(r":download:`(?:[^`<]*<)?([^`>]+)>?`", text)
+    files = [DOCS / name[1:] if name.startswith("/") else page.parent / name for name in shown]
+    assert not [str(file) for file in files if not (file.is_file() or "_build" in file.parts)]
+
+
 def test_every_page_is_in_the_index() -> None:
-    index = (DOCS / "index.rst").read_text(encoding="utf-8")
-    assert set(re.findall(r"^   ([a-z-]+)$", index, re.MULTILINE)) == {page.stem for page in PAGES} - {"index"}
+    listed = re.findall(r"^   ((?:[a-z-]+/)?[a-z-]+)$", text_of("index.rst"), re.MULTILINE)
+    pages = [path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES]
+    assert sorted(listed) == sorted(set(pages) - {"index"})
+
+
+def test_each_page_is_in_the_folder_of_its_kind_under_a_name_of_its_own() -> None:
+    assert sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts) == sorted(PAGES)
+    assert len({path.name for path in PAGES}) == len(PAGES)
+
+
+def test_every_reference_to_a_page_is_by_its_name_alone() -> None:
+    named = {name for path in PAGES for name in re.findall(DOC, path.read_text(encoding="utf-8"))}
+    assert named <= {path.stem for path in PAGES}
 
 
 @pytest.mark.parametrize("face", ["triolet", "triolet.client", "triolet.testing"])
-def test_the_page_on_the_api_has_every_public_name(face: str) -> None:
-    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+def test_the_reference_has_every_public_name(face: str) -> None:
+    text = text_of("api.rst") + text_of("python-client.rst")
     whole = re.findall(r"^\.\. automodule:: (\S+)", text, re.MULTILINE)
     missing = [
         name
@@ -182,7 +200,7 @@ def test_the_options_of_serve_are_those_on_the_page(
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     offered = set(re.findall(r"(--[a-z][a-z0-9-]+)", capsys.readouterr().out)) - {"--help"} | {"--version"}
-    told = set(re.findall(r"^``(--[a-z][a-z0-9-]+)", (DOCS / "serving.rst").read_text(encoding="utf-8"), re.MULTILINE))
+    told = set(re.findall(r"^``(--[a-z][a-z0-9-]+)", text_of("serving.rst"), re.MULTILINE))
     assert told == offered
 
 
@@ -192,7 +210,7 @@ async def test_a_scripts_events_are_heard_as_the_tutorial_says(
     monkeypatch.chdir(tmp_path)
     app: Any = load("app").app
     script: dict[str, Any] = {}
-    exec((DOCS / "tutorial" / "deliver.py").read_text(encoding="utf-8").replace("trio.run(main)", ""), script)
+    exec((kept("tutorial") / "deliver.py").read_text(encoding="utf-8").replace("trio.run(main)", ""), script)
     async with serve(app) as server:
         cookie = (await server.get("/login/ada")).headers["set-cookie"].partition(";")[0]
         async with server.sse("/orders/A123/events", headers={"cookie": cookie}) as page:

@@ -20,9 +20,10 @@ from triolet.standalone import settings
 from triolet.standalone.app import load_file
 from triolet.testing import TRANSPORTS, MemoryServer
 
-from .test_docs import DOCS, ROOT, blocks
+from .pages import kept, text_of
+from .test_docs import ROOT, blocks
 
-PAGE = (DOCS / "standalone.rst").read_text(encoding="utf-8")
+PAGE = text_of("standalone.rst")
 MERCURE_KEY = "!ChangeThisMercureHubJWTSecretKey!"
 CENTRIFUGO_KEY = "bbe7d157-a253-4094-9759-06a8236543f9"
 EXAMPLE = ROOT / "examples" / "standalone" / "channels.toml"
@@ -45,7 +46,7 @@ async def test_mercures_getting_started(
     monkeypatch.setenv("MERCURE_JWT_KEY", MERCURE_KEY)
     claims = {"mercure": {"publish": ["books/*", "private/*"], "subscribe": ["private/*"]}}
     publisher = signed(MERCURE_KEY, "publisher", **claims)
-    async with served(tmp_path, DOCS / "standalone" / "mercure.toml") as server:
+    async with served(tmp_path, kept("standalone") / "mercure.toml") as server:
         async with server.sse("/hub", follow=["/books/1", "/users/dunglas"]) as page:
             await page.until("live")
             answer = await post(server, "/books/1", {"foo": "updated value"}, **publisher)
@@ -63,7 +64,7 @@ async def test_centrifugos_quickstart(
 ) -> None:
     monkeypatch.setenv("TOKEN_KEY", CENTRIFUGO_KEY)
     user = signed(CENTRIFUGO_KEY, "123722")
-    async with served(tmp_path, DOCS / "standalone" / "centrifugo.toml") as server:
+    async with served(tmp_path, kept("standalone") / "centrifugo.toml") as server:
         assert (await server.get("/channels/channel")).status == 401
         async with server.client(transport, "/channels/channel", headers=user) as page:
             await page.until("open")
@@ -119,7 +120,7 @@ def test_a_mistake_is_said_as_the_page_says(tmp_path: Path) -> None:
         load_file(str(file))
 
 
-@pytest.mark.parametrize("file", [*(DOCS / "standalone").glob("*.toml"), EXAMPLE], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*(kept("standalone")).glob("*.toml"), EXAMPLE], ids=lambda file: file.name)
 def test_each_file_names_each_key_once_and_all_it_needs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = set(re.findall(r'"env:(\w+)"', file.read_text(encoding="utf-8")))
     for name in names:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from triolet import Triolet, testing
 
-DOCS = Path(__file__).parent.parent / "docs" / "testing"
+from .pages import kept
+
+DOCS = kept("testing")
 
 pytest_plugins = ["pytester"]
 

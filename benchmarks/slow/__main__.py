@@ -2,7 +2,7 @@
 the others notice of it, once with the default policy and once with ``latest``.
 
 Needs the extra `bench` (pip install -e '.[bench]'). Takes a minute and a half, prints a table, and draws
-docs/slow-client.png.
+docs/explanation/slow-client.png.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from benchmarks.slow.run import Run, server
 
 LIMIT_SECONDS = 150
 
+PICTURE = ROOT / "docs" / "explanation" / "slow-client.png"
+
 
 def main() -> None:
     """Run both policies, print the table, draw the picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.slow", description=__doc__)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "slow-client.png", help="where to draw")
+    parser.add_argument("--output", type=Path, default=PICTURE, help="where to draw")
     arguments = parser.parse_args()
     runs = []
     for policy in ("catch_up", "latest"):

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.pages import text_of
 from tests.shop import ORDERS, make_shop
 from triolet.cli import main
 from triolet.cli.probe import add_probe_arguments, probe_to
@@ -104,7 +105,7 @@ def test_the_proxies_to_choose_from_are_those_that_are_known(capsys: pytest.Capt
 
 
 def test_every_fault_and_option_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "probing.rst").read_text(encoding="utf-8")
+    page = text_of("probing.rst")
     parser = argparse.ArgumentParser(add_help=False)
     add_probe_arguments(parser)
     options = [option for action in parser._actions for option in action.option_strings]

@@ -13,13 +13,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from tests.pages import kept
+
 from .clients import hear
 from .needs import needs, program
 from .server import Server, free_port, serving, wait_for
 
 pytestmark = needs("nginx")
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "nginx.conf"
+DOCUMENTED = kept("serving") / "nginx.conf"
 
 AROUND = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;

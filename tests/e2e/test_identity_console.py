@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import kept
 from tests.test_docs import blocks
 
 from .needs import needs, program
@@ -16,7 +17,7 @@ from .server import Server, serving, wait_for
 
 pytestmark = needs("curl")
 
-IDENTITY = Path(__file__).parents[2] / "docs" / "identity"
+IDENTITY = kept("identity")
 
 
 class Terminal:

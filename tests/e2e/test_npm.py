@@ -157,7 +157,7 @@ def test_what_must_not_compile_does_not_for_the_reason_that_is_given(app: Path, 
 
 
 @needs("node", "npm", "npm:typescript")
-@pytest.mark.parametrize("paper", ["docs/javascript-client.rst", "src/triolet/static/README.md"])
+@pytest.mark.parametrize("paper", ["docs/how-to/pages.rst", "src/triolet/static/README.md"])
 def test_the_typescript_that_the_papers_show_compiles(app: Path, paper: str) -> None:
     text = (ROOT / paper).read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:ts|typescript)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

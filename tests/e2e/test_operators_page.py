@@ -1,6 +1,7 @@
 """The operator's page in Chromium, while real clients follow two workers over Redis, and things go wrong.
 
-``TRIOLET_CROWD=5000`` puts so many clients there in place of 200; ``TRIOLET_PICTURES=docs`` keeps the pictures.
+``TRIOLET_CROWD=5000`` puts so many clients there in place of 200; ``TRIOLET_PICTURES=docs/how-to/operating`` keeps the
+pictures.
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ from typing import NamedTuple
 import pytest
 import trio
 
+from tests.pages import kept
 from triolet.probe import CURES, Report, probe_url
 
 from .needs import missing, needs, program
 from .server import Server, command, free_port, serving, wait_for
 from .test_documented_nginx import AROUND
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = kept("serving")
 LISTENED = 7.0
 """Seconds: some of the server's beats, and a poll that it holds; and for what comes at once, as long as it can take."""
 PAGE = "https://shop.example"

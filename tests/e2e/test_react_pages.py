@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import kept
+
 from .browser import Browser, Page, open_browser
 from .needs import needs
 from .react.project import REACTS, bundle, make_project
@@ -19,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "react" / "order.jsx"
+EXAMPLE = kept("pages") / "order.jsx"
 
 OF_THE_NETWORK = re.compile(r"\bnet::ERR_|^WebSocket connection to ")
 """What the browser itself says where a server is not there, or no more."""

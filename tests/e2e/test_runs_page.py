@@ -7,11 +7,13 @@ import shutil
 import urllib.request
 from pathlib import Path
 
+from tests.pages import kept
+
 from .browser import Page, open_browser
 from .needs import needs
 from .server import serving
 
-RUNS = Path(__file__).parents[2] / "docs" / "runs"
+RUNS = kept("runs")
 QUESTION = " ".join(["why"] * 30)
 WORDS = f"You have asked: {QUESTION} "
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.pages import kept
 from triolet import Limits
 from triolet.bounds import FOLLOW_URL_CHARACTERS, NAME_CHARACTERS, PLACE_CHARACTERS
 from triolet.client.bounds import CLIENT_GATHER_SECONDS, CLIENT_MANY_CHARACTERS
@@ -64,7 +65,7 @@ def test_the_tests_that_the_documentation_shows_pass(tmp_path: Path) -> None:
     """As a reader has them: with the package among the others of a project."""
     shutil.copytree(STATIC, tmp_path / "node_modules" / "triolet-client")
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    for path in (ROOT / "docs" / "client").glob("*.js"):
+    for path in kept("pages").glob("*.js"):
         shutil.copy(path, tmp_path)
     command = [program("node"), "--test", "--test-reporter=spec", "order.test.js"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

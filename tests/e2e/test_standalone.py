@@ -14,6 +14,7 @@ from shutil import copytree
 
 import pytest
 
+from tests.pages import kept
 from tests.test_docs import blocks
 
 from .browser import Browser, Page, open_browser
@@ -23,7 +24,7 @@ from .test_tutorial import Process, running
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "standalone"
-DOCS = ROOT / "docs" / "standalone"
+DOCS = kept("standalone")
 
 KEYS = {
     "TOKEN_KEY": "bbe7d157-a253-4094-9759-06a8236543f9",

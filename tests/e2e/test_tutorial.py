@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.pages import kept
 from tests.test_docs import blocks
 
 from .browser import Page, open_browser
 from .needs import needs
 from .server import Server, serving, wait_for
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial"
+TUTORIAL = kept("tutorial")
 EPOCH = "rqvwGEJM"
 """The epoch that the page shows; each log has its own."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.pages import kept
 
 __all__ = ["ALERTS", "Selector", "alerts", "dashboard", "groupings", "selectors", "targets"]
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = kept("operating")
 ALERTS = DOCS / "alerts.yml"
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ import trio.lowlevel
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
+from tests.pages import text_of
 from tests.peer import CLOSE, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Limits, LogBusy, Statistics, Triolet, policies
@@ -26,7 +26,6 @@ from triolet.log import MemoryLog
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 
-OPERATING = Path(__file__).parents[2] / "docs" / "operating.rst"
 SMALL = 4 << 10
 BIG = {"fill": "x" * 3_000}
 
@@ -389,7 +388,7 @@ async def test_every_metric_has_a_help_text_and_is_documented(autojump_clock: Mo
         families = list(text_string_to_metric_families(live.service.exposition()[1].decode()))
     assert len(families) > 30
     name = r"``((?:triolet|process)_[a-z_]+?)(?:_total)?(?:\{[a-z,]+\})?``"
-    told = set(re.findall(name, OPERATING.read_text(encoding="utf-8")))
+    told = set(re.findall(name, text_of("metrics.rst")))
     supervisors = {f"triolet_{name.removesuffix('_total')}" for name in HELP}
     assert told == {family.name for family in families} | supervisors
     assert all(family.documentation for family in families)

@@ -3,7 +3,7 @@
 Each promise is a dialogue in :mod:`tests.paths.promises`, of the same name, which is held over every path that serves
 its transports, in memory (``tests/paths``) and with real processes (``tests/e2e/paths``). A cell of the table is tested
 or it is an entry here: in ``NOT_MEANT`` where the promise says nothing of that transport, in ``NOT_GIVEN`` where a path
-cannot keep it. The documentation prints both from here (``docs/conf.py``), so this file imports nothing.
+cannot keep it. The documentation prints both from here (``docs/_ext/promises.py``), so this file imports nothing.
 """
 
 from __future__ import annotations

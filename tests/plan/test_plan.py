@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.pages import kept
 from triolet import ConfigError
 from triolet.limits import Limits
 from triolet.plan import FIGURES, Plan, Question, work_out
 
-TABLES = Path(__file__).parents[2] / "docs" / "benchmarks"
+TABLES = kept("benchmarks")
 
 
 def plan(clients: int, **more: Any) -> Plan:

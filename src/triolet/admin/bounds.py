@@ -19,7 +19,7 @@ ADMIN_POINTS = 360
 ADMIN_HAPPENINGS = 15
 """What has happened lately, in sentences."""
 NOTICE_MEMORY_PART = 0.8
-"""Of the ceiling: from here on an operator is warned. See docs/operating.rst for all of these."""
+"""Of the ceiling: from here on an operator is warned. See docs/reference/metrics.rst for all of these."""
 NOTICE_BEHIND_PART = 0.1
 """Of the connections that are open; and besides, so that few clients are no reason,"""
 NOTICE_BEHIND_CONNECTIONS = 10

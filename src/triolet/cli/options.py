@@ -64,9 +64,15 @@ def _how(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(CONTROL_OPTION, type=int, help=argparse.SUPPRESS)
     parser.add_argument(
-        "--grace", type=_seconds, default=10.0, help="seconds from SIGTERM to the end, whatever clients do (10)"
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="from SIGTERM to the end, whatever clients do (10)",
     )
-    parser.add_argument("--app-dir", default=".", help="where to import the app from (the working directory)")
+    parser.add_argument(
+        "--app-dir", default=".", metavar="FOLDER", help="where to import the app from (the working directory)"
+    )
     parser.add_argument(
         "--reload",
         action="store_true",
@@ -75,8 +81,8 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 
 def _tls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--certfile", help="TLS: the certificate chain, PEM")
-    parser.add_argument("--keyfile", help="TLS: its private key, PEM")
+    parser.add_argument("--certfile", metavar="FILE", help="TLS: the certificate chain, PEM")
+    parser.add_argument("--keyfile", metavar="FILE", help="TLS: its private key, PEM")
     parser.add_argument(
         "--keyfile-password-file",
         metavar="FILE",
@@ -88,7 +94,10 @@ def _tls(parser: argparse.ArgumentParser) -> None:
 
 def _behind(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--root-path", default="", help="the path below which requests come in, be it stripped by a proxy or not"
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="the path below which requests come in, be it stripped by a proxy or not",
     )
     parser.add_argument(
         "--forwarded-allow-ips",

@@ -1,6 +1,7 @@
 """What was measured, and where it stands: the one place with the numbers that a plan goes by.
 
-Each is a cell of a table of the page "Benchmarks" (``docs/benchmarks/<table>.inc``), and a test holds them to it.
+Each is a cell of a table of the page "Benchmarks" (``docs/explanation/benchmarks/<table>.inc``), and a test
+holds them to it.
 """
 
 from __future__ import annotations

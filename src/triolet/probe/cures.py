@@ -1,5 +1,5 @@
-"""What to change in which proxy. The lines for nginx, haproxy and Caddy are those of the files in ``docs/``, which the
-end-to-end tests run.
+"""What to change in which proxy. The lines for nginx, haproxy and Caddy are those of the files in
+``docs/how-to/serving``, which the end-to-end tests run.
 """
 
 from __future__ import annotations

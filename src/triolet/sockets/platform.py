@@ -1,6 +1,7 @@
 """What only some systems have, and what stands in its place elsewhere: the one seam that knows the kernel's name.
 
-``triolet serve`` is made for Linux. On macOS one process serves, for development: README.md says what is given where.
+``triolet serve`` is made for Linux. On macOS one process serves, for development: docs/how-to/serving.rst says what is
+given where.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ import pytest
 
 from tests.e2e.needs import needs, program
 from tests.e2e.server import free_port, wait_for
+from tests.pages import kept
 
 from .serving import get
 
 ROOT = Path(__file__).parents[3]
-TEXT = (ROOT / "docs" / "Dockerfile").read_text(encoding="utf-8")
+TEXT = (kept("serving") / "Dockerfile").read_text(encoding="utf-8")
 APP = """
 import os, time
 from quart_trio import QuartTrio

@@ -15,12 +15,13 @@ from websockets.sync.client import connect
 from tests.e2e.needs import needs, program
 from tests.e2e.server import free_port, wait_for
 from tests.e2e.test_documented_nginx import AROUND
+from tests.pages import kept
 
 from ..clients import hear
 from .serving import Command, get, started
 
 HERE = Path(__file__).parent
-DOCS = HERE.parents[2] / "docs"
+DOCS = kept("serving")
 FRONTS = [pytest.param(kind, marks=needs(kind)) for kind in ("nginx", "haproxy", "caddy")]
 ASKED = 8
 OLD_KEEP_ALIVE_SECONDS = 5.5

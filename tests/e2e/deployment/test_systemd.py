@@ -17,11 +17,12 @@ import pytest
 
 from tests.e2e.needs import needs, program
 from tests.e2e.server import PATIENCE, free_port
+from tests.pages import kept
 
 from .serving import Command, get
 
 HERE = Path(__file__).parent
-DOCS = HERE.parents[2] / "docs"
+DOCS = kept("serving")
 UNIT = (DOCS / "shop.service").read_text(encoding="utf-8")
 WATCHDOG_SECONDS = 1
 AS_SYSTEMD = """

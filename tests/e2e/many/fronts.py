@@ -11,11 +11,12 @@ from pathlib import Path
 from tests.e2e.needs import program
 from tests.e2e.server import Server, free_port, wait_for
 from tests.e2e.test_documented_nginx import AROUND
+from tests.pages import kept
 
 __all__ = ["FRONTS", "Worker", "front", "two_workers"]
 
 FRONTS = ("nginx", "haproxy")
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = kept("serving")
 LIMITS = {"beat_seconds": 1, "away_seconds": 2, "answer_seconds": 1, "look_seconds": 0.3}
 
 

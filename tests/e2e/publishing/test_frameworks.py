@@ -16,9 +16,10 @@ from tests.e2e.clients import Websockets
 from tests.e2e.needs import needs
 from tests.e2e.redis.servers import RedisServer
 from tests.e2e.server import PATIENCE, START_SECONDS, Server, wait_for
+from tests.pages import kept
 from triolet import SyncPublisher
 
-EXAMPLES = Path(__file__).parents[3] / "docs" / "publishing"
+EXAMPLES = kept("publishing")
 
 PROGRAMS = {
     "flask": """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.needs import needs
+from tests.pages import text_of
 from triolet.app.open_log import open_log
 from triolet.errors import LogAway, LogError
 from triolet.event import Draft
@@ -85,7 +85,7 @@ FACTORIES: dict[str, Callable[[pytest.FixtureRequest], LogFactory]] = {
 
 
 def test_the_documentation_lists_these_rights() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "redis.rst").read_text(encoding="utf-8")
+    page = text_of("redis.rst")
     assert f"on >password {RIGHTS}\n" in page
     assert all(f"{right}" in page for right in RIGHTS_IN_A_CLUSTER)
 
