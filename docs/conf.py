@@ -22,6 +22,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 
+smartquotes_action = "qe"  # no dashes: -- begins an option
+
 html_theme = "furo"
 html_title = f"Triolet {release}"
 html_copy_source = False

@@ -195,6 +195,12 @@ def test_every_request_to_the_operators_listener_has_its_line() -> None:
     assert [route for route in ROUTES if f"``{route.method} {route.path}``" not in text] == []
 
 
+def test_every_example_is_told_of_and_has_its_command() -> None:
+    text = drawn("examples")
+    for path in (DOCS.parent / "examples").glob("*/app.py"):
+        assert re.search(rf"^.+\n-+\n\n``make {path.parent.name}``: \S.*\.$", text, re.MULTILINE), path.parent.name
+
+
 def test_all_that_can_be_drawn_is_on_one_page() -> None:
     drawable = re.findall(r'^    "([a-z-]+)": ', (DOCS / "_ext" / "drawn.py").read_text(encoding="utf-8"), re.MULTILINE)
     shown = [name for text in READ.values() for name in re.findall(r"^\.\. drawn:: (\S+)$", text, re.MULTILINE)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 
 from triolet.cli.command import COMMANDS
@@ -10,6 +11,9 @@ from triolet.cli.command import COMMANDS
 from .rst import literal, plain
 
 __all__ = ["command_line", "options", "parsers"]
+
+TYPED = re.compile(r'(?<![\w-])--[a-z][a-z0-9-]*|\S+\("\w+"\)')
+"""What in a help text is typed: other options, and a call."""
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -52,7 +56,7 @@ def _usage(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _described(action: argparse.Action) -> list[str]:
-    told = plain(action.help or "")
+    told = TYPED.sub(lambda typed: literal(typed[0]), plain(action.help or ""))
     told = f"{told[0].upper()}{told[1:].rstrip('.')}." if told else ""
     if action.choices and action.metavar is None:
         told += f" One of {', '.join(map(literal, map(str, action.choices)))}."

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.domains.javascript import JSObject
 from sphinx.util.docutils import SphinxDirective
 
-from . import closings, command_line, jsdoc, limits, listener, metrics, promises
+from . import closings, command_line, examples, jsdoc, limits, listener, metrics, promises
 
 __all__ = ["DRAWN", "setup"]
 
@@ -20,6 +20,7 @@ DRAWN: dict[str, Callable[[], list[str]]] = {
     "bounds": limits.bounds,
     "closings": closings.closings,
     "command-line": command_line.command_line,
+    "examples": examples.examples,
     "limits": limits.settings,
     "listener": listener.listener,
     "metrics": metrics.metrics,
