@@ -12,7 +12,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Limits
+from triolet import Event, Limits
 from triolet.log import MemoryLog
 from triolet.testing.http import Answer, ask
 from triolet.testing.network import Network, link_pair
@@ -145,6 +145,29 @@ async def test_a_connection_that_outlives_its_client_is_told(autojump_clock: Moc
     async with serve(app) as server:
         for _ in range(100):
             server.connect()  # never closed by the test: that is done at the end
+
+
+async def test_a_task_of_the_apps_own_that_follows_is_no_client_that_is_left(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    heard: list[Any] = []
+
+    @app.before_serving
+    async def begin() -> None:
+        app.nursery.start_soon(follow)
+
+    async def follow() -> None:
+        async with live.follow(ORDER, after=0) as events:
+            async for item in events:
+                heard.append(item)
+
+    async with serve(app) as server:
+        await live.publish(ORDER, 1)
+        await trio.sleep(1)
+        assert [item.data for item in heard if isinstance(item, Event)] == [1]
+        assert server.followers == 0
+        async with server.sse(ORDERS) as client:
+            await client.until("live")
+            assert server.followers == 1
 
 
 async def boom() -> None:

@@ -61,7 +61,7 @@ from ..transports.negotiate import (
     parse_wish,
 )
 from ..transports.polling import ENDED_POLLS
-from ..wire.codec import PLAIN, Codec
+from ..wire.codec import Codec
 from ..wire.many_codec import MANY
 from .identify import GRANT, take_ticket, without_ticket
 from .many import Asked, Many, ask_views
@@ -273,7 +273,7 @@ async def _connect(
     conn = Connection(
         context,
         way.outlet,
-        MANY[way.codec] if many is not None else PLAIN[way.codec] if ask.form.plain else way.codec,
+        MANY[way.codec] if many is not None else ask.form.codec(way.codec),
         raw=way.raw if decision.raw else None,
         access=access,
         takes_messages=decision.handler is not None,

@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from ..bounds import CHANNELS_LISTED
 from ..connection.watching import Hook, WatchHook
 from ..errors import ConfigError, DataError
 from ..event import OWN_PREFIX, Cursor, Draft, Event, check_channel
-from ..hub import Feed
+from ..hub import Feed, Reducer
 from ..identity.control import check_follows
 from ..limits import Limits
 from ..log import EventLog
@@ -133,6 +135,33 @@ class Channels(ABC):
         """
         cursor = None if after is None else Cursor.parse_after(str(after))
         return Feed(check_follows(check_channel(channel)), cursor, lambda: self._at_home("Triolet.follow").hub)
+
+    async def state(self, channel: str, reducer: Reducer) -> tuple[Any, Cursor]:
+        """Return a channel's state of now, as a reducer makes it, and the cursor of the newest event that is in it.
+
+        ::
+
+            @app.get("/carts/<cart_id>")
+            async def show(cart_id: str):
+                cart, cursor = await live.state(f"carts/{cart_id}", carts)
+                return await render_template("cart.html", cart=cart, after=cursor)
+
+        A page that is made of it, and follows from that cursor on (``?after=``), has no seam: no event between the two
+        is lost, and none is counted twice. A client that asks by ``?snapshot=1`` is given the same.
+
+        Raises:
+            SnapshotError: the app's fault; the state is no JSON value, or too large.
+            ChannelNameError: no channel can be called so.
+            LogError: the log cannot be read.
+            NotServingError, WrongThreadError: as :meth:`publish`.
+
+        Bounds: ``limits.snapshot_seconds`` and ``limits.snapshot_bytes``.
+
+        Cancellation: nothing is lost.
+        """
+        log = self._at_home("Triolet.state").log
+        made = await reducer.take(log, self.limits, check_channel(channel))
+        return msgspec.json.decode(made.json), made.cursor
 
     # --- who watches
 

@@ -136,6 +136,7 @@ class Triolet(Runner):
         snapshot: Callable[..., Any] | Reducer | None = None,
         format: Literal["triolet", "plain"] = "triolet",
         done: bool = False,
+        render: Callable[[Event], str | None] | None = None,
         blueprint: Blueprint | None = None,
         endpoint: str | None = None,
         **options: Any,
@@ -165,6 +166,10 @@ class Triolet(Runner):
             format: ``"plain"``: in event streams only the app's events are events, and all else is comments. A URL
                 asks for either with ``?format=``.
             done: whether a plain stream that ends for good ends with ``data: [DONE]``; a URL asks with ``?done=1``.
+            render: what an event's data are in plain streams, in place of JSON: an ordinary function of the event that
+                returns a text (of HTML, say), or None to leave it out. It is called in the event loop, once for an
+                event and not for each client. An event about which it raises, or of which it makes more than
+                ``limits.event_bytes``, is left out of these streams, and that is logged.
             blueprint: register it there and not on the app.
             endpoint: the endpoint's name, if not the function's.
             options: what else ``app.route`` takes, as there: ``host``, ``subdomain``, ``defaults``,
@@ -172,10 +177,11 @@ class Triolet(Runner):
 
         Raises:
             ConfigError: ``methods`` or ``websocket`` was given: a channel is asked with GET, over every transport;
-                or an ``allow``, ``recheck``, ``snapshot`` or ``format`` that cannot be.
+                or an ``allow``, ``recheck``, ``snapshot``, ``format`` or ``render`` that cannot be.
         """
         check_rule(rule)
-        decides = ChannelOptions(policy, member, allow, recheck, snapshot, stream_form(format, done))
+        form = stream_form(format, done, self._routes.rendered(render))
+        decides = ChannelOptions(policy, member, allow, recheck, snapshot, form)
         decides.check()
 
         def register(view: View) -> View:

@@ -26,8 +26,10 @@ from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.negotiate import FULL, Form
 from ..transports.websocket import SUBPROTOCOL
+from ..wire.codec import Rendered
 from ..wire.handshake import is_token
 from .identify import EXTENSION, Identifier, snapshot
+from .rendering import rendering
 from .renewal import POSTED
 from .views import OWN_POSTS, SCRIPT, Decision, decided, mark, mark_command, matched_once
 
@@ -111,6 +113,7 @@ class Routes:
         self._apps: list[QuartTrio] = []
         self._views: dict[tuple[View, ChannelOptions], View] = {}
         self._commands: dict[View, View] = {}
+        self._rendered: dict[Any, Rendered | None] = {}
         self.reducers: list[Reducer] = []
 
     def channel(self, view: View, options: ChannelOptions) -> View:
@@ -118,6 +121,12 @@ class Routes:
         if isinstance(options.snapshot, Reducer) and options.snapshot not in self.reducers:
             self.reducers.append(options.snapshot)
         return self._views.setdefault((view, options), channel_view(view, options, self._limits))
+
+    def rendered(self, render: Any) -> Rendered | None:
+        """Return the codecs of a ``render=``, always the same, as :meth:`channel`. Raises ConfigError."""
+        if render not in self._rendered:
+            self._rendered[render] = rendering(render, self._limits)
+        return self._rendered[render]
 
     def add(
         self,
@@ -239,10 +248,10 @@ def command_view(view: View) -> View:
     return mark_command(ask)  # type: ignore[no-any-return]  # it marks what it is given
 
 
-def stream_form(format: str, done: bool) -> Form:
+def stream_form(format: str, done: bool, rendered: Rendered | None = None) -> Form:
     """Return how a route's event streams look. Raises ConfigError."""
     try:
-        return Form.of(format, done)
+        return Form.of(format, done)._replace(rendered=rendered)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -50,7 +50,7 @@ from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..sockets.outlet import Outlet
 from ..sync.bounded_channel import BoundedChannel
-from ..wire.codec import EVENT_STREAMS, Codec
+from ..wire.codec import Codec, is_event_stream
 from ..wire.many_codec import ManyCodec
 from ..wire.messages import AppMessage, Open
 from .access import Access
@@ -139,7 +139,7 @@ class Connection:
     @property
     def transport(self) -> str:
         """Name of the transport by which events reach it: ``websocket`` or ``sse``."""
-        return "sse" if self.codec in EVENT_STREAMS or isinstance(self.codec, ManyCodec) else "websocket"
+        return "sse" if is_event_stream(self.codec) or isinstance(self.codec, ManyCodec) else "websocket"
 
     @property
     def closing(self) -> Closing | None:

@@ -51,8 +51,9 @@ class MemoryServer(Reach):
 
     @property
     def followers(self) -> int:
-        """How many followers there are, and long polls that wait."""
-        return 0 if self.hub is None else self.hub.statistics().followers
+        """How many clients follow: streams, and long polls that wait. The app's own tasks (``live.follow``) are not
+        among them."""
+        return 0 if self.hub is None else sum(audience.watchers for audience in self.hub.windows)
 
     def enter(self, link: MemoryLink, address: str) -> None:
         """See :meth:`Reach.enter`; a server that drains listens no longer."""
@@ -112,7 +113,8 @@ async def serve(
         raise error from failure
     if failure is not None:
         raise failure
-    assert server.followers == 0, f"{server.followers} followers are left"
+    left = 0 if server.hub is None else server.hub.statistics().followers  # the app's own tasks have ended, too
+    assert left == 0, f"{left} followers are left"
 
 
 def _check_is_app(app: Any) -> None:

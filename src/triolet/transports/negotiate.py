@@ -11,6 +11,7 @@ import msgspec
 from ..errors import CursorError, TrioletError
 from ..event import Cursor
 from ..limits import Limits
+from ..wire.codec import PLAIN, Codec, Rendered
 from ..wire.http_head import accepts
 
 __all__ = [
@@ -92,10 +93,12 @@ class Form(NamedTuple):
     Attributes:
         plain: whether only the app's events are events, and all else is comments.
         done: whether a plain one that ends for good ends with ``[DONE]``.
+        rendered: how the route has its events look in a plain one; None: as the JSON that they are.
     """
 
     plain: bool = False
     done: bool = False
+    rendered: Rendered | None = None
 
     @classmethod
     def of(cls, name: str, done: bool) -> Form:
@@ -103,6 +106,12 @@ class Form(NamedTuple):
         if name not in ("triolet", "plain"):
             raise ValueError(f"format is 'plain' or 'triolet', not {name!r:.40}")
         return cls(name == "plain", done)
+
+    def codec(self, codec: Codec) -> Codec:
+        """Return what encodes it, by what would encode the full one of this client; any other codec stays."""
+        if not self.plain:
+            return codec
+        return PLAIN[codec] if self.rendered is None else self.rendered.of(codec)
 
 
 FULL: Final = Form()
@@ -216,7 +225,7 @@ def _wait(text: str, limits: Limits) -> float:
 
 def _form(query: dict[str, str], routes: Form) -> Form:
     try:
-        form = Form.of(query["format"], routes.done) if "format" in query else routes
+        form = Form.of(query["format"], routes.done)._replace(rendered=routes.rendered) if "format" in query else routes
     except ValueError as error:
         raise AskError(400, "format", str(error)) from None
     if not form.plain:
@@ -225,4 +234,4 @@ def _form(query: dict[str, str], routes: Form) -> Form:
         return form
     if query["done"] not in ("0", "1"):
         raise AskError(400, "done", f"done is 1 or 0, not {query['done']!r:.40}")
-    return Form(True, query["done"] == "1")
+    return form._replace(done=query["done"] == "1")

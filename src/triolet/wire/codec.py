@@ -6,9 +6,10 @@ a socket of ours, a tuple of texts where an ASGI server sends the frames.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..bounds import SSE_RETRY_MS
 from ..event import Event
@@ -17,7 +18,6 @@ from .messages import Beat, Bye, End, GapMessage, Message, Open, SnapshotMessage
 
 __all__ = [
     "DONE",
-    "EVENT_STREAMS",
     "JSON",
     "PLAIN",
     "SSE",
@@ -29,10 +29,19 @@ __all__ = [
     "WEBSOCKET_TEXT",
     "Batch",
     "Codec",
+    "Render",
+    "Rendered",
+    "is_event_stream",
     "size_of",
 ]
 
 Batch: TypeAlias = "bytes | tuple[str, ...]"
+
+Render: TypeAlias = Callable[[Event], "bytes | None"]
+"""What makes of an event the UTF-8 that a stream has for it; None: nothing. It never raises."""
+
+_LINE_ENDS: Final = re.compile(rb"\r\n|\r|\n")
+"""Those of an event stream (HTML standard, section 9.2.6): what is no line end there stays within its line."""
 
 
 def size_of(batch: Any) -> int:
@@ -190,6 +199,49 @@ class _ChunkedPlainSseCodec(_ChunkedSseCodec, _PlainSseCodec):
     """The plain event stream in chunks."""
 
 
+class _RenderedSseCodec(_PlainSseCodec):
+    """The plain event stream of a route that says how its events look there: as HTML, say. Each line is a ``data:`` of
+    its own, so whatever the text has in it is data, and no field."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+
+    def event(self, event: Event) -> bytes:
+        if event.ends:
+            return super().event(event)
+        text = self._render(event)
+        if text is None:  # a comment: a part is never empty
+            return b': triolet.omitted {"id":"%b"}\n' % str(event.cursor).encode()
+        name = b"" if event.name == "message" else b"event: %b\n" % event.name.encode()
+        data = b"".join(b"data: %b\n" % line for line in _LINE_ENDS.split(text))
+        return b"id: %b\n%b%b\n" % (str(event.cursor).encode(), name, data)
+
+
+class _ChunkedRenderedSseCodec(_ChunkedSseCodec, _RenderedSseCodec):
+    """The same in chunks."""
+
+
+class Rendered(NamedTuple):
+    """The plain event streams of one route, made once: a codec is a key."""
+
+    whole: Codec
+    chunked: Codec
+
+    @classmethod
+    def by(cls, render: Render) -> Rendered:
+        """Return those whose events look as a function says."""
+        return cls(_RenderedSseCodec(render), _ChunkedRenderedSseCodec(render))
+
+    def of(self, codec: Codec) -> Codec:
+        """Return the one that takes the place of an event stream."""
+        return self.chunked if codec is SSE_CHUNKED else self.whole
+
+
+def is_event_stream(codec: Codec) -> bool:
+    """Whether it is that of an event stream of one channel."""
+    return isinstance(codec, _SseCodec)
+
+
 def _retry_of(message: Message) -> bytes:
     """Return what a browser's EventSource obeys. In no block of its own, of which some parsers make an event."""
     retry = SSE_RETRY_MS if isinstance(message, Open) else message.retry if isinstance(message, Bye) else None
@@ -217,9 +269,6 @@ SSE = _SseCodec()
 SSE_CHUNKED = _ChunkedSseCodec()
 SSE_PLAIN = _PlainSseCodec()
 SSE_PLAIN_CHUNKED = _ChunkedPlainSseCodec()
-
-EVENT_STREAMS: Final = frozenset({SSE, SSE_CHUNKED, SSE_PLAIN, SSE_PLAIN_CHUNKED})
-"""The codecs of event streams."""
 
 PLAIN: Final[dict[Codec, Codec]] = {SSE: SSE_PLAIN, SSE_CHUNKED: SSE_PLAIN_CHUNKED}
 """The plain form of each event stream."""
