@@ -10,7 +10,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import trio
-from anyio import to_process
+import trio_parallel
 from hubs import read_places, search
 from quart import Response, abort, request
 from quart_trio import QuartTrio
@@ -28,7 +28,7 @@ database = Path(os.environ.get("JOBS_DB") or Path(__file__).with_name("jobs.db")
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(run_lease_seconds=6))
 live.socket("/live")
 working = trio.CapacityLimiter(2)  # jobs at once: the others wait
-in_worker = partial(to_process.run_sync, cancellable=True)  # a call that is cancelled takes its process with it
+in_worker = partial(trio_parallel.run_sync, kill_on_cancel=True)  # a call that is cancelled takes its process with it
 progress = partial(Draft.of, name="progress", key="progress", fold="latest")
 
 
