@@ -74,7 +74,7 @@ async def ask_parrot(talk: list[Any]) -> AsyncGenerator[str | dict[str, Any], No
     if known and talk[-1]["role"] == "user":
         yield {"id": "1", "function": {"name": "look_up", "arguments": json.dumps({"topic": max(known, key=len)})}}
         return
-    for _ in range(random.randint(4, 7)):
+    for _ in range(random.randint(6, 9)):
         for word in (parrot.make_sentence(tries=100) or "Polly wants a cracker.").split():
             await trio.sleep(random.uniform(0.4, 1.6) / PACE)
             yield f"{word} "

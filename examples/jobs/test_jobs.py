@@ -132,7 +132,9 @@ async def test_what_is_no_job_is_refused(asked: str, size: int, status: int, aut
 
 
 def test_hubs_are_found_amid_their_places() -> None:
-    corners = [(x + dx, y + dy, f"{x:g} {y:g}") for x in (0.0, 100.0) for y in (0.0, 100.0) for dx in (-1, 1) for dy in (-1, 1)]
+    corners = [
+        (x + dx, y + dy, f"{x:g} {y:g}") for x in (0.0, 100.0) for y in (0.0, 100.0) for dx in (-1, 1) for dy in (-1, 1)
+    ]
     far, hubs = min(search(corners, 4, seed) for seed in range(20))
     assert far == pytest.approx(2**0.5)
     assert sorted(hubs) == [(0, 0, 4, "0 0"), (0, 100, 4, "0 100"), (100, 0, 4, "100 0"), (100, 100, 4, "100 100")]

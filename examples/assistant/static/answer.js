@@ -82,7 +82,7 @@ export class Answer {
   }
 
   #card(key, { topic, found }) {
-    const summary = make("summary", {}, make("span", { text: "Looked up in Python’s manual" }), make("code", { text: topic }));
+    const summary = make("summary", {}, make("span", { text: "Looked up in the manual" }), make("code", { text: topic }));
     const label = `What the manual says of ${topic}`;
     const text = make("pre", { tabindex: 0, role: "region", "aria-label": label, text: found });
     this.#part(key, "details", "tool").replaceChildren(summary, text);

@@ -68,7 +68,7 @@ export class Card {
     this.#part("progress").value = done;
     if (shown.length) draw(canvas, shown, hubs);
     if (!far) return;
-    this.#part(".far").textContent = `${number(far)} km to a hub`;
+    this.#part(".far").textContent = `${number(far)} km to the nearest hub`;
     canvas.setAttribute("aria-label", `A map of ${number(count)} places and ${hubs.length} hubs`);
     this.#part("details").hidden = false;
     const rows = hubs.map(([, , places, near], at) => {

@@ -22,12 +22,10 @@ export function draw(canvas, places, hubs) {
   const scale = Math.min((width - 2 * MARGIN) / (right - left || 1), (height - 2 * MARGIN) / (high - low || 1));
   const across = (x) => width / 2 + (x - (left + right) / 2) * scale;
   const down = (y) => height / 2 - (y - (low + high) / 2) * scale;
-  const size = places.length > 1_000 ? 1.3 : 2.2;
+  const size = places.length > 1_000 ? 2 : 4;
   for (const [x, y] of places) {
     pen.fillStyle = hubs.length ? colour(nearest(x, y, hubs)) : style.getPropertyValue("--faint");
-    pen.beginPath();
-    pen.arc(across(x), down(y), size, 0, 7);
-    pen.fill();
+    pen.fillRect(Math.round(across(x) - size / 2), Math.round(down(y) - size / 2), size, size);
   }
   hubs.forEach(([x, y], at) => {
     pen.beginPath();

@@ -128,7 +128,7 @@ def test_what_a_lost_network_held_up_comes_and_what_a_killed_server_wrote_is_los
     assert shown(page) == stored(server, page)
 
 
-def show(page: Page, count: int = 45) -> None:
+def show(page: Page, count: int = 30) -> None:
     """Have the page show a tool's card and some words."""
     ask(page, "What does the with statement do?")
     wait_for_words(page, count)
