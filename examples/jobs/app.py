@@ -15,7 +15,7 @@ from hubs import read_places, search
 from quart import Response, abort, request
 from quart_trio import QuartTrio
 
-from triolet import ChannelEnded, Command, Draft, Limits, Triolet
+from triolet import ChannelEnded, Command, Draft, Limits, RunError, Triolet
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 MOST_BYTES, MOST_SHOWN, UNWATCHED = 4 << 20, 4_000, float(os.environ.get("JOBS_UNWATCHED") or 10)  # the last in seconds
@@ -25,7 +25,7 @@ AIRPORTS = head + b"".join(row for row in rows if -125 < float(row.rsplit(b",", 
 
 app = QuartTrio(__name__)
 database = Path(os.environ.get("JOBS_DB") or Path(__file__).with_name("jobs.db")).resolve()
-live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(run_lease_seconds=6))
+live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(run_lease_seconds=6, runs=20))
 live.socket("/live")
 working = trio.CapacityLimiter(2)  # jobs at once: the others wait
 in_worker = partial(trio_parallel.run_sync, kill_on_cancel=True)  # a call that is cancelled takes its process with it
@@ -52,7 +52,7 @@ async def begin_airports(command: Command) -> Any:
 async def begin_upload(job: UUID) -> Any:
     """A CSV, with ``?name=…&hubs=12&tries=20`` and perhaps ``&alone=1``. The job tells of each part that has come."""
     asked = {name: request.args.get(name, 0, type=int) for name in ("hubs", "tries", "alone")}
-    with suppress(trio.BrokenResourceError):  # it was stopped meanwhile
+    with suppress(ChannelEnded, trio.BrokenResourceError):  # it was over before, or was stopped meanwhile
         async with await begin(job, request.args.get("name", "")[:80], request.content_length or 0, asked) as feed:
             async for part in request.body:
                 await feed.send(part)
@@ -72,15 +72,17 @@ async def begin(job: UUID, name: str, size: int, asked: Any) -> trio.MemorySendC
             abort(400)
     if not 0 < size <= MOST_BYTES:
         abort(413)
-    await live.publish("jobs", told, name="job", key=str(job), dedupe=str(job))
     feed, parts = trio.open_memory_channel[bytes](0)
     unwatched = None if alone else UNWATCHED
-    await live.run(f"jobs/{job}", work(job, parts, size, hubs, tries), stop_when_unwatched=unwatched)
+    try:
+        await live.run(f"jobs/{job}", work(job, parts, size, hubs, tries), stop_when_unwatched=unwatched)
+    except RunError as error:
+        abort(503, str(error))  # there are as many as may be, or this one goes on: ask again
+    await live.publish("jobs", told, name="job", key=str(job), dedupe=str(job))
     return feed
 
 
 async def work(job: UUID, parts: Any, size: int, hubs: int, tries: int) -> AsyncGenerator[Draft, None]:
-    """All that becomes of a job. What takes time is done in worker processes, one call after the other."""
     data, best = bytearray(), None
     async with parts:
         async for part in parts:

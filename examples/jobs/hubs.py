@@ -4,11 +4,9 @@ import csv
 import math
 from random import Random
 
-Place = tuple[float, float, str]  # in km, on a flat map: a degree of latitude is 111.2
 
-
-def read_places(data: bytes) -> list[Place]:
-    """Read a CSV, by its columns latitude, longitude and perhaps name. ValueError says what is wrong with it."""
+def read_places(data: bytes) -> list[tuple[float, float, str]]:
+    """Read a CSV by its columns latitude and longitude, into km on a flat map. ValueError says what is wrong."""
     rows = csv.DictReader(data.decode("utf-8-sig").splitlines(keepends=True))
     if not {"latitude", "longitude"} <= {*(rows.fieldnames or ())}:
         raise ValueError("its first line has to name the columns, latitude and longitude among them")
@@ -19,9 +17,9 @@ def read_places(data: bytes) -> list[Place]:
     return [(across * width, up * 111.2, name) for across, up, name in found]
 
 
-def search(places: list[Place], count: int, seed: int) -> tuple[float, list[tuple[int, int, int, str]]]:
+def search(places: list[tuple[float, float, str]], k: int, seed: int) -> tuple[float, list[tuple[int, int, int, str]]]:
     """Each place goes to its nearest hub, each hub amid its places, and so on. Returns how far it is, and the hubs."""
-    hubs, far, before = [place[:2] for place in Random(seed).sample(places, count)], 1e9, math.inf
+    hubs, far, before = [place[:2] for place in Random(seed).sample(places, k)], 1e9, math.inf
     while far < 0.9995 * before:
         sums, total, before = [[0.0, 0.0, 0] for _ in hubs], 0.0, far
         for x, y, _ in places:

@@ -177,9 +177,10 @@ class Completions(BaseHTTPRequestHandler):
         self._say({"role": "assistant", "content": ""})
         if body["messages"][-1]["role"] == "user":
             self._say({"content": "Let me look. "})
-            pieces = ({"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": ""}},)
-            for piece in (*pieces, *({"function": {"arguments": part}} for part in ('{"top', 'ic": "w', 'ith"}'))):
-                self._say({"tool_calls": [{"index": 0, **piece}]})
+            call = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": ""}}
+            self._say({"tool_calls": [{"index": 0, **call}]})
+            for part in ('{"top', 'ic": "w', 'ith"}'):
+                self._say({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
             self._say({}, "tool_calls")
         else:
             self._say({"content": "It "})
