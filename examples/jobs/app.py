@@ -1,8 +1,8 @@
 """Jobs in worker processes: each tells how far it is, happens once, and stops when nobody looks any more."""
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 from triolet import ChannelEnded, Command, Draft, Limits, RunError, Triolet
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-MOST_BYTES, MOST_SHOWN, UNWATCHED = 4 << 20, 4_000, float(os.environ.get("JOBS_UNWATCHED") or 10)  # the last in seconds
+MOST, MOST_SHOWN, IDLE = 4 << 20, 4_000, float(os.environ.get("JOBS_UNWATCHED") or 10)  # bytes, places, seconds
 file = Path(str(distribution("vega-datasets").locate_file("vega_datasets/_data/airports.csv")))
 head, *rows = file.read_bytes().splitlines(keepends=True)  # those of the 48 states that lie together:
 AIRPORTS = head + b"".join(row for row in rows if -125 < float(row.rsplit(b",", 1)[1]) < -67.2)
@@ -40,10 +40,9 @@ async def events(job: UUID | None = None) -> str:
 
 @live.command("/jobs")
 async def begin_airports(command: Command) -> Any:
-    """``{"hubs": 12, "tries": 20, "alone": 0}``: one job, however often the same command is sent."""
     job = uuid5(NAMESPACE_URL, command.id)
     with suppress(ChannelEnded):  # sent again, since a server was killed before its answer: the job is over by now
-        async with await begin(job, "US airports", len(AIRPORTS), command.data) as feed:
+        async with begin(job, "US airports", len(AIRPORTS), command.data) as feed:
             await feed.send(AIRPORTS)
     return {"job": str(job)}
 
@@ -53,7 +52,7 @@ async def begin_upload(job: UUID) -> Any:
     """A CSV, with ``?name=…&hubs=12&tries=20`` and perhaps ``&alone=1``. The job tells of each part that has come."""
     asked = {name: request.args.get(name, 0, type=int) for name in ("hubs", "tries", "alone")}
     with suppress(ChannelEnded, trio.BrokenResourceError):  # it was over before, or was stopped meanwhile
-        async with await begin(job, request.args.get("name", "")[:80], request.content_length or 0, asked) as feed:
+        async with begin(job, request.args.get("name", "")[:80], request.content_length or 0, asked) as feed:
             async for part in request.body:
                 await feed.send(part)
     return {"job": str(job)}
@@ -64,22 +63,23 @@ async def stop(job: UUID, command: Command) -> Any:
     return {"told": await live.stop_run(f"jobs/{job}", "by hand")}
 
 
-async def begin(job: UUID, name: str, size: int, asked: Any) -> trio.MemorySendChannel[bytes]:
+@asynccontextmanager
+async def begin(job: UUID, name: str, size: int, asked: Any) -> AsyncIterator[trio.MemorySendChannel[bytes]]:
     match asked:
-        case {"hubs": int(hubs), "tries": int(tries), "alone": int(alone)} if 2 <= hubs <= 24 and 1 <= tries <= 100:
-            told = {"job": str(job), "name": name, "hubs": hubs, "tries": tries, "alone": alone}
+        case {"hubs": int(k), "tries": int(n), "alone": int(alone)} if (
+            1 < k <= 24 and 0 < n <= 100 and 0 < size <= MOST
+        ):
+            told = {"job": str(job), "name": name, "hubs": k, "tries": n, "alone": alone}
         case _:
             abort(400)
-    if not 0 < size <= MOST_BYTES:
-        abort(413)
     feed, parts = trio.open_memory_channel[bytes](0)
-    unwatched = None if alone else UNWATCHED
-    try:
-        await live.run(f"jobs/{job}", work(job, parts, size, hubs, tries), stop_when_unwatched=unwatched)
-    except RunError as error:
-        abort(503, str(error))  # there are as many as may be, or this one goes on: ask again
-    await live.publish("jobs", told, name="job", key=str(job), dedupe=str(job))
-    return feed
+    async with feed:
+        try:
+            await live.run(f"jobs/{job}", work(job, parts, size, k, n), stop_when_unwatched=None if alone else IDLE)
+        except RunError as error:
+            abort(503, str(error))  # there are as many as may be, or this one goes on: ask again
+        await live.publish("jobs", told, name="job", key=str(job), dedupe=str(job))
+        yield feed
 
 
 async def work(job: UUID, parts: Any, size: int, hubs: int, tries: int) -> AsyncGenerator[Draft, None]:

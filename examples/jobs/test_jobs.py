@@ -116,18 +116,12 @@ async def test_a_file_that_breaks_off_fails_its_job(autojump_clock: MockClock) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "size", "status"),
-    [
-        ("hubs=1&tries=2", 9, 400),
-        ("hubs=3&tries=101", 9, 400),
-        ("", 9, 400),
-        ("hubs=3&tries=1", 0, 413),
-        ("hubs=3&tries=1", (4 << 20) + 1, 413),
-    ],
+    ("asked", "size"),
+    [("hubs=1&tries=2", 9), ("hubs=3&tries=101", 9), ("", 9), ("hubs=3&tries=1", 0), ("hubs=3&tries=1", (4 << 20) + 1)],
 )
-async def test_what_is_no_job_is_refused(asked: str, size: int, status: int, autojump_clock: MockClock) -> None:
+async def test_what_is_no_job_is_refused(asked: str, size: int, autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server, server.sse("/jobs/events", after=0) as page:
-        assert (await put(server, b"x" * size, asked)).status == status
+        assert (await put(server, b"x" * size, asked)).status == 400
         assert (await page.command("/jobs", {"hubs": "3"}))["status"] == 400
         await page.nothing_for(60)
 
