@@ -10,7 +10,8 @@ const EVENT_STREAM = { "Content-Type": "text/event-stream; charset=utf-8", "Cach
 /** A message in an event stream: a block, whose `id` is what a browser would come back with. @param {Message} message */
 function block(message) {
   const { type, id, event, data, time, key, fold, folded } = message;
-  const more = fold ? `key: ${key}\nfold: ${fold}\n${folded ? `folded: ${folded}\n` : ""}` : "";
+  const fields = Object.entries({ key, fold, folded }).filter(([, value]) => value !== undefined);
+  const more = fields.map(([name, value]) => `${name}: ${value}\n`).join("");
   if (type === "event") return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\ntime: ${time}\n${more}\n`;
   return `${placeOf(message)}event: triolet.${type}\ndata: ${JSON.stringify(message)}\n\n`;
 }

@@ -132,7 +132,7 @@ class _SseCodec(Codec):
     """An event stream (HTML standard, section 9.2.6).
 
     Names and keys were checked when they were published and JSON has no raw line break, so no field can
-    be forged. ``time``, ``fold`` and ``folded`` are fields of our own, which the standard tells browsers to ignore.
+    be forged. ``time``, ``key``, ``fold`` and ``folded`` are fields of our own, which the standard tells browsers to ignore.
     """
 
     def event(self, event: Event) -> bytes:
@@ -143,7 +143,7 @@ class _SseCodec(Codec):
             event.name.encode(),
             event.json,
             int(event.published_at * 1000),
-            b"" if event.fold is None else _fold_fields(event),
+            b"" if event.key is None else _key_fields(event, event.key),
         )
 
     def join(self, parts: Sequence[bytes]) -> bytes:
@@ -161,9 +161,11 @@ class _SseCodec(Codec):
         return b"%b%bevent: triolet.%b\ndata: %b\n\n" % (retry, place, tag, encode_message(message))
 
 
-def _fold_fields(event: Event) -> bytes:
-    key = b"key: %b\nfold: %b\n" % ((event.key or "").encode(), (event.fold or "").encode())
-    return key if event.folded == 1 else b"%bfolded: %d\n" % (key, event.folded)
+def _key_fields(event: Event, key: str) -> bytes:
+    fields = b"key: %b\n" % key.encode()
+    if event.fold is not None:  # which is of an event with a key
+        fields += b"fold: %b\n" % event.fold.encode()
+    return fields if event.folded == 1 else b"%bfolded: %d\n" % (fields, event.folded)
 
 
 class _PlainSseCodec(_SseCodec):
