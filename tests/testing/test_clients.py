@@ -53,6 +53,19 @@ async def test_all_transports_hear_the_same(transport: str, autojump_clock: Mock
 
 
 @pytest.mark.parametrize("transport", EVERY)
+@pytest.mark.parametrize(("newest", "begins"), [(-2, "e.1"), (-9, "e.0")])
+async def test_who_asks_for_the_newest_begins_before_the_first_of_them(
+    transport: str, newest: int, begins: str, autojump_clock: MockClock
+) -> None:
+    app, live = shop()
+    async with serve(app) as server:
+        await live.publish_many(ORDER, [1, 2, 3])
+        async with server.client(transport, ORDERS, after=newest) as client:
+            assert (await client.expect("open"))["cursor"] == begins
+            await client.expect(data=2 if newest == -2 else 1)
+
+
+@pytest.mark.parametrize("transport", EVERY)
 async def test_the_cursor_is_that_of_what_was_taken(transport: str, autojump_clock: MockClock) -> None:
     app, live = shop()
     async with serve(app) as server:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import h11
 import trio
 
+from ..event import Cursor
 from .clients import Client, with_after
 from .http import Answer, RefusedError, ask, read_answer
 from .many import following, read_many, unfold_many
@@ -95,6 +96,16 @@ class _PollClient(Client):
         self.tag = answer.headers.get("etag", self.tag)
         return answer
 
+    def _start(self, body: Any) -> str:
+        """Where the first page begins: who has asked for the newest 20 (``-20``) stands before the first of them."""
+        place: str = self._place or body["cursor"]
+        if not place.startswith("-"):
+            return place
+        if not body["events"]:
+            return str(body["cursor"])
+        first = Cursor.parse(body["events"][0]["id"])
+        return str(Cursor(first.epoch, first.offset - 1))
+
     def _unfold(self, body: Any, *, first: bool) -> None:
         """The answer to a poll, as the messages that a stream would have carried."""
         if self.urls:
@@ -103,7 +114,7 @@ class _PollClient(Client):
         channel, cursor = body["channel"], body["cursor"]
         if first:
             said = {"filtered": True} if body.get("filtered") is True else {}
-            start = None if "snapshot" in body else self._place or cursor
+            start = None if "snapshot" in body else self._start(body)
             self.receive({"type": "open", "channel": channel, "cursor": start, **said})
         if "snapshot" in body:
             self.receive(body["snapshot"])
