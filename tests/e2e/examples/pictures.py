@@ -1,7 +1,7 @@
 """Take the pictures of all examples, for the documentation, each from the running example: ``make pictures``.
 
-An example's test file says in ``show`` how its page comes to show all that it can, and in ``ENVIRONMENT`` what it is
-started with.
+An example's test file says in ``show`` how its page comes to show all that it can (in ``pose``, where a picture takes
+longer than a test may), and in ``ENVIRONMENT`` what it is started with.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
                 for (width, height), dark, ending in ((DESK, False, ""), (TELEPHONE, True, "-telephone")):
                     with browser.page(server.url, width=width, height=height, dark=dark) as page:
                         page.still(dark=dark)
-                        example.show(page)
+                        getattr(example, "pose", example.show)(page)
                         page.screenshot(PICTURES / f"{name}{ending}.png")
 
 

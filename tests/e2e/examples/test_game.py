@@ -1,0 +1,109 @@
+"""The game in a browser: who plays is seen by the others, and a slow line gets fewer states and the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.e2e.browser import Browser, Page
+from tests.e2e.looks import check_looks
+from tests.e2e.needs import needs
+from tests.e2e.server import Server
+from triolet import Triolet
+
+from .stage import served
+
+pytestmark = [needs("chromium"), pytest.mark.timeout(120)]
+
+TICK = "Number(document.getElementById('canvas').dataset.tick ?? 0)"
+LEFT_OUT = "Number(document.getElementById('canvas').dataset.leftOut ?? 0)"
+STATE = "document.getElementById('badge').dataset.state"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    trio.run(swallow, tmp_path / "game.db")
+    with served("game", tmp_path) as server:
+        yield server
+
+
+async def swallow(database: Path) -> None:
+    """A game of before, so that the board shows who was good."""
+    async with Triolet(log=f"sqlite:///{database}") as live:
+        for whom in ("Pip", "Mist", "Tarn"):
+            await live.publish("news", {"by": "Grace", "whom": whom}, name="swallowed")
+
+
+def play(page: Page, name: str) -> None:
+    """Take a seat, and wait until the drop is there."""
+    page.wait(f"{TICK} > 0 && {STATE} === 'live'")
+    page.evaluate(f"document.getElementById('name').value = '{name}'")
+    page.click("#start button")
+    plays(page, name)
+
+
+def plays(page: Page, name: str) -> None:
+    page.wait(
+        f"document.getElementById('me').textContent.startsWith('{name} ') && !document.getElementById('me').hidden"
+    )
+
+
+def has_news(page: Page, text: str) -> None:
+    page.wait(f"Array.from(document.querySelectorAll('#news li'), one => one.textContent).includes('{text}')")
+
+
+def grace(page: Page) -> None:
+    """Wait until the board says what it must: three that were swallowed before this server was started."""
+    page.wait("Array.from(document.querySelectorAll('#board li'), one => one.textContent).includes('Grace3')")
+
+
+def test_two_play_and_go_on_after_a_kill_and_offline(browser: Browser, server: Server) -> None:
+    with browser.page(server.url) as page, browser.page(server.url) as other:
+        play(page, "Ada")
+        play(other, "Lin")
+        has_news(page, "Lin has come")
+        grace(page)
+        assert page.complaints == []
+        server.kill()
+        page.wait(f"{STATE} === 'connecting'")
+        server.start()
+        has_news(other, "Ada has come")
+        plays(page, "Ada")
+        grace(page)
+        page.offline(True)
+        page.wait(f"{STATE} === 'connecting'")
+        page.offline(False)
+        page.wait(f"{STATE} === 'live'")
+        tick = page.evaluate(TICK)
+        page.wait(f"{TICK} > {tick}")
+        plays(page, "Ada")
+
+
+def test_a_slow_line_gets_fewer_states_and_goes_on(browser: Browser, server: Server) -> None:
+    with browser.page(server.url) as page:
+        play(page, "Ada")
+        page.click("#slow")
+        before = page.evaluate(LEFT_OUT)
+        page.wait(f"{LEFT_OUT} > {before} + 40")
+        here = page.text("#me")
+        assert here.startswith("Ada ")
+        page.click("#slow")
+        page.wait("Number(document.getElementById('rate').textContent) > 8")
+        assert page.complaints == []
+
+
+def show(page: Page) -> None:
+    """Have the page play, with a board and news."""
+    play(page, "Ada")
+    grace(page)
+    has_news(page, "Ada has come")
+    page.click("#slow")
+    page.wait(f"{LEFT_OUT} > 30")
+
+
+@needs("npm:axe-core")
+def test_nothing_on_it_is_hard_to_read_or_out_of_reach(browser: Browser, server: Server) -> None:
+    check_looks(browser, server.url, show)
