@@ -94,7 +94,7 @@ export class Charts {
           y: { range: isPercent ? [0, 100] : (_, min, max) => [0, niceTop(max)] },
         },
         axes: [
-          { ...axis, show: !isSmall, size: 26, grid: { show: false }, space: 90, values: (_, at) => at.map(clock) },
+          { ...axis, show: !isSmall, size: 26, grid: { show: false }, space: 90, values: (_, at, __, ___, step) => at.map((one) => clock(one, step)) },
           { ...axis, show: !isSmall, size: 52, grid, space: 34, values: (_, at) => at.map(isPercent ? percent : short) },
         ],
         series: [
@@ -134,6 +134,6 @@ function niceTop(max) {
   return Math.ceil((Math.max(max, 10) * 1.1) / step) * step;
 }
 
-const clock = (seconds) => new Date(seconds * 1_000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+const clock = (at, step) => new Date(at * 1_000).toLocaleTimeString("en-GB").slice(0, step < 60 ? 8 : 5);
 const percent = (value) => `${value} %`;
 const short = (value) => new Intl.NumberFormat("en", { notation: "compact" }).format(value);

@@ -31,17 +31,17 @@ machine.on("fault", () => (counts.faults += 1));
 const processes = live.follow("/processes/events");
 processes.on("tell", ({ data }) => showProcesses(data));
 
-/** However much comes at once, it is drawn once, with the screen's next picture. */
+/** However much comes at once, it is drawn once. A tab in the background has no pictures to wait for, and draws too. */
 function draw() {
   if (isDue) return;
   isDue = true;
-  requestAnimationFrame(() => {
+  setTimeout(() => {
     isDue = false;
     charts.draw(newest.cpu.length);
     describe(newest);
     showAudience(newest);
     say(newest);
-  });
+  }, 16);
 }
 
 /** The figures of now, or of the moment under the pointer, in words beside each chart. */

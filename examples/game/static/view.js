@@ -1,8 +1,9 @@
 /** The arena on a canvas, with a camera that follows the player's drop. */
 
 const GRID = 100;
-const SEEN = 820; // of the arena's width, at most, around a player's drop
+const SEEN = 1_000; // of the arena's width, at most, around a player's drop
 const NARROW = 480; // on a telephone
+const EDGE = 30; // of what is around the arena, at most
 
 export class View {
   #canvas;
@@ -47,9 +48,13 @@ export class View {
   #look(me, width, height) {
     const whole = Math.min(width / this.world.width, height / this.world.height);
     const near = width / (width < 600 ? NARROW : SEEN);
-    const wanted = me
-      ? { x: me.x, y: me.y, scale: Math.max(whole, near * (26 / (12 + me.radius)) ** 0.35) }
-      : { x: this.world.width / 2, y: this.world.height / 2, scale: whole };
+    const scale = me ? Math.max(whole, near * (26 / (12 + me.radius)) ** 0.35) : whole;
+    const within = (at, seen, all) => {
+      const half = seen / scale / 2 - EDGE;
+      return half * 2 > all ? all / 2 : Math.min(Math.max(at, half), all - half);
+    };
+    const { x, y } = me ?? { x: this.world.width / 2, y: this.world.height / 2 };
+    const wanted = { x: within(x, width, this.world.width), y: within(y, height, this.world.height), scale };
     const camera = (this.#camera ??= { ...wanted });
     const isFar = Math.hypot(wanted.x - camera.x, wanted.y - camera.y) > 400;
     for (const key of ["x", "y", "scale"]) camera[key] += (wanted[key] - camera[key]) * (isFar && key !== "scale" ? 1 : 0.12);

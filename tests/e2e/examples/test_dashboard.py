@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,9 +23,10 @@ CROWD = 40
 PROGRAM = (sys.executable, str(EXAMPLES / "dashboard" / "crowd.py"))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with served("dashboard", tmp_path) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    with served("dashboard", folder) as server:
         yield server
 
 
@@ -46,12 +46,12 @@ def test_the_charts_have_every_second_whatever_happens_to_network_and_server(bro
     with browser.page(server.url) as page, browser.page(server.url) as other:
         draws_all(page, server)
         page.wait("document.getElementById('viewers').textContent === '2'")
+        assert page.complaints == []
         page.offline(True)
         page.wait(f"{STATE} === 'connecting'")
         draws_all(other, server)
         page.offline(False)
         draws_all(page, server)
-        assert page.complaints == []
         server.kill()
         page.wait(f"{STATE} === 'connecting'")
         server.start()
