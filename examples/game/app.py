@@ -15,13 +15,12 @@ from typing import Any
 import trio
 from quart import Response
 from quart_trio import QuartTrio
-from world import HEIGHT, WIDTH, Drop, World
+from world import HEIGHT, WIDTH, Drop, World, somewhere
 
 from triolet import Command, Connection, Draft, Event, LogError, Reducer, Triolet
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-TICK = 1 / 20
-AHEAD = 2  # states on their way to a page that it has not said that it has
+TICK, AHEAD = 1 / 20, 2  # seconds; states on their way to a page, that it has not said that it has
 SEATS, AWAY = 50, 10 / TICK  # players, and ticks without a word of one
 
 app = QuartTrio(__name__)
@@ -59,7 +58,8 @@ async def join(command: Command) -> Any:
         name = "".join(filter(str.isprintable, str(command.data))).strip()[:16] or "Somebody"
         while any(one.name == name for one in world.drops):
             name += "′"
-        seats[command.id] = world.place(Drop(name, heard=world.tick))
+        seats[command.id] = Drop(name, *somewhere(), heard=world.tick)
+        world.drops.append(seats[command.id])
     await command.publish("news", {"who": seats[command.id].name}, name="joined")
     return {"seat": command.id, "you": seats[command.id].name}
 
@@ -70,7 +70,7 @@ async def join(command: Command) -> Any:
 @live.socket("/play")
 async def play(conn: Connection) -> None:
     """A page says which state it has, where its drop is to go, and first, on each new connection, which seat it has."""
-    drop, unseen = Drop("nobody's"), []
+    drop, unseen = Drop("nobody's", 0, 0), []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(show, conn, unseen)
         async for message in conn:
@@ -104,8 +104,7 @@ async def begin() -> None:
 async def go_on() -> None:
     """Twenty times a second, while anybody looks. What counts is in the log before it is seen: a game whose log is away
     stands still."""
-    happened: list[Draft] = []
-    due = trio.current_time()
+    happened, due = [], trio.current_time()
     while True:
         due = max(due + TICK, trio.current_time())
         await trio.sleep_until(due)

@@ -22,8 +22,8 @@ class Drop:
     """
 
     name: str
-    x: float = 0.0
-    y: float = 0.0
+    x: float
+    y: float
     mass: float = NEWBORN
     aim: tuple[float, float] = (0.0, 0.0)
     heard: int = 0
@@ -51,15 +51,8 @@ class World:
     def __init__(self) -> None:
         self.tick = 0
         self.food = [somewhere() for _ in range(FOOD)]
-        self.drops: list[Drop] = []
-        self.bots = [self.place(Drop(name)) for name in BOTS]
-
-    def place(self, drop: Drop) -> Drop:
-        """Let it begin, or begin anew, somewhere and small."""
-        (drop.x, drop.y), drop.mass = somewhere(), NEWBORN
-        if drop not in self.drops:
-            self.drops.append(drop)
-        return drop
+        self.bots = [Drop(name, *somewhere()) for name in BOTS]
+        self.drops = list(self.bots)
 
     def state(self) -> dict[str, Any]:
         """All that is to be seen: some 1,100 bytes of JSON, with eight drops."""
@@ -69,8 +62,8 @@ class World:
     def step(self) -> Iterator[tuple[str, str]]:
         """Go on by one tick. Yield who has swallowed whom."""
         self.tick += 1
-        for bot in self.bots[self.tick % 4 :: 4]:
-            self.think(bot)
+        for at in range(self.tick % 4, len(self.bots), 4):
+            self.think(self.bots[at], self.food[at :: len(self.bots)])
         for drop in self.drops:
             drop.move()
             for at, food in enumerate(self.food):
@@ -81,13 +74,13 @@ class World:
             for small in self.drops:
                 if large.mass > BEATS * small.mass and large.distance(small.x, small.y) < large.radius:
                     large.mass += small.mass * 0.6
-                    self.place(small)
+                    (small.x, small.y), small.mass = somewhere(), NEWBORN
                     yield large.name, small.name
 
-    def think(self, bot: Drop) -> None:
-        """Go for the nearest that can be swallowed: a drop in sight, or food."""
+    def think(self, bot: Drop, liked: list[tuple[int, int]]) -> None:
+        """Go for the nearest that can be swallowed: a drop in sight, or the food that this bot likes."""
         near = [one for one in self.drops if bot.mass > BEATS * one.mass and bot.distance(one.x, one.y) < SIGHT]
-        x, y = min([(one.x, one.y) for one in near] or self.food, key=lambda at: bot.distance(*at))
+        x, y = min([(one.x, one.y) for one in near] or liked, key=lambda at: bot.distance(*at))
         bot.steer(x - bot.x, y - bot.y)
 
 

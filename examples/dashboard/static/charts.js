@@ -86,12 +86,12 @@ export class Charts {
     const plot = new uPlot(
       {
         ...sizeOf(box),
-        padding: [8, 4, 0, 0],
+        padding: [8, isSmall ? 0 : 4, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 6 }, drag: { x: false }, sync: { key: "machine" } },
         scales: {
           x: { range: (_, min, max) => [Math.min(Math.max(min, max - this.#history.seconds), max - SHORTEST), max] },
-          y: { range: isPercent ? [0, 100] : (_, min, max) => [0, niceTop(max)] },
+          y: { range: isPercent ? [0, 100] : (_, min, max) => [0, niceTop(Math.max(max, isSmall ? 1 : 10))] },
         },
         axes: [
           { ...axis, show: !isSmall, size: 26, grid: { show: false }, space: 90, values: (_, at, __, ___, step) => at.map((one) => clock(one, step)) },
@@ -130,8 +130,8 @@ function sizeOf({ clientWidth: width, clientHeight: height }) {
 }
 
 function niceTop(max) {
-  const step = 10 ** Math.floor(Math.log10(Math.max(max, 10)));
-  return Math.ceil((Math.max(max, 10) * 1.1) / step) * step;
+  const step = 10 ** Math.floor(Math.log10(max));
+  return Math.ceil((max * 1.1) / step) * step;
 }
 
 const clock = (at, step) => new Date(at * 1_000).toLocaleTimeString("en-GB").slice(0, step < 60 ? 8 : 5);

@@ -104,6 +104,16 @@ def show(page: Page) -> None:
     page.wait(f"{LEFT_OUT} > 30")
 
 
+def pose(page: Page) -> None:
+    """For a picture: a game that has gone on for a while, seen at its full pace and then over a slow line."""
+    play(page, "Ada")
+    tick = page.evaluate(TICK)
+    page.wait(f"{TICK} > {tick} + 600", seconds=90)
+    page.click("#slow")
+    page.wait(f"{LEFT_OUT} > 25")
+    page.evaluate("document.activeElement.blur()")
+
+
 @needs("npm:axe-core")
 def test_nothing_on_it_is_hard_to_read_or_out_of_reach(browser: Browser, server: Server) -> None:
     check_looks(browser, server.url, show)
