@@ -12,7 +12,8 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-AT_ONCE, EVERY, PORTS = 200, 10, 25_000  # viewers that come together; seconds between reports; ports of one address
+AT_ONCE, PORTS = 200, 25_000  # viewers that come together; ports of one address
+EVERY, LATEST = 10, 120  # seconds: between reports; until all must have come
 
 
 class Viewer:
@@ -55,6 +56,8 @@ def main(viewers: int = 10_000, seconds: float = 60, url: str = "http://127.0.0.
             crowd.append(Viewer(where.hostname or "", where.port or 80, where.path))
             loop.register(crowd[-1].socket, selectors.EVENT_READ, crowd[-1])
         read(time.monotonic() + AT_ONCE / 1_000)
+    while not all(one.events or not one.is_open for one in crowd) and time.monotonic() < began + LATEST:
+        read(time.monotonic() + 0.5)
     print(f"{viewers:,} viewers have come, in {time.monotonic() - began:.0f} s", flush=True)
     start, before = time.monotonic(), [one.events for one in crowd]
     while (at := time.monotonic() - start) < seconds:

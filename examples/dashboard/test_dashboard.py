@@ -35,7 +35,7 @@ async def test_it_is_measured_once_for_all_who_look_and_says_how_many(autojump_c
 
         one, same = [await page.pick(seen_by_two, "the figures") for page in (first, second)]
         assert (one["id"], one["data"]) == (same["id"], same["data"])
-        assert set(one["data"]) == {"cpu", "mem", "net", "disk", "viewers", "behind", "late", "own"}
+        assert set(one["data"]) == {"cpu", "mem", "net", "disk", "procs", "viewers", "behind", "late", "own"}
 
 
 async def test_who_reads_slowly_gets_the_newest_and_is_told_and_holds_up_nobody(autojump_clock: MockClock) -> None:

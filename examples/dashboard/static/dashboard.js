@@ -45,11 +45,12 @@ function draw() {
 }
 
 /** The figures of now, or of the moment under the pointer, in words beside each chart. */
-function describe({ cpu, mem, net, disk } = newest) {
+function describe({ cpu, mem, net, disk, procs } = newest) {
   element("cpu").textContent = `${Math.round(mean(cpu))} % of ${cpu.length} ${cpu.length === 1 ? "core" : "cores"}`;
   element("mem").textContent = `${mem.toFixed(1)} % used`;
   element("net").textContent = `↓ ${bytes(net[0])}/s  ↑ ${bytes(net[1])}/s`;
   element("disk").textContent = `read ${bytes(disk[0])}/s, written ${bytes(disk[1])}/s`;
+  element("procs").textContent = `${procs} there are; of one core`;
 }
 
 function showAudience({ viewers, late, behind, own }) {
@@ -60,7 +61,7 @@ function showAudience({ viewers, late, behind, own }) {
   // Of a few viewers most of the cost is the server's own, and the measuring: to share it out would say nothing.
   const isCrowd = viewers >= 100;
   element("each").textContent = isCrowd ? `${((own / 100 / viewers) * 1e6).toFixed(1)} µs` : "–";
-  element("each-why").textContent = isCrowd ? "of CPU a second, and some 220 bytes" : "told from a hundred viewers on";
+  element("each-why").textContent = isCrowd ? "of CPU a second, and some 200 bytes" : "told from a hundred viewers on";
   element("held").textContent = `${history.size} seconds are drawn, ${counts.gaps} were left out.`;
 }
 
