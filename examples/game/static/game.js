@@ -46,7 +46,7 @@ function takeState(state) {
   element("age").textContent = `${Math.round(age)} ms`;
   canvas.dataset.tick = state.tick;
   canvas.dataset.leftOut = leftOut;
-  canvas.dataset.age = Math.round(age);
+  canvas.dataset.me = motion.me?.name ?? "";
 }
 
 /** A new connection knows nothing of this page. */
@@ -72,6 +72,7 @@ const news = live.follow("/news/events", { snapshot: true });
 let board = {};
 
 showState(live);
+live.on("state", (state) => state === "live" && socket.retry()); // it hears first that the network is back
 news.on("snapshot", ({ data }) => showBoard((board = data)));
 news.on("swallowed", ({ data: { by, whom } }) => {
   board[by] = (board[by] ?? 0) + 1;

@@ -77,11 +77,12 @@ def show(page: Page) -> None:
 
 
 def pose(page: Page) -> None:
-    """For a picture: some thousand viewers, and most of a minute on the charts. The crowd goes by itself."""
+    """For a picture: most of a minute on the charts, and then a crowd, which goes by itself."""
+    viewers = "document.getElementById('viewers').textContent"
+    page.wait(f"{DRAWN} >= 35 && {viewers} === '1'", seconds=90)
     url = f"{page.evaluate('location.origin')}/machine/events"
-    subprocess.Popen([*PROGRAM, "4000", "45", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    page.wait("document.getElementById('viewers').textContent === '4,001'", seconds=60)
-    page.wait(f"{DRAWN} >= 50", seconds=90)
+    subprocess.Popen([*PROGRAM, "1500", "8", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    page.wait(f"{viewers} === '1,501'", seconds=60)
     show(page)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import trio
 from tests.e2e.browser import Browser, Page
 from tests.e2e.looks import check_looks
 from tests.e2e.needs import needs
-from tests.e2e.server import Server
+from tests.e2e.server import Server, wait_for
 from triolet import Triolet
 
 from .stage import served
@@ -47,13 +48,18 @@ def play(page: Page, name: str) -> None:
 
 
 def plays(page: Page, name: str) -> None:
-    page.wait(
-        f"document.getElementById('me').textContent.startsWith('{name}') && !document.getElementById('me').hidden"
-    )
+    """Wait until a state has come that has the player's drop in it."""
+    page.wait(f"document.getElementById('canvas').dataset.me?.startsWith('{name}')")
 
 
 def has_news(page: Page, text: str) -> None:
     page.wait(f"Array.from(document.querySelectorAll('#news li')).some(one => one.textContent.startsWith('{text}'))")
+
+
+def comings(server: Server) -> Counter[str]:
+    """How often each has taken a seat, by the log."""
+    events = server.request("GET", "/news/events?after=0")["events"]
+    return Counter(event["data"]["who"].rstrip("′") for event in events if event["event"] == "joined")
 
 
 def grace(page: Page) -> None:
@@ -71,7 +77,7 @@ def test_two_play_and_go_on_after_a_kill_and_offline(browser: Browser, server: S
         server.kill()
         page.wait(f"{STATE} === 'connecting'")
         server.start()
-        has_news(other, "Ada has come")
+        wait_for(lambda: comings(server) == {"Ada": 2, "Lin": 2}, "both to take a seat again", seconds=40)
         plays(page, "Ada")
         grace(page)
         page.offline(True)
