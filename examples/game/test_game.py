@@ -8,7 +8,7 @@ import pytest
 from app import AHEAD, app, seats, world
 from trio.testing import MockClock
 
-from triolet.testing import WebSocketClient, serve
+from triolet.testing import WebSocketClient, serve, slow_reader
 
 NEWS = "/news/events"
 
@@ -57,6 +57,18 @@ async def test_who_does_not_keep_up_is_shown_fewer_and_the_newest(autojump_clock
         await page.say(type="message", data={"seen": on_the_way[0]})
         assert before <= (await state(page))["tick"] <= before + 1
         await page.nothing_for(1)
+
+
+async def test_over_a_line_that_is_too_slow_what_comes_is_never_old(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server, server.websocket("/play") as page:
+        await take(page, 1)
+        with slow_reader(page, bytes_per_second=4_000):  # a state takes some 0.3 s, which are six ticks
+            came, old = [], []
+            for _ in range(30):
+                came += await take(page, 1)
+                old.append(world.tick - came[-1])
+        assert max(old) <= 16
+        assert came[-1] - came[0] > 100
 
 
 async def test_a_drop_goes_where_its_player_wants_whatever_he_says(autojump_clock: MockClock) -> None:
