@@ -44,11 +44,11 @@ export class View {
     for (const drop of [...drops].sort((a, b) => a.radius - b.radius)) this.#drawDrop(drop, drop.name === me?.name);
   }
 
-  /** Who plays sees what is around; who only looks sees it all. The camera gets there in a moment. */
+  /** Who plays sees what is around; who only looks sees all that fills the canvas. The camera gets there in a moment. */
   #look(me, width, height) {
-    const whole = Math.min(width / this.world.width, height / this.world.height);
+    const [whole, full] = [Math.min, Math.max].map((of) => of(width / this.world.width, height / this.world.height));
     const near = width / (width < 600 ? NARROW : SEEN);
-    const scale = me ? Math.max(whole, near * (26 / (12 + me.radius)) ** 0.35) : whole;
+    const scale = me ? Math.max(whole, near * (26 / (12 + me.radius)) ** 0.35) : full;
     const within = (at, seen, all) => {
       const half = seen / scale / 2 - EDGE;
       return half * 2 > all ? all / 2 : Math.min(Math.max(at, half), all - half);

@@ -81,8 +81,9 @@ def pose(page: Page) -> None:
     viewers = "document.getElementById('viewers').textContent"
     page.wait(f"{DRAWN} >= 35 && {viewers} === '1'", seconds=90)
     url = f"{page.evaluate('location.origin')}/machine/events"
-    subprocess.Popen([*PROGRAM, "1500", "8", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.Popen([*PROGRAM, "1500", "25", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     page.wait(f"{viewers} === '1,501'", seconds=60)
+    page.wait(f"{DRAWN} >= {page.evaluate(DRAWN)} + 10")  # what it costs that they come is not what they cost
     show(page)
 
 
