@@ -86,7 +86,9 @@ class Browser:
         with connect(self._url, max_size=None, ping_interval=None) as control:
             target = _call(control, 1, "Target.createTarget", {"url": "about:blank"})["targetId"]
             try:
-                with connect(f"{address}/{target}", max_size=None, ping_interval=None) as connection:
+                # Without a bound: where nobody takes what a busy page tells, its goodbye would wait behind all of it.
+                told = f"{address}/{target}"
+                with connect(told, max_size=None, max_queue=None, ping_interval=None) as connection:
                     page = Page(connection)
                     page.resize(width, height, dark=dark)
                     page.visit(url)
