@@ -31,7 +31,7 @@ class Viewer:
             self.gaps += b"event: triolet.gap\n" in line
             if b"event: figures\n" in line:
                 self.events, self.bytes = self.events + 1, self.bytes + len(line)
-                late.append(time.time() * 1_000 - int(line.rpartition(b"time: ")[2]))
+                late.append(time.time() * 1_000 - int(line.rpartition(b"\ntime: ")[2].split()[0]))
 
 
 def main(viewers: int = 10_000, seconds: float = 60, url: str = "http://127.0.0.1:8000/machine/events") -> None:
