@@ -132,7 +132,8 @@ class _SseCodec(Codec):
     """An event stream (HTML standard, section 9.2.6).
 
     Names and keys were checked when they were published and JSON has no raw line break, so no field can
-    be forged. ``time``, ``key``, ``fold`` and ``folded`` are fields of our own, which the standard tells browsers to ignore.
+    be forged. ``time``, ``key``, ``fold`` and ``folded`` are fields of our own: the standard tells browsers to ignore
+    them.
     """
 
     def event(self, event: Event) -> bytes:
