@@ -27,6 +27,7 @@ PACKAGES = {
     "node": "nodejs",
     "h2load": "nghttp2-client",
     "nghttp": "nghttp2-client",
+    "postgres": "postgresql",
     "promtool": "prometheus",
 }
 """Debian's package of a program, where it is not of the same name."""
@@ -80,6 +81,7 @@ def _find(tool: str) -> str | None:
     if tool.startswith("front:"):
         folder = EXAMPLES / tool.removeprefix("front:") / "static" / "vendor"
         return str(folder) if (folder / ".built").exists() else None
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+    ours = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))  # Debian puts no server's programs on the path
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin", *ours])
     found = (shutil.which(name, path=path) for name in PROGRAMS.get(tool, (tool,)))
     return next((place for place in found if place), None)

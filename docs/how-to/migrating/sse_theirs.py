@@ -1,0 +1,43 @@
+"""Orders over sse-starlette: each page has a queue in this process."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from sse_starlette import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+queues: dict[str, set[asyncio.Queue]] = {}
+
+
+async def order_events(request: Request) -> EventSourceResponse:
+    queue: asyncio.Queue = asyncio.Queue()
+    listeners = queues.setdefault(request.path_params["order_id"], set())
+
+    async def events() -> AsyncIterator[dict]:
+        listeners.add(queue)
+        try:
+            while True:
+                yield {"event": "order-status", "data": json.dumps(await queue.get())}
+        finally:
+            listeners.discard(queue)
+
+    return EventSourceResponse(events())
+
+
+async def advance(request: Request) -> JSONResponse:
+    order_id, state = request.path_params["order_id"], request.path_params["state"]
+    for queue in queues.get(order_id, ()):
+        queue.put_nowait({"state": state})
+    return JSONResponse({"state": state})
+
+
+app = Starlette(
+    routes=[
+        Route("/orders/{order_id}/events", order_events),
+        Route("/orders/{order_id}/{state}", advance, methods=["POST"]),
+    ]
+)
