@@ -13,14 +13,13 @@ from trio.testing import MockClock
 from triolet.testing import TRANSPORTS, RefusedError, serve
 
 from .e2e.migrating import SAID, STATES
+from .pages import kept
 from .standalone.made import KEY, bearer, made
-from .test_docs import DOCS, load
-
-HOW_TO = "how-to"
+from .test_docs import load
 
 
 async def test_a_task_that_crashes_is_begun_again_and_waits_longer_each_time(autojump_clock: MockClock) -> None:
-    forever = load("supervised", f"{HOW_TO}/background").forever
+    forever = load("supervised", "background").forever
     began: list[float] = []
 
     async def crash() -> None:
@@ -35,7 +34,7 @@ async def test_a_task_that_crashes_is_begun_again_and_waits_longer_each_time(aut
 
 
 async def test_a_task_that_crashes_ends_the_server(autojump_clock: MockClock) -> None:
-    app = load("crash", f"{HOW_TO}/background").app
+    app = load("crash", "background").app
     async with serve(app) as server:
         await server.ended.wait()
         assert server.worker.failed
@@ -45,7 +44,7 @@ async def test_an_event_of_the_outbox_that_is_published_again_is_there_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    module = load("outbox_app", f"{HOW_TO}/databases")
+    module = load("outbox_app", "databases")
     remove, tried = module.remove, []
 
     def remove_at_last(row: object) -> None:
@@ -74,7 +73,7 @@ async def test_the_page_of_sse_starlettes_hears_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    app = load("sse_ours", f"{HOW_TO}/migrating").app
+    app = load("sse_ours", "migrating").app
     async with serve(app, log="memory:") as server, server.client("plain sse", "/orders/A123/events") as page:
         for name, data in STATES:
             await server.post(f"/orders/A123/{data['state']}")
@@ -84,7 +83,7 @@ async def test_the_page_of_sse_starlettes_hears_the_same(
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_the_chat_of_socket_io_says_the_same(transport: str, autojump_clock: MockClock) -> None:
     ann = {"authorization": "Bearer token-of-ann"}
-    async with serve(load("socketio_ours", f"{HOW_TO}/migrating").app, log="memory:") as server:
+    async with serve(load("socketio_ours", "migrating").app, log="memory:") as server:
         with pytest.raises(RefusedError, match="401"):
             await server.client(transport, "/rooms/lobby/events").__aenter__()
         async with server.client(transport, "/rooms/lobby/events", headers=ann) as page:
@@ -101,7 +100,7 @@ async def test_the_orders_of_channels_are_shown_to_whom_a_token_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.setenv("LIVE_TOKEN_KEY", KEY)
-    text = (DOCS / HOW_TO / "migrating" / "channels_ours.toml").read_text(encoding="utf-8")
+    text = (kept("migrating") / "channels_ours.toml").read_text(encoding="utf-8")
     async with made(tmp_path, re.sub("sqlite:///orders.db", "memory:", text)) as server:
         answers = [
             (await server.get("/orders/A123/events", **headers)).status

@@ -80,7 +80,7 @@ def test_an_app_on_trio_asks_a_driver_of_asyncios(
 
 
 async def test_what_is_called_over_there_comes_back_fails_or_is_cancelled() -> None:
-    aio = load("asyncio_thread", "how-to/databases").AsyncioThread()
+    aio = load("asyncio_thread", "databases").AsyncioThread()
     over: list[str] = []
 
     async def add(one: int, two: int) -> int:

@@ -36,13 +36,13 @@ def page_of(module: Any) -> list[Any]:
 
 
 def test_sse_starlettes_page_hears_what_the_page_says() -> None:
-    assert page_of(load("sse_theirs", "how-to/migrating")) == STATES
+    assert page_of(load("sse_theirs", "migrating")) == STATES
 
 
 def test_the_server_of_the_time_between_publishes_to_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = f"sqlite:///{tmp_path}/orders.db"
     monkeypatch.setenv("LIVE_LOG", log)
-    module = load("sse_both", "how-to/migrating")
+    module = load("sse_both", "migrating")
     with closing(module.live):
         assert page_of(module) == STATES
     del vars(module)["live"]
@@ -61,7 +61,7 @@ def test_the_server_of_the_time_between_publishes_to_both(tmp_path: Path, monkey
 
 
 def test_socket_ios_chat_says_what_the_page_says() -> None:
-    app = load("socketio_theirs", "how-to/migrating").app
+    app = load("socketio_theirs", "migrating").app
 
     async def chat() -> list[str]:
         url = "/socket.io/?EIO=4&transport=polling"

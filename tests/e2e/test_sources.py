@@ -52,7 +52,7 @@ def publish_all(program: Any, consumer: Any, publisher: SyncPublisher) -> None:
 
 
 def test_each_record_is_published_once_though_the_program_dies_in_between(brokers: str, tmp_path: Path) -> None:
-    program = load("kafka", "how-to/sources")
+    program = load("kafka", "sources")
     with SyncPublisher(f"sqlite:///{tmp_path}/orders.db") as publisher:
         first = reader(brokers)
         try:
