@@ -40,6 +40,13 @@ async def test_a_task_that_crashes_ends_the_server(autojump_clock: MockClock) ->
         assert server.worker.failed
 
 
+async def test_a_server_behind_an_impatient_balancer_is_never_silent_for_long(autojump_clock: MockClock) -> None:
+    async with serve(load("app", "cloud").app) as server, server.sse("/orders/A123/events") as page:
+        await page.until("live")
+        for _ in range(10):
+            await page.expect("beat", within=7.1)
+
+
 async def test_an_event_of_the_outbox_that_is_published_again_is_there_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
