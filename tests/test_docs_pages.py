@@ -29,6 +29,7 @@ ELSEWHERE = {
     "tutorial": "test_docs.py, e2e/test_tutorial.py",
     "runs": "test_docs_runs.py, e2e/test_runs_page.py",
     "testing": "test_docs_testing.py",
+    "examples": "e2e/examples",
     "identity": "test_docs_identity.py, e2e/test_identity_console.py",
     "commands": "test_docs_identity.py",
     "presence": "test_docs.py",
