@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from triolet import Triolet
 from triolet.cli import main
 from triolet.limits import Limits
+from triolet.plan import FIGURES
 from triolet.testing.server import serve
 
 from .pages import DOCS, PAGES, drawing, kept, text_of
@@ -66,6 +67,12 @@ def in_words(name: str) -> str:
     return told
 
 
+def measured(text: str) -> str:
+    """A figure that was measured, as a page writes it, by the pages' own function."""
+    told: str = drawing("words").measured(text)
+    return told
+
+
 def sentences(text: str) -> list[str]:
     """The sentences, items and cells of a page, without its examples of code."""
     text = re.sub(r"^( *)(?:\.\. code-block|::).*\n(?:\s*\n|\1 +.*\n)+", "\n\n", text, flags=re.MULTILINE)
@@ -98,6 +105,22 @@ def test_a_limit_is_written_as_people_write_it() -> None:
     assert told["leaves_per_second"] == "1,000"
     assert told["command_seconds"] == "1 day"
     assert in_words("TICKET_SECONDS") == "30 s"
+
+
+def test_what_was_measured_is_written_as_people_write_it() -> None:
+    memory, back = FIGURES["stream memory"].value, FIGURES["return"].value
+    assert measured("stream memory") == f"{memory:.3g} kB"
+    assert measured("1,000,000 x stream memory") == f"{memory:.2g} GB"
+    assert measured("return") in (f"{back:.3g} µs", f"{back / 1000:.3g} ms")
+    assert float(measured("return a second").replace(",", "")) == pytest.approx(1e6 / back, rel=0.05)
+    with pytest.raises(KeyError):
+        measured("stream")
+
+
+def test_what_pages_name_of_it_is_there() -> None:
+    named = [found for page in PAGES for found in re.findall(r":measured:`([^`]+)`", page.read_text(encoding="utf-8"))]
+    assert len(named) >= 4
+    assert all(map(measured, named))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

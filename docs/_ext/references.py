@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
-from .words import in_words
+from .words import in_words, measured
 
 __all__ = ["EXTRA", "setup"]
 
@@ -50,6 +50,14 @@ def _limit(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: An
         return [], [inliner.reporter.error(f"there is no limit {text}")]
 
 
+def _measured(_name: str, rawtext: str, text: str, _line: int, inliner: Any, *_: Any) -> Any:
+    """``:measured:`stream memory```: what was measured, in words; see ``words.measured``."""
+    try:
+        return [nodes.inline(rawtext, measured(text))], []
+    except KeyError:
+        return [], [inliner.reporter.error(f"there is no figure {text}")]
+
+
 def _page(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.Element) -> Any:
     """``:doc:`serving```: a page by its name alone, whatever its kind; each name is one page's."""
     found = [page for page in env.all_docs if page.rpartition("/")[2] == node["reftarget"]]
@@ -66,5 +74,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("src", _source)
     app.add_role("test", _test)
     app.add_role("limit", _limit)
+    app.add_role("measured", _measured)
     app.connect("missing-reference", _page)
     return {}

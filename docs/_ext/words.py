@@ -1,7 +1,8 @@
-"""How pages write the numbers of limits.py and bounds.py: they name the bound, and its number comes from the code."""
+"""How pages write the numbers of limits.py, bounds.py and plan/figures.py: they name it, and the code has it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import triolet
 from triolet.limits import Limits
+from triolet.plan.figures import FIGURES
 
-__all__ = ["BOUNDS", "DEFAULTS", "in_words"]
+__all__ = ["BOUNDS", "DEFAULTS", "in_words", "measured"]
 
 ROOT = Path(triolet.__file__).parent
 BOUNDS = [
@@ -33,7 +35,31 @@ UNITS = {
 }
 """By how a field's name ends: the units that are tried, and the first of which there are whole ones is taken."""
 
+MEASURED = re.compile(r"(?:(?P<times>[0-9,]+) x )?(?P<name>[a-z ]+?)(?P<rate> a second)?")
+SIZES = {"kB": 1e3, "MB": 1e6, "µs": 1e-6}
+SHOWN = {"kB": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")), "µs": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"))}
+SHOWN["MB"] = SHOWN["kB"]
+
 ONE = {"days": "day", "bytes": "byte"}
+
+
+def measured(text: str) -> str:
+    """Return a measured figure as a page writes it: ``stream memory`` is ``15.9 kB``, ``60,000 x stream memory`` is
+    ``0.95 GB``, and ``return a second``, how many of them one core does in a second, ``2,000``.
+
+    Raises:
+        KeyError: there is no such figure.
+    """
+    found = MEASURED.fullmatch(text)
+    if found is None or found["name"] not in FIGURES:
+        raise KeyError(text)
+    figure = FIGURES[found["name"]]
+    value = figure.value * SIZES[figure.unit]
+    if found["rate"]:
+        return f"{float(f'{1 / value:.2g}'):,.0f}"
+    value *= int((found["times"] or "1").replace(",", ""))
+    size, unit = next((size, unit) for size, unit in SHOWN[figure.unit] if value >= 0.5 * size)
+    return f"{value / size:.{2 if found['times'] else 3}g} {unit}"
 
 
 def in_words(name: str) -> str:

@@ -256,8 +256,12 @@ ADMIN_HEAD_SECONDS = 5
 """From accepting a connection to the end of the head, and from the answer's first byte to its last."""
 ADMIN_SECONDS = 30
 """From the head to the answer: for a large body, and for a log that is slow."""
+ADMIN_BODY_SECONDS = 15
+"""From a body's turn to its last byte: the largest needs 4.5 Mbit/s. Half of the time to the answer, so that of two
+that come one behind the other the second one is answered too."""
 ADMIN_CONNECTIONS = 32
-"""Connections at the same time."""
+"""Connections at the same time. Those whose request is not there to its last byte make room for others, so that whoever
+asks briefly (``/health``, ``/metrics``) is answered while as many bodies are being sent."""
 ADMIN_BACKLOG = 64
 """Connections that the kernel may hold."""
 ADMIN_READ_BYTES = 64 << 10
@@ -269,7 +273,8 @@ ADMIN_LINGER_SECONDS = 1
 ADMIN_BODY_BYTES = 8 << 20
 """A body: 10,000 events of 800 bytes."""
 ADMIN_BODIES = 4
-"""Bodies that are held at the same time; whoever has another one waits to send it."""
+"""Bodies that are held at the same time; whoever has another one waits to send it. One of ``ADMIN_READ_BYTES`` is read
+without waiting: all connections together are 2 MB of these."""
 ADMIN_EVENTS = 10_000
 """Events of one publish."""
 ADMIN_EVENTS_IN_A_ROW = 64

@@ -8,8 +8,10 @@ decoder would drop or round to nothing that is looked for.
 
 from __future__ import annotations
 
+import json as python_json
 import re
 from array import array
+from collections import Counter
 from itertools import accumulate
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ import msgspec
 
 from .errors import DataError
 
-__all__ = ["MAX_DEPTH", "check_json", "encode_json", "nesting_exceeds"]
+__all__ = ["MAX_DEPTH", "check_json", "encode_json", "name_twice", "nesting_exceeds"]
 
 MAX_DEPTH: Final = 32
 """Deepest nesting of what is published: that of a client's messages (``limits.message_depth``)."""
@@ -30,6 +32,7 @@ _SMALL: Final = re.compile(rb"[0-9.]+[eE]-[0-9]+")
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
+_decode_outermost: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _CONTAINERS: Final = (list, dict)
 _BAD: Final = (TypeError, ValueError, RecursionError, OverflowError)
 
@@ -87,6 +90,21 @@ def nesting_exceeds(json: bytes, depth: int) -> bool:
     return max(accumulate(steps), default=0) > depth
 
 
+def name_twice(json: bytes) -> str | None:
+    """Return a name that stands twice in a JSON object itself, whatever is within its values; None: none does.
+
+    Of two values of one name decoders take the first or the last, and say nothing.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON object.
+    """
+    values = _decode_outermost(json)
+    if _colons(json) == len(values) + sum(map(_colons, values.values())):
+        return None
+    names: list[str] = [name for name, _ in python_json.loads(json, object_pairs_hook=list)]
+    return max(names, key=Counter(names).__getitem__)
+
+
 class _Checked:
     """The bytes that were encoded here last, so that a draft made of them is not looked at twice."""
 
@@ -112,11 +130,16 @@ def _check_depth(json: bytes, decoded: Any) -> None:
 def _check_foreign(json: bytes, decoded: Any) -> None:
     """Refuse what a decoder drops without a word: all but the last of equal keys, and numbers too small to be any."""
     bare = _STRING.sub(b"", json)
-    if bare.count(b":") != _STRING.sub(b"", _encode(decoded)).count(b":"):
+    if bare.count(b":") != _colons(_encode(decoded)):
         raise ValueError("a key stands twice in an object")
     for number in _SMALL.findall(bare):
         if float(number) == 0 and number.lower().partition(b"e")[0].strip(b"0."):
             raise ValueError(f"{number.decode():.40} is too small for a number")
+
+
+def _colons(json: bytes | msgspec.Raw) -> int:
+    """How many names of objects there are: each is followed by one that is in no text."""
+    return _STRING.sub(b"", json).count(b":")
 
 
 def _differs(data: Any, decoded: Any) -> bool:

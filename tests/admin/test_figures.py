@@ -7,11 +7,11 @@ import pytest
 
 from triolet.admin.bodies import ConnectionSeen, FollowerSeen
 from triolet.admin.bounds import ADMIN_HAPPENINGS, ADMIN_POINTS
-from triolet.admin.figures import Closings, Figures, Followed, Sample, Slowest
+from triolet.admin.figures import Closings, Figures, Followed, Lag, Sample, Slowest
 from triolet.admin.reckoner import Heard, Reckoner
 from triolet.bounds import ADMIN_SHOWN
 
-QUIET = Sample(1, {"websocket": 0, "sse": 0}, {}, 0, 0, 0, 0, Slowest(), 0, 1_000, False, "Redis", False, 0, [], [])
+QUIET = Sample(1, {"websocket": 0, "sse": 0}, {}, 0, 0, 0, 0, Slowest(), 0, 1_000, False, "Redis", False, Lag(), [], [])
 
 
 def said(**fields: object) -> Sample:
@@ -65,6 +65,11 @@ def test_the_furthest_of_all_come_first_each_with_its_worker() -> None:
 def test_who_is_passed_first_is_named_with_its_worker() -> None:
     near, far = Slowest(2, 1.0, 0.0, 5), Slowest(9, 4.0, 70.0, 6)
     assert Looks().look(said(slowest=far), said(process=2, slowest=near)).slowest == Slowest(9, 4.0, 0.0, 5, 1)
+
+
+def test_how_far_the_log_is_ahead_is_what_it_is_for_the_worst_worker() -> None:
+    slow, full = Lag(12, 4.2, 0, 100), Lag(5, 0.5, 5, 100)
+    assert Looks().look(said(lag=slow), said(process=2, lag=full)).lag == Lag(12, 4.2, 5, 100)
 
 
 def test_rates_and_ages_are_of_the_last_ten_seconds() -> None:
@@ -136,6 +141,7 @@ def test_the_hour_is_bounded_and_its_closings_and_gaps_go_with_it() -> None:
     ("wrong", "level", "says"),
     [
         ({"away": True}, "bad", "The log (Redis) is away"),
+        ({"lag": Lag(7, 12.4, 7, 16_384)}, "bad", "The log is 12 s ahead of what clients have"),
         ({"held": 950}, "bad", "Worker 0 holds 95% of its memory ceiling: nobody new is let in."),
         ({"held": 850}, "warn", "Worker 0 holds 85% of its memory ceiling."),
         ({"draining": True}, "warn", "A worker drains"),

@@ -11,7 +11,16 @@ from trio.testing import MockClock, memory_stream_pair
 from tests.shop import ORDERS, make_shop
 from triolet.admin.contract import Answer, Hear, Question, nothing
 from triolet.admin.listener import Callers
-from triolet.bounds import ADMIN_BODY_BYTES, ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_HEAD_SECONDS, ADMIN_SECONDS
+from triolet.bounds import (
+    ADMIN_BODIES,
+    ADMIN_BODY_BYTES,
+    ADMIN_BODY_SECONDS,
+    ADMIN_CONNECTIONS,
+    ADMIN_HEAD_BYTES,
+    ADMIN_HEAD_SECONDS,
+    ADMIN_READ_BYTES,
+    ADMIN_SECONDS,
+)
 from triolet.server.settings import Settings
 from triolet.server.worker import Worker
 from triolet.testing.server import serve
@@ -273,6 +282,56 @@ async def test_who_waits_to_be_told_to_go_on_is_told_when_the_request_is_good(au
                 await client.send_eof()
                 answer += b"".join([bytes(part) async for part in client])
             assert (b"HTTP/1.1 200" in answer) == (kind == b"application/json")
+
+
+LONG = PUBLISH + b"Content-Length: %d\r\n\r\n" % (ADMIN_READ_BYTES + 1)
+
+
+async def test_who_sends_a_body_slowly_keeps_nobody_waiting(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with serve(app) as server, trio.open_nursery() as nursery:
+        callers, asked, clients = Callers(), office(server.worker), []
+
+        async def connect(request: bytes) -> trio.abc.Stream:
+            client, theirs = memory_stream_pair()
+            await callers.room()
+            callers.enter()
+            nursery.start_soon(callers.serve, theirs, asked)
+            await client.send_all(request)
+            await trio.testing.wait_all_tasks_blocked()
+            return client
+
+        start = trio.current_time()
+        for number in range(ADMIN_CONNECTIONS):
+            request = (LONG, PUBLISH + b"Content-Length: 9\r\n\r\n")[number % 2]
+            clients.append(await connect(request + b"{"))
+        for path in (b"/health/live", b"/metrics"):
+            answer = await (await connect(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)).receive_some()
+            assert answer.startswith(b"HTTP/1.1 200 "), path
+        published = await (await connect(PUBLISH + b'Content-Length: 10\r\n\r\n{"data":1}')).receive_some()
+        assert published.startswith(b"HTTP/1.1 200 ")
+        assert trio.current_time() == start
+        assert await clients[0].receive_some() == b"", "the oldest has made room"
+        assert (await clients[-1].receive_some()).startswith(b"HTTP/1.1 408 "), "the others had their time"
+        assert trio.current_time() - start == ADMIN_BODY_SECONDS
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_body_gives_its_turn_to_the_next_one_in_time(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    async with serve(app) as server, trio.open_nursery() as nursery:
+        asked = office(server.worker)
+        for _ in range(ADMIN_BODIES):
+            client, theirs = memory_stream_pair()
+            nursery.start_soon(asked.serve, theirs)
+            await client.send_all(LONG + b"{")
+        await trio.testing.wait_all_tasks_blocked()
+        start = trio.current_time()
+        body = b'{"data":1}' + b" " * ADMIN_READ_BYTES
+        told = await ask(asked, "POST", "/publish?channel=a", body, "application/json")
+        assert (told.status, (await live.log.head("a")).offset) == (200, 1)
+        assert trio.current_time() - start == ADMIN_BODY_SECONDS
+        nursery.cancel_scope.cancel()
 
 
 # --- URLs

@@ -137,6 +137,7 @@ async def test_what_is_revoked_ends(autojump_clock: MockClock) -> None:
         ({"subject": None}, "names at least one of"),
         ({"subjct": "ann"}, "unknown field `subjct`"),
         ({"subject": 7}, "Expected `str | null`"),
+        (b'{"subject":"ann","subject":"bob"}', "'subject' stands twice in the revocation"),
         ({"channel": ""}, "cannot name a channel"),
         ({"url": "no path"}, "takes a URL's path"),
         (b"subject=ann", "JSON"),

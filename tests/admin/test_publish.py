@@ -109,6 +109,8 @@ BAD_LINES = [
     (b'{"channel":7,"data":1}', "Expected `str | null`, got `int` - at `$.channel`"),
     (b'{"channel":"a","data":1,"dedup":"x"}', "unknown field `dedup`"),
     (b'{"channel":"a","data":{"a":1,"a":2}}', "a key stands twice"),
+    (b'{"channel":"a","data":1,"channel":"b"}', "'channel' stands twice in the event: say it once"),
+    (b'{"channel":"a","data":{"a":[{"a":":"}]},"d\\u0061ta":{}}', "'data' stands twice in the event"),
     (b'{"channel":"a","data":' + b"[" * 40 + b"]" * 40 + b"}", "nested deeper than 32"),
     (b'{"channel":"a","data":"' + b"x" * 2_000 + b'"}', "more than limits.event_bytes"),
     (b'{"channel":"a","data":1,"name":"triolet.bye"}', "name must not begin with 'triolet.'"),
@@ -243,6 +245,24 @@ async def test_what_is_wrong_with_a_cloud_event_is_said(
         for told, line in answers:
             assert (told.status, told.json.get("line")) == (400, line)
             assert says in told.json["message"]
+        assert await live.channels() == []
+
+
+@pytest.mark.parametrize("name", ["channel", "id", "traceparent"])
+async def test_an_attribute_of_a_cloud_event_that_stands_twice_is_refused(name: str, autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    event = json.dumps({**CE, "traceparent": "00-x", "data": {"id": {"id": 1}}}).encode()
+    twice = b'{"%s":"first",%s' % (name.encode(), event[1:])
+    async with serve(app) as server:
+        for told, line in [
+            (await post(server, twice, CLOUD), None),
+            (await post(server, b"[%s,%s]" % (event, twice), BATCH), 2),
+        ]:
+            assert (told.status, told.json.get("line")) == (400, line)
+            assert f"'{name}' stands twice in the event" in told.json["message"]
+        told = await post(server, b"1", "application/json", **{f"ce_{name}": "x", f"Ce_{name}": "y"})
+        assert told.status == 400
+        assert f"an attribute of a CloudEvent stands twice: ce-{name}" in told.json["message"]
         assert await live.channels() == []
 
 

@@ -18,7 +18,7 @@ from triolet import Limits
 from triolet.admin.bounds import ADMIN_IDLE_LOOK_SECONDS, ADMIN_LATE_SECONDS, ADMIN_PAGES
 from triolet.admin.contract import Answer, Hear, Question, nothing
 from triolet.admin.listener import Office
-from triolet.bounds import ADMIN_SECONDS
+from triolet.bounds import ADMIN_SECONDS, TAIL_EVENTS
 from triolet.testing.server import serve
 
 from .asking import KEY, ask, get, office, raw
@@ -250,6 +250,7 @@ async def test_a_process_says_all_of_itself(autojump_clock: MockClock) -> None:
             while not (now := (await page.hear())[1])["furthest"]:
                 pass
     assert (now["log"], now["away"], now["serving"], now["behind"], now["stalled"]) == ("memory", False, 1, 1, 1)
+    assert now["lag"] == {"events": 0, "seconds": 0, "waiting": 0, "room": TAIL_EVENTS}
     assert now["channels"][0]["name"] == ORDER
     assert now["channels"][0]["followers"] == 2
     assert now["furthest"][0]["channels"][0]["events_behind"] > 0

@@ -126,7 +126,7 @@ async def test_a_state_and_folded_events_are_asked_for(transport: str, autojump_
         ([URL, "--token", "a b"], "visible ASCII"),
         ([URL, "--header", "X"], "'Name: text'"),
         ([URL, "--transport", "pigeon"], "each of websocket"),
-        (["http://a:b@shop.test/x"], "is no base"),
+        (["http://a:b@shop.test/x"], "has a user and a password in it: say who asks with --token"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(written: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,12 @@ async def test_it_is_said_as_json(autojump_clock: MockClock) -> None:
     [
         (["ftp://shop.test/x"], "no URL of a channel"),
         (["http://[::1/x"], "no URL of a channel"),
+        (
+            ["http://ann:secret@shop.test/x"],
+            "'http://…@shop.test/x' has a user and a password in it: say who asks",
+        ),
+        (["ftp://ann:secret@shop.test/x"], "no URL of a channel"),
+        (["http://ann:secret@[::1/x"], "no URL of a channel"),
         ([URL, "--silence", "0"], "must be 1 to 600 seconds"),
         ([URL, "--silence", "long"], "must be 1 to 600 seconds"),
         ([URL, "--origin", "shop"], "it begins with its scheme"),
@@ -90,11 +96,15 @@ def test_a_wrong_command_line_is_said_and_it_exits_with_2(
     with pytest.raises(SystemExit) as ended:
         main(["probe", *written])
     assert ended.value.code == 2
-    assert says in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert says in told.err
+    assert "secret" not in told.err
+    assert "listens" not in told.err
+    assert not told.out
 
 
 def test_a_token_that_is_none_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", URL, "--token", "a b", "--json"]) == 1
+    assert main(["probe", URL, "--token", "a b"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "visible ASCII" in line
 

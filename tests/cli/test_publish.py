@@ -32,6 +32,8 @@ LISTENER = ("--url", "http://127.0.0.1:9100")
         (["publish", "c", '{"a": 1, "a": 2}', *LOG], "a key stands twice"),
         (["publish", "c", "1", *LOG, "--type", "triolet.end", "--dedupe", "triolet.end"], "are Triolet's own"),
         (["publish", "c", "1", "--url", "http://a..example"], "is no URL of an operator's listener"),
+        (["publish", "c", "1", "--url", "http://u:secret@127.0.0.1:9100"], "'http://…@127.0.0.1:9100' is no URL of an"),
+        (["explain", "7", "--url", "http://u:secret/secret@127.0.0.1"], "is no URL of an operator's listener"),
         (["publish", "c", "1", "--url", f"http://{'a' * 300}.example"], "is no URL of an operator's listener"),
         (["publish", "c", "1", "--url", "http://127.0.0.1:9/a b"], "is no URL of an operator's listener"),
         (["publish", "c", "1", *LISTENER, "--key-file", "/nowhere/key"], "cannot read the operator's key"),

@@ -66,9 +66,9 @@ class Twin:
 
 
 def end(server: Server) -> None:
-    """End it as an operator does. It has to have had no trouble."""
+    """End it as an operator does. It has to have had no trouble, but for the states that fail as the scenes want it."""
     assert server.terminate() == 0, server.log[-4000:]
-    assert not server.crashes()
+    assert not [line for line in server.crashes() if not line.endswith("no state now")]
 
 
 def played(twin: Twin | None = None) -> dict[str, Any]:

@@ -162,6 +162,8 @@ def test_what_users_have_named_is_text_and_all_of_it_is_there(page: Page) -> Non
     page.wait(says("#channels", "c/<img src=x onerror=alert(1)>"))
     assert page.evaluate("document.images.length") == 0
     assert int(page.text("#tiles .value").replace(",", "")) == CROWD + 1
+    page.wait(says("#log-lag", "none"))
+    assert page.text("#log-tail").endswith(" of 16,384 events")
     page.wait("document.querySelector('#tiles svg .curve').getAttribute('d').length > 0")
     assert [page.text(f"#workers li:nth-child({at}) .chip") for at in (1, 2)] == ["serves", "serves"]
 

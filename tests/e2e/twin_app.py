@@ -24,6 +24,8 @@ refused: dict[str, Any] = {}
 tokens: dict[str, float | None] = {}
 done: Counter[str] = Counter()
 published: Counter[str] = Counter()
+failing: set[str] = set()
+failed: Counter[str] = Counter()
 
 
 @live.identify
@@ -59,6 +61,9 @@ async def events(name: str) -> Any:
 async def state_of(channel: str) -> tuple[Any, Any]:
     """How many events there were, as of now: nothing comes in between, for nothing is waited for after the head."""
     cursor = await live.log.head(channel)
+    if channel.removeprefix("c/") in failing:
+        failed[channel.removeprefix("c/")] += 1
+        raise RuntimeError("no state now")
     return {"published": published[channel.removeprefix("c/")]}, cursor
 
 
@@ -135,6 +140,13 @@ async def delete(name: str) -> dict[str, Any]:
 async def refuse(name: str) -> dict[str, Any]:
     refused[name] = (await request.get_json())["status"]
     return {}
+
+
+@app.post("/happen/fail/<name>")
+async def fail(name: str) -> dict[str, Any]:
+    if (fails := (await request.get_json()).get("fails")) is not None:
+        (failing.add if fails else failing.discard)(name)
+    return {"failed": failed[name]}
 
 
 @app.post("/happen/revoke/<name>")

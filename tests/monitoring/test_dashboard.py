@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, zip_longest
+from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.shop import make_shop
@@ -88,6 +94,28 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
         assert [target["refId"] for target in panel["targets"]] == list("ABCDE"[: len(panel["targets"])])
         assert all(target["datasource"] == source for target in panel["targets"])
         assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+def test_grafanas_own_library_knows_all_that_is_in_it() -> None:
+    """What it does not know (a key that is misspelt, an option of another panel) it reads past, and does not write."""
+    register_default_plugins()  # the options of each kind of panel, and Prometheus' queries
+    board = dashboard()
+    read = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert {re.sub(r"[0-9]+", "*", path) for path in _lost(board, read)} == {"id", "templating.list.*.definition"}
+    board["panels"][1]["fieldConfig"]["defaults"]["unti"] = "s"
+    assert "panels.1.fieldConfig.defaults.unti" in set(_lost(board, read))
+
+
+def _lost(written: Any, read: Any, path: str = "") -> Iterator[str]:
+    """The paths of what is not in both."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        for key, value in written.items():
+            yield from _lost(value, read.get(key, ...), f"{path}.{key}")
+    elif isinstance(written, list) and isinstance(read, list):
+        for at, (one, other) in enumerate(zip_longest(written, read, fillvalue=...)):
+            yield from _lost(one, other, f"{path}.{at}")
+    elif written != read:
+        yield path.removeprefix(".")
 
 
 def test_no_panel_lies_on_another_nor_outside() -> None:

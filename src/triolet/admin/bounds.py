@@ -26,5 +26,7 @@ NOTICE_BEHIND_CONNECTIONS = 10
 """so many."""
 NOTICE_AGE_SECONDS = 1
 """Age of 99 in 100 events when they are written."""
+NOTICE_LAG_SECONDS = 10
+"""Age of the oldest event that a worker has heard of and not yet written to those who are up to date."""
 NOTICE_RETENTION_SECONDS = 60
 """Until somebody connected gets a gap."""

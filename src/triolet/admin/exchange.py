@@ -52,7 +52,7 @@ class Exchange:
         self._stream = stream
         self._ahead = b""
         self._framing = Framing(0, False)
-        self._unread = True
+        self._is_read = False
         self._waits = False
         self._head_only = False
 
@@ -74,6 +74,8 @@ class Exchange:
         headers: dict[str, str] = {}
         for name, value in head.headers:
             key, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape")
+            if key in headers and key.startswith("ce-"):
+                raise BadRequest(400, f"an attribute of a CloudEvent stands twice: {key}")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         self._waits = headers.get("expect", "").lower() == "100-continue"
         target = head.target.decode("latin-1")
@@ -81,6 +83,16 @@ class Exchange:
             target = "/" + target.partition("://")[2].partition("/")[2]  # the absolute form, as to a proxy
         path, _, query = target.partition("?")
         return Request(head.method.decode("latin-1"), path, query, headers)
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is a body of which not all was read."""
+        return not self._is_read and (self._framing.chunked or self._framing.content_length > 0)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the body is no longer than what is read at once anyway."""
+        return not self._framing.chunked and self._framing.content_length <= ADMIN_READ_BYTES
 
     async def body(self) -> bytes:
         """Read the body.
@@ -100,7 +112,7 @@ class Exchange:
             if frame.size > ADMIN_BODY_BYTES or len(raw) > 2 * ADMIN_BODY_BYTES:  # chunks of a byte each are six
                 raise _too_long()
             if frame.finished:
-                self._unread = False
+                self._is_read = True
                 return _unchunked(raw) if framing.chunked else bytes(raw)
             self._ahead = bytes(await self._stream.receive_some(ADMIN_READ_BYTES))
             if not self._ahead:
@@ -123,7 +135,7 @@ class Exchange:
 
         Cancellation: nothing is lost but the answer, where it is still on its way.
         """
-        if self._unread and (self._framing.chunked or self._framing.content_length):
+        if self.unread:
             await self._stream.send_eof()
             with trio.move_on_after(ADMIN_LINGER_SECONDS):
                 while await self._stream.receive_some(ADMIN_READ_BYTES):

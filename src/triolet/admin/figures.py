@@ -12,6 +12,7 @@ __all__ = [
     "Figures",
     "Followed",
     "Happening",
+    "Lag",
     "Memory",
     "Notice",
     "Point",
@@ -47,6 +48,22 @@ class Slowest(msgspec.Struct):
     worker: int = 0
 
 
+class Lag(msgspec.Struct):
+    """How far what is served is behind the log: the worst of all workers, each of which hears all of it.
+
+    Attributes:
+        events: heard of, and not yet written to those who are up to date.
+        seconds: age of the oldest of them.
+        waiting: those of them that wait in the log's tail.
+        room: how many may; 0 where the log does not tell.
+    """
+
+    events: int = 0
+    seconds: float = 0.0
+    waiting: int = 0
+    room: int = 0
+
+
 class Sample(msgspec.Struct):
     """What one worker says of itself.
 
@@ -63,7 +80,7 @@ class Sample(msgspec.Struct):
         draining: whether it wants its clients to leave.
         log: what keeps the events.
         away: whether that cannot be reached.
-        waiting: events of the log that were not taken yet.
+        lag: how far behind it what is served is.
         channels: those that most follow.
         furthest: the connections that are furthest behind.
     """
@@ -81,7 +98,7 @@ class Sample(msgspec.Struct):
     draining: bool
     log: str
     away: bool
-    waiting: int
+    lag: Lag
     channels: list[Followed]
     furthest: list[ConnectionSeen]
 
@@ -193,7 +210,7 @@ class Figures(msgspec.Struct):
         memory: what is held.
         log: what keeps the events.
         away: whether some worker cannot reach it.
-        waiting: events that workers have not taken from it yet.
+        lag: how far behind it what is served is.
         serving, wanted: workers that serve, and that there should be.
         workers: each of them.
         channels: those that most follow.
@@ -218,7 +235,7 @@ class Figures(msgspec.Struct):
     memory: Memory
     log: str
     away: bool
-    waiting: int
+    lag: Lag
     serving: int
     wanted: int
     workers: list[Seen]

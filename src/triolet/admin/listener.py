@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import trio
@@ -16,6 +17,7 @@ import trio
 from ..bounds import (
     ADMIN_BACKLOG,
     ADMIN_BODIES,
+    ADMIN_BODY_SECONDS,
     ADMIN_CONNECTIONS,
     ADMIN_HEAD_SECONDS,
     ADMIN_PAUSE_SECONDS,
@@ -42,9 +44,9 @@ logger = logging.getLogger("triolet.server")
 async def serve_admin(listener: socket.socket, office: Office) -> None:
     """Answer on a bound socket until cancelled. The caller closes it.
 
-    Bounds: ``ADMIN_CONNECTIONS`` connections. Where there is one more, the oldest is cut off that is owed no answer: it
-    has not said what it wants, or was answered. So clients which only hold a connection cannot keep others waiting.
-    Where there is none, it waits.
+    Bounds: ``ADMIN_CONNECTIONS`` connections. Where there is one more, the oldest is cut off that is owed no answer:
+    its request is not whole yet, or was answered. So neither who only holds a connection nor who sends a body slowly
+    keeps others waiting. Where there is none, it waits.
     """
     listen(listener, ADMIN_BACKLOG)
     listener.setblocking(False)
@@ -67,7 +69,7 @@ class Callers:
         self._left = trio.Event()
 
     async def room(self) -> None:
-        """Return when one more can be taken: there is room, or somebody who only holds a connection."""
+        """Return when one more can be taken: there is room, or somebody who is owed nothing."""
         while self._open >= ADMIN_CONNECTIONS and not self._unowed:
             self._left = trio.Event()
             await self._left.wait()
@@ -109,7 +111,7 @@ class Office:
     Attributes:
         watch: what the page is shown. Somebody must run it.
 
-    Bounds: ``ADMIN_BODIES`` bodies at the same time, ``ADMIN_PAGES`` pages.
+    Bounds: ``ADMIN_BODIES`` bodies at the same time that are longer than one reading, ``ADMIN_PAGES`` pages.
     """
 
     def __init__(self, staff: Staff, guard: Guard) -> None:
@@ -123,10 +125,10 @@ class Office:
 
         Args:
             stream: the operator's.
-            is_owed: called with True when the request's head is there, and with False when it is answered.
+            is_owed: called with True when the request is there to its last byte, and with False when it is answered.
 
-        Bounds: ``ADMIN_HEAD_SECONDS`` for the head, ``ADMIN_SECONDS`` until there is an answer, and again
-        ``ADMIN_HEAD_SECONDS`` for its last byte.
+        Bounds: ``ADMIN_HEAD_SECONDS`` for the head, ``ADMIN_BODY_SECONDS`` for a body from its turn on,
+        ``ADMIN_SECONDS`` from the head until there is an answer, and again ``ADMIN_HEAD_SECONDS`` for its last byte.
 
         Cancellation: the stream is closed all the same. What was asked for is done or not.
         """
@@ -136,13 +138,13 @@ class Office:
                 request = await self._heard(exchange)
             if patience.cancelled_caught or request is None:
                 return
-            is_owed(True)
+            is_owed(not exchange.unread)
             answer: Answer | None = not_now("late", f"no answer in {ADMIN_SECONDS} s; what was asked for may be done")
             if isinstance(request, Answer):
                 answer = request
             else:
                 with trio.move_on_after(ADMIN_SECONDS):
-                    answer = await self._answer(exchange, request)
+                    answer = await self._answer(exchange, request, is_owed)
             if answer is None:
                 await exchange.stream(EVENT_STREAM, self.watch.feed)
                 return
@@ -161,7 +163,7 @@ class Office:
         except BadRequest as error:
             return refusal(error.status, "http", f"this is no request that can be answered: {error}")
 
-    async def _answer(self, exchange: Exchange, request: Request) -> Answer | None:
+    async def _answer(self, exchange: Exchange, request: Request, is_owed: Callable[[bool], object]) -> Answer | None:
         """Return what is answered; None where it is the stream of figures."""
         route = find(ROUTES, request.method, request.path)
         if not (isinstance(route, Route) and route.is_open):
@@ -180,18 +182,21 @@ class Office:
         # A form of another site's page cannot send these types, and its script may not without being let.
         if media_type(request.headers) not in route.takes:
             return refusal(415, "type", f"{route.path} takes Content-Type: {' or '.join(route.takes)}")
-        async with self._bodies:
+        async with nullcontext() if exchange.is_short else self._bodies:
             body = await self._body(exchange)
             if isinstance(body, Answer):
                 return body
+            is_owed(True)
             told = {name: text for name, text in request.headers.items() if name[:3] == "ce-" or name == "content-type"}
             return await route.ask(self._staff, Question(route.operation, values, told, body))
 
     async def _body(self, exchange: Exchange) -> bytes | Answer:
         try:
-            return await exchange.body()
+            with trio.move_on_after(ADMIN_BODY_SECONDS):
+                return await exchange.body()
         except BadRequest as error:
             return refusal(error.status, "body", str(error))
+        return refusal(408, "slow", f"the body was not there within {ADMIN_BODY_SECONDS} s; nothing was done")
 
 
 async def _accept(listener: socket.socket) -> trio.SocketStream:

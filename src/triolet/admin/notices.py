@@ -11,6 +11,7 @@ from .bounds import (
     NOTICE_AGE_SECONDS,
     NOTICE_BEHIND_CONNECTIONS,
     NOTICE_BEHIND_PART,
+    NOTICE_LAG_SECONDS,
     NOTICE_MEMORY_PART,
     NOTICE_RETENTION_SECONDS,
 )
@@ -53,6 +54,9 @@ def _workers(seen: Figures, starting: bool) -> Iterator[Notice]:
     if seen.away:
         text = f"The log ({seen.log}) is away: nothing can be published, and clients may miss what others publish."
         yield Notice("log", "bad", text)
+    elif seen.lag.seconds > NOTICE_LAG_SECONDS:
+        text = f"The log is {seen.lag.seconds:.0f} s ahead of what clients have: it is not they who are slow."
+        yield Notice("lag", "bad", text)
     if any(worker.draining for worker in seen.workers):
         yield Notice("draining", "warn", "A worker drains: its clients are told to come back.")
 

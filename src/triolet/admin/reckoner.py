@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..bounds import ADMIN_SHOWN
 from ..counters import AGE_BUCKETS
 from .bounds import ADMIN_HAPPENINGS, ADMIN_POINT_SECONDS, ADMIN_POINTS, ADMIN_WINDOW_SECONDS
-from .figures import Age, Closings, Figures, Followed, Happening, Memory, Notice, Point, Sample, Seen, Slowest
+from .figures import Age, Closings, Figures, Followed, Happening, Lag, Memory, Notice, Point, Sample, Seen, Slowest
 from .gather import furthest_first
 from .notices import STARTING, notices
 
@@ -168,7 +168,7 @@ class Reckoner:
             memory=Memory(sum(one.held for one in all_of), sum(one.ceiling for one in all_of)),
             log=all_of[0].log if all_of else "",
             away=any(one.away for one in all_of),
-            waiting=sum(one.waiting for one in all_of),
+            lag=_lag([one.lag for one in all_of]),
             serving=len(heard),
             wanted=len(heard),
             workers=[self._worker(number, one) for number, one in sorted(heard.items())],
@@ -249,6 +249,12 @@ def _slowest(samples: Mapping[int, Sample]) -> Slowest:
             nearest = one.until_retention
             worst.until_retention, worst.connection, worst.worker = one.until_retention, one.connection, number
     return worst
+
+
+def _lag(lags: Sequence[Lag]) -> Lag:
+    fullest = max(lags, key=lambda one: one.waiting / max(1, one.room), default=Lag())
+    events, seconds = max((one.events for one in lags), default=0), max((one.seconds for one in lags), default=0.0)
+    return Lag(events, _rounded(seconds), fullest.waiting, fullest.room)
 
 
 def _most_followed(samples: Sequence[Sample]) -> list[Followed]:

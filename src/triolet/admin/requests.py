@@ -12,6 +12,7 @@ import msgspec
 from ..bounds import ADMIN_EVENTS, NAME_CHARACTERS
 from ..errors import DataError
 from ..event import Draft
+from ..value import name_twice
 from .contract import JSON
 
 __all__ = ["BATCH", "CLOUD", "NDJSON", "BadBody", "CloudEvent", "Entry", "Publish", "Revoke", "media_type", "read"]
@@ -136,11 +137,11 @@ def read(headers: Mapping[str, str], body: bytes, channel: str | None) -> Iterat
     if any(name.startswith(_CLOUD_HEADERS) for name in headers) and kind in ("", JSON):
         yield _entry(_cloud_in_headers(headers, body), None, channel)
     elif kind == JSON:
-        yield _entry(_decoded(body, Publish, None), None, channel)
+        yield _entry(_told(body, Publish, None), None, channel)
     elif kind == NDJSON:
         yield from _many(enumerate(body.split(b"\n"), 1), Publish, channel)
     elif kind == CLOUD:
-        yield _entry(_decoded(body, CloudEvent, None), None, channel)
+        yield _entry(_told(body, CloudEvent, None), None, channel)
     elif kind == BATCH:
         yield from _many(enumerate(_decoded(body, list[msgspec.Raw], None), 1), CloudEvent, channel)
     else:
@@ -155,9 +156,21 @@ def _many(lines: Iterator[tuple[int, Any]], form: Any, channel: str | None) -> I
         found += 1
         if found > ADMIN_EVENTS:
             raise BadBody(f"a publish has at most {ADMIN_EVENTS} events: send several", number, 413)
-        yield _entry(_decoded(line, form, number), number, channel)
+        yield _entry(_told(line, form, number), number, channel)
     if not found:
         raise BadBody("there is no event in it")
+
+
+def _told(text: bytes | msgspec.Raw, form: Any, line: int | None) -> Any:
+    """An event, in which no name stands twice: another reader of the same text would publish the other one."""
+    said = _decoded(text, form, line)
+    try:
+        twice = name_twice(bytes(text))
+    except (ValueError, RecursionError) as error:
+        raise BadBody(f"it is no JSON: {error}", line) from None
+    if twice is not None:
+        raise BadBody(f"{twice!r:.80} stands twice in the event: say it once", line)
+    return said
 
 
 def _decoded(text: bytes | msgspec.Raw, form: Any, line: int | None) -> Any:

@@ -85,6 +85,7 @@ ROUTES: Final = (
         takes={JSON: Publish, NDJSON: Publish, CLOUD: CloudEvent, BATCH: list[CloudEvent]},
         may_say={
             400: "An event cannot be published. `line` says which; none was published.",
+            408: "The body was too slow; none was published.",
             409: "A channel has ended; none was published.",
             413: "Too many bytes or events.",
             415: "A kind of body that is not taken.",
@@ -149,7 +150,12 @@ ROUTES: Final = (
         ask_revoke,
         gives=Revoked,
         takes={JSON: Revoke},
-        may_say={400: "Nothing is named, or what nobody can have.", 415: "It is no JSON.", 503: _AWAY},
+        may_say={
+            400: "Nothing is named, or what nobody can have.",
+            408: "The body was too slow; nothing was revoked.",
+            415: "It is no JSON.",
+            503: _AWAY,
+        },
     ),
 )
 """All that may be asked. Another page or stream is another row."""

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..event import check_channel, encode_json
 from ..identity import Revocation
+from ..value import name_twice
 from .figures import sample
 from .looking import connections, explained, history
 from .posting import publish
@@ -106,8 +107,11 @@ async def _revoke_here(service: Service, question: Question) -> Answer:
 def _revocation(question: Question) -> Revocation:
     try:
         said = msgspec.json.decode(question.body, type=Revoke)
+        twice = name_twice(question.body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise DataError(f"{error}") from None
+    if twice is not None:
+        raise DataError(f"{twice!r} stands twice in the revocation: say it once")
     if said == Revoke():
         raise DataError("a revocation names at least one of subject, session, channel and url: else it is everybody's")
     return Revocation.of(said.subject, said.session, said.channel, said.url)

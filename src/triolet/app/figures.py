@@ -7,7 +7,7 @@ import os
 from heapq import nlargest, nsmallest
 from typing import Final
 
-from ..admin.figures import Followed, Sample, Slowest
+from ..admin.figures import Followed, Lag, Sample, Slowest
 from ..bounds import ADMIN_SHOWN
 from ..clock import wall_time
 from ..counters import Counts
@@ -26,14 +26,14 @@ def sample(service: Service) -> Sample:
     Cost: a look at each connection, and one at each channel in memory.
     """
     looked = service.statistics()
-    slowest, memory, things = looked.slowest, looked.memory, looked.held.things
+    slowest, memory, log = looked.slowest, looked.memory, looked.log
     left = slowest.until_retention_seconds
     said = Sample(
         process=os.getpid(),
         open=dict(looked.counts.open),
         counts=_totals(looked.counts),
         followers=looked.hub.followers,
-        polls=things["polls"],
+        polls=looked.held.things["polls"],
         behind=looked.behind,
         stalled=looked.stalled,
         slowest=Slowest(
@@ -44,7 +44,7 @@ def sample(service: Service) -> Sample:
         draining=looked.draining,
         log="",
         away=False,
-        waiting=things["tail_events"],
+        lag=Lag(log.behind_events, log.behind_seconds, log.waiting.events, log.waiting.max_events),
         channels=[],
         furthest=[],
     )

@@ -7,6 +7,7 @@ import os
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from ..wire.address import quoted
 
 __all__ = ["add_credentials", "base_of", "headers_of", "token_of"]
 
@@ -39,11 +40,13 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
 
 def base_of(url: str) -> str:
     """The server of a channel's URL: its scheme, host and port. Raises ConfigError."""
-    wrong = ConfigError(f"{url!r:.200} is no URL of a channel: write it as https://shop.example/orders/A/events")
+    wrong = ConfigError(f"{quoted(url)} is no URL of a channel: write it as https://shop.example/orders/A/events")
     try:
         parts = urlsplit(url)
     except ValueError:
         raise wrong from None
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
         raise wrong
+    if "@" in parts.netloc:
+        raise ConfigError(f"{quoted(url)} has a user and a password in it: say who asks with --token or --header")
     return f"{parts.scheme}://{parts.netloc}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from importlib.metadata import version
 from typing import Final, TypeAlias
 
 from ..errors import TrioletError
+from ..workers.control import SAID
 from ..workers.logs import escaped
 from ..workers.signals import EndedEarly, Signals
 from .app import AppError
@@ -41,9 +43,13 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], 
 """What each is for, what it understands, and what it does; ``serve`` needs the command line as it was written, too."""
 
 
+_SILENCE: Final = logging.NullHandler()
+"""A command that is no server says what is wrong in its one sentence, and not in a log before it."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit code: 0, or 1 where something cannot work; a wrong command line ends it
-    with 2.
+    """Run the command. Returns the exit code: 0, or 1 where something cannot work (of a worker's process ``SAID``, for
+    its supervisor); a wrong command line ends it with 2.
 
     What is wrong is said in one sentence. Only an error of the app's own has a traceback, its own, once.
     """
@@ -59,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parsers[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     run = COMMANDS[options.command][2]
+    if run is not None:
+        logging.getLogger().addHandler(_SILENCE)
     with Signals() as signals:
         try:
             return serve(options, written, signals) if run is None else run(options, signals)
@@ -68,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(error.traceback.rstrip("\n"))
         except TrioletError as error:
             _say(f"triolet: {escaped(str(error))}")
-    return 1
+    return 1 if getattr(options, "control", None) is None else SAID
 
 
 def _say(text: str) -> None:

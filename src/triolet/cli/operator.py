@@ -12,7 +12,7 @@ import msgspec
 
 from ..bounds import ADMIN_ANSWER_BYTES, OPERATOR_ANSWER_SECONDS
 from ..errors import ConfigError, LogUncertain, TrioletError
-from ..wire.address import Base
+from ..wire.address import Base, quoted
 
 __all__ = ["ask", "key_of", "no_listener"]
 
@@ -98,7 +98,7 @@ def _connection(url: str, path: str) -> tuple[http.client.HTTPConnection, str]:
         base = Base(url)
     except ConfigError:
         raise ConfigError(
-            f"{url!r:.200} is no URL of an operator's listener: write it as http://127.0.0.1:9100"
+            f"{quoted(url)} is no URL of an operator's listener: write it as http://127.0.0.1:9100"
         ) from None
     target, seconds = base.target(path), OPERATOR_ANSWER_SECONDS
     if not base.tls:

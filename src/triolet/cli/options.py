@@ -50,7 +50,7 @@ def _where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--admin-key-file",
         metavar="FILE",
-        help="the key for --admin, on the file's first line; with --workers read again at SIGHUP (the environment's "
+        help="the key for --admin, on the file's first line; read again at SIGHUP (the environment's "
         "TRIOLET_ADMIN_KEY)",
     )
 

@@ -88,9 +88,11 @@ def probe(options: argparse.Namespace, signals: Signals) -> int:
     def say(line: str) -> None:
         print(line, flush=True)  # noqa: T201 - a command speaks on its terminal
 
-    if not options.json:
-        print(f"triolet: listens for {options.silence:g} s", file=sys.stderr, flush=True)  # noqa: T201 - likewise
-    return until_signal(signals, lambda: probe_to(say, options), unfinished=1)
+    def begun() -> None:
+        if not options.json:
+            print(f"triolet: listens for {options.silence:g} s", file=sys.stderr, flush=True)  # noqa: T201 - likewise
+
+    return until_signal(signals, lambda: probe_to(say, options, begun=begun), unfinished=1)
 
 
 async def probe_to(say: Callable[[str], object], options: argparse.Namespace, **more: Any) -> int:

@@ -147,19 +147,27 @@ async def _supervise(
     shared = bind_shared(addresses, options.workers, _access(options))
     places = [Place(number, listeners) for number, listeners in enumerate(zip(*shared, strict=True))]
     scheme = "http" if options.certfile is None else "https"
+    where = [address("http", listener) for listener in operators], [address(scheme, one) for one in places[0].listeners]
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(places, starter(arguments, nursery), options.grace, notifier, key.read_again)
         nursery.start_soon(notifier.keep_alive)
+        nursery.start_soon(_announce, supervisor, *where)
         for listener in operators:
-            logger.info("the operator's listener is on %s", address("http", listener))
             nursery.start_soon(serve_admin, listener, Office(supervisor, guard_of(key, listener)))
-        for listener in places[0].listeners:
-            logger.info("%d workers for %s", options.workers, address(scheme, listener))
         code = await supervisor.run(signals)
         nursery.cancel_scope.cancel()
     for listener in operators:
         close_listener(listener)
     return code
+
+
+async def _announce(supervisor: Supervisor, operators: Sequence[str], addresses: Sequence[str]) -> None:
+    """Say where it serves, when it does: before an app that cannot start nothing stands but its own sentence."""
+    await supervisor.begun.wait()
+    for name in operators:
+        logger.info("the operator's listener is on %s", name)
+    for name in addresses:
+        logger.info("serving on %s", name)
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -280,10 +280,11 @@ class Bundle:
     def _refuse(self, message: Heard) -> None:
         asked = self._asked or {}
         seat = self._on.get(message.channel or "") or asked.get(message.url or "")
+        if seat is not None:  # the server does not follow it, so nothing has to be asked for anew
+            asked.pop(next((url for url, one in asked.items() if one is seat), ""), None)
         if message.channel is not None:
             self._give(seat, message)
         elif seat is not None:
-            del asked[message.url or ""]  # the server does not follow it, so nothing has to be asked for anew
             seat.leave(_alone("it is refused beside others"))
 
     def _give(self, seat: Seat | None, message: Heard) -> None:

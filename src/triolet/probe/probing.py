@@ -39,6 +39,7 @@ async def probe_url(
     patience: float = CLIENT_PROBE_SECONDS,
     tls: SSLContext | None = None,
     dial: Dial | None = None,
+    begun: Callable[[], object] = lambda: None,
 ) -> Report:
     """Look at the way to a channel's URL, as a client meets it. The server needs no help: what is asked is what any
     client may ask, and nothing is published.
@@ -53,6 +54,7 @@ async def probe_url(
         patience: seconds within which a stream's first word has to come: those after which Triolet's clients leave it.
         tls: what certificates are checked with; without, as httpx does it.
         dial: a network of one's own; None: TCP, and the environment's proxies.
+        begun: called when a channel is there, and listening begins.
 
     Raises:
         ConfigError: a URL, a token or a header that can be none.
@@ -70,6 +72,7 @@ async def probe_url(
         asking = Asking(way, url, await credentials.headers(), max(seconds, 10), patience, page)
         asking.target()  # a URL that is none is said before anybody is asked
         beginning = await begin(asking)
+        begun()
         found, transports = await _look(asking, beginning, seconds)
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):  # its connections are closed by us alone

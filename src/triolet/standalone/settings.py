@@ -148,7 +148,7 @@ def read_settings(path: str) -> Settings:
 
 
 def _origins(file: Table) -> tuple[str, ...]:
-    origins = file.texts("origins") or []
+    origins = file.texts("origins", '["https://shop.example"]') or []
     file.tried("origins", partial(check_origins, origins))
     return tuple(origins)
 
@@ -196,7 +196,7 @@ def _named(table: Table, said: str, before: str, after: str) -> ConfigError:
 
 
 def _headers(callback: Table | None) -> tuple[str, ...]:
-    named = None if callback is None else callback.texts("headers")
+    named = None if callback is None else callback.texts("headers", f'["{HEADERS[0]}"]')
     if callback is None or named is None:
         return HEADERS
     for name in named:

@@ -128,11 +128,12 @@ class Table:
         """True or false; false where it is not there."""
         return bool(self._of(name, bool))
 
-    def texts(self, name: str) -> list[str] | None:
-        """A list of texts; None where it is not there."""
+    def texts(self, name: str, example: str) -> list[str] | None:
+        """A list of texts that are not empty, as the example is; None where it is not there."""
         found: list[str] | None = self._of(name, list)
-        if found is not None and not all(isinstance(one, str) and one for one in found):
-            self.wrong(name, "a list of texts")
+        for one in found or ():
+            if not isinstance(one, str) or not one:
+                raise self.mistake(name, f"{name} is a list of texts, as {example}, and {_shown(one)} is none")
         return found
 
     def number(self, name: str, least: float = 0) -> float | None:

@@ -286,14 +286,19 @@ export class Bundle {
   }
 
   /**
-   * Where a channel is named it had been open, and was taken away; else its own answer says why.
+   * Where it may go better in a while, it is asked for again by then. Else, where a channel is named, it had been open, and
+   * was taken away; or its own answer says why.
    *
    * @param {Record<string, any>} message
    */
-  #refused({ url, channel }) {
+  #refused({ url, channel, reason, retry }) {
     const track = this.#on.get(channel) ?? this.#asked?.get(url);
     if (!track || !this.#forget(track)) return;
-    if (channel) track.become("gone", gone("revoked"));
-    else this.#bundles.streams.open(track);
+    const { streams } = this.#bundles;
+    if (retry != null) {
+      streams.later(track, Number(retry));
+      track.become("connecting", { retry: Number(retry), reason });
+    } else if (channel) track.become("gone", gone("revoked"));
+    else streams.open(track);
   }
 }

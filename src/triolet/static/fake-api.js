@@ -8,7 +8,8 @@
  *
  * @typedef {Object} Wish  what a client asks for besides, in the URL of a channel
  * @property {boolean} [fold]  of what it has missed, events that go together as one
- * @property {?(() => any)} [state]  gives the channel's state; null: it wants none, or there is none
+ * @property {?(() => any)} [state]  gives the channel's state; null: it wants none, or there is none. Undefined, as its
+ *     answer: the app fails to give it
  *
  * @typedef {{type: string, [field: string]: any}} Message  of the wire, in either direction
  *

@@ -14,6 +14,7 @@ const WARNING = 30_000;
 const LONGEST = 2 ** 31 - 1;
 
 const ENDED = { code: 1000, reason: "ended", retry: null };
+const CRASHED = { code: 1011, reason: "internal error" };
 const EXPIRED = { code: 4401, reason: "expired", retry: null };
 export const REVOKED = { code: 4403, reason: "revoked", retry: null };
 
@@ -32,6 +33,11 @@ export function callAt(moment, { clock }, call) {
   return () => clock.clearTimeout(timer);
 }
 
+/** After how many ms a client asks again for what has failed, as the server draws it. @param {World} world */
+export function retryOf({ random }) {
+  return Math.round(1_000 + 9_000 * random());
+}
+
 /** Where a state takes the place of a gap. */
 const LOST = /^(expired|epoch|future)$/;
 
@@ -44,13 +50,14 @@ const LOST = /^(expired|epoch|future)$/;
  * @param {?Place} after
  * @param {Wish} wish
  * @param {number} [most]
- * @returns {Page & {snapshot: ?Message}}
+ * @returns {Page & {snapshot: ?Message, failed?: boolean}}
  */
 export function read({ log }, channel, after, { fold, state }, most) {
   const page = log.read(channel, after, fold ? undefined : most);
   if (state && (after === null || LOST.test(page.gap?.reason))) {
-    const now = log.read(channel, null);
-    return { ...now, snapshot: { type: "snapshot", channel, cursor: now.cursor, data: state() } };
+    const [now, data] = [log.read(channel, null), state()];
+    if (data === undefined) return { ...now, snapshot: null, failed: true };
+    return { ...now, snapshot: { type: "snapshot", channel, cursor: now.cursor, data } };
   }
   return { ...page, events: fold ? foldedOf(page.events) : page.events, snapshot: null };
 }
@@ -89,6 +96,13 @@ export class Connection {
   isOver = false;
   /** Whether it ends with the last that it follows. */
   #isMany = false;
+  /** Whether something that it followed has failed, so that its client is to come back. */
+  #lacks = false;
+  /**
+   * Those that have failed while one request's are followed, all of them.
+   * @type {Follower[] | null}
+   */
+  #failed = null;
   until = Infinity;
   /**
    * By what an event stream is renewed.
@@ -162,14 +176,36 @@ export class Connection {
   /** What one request follows, for good. @param {Followed[]} follows @param {Message[]} refused */
   followAll(follows, refused) {
     for (const message of refused) this.say(message);
+    /** @type {Follower[]} */
+    const failed = (this.#failed = []);
     for (const { channel, after, ...named } of follows) this.follow(channel, after, named);
+    this.#failed = null;
     this.#isMany = true;
+    for (const follower of failed) this.#giveUp(follower);
     this.#look(ENDED);
   }
 
   /** What follows many is over when it follows nothing any more. @param {{code: number, reason: string, retry: null}} closing */
   #look(closing) {
-    if (this.#isMany && this.#followers.size === 0) this.end(closing);
+    if (this.#isMany && this.#followers.size === 0) this.end(this.#lacks ? this.#crash : closing);
+  }
+
+  get #crash() {
+    return { ...CRASHED, retry: retryOf(this.#world) };
+  }
+
+  /** The app fails to give a state: who is to have it asks again, and all of a connection of nothing else. @param {Follower} follower */
+  #giveUp(follower) {
+    const { channel, names } = follower;
+    if (this.#failed) return void this.#failed.push(follower); // not before all of the others are there
+    this.#lacks = true;
+    if ((this.own === channel || this.#isMany) && this.#followers.size === 1) return this.end(this.#crash);
+    for (const { sub, url } of [...names]) {
+      this.#remove(follower, sub);
+      const named = sub !== null && { sub };
+      this.say({ type: "refused", url, channel, ...named, reason: "snapshot", retry: retryOf(this.#world) });
+    }
+    this.#look(REVOKED);
   }
 
   /** Takes the way without brackets from those that were named last. @param {string} channel */
@@ -181,6 +217,7 @@ export class Connection {
   /** @param {Follower} follower @param {?Place} after @param {(page: ReturnType<typeof read>) => Message[]} [opening] */
   #catchUp(follower, after, opening = () => []) {
     const page = read(this.#world, follower.channel, after, follower.names[0]);
+    if (page.failed) return this.#giveUp(follower);
     const { snapshot, gap, events, end } = page;
     follower.cursor = page.cursor;
     const messages = [...opening(page), ...[snapshot, gap].filter((one) => one !== null), ...events];

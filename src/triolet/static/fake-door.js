@@ -40,8 +40,11 @@ function asks({ searchParams }, name) {
 /** What a client wants of a channel besides. @param {Found} found @param {URL} url @returns {Wish} */
 function wishOf({ route, params }, url) {
   const { snapshot } = route.more;
-  const state = snapshot && asks(url, "snapshot") ? () => jsonOf(snapshot(params, url), "a channel's snapshot") : null;
-  return { fold: asks(url, "fold"), state };
+  const state = () => {
+    const data = snapshot?.(params, url);
+    return data === undefined ? data : jsonOf(data, "a channel's snapshot");
+  };
+  return { fold: asks(url, "fold"), state: snapshot && asks(url, "snapshot") ? state : null };
 }
 
 /** @param {number} status @param {string} error */

@@ -65,6 +65,7 @@ export function manyBody(follows, pages, refused, told, now) {
 
 /** A message as an event stream of many channels has it. @param {Message} message */
 export function blockOfMany(message) {
+  const retry = message.type === "bye" && message.retry !== null ? `retry: ${message.retry}\n` : "";
   const name = message.type === "event" ? "" : `event: triolet.${message.type}\n`;
-  return `${name}data: ${JSON.stringify(message)}\n\n`;
+  return `${retry}${name}data: ${JSON.stringify(message)}\n\n`;
 }

@@ -1,6 +1,6 @@
 /** A poll of the fake server, of one channel or of many: how it is answered, as the server would answer it. */
 
-import { callAt, read } from "./fake-connection.js";
+import { callAt, read, retryOf } from "./fake-connection.js";
 import { parseCursor } from "./fake-log.js";
 import { manyBody } from "./fake-many.js";
 
@@ -12,6 +12,8 @@ const POLL_RETRY = 2_000;
 /** For clients that know of no end. */
 const ENDED_RETRY = 60_000;
 const LONGEST_WAIT = 25;
+/** Of one that waits for other channels than those whose state has failed. */
+const STATE_AGAIN = 5;
 
 /** Events in one answer. */
 const PAGE = 256;
@@ -37,6 +39,7 @@ export class Poll {
   #give;
   #over;
   #callOff = { wait: () => {}, end: () => {} };
+  #lacks = false;
   isOver = false;
 
   /**
@@ -71,12 +74,32 @@ export class Poll {
     return this.#asks.some((one) => one.channel === channel);
   }
 
+  /** @param {One & {from: ?Place}} ask */
+  #read(ask) {
+    return read(this.#world, ask.channel, ask.from, ask, PAGE);
+  }
+
   get #pages() {
-    return this.#asks.map((ask) => read(this.#world, ask.channel, ask.from, ask, PAGE));
+    return this.#asks.map((ask) => this.#read(ask));
+  }
+
+  /** The app fails to give some states: beside others they are refused for now, and the poll is held for a moment. @param {One[]} failed */
+  #giveUp(failed) {
+    const retry = retryOf(this.#world);
+    this.#asks = this.#asks.filter((one) => !failed.includes(one));
+    this.#refused?.push(...failed.map(({ url, channel }) => ({ type: "refused", url, channel, reason: "snapshot", retry })));
+    this.#lacks = true;
+    if (!this.#wait) return;
+    this.#callOff.wait();
+    const soon = this.#world.clock.now() + 1_000 * Math.min(this.#wait, STATE_AGAIN);
+    this.#callOff.wait = callAt(soon, this.#world, () => this.answer(0));
   }
 
   /** Something may have come, or was told. @param {Message[]} [told] */
   look(told = []) {
+    const failed = this.#asks.filter((ask) => this.#read(ask).failed);
+    if (failed.length === this.#asks.length) return this.#end(new Response(null, { status: 500 }));
+    if (failed.length > 0) this.#giveUp(failed);
     const pages = this.#pages;
     const isNews = pages.some(({ events, gap, end, snapshot }) => events.length > 0 || gap || end || snapshot);
     if (this.#wait && !isNews && told.length === 0) return;
@@ -88,9 +111,9 @@ export class Poll {
     const pages = this.#pages;
     const places = pages.map(({ cursor }, at) => `${textOf(this.#asks[at].after)}-${cursor}`);
     const headers = { ETag: `"${places.join()}"`, "Cache-Control": "no-cache" };
-    const isOld = !this.#wait && this.#tag?.includes(headers.ETag) && !pages.some(({ snapshot }) => snapshot);
+    const isOld = !this.#wait && !this.#lacks && this.#tag?.includes(headers.ETag) && !pages.some(({ snapshot }) => snapshot);
     if (isOld) return this.#end(new Response(null, { status: 304, headers }));
-    const retry = pages.every(({ end }) => end) ? (this.#refused ? null : ENDED_RETRY) : wanted;
+    const retry = !this.#lacks && pages.every(({ end }) => end) ? (this.#refused ? null : ENDED_RETRY) : wanted;
     const live = pages.every(({ isAll }) => isAll);
     const now = { live, retry, time: this.#world.wall() };
     this.#end(Response.json(this.#body(pages, told, now), { headers }));

@@ -74,6 +74,12 @@ export class Streams {
     this.#bundles.then((bundles) => this.#early.delete(track) && (bundles ? bundles.add(track) : this.open(track)));
   }
 
+  /** Asks for it after a pause. @param {Track} track @param {number} ms */
+  later(track, ms) {
+    this.#early.add(track);
+    this.#settings.clock.setTimeout(() => this.#early.delete(track) && this.add(track), ms);
+  }
+
   /** On a connection of its own. @param {Asker} track */
   open(track) {
     const mine = /** @type {Mine} */ ({ socket: null });

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ..errors import ConfigError
 
-__all__ = ["Base", "is_loopback"]
+__all__ = ["Base", "is_loopback", "quoted"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -38,7 +38,7 @@ class Base:
     """
 
     def __init__(self, base: str) -> None:
-        wrong = ConfigError(f"{base!r:.200} is no base: it is as https://shop.example, or https://example.org/shop")
+        wrong = ConfigError(f"{quoted(base)} is no base: it is as https://shop.example, or https://example.org/shop")
         if not isinstance(base, str) or _BLANK.search(base):
             raise wrong
         try:
@@ -69,7 +69,7 @@ class Base:
         Raises:
             ConfigError: it is no URL, or one of another origin, which the credentials are not for.
         """
-        wrong = ConfigError(f"{url!r:.200} is no URL of {self}")
+        wrong = ConfigError(f"{quoted(url)} is no URL of {self}")
         if not isinstance(url, str) or _BLANK.search(url):
             raise wrong
         try:
@@ -80,7 +80,7 @@ class Base:
             whole = parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme) or self._origin.partition(":")[0])
             other = Base(f"{whole.scheme}://{whole.netloc}")
             if other._origin != self._origin:
-                raise ConfigError(f"{url!r:.200} is not of {self._origin}: open another client for it")
+                raise ConfigError(f"{quoted(url)} is not of {self._origin}: open another client for it")
             path = parts.path or "/"
         else:
             path = f"{self._prefix}/{parts.path.lstrip('/')}"
@@ -92,6 +92,15 @@ class Base:
     def url(self, target: str) -> str:
         """The whole URL of a path and query."""
         return self._origin + target
+
+
+def quoted(url: object) -> str:
+    """A URL as an error quotes it: in short, and without what stands before an ``@``, which may be a password."""
+    if isinstance(url, str) and "@" in url:
+        before, _, rest = url.rpartition("@")
+        scheme, slashes, _ = before.rpartition("//")
+        url = f"{scheme}{slashes}…@{rest}"
+    return f"{url!r:.200}"
 
 
 def _in_ascii(host: str) -> str:

@@ -6,6 +6,7 @@ whatever ended it, the other side hears the end.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ import trio
 
 from .bounds import CONTROL_BYTES, CONTROL_LISTENERS
 
-__all__ = ["ACCEPT", "ASK", "BEAT", "LEAVING", "NOW", "READY", "RELEASE", "STOP", "Control", "Message"]
+__all__ = ["ACCEPT", "ASK", "BEAT", "LEAVING", "NOW", "READY", "RELEASE", "SAID", "STOP", "Control", "Message"]
 
 ACCEPT: Final = b"accept"
 """Accept on these sockets too, which are those of a place."""
@@ -33,6 +34,9 @@ READY: Final = b"ready"
 """The app has started."""
 LEAVING: Final = b"leaving"
 """The worker accepts no longer, and will end: it was told to, or its app has ended by itself."""
+
+SAID: Final = os.EX_CONFIG
+"""The exit code of a worker that cannot start and has said why, in a sentence."""
 
 
 class Message(NamedTuple):

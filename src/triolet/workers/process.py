@@ -44,7 +44,9 @@ async def serve_alone(
     last_resort: LastResort,
     notifier: Notifier,
 ) -> bool:
-    """Serve until a signal comes. Returns whether the app failed.
+    """Serve until a signal comes that ends it. Returns whether the app failed.
+
+    SIGHUP reads the operator's key again, and nothing else: the app was imported, and is what it is.
 
     Bounds: ``settings.grace`` seconds after the signal, and a moment more, the process is gone whatever the app does;
     after a second signal it is gone at once.
@@ -71,8 +73,22 @@ async def serve_alone(
         last_resort.ordered(1)
 
     async def stop() -> None:
-        if await anext(signals) == signal.SIGHUP:
-            logger.warning("SIGHUP: one process alone cannot be replaced, and ends; --workers 1 can")
+        async for number in signals:
+            if number != signal.SIGHUP:
+                return
+            if signals.terminal_is_gone:
+                logger.warning("SIGHUP: the terminal that this was started from is gone, and so it ends")
+                return
+            renew()
+
+    def renew() -> None:
+        serves = worker.ready  # else systemd would take a process that starts or ends for one that is ready
+        if serves:
+            notifier.reloading()
+        key.read_again()
+        logger.info("SIGHUP: the operator's key was read again; the app serves on as it is (with --workers 1, anew)")
+        if serves:
+            notifier.ready()
 
     alone = Alone(worker)
     beside = [partial(serve_admin, one, Office(alone, guard_of(key, one))) for one in operators]

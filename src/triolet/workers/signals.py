@@ -1,7 +1,8 @@
 """SIGTERM, SIGINT and SIGHUP, from a process's first moment to its last.
 
 One owner, so that there is no moment between two of them: while the app is imported the first signal ends the process
-at once, as there is nothing to drain; from then on signals are orders, in the order in which they came.
+at once, as there is nothing to drain; from then on signals are orders, in the order in which they came. SIGHUP is then
+no order to end: it says to read again what was read, as of every service. But who closes a terminal sends it too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Signals:
     As a context manager it takes them over, and gives them back. A signal that was ignored stays so (``nohup``).
 
     Attributes:
-        on_signal: called in the handler itself with how many have come, also when the event loop does not turn.
+        on_signal: called in the handler itself with how many orders to end have come, also when the event loop does not
+            turn.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,7 @@ class Signals:
         self._token: trio.lowlevel.TrioToken | None = None
         self._arrived = trio.Event()
         self._before: dict[int, Any] = {}
+        self._had_terminal = _has_terminal()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -54,6 +57,11 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @property
+    def terminal_is_gone(self) -> bool:
+        """Whether the process had a terminal at its start, and has none any more: its window was closed."""
+        return self._had_terminal and not _has_terminal()
 
     def ignore(self, number: int) -> None:
         """Hear one of them no longer."""
@@ -79,8 +87,9 @@ class Signals:
 
     def _come(self, number: int, frame: FrameType | None) -> None:
         self._came.append(number)
-        self._count += 1
-        self.on_signal(self._count)
+        if self._at_once or number != signal.SIGHUP:
+            self._count += 1
+            self.on_signal(self._count)
         if self._at_once:
             if self._count > 1:
                 os._exit(1)
@@ -103,6 +112,14 @@ class Signals:
         while not self._came:
             await self._arrived.wait()
         return self._came.popleft()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))  # the controlling one, wherever the output goes
+    except OSError:
+        return False
+    return True
 
 
 def _nothing(count: int) -> None:

@@ -25,6 +25,7 @@ from .bounds import (
     WORKER_START_SECONDS,
     WORKER_STEADY_SECONDS,
 )
+from .control import SAID
 from .places import Place, Places, WorkerProcess
 from .systemd import Notifier
 
@@ -42,6 +43,9 @@ class Supervisor:
         grace: seconds that workers have to end.
         notifier: is told when they serve, are replaced, and end.
         renew: called at SIGHUP, before anything else.
+
+    Attributes:
+        begun: set when all workers serve for the first time.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Supervisor:
         self._ending = trio.Event()
         self._changing: trio.CancelScope | None = None
         self._failed = False
+        self.begun = trio.Event()
         self.restarts = 0
 
     async def run(self, signals: AsyncIterator[int]) -> int:
@@ -159,13 +164,15 @@ class Supervisor:
                     worker.now()
 
     async def _begin(self) -> None:
-        """Fill all places."""
+        """Fill all places. Why they cannot be filled was said, once: by the first worker itself, or of it."""
         workers = await self._start_all()
         if workers is None:
-            self._give_up("the workers cannot start")
+            self._failed = self._failed or not self._ending.is_set()
+            self._ending.set()
             return
         self._stand(workers)
         logger.info("%d workers serve", len(workers))
+        self.begun.set()
         self._notifier.ready()
 
     async def _replace_all(self) -> None:
@@ -213,7 +220,8 @@ class Supervisor:
             self._failed = True
             worker.kill()
         await self._all_ended()
-        logger.info("ended")
+        if self.begun.is_set():
+            logger.info("ended")
 
     async def _all_ended(self) -> None:
         while self._workers:
@@ -289,7 +297,7 @@ class Supervisor:
             raise
         if not worker.ready:
             worker.kill()
-        if not worker.ready and not self._ending.is_set():
+        if not worker.ready and not self._ending.is_set() and (worker.code != SAID or self.begun.is_set()):
             logger.error("worker %d (process %d) did not start", worker.number, worker.pid)
         return worker if worker.ready else None
 
@@ -299,7 +307,8 @@ class Supervisor:
         if not self._ending.is_set():
             self._replace(worker)
         await worker.ended.wait()
-        logger.info("worker %d (process %d) has ended with %d", worker.number, worker.pid, worker.code)
+        if worker.code != SAID or self.begun.is_set():  # else it was the first, and its own sentence says all
+            logger.info("worker %d (process %d) has ended with %d", worker.number, worker.pid, worker.code)
         self._workers.remove(worker)
         self._numbers.discard(worker.number)
         if self._ending.is_set() and worker.code and worker.ready:

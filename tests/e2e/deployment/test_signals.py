@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import free_port
+from tests.e2e.server import free_port, wait_for
 
 from .serving import get, started
 
 HERE = str(Path(__file__).parent)
+KEY = "0123456789abcdef"
+AT_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+os.setsid()
+fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
+os.close(int(sys.argv[1]))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""A process whose controlling terminal is the one of which the test has the other side."""
 SLOW = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
 DEAF = """import time
 print('importing', flush=True)
@@ -53,12 +64,51 @@ def test_an_import_that_catches_it_has_the_grace(tmp_path: Path) -> None:
         assert "time is up" in server.said
 
 
-def test_sighup_to_one_process_drains(tmp_path: Path) -> None:
-    with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, "--bind", str(free_port())) as server:
+def test_sighup_has_one_process_read_the_operators_key_again_and_serve_on(tmp_path: Path) -> None:
+    key, port, operators = tmp_path / "key", free_port(), ("127.0.0.1", free_port())
+    key.write_text(f"{KEY}\n")
+    listens = ["--bind", str(port), "--admin", str(operators[1]), "--admin-key-file", str(key)]
+
+    def asked(with_key: str) -> int:
+        return get(operators, "/connections", headers={"Authorization": f"Bearer {with_key}"})[0]
+
+    with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, *listens) as server:
         server.says("serving on")
+        pid = get(("127.0.0.1", port), "/who")[1]
+        key.write_text("short\n")
         server.signal(signal.SIGHUP)
+        server.says("the operator's key stays the OLD one")
+        assert asked(KEY) == 200
+        key.write_text(f"{KEY[::-1]}\n")
+        server.signal(signal.SIGHUP)
+        wait_for(lambda: asked(KEY[::-1]) == 200, "the new key")
+        assert asked(KEY) == 401
+        assert get(("127.0.0.1", port), "/who")[1] == pid
+        server.signal(signal.SIGTERM)
         assert server.ends() == 0
-        assert "draining" in server.said
+        assert KEY not in server.said
+
+
+def test_one_process_ends_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    terminal, theirs = os.openpty()
+    try:
+        number = str(theirs)
+        with started(
+            tmp_path,
+            *("serve", "who_app:app", "--app-dir", HERE, "--bind", str(free_port())),
+            descriptors=[theirs],
+            before=[sys.executable, "-c", AT_A_TERMINAL, number],
+        ) as server:
+            server.says("serving on")
+            os.close(theirs)
+            os.close(terminal)
+            terminal = theirs = -1
+            assert server.ends() == 0
+            assert "the terminal that this was started from is gone" in server.said
+    finally:
+        for end in (terminal, theirs):
+            if end >= 0:
+                os.close(end)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]], ids=["alone", "two workers"])

@@ -95,6 +95,11 @@ def _exec_start(workers: bool = True) -> str:
     return line.replace("--workers 4", "--workers 2" if workers else "")
 
 
+def _exec_reload(service: Command) -> list[str]:
+    (line,) = re.findall(r"^ExecReload=(.*)$", UNIT, re.MULTILINE)
+    return shlex.split(line.replace("$MAINPID", str(service.process.pid)))
+
+
 @pytest.mark.parametrize("workers", [False, True], ids=["alone", "two workers"])
 def test_a_service_takes_its_sockets_says_that_it_is_ready_lives_and_ends(systemd: Systemd, workers: bool) -> None:
     with systemd.service(_exec_start(workers)) as service:
@@ -104,6 +109,12 @@ def test_a_service_takes_its_sockets_says_that_it_is_ready_lives_and_ends(system
         for _ in range(4):
             systemd.hears("WATCHDOG=1")
         assert time.monotonic() - start < 4 * WATCHDOG_SECONDS
+        if not workers:  # who reloads it needs no other unit for one process: it stays, and systemd is told
+            pid = json.loads(get(systemd.address, "/who")[1])["pid"]
+            subprocess.run(_exec_reload(service), check=True)
+            assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=[0-9]+", systemd.hears("RELOADING=1"))
+            systemd.hears("READY=1")
+            assert json.loads(get(systemd.address, "/who")[1])["pid"] == pid
         service.signal(signal.SIGTERM)
         systemd.hears("STOPPING=1")
         assert service.ends() == 0
@@ -112,11 +123,10 @@ def test_a_service_takes_its_sockets_says_that_it_is_ready_lives_and_ends(system
 
 
 def test_a_service_is_replaced_at_reload_and_says_so(systemd: Systemd) -> None:
-    (reload,) = re.findall(r"^ExecReload=(.*)$", UNIT, re.MULTILINE)
     with systemd.service(_exec_start()) as service:
         systemd.hears("READY=1")
         before = json.loads(get(systemd.address, "/who")[1])["pid"]
-        subprocess.run(shlex.split(reload.replace("$MAINPID", str(service.process.pid))), check=True)
+        subprocess.run(_exec_reload(service), check=True)
         assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=[0-9]+", systemd.hears("RELOADING=1"))
         systemd.hears("READY=1")
         assert json.loads(get(systemd.address, "/who")[1])["pid"] != before

@@ -55,7 +55,7 @@ def standing(path: str, folder: Path) -> Iterator[Standing]:
     server.start()
     try:
         if path == "nginx":
-            with _nginx(server, folder) as address:
+            with behind_nginx(server, folder) as address:
                 yield Standing(address, None, server)
         elif path == "haproxy":
             workers = cast(Any, [server, server])
@@ -68,7 +68,7 @@ def standing(path: str, folder: Path) -> Iterator[Standing]:
 
 
 @contextmanager
-def _nginx(server: Server, folder: Path) -> Iterator[tuple[str, int]]:
+def behind_nginx(server: Server, folder: Path) -> Iterator[tuple[str, int]]:
     """nginx as documented; only the two ports are other ones."""
     port = free_port()
     text = DOCUMENTED.read_text(encoding="utf-8").replace("listen 80;", f"listen 127.0.0.1:{port};")

@@ -4,6 +4,9 @@ import { EVENTS, dial, got, leave } from "./wire_scenes.mjs";
 
 const STATE = "/c/NAME/state";
 
+/** Ms: who is asked again after what the server has drawn, ten seconds at most, and each time that it fails. */
+const FAILED = 60_000;
+
 /** Words of an answer that one has in three parts, each of them with the same key. */
 async function write(world, ...parts) {
   for (const data of parts) await world.publish(data, { key: "text", fold: "concat" });
@@ -77,6 +80,23 @@ export const ENDING = {
     }
     await stage.isIn(stage.follow(client, { after: "another.1" }, { url, as: " who asks for none" }), "live");
     await stage.isIn(stage.follow(client, { snapshot: true }, { as: " where there is none" }), "live");
+  },
+
+  async "the app fails to give the state"(stage) {
+    const url = stage.url.replace("events", "state");
+    await stage.world.fail(true);
+    const client = stage.connect();
+    const other = stage.follow(client, {}, { as: " another" });
+    await stage.isIn(other, "live");
+    const follow = stage.follow(client, { snapshot: true }, { url });
+    await stage.world.until(() => stage.world.failed());
+    await stage.world.publish("meanwhile");
+    await stage.heard(1, " another");
+    await stage.world.fail(false);
+    await stage.world.until(() => follow.state === "live", FAILED);
+    await stage.world.publish("then");
+    await stage.heard(2);
+    await stage.heard(2, " another");
   },
 
   async "it comes back too late, to a state"(stage) {
@@ -247,6 +267,39 @@ export const ENDING_WIRE = {
     await write(world, "a");
     await heard(6);
     leave(socket);
+  },
+
+  async "a state that fails on a WebSocket, a socket and in an event stream of many"(world, words) {
+    await world.fail(true);
+    const own = await dial(world, `${STATE}?snapshot=1`, words);
+    await own.heard(2);
+    const { say, heard, socket } = await dial(world, "/talk/NAME", words);
+    await heard(3);
+    say({ type: "follow", url: `${STATE}?snapshot=1`, sub: "s1" });
+    await heard(4);
+    say({ type: "follow", url: `${STATE}?snapshot=1&fold=1` });
+    await heard(5);
+    leave(socket);
+    const path = (rest) => encodeURIComponent(`/c/${world.name}/${rest}`);
+    for (const follow of [path("state?snapshot=1"), `${path("state?snapshot=1")}&follow=${path("presence")}`]) {
+      let text = "";
+      const gone = new AbortController();
+      const asked = { headers: { Accept: "text/event-stream" }, signal: gone.signal };
+      const response = await got(world, new URL(`/live?follow=${follow}`, world.base), asked);
+      const reader = response.body.getReader();
+      const read = async () => {
+        for (let part = {}; !part.done; part = await reader.read()) text += new TextDecoder().decode(part.value);
+      };
+      read().catch(() => null);
+      await world.until(() => /triolet.(bye|refused)/.test(text) && text.endsWith("\n\n"));
+      gone.abort();
+      const said = text.replaceAll(world.name, "NAME").replace(/^retry: \d+$/gm, "retry: 0");
+      words.note(said.split("\n\n").find((block) => /triolet.(bye|refused)/.test(block)));
+    }
+    for (const query of ["snapshot=1", "snapshot=1&wait=20"]) {
+      const response = await got(world, new URL(`/c/${world.name}/state?${query}`, world.base), {});
+      words.note(`${response.status}`);
+    }
   },
 
   async "polls of what has ended, with a state, and folded"(world, words) {

@@ -26,6 +26,7 @@ const OF_SHARED = [
   "two that follow one channel",
   "it has ended before",
   "it begins with a state",
+  "the app fails to give the state",
   "what is only for now",
 ];
 

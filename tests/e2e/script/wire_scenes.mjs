@@ -8,7 +8,8 @@ export class Words {
   note(text) {
     this.#epoch ??= /"cursor":"([\w-]+)\.\d+"/.exec(text)?.[1] ?? null;
     const known = this.#epoch === null ? text : text.replaceAll(`${this.#epoch}.`, "E.");
-    this.said.push(known.replace(/"time":\d+/g, '"time":0').replace(/^time: \d+$/gm, "time: 0"));
+    const timed = known.replace(/"time":\d+/g, '"time":0').replace(/^time: \d+$/gm, "time: 0");
+    this.said.push(timed.replace(/("reason":"(?:snapshot|internal error)","retry":)\d+/g, "$10"));
   }
 
   /** From here on order says nothing, but within a bracket. */

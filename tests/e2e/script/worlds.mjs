@@ -74,8 +74,8 @@ export class Real {
     return response.json();
   }
 
-  async until(condition) {
-    const end = performance.now() + PATIENCE;
+  async until(condition, patience = PATIENCE) {
+    const end = performance.now() + patience;
     while (!(await condition())) {
       if (performance.now() > end) throw new Error(`${this.name}: waited for ${condition}`);
       await sleep(10);
@@ -95,6 +95,8 @@ export class Real {
 
   refuse = (status) => this.#happen("refuse", { status });
   allow = () => this.#happen("refuse", { status: null });
+  fail = (fails) => this.#happen("fail", { fails });
+  failed = async () => (await this.#happen("fail")).failed;
   revoke = () => this.#happen("revoke");
   tokens = (tokens) => this.#happen("tokens", tokens);
   done = async () => (await this.#happen("done")).done;
@@ -119,6 +121,8 @@ export class Fake {
   #server = fakeServer({ keep: KEEP });
   #done = 0;
   #published = 0;
+  #fails = false;
+  #failed = 0;
   base = "http://twin.test/";
 
   constructor(name) {
@@ -130,7 +134,7 @@ export class Fake {
     this.options = server.options;
     const name = "c/<name>";
     server.channel("/c/<name>/events", { name });
-    server.channel("/c/<name>/state", { name, snapshot: () => ({ published: this.#published }) });
+    server.channel("/c/<name>/state", { name, snapshot: () => this.#state() });
     server.channel("/c/<name>/as/<member>", { name });
     server.channel("/c/<name>/presence", { name: `triolet.presence/${name}` });
     server.socket("/live");
@@ -178,6 +182,20 @@ export class Fake {
 
   async refuse(status) {
     this.#server.refuse(`/c/${this.name}/events`, status, status === 503 ? { retry: 1_000 } : {});
+  }
+
+  #state() {
+    if (!this.#fails) return { published: this.#published };
+    this.#failed += 1;
+    return undefined;
+  }
+
+  async failed() {
+    return this.#failed;
+  }
+
+  async fail(fails) {
+    this.#fails = fails;
   }
 
   async allow() {

@@ -72,13 +72,14 @@ function withParts(items, of) {
 }
 
 /** @param {any} figures */
-function showLog({ log, away, rates, waiting }) {
+function showLog({ log, away, rates, lag }) {
   say(at("log-kind"), log || "not open");
   say(at("log-state"), away ? "away" : "reached");
   at("log-state").className = "chip";
   mark(at("log-state"), away ? "bad" : "good");
   say(at("log-rate"), `${rate(rates.published)} events/s`);
-  say(at("log-waiting"), many(waiting, "event"));
+  say(at("log-lag"), lag.events ? `${many(lag.events, "event")}, ${age(lag.seconds)}` : "none");
+  say(at("log-tail"), lag.room ? `${count(lag.waiting)} of ${many(lag.room, "event")}` : many(lag.waiting, "event"));
 }
 
 /** In one sentence whether clients are fresh. @param {any} figures */

@@ -58,7 +58,7 @@
  * @typedef {Object} ChannelOptions
  * @property {string | ((params: Params, url: URL) => string)} [name]  the channel's name, as `orders/<id>`; default the URL's
  *     path. Two URLs may have one channel
- * @property {(params: Params, url: URL) => any} [snapshot]  gives the channel's state of now, for a page that asks for it
+ * @property {(params: Params, url: URL) => any} [snapshot]  gives the channel's state of now; undefined: the app fails to
  *
  * @typedef {Object} FakeConnection  a page at the other end of a socket
  * @property {string | null} token  the page's
@@ -186,7 +186,7 @@ export type ChannelOptions = {
      */
     name?: string | ((params: Params, url: URL) => string);
     /**
-     * gives the channel's state of now, for a page that asks for it
+     * gives the channel's state of now; undefined: the app fails to
      */
     snapshot?: (params: Params, url: URL) => any;
 };
