@@ -51,7 +51,7 @@ async def test_each_item_is_a_line_as_on_the_wire(
                 "event": "paid",
                 "data": {"a": "ä"},
                 "time": int(first.published_at * 1000),
-                **({"key": "k"} if transport != "sse" else {}),
+                "key": "k",
             }
         said = capsys.readouterr().err
         assert "triolet: behind\ntriolet: live\n" in said
