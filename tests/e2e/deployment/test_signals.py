@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -125,10 +124,8 @@ def test_an_app_that_swallows_cancellation_ends_all_the_same(
         asked = threading.Thread(target=get, args=(("127.0.0.1", port), "/swallow"), daemon=True)
         asked.start()
         server.says("asked")
-        start = time.monotonic()
         for _ in range(signals):
             server.signal(signal.SIGTERM)
-            time.sleep(0.3)
-        assert server.ends() == 1
-        assert time.monotonic() - start < 10
+            server.says("draining")  # or two signals may be taken for one
+        assert server.ends() == 1  # long before a grace of 60 seconds is over
         assert not name.exists()
