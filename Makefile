@@ -9,6 +9,9 @@ BIN := $(CURDIR)/$(VENV)/bin
 RUN := "$(BIN)/python" -m
 SETUP := PYTHON="$(PYTHON)" scripts/setup
 
+# Tests start hundreds of processes, and each would compile all of Triolet anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 SECONDS ?= 3600
 FIRST ?= $(shell date +%Y%m%d)0000000
 

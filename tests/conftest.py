@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -30,6 +30,8 @@ from .without_linux import take_away
 
 if os.environ.get("TRIOLET_WITHOUT_LINUX"):
     take_away()
+
+DESCRIPTORS = "/proc/self/fd"
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("house")
@@ -190,9 +192,8 @@ def _no_connection_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
 def _descriptors() -> dict[str, str]:
     """What this process has open, by number (Linux; nothing is checked elsewhere)."""
     opened = {}
-    for link in Path("/proc/self/fd").glob("*"):
-        try:
-            opened[link.name] = os.readlink(link)
-        except OSError:
-            continue  # the listing's own
+    with suppress(FileNotFoundError):
+        for number in os.listdir(DESCRIPTORS):
+            with suppress(OSError):  # the listing's own
+                opened[number] = os.readlink(f"{DESCRIPTORS}/{number}")
     return opened

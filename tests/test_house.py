@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,7 @@ SOURCES = sorted(
 )
 
 
+@cache
 def _imports_of(module: str) -> set[str]:
     """The modules of ours that one of ours imports."""
     found = set()
@@ -170,13 +172,14 @@ def _place(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_from_lower_storeys_or_its_own_folder(module: str) -> None:
-    room = unit(module)
-    assert room in STOREYS, f"{room} has no storey: give it one in the design and here"
-    for target in _imports_of(module):
-        other = unit(target)
-        assert other == room or _below(other, room), f"{module} imports {target}"
+def test_a_module_imports_only_from_lower_storeys_or_its_own_folder() -> None:
+    assert set(map(unit, MODULES)) == set(STOREYS), "give it a storey in the design and here, or take it out of both"
+    imported = [(module, target) for module in MODULES for target in _imports_of(module)]
+    assert not [
+        f"{module} imports {target}"
+        for module, target in imported
+        if unit(target) != unit(module) and not _below(unit(target), unit(module))
+    ]
 
 
 def _below(other: str, room: str) -> bool:
@@ -195,12 +198,14 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert not graph, f"a circle of imports, or what leads into one: {sorted(graph)}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_library_is_known_in_its_own_room_only(module: str) -> None:
-    libraries = {name.partition(".")[0] for name in imports(MODULES[module], _package(module))}
-    for library in libraries - sys.stdlib_module_names - EVERYWHERE - {"triolet"}:
-        assert library in LIBRARIES, f"{library} has no room: say in the table which"
-        assert unit(module) in LIBRARIES[library], f"{module} imports {library}"
+def test_a_library_is_known_in_its_own_room_only() -> None:
+    named = {
+        (module, name.partition(".")[0]) for module in MODULES for name in imports(MODULES[module], _package(module))
+    }
+    known = sys.stdlib_module_names | EVERYWHERE | {"triolet"}
+    imported = sorted((module, library) for module, library in named if library not in known)
+    assert not {library for _, library in imported} - set(LIBRARIES), "it has no room: say in the table which"
+    assert not [f"{module} imports {library}" for module, library in imported if unit(module) not in LIBRARIES[library]]
 
 
 def test_the_root_holds_the_face_the_command_and_the_words() -> None:
@@ -214,20 +219,22 @@ def test_a_room_has_at_least_three_files_and_no_room_inside() -> None:
     assert not [room.name for room in rooms if len(list(room.glob("[!_]*.py"))) < MIN_ROOM]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if unit(name) == "wire"])
-def test_the_wire_needs_no_clock_no_loop_and_no_chance(module: str) -> None:
-    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & PURE
+def test_the_wire_needs_no_clock_no_loop_and_no_chance() -> None:
+    wire = [path for name, path in MODULES.items() if unit(name) == "wire"]
+    assert wire
+    assert not {name.partition(".")[0] for path in wire for name in imports(path)} & PURE
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
-def test_all_names_what_exists_and_what_is_documented(name: str) -> None:
-    module = importlib.import_module(name)
-    public = getattr(module, "__all__", [])
-    assert len(public) == len(set(public))
-    assert not [what for what in public if not hasattr(module, what)]
-    if MODULES[name].read_text(encoding="utf-8").strip():
-        assert module.__doc__, "a module says what it is for"
-    assert not [what for what in public if not _documented(getattr(module, what))]
+def test_all_names_what_exists_and_what_is_documented() -> None:
+    for name in MODULES:
+        if not name.endswith("__main__"):
+            module = importlib.import_module(name)
+            public = getattr(module, "__all__", [])
+            assert len(public) == len(set(public)), name
+            assert not [what for what in public if not hasattr(module, what)], name
+            if MODULES[name].read_text(encoding="utf-8").strip():
+                assert module.__doc__, f"{name}: a module says what it is for"
+            assert not [what for what in public if not _documented(getattr(module, what))], name
 
 
 def test_every_method_of_what_a_user_types_is_documented() -> None:
@@ -270,10 +277,9 @@ def test_no_file_is_longer_than_500_lines() -> None:
     assert not [_place(path) for path in long]
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.suffix == ".py"], ids=_place)
-def test_no_function_is_longer_than_60_lines(path: Path) -> None:
-    long = {node.name: lines for node, lines in _functions(path) if lines > MAX_FUNCTION}
-    assert not long, f"{_place(path)}: {long}"
+def test_no_function_is_longer_than_60_lines() -> None:
+    found = [(path, *function) for path in SOURCES if path.suffix == ".py" for function in _functions(path)]
+    assert not [f"{_place(path)}: {node.name}, {lines}" for path, node, lines in found if lines > MAX_FUNCTION]
 
 
 def _functions(path: Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
@@ -319,20 +325,24 @@ def _attributes(cls: ast.ClassDef) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", TESTS, ids=_place)
-def test_only_end_to_end_tests_meet_the_real_world(path: Path) -> None:
-    assert not {name.partition(".")[0] for name in imports(path)} & REAL
-    calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
-    assert not {ast.unparse(call.func) for call in calls} & REAL_CALLS
-    if path.name.startswith("test_") and any(_waits(call) for call in calls):
-        assert "clock" in path.read_text(encoding="utf-8").lower(), "sleeps without a virtual clock"
+def test_only_end_to_end_tests_meet_the_real_world() -> None:
+    for path in TESTS:
+        assert not {name.partition(".")[0] for name in imports(path)} & REAL, _place(path)
+        assert not {ast.unparse(call.func) for call in _calls(path)} & REAL_CALLS, _place(path)
+        if path.name.startswith("test_") and any(_waits(call) for call in _calls(path)):
+            assert "clock" in path.read_text(encoding="utf-8").lower(), f"{_place(path)} sleeps without a virtual clock"
 
 
-@pytest.mark.parametrize("path", TESTS, ids=_place)
-def test_no_virtual_clock_is_told_to_go_by_itself(path: Path) -> None:
+def test_no_virtual_clock_is_told_to_go_by_itself() -> None:
     """Nor is idleness waited for in real seconds. What a glance at the source cannot see, tests/conftest.py does."""
-    real = [ast.unparse(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and _goes_by_itself(node)]
-    assert path.name == "conftest.py" or not real
+    calls = [(path, call) for path in TESTS if path.name != "conftest.py" for call in _calls(path)]
+    assert not [f"{_place(path)}: {ast.unparse(call)}" for path, call in calls if _goes_by_itself(call)]
+
+
+@cache
+def _calls(path: Path) -> list[ast.Call]:
+    """Every call in a file."""
+    return [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
 
 
 def _goes_by_itself(call: ast.Call) -> bool:

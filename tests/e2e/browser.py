@@ -1,7 +1,13 @@
-"""Headless Chromium, driven from one thread through the DevTools protocol: open a page, ask it, press, look."""
+"""Headless Chromium, driven from one thread through the DevTools protocol: open a page, ask it, press, look.
+
+A process that runs tests has one Chromium, from the first of them that opens a browser on to its own end: to start one
+and to make it warm costs more than most of what is looked at in it. What each test opens is a profile of its own, with
+no cookie, cache, storage, worker or connection of another one.
+"""
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import signal
@@ -9,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,19 +50,38 @@ class PageError(Exception):
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Run a browser with a profile of its own, and end it with all of its processes."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [program("chromium"), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield Browser(_port_of(process, Path(profile) / "DevToolsActivePort"))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    """Open a browser with a profile of its own, and close it with all of its pages."""
+    url = _chromium()
+    with connect(url, max_size=None, ping_interval=None) as control:
+        profile = _call(control, 1, "Target.createBrowserContext", {})["browserContextId"]
+    try:
+        yield Browser(url, profile)
+    finally:
+        with connect(url, max_size=None, ping_interval=None) as control:
+            _call(control, 1, "Target.disposeBrowserContext", {"browserContextId": profile})
+
+
+@cache
+def _chromium() -> str:
+    """Start this process's Chromium, and return where it is told what to do. It ends, with all of its own processes,
+    when this process does."""
+    folder = TemporaryDirectory(ignore_cleanup_errors=True)
+    command = [program("chromium"), *FLAGS, f"--user-data-dir={folder.name}", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    atexit.register(_end, process, folder)
+    port = _port_of(process, Path(folder.name) / "DevToolsActivePort")
+    with urlopen(f"http://127.0.0.1:{port}/json/version", timeout=10) as answer:
+        return str(json.load(answer)["webSocketDebuggerUrl"])
+
+
+def _end(process: subprocess.Popen[bytes], folder: TemporaryDirectory[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    folder.cleanup()
 
 
 def _port_of(process: subprocess.Popen[bytes], file: Path, seconds: float = 30) -> int:
@@ -71,20 +97,19 @@ def _port_of(process: subprocess.Popen[bytes], file: Path, seconds: float = 30) 
 
 
 class Browser:
-    """A running browser."""
+    """A running browser, as far as one profile goes."""
 
-    def __init__(self, port: int) -> None:
-        with urlopen(f"http://127.0.0.1:{port}/json/version", timeout=10) as answer:
-            version = json.load(answer)
-        self._url = str(version["webSocketDebuggerUrl"])
-        self._port = port
+    def __init__(self, url: str, profile: str) -> None:
+        self._url = url
+        self._profile = profile
 
     @contextmanager
     def page(self, url: str, *, width: int = 1440, height: int = 1000, dark: bool = False) -> Iterator[Page]:
         """Open a page in a tab of its own, and close the tab in the end."""
-        address = f"ws://127.0.0.1:{self._port}/devtools/page"
+        address = self._url.partition("/devtools/")[0] + "/devtools/page"
         with connect(self._url, max_size=None, ping_interval=None) as control:
-            target = _call(control, 1, "Target.createTarget", {"url": "about:blank"})["targetId"]
+            wanted = {"url": "about:blank", "browserContextId": self._profile}
+            target = _call(control, 1, "Target.createTarget", wanted)["targetId"]
             try:
                 # Without a bound: where nobody takes what a busy page tells, its goodbye would wait behind all of it.
                 told = f"{address}/{target}"

@@ -59,7 +59,7 @@ def plant(bug: Bug, folder: Path) -> None:
         StalePatchError: what the patch changes is not there, or not in one place alone.
     """
     copy = folder / "triolet"
-    shutil.copytree(SOURCE, copy)
+    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("*.pyc.*"))  # which others are about to write
     if not bug.hunks:
         raise StalePatchError(f"{bug.name}: nothing in it is a hunk")
     for file, old, new in bug.hunks:

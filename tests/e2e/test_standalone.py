@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_the_readmes_commands_work_beside_each_app(name: str, tmp_path: Path, mo
         told = f"needs {library}: pip install -e '.[dev]'"
         pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
     folder = tmp_path / "standalone"
-    copytree(EXAMPLE, folder)
+    copytree(EXAMPLE, folder, ignore=ignore_patterns("__pycache__"))
     ports: Ports = {"9000": free_port(), "9100": free_port()}
     file = folder / "channels.toml"
     file.write_text(moved(file.read_text(encoding="utf-8"), ports), encoding="utf-8")

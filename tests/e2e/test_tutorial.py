@@ -117,7 +117,7 @@ def log_in(page: Page, server: Server) -> None:
 @needs("chromium")
 def test_the_pages_show_it_ask_once_and_come_back_after_a_kill(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
-    shutil.copytree(TUTORIAL, folder)
+    shutil.copytree(TUTORIAL, folder, ignore=shutil.ignore_patterns("__pycache__"))
     with (
         serving(folder, "app:app") as server,
         open_browser() as browser,
@@ -145,7 +145,7 @@ def test_the_pages_show_it_ask_once_and_come_back_after_a_kill(tmp_path: Path) -
 
 def test_the_program_follows_the_order_and_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
-    shutil.copytree(TUTORIAL, folder)
+    shutil.copytree(TUTORIAL, folder, ignore=shutil.ignore_patterns("__pycache__"))
     with serving(folder, "app:app") as server:
         program = [sys.executable, "order.py", server.url]
         server.request("POST", "/orders/A123/paid")

@@ -54,6 +54,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     with browser.page(server.url) as page:
+        page.still()  # to draw what moves costs more than all that is looked at here
         all_are(page, "live")
         yield page
 
