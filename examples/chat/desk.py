@@ -58,7 +58,7 @@ class Desk:
         """Why nobody can log in by a name."""
         if not name:
             return "A name has 1 to 24 letters that can be seen."
-        here = {who.subject.casefold() for who in self.logins.values() if who.expires_at > wall_time()}
+        here = {who.subject.casefold() for who in self.logins.values() if (who.expires_at or 0) > wall_time()}
         taken = name.casefold() in here | self.banned
         return "Somebody is here by this name, or was banned: choose another." if taken else None
 

@@ -17,7 +17,7 @@ EVENTS = f"{ROOM}/events"
 FORM = "application/x-www-form-urlencoded"
 
 
-async def enter(server: MemoryServer, name: str, password: str = "") -> dict[str, str]:
+async def enter(server: MemoryServer, name: str, password: str = "") -> dict[str, Any]:
     """Log in, and return the headers of whoever did."""
     form = urlencode({"name": name, "password": password}).encode()
     answer = await server.post("/login", form, content_type=FORM)
@@ -144,7 +144,7 @@ async def test_a_banned_member_is_out_and_nothing_they_ask_is_done(autojump_cloc
             await page.expect(event="message")
             await page.expect(event="banned", data={"about": "Bob", "by": "Mia"})
             for path, data in (("messages", {"text": "and again"}), ("removed", "x.1"), ("banned", "Mia")):
-                asked = {"idempotency_key": '"1"', **bob}
+                asked: dict[str, Any] = {"idempotency_key": '"1"', **bob}
                 assert (await server.post(f"{ROOM}/{path}", json=data, **asked)).status == 401, path
             await page.nothing_for(60)
         for name in ("Bob", "BOB", " bob "):

@@ -70,7 +70,8 @@ async def join(command: Command) -> Any:
 @live.socket("/play")
 async def play(conn: Connection) -> None:
     """A page says which state it has, where its drop is to go, and first, on each new connection, which seat it has."""
-    drop, unseen = Drop("nobody's", 0, 0), []
+    drop = Drop("nobody's", 0, 0)
+    unseen: list[int] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(show, conn, unseen)
         async for message in conn:
@@ -104,7 +105,8 @@ async def begin() -> None:
 async def go_on() -> None:
     """Twenty times a second, while anybody looks. What counts is in the log before it is seen: a game whose log is away
     stands still."""
-    happened, due = [], trio.current_time()
+    happened: list[Draft] = []
+    due = trio.current_time()
     while True:
         due = max(due + TICK, trio.current_time())
         await trio.sleep_until(due)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from app import AHEAD, app, seats, world
 from trio.testing import MockClock
+from world import World
 
 from triolet.testing import WebSocketClient, serve, slow_reader
 
@@ -16,7 +17,7 @@ NEWS = "/news/events"
 @pytest.fixture(autouse=True)
 def a_new_arena() -> None:
     seats.clear()
-    world.__init__()
+    vars(world).update(vars(World()))
 
 
 async def state(page: WebSocketClient) -> dict[str, Any]:
@@ -76,7 +77,8 @@ async def test_a_drop_goes_where_its_player_wants_whatever_he_says(autojump_cloc
         name = await join(page, "Ada")
         drop = next(one for one in world.drops if one.name == name)
         drop.x, drop.y = 800.0, 500.0
-        for wrong in ({"aim": ["left", 0]}, {"aim": 7}, {"seen": "all"}, [], {"seat": "of another"}):
+        mistakes: list[Any] = [{"aim": ["left", 0]}, {"aim": 7}, {"seen": "all"}, [], {"seat": "of another"}]
+        for wrong in mistakes:
             await page.say(type="message", data=wrong)
         await page.say(type="message", data={"aim": [-(10**400), 0]})
         await take(page, 10)

@@ -63,7 +63,8 @@ async def inbox_events(user: str) -> str:
 
 
 def me() -> str:
-    return session["user"] if session.get("user") in PEOPLE else abort(401)
+    user: str = session.get("user", "")
+    return user if user in PEOPLE else abort(401)
 
 
 @app.get("/")

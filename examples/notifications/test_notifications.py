@@ -41,7 +41,9 @@ async def heard(stream: EventStream) -> str:
 
 
 def cursor_of(page: str) -> str:
-    return re.findall(r'hx-sse:connect="([^"]+)"', page)[0]
+    found = re.search(r'hx-sse:connect="([^"]+)"', page)
+    assert found is not None
+    return found[1]
 
 
 async def test_a_note_comes_as_html_and_again_to_nobody(autojump_clock: MockClock) -> None:
