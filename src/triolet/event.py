@@ -154,8 +154,10 @@ class Draft(msgspec.Struct, frozen=True):
                     msgspec.structs.force_setattr(self, what, _plain(text))
         if self.name.startswith(OWN_PREFIX) and (self.name, self.dedupe) != (END, END):
             raise _own_name()
-        if self.fold is not None and (self.fold not in FOLDS or self.key is None):
-            raise DataError(f"fold must be one of {', '.join(FOLDS)}, of an event with a key, not {self.fold!r:.60}")
+        if self.fold is not None and self.fold not in FOLDS:
+            raise DataError(f"fold must be one of {', '.join(FOLDS)}, not {self.fold!r:.60}")
+        if self.fold is not None and self.key is None:
+            raise DataError(f"fold={self.fold!r} must be of an event with a key: give it one as well")
         check_json(self.json)  # what no client could read would end every follower's connection
 
 

@@ -292,6 +292,15 @@ async def test_no_such_transport(autojump_clock: MockClock) -> None:
             server.client("carrier pigeon", ORDERS)
 
 
+@pytest.mark.parametrize("transport", EVERY)
+async def test_no_such_option(transport: str, autojump_clock: MockClock) -> None:
+    app, _ = shop()
+    unknown: Any = {"cookies": {"session": "s"}}
+    async with serve(app) as server:
+        with pytest.raises(TypeError, match="a client has no option 'cookies', but after, follow, headers, "):
+            server.client(transport, ORDERS, **unknown)
+
+
 async def test_what_breaks_within_a_client_is_raised_where_it_is_listened_to(autojump_clock: MockClock) -> None:
     class Broken(Client):
         async def connect(self) -> None:

@@ -49,6 +49,13 @@ async def test_an_app_is_asked(autojump_clock: MockClock) -> None:
         assert (await server.get("/nothing")).status == 404
 
 
+@pytest.mark.parametrize("body", [{"a": 1}, "a", None])
+async def test_a_body_is_bytes(body: Any, autojump_clock: MockClock) -> None:
+    async with serve(make_echo()) as server:
+        with pytest.raises(TypeError, match="the body of a request is bytes, not .*: a JSON value is given as json="):
+            await server.post("/echo", body)
+
+
 def test_an_answer_is_read_as_what_it_is() -> None:
     answer = Answer(200, {}, '{"å": 1}'.encode())
     assert (answer.json, answer.text, repr(answer)) == ({"å": 1}, '{"å": 1}', f"<Answer 200 {answer.body!r}>")

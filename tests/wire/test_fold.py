@@ -111,10 +111,10 @@ def test_a_fold_is_one_that_there_is(fold: Any) -> None:
     if fold is None:
         assert Draft.of(1, key="k", fold=None).fold is None
         return
-    with pytest.raises(Exception, match="fold must be one of concat, latest, merge, sum"):
+    with pytest.raises(Exception, match=f"fold must be one of concat, latest, merge, sum, not {fold!r}$"):
         Draft.of(1, key="k", fold=fold)
 
 
 def test_a_fold_goes_by_a_key() -> None:
-    with pytest.raises(Exception, match="with a key"):
+    with pytest.raises(Exception, match="fold='sum' must be of an event with a key: give it one"):
         Draft.of(1, fold="sum")

@@ -81,6 +81,8 @@ class Client(Listener):
 
     def __init__(self, reach: Entrance, path: str, **options: Unpack[ClientOptions]) -> None:
         super().__init__(reach.began)
+        if unknown := sorted(options.keys() - ClientOptions.__annotations__.keys()):
+            raise TypeError(f"a client has no option {unknown[0]!r}, but {', '.join(ClientOptions.__annotations__)}")
         after = options.get("after")
         self.reach = reach
         self.path = path

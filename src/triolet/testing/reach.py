@@ -51,9 +51,13 @@ class Reach(Entrance):
             json: a body to be sent as JSON, in place of ``body``.
 
         Raises:
+            TypeError: the body is no bytes.
             trio.BrokenResourceError: the connection was reset, or nobody listens any more.
             trio.TooSlowError: there was no whole answer within an hour.
         """
+        if not isinstance(body, (bytes, bytearray, memoryview)):
+            what = type(body).__name__
+            raise TypeError(f"the body of a request is bytes, not {what}: a JSON value is given as json=")
         asked = dict(headers or {})
         if json is not None:
             body = json_.dumps(json).encode()
