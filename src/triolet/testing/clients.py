@@ -75,6 +75,8 @@ class Client(Listener):
         cursor: where it would go on from, after what was taken; None while it was told none.
         cursors: the same by channel, for a client that follows many.
         retry: ms after which the server wants it back, where it said so last; None: not by itself, or nothing said.
+        heard: all messages taken, in order.
+        closed: why the connection has ended; None while it has not. What it said before may still wait.
     """
 
     transport: ClassVar[str] = "?"
