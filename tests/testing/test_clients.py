@@ -301,6 +301,18 @@ async def test_no_such_option(transport: str, autojump_clock: MockClock) -> None
             server.client(transport, ORDERS, **unknown)
 
 
+@pytest.mark.parametrize("transport", EVERY)
+async def test_who_was_never_opened_is_told_so_at_once(transport: str, autojump_clock: MockClock) -> None:
+    app, _ = shop()
+    async with serve(app) as server:
+        client, before = server.client(transport, ORDERS), trio.current_time()
+        with pytest.raises(AssertionError, match="it was never opened: async with"):
+            await client.expect()
+        assert trio.current_time() == before
+        async with client:
+            assert client.closed is None
+
+
 async def test_what_breaks_within_a_client_is_raised_where_it_is_listened_to(autojump_clock: MockClock) -> None:
     class Broken(Client):
         async def connect(self) -> None:

@@ -52,7 +52,7 @@ async def test_an_app_is_asked(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("body", [{"a": 1}, "a", None])
 async def test_a_body_is_bytes(body: Any, autojump_clock: MockClock) -> None:
     async with serve(make_echo()) as server:
-        with pytest.raises(TypeError, match="the body of a request is bytes, not .*: a JSON value is given as json="):
+        with pytest.raises(TypeError, match=r"the body of a request is bytes, not .*: a JSON value is given as json="):
             await server.post("/echo", body)
 
 

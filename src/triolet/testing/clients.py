@@ -95,6 +95,7 @@ class Client(Listener):
         self.cursor = self.start
         self.cursors: dict[str, str] = {}
         self.retry: int | None = None
+        self.closed = f"it was never opened: async with server.client({self.transport!r}, …) as client"
         self._ends: list[ClientEnd] = []
         self._scope = trio.CancelScope()
         self._order = Order()
