@@ -210,7 +210,13 @@ export async function converse(url, query, line, options, signal, hear, ready) {
   return new Promise((_, reject) => {
     if (signal.aborted) throw signal.reason; // while the token was fetched
     line.listen();
-    const socket = new (options.WebSocket ?? WebSocket)(target, protocols);
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      socket = new (options.WebSocket ?? WebSocket)(target, protocols);
+    } catch (/** @type {any} */ error) {
+      throw new Ended(error.message, { code: 1006, unopened: true }); // there is none here (an old Node), or it may not be
+    }
     /** @type {Ended | null} */
     let bye = null;
     let isOpen = false;

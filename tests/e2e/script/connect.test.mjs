@@ -37,6 +37,22 @@ test("where no WebSocket opens the next is tried at once, on the same cursor", a
   assert.deepEqual([...world.winners], [["http://shop.example", "sse"]]);
 });
 
+test("where there is no WebSocket, as in an old Node, or none may be made, the next is tried at once", async () => {
+  for (const missing of [new ReferenceError("WebSocket is not defined"), new DOMException("insecure", "SecurityError")]) {
+    const stream = new Stream();
+    const options = { network: new Network(stream), WebSocket: class { constructor() { throw missing; } } };
+    const { client, network, world, clock } = meet(options);
+    const heard = listen(client.follow("c", { after: "e.1" }));
+    await clock.advance(0);
+    assert.equal(network.requests[0].headers.Accept, "text/event-stream");
+    await stream.send("open", opened("e.1"));
+    await stream.event("e.2");
+    await stream.send("live", live("e.2"));
+    assert.deepEqual([heard, client.transport, client.state], [["e.2"], "sse", "live"]);
+    assert.deepEqual([...world.winners], [["http://shop.example", "sse"]]);
+  }
+});
+
 test("what was the only transport there was is no choice: the page's other clients begin with their own first", async () => {
   const stream = new Stream();
   const { client, world } = meet({ transports: ["sse"], network: new Network(stream) });
