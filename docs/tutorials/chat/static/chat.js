@@ -4,7 +4,7 @@ const live = connect("/", { socket: "/live" });
 const room = live.follow("/rooms/lobby/events", { after: "-50" });
 const here = live.presence("/rooms/lobby/presence");
 
-room.on("said", ({ data, time }) => show(`${new Date(time).toLocaleTimeString()} ${data.by}: ${data.text}`));
+room.on("said", ({ data, time }) => show(`${new Date(time).toLocaleTimeString()} ${data.by ?? "somebody"}: ${data.text}`));
 room.on("gap", ({ reason }) => show(`(Something is missing here: ${reason}.)`));
 room.on("state", (state) => (document.querySelector("#state").textContent = state));
 room.on("gone", () => location.assign("/"));
