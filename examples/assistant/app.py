@@ -16,6 +16,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancesto
 MOST, REMEMBERED = 2_000, 6  # characters of a question; turns before it
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("ASSISTANT_DB") or Path(__file__).with_name("assistant.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(run_lease_seconds=6))
 live.socket("/live")

@@ -19,6 +19,7 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 PASSWORD = os.environ.get("CHAT_PASSWORD") or "weeds"
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 app.secret_key = os.environ.get("CHAT_SECRET") or "for a demo: the session holds a login's id, which nobody can guess"
 app.config["SESSION_COOKIE_SAMESITE"] = "Lax"  # pages of other sites cannot post with it
 database = Path(os.environ.get("CHAT_DB") or Path(__file__).with_name("chat.db")).resolve()

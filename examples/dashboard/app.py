@@ -21,6 +21,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancesto
 SECONDS = 1.0
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("DASHBOARD_DB") or Path(__file__).with_name("dashboard.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(keep={"*": Keep(seconds=3_600)}))
 latest = policies.latest(events=3)

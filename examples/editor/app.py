@@ -18,6 +18,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancesto
 WHOLE_EVERY = 200  # edits. Then the whole is told anew, so that the log needs to keep no more than the newest ones
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("EDITOR_DB") or Path(__file__).with_name("editor.db")).resolve()
 keep = {"documents/*": Keep(events=4 * WHOLE_EVERY, seconds=math.inf)}
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(keep=keep, command_seconds=3600))

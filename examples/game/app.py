@@ -24,6 +24,7 @@ TICK, AHEAD = 1 / 20, 2  # seconds; states on their way to a page, that it has n
 SEATS, AWAY = 50, 10 / TICK  # players, and ticks without a word of one
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("GAME_DB") or Path(__file__).with_name("game.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}")
 world = World()

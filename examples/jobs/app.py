@@ -24,6 +24,7 @@ head, *rows = file.read_bytes().splitlines(keepends=True)  # those of the 48 sta
 AIRPORTS = head + b"".join(row for row in rows if -125 < float(row.rsplit(b",", 1)[1]) < -67.2)
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("JOBS_DB") or Path(__file__).with_name("jobs.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(run_lease_seconds=6, runs=20))
 live.socket("/live")

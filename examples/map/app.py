@@ -17,6 +17,7 @@ from triolet.clock import wall_time
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("MAP_DB") or Path(__file__).with_name("map.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(keep={"tiles/*": Keep(events=2_000, seconds=30)}))
 live.socket("/live")

@@ -24,6 +24,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancesto
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 app.secret_key = os.environ.get("NOTIFICATIONS_SECRET") or "for a demo: keep yours out of the code"
 app.config.update(SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=1 << 16)  # pages of other sites cannot post with it
 database = Path(os.environ.get("NOTIFICATIONS_DB") or Path(__file__).with_name("notifications.db")).resolve()

@@ -22,6 +22,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancesto
 MOST_POSITIONS = 60
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 app.secret_key = os.environ.get("SHOP_SECRET") or "for a demo: keep yours out of the code"
 database = Path(os.environ.get("SHOP_DB") or Path(__file__).with_name("shop.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}")

@@ -27,6 +27,7 @@ MONTHS = read_months()
 FIRST_MONTH = {symbol: next(at for at, (_, prices) in enumerate(MONTHS) if symbol in prices) for symbol in NAMES}
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("TICKER_DB") or Path(__file__).with_name("ticker.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.paths.memory import served as served_by_path
 from triolet import Command, ConfigError, Connection, EventLog, Limits, Triolet
 from triolet.errors import innermost
-from triolet.testing import Client, MemoryServer
+from triolet.testing import Client, MemoryServer, serve
 
 from .roads import ROADS, served
 from .warehouse import ANN, BOB, CARRIERS, Warehouse
@@ -35,6 +36,23 @@ async def test_it_is_done_answered_and_heard_of(carrier: str, road: str, autojum
         assert again == {**reply, "repeated": True}
         await client.nothing_for(5)
     assert shop.done == [("A1", "id 1", {"bin": 7}, "ann")]
+
+
+@pytest.mark.parametrize("log", ["memory:", "sqlite"])
+async def test_its_events_may_fold_as_those_of_an_app(log: str, tmp_path: Path, autojump_clock: MockClock) -> None:
+    shop = Warehouse()
+
+    @shop.live.command("/orders/<order_id>/count")
+    async def count(order_id: str, command: Command) -> dict[str, int]:
+        for _ in range(3):
+            await command.publish(f"orders/{order_id}", 2, name="count", key="boxes", fold="sum")
+        return {"counted": 6}
+
+    async with serve(shop.app, log=log if log == "memory:" else f"sqlite:///{tmp_path}/log.db") as server:
+        async with server.websocket("/live") as asking:
+            await asking.command("/orders/A1/count")
+        async with server.sse(f"{EVENTS}?fold=1", after=0) as page:
+            await page.expect(event="count", data=6, key="boxes", fold="sum", folded=3)
 
 
 @pytest.mark.parametrize("road", ROADS)

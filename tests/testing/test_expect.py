@@ -184,6 +184,16 @@ async def test_a_message_of_a_type_is_waited_for(autojump_clock: MockClock) -> N
             await page.until("event")
 
 
+async def test_a_message_with_such_fields_is_waited_for(autojump_clock: MockClock) -> None:
+    app, live = shop()
+    async with serve(app) as server, server.sse(ORDERS) as page:
+        await live.publish_many(ORDER, [1, 2, 3])
+        assert (await page.until("event", data=2))["data"] == 2
+        with pytest.raises(AssertionError, match=r"expected  event  data=1\nbut none came within 5 s"):
+            await page.until("event", data=1, within=5)
+        assert [message["data"] for message in page.heard if message["type"] == "event"] == [1, 2, 3]
+
+
 async def test_what_has_come_has_come_in_no_time(autojump_clock: MockClock) -> None:
     app, live = shop()
     async with serve(app) as server, server.sse(ORDERS) as page:

@@ -11,6 +11,7 @@ from triolet import Command, Identity, Triolet
 ROOMS = {"lobby", "kitchen"}
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 app.secret_key = "change me, and keep me out of the repository"
 app.config["SESSION_COOKIE_SAMESITE"] = "Lax"  # pages of other sites cannot post with it
 live = Triolet(app, log="sqlite:///chat.db")

@@ -9,6 +9,7 @@ ROOMS = {"lobby", "kitchen"}
 
 app = QuartTrio(__name__)
 live = Triolet(app, log="sqlite:///chat.db")
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 
 
 @app.get("/")

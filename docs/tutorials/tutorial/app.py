@@ -6,6 +6,7 @@ from quart_trio import QuartTrio
 from triolet import Command, Connection, Triolet
 
 app = QuartTrio(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 app.secret_key = "change me, and keep me out of the repository"
 live = Triolet(app, log="sqlite:///orders.db")
 

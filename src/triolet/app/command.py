@@ -53,7 +53,14 @@ class Command:
         self._answered = False
 
     async def publish(
-        self, channel: str, data: Any, *, name: str = "message", key: str | None = None, dedupe: str | None = None
+        self,
+        channel: str,
+        data: Any,
+        *,
+        name: str = "message",
+        key: str | None = None,
+        dedupe: str | None = None,
+        fold: str | None = None,
     ) -> None:
         """Publish an event together with this command's answer, in one transaction.
 
@@ -65,7 +72,7 @@ class Command:
         ``live.publish(…, within=db, dedupe=command.id)``, and put ``command.id`` into a row.
 
         Args:
-            channel, data, name, key: as for :meth:`Triolet.publish`.
+            channel, data, name, key, fold: as for :meth:`Triolet.publish`.
             dedupe: as there: where the channel remembers the same text, also of another command, nothing is stored for
                 it, and the answer is.
 
@@ -82,7 +89,7 @@ class Command:
             raise LocalError(
                 "this command is answered already, and what it publishes is stored with the answer: use live.publish"
             )
-        draft = Draft.of(data, name=name, key=key, dedupe=dedupe)
+        draft = Draft.of(data, name=name, key=key, dedupe=dedupe, fold=fold)
         check_drafts([draft], self._limits)
         if len(self._writes) >= self._limits.command_events:
             raise DataError(f"a command publishes at most {self._limits.command_events} events: limits.command_events")

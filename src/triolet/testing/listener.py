@@ -113,16 +113,25 @@ class Listener(ABC):
             raise AssertionError(self._miss(what, f"{tell(message)}\n{_lines(found)}", kind, fields, message))
         return message
 
-    async def until(self, kind: str, /, *, within: float = 60) -> Message:
-        """Take messages up to the next of a type, and return that. They are all in :attr:`heard`.
+    async def until(self, kind: str, /, *, within: float = 60, **fields: Any) -> Message:
+        """Take messages up to the next that is this one, and return that. They are all in :attr:`heard`.
+
+        Args:
+            kind: the message's type.
+            within: seconds to wait at most.
+            fields: what it has, as for :meth:`expect`; one of the type that has something else is passed over.
 
         Raises:
             AssertionError: it did not come within so many seconds, or the connection ended.
+
+        Cancellation: nothing is lost but what was passed over.
         """
         __tracebackhide__ = True
-        message, but = await self._pass(within, lambda message: message["type"] != kind)
+        fields = {name.rstrip("_"): value for name, value in fields.items()}
+        message, but = await self._pass(within, lambda message: bool(differences(message, kind, fields)))
         if message is None:
-            raise AssertionError(self._miss(kind, but or f"none came within {within:g} s", kind, {}))
+            what = tell({"type": kind, **fields}) if fields else kind
+            raise AssertionError(self._miss(what, but or f"none came within {within:g} s", kind, fields))
         return message
 
     async def pick(self, wanted: Callable[[Message], bool], what: str, *, within: float = 60) -> Message:
