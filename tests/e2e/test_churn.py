@@ -19,5 +19,5 @@ def test_nothing_is_left_of_clients_that_leave_at_every_stage(ways: Callable[[],
     every = len(all_ways) * len(FINS)
     more = secure_arguments(tmp_path) if ways is secure_visits else []
     seen: list[Look] = []
-    churn(all_ways, 5 * every, every, 2, seen.append, *more)
+    churn(all_ways, 5 * every, 2 * every, 2, seen.append, *more)  # the allocator takes what it needs in two rounds
     assert not verdict(seen)
