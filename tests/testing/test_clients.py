@@ -309,8 +309,17 @@ async def test_who_was_never_opened_is_told_so_at_once(transport: str, autojump_
         with pytest.raises(AssertionError, match="it was never opened: async with"):
             await client.expect()
         assert trio.current_time() == before
+        with pytest.raises(AssertionError, match="cannot come back: it was never opened"):
+            await client.reconnect()
         async with client:
             assert client.closed is None
+
+
+async def test_a_command_opens_no_socket_that_nobody_would_close(autojump_clock: MockClock) -> None:
+    app, _ = shop()
+    async with serve(app) as server:
+        with pytest.raises(AssertionError, match="it was never opened: async with"):
+            await server.websocket("/live").command("/orders/A123/paid")
 
 
 async def test_what_breaks_within_a_client_is_raised_where_it_is_listened_to(autojump_clock: MockClock) -> None:

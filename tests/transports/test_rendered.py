@@ -151,12 +151,14 @@ def test_what_is_no_function_of_an_event_is_refused_at_once(render: Any) -> None
 
 
 def test_a_view_at_two_rules_with_one_function_is_one_view() -> None:
-    _, live = make_app(as_item)
+    app, live = make_app(as_item)
 
     @live.channel("/one", render=as_item)
     @live.channel("/two", render=as_item)
     async def both() -> str:
         return NOTES
+
+    assert {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == "both"} == {"/one", "/two"}
 
 
 @given(st.lists(st.text(st.sampled_from("ab:\r\n\0\u0085\u2028 "), max_size=12), max_size=6), st.integers(1, 9))

@@ -56,6 +56,10 @@ class ClientOptions(TypedDict, total=False):
     kernel_bytes: int | None
 
 
+NEVER_OPENED: Final = "it was never opened: async with server.client(…) as client"
+"""Why a client hears nothing that no block has begun."""
+
+
 class Client(Listener):
     """A client of a served app, as an async context manager; on leaving the block it is gone without goodbye.
 
@@ -95,7 +99,7 @@ class Client(Listener):
         self.cursor = self.start
         self.cursors: dict[str, str] = {}
         self.retry: int | None = None
-        self.closed = f"it was never opened: async with server.client({self.transport!r}, …) as client"
+        self.closed = NEVER_OPENED
         self._ends: list[ClientEnd] = []
         self._scope = trio.CancelScope()
         self._order = Order()
@@ -196,7 +200,10 @@ class Client(Listener):
         Raises:
             RefusedError: as at first.
             trio.BrokenResourceError: nobody is there.
+            AssertionError: it was never opened, so there is nothing to come back to, and nobody would close it.
         """
+        if self.closed == NEVER_OPENED:
+            raise AssertionError(f"cannot come back: {NEVER_OPENED}")
         self._drop()
         self._waiting.clear()
         await self._open()
