@@ -28,9 +28,15 @@ BLOCK_MS = 15_000
 HOUR = 3_600
 
 # A reader that waits holds a connection to Redis, and its answer may take as long as it waits: the defaults of
-# redis-py 8 are 100 connections and 5 seconds, with which the 101st reader is refused, and a quiet one fails.
+# redis-py 8 are 100 connections and 5 seconds, with which the 101st reader is refused, and a quiet one fails. So does
+# one of 200 that come at once and have much to read, while its connection waits for its turn.
 redis: Any = Redis.from_url(
-    os.environ["RUNS_REDIS"], decode_responses=True, max_connections=10_000, socket_timeout=None, protocol=2
+    os.environ["RUNS_REDIS"],
+    decode_responses=True,
+    max_connections=10_000,
+    socket_timeout=None,
+    socket_connect_timeout=None,
+    protocol=2,
 )
 tasks: set[asyncio.Task[None]] = set()
 
