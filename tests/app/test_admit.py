@@ -12,8 +12,8 @@ from quart_trio.wrappers import TrioRequest
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Connection, Limits, Member
-from triolet.log import MemoryLog
+from triolet import Connection, Cursor, Limits, Member
+from triolet.log import MemoryLog, Page
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.http import RefusedError
 from triolet.testing.scripted import ScriptedLog, unreadable
@@ -167,6 +167,24 @@ async def test_a_page_or_websocket_of_quarts_that_raises_no_exception_ends_alone
             await client.ended()
         await live.publish(ORDER, 1)
         assert (await other.event())["data"] == 1
+
+
+class Failing(MemoryLog):
+    """A log of one's own with a bug."""
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        raise KeyError("a bug of the log's")
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("wait", ["", "&wait=1"])
+async def test_a_poll_whose_log_raises_what_it_may_not_is_answered_as_where_it_cannot_be_read(
+    wait: str, road: str, autojump_clock: MockClock
+) -> None:
+    app, _ = make_shop(log=Failing())
+    async with served(app, road) as server:
+        answer = await server.request("GET", f"{ORDERS}?after=of-another-life.3{wait}")
+        assert (answer.status, answer.json["error"]) == (503, "log")
 
 
 @pytest.mark.parametrize("road", ROADS)
