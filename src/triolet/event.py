@@ -219,7 +219,7 @@ def forgery(events: Sequence[Event]) -> Cursor | None:
     names = {event.name for event in events}
     texts = "".join([*names, *{event.key or "" for event in events}])
     data = b"".join([event.json for event in events])
-    is_own = any([name.startswith(OWN_PREFIX) and name != END for name in names])
+    is_own = any(name.startswith(OWN_PREFIX) and name != END for name in names)
     times = sum([event.published_at for event in events])
     if not (is_own or _CONTROL.search(texts) or b"\n" in data or b"\r" in data or not isfinite(times)):
         return None
