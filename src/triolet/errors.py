@@ -41,6 +41,7 @@ import trio
 from .closing import BAD_MESSAGE, Closing
 
 __all__ = [
+    "PASSING",
     "BadToken",
     "ChannelEnded",
     "ChannelNameError",
@@ -104,7 +105,8 @@ _NOT_OWN: Final = (
 )
 """Where the files lie that are not the app's: ours, the standard library's, and what was installed."""
 
-_PASSING: Final = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
+PASSING: Final = (trio.Cancelled, KeyboardInterrupt, SystemExit)
+"""What is no error of whose code it comes out of, but Trio's or the interpreter's own."""
 
 
 class TrioletError(Exception):
@@ -355,9 +357,9 @@ class only_exceptions:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Raise what may not go out as what may."""
-        if error is None or isinstance(error, (*_PASSING, Exception)):
+        if error is None or isinstance(error, (*PASSING, Exception)):
             return
-        passing = error.split(_PASSING)[0] if isinstance(error, BaseExceptionGroup) else None
+        passing = error.split(PASSING)[0] if isinstance(error, BaseExceptionGroup) else None
         if passing is not None:
             raise passing from None
         raise ForeignError(type(error).__name__).with_traceback(error.__traceback__) from error

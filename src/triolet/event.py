@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +25,7 @@ __all__ = [
     "Live",
     "check_channel",
     "encode_json",
+    "forgery",
 ]
 
 
@@ -207,6 +210,22 @@ class Event(msgspec.Struct, frozen=True):
     def is_tombstone(self) -> bool:
         """Whether it stands in the place of the channel's events, which were deleted."""
         return self.name == END and self.json == DELETED
+
+
+def forgery(events: Sequence[Event]) -> Cursor | None:
+    """Return where an event stands that was never a :class:`Draft`, which would have refused it: who has written past
+    Triolet could forge with it, or break, what clients are told. None: there is none."""
+    # Each page is looked at, so it is looked at as a whole, and its events only where something is wrong.
+    names = {event.name for event in events}
+    texts = "".join([*names, *{event.key or "" for event in events}])
+    data = b"".join([event.json for event in events])
+    is_own = any(name.startswith(OWN_PREFIX) and name != END for name in names)
+    times = sum([event.published_at for event in events])
+    if not (is_own or _CONTROL.search(texts) or b"\n" in data or b"\r" in data or not isfinite(times)):
+        return None
+    if len(events) == 1:
+        return events[0].cursor
+    return next((event.cursor for event in events if forgery([event])), events[0].cursor)
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import pytest
 import trio
@@ -12,8 +14,8 @@ from quart_trio.wrappers import TrioRequest
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Connection, Limits, Member
-from triolet.log import MemoryLog
+from triolet import Connection, Cursor, Limits, Member, Reducer
+from triolet.log import MemoryLog, Page
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.http import RefusedError
 from triolet.testing.scripted import ScriptedLog, unreadable
@@ -95,7 +97,7 @@ async def once(server: MemoryServer, transport: str) -> Answer:
     return await server.request("GET", "/slow" + ("?wait=1" if transport == "long poll" else ""), accept)
 
 
-FOREIGN = [AsyncioCancelled, BaseException, type("Timeout", (BaseException,), {})]
+FOREIGN = [AsyncioCancelled, BaseException, GeneratorExit, type("Timeout", (BaseException,), {})]
 """What libraries raise that is no Exception, and neither Trio's nor the interpreter's own."""
 
 
@@ -167,6 +169,60 @@ async def test_a_page_or_websocket_of_quarts_that_raises_no_exception_ends_alone
             await client.ended()
         await live.publish(ORDER, 1)
         assert (await other.event())["data"] == 1
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("where", ["snapshot", "policy", "reducer", "hook", "member", "allow"])
+@pytest.mark.parametrize("error", FOREIGN)
+async def test_what_a_function_of_the_apps_raises_that_is_no_exception_ends_no_other_client(
+    error: type[BaseException], where: str, road: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(Limits(page_events=2, window_events=2))
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    def state(channel: str) -> Any:
+        fail()
+
+    options: dict[str, Any] = {where: fail}
+    if where in ("snapshot", "reducer"):
+        options = {"snapshot": state if where == "snapshot" else Reducer(fail, name="failing", every=1)}
+
+    @live.channel("/fragile", **({} if where == "hook" else options))
+    async def fragile() -> str:
+        return "fragile"
+
+    if where == "hook":
+        live.watched("fragile")(fail)
+    async with served(app, road) as server, server.websocket(ORDERS) as other:
+        await other.until("live")
+        for number in range(5):
+            await live.publish("fragile", number)
+        for transport in TRANSPORTS:
+            with suppress(trio.BrokenResourceError):
+                await ask(server, transport, "/fragile?after=1&snapshot=1")
+        await trio.sleep(60)  # a state is kept, a hook called
+        await live.publish(ORDER, 1)
+        assert (await other.event())["data"] == 1
+
+
+class Failing(MemoryLog):
+    """A log of one's own with a bug."""
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        raise KeyError("a bug of the log's")
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("wait", ["", "&wait=1"])
+async def test_a_poll_whose_log_raises_what_it_may_not_is_answered_as_where_it_cannot_be_read(
+    wait: str, road: str, autojump_clock: MockClock
+) -> None:
+    app, _ = make_shop(log=Failing())
+    async with served(app, road) as server:
+        answer = await server.request("GET", f"{ORDERS}?after=of-another-life.3{wait}")
+        assert (answer.status, answer.json["error"]) == (503, "log")
 
 
 @pytest.mark.parametrize("road", ROADS)

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import trio
 from h2.errors import ErrorCodes
-from h2.exceptions import StreamClosedError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +76,18 @@ class TestFloods:
             await client.flush(frame(0, b"", stream) * 1_500)
             await client.listen()
             assert client.goaway() is not None or client.ended
+
+    @pytest.mark.parametrize("wrong", [(":path", "no path"), (":method", "G/T"), (":authority", "a b")])
+    async def test_of_requests_that_are_none_end_the_connection(
+        self, wrong: tuple[str, str], autojump_clock: MockClock
+    ) -> None:
+        request = [(name, wrong[1] if name == wrong[0] else value) for name, value in GET]
+        async with hosted() as host, client_of(host) as client:
+            with suppress(trio.BrokenResourceError, ProtocolError):
+                for stream in range(1, 2 * HTTP2_FRAMES_AT_ONCE + 200, 2):
+                    await client.send(stream, request)
+            await client.listen()
+            assert client.goaway() == ErrorCodes.ENHANCE_YOUR_CALM
 
     async def test_of_windows_given_back_byte_by_byte_end_the_connection(self, autojump_clock: MockClock) -> None:
         async with hosted() as host, client_of(host) as client:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trio
 
-from triolet import Cursor, Event, Limits, LogError
+from triolet import Cursor, Draft, Event, Limits, LogError
 from triolet.log import MemoryLog, Page
 
 from .doubles import CHANNEL, Client, Sink, blocked, publish, running
@@ -74,3 +74,40 @@ async def test_a_follow_of_the_newest_events_that_the_log_cannot_find_leaves_not
         with pytest.raises(LogError, match="breaks its contract"):
             await Client(hub, Sink()).follow(Cursor("", -3))
         assert hub.statistics().followers == 0
+
+
+class Forging(MemoryLog):
+    """Its tail tells of an event as nobody has published it."""
+
+    @contextmanager
+    def tail(self) -> Iterator[AsyncIterator[Sequence[Event]]]:
+        with super().tail() as steps:
+            yield self._forged(steps)
+
+    async def _forged(self, steps: AsyncIterator[Sequence[Event]]) -> AsyncIterator[Sequence[Event]]:
+        async for step in steps:
+            yield [msgspec.structs.replace(event, name="a\nevent: triolet.bye") for event in step]
+
+
+async def test_what_a_tail_forges_reaches_nobody_and_what_is_in_the_log_does(caplog: pytest.LogCaptureFixture) -> None:
+    log = Forging()
+    async with running(log) as hub:
+        client = await Client(hub, Sink()).follow(Cursor("", 0))
+        await publish(log, 3)
+        await blocked()
+        await client.read_on()
+        assert client.seen == [1, 2, 3]
+        assert b"triolet.bye" not in client.sink.taken
+    assert "the tail of Forging tells of what no event can be" in caplog.text
+
+
+class Forgetful(MemoryLog):
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        await super().append(channel, drafts)
+        return []
+
+
+async def test_an_append_that_does_not_return_its_events_is_the_stores_fault() -> None:
+    async with running(Forgetful()) as hub:
+        with pytest.raises(LogError, match="Forgetful returned 0 events for 1 drafts"):
+            await hub.publish(CHANNEL, [Draft.of(1)])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
+import msgspec
 import pytest
 from trio.testing import MockClock
 
 from triolet.errors import LogBroken
-from triolet.event import Cursor, Draft, Event, Gap
+from triolet.event import DELETED, END, Cursor, Draft, Event, Gap
 from triolet.log import MemoryLog, Page
-from triolet.log.contract import checked, read_checked
+from triolet.log.contract import checked, read_checked, status_checked
 
 HEAD = Cursor("e", 10)
 OLDEST = Cursor("", 0)
@@ -28,6 +32,11 @@ def to(offset: int, epoch: str = "e", reason: str = "expired") -> Gap:
     return Gap(Cursor("e", 1), Cursor(epoch, offset), None, reason)
 
 
+def strange(**fields: Any) -> Page:
+    """A page of which one event is none that could have been published."""
+    return Page((event(4), msgspec.structs.replace(event(5), **fields), event(6)), None, HEAD)
+
+
 GOOD = {
     "all of it": (page([1, 2, 3]), OLDEST),
     "the oldest kept": (page([7, 8, 9, 10]), OLDEST),
@@ -40,6 +49,7 @@ GOOD = {
     "behind a gap to the head": (page([], to(10)), Cursor("e", 1)),
     "of another life": (page([1, 2], to(0, reason="epoch")), Cursor("d", 99)),
     "of a channel that is new": (page([], None, Cursor("e", 0)), Cursor("e", 0)),
+    "the channel's end": (strange(name=END, json=DELETED), Cursor("e", 3)),
 }
 BAD = {
     "a hole": (page([4, 6]), Cursor("e", 3)),
@@ -57,6 +67,14 @@ BAD = {
     "a gap to another epoch": (page([8], to(7, "d")), Cursor("e", 1)),
     "an event of another epoch": (Page((event(4), event(5, "d")), None, HEAD), Cursor("e", 3)),
     "an event of another channel": (Page((event(4), event(5, channel="d")), None, HEAD), Cursor("e", 3)),
+    "a name that forges a field": (strange(name="a\nid: 9"), Cursor("e", 3)),
+    "a name of Triolet's own": (strange(name="triolet.bye"), Cursor("e", 3)),
+    "a key that forges a field": (strange(key="a\rid: 9"), Cursor("e", 3)),
+    "a key with a line break of Unicode": (strange(key="a\u2028"), Cursor("e", 3)),
+    "data with a line break, as somebody has edited them": (strange(json=b'{\n  "a": 1\n}'), Cursor("e", 3)),
+    "data that end an event": (strange(json=b"1\r\rdata: 2"), Cursor("e", 3)),
+    "a time that is none": (strange(published_at=math.nan), Cursor("e", 3)),
+    "a time without end": (strange(published_at=math.inf), Cursor("e", 3)),
     "nothing at all": (Page((), None, HEAD), Cursor("e", 0)),
 }
 
@@ -82,3 +100,44 @@ async def test_every_page_of_a_log_of_ours_is_let_through(autojump_clock: MockCl
             for limit in (1, 7, 100):
                 given = await log.read("c", after, limit=limit, max_bytes=1_000)
                 assert await read_checked(log, "c", after, limit=limit, max_bytes=1_000) == given
+
+
+NO_ANSWERS: dict[str, Any] = {
+    "nothing": None,
+    "a list": [],
+    "no head": Page((), None, None),  # type: ignore[arg-type]  # what is none of its answers
+    "no gap": Page((), "a gap", HEAD),  # type: ignore[arg-type]  # as above
+    "no events": Page(({"offset": 4},), None, HEAD),  # type: ignore[arg-type]  # as above
+    "text for data": strange(json="1"),
+    "no time": strange(published_at=None),
+    "more than was asked for": page([4, 5, 6, 7]),
+    "an error of its own": KeyError("a bug of the log's"),
+    "what asyncio's libraries raise": import_module("asyncio").CancelledError(),
+}
+
+
+class Strange(MemoryLog):
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Any:
+        return self._give()
+
+    async def status(self, channel: str) -> Any:
+        return self._give()
+
+    def _give(self) -> Any:
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+
+@pytest.mark.parametrize("name", NO_ANSWERS)
+async def test_what_is_no_answer_of_a_log_is_the_stores_fault(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    log = Strange(NO_ANSWERS[name])
+    with pytest.raises(LogBroken):
+        await read_checked(log, "c", Cursor("e", 3), limit=3, max_bytes=99)
+    with pytest.raises(LogBroken):
+        await status_checked(log, "c")
+    assert [record.getMessage().partition(" ")[0].rstrip(":") for record in caplog.records] == ["Strange", "Strange"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -173,6 +174,37 @@ class TestIsolation:
         with pytest.raises(BaseException) as raised:
             await isolated(serve, lambda: pytest.fail("counted"))
         assert raised.errisinstance(error) or raised.group_contains(error)
+
+    @pytest.mark.parametrize("error", [import_module("asyncio").CancelledError, GeneratorExit, BaseException])
+    @pytest.mark.parametrize("grouped", [False, True])
+    async def test_what_is_no_exception_but_a_librarys_own_is_a_crash(
+        self, error: type[BaseException], grouped: bool
+    ) -> None:
+        async def serve() -> None:
+            raise BaseExceptionGroup("of a nursery", [error(), ValueError()]) if grouped else error()
+
+        crashes: list[None] = []
+        await isolated(serve, lambda: crashes.append(None))
+        assert len(crashes) == 1
+
+    async def test_a_crash_that_comes_with_a_cancellation_is_counted_and_that_passes(self) -> None:
+        async def fail() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise BaseException
+
+        async def serve() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+                await trio.sleep_forever()
+
+        crashes: list[None] = []
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await isolated(serve, lambda: crashes.append(None))
+        assert scope.cancelled_caught
+        assert len(crashes) == 1
 
     async def test_a_cancellation_passes(self) -> None:
         with trio.move_on_after(0) as scope:

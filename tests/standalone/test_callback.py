@@ -69,6 +69,16 @@ async def test_a_callback_is_asked_with_the_clients_headers(tmp_path: Path, auto
         assert (headers["host"], headers["content-type"]) == ("backend.example", "application/json")
 
 
+async def test_a_cookie_that_a_callback_sets_is_no_other_clients(tmp_path: Path, autojump_clock: MockClock) -> None:
+    backend = Backend()
+    backend.says = ('{"allow": true}', 200, {"content-type": JSON, "set-cookie": "session=ann; Path=/"})
+    async with made(tmp_path, FILE, backend) as server:
+        await server.get(EVENTS, cookie="session=ann")
+        await server.get(EVENTS)
+        await server.get(EVENTS, cookie="session=bob")
+        assert [headers.get("cookie") for _, headers in backend.asked] == ["session=ann", None, "session=bob"]
+
+
 async def test_a_pages_token_reaches_the_callback_as_any_other(tmp_path: Path, autojump_clock: MockClock) -> None:
     backend = Backend()
     async with made(tmp_path, FILE, backend) as server:

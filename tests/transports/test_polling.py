@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
+from quart import request
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
@@ -109,6 +110,24 @@ async def test_polls_from_different_places_have_different_tags(autojump_clock: M
             (await server.get(f"{ORDERS}{query}")).headers["etag"] for query in ("", "?after=0", "?after=1", "?after=2")
         }
         assert len(tags) == 4
+
+
+@pytest.mark.parametrize("query", ["", "?after=0", "?after=-2", "?after=0&fold=1"])
+async def test_the_tag_of_one_clients_channel_is_not_that_of_anothers_at_the_same_url(
+    query: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop()
+
+    @live.channel("/mine")
+    async def mine() -> str:
+        return f"users/{request.headers['authorization'].removeprefix('Bearer ')}"
+
+    async with serve(app) as server:
+        for user in ("ann", "bob"):
+            await live.publish_many(f"users/{user}", [user, user])
+        first = await server.get(f"/mine{query}", authorization="Bearer ann")
+        other = await server.get(f"/mine{query}", authorization="Bearer bob", if_none_match=first.headers["etag"])
+        assert (other.status, other.json["channel"]) == (200, "users/bob")
 
 
 async def test_a_poll_is_kept_by_no_cache(autojump_clock: MockClock) -> None:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, cast
 
 import httpcore
@@ -116,17 +117,20 @@ class Http:
         host: the server's.
         tls: what TLS is checked with.
         dial: a network of one's own; None: TCP, and the environment's proxies.
+        keeps_cookies: whether a cookie that the server sets comes with the next request. It must not where the requests
+            are of different clients.
 
     Raises:
         ConfigError: the environment names a proxy that cannot be used.
     """
 
-    def __init__(self, host: str, tls: ssl.SSLContext | bool, dial: Dial | None) -> None:
+    def __init__(self, host: str, tls: ssl.SSLContext | bool, dial: Dial | None, *, keeps_cookies: bool = True) -> None:
         transport = None if dial is None else _DialTransport(dial, tls)
         try:
             self._client = httpx.AsyncClient(
                 verify=tls,
                 transport=transport,
+                cookies=None if keeps_cookies else CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 trust_env=dial is None and not is_loopback(host),
                 timeout=None,  # silence is looked after for all transports alike
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),

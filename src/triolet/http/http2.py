@@ -278,6 +278,7 @@ class GuardedH2(H2Protocol):
         queue, has one: it is told when to come back."""
         if self._leaving or (self._last_stream and self.context.terminated.is_set()):
             self._go_away()
+            self._spending.spend(trio.current_time())
             await self._reset(event.stream_id, ErrorCodes.REFUSED_STREAM)  # it may be asked again: nothing was done
             return
         self._last_stream = event.stream_id
@@ -331,6 +332,7 @@ class GuardedH2(H2Protocol):
         hosts = [value for name, value in request.headers if name in (b":authority", b"host")]
         stream_id, method = request.stream_id, pseudo.get(b":method", b"")
         if not is_plain(pseudo) or not all(map(is_host, hosts)):
+            self._spending.spend(trio.current_time())  # no app was asked, so it is no request that counts as content
             await self._refuse(stream_id, 400)
             return
         if not self._below.outlet.budget.admits():
@@ -479,8 +481,7 @@ class GuardedH2(H2Protocol):
         """Send what h2 has made, whole: it may be of several streams, so no one of them may cut it short.
 
         The shield cannot hang: a write that makes no progress is given up after ``limits.write_seconds``, who writes
-        before it after ``limits.stall_seconds``, and the connection's own task, which has no shield, aborts the socket
-        when it is cancelled.
+        before it after ``limits.stall_seconds``, and the connection's own task, unshielded, aborts it when cancelled.
         """
         self._unsent += self.connection.data_to_send()
         if not self._unsent:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-import trio
-
 from ..counters import Metrics
-from ..errors import where
+from ..errors import PASSING, where
 from ..event import Cursor, Event
 
 __all__ = ["Allow", "Filter", "Marked", "Marker"]
@@ -19,8 +17,6 @@ logger = logging.getLogger("triolet.hub")
 
 Allow: TypeAlias = Callable[[Event], bool]
 """The app's function, bound to a client already: whether that client may see an event."""
-
-_PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class Filter:
@@ -63,7 +59,7 @@ class Filter:
             return True
         try:
             answer: object = self._allow(event)
-        except _PASSING:
+        except PASSING:
             raise
         except BaseException as error:  # asyncio's CancelledError, say, which would end the pump, and so the server
             self._fail(where(error, with_message=False))

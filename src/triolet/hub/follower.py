@@ -42,6 +42,7 @@ from typing import Final, Protocol
 
 import trio
 
+from ..errors import only_exceptions
 from ..event import Cursor
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
@@ -286,11 +287,18 @@ class Follower:
         )
 
     def judge(self) -> Step:
-        """Ask the policy what to do now, tell the owner if that is something new, and return it."""
+        """Ask the policy what to do now, tell the owner if that is something new, and return it.
+
+        Raises:
+            Exception: what the policy raises, or that it returned no step.
+        """
         if self.policy is None or self.state is not State.BEHIND:
             return Step.CATCH_UP
         lag = self.lag()
-        step = self.policy(lag)
+        with only_exceptions():
+            step = self.policy(lag)
+        if not isinstance(step, Step):
+            raise TypeError(f"a policy returns a Step, not {step!r:.80}")
         if step is not self.step:
             self.step = step
             self.owner.stepped(self, step, lag)

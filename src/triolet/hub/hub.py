@@ -49,7 +49,7 @@ import trio
 
 from ..budget import Budget
 from ..counters import Metrics
-from ..errors import ConfigError
+from ..errors import ConfigError, LogBroken
 from ..event import Cursor, Draft, Event
 from ..identity import Deadlines
 from ..limits import Limits
@@ -166,6 +166,8 @@ class Hub:
         await self.room(channel)
         with self._metrics.publishing:
             events = await self._log.append(channel, drafts)
+        if len(events) != len(drafts):
+            raise LogBroken(f"{type(self._log).__name__} returned {len(events)} events for {len(drafts)} drafts")
         self._metrics.published += len(events)
         return events
 

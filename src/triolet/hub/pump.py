@@ -44,9 +44,9 @@ import trio
 from ..bounds import HEADS_ASKED_AT_ONCE, LOG_RETRY_SECONDS, WRITES_BETWEEN_CHECKPOINTS
 from ..counters import Metrics
 from ..errors import LogAway, LogError, where
-from ..event import Cursor, Event
+from ..event import Cursor, Event, forgery
 from ..identity import Deadlines
-from ..log.contract import EventLog, Status, tail_ended
+from ..log.contract import EventLog, Status, status_checked, tail_ended
 from ..log.tail import Waiting, waiting
 from ..sockets.turn import Turn
 from .audience import Audience, LiveGroup, Recipients
@@ -121,7 +121,8 @@ class Pump:
             with self._log.tail() as batches:
                 self._batches = batches
                 task_status.started()
-                async for events in batches:
+                async for heard in batches:
+                    events = self._believed(heard)
                     self._heard(events)
                     if not events:  # the tail was overrun, or the log began a new epoch: see EventLog.tail
                         await self._ask_again()
@@ -141,6 +142,15 @@ class Pump:
         # What is in hand is older than all that waits; and what waits while nothing is in hand is taken at once.
         seconds = 0.0 if self._since is None else max(0.0, self._metrics.now() - self._since)
         return LogStatistics(self._log.stale, self._in_hand + queue.events, seconds, queue)
+
+    def _believed(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return a step of the tail; none of it where it holds what no client can be told, as if it had been overrun.
+        What is in the log says whether there is such an event."""
+        forged = forgery(events)
+        if forged is None:
+            return events
+        logger.error("the tail of %s tells of what no event can be: %s", type(self._log).__name__, forged)
+        return ()
 
     def _heard(self, events: Sequence[Event]) -> None:
         self._in_hand = len(events)
@@ -207,7 +217,7 @@ class Pump:
         over."""
         while True:
             try:
-                return await self._log.status(channel)
+                return await status_checked(self._log, channel)
             except LogAway:
                 await trio.sleep(
                     LOG_RETRY_SECONDS

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from heapq import heappop, heappush
+from inspect import iscoroutinefunction
 from random import Random
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import msgspec
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
-from ..errors import ConfigError, CursorError, LogError, SnapshotError, where
+from ..errors import ConfigError, CursorError, LogError, SnapshotError, only_exceptions, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, tail_ended
@@ -60,7 +61,8 @@ class Reducer:
     Args:
         reduce: an ordinary function of the state and the next event, that returns the new state: any JSON value. It may
             change what it is given. It is called in the event loop, again and again, so it must be quick, and depend on
-            nothing else. An event on which it raises is passed over: that is logged, and counted in ``missed``.
+            nothing else. An event on which it raises is passed over: that is logged, and counted in ``missed``; what it
+            has changed by then stays.
         initial: the state before the first event: a JSON value.
         name: under which the state is kept, in all processes of the log. Give another one where ``reduce`` changes its
             mind: the states are then made anew, of what retention has kept.
@@ -86,8 +88,10 @@ class Reducer:
         channels: str = "*",
         every: int = 256,
     ) -> None:
-        if not callable(reduce):
-            raise ConfigError(f"a Reducer is made of a function of a state and an event, not of {reduce!r:.80}")
+        if not callable(reduce) or iscoroutinefunction(reduce):
+            raise ConfigError(
+                f"a Reducer is made of an ordinary function of a state and an event, not of {reduce!r:.80}"
+            )
         if not isinstance(name, str) or not 1 <= len(name) <= REDUCER_NAME_CHARACTERS:
             raise ConfigError(f"Reducer(name=…) is text of 1 to {REDUCER_NAME_CHARACTERS} characters, not {name!r:.60}")
         if type(every) is not int or every < 1:
@@ -133,7 +137,7 @@ class Reducer:
             "channel": channel,
             "cursor": str(made.cursor),
             "missed": made.missed,
-            "state": msgspec.Raw(made.json),
+            "json": made.json.decode(),  # as a text: a state may be nested as deep as an event, and this is around it
         }
         await log.append(self._place(channel), [Draft.of(said)])
         return 0
@@ -145,8 +149,8 @@ class Reducer:
         for said in await _read_kept(log, self._place(channel)):
             try:
                 if (said["name"], said["channel"]) == (self.name, channel):
-                    return Snapshot(Cursor.parse(said["cursor"]), msgspec.json.encode(said["state"]), said["missed"])
-            except (CursorError, KeyError, TypeError):  # not of ours: as if there were none
+                    return Snapshot(Cursor.parse(said["cursor"]), _again(said["json"]), said["missed"])
+            except (CursorError, KeyError, TypeError, msgspec.DecodeError):  # not of ours: as if there were none
                 continue
         return None
 
@@ -183,7 +187,8 @@ class Reducer:
 
     def _take(self, made: _Making, event: Event) -> None:
         try:
-            made.state = self._reduce(made.state, event)
+            with only_exceptions():
+                made.state = self._reduce(made.state, event)
         except Exception as error:
             logger.error("the reducer %r failed on %s: %s", self.name, event.cursor, where(error))
             made.miss(1)
@@ -200,6 +205,10 @@ async def _read_kept(log: EventLog, place: str) -> list[Any]:
         with suppress(msgspec.DecodeError):
             found.append(_decode(event.json))
     return found
+
+
+def _again(text: str) -> bytes:
+    return msgspec.json.encode(_decode(text))
 
 
 def _written_at(named: list[str]) -> str:
@@ -340,6 +349,8 @@ class Keeper:
             self._put(what, trio.current_time() + LOG_RETRY_SECONDS)
         except SnapshotError:  # the app's fault; it is logged, and the next event tries again
             return
+        except Exception as error:  # of a log of the app's own it may be any
+            logger.error("the state of %r is not kept: %s", channel, where(error))
         else:
             if lacks:
                 self._put_in_time(what)

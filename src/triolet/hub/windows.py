@@ -9,7 +9,7 @@ import trio
 from ..budget import Budget
 from ..errors import LogError
 from ..limits import Limits
-from ..log.contract import EventLog
+from ..log.contract import EventLog, status_checked
 from .audience import Audience
 from .window import Window
 
@@ -142,7 +142,7 @@ class Windows:
         self._audiences[channel] = Audience(window)
         self._opening[channel] = trio.Event()
         try:
-            status = await self._log.status(channel)
+            status = await status_checked(self._log, channel)
             if window.head < 0:  # else the tail was faster: the window began at its first event, and goes on from there
                 window.begin(status.head, status.end is not None)
             self._idle[channel] = None
@@ -158,7 +158,7 @@ class Windows:
         all is over, because the tail has not told of it yet: that would keep the client away for good."""
         window, at = audience.window, audience.window.cursor
         try:
-            status = await self._log.status(window.channel)
+            status = await status_checked(self._log, window.channel)
         except LogError:  # what is known here is told
             return
         if window.ended and window.cursor == at and status.head.epoch == at.epoch and status.head.offset > at.offset:

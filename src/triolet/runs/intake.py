@@ -97,8 +97,8 @@ class Intake:
             try:
                 with only_exceptions():
                     await self._read()
-            except (Exception, GeneratorExit) as raised:
-                error = raised if isinstance(raised, Exception) else RuntimeError("its source raised GeneratorExit")
+            except Exception as raised:
+                error = raised
         if not self.over:
             self.error = error
             self._end()

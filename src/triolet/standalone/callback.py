@@ -148,7 +148,7 @@ class Callbacks:
         host = urlsplit(url).hostname or ""
         client = self._clients.get(host)
         if client is None:
-            client = self._clients[host] = Http(host, True, self._dial)
+            client = self._clients[host] = Http(host, True, self._dial, keeps_cookies=False)
         asked = {**headers, "content-type": "application/json", "accept": "application/json"}
         async with client.stream("POST", url, asked, body) as (answer, chunks):
             if answer.status == HTTPStatus.OK and not answer.is_html:

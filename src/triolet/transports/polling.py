@@ -84,11 +84,14 @@ async def poll(
     channel, allow = subscription.channel, subscription.allow
     held = held or WaitingPoll(None, channel, "")
     (page,) = await read_pages(context, [subscription], ask, grant, held, park)
-    # The tag is where the client would go on from: the answer to ``after`` changes exactly when that does.
+    # The tag is where the client would go on from, and in which channel: the answer to ``after`` changes exactly when
+    # that does. One URL may be another channel for another client (of the session, say), and in one browser they log in
+    # one after the other.
     cursor = page.end
     live = cursor == page.head
     stale = context.hub.stale
-    etag = f'"{ask.after}-{cursor}{selected(page, allow)}{"-stale" if stale else ""}"'
+    named = sha256(channel.encode()).hexdigest()[:16]
+    etag = f'"{ask.after}-{cursor}-{named}{selected(page, allow)}{"-stale" if stale else ""}"'
     kept_by = b"no-cache" if allow is None and page.snapshot is None else b"private, no-cache"
     retry = ENDED_POLL_MS if page.ending is not None else retry_of(context, ask, live, held)
     now = int(context.now() * 1000)
