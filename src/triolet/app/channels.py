@@ -173,9 +173,9 @@ class Channels(ABC):
         process waits in :meth:`unwatched` for the channel, or a hook of :meth:`watched` is interested in it.
 
         Raises:
-            NotServingError: the app is not being served.
+            NotServingError, WrongThreadError: as :meth:`publish`.
         """
-        return self.service.life.watching.count(channel)
+        return self._at_home("Triolet.watchers").life.watching.count(channel)
 
     async def unwatched(self, channel: str, seconds: float) -> None:
         """Wait until nobody has watched a channel for so many seconds, in any process.

@@ -426,16 +426,17 @@ class Triolet(Runner):
 
         Raises:
             NotServingError, ConfigError: as :attr:`service`.
+            WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self.service.statistics()
+        return self._at_home("Triolet.statistics").statistics()
 
     def connections(self) -> tuple[ConnectionSnapshot, ...]:
         """Where every open connection stands, frozen: for a support page, not for a loop.
 
         Raises:
-            NotServingError: the app is not being served.
+            NotServingError, WrongThreadError: as :meth:`publish`.
         """
-        return self.service.connections()
+        return self._at_home("Triolet.connections").connections()
 
     def explain(self, connection: Connection | int) -> Explanation:
         """Say why one client is slow, gapped or closed: ``print(live.explain(conn.id))``.
@@ -446,8 +447,9 @@ class Triolet(Runner):
 
         Raises:
             UnknownConnectionError: no such connection is open or remembered in this process.
+            WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self.service.explain(connection if isinstance(connection, int) else connection.id)
+        return self._at_home("Triolet.explain").explain(connection if isinstance(connection, int) else connection.id)
 
     # --- life
 

@@ -216,7 +216,12 @@ class Connection:
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. It is no error if the channel was not followed. What the client follows under a
-        name of its own (``sub``) stays: it would wait for events; ``live.revoke`` takes it away, announced."""
+        name of its own (``sub``) stays: it would wait for events; ``live.revoke`` takes it away, announced.
+
+        Raises:
+            WrongThreadError: called from another thread or event loop than the app's.
+        """
+        self.context.home.check("Connection.unfollow")
         self.subscriptions.remove(channel)
 
     async def send(self, data: Any) -> None:
