@@ -149,7 +149,18 @@ def test_a_number_of_many_digits_is_looked_at_once() -> None:
     assert Draft(b"[" + long + b"]").json == b"[" + long + b"]"
 
 
-@pytest.mark.parametrize("json", [b"0." + 400 * b"0", b"0." + 400 * b"0" + b"1e200", b"0e-999", b"0.0E-5", b'{"a":":","b":"\\u003a"}', b'{"a":{"a":1}}', b'"1e-999"'])
+@pytest.mark.parametrize(
+    "json",
+    [
+        b"0." + 400 * b"0",
+        b"0." + 400 * b"0" + b"1e200",
+        b"0e-999",
+        b"0.0E-5",
+        b'{"a":":","b":"\\u003a"}',
+        b'{"a":{"a":1}}',
+        b'"1e-999"',
+    ],
+)
 def test_json_that_only_looks_odd_is_let_through(json: bytes) -> None:
     assert _back(Draft(json)) == _back(Draft.of(msgspec.Raw(json)))
 

@@ -29,8 +29,8 @@ _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """One deeper, or one (255 is -1 as a signed byte) less deep."""
 _SMALL: Final = re.compile(rb"(?<![0-9.])(?:[0-9.]+[eE]-[0-9]+|0\.0{300}[0-9]+(?:[eE][+-]?[0-9]+)?)")
-"""What may be too small for a number: such as 1e-400, or as many zeros written out. It is looked for only where a number
-begins: from each digit of a long one on, it would take time in the square of its length."""
+"""What may be too small for a number: such as 1e-400, or as many zeros written out. It is looked for only where a
+number begins: from each digit of a long one on, it would take time in the square of its length."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode

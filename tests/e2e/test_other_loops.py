@@ -42,7 +42,6 @@ WAYS: dict[str, Callable[[Call], object]] = {
 }
 
 
-
 async def at_once(call: Callable[[], object]) -> None:
     """What is no coroutine, called in one."""
     call()

@@ -221,11 +221,13 @@ class Channels(ABC):
             pattern: which channels: ``*`` stands for any characters. Triolet's own are none of them.
 
         Raises:
-            ConfigError: it is no pattern.
+            ConfigError: it is no pattern, or what is to be called is no function.
         """
         meant = Pattern(pattern)
 
         def register(function: Watcher) -> Watcher:
+            if not callable(function):
+                raise ConfigError(f"a watched hook is an async function of a channel and a count, not {function!r:.60}")
             self._hooks.append(Hook(meant, function))
             return function
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import trio
 
 from ..bounds import WATCH_AWAY_SECONDS, WATCH_LEASE_SECONDS, WATCH_NAMES, WATCH_TELL_SECONDS
-from ..errors import where
+from ..errors import only_exceptions, where
 from ..event import OWN_PREFIX
 from ..hub import Hub
 from ..identity.control import NowControl
@@ -291,7 +291,8 @@ class _Hooks:
 
 async def _call(hook: Hook, channel: str, count: int) -> None:
     try:
-        await hook.call(channel, count)
+        with only_exceptions():
+            await hook.call(channel, count)
     except Exception as error:
         logger.error("a watched hook failed: %s", where(error))
         logger.debug("its error", exc_info=error)

@@ -46,7 +46,7 @@ from ..event import Cursor
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
 from .filter import Filter, Marker
-from .policies import Lag, Policy, Step
+from .policies import Lag, Policy, Step, ask
 from .subscription import Subscription
 from .window import Window
 
@@ -290,7 +290,7 @@ class Follower:
         if self.policy is None or self.state is not State.BEHIND:
             return Step.CATCH_UP
         lag = self.lag()
-        step = self.policy(lag)
+        step = ask(self.policy, lag)
         if step is not self.step:
             self.step = step
             self.owner.stepped(self, step, lag)

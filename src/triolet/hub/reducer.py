@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
-from ..errors import ConfigError, CursorError, LogError, SnapshotError, where
+from ..errors import ConfigError, CursorError, LogError, SnapshotError, only_exceptions, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, tail_ended
@@ -183,7 +183,8 @@ class Reducer:
 
     def _take(self, made: _Making, event: Event) -> None:
         try:
-            made.state = self._reduce(made.state, event)
+            with only_exceptions():
+                made.state = self._reduce(made.state, event)
         except Exception as error:
             logger.error("the reducer %r failed on %s: %s", self.name, event.cursor, where(error))
             made.miss(1)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from ..errors import ConfigError, LogError, SnapshotError, where
+from ..errors import ConfigError, LogError, SnapshotError, only_exceptions, where
 from ..event import Cursor, Event
 from ..identity import Grant
 from ..limits import Limits
@@ -126,7 +126,7 @@ class StateFunction:
         """Ask the app. See Source."""
         who = () if self.is_shared else (None if self._grant is None else self._grant.identity,)
         try:
-            with trio.fail_after(limits.snapshot_seconds):
+            with trio.fail_after(limits.snapshot_seconds), only_exceptions():
                 answer = self._function(channel, *who)
                 answer = await answer if isawaitable(answer) else answer
         except LogError:
