@@ -96,6 +96,15 @@ def test_a_name_that_could_forge_a_field_is_refused(what: str, text: Any) -> Non
         Draft.of(1, **{what: text})
 
 
+def test_an_event_without_a_name_is_refused() -> None:
+    with pytest.raises(DataError, match="name must be text"):
+        Draft.of(1, name=None)  # type: ignore[arg-type]  # as an app does that checks no types
+
+
+def test_the_fold_of_a_subclass_of_text_is_that_text() -> None:
+    assert type(Draft.of("a", key="k", fold=type("Text", (str,), {})("concat")).fold) is str
+
+
 @pytest.mark.parametrize("name", ["triolet.bye", "triolet.gap", "triolet.", "triolet.end"])
 def test_a_name_of_triolets_own_is_refused(name: str) -> None:
     with pytest.raises(DataError, match="own"):

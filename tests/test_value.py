@@ -54,6 +54,11 @@ class Order:
     number: int
 
 
+@dataclass(slots=True)
+class Half:
+    number: int
+
+
 Point = namedtuple("Point", "x y")
 
 OTHERS = [
@@ -90,6 +95,7 @@ def test_what_says_the_same_in_json_is_let_through(data: Any, back: Any) -> None
 
 
 FOREIGN = [
+    *[b"0." + 400 * b"0" + b"1", b"-0." + 400 * b"0" + b"1e5"],
     *[b"1e999", b"-1e999", b"1e-999", b"0.001E-400", b"1 2", b'{"a":1,"a":2}', b'[{"a":{"b":1,"\\u0062":2}}]'],
     *[
         b'"\\ud800"',
@@ -119,7 +125,42 @@ def test_json_that_no_reader_would_get_as_it_stands_is_refused(json: bytes) -> N
         Draft.of({"a": [msgspec.Raw(json)]})
 
 
-@pytest.mark.parametrize("json", [b"0e-999", b"0.0E-5", b'{"a":":","b":"\\u003a"}', b'{"a":{"a":1}}', b'"1e-999"'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"a": msgspec.Raw(b'1,"admin":true')},
+        {"a": [msgspec.Raw(b'1],"admin":[2')]},
+        [msgspec.Raw(b'"a'), msgspec.Raw(b'b",1')],
+        [[msgspec.Raw(b"1],[2")], [3]],
+    ],
+)
+def test_json_that_is_no_value_by_itself_is_refused_within_others(data: Any) -> None:
+    with pytest.raises(DataError):
+        Draft.of(data)
+
+
+def test_an_object_that_has_not_all_that_it_should_is_refused() -> None:
+    with pytest.raises(DataError, match="cannot be sent as JSON"):
+        Draft.of(object.__new__(Half))
+
+
+def test_a_number_of_many_digits_is_looked_at_once() -> None:
+    long = b"0." + 500_000 * b"1"
+    assert Draft(b"[" + long + b"]").json == b"[" + long + b"]"
+
+
+@pytest.mark.parametrize(
+    "json",
+    [
+        b"0." + 400 * b"0",
+        b"0." + 400 * b"0" + b"1e200",
+        b"0e-999",
+        b"0.0E-5",
+        b'{"a":":","b":"\\u003a"}',
+        b'{"a":{"a":1}}',
+        b'"1e-999"',
+    ],
+)
 def test_json_that_only_looks_odd_is_let_through(json: bytes) -> None:
     assert _back(Draft(json)) == _back(Draft.of(msgspec.Raw(json)))
 

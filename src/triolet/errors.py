@@ -163,7 +163,8 @@ class WrongThreadError(LocalError, RuntimeError):
         super().__init__(
             f"{what} was called from another thread or event loop than the one it lives in; nothing was done. Await it "
             "in a task of the app's. In a view or function that is not `async`, call "
-            "trio.from_thread.run(live.publish, …) (from a thread that Trio did not start, with trio_token=)"
+            "trio.from_thread.run(live.publish, …) (from a thread that Trio did not start, with trio_token=); code "
+            "that has no Trio publishes by a triolet.SyncPublisher"
         )
 
 

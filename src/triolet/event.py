@@ -150,17 +150,19 @@ class Draft(msgspec.Struct, frozen=True):
         return cls(encode_json(data), END, None, END)
 
     def __post_init__(self) -> None:
-        for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe)):
+        _check_text("name", self.name)
+        for what, text in (("key", self.key), ("dedupe", self.dedupe)):
             if text is not None:
                 _check_text(what, text)
-                if type(text) is not str:
-                    msgspec.structs.force_setattr(self, what, _plain(text))
         if self.name.startswith(OWN_PREFIX) and (self.name, self.dedupe) != (END, END):
             raise _own_name()
         if self.fold is not None and self.fold not in FOLDS:
             raise DataError(f"fold must be one of {', '.join(FOLDS)}, not {self.fold!r:.60}")
         if self.fold is not None and self.key is None:
             raise DataError(f"fold={self.fold!r} must be of an event with a key: give it one as well")
+        for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe), ("fold", self.fold)):
+            if text is not None and type(text) is not str:
+                msgspec.structs.force_setattr(self, what, _plain(text))
         check_json(self.json)  # what no client could read would end every follower's connection
 
 

@@ -28,19 +28,22 @@ _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """One deeper, or one (255 is -1 as a signed byte) less deep."""
-_SMALL: Final = re.compile(rb"[0-9.]+[eE]-[0-9]+")
+_SMALL: Final = re.compile(rb"(?<![0-9.])(?:[0-9.]+[eE]-[0-9]+|0\.0{300}[0-9]+(?:[eE][+-]?[0-9]+)?)")
+"""What may be too small for a number: such as 1e-400, or as many zeros written out. It is looked for only where a
+number begins: from each digit of a long one on, it would take time in the square of its length."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 _decode_outermost: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _CONTAINERS: Final = (list, dict)
-_BAD: Final = (TypeError, ValueError, RecursionError, OverflowError)
+_BAD: Final = (TypeError, ValueError, RecursionError, OverflowError, AttributeError)
 
 
 def encode_json(data: Any) -> bytes:
     """Encode a JSON value in one line.
 
-    Integers are kept exactly, whatever their size; JavaScript reads those beyond 2**53 rounded. A tuple is an array.
+    Integers are kept exactly, whatever their size; JavaScript reads those beyond 2**53 rounded, and of more than 308
+    digits as Infinity. A tuple is an array.
 
     Raises:
         DataError: it would not come back as it went in; the message names the culprit.
@@ -48,7 +51,7 @@ def encode_json(data: Any) -> bytes:
     try:
         encoded = _encode(data)
         decoded = _decode(encoded)
-        if decoded != data and _differs(data, decoded):  # there is a Raw in it
+        if isinstance(data, msgspec.Raw) or (decoded != data and _differs(data, decoded)):  # there is a Raw in it
             # Only that brings line breaks; one would forge a field of an SSE stream.
             encoded = encoded.replace(b"\n", b" ").replace(b"\r", b" ")
             _check_foreign(encoded, decoded)
@@ -149,6 +152,8 @@ def _differs(data: Any, decoded: Any) -> bool:
         ValueError: it is something else.
     """
     if isinstance(data, msgspec.Raw):
+        if _decode(data) != decoded:  # as of Raw(b'1,"admin":true'), which is more than a value
+            raise ValueError("a msgspec.Raw in it is no JSON value by itself")
         return True
     if isinstance(data, list | tuple) and isinstance(decoded, list):
         return True in [_differs(*pair) for pair in zip(data, decoded, strict=True)]

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 import triolet
 from tests.peer import UPGRADE
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import ConfigError, Connection, Triolet
+from triolet import ConfigError, Connection, Limits, Triolet
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.server import Answer, MemoryServer, serve
 
@@ -85,6 +85,15 @@ async def test_routes_may_come_before_and_after_the_app(autojump_clock: MockCloc
         for path in ("/before", "/after"):
             assert (await server.get(path)).json["channel"] == path[1:]
             assert (await server.upgrade(path)).status == 101
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limits", {"connections": 5}), ("limits", Limits), ("log", 5), ("log", None), ("log", b"memory:")],
+)
+def test_a_setting_of_another_kind_is_refused_at_once(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}= is a"):
+        Triolet(**{name: value})
 
 
 def test_an_app_that_cannot_be_served_is_refused_with_advice() -> None:

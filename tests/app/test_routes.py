@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -159,6 +160,12 @@ def test_a_route_is_asked_with_get_whatever_the_transport(option: dict[str, Any]
         live.channel("/news", **option)(lambda: "news")
     with pytest.raises(ConfigError, match="GET"):
         live.socket("/live", **option)
+
+
+@pytest.mark.parametrize("option", [{"member": "ann"}, {"recheck": 1e300}, {"recheck": 10**400}, {"recheck": math.nan}])
+def test_an_option_that_no_route_can_have_is_refused_at_once(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"^{next(iter(option))}= is a"):
+        Triolet().channel("/news", **option)
 
 
 @pytest.mark.parametrize("decorator", ["channel", "socket", "command"])

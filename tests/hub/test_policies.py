@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from triolet import ConfigError, policies
+from triolet import ConfigError, Triolet, policies
 from triolet.hub.policies import Lag, Step, holds_publishers
 
 KEEP, BLOCK, LATEST, SKIP, BYE = Step.CATCH_UP, Step.BLOCK, Step.LATEST, Step.SKIP, Step.DISCONNECT
@@ -91,3 +91,28 @@ def test_a_policy_has_a_name_that_can_be_read() -> None:
 def test_a_bound_that_can_be_none_is_refused(make: Any, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=make.__name__):
         make(**arguments)
+
+
+async def later(lag: policies.Lag) -> policies.Step:
+    return policies.Step.SKIP
+
+
+NO_POLICIES = [policies.latest, policies, later, "latest", 5, lambda: policies.Step.SKIP]
+
+
+@pytest.mark.parametrize("policy", NO_POLICIES, ids=str)
+def test_what_is_no_policy_is_refused_where_it_is_said(policy: Any) -> None:
+    live = Triolet()
+    for say in (
+        lambda: Triolet(policy=policy),
+        lambda: live.channel("/c", policy=policy),
+        lambda: policies.ladder(policies.catch_up(), policy),
+    ):
+        with pytest.raises(ConfigError, match="policy= is an ordinary function of a Lag"):
+            say()
+
+
+@pytest.mark.parametrize("step", [None, 4, "skip", True])
+def test_a_policy_that_says_no_step_is_told_what_it_said(step: Any) -> None:
+    with pytest.raises(ConfigError, match=f"returned {step!r}"):
+        policies.ask(lambda lag: step, policies.Lag(1, 0, 0.0, 0.0, 0))

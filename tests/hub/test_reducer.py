@@ -88,6 +88,16 @@ async def test_a_state_as_deep_as_an_event_can_be_is_kept(levels: int, autojump_
         assert await state(log, limits, newest) == (deep, "e.1", 0)
 
 
+async def test_a_state_that_an_earlier_version_has_kept_is_read(autojump_clock: MockClock) -> None:
+    async with MemoryLog(epoch="e").open() as log:
+        await reducer().keep(log, Limits(), CHANNEL)
+        (place,) = await log.channels(SNAPSHOTS)
+        said = {"name": "add", "channel": CHANNEL, "cursor": "e.0", "missed": 0, "state": [9]}  # it was no text
+        await log.append(place, [Draft.of(said)])
+        await publish(log, 1)
+        assert await state(log, Limits(), reducer()) == ([9, 1], "e.1", 0)
+
+
 async def test_a_log_that_fails_in_a_way_of_its_own_ends_no_keeping(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

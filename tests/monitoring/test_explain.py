@@ -72,6 +72,18 @@ async def test_what_a_policy_will_do_is_foretold(autojump_clock: MockClock) -> N
     assert "If it falls 51 events further behind, its policy says skip." in sentences
 
 
+async def test_a_policy_that_fails_is_said_to(autojump_clock: MockClock) -> None:
+    def fails(lag: policies.Lag) -> policies.Step:
+        if lag.seconds > 60:
+            raise OSError("no database")
+        return policies.Step.CATCH_UP
+
+    async with shop(policy=fails) as (server, live), stalled(server):
+        await fall_behind(live)
+        said = str(live.explain(last(live)))
+    assert "Its policy fails: OSError" in said
+
+
 async def test_a_policy_that_blocks_says_so_now(autojump_clock: MockClock) -> None:
     async with shop(policy=policies.block(events=5, seconds=60)) as (server, live), stalled(server):
         await fall_behind(live)

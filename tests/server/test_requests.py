@@ -192,6 +192,20 @@ async def test_each_request_has_its_line_in_the_access_log(
     ]
 
 
+async def test_a_path_cannot_end_its_place_in_the_access_log(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, _ = make_shop()
+    with caplog.at_level(logging.INFO, "triolet.access"):
+        async with serve(app, access_log=True) as server:
+            for path in ('/page" 200 0.001 "', '/orders/x" 200 0.001 "/events'):
+                await Wire(server.connect()).ask(get(path.replace(" ", "%20")))
+    lines = [record.getMessage() for record in caplog.records if record.name == "triolet.access"]
+    assert len(lines) == 2
+    for line in lines:
+        assert line.count('"') == 2, line
+
+
 # --- a poll that waits
 
 

@@ -6,7 +6,9 @@ import io
 import json
 import logging
 import logging.config
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,14 @@ def test_an_apps_own_configuration_does_not_silence_the_server(stream: Callable[
     logging.getLogger("triolet.server").info("serving")
     logging.getLogger("triolet.supervisor").info("both")
     assert len(stream().splitlines()) == 2
+
+
+def test_each_logger_of_ours_is_known() -> None:
+    folder = Path(logs.__file__).parents[1]
+    named = {
+        name for path in folder.rglob("*.py") for name in re.findall(r'getLogger\("(triolet.*?)"\)', path.read_text())
+    }
+    assert named - {"triolet.client", "triolet.testing"} == {*logs.LOGGERS}
 
 
 def test_an_apps_own_handler_gets_ours_escaped(stream: Callable[[], str]) -> None:

@@ -173,9 +173,9 @@ class Channels(ABC):
         process waits in :meth:`unwatched` for the channel, or a hook of :meth:`watched` is interested in it.
 
         Raises:
-            NotServingError: the app is not being served.
+            NotServingError, WrongThreadError: as :meth:`publish`.
         """
-        return self.service.life.watching.count(channel)
+        return self._at_home("Triolet.watchers").life.watching.count(channel)
 
     async def unwatched(self, channel: str, seconds: float) -> None:
         """Wait until nobody has watched a channel for so many seconds, in any process.
@@ -221,11 +221,13 @@ class Channels(ABC):
             pattern: which channels: ``*`` stands for any characters. Triolet's own are none of them.
 
         Raises:
-            ConfigError: it is no pattern.
+            ConfigError: it is no pattern, or what is to be called is no function.
         """
         meant = Pattern(pattern)
 
         def register(function: Watcher) -> Watcher:
+            if not callable(function):
+                raise ConfigError(f"a watched hook is an async function of a channel and a count, not {function!r:.60}")
             self._hooks.append(Hook(meant, function))
             return function
 

@@ -14,7 +14,7 @@ from ..connection import Connection
 from ..errors import ConfigError
 from ..event import Event
 from ..http.app_task import bounded_websockets
-from ..hub import Policy, Reducer
+from ..hub import Policy, Reducer, check_policy
 from ..identity import Identity, Revocation, tickets
 from ..limits import Limits
 from ..log import EventLog
@@ -66,7 +66,8 @@ class Triolet(Runner):
             :mod:`triolet.policies`. None catches up, however long it takes.
 
     Raises:
-        ConfigError: ``app`` can have no Triolet (see :meth:`init_app`), or ``origins`` lists what is no origin.
+        ConfigError: ``app`` can have no Triolet (see :meth:`init_app`), or ``origins`` lists what is no origin, or
+            ``log``, ``limits`` or ``policy`` is none.
 
     Without a server (in a script that publishes) it is an async context manager::
 
@@ -84,6 +85,12 @@ class Triolet(Runner):
         deflate: bool = False,
         policy: Policy | None = None,
     ) -> None:
+        if not isinstance(log, str | EventLog):
+            raise ConfigError(f'log= is a URL, as "sqlite:///orders.db", or an EventLog, not {log!r:.60}')
+        if not isinstance(limits, Limits | None):
+            raise ConfigError(f"limits= is a Limits, as Limits(stall_seconds=5), not {limits!r:.60}")
+        if policy is not None:
+            check_policy(policy)
         self.limits = limits or Limits()
         self.origins = check_origins(origins)
         self._routes = Routes(self.limits)
@@ -426,16 +433,17 @@ class Triolet(Runner):
 
         Raises:
             NotServingError, ConfigError: as :attr:`service`.
+            WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self.service.statistics()
+        return self._at_home("Triolet.statistics").statistics()
 
     def connections(self) -> tuple[ConnectionSnapshot, ...]:
         """Where every open connection stands, frozen: for a support page, not for a loop.
 
         Raises:
-            NotServingError: the app is not being served.
+            NotServingError, WrongThreadError: as :meth:`publish`.
         """
-        return self.service.connections()
+        return self._at_home("Triolet.connections").connections()
 
     def explain(self, connection: Connection | int) -> Explanation:
         """Say why one client is slow, gapped or closed: ``print(live.explain(conn.id))``.
@@ -446,8 +454,9 @@ class Triolet(Runner):
 
         Raises:
             UnknownConnectionError: no such connection is open or remembered in this process.
+            WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self.service.explain(connection if isinstance(connection, int) else connection.id)
+        return self._at_home("Triolet.explain").explain(connection if isinstance(connection, int) else connection.id)
 
     # --- life
 

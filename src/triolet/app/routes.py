@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
@@ -18,10 +17,10 @@ from ..clock import wall_time
 from ..connection import Connection
 from ..errors import ChannelNameError, ConfigError, only_exceptions, str_of
 from ..event import Event, check_channel
-from ..hub import Policy, Reducer, Source, StateFunction, check_allow, takes_identity
+from ..hub import Policy, Reducer, Source, StateFunction, check_allow, check_policy, takes_identity
 from ..identity import Grant, Identity
 from ..identity.control import check_follows
-from ..limits import Limits
+from ..limits import MOST_SECONDS, Limits
 from ..presence.members import Member
 from ..presence.statements import check_size, presence_channel
 from ..transports.negotiate import FULL, Form
@@ -76,6 +75,10 @@ class ChannelOptions(NamedTuple):
 
     def check(self) -> None:
         """Refuse what cannot be. Raises ConfigError."""
+        if self.policy is not None:
+            check_policy(self.policy)
+        if self.member is not None and not callable(self.member):
+            raise ConfigError(f"member= is a function of the URL's values, as the view is, not {self.member!r:.60}")
         if self.allow is not None:
             check_allow(self.allow)
         if self.recheck is not None:
@@ -312,8 +315,8 @@ def _allows(check: Callable[[Event, Identity | None], bool], grant: Grant | None
 
 
 def _check_seconds(seconds: Any) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        raise ConfigError(f"recheck= is a number of seconds, not {seconds!r:.60}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= MOST_SECONDS:
+        raise ConfigError(f"recheck= is a number of seconds, at most {MOST_SECONDS:g}, not {seconds!r:.60}")
     if seconds < RECHECK_LEAST_SECONDS:
         raise ConfigError(
             f"recheck={seconds!r:.60} is less than {RECHECK_LEAST_SECONDS} s: each costs the app as much as a request. "

@@ -42,7 +42,7 @@ import trio
 from ..closing import GONE, NORMAL, RESTARTING, Closing
 from ..errors import ConfigError
 from ..event import Cursor, check_channel, encode_json
-from ..hub import Follower, Policy, Subscription
+from ..hub import Follower, Policy, Subscription, check_policy
 from ..identity import Identity, Request
 from ..identity.control import check_follows
 from ..limits import Limits
@@ -193,7 +193,7 @@ class Connection:
 
         Raises:
             ChannelNameError, CursorError, DataError: no such name, cursor or member can be.
-            ConfigError: the app's fault; ``limits.follows`` channels are followed already.
+            ConfigError: the app's fault; ``limits.follows`` channels are followed already, or ``policy`` is none.
             ConnectionEnded: the client is gone.
             LogError: the store's fault; the log cannot be read.
 
@@ -203,6 +203,8 @@ class Connection:
         Cancellation: the channel is followed, or it is not; nothing is left behind.
         """
         self.context.home.check("Connection.follow")
+        if policy is not None:
+            check_policy(policy)
         if member is not None:
             presence_channel(channel)
         channel = check_follows(check_channel(channel))
@@ -216,7 +218,12 @@ class Connection:
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no longer. It is no error if the channel was not followed. What the client follows under a
-        name of its own (``sub``) stays: it would wait for events; ``live.revoke`` takes it away, announced."""
+        name of its own (``sub``) stays: it would wait for events; ``live.revoke`` takes it away, announced.
+
+        Raises:
+            WrongThreadError: called from another thread or event loop than the app's.
+        """
+        self.context.home.check("Connection.unfollow")
         self.subscriptions.remove(channel)
 
     async def send(self, data: Any) -> None:

@@ -85,11 +85,13 @@ class AppLifespan:
         Raises:
             ConfigError: the app said that it could not start, or not end; the message says what it said.
         """
+        failure: BaseException | None = None
         try:
             await self._lifespan.handle_lifespan(task_status=task_status)
         except* LifespanFailureError as failures:
-            if not is_cancelled():  # its start was cut short, and it is not asked how it took that
-                raise ConfigError(_sentence(first_of(failures))) from None
+            failure = first_of(failures)
+        if failure is not None and not is_cancelled():  # its start was cut short, and it is not asked how it took that
+            raise ConfigError(_sentence(failure)) from None
 
     async def start(self) -> None:
         """Have the app start, and wait until it has. Cancellation: the app goes on starting."""

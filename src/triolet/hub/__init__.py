@@ -6,7 +6,7 @@ from .feed import Feed, FeedItem
 from .filter import Allow
 from .follower import Follower, State, waits_for_state
 from .hub import Hub, HubStatistics
-from .policies import Lag, Policy, Step
+from .policies import Lag, Policy, Step, check_policy
 from .polls import Polled
 from .pump import LogStatistics
 from .reducer import Keeper, Reducer
@@ -38,6 +38,7 @@ __all__ = [
     "Subscription",
     "Window",
     "check_allow",
+    "check_policy",
     "key_of",
     "policies",
     "takes_identity",

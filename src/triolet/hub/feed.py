@@ -12,6 +12,7 @@ import trio
 from ..bounds import FEED_WAIT_SECONDS, LOG_RETRY_SECONDS
 from ..errors import LogAway, NotServingError
 from ..event import Cursor, Event, Gap, Live
+from ..sync.home import Home
 from .hub import Hub
 from .polls import Polled
 
@@ -41,6 +42,7 @@ class Feed:
         self.end: Event | None = None
         self._find = hub
         self._hub: Hub | None = None
+        self._home: Home | None = None
         self._given = after
         self._read = after
         self._items: deque[FeedItem] = deque()
@@ -59,7 +61,7 @@ class Feed:
             LogError: the log cannot be read.
             NotServingError: the app is not being served.
         """
-        self._hub = self._find()
+        self._hub, self._home = self._find(), Home()
         if self._read is None or self._read.offset < 0:  # now, or the newest few: as it is at this moment
             page = await self._page(self._read, 0)
             self._given = page.end if self._read is None else None
@@ -85,11 +87,13 @@ class Feed:
             LogError: the log cannot be read.
             NotServingError: the app is not being served any more.
             RuntimeError: its block was not entered, or was left.
+            WrongThreadError: called from another thread or event loop than the one that has entered it.
 
         Cancellation: nothing is lost.
         """
-        if self._hub is None:
+        if self._hub is None or self._home is None:
             raise RuntimeError("it begins and ends with its block: async with live.follow(…) as events")
+        self._home.check("Feed.__anext__")
         await trio.lowlevel.checkpoint()
         async with self._reading:
             while not self._items:

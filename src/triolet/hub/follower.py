@@ -42,12 +42,11 @@ from typing import Final, Protocol
 
 import trio
 
-from ..errors import only_exceptions
 from ..event import Cursor
 from ..sockets.outlet import Outlet
 from ..wire.codec import Codec
 from .filter import Filter, Marker
-from .policies import Lag, Policy, Step
+from .policies import Lag, Policy, Step, ask
 from .subscription import Subscription
 from .window import Window
 
@@ -295,10 +294,7 @@ class Follower:
         if self.policy is None or self.state is not State.BEHIND:
             return Step.CATCH_UP
         lag = self.lag()
-        with only_exceptions():
-            step = self.policy(lag)
-        if not isinstance(step, Step):
-            raise TypeError(f"a policy returns a Step, not {step!r:.80}")
+        step = ask(self.policy, lag)
         if step is not self.step:
             self.step = step
             self.owner.stepped(self, step, lag)

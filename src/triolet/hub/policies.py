@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from inspect import iscoroutinefunction, signature
 from typing import NamedTuple, TypeAlias
 
-from ..errors import ConfigError
+from ..errors import ConfigError, only_exceptions
 
 __all__ = [
     "Lag",
     "Policy",
     "Step",
+    "ask",
     "block",
     "catch_up",
+    "check_policy",
     "disconnect",
     "fold",
     "holds_publishers",
@@ -178,13 +181,45 @@ def ladder(*rungs: Policy) -> Policy:
     An example is ``ladder(latest(events=100), disconnect(seconds=60))``.
 
     Raises:
-        ConfigError: the app's fault; no policy is given.
+        ConfigError: the app's fault; no policy is given, or what is none.
     """
     if not rungs:
         raise ConfigError("a ladder needs rungs")
+    for rung in rungs:
+        check_policy(rung)
     name = f"ladder({', '.join(map(repr, rungs))})"
     # Step is ordered, the mildest first, so that `max` is the whole decision.
     return _Rule(name, lambda lag: max([rung(lag) for rung in rungs]), blocks=any(map(holds_publishers, rungs)))
+
+
+def check_policy(policy: object) -> None:
+    """Refuse what is no policy: ``policies.latest`` without its parentheses, say. Raises ConfigError."""
+    try:
+        signature(policy).bind(None)  # type: ignore[arg-type]  # what is no function is refused there
+        asks = not iscoroutinefunction(policy)
+    except ValueError:  # of a function that is not written in Python nothing is known
+        asks = True
+    except TypeError:
+        asks = False
+    if not asks:
+        raise ConfigError(
+            "policy= is an ordinary function of a Lag that returns a Step, and is made by policies.latest(events=100), "
+            f"say; {policy!r:.80} is none"
+        )
+
+
+def ask(policy: Policy, lag: Lag) -> Step:
+    """Ask a policy.
+
+    Raises:
+        ConfigError: the app's fault; what it says is no Step.
+        Exception: the app's fault; what it raises.
+    """
+    with only_exceptions():
+        step: object = policy(lag)
+    if not isinstance(step, Step):
+        raise ConfigError(f"a policy returns a Step, as Step.CATCH_UP, and this one has returned {step!r:.80}")
+    return step
 
 
 def holds_publishers(policy: Policy | None) -> bool:

@@ -149,7 +149,7 @@ class Reducer:
         for said in await _read_kept(log, self._place(channel)):
             try:
                 if (said["name"], said["channel"]) == (self.name, channel):
-                    return Snapshot(Cursor.parse(said["cursor"]), _again(said["json"]), said["missed"])
+                    return Snapshot(Cursor.parse(said["cursor"]), _kept(said), said["missed"])
             except (CursorError, KeyError, TypeError, msgspec.DecodeError):  # not of ours: as if there were none
                 continue
         return None
@@ -207,8 +207,9 @@ async def _read_kept(log: EventLog, place: str) -> list[Any]:
     return found
 
 
-def _again(text: str) -> bytes:
-    return msgspec.json.encode(_decode(text))
+def _kept(said: Any) -> bytes:
+    # Logs hold states of before they were texts, too; what they were made of may be gone.
+    return msgspec.json.encode(_decode(said["json"]) if "json" in said else said["state"])
 
 
 def _written_at(named: list[str]) -> str:

@@ -154,10 +154,11 @@ class _Listener(AsyncIterator[Sequence[Event]]):
     to wait, and comes after what was taken before it. A loss of the oldest is a flag, told before what is left.
     """
 
-    __slots__ = ("_channel", "_has_ended", "_is_lost", "_kept", "dropped")
+    __slots__ = ("_channel", "_has_ended", "_home", "_is_lost", "_kept", "dropped")
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._channel = BoundedChannel[Sequence[Event]](max_events, max_bytes)
+        self._home = Home()
         self._is_lost = False
         self._has_ended = False
         self._kept: Sequence[Event] | None = None  # taken from the channel, for the next step
@@ -194,6 +195,7 @@ class _Listener(AsyncIterator[Sequence[Event]]):
 
     async def __anext__(self) -> Sequence[Event]:
         """Wait for events and take all. Cancellation: nothing is lost, they stay for the next step."""
+        self._home.check("the iterator of a log's tail")
         if self._kept is None and not self._is_lost:
             try:
                 self._kept = await self._channel.receive()

@@ -13,7 +13,9 @@ from ..bounds import EXPLAIN_EVENTS, EXPLAIN_SECONDS, EXPLAINED_CHANNELS
 from ..closing import Closing
 from ..connection import Connection
 from ..counters import BY_CLIENT
-from ..hub import Follower, Lag, State, Step
+from ..errors import where
+from ..hub import Follower, Lag, Policy, State, Step
+from ..hub.policies import ask
 from .snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 
 __all__ = ["Explanation", "explain_ended", "explain_open"]
@@ -184,8 +186,14 @@ def _outlook(follower: Follower) -> Iterator[str]:
     policy = follower.policy
     if policy is None or follower.state is not State.BEHIND:
         return
-    lag = follower.lag()
-    now = policy(lag)
+    try:
+        yield from _foreseen(policy, follower.lag())
+    except Exception as error:  # the app's own
+        yield f"Its policy fails: {where(error)}."
+
+
+def _foreseen(policy: Policy, lag: Lag) -> Iterator[str]:
+    now = ask(policy, lag)
 
     def later(seconds: float) -> Lag:
         stalled = lag.stalled + seconds if lag.pending else 0.0
@@ -196,12 +204,12 @@ def _outlook(follower: Follower) -> Iterator[str]:
 
     # A drastic step follows a mild one, and not the other way round: so the first moment is found by halving, with some
     # twenty questions. A policy of the app's own that is not like that is explained less exactly.
-    seconds = _first(lambda by: policy(later(by)) > now, EXPLAIN_SECONDS, 0.05)
+    seconds = _first(lambda by: ask(policy, later(by)) > now, EXPLAIN_SECONDS, 0.05)
     if seconds is not None:
-        yield f"If it stays behind, its policy says {_step(policy(later(seconds)))} in {_seconds(seconds)}."
-    events = _first(lambda by: policy(further(by)) > now, EXPLAIN_EVENTS, 0.01)
+        yield f"If it stays behind, its policy says {_step(ask(policy, later(seconds)))} in {_seconds(seconds)}."
+    events = _first(lambda by: ask(policy, further(by)) > now, EXPLAIN_EVENTS, 0.01)
     if events is not None:
-        said = _step(policy(further(events)))
+        said = _step(ask(policy, further(events)))
         yield f"If it falls {_count(int(events), 'event')} further behind, its policy says {said}."
 
 

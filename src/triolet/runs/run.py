@@ -12,6 +12,7 @@ import trio
 from ..counters import OUTCOMES
 from ..event import Cursor, Event
 from ..limits import Limits
+from ..sync.home import Home
 from .intake import Intake, Items
 
 __all__ = ["Run", "key_of", "outcome_of"]
@@ -42,6 +43,7 @@ class Run:
 
     __slots__ = (
         "_done",
+        "_home",
         "_limits",
         "channel",
         "held_until",
@@ -70,6 +72,7 @@ class Run:
         self.writing = trio.CancelScope()
         self._limits = limits
         self._done = trio.Event()
+        self._home = Home()
 
     @staticmethod
     def draw_name() -> str:
@@ -86,19 +89,27 @@ class Run:
         Returns:
             Its outcome: of what came first.
 
+        Raises:
+            WrongThreadError: called from another thread or event loop than the app's; nothing was stopped.
+
         Bounds: the source has ``limits.run_stop_seconds``. Then the run is over, though Trio cannot end a task that
         does not heed its cancellation; what it yields later is dropped.
 
         Cancellation: it stops all the same.
         """
+        self._home.check("Run.stop")
         self.halt(reason, self._limits.run_stop_seconds)
         return await self.wait()
 
     async def wait(self) -> str:
         """Wait until it is over, its end stored, and return its outcome.
 
+        Raises:
+            WrongThreadError: called from another thread or event loop than the app's.
+
         Cancellation: nothing is lost; the run goes on.
         """
+        self._home.check("Run.wait")
         await self._done.wait()
         assert self.outcome is not None
         return self.outcome

@@ -21,15 +21,16 @@ _STATUS: Final = {"http.response.start", "websocket.http.response.start"}
 
 
 class Line:
-    """One request, from its head to its end. A path is logged, and no query: that is where tickets and tokens are."""
+    """One request, from its head to its end. A path is logged, and no query: that is where tickets and tokens are. What
+    the client chose stands between quotes, and has none itself: it could end there, and say another status."""
 
-    __slots__ = ("_client", "_method", "_path", "_since", "_written", "status")
+    __slots__ = ("_asked", "_client", "_since", "_written", "status")
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
         client = scope.get("client")
         self._client = client[0] if client else "unix"
-        self._method = scope.get("method", "GET")
-        self._path = (scope.get("raw_path") or scope["path"].encode("utf-8", "replace")).decode("latin-1")
+        path = (scope.get("raw_path") or scope["path"].encode("utf-8", "replace")).decode("latin-1")
+        self._asked = f"{scope.get('method', 'GET')} {path}".replace('"', "%22")
         self._since = trio.current_time()
         self._written = False
         self.status = NOT_ANSWERED
@@ -40,7 +41,7 @@ class Line:
             return
         self._written = True
         seconds = trio.current_time() - self._since
-        logger.info('%s "%s %s" %d %.3f', self._client, self._method, self._path, self.status, seconds)
+        logger.info('%s "%s" %d %.3f', self._client, self._asked, self.status, seconds)
 
 
 def write_refusal(client: Any, status: int) -> None:

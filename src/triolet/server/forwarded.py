@@ -160,7 +160,7 @@ def _of_hop(values: list[bytes], hops: int) -> bytes:
 
 def _address(text: str) -> Address | None:
     """An address, with or without a port; None for ``unknown`` and all else. An IPv4 one in IPv6 is IPv4."""
-    text = text.strip().strip('"')
+    text = text.strip().strip('"').partition("%")[0]  # behind which may stand any text, as the name of an interface
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -21,8 +21,10 @@ LOGGERS: Final = (
     "triolet.access",
     "triolet.connection",
     "triolet.hub",
+    "triolet.identity",
     "triolet.log",
     "triolet.presence",
+    "triolet.runs",
     "triolet.server",
     "triolet.supervisor",
 )

@@ -128,6 +128,7 @@ def _take_names_away(listeners: Sequence[socket.socket]) -> None:
 async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Awaitable[None]]) -> None:
     """Run a function, and beside it the children for as long as it takes. A ConfigError is raised by itself, in no
     group."""
+    failed: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             for child in children:
@@ -135,7 +136,9 @@ async def _beside(run: Callable[[], Awaitable[None]], *children: Callable[[], Aw
             await run()
             nursery.cancel_scope.cancel()
     except* ConfigError as errors:
-        raise first_of(errors) from None
+        failed = first_of(errors)  # raised here, it would be in a group again before Python 3.11.4
+    if failed is not None:
+        raise failed from None
 
 
 class _Supervised:
