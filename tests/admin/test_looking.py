@@ -133,12 +133,14 @@ async def test_what_is_revoked_ends(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({}, "names at least one of subject, session, channel and url"),
-        ({"subject": None}, "names at least one of"),
+        ({}, "names one of subject, session, channel, channels and url at least"),
+        ({"subject": None}, "names one of"),
         ({"subjct": "ann"}, "unknown field `subjct`"),
         ({"subject": 7}, "Expected `str | null`"),
         (b'{"subject":"ann","subject":"bob"}', "'subject' stands twice in the revocation"),
         ({"channel": ""}, "cannot name a channel"),
+        ({"channels": ["orders/*", ""]}, "cannot name a channel"),
+        ({"channels": []}, "takes a pattern"),
         ({"url": "no path"}, "takes a URL's path"),
         (b"subject=ann", "JSON"),
     ],

@@ -113,8 +113,10 @@ def _revocation(question: Question) -> Revocation:
     if twice is not None:
         raise DataError(f"{twice!r} stands twice in the revocation: say it once")
     if said == Revoke():
-        raise DataError("a revocation names at least one of subject, session, channel and url: else it is everybody's")
-    return Revocation.of(said.subject, said.session, said.channel, said.url)
+        raise DataError(
+            "a revocation names one of subject, session, channel, channels and url at least: else it is everybody's"
+        )
+    return Revocation.of(said.subject, said.session, said.channel, said.url, said.channels)
 
 
 _OPERATIONS: Final[dict[str, Callable[[Service, Question], Awaitable[Answer]]]] = {
