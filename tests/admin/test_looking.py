@@ -119,6 +119,10 @@ async def test_whoever_is_behind_is_shown_first_and_explained(autojump_clock: Mo
         assert (ended["verdict"], ended["connection"]["closed"]["code"]) == ("closed", 1006)
         nobody = await get(asked, "/explain/123456789")
         assert (nobody.status, nobody.json["error"]) == (404, "connection")
+        assert nobody.json["message"] == (
+            "no connection 123456789 is open, nor one of the last 256 that ended in a process: ask with an id of "
+            "GET /connections, or of the server's log"
+        )
 
 
 async def test_what_is_revoked_ends(autojump_clock: MockClock) -> None:

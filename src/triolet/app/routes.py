@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Collection
@@ -16,7 +17,7 @@ from quart_trio import QuartTrio
 from ..bounds import RECHECK_LEAST_SECONDS
 from ..clock import wall_time
 from ..connection import Connection
-from ..errors import ChannelNameError, ConfigError, only_exceptions, str_of
+from ..errors import ChannelNameError, ConfigError, named, only_exceptions, str_of
 from ..event import Event, check_channel
 from ..hub import Policy, Reducer, Source, StateFunction, check_allow, takes_identity
 from ..identity import Grant, Identity
@@ -47,6 +48,8 @@ __all__ = [
 
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
+
+logger = logging.getLogger("triolet")
 
 OUTSIDE: Final = (
     "Not within a ",
@@ -200,7 +203,7 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
         grant = await identifier().grant()
         answer = await current_app.ensure_async(view)(*args, **kwargs)
         if not isinstance(answer, str):
-            return answer
+            return await _refusal(view, answer)
         who = None if options.member is None else await _who(options.member(*args, **kwargs), limits)
         return decided(
             Decision(
@@ -216,6 +219,20 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
         )
 
     return mark(decide)  # type: ignore[no-any-return]
+
+
+async def _refusal(view: View, answer: Any) -> Any:
+    """Return what a channel's view has returned in place of a name as a response. Where it is none Quart fails at it,
+    as at a page's; but its error says nothing of the view."""
+    try:
+        return await current_app.make_response(answer)
+    except TypeError as error:
+        logger.error(
+            "the view %s of a channel returned neither its name, as text, nor a response that refuses: %s",
+            named(view),
+            str_of(error),
+        )
+        return answer
 
 
 def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...] = ()) -> View:
