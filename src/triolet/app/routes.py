@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
+from hashlib import sha256
 from inspect import isawaitable, signature
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -364,5 +366,10 @@ async def _send_static(filename: str, triolet_host: str = "") -> Any:
     headers = {name.decode(): value.decode("latin-1") for name, value in cors}
     if path is None:
         return Response(b"", status=404, headers=headers)
-    headers |= {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-    return Response(path.read_bytes(), mimetype="text/javascript", headers=headers)
+    script = path.read_bytes()
+    # Kept, and asked for each time: a page never has a client of before an upgrade, and none comes twice. The tag is of
+    # what it is made of, so all processes of a version give the same.
+    tag = f'"{urlsafe_b64encode(sha256(script).digest()[:18]).decode()}"'
+    headers |= {"cache-control": "no-cache", "etag": tag, "x-content-type-options": "nosniff"}
+    response: Any = Response(script, mimetype="text/javascript", headers=headers)
+    return await response.make_conditional(request)
