@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json as python_json
 import math
 import uuid
 from collections import OrderedDict, namedtuple
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triolet import Cursor, DataError, Draft, Event
-from triolet.value import MAX_DEPTH
+from triolet.value import MAX_DEPTH, name_twice_within
 
 
 def _back(draft: Draft) -> Any:
@@ -163,6 +164,26 @@ def test_a_number_of_many_digits_is_looked_at_once() -> None:
 )
 def test_json_that_only_looks_odd_is_let_through(json: bytes) -> None:
     assert _back(Draft(json)) == _back(Draft.of(msgspec.Raw(json)))
+
+
+@pytest.mark.parametrize(
+    ("json", "name"),
+    [
+        (b'{"a":1,"b":{"a":1}}', None),
+        (b'{"a":":","b":"\\u003a"}', None),
+        (b'[{"a":1},{"a":1}]', None),
+        (b'"{\\"a\\":1,\\"a\\":2}"', None),
+        (b'{"a":1,"a":1}', "a"),
+        (b'[[{"b":{"c":0,"a:":1,"\\u0061:":2}}]]', "a:"),
+        (b'{"a":"\\u003a","a":"\\u003A"}', "a"),
+        (b'{"a":":","a":"\\u003a"}', "a"),
+        (b'{"a":' + b"9" * 5_000 + b',"a":1e999}', "a"),
+    ],
+    ids=lambda said: repr(said)[:40],
+)
+def test_a_name_that_stands_twice_is_found_however_deep(json: bytes, name: str | None) -> None:
+    value = python_json.loads(json, parse_int=float)
+    assert name_twice_within(json, value) == name
 
 
 def test_it_may_be_nested_to_its_bound_and_no_deeper() -> None:

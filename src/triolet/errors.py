@@ -34,6 +34,8 @@ import re
 import sysconfig
 import traceback
 from collections.abc import Callable
+from functools import partial
+from inspect import unwrap
 from typing import Any, Final
 
 import trio
@@ -67,6 +69,7 @@ __all__ = [
     "first_of",
     "innermost",
     "is_own",
+    "named",
     "only_exceptions",
     "own_place",
     "printable",
@@ -295,6 +298,16 @@ def own_place(error: BaseException) -> str:
     """The innermost line of the app's own that an error came through, as ``file.py:12``; empty where there is none."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
     return _place(own[-1]) if own else ""
+
+
+def named(function: Any) -> str:
+    """What a function of the app's is called, and where it stands: ``order_events (shop.py:12)``."""
+    while isinstance(function, partial):
+        function = function.func
+    function = unwrap(function)
+    name = getattr(function, "__name__", type(function).__name__)
+    code = getattr(function, "__code__", None)
+    return name if code is None else f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
 
 
 def is_own(file: str) -> bool:

@@ -119,6 +119,10 @@ async def test_whoever_is_behind_is_shown_first_and_explained(autojump_clock: Mo
         assert (ended["verdict"], ended["connection"]["closed"]["code"]) == ("closed", 1006)
         nobody = await get(asked, "/explain/123456789")
         assert (nobody.status, nobody.json["error"]) == (404, "connection")
+        assert nobody.json["message"] == (
+            "no connection 123456789 is open, nor one of the last 256 that ended in a process: ask with an id of "
+            "GET /connections, or of the server's log"
+        )
 
 
 async def test_what_is_revoked_ends(autojump_clock: MockClock) -> None:
@@ -133,12 +137,14 @@ async def test_what_is_revoked_ends(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({}, "names at least one of subject, session, channel and url"),
-        ({"subject": None}, "names at least one of"),
+        ({}, "names one of subject, session, channel, channels and url at least"),
+        ({"subject": None}, "names one of"),
         ({"subjct": "ann"}, "unknown field `subjct`"),
         ({"subject": 7}, "Expected `str | null`"),
         (b'{"subject":"ann","subject":"bob"}', "'subject' stands twice in the revocation"),
         ({"channel": ""}, "cannot name a channel"),
+        ({"channels": ["orders/*", ""]}, "cannot name a channel"),
+        ({"channels": []}, "takes a pattern"),
         ({"url": "no path"}, "takes a URL's path"),
         (b"subject=ann", "JSON"),
     ],

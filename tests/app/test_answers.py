@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from trio.testing import MockClock
 
-from triolet import Connection, Triolet
+from triolet import Command, Connection, Triolet
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.http import RefusedError
 from triolet.testing.server import Answer, MemoryServer, serve
@@ -268,3 +268,35 @@ async def test_routes_of_nested_blueprints_are_routes(transport: str, road: str,
             assert made[-1].endswith("/deep/de/news/7")
             async with server.websocket(f"{base}/desk") as client:
                 assert (await client.until("message"))["data"] == "welcome"
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_view_that_answers_nothing_is_named_and_told_what_it_may_return(
+    road: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = QuartTrio("orders")
+    live = Triolet(app)
+
+    @live.channel("/orders/<order_id>/events")
+    async def order_events(order_id: str) -> Any:
+        assert order_id
+
+    @live.channel("/number")
+    def number() -> Any:
+        return 7
+
+    @live.command("/orders/<order_id>/pick")
+    def pick(order_id: str, command: Command) -> Any:
+        assert order_id
+
+    async with served(app, road) as server:
+        for path in ("/orders/7/events", "/number"):
+            assert (await server.get(path)).status == 500
+        assert (await server.post("/orders/7/pick", b"1", idempotency_key="1")).status == 500
+    said = [record.getMessage() for record in caplog.records if "the view " in record.getMessage()]
+    one, two, three = [view.__code__.co_firstlineno for view in (order_events, number, pick)]
+    told = "returned neither its name, as text, nor a response that refuses: The response value "
+    assert said[0].startswith(f"the view order_events (test_answers.py:{one}) of a channel {told}")
+    assert said[1].startswith(f"the view number (test_answers.py:{two}) of a channel {told}")
+    assert f": the view pick (test_answers.py:{three}) of a command returned no response ({{}} is one" in said[2]
+    assert len(said) == 3

@@ -79,6 +79,29 @@ async def test_a_body_is_json_or_none(road: str, autojump_clock: MockClock) -> N
     assert [done[2] for done in shop.done] == [None, None, 0, "é", {"a": [1.5, True]}, json.loads(deep(32))]
 
 
+TWICE = [
+    (b'{"a":1,"a":2}', "'a'"),
+    (b'{"to":"ann","amount":1,"\\u0061mount":1}', "'amount'"),
+    (b'[{"items":[{"id":1,"n":":","id":1}]}]', "'id'"),
+]
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_name_that_stands_twice_is_refused_on_every_transport(road: str, autojump_clock: MockClock) -> None:
+    shop = Warehouse()
+    async with served(shop.app, road) as server, server.websocket("/live") as client:
+        for body, name in TWICE:
+            says = f"{name} stands twice in an object of a command's JSON: say it once"
+            answer = await server.post(PICK, body, idempotency_key="twice")
+            assert (answer.status, answer.json) == (400, {"error": "json", "message": says})
+            await client.send(f'{{"type":"command","id":"twice","url":"{PICK}","data":{body.decode()}}}')
+            reply = await client.until("reply")
+            assert (reply["status"], reply["data"]) == (400, {"error": "json", "message": says})
+        for body in (b'{"a":{"a":1},"b":[{"a":1},{"a":1}]}', b'{"a":"\\"a\\":1"}'):
+            assert (await server.post(PICK, body, idempotency_key=body.hex())).status == 200
+    assert len(shop.done) == 2
+
+
 @pytest.mark.parametrize("road", ["direct", "asgi"])  # Hypercorn by itself may reset what it has not read
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_beyond_its_bound_is_413(chunked: bool, road: str, autojump_clock: MockClock) -> None:

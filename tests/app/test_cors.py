@@ -181,6 +181,10 @@ async def test_a_listed_page_imports_the_script(name: str, status: int, road: st
         answer = await server.get(f"/triolet/{name}", origin=LISTED)
         assert answer.status == status
         check_allowed(answer)
+        if status == 200:
+            known = await server.get(f"/triolet/{name}", origin=LISTED, if_none_match=answer.headers["etag"])
+            assert known.status == 304
+            check_allowed(known)
         other = await server.get(f"/triolet/{name}", origin="http://evil.example")
         assert (tells(other), varies(other)) == ({}, {"origin"})
 

@@ -18,6 +18,8 @@ from triolet import ConfigError, Connection, Limits, Triolet
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.server import Answer, MemoryServer, serve
 
+from .roads import ROADS, served
+
 
 async def ask(server: MemoryServer, transport: str, path: str, headers: dict[str, str] | None = None) -> Answer:
     """Ask for a transport; a stream's answer has no body."""
@@ -155,6 +157,24 @@ async def test_the_apps_own_routes_and_websockets_stay_its_own(autojump_clock: M
         async with server.websocket("/own") as client:
             await client.send("as it is")
             await client.expect("text", data="as it is")
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_browser_that_has_the_script_of_this_version_is_told_so(road: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app, road) as server:
+        first = await server.get("/triolet/line.js")
+        assert first.headers["cache-control"] == "no-cache"  # asked for each time: none is left of an older version
+        tag = first.headers["etag"]
+        for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):  # a proxy that compresses makes a tag weak
+            again = await server.request("GET", "/triolet/line.js", {"if-none-match": known})
+            assert (again.status, again.body) == (304, b"")
+            assert (again.headers["etag"], again.headers["cache-control"]) == (tag, "no-cache")
+        assert (await server.request("HEAD", "/triolet/line.js", {"if-none-match": tag})).status == 304
+        for known in ('"of another version"', tag[:-2] + '"', "nonsense"):
+            other = await server.request("GET", "/triolet/line.js", {"if-none-match": known})
+            assert (other.status, other.body, other.headers["etag"]) == (200, first.body, tag)
+        assert (await server.get("/triolet/track.js")).headers["etag"] != tag
 
 
 async def test_the_script_is_served_and_nothing_else(autojump_clock: MockClock) -> None:

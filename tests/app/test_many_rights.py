@@ -72,7 +72,9 @@ async def test_each_is_allowed_by_its_own_view_with_the_connections_identity(
 
 
 @pytest.mark.parametrize("road", ROADS)
-@pytest.mark.parametrize("what", [{"channel": "orders/A"}, {"url": A}, {"subject": "ann", "channel": "orders/A"}])
+@pytest.mark.parametrize(
+    "what", [{"channel": "orders/A"}, {"url": A}, {"subject": "ann", "channel": "orders/A"}, {"channels": "*/A"}]
+)
 async def test_what_is_revoked_of_one_channel_is_taken_away_alone(
     what: dict[str, str], road: str, autojump_clock: MockClock
 ) -> None:

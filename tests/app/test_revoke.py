@@ -22,8 +22,17 @@ ANN = {"authorization": "Bearer ann.1"}
 BEN = {"authorization": "Bearer ben.2"}
 EVENTS = "/orders/7/events"
 SUBJECT, SESSION, CHANNEL, URL = {"subject": "ann"}, {"session": "1"}, {"channel": "orders/7"}, {"url": EVENTS}
-EACH = [SUBJECT, SESSION, CHANNEL, URL, {**SUBJECT, **SESSION}, {**SUBJECT, **CHANNEL, **URL}]
-OTHERS: list[dict[str, str]] = [
+PATTERNS = {"channels": ["rooms/*", "orders/*"]}
+EACH: list[dict[str, Any]] = [
+    SUBJECT,
+    SESSION,
+    CHANNEL,
+    URL,
+    {"channels": "orders/*"},
+    {**SUBJECT, **SESSION},
+    {**SUBJECT, **CHANNEL, **URL, **PATTERNS},
+]
+OTHERS: list[dict[str, Any]] = [
     {"subject": "an"},
     {"session": "11"},
     {"channel": "orders/8"},
@@ -32,6 +41,10 @@ OTHERS: list[dict[str, str]] = [
     {"subject": "ben", **SESSION},
     {**SUBJECT, "channel": "orders/8"},
     {**CHANNEL, "url": "/orders/8/events"},
+    {"channels": "rders/*"},
+    {"channels": ["orders", "orders/8", "rooms/*"]},
+    {**CHANNEL, "channels": "rooms/*"},
+    {"subject": "ben", **PATTERNS},
     {"subject": "ann.1"},
 ]
 """What speaks of somebody or something else; none may be taken for the tuple because of a text that it is a part of."""
@@ -82,7 +95,7 @@ def revoked(live: Triolet) -> tuple[int, int, int]:
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
 @pytest.mark.parametrize("named", EACH)
 async def test_a_stream_of_one_channel_ends_and_hears_no_event_more(
-    named: dict[str, str], transport: str, road: str, autojump_clock: MockClock
+    named: dict[str, Any], transport: str, road: str, autojump_clock: MockClock
 ) -> None:
     app, live = make_app()
     async with served(app, road) as server, server.client(transport, EVENTS, headers=ANN) as client:
@@ -98,7 +111,7 @@ async def test_a_stream_of_one_channel_ends_and_hears_no_event_more(
 @pytest.mark.parametrize("transport", ["websocket", "sse", "long poll"])
 @pytest.mark.parametrize("named", OTHERS)
 async def test_what_speaks_of_somebody_else_ends_nothing(
-    named: dict[str, str], transport: str, autojump_clock: MockClock
+    named: dict[str, Any], transport: str, autojump_clock: MockClock
 ) -> None:
     app, live = make_app()
     async with serve(app) as server:
@@ -125,7 +138,7 @@ async def _expect_event(server: MemoryServer) -> None:
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("named", EACH)
 async def test_a_poll_that_waits_is_answered_at_once(
-    named: dict[str, str], road: str, autojump_clock: MockClock
+    named: dict[str, Any], road: str, autojump_clock: MockClock
 ) -> None:
     app, live = make_app()
     answers: list[Answer] = []
@@ -173,6 +186,38 @@ async def test_a_socket_loses_the_one_channel_that_was_revoked(road: str, autoju
         assert revoked(live) == (0, 3, 0)
         (seen,) = live.connections()
         assert "the app took a channel from it in orders/7: revoked" in str(live.explain(seen.id))
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_somebody_is_put_out_of_all_channels_of_a_room_at_once(road: str, autojump_clock: MockClock) -> None:
+    app, live = make_app()
+    room = ["rooms/7", "rooms/7/typing", "rooms/7/votes"]
+    async with (
+        served(app, road) as server,
+        server.websocket("/live", headers=ANN) as ann,
+        server.websocket("/live", headers=BEN) as ben,
+    ):
+        for client in (ann, ben):
+            for channel in (*room, "rooms/71"):
+                await client.say(type="message", data=channel)
+                await client.until("live", channel=channel)
+        await live.revoke(subject="ann", channels=["rooms/7", "rooms/7/*"])
+        for channel in (*room, "rooms/71"):
+            await live.publish(channel, channel)
+        refused = [await ann.until("refused") for _ in room]
+        assert refused == [{"type": "refused", "url": None, "channel": channel} for channel in room]
+        assert (await ann.event())["data"] == "rooms/71"
+        assert [(await ben.event())["data"] for _ in range(4)] == [*room, "rooms/71"]
+        assert revoked(live) == (0, 3, 0)
+
+
+async def test_a_channel_that_is_named_is_no_pattern(autojump_clock: MockClock) -> None:
+    app, live = make_app()
+    async with serve(app) as server, server.websocket(EVENTS, headers=ANN) as client:
+        await client.until("live")
+        await live.revoke(channel="orders/*")  # a user's own word, say
+        await live.publish("orders/7", "news")
+        assert (await client.event())["data"] == "news"
 
 
 async def test_a_channels_own_websocket_that_follows_more_loses_its_own_channel(autojump_clock: MockClock) -> None:
@@ -277,6 +322,11 @@ async def test_a_client_whose_kernel_is_full_of_events_is_reset(transport: str, 
         ({"subject": "x" * 256}, DataError),
         ({"session": "a\nb"}, DataError),
         ({"channel": "a\nb"}, ChannelNameError),
+        ({"subject": "ann", "channels": []}, DataError),
+        ({"channels": ["orders"] * 65}, DataError),
+        ({"channels": ""}, ChannelNameError),
+        ({"channels": ["orders/*", 7]}, ChannelNameError),
+        ({"channels": 7}, DataError),
         ({"url": "orders"}, DataError),
         ({"url": "/orders?after=1"}, DataError),
         ({"url": "/" + "x" * 2_048}, DataError),

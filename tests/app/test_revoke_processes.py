@@ -61,6 +61,25 @@ async def test_all_processes_end_what_one_revokes_within_a_second(autojump_clock
         assert all(answered - at < 1 for answered, _ in polls.answers)
 
 
+async def test_all_processes_end_what_patterns_of_channels_speak_of(autojump_clock: MockClock) -> None:
+    async with (
+        processes(2, make_app) as (one, two),
+        two.server.sse(EVENTS, headers=ANN) as follows,
+        two.server.sse("/rooms/1", headers=ANN) as elsewhere,
+        trio.open_nursery() as nursery,
+    ):
+        polls = Polls(nursery)
+        await follows.until("live")
+        await elsewhere.until("live")
+        polls.ask(two.server, ANN)
+        await wait_all_tasks_blocked()
+        assert await one.live.revoke(subject="ann", channels=("orders/*", "tasks"))
+        assert (await follows.until("bye"))["reason"] == "revoked"
+        await wait_all_tasks_blocked()
+        assert [answer.status for _, answer in polls.answers] == [403]
+        assert elsewhere.closed is None
+
+
 async def test_here_it_is_in_force_while_the_log_is_away_and_the_others_are_told_when_it_is_back(
     autojump_clock: MockClock,
 ) -> None:

@@ -41,7 +41,8 @@ class Woken(list[Follower]):
 def follower(
     audience: Audience, woken: Woken | None = None, after: Cursor | None = None, policy: Policy | None = None
 ) -> Follower:
-    return Follower(audience, Subscription("orders", after, policy=policy), Woken() if woken is None else woken)
+    asked = Subscription("orders", after, policy=policy)
+    return Follower(audience, asked, Woken() if woken is None else woken, after)
 
 
 def begun(offset: int = 0) -> Audience:

@@ -192,3 +192,6 @@ async def test_a_page_that_the_server_renders_has_the_state_and_goes_on_behind_i
         assert await fragments(server, f"/notes?after={cursor}", 1) == ["<li>\n4</li>"]
         with pytest.raises(ChannelNameError):
             await live.state("", count)
+        for other in (4, None, as_item):
+            with pytest.raises(ConfigError, match="takes a channel and a Reducer, which makes its state, not "):
+                await live.state(NOTES, other)  # type: ignore[arg-type]  # that is the mistake

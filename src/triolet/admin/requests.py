@@ -93,12 +93,14 @@ class Revoke(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         subject, session: an identity's.
         channel: what is followed.
         url: the path of the URL that is followed.
+        channels: a pattern of what is followed, or several.
     """
 
     subject: str | None = None
     session: str | None = None
     channel: str | None = None
     url: str | None = None
+    channels: str | list[str] | None = None
 
 
 class Entry(NamedTuple):

@@ -150,6 +150,7 @@ class Channels(ABC):
         is lost, and none is counted twice. A client that asks by ``?snapshot=1`` is given the same.
 
         Raises:
+            ConfigError: the app's fault; it is no Reducer.
             SnapshotError: the app's fault; the state is no JSON value, or too large.
             ChannelNameError: no channel can be called so.
             LogError: the log cannot be read.
@@ -159,6 +160,8 @@ class Channels(ABC):
 
         Cancellation: nothing is lost.
         """
+        if not isinstance(reducer, Reducer):
+            raise ConfigError(f"live.state takes a channel and a Reducer, which makes its state, not {reducer!r:.60}")
         log = self._at_home("Triolet.state").log
         made = await reducer.take(log, self.limits, check_channel(channel))
         return msgspec.json.decode(made.json), made.cursor

@@ -16,7 +16,7 @@ from ..identity import Identity
 from ..limits import Limits
 from ..sync.home import Home
 from ..transports.negotiate import AskError, Scope
-from ..value import nesting_exceeds
+from ..value import name_twice_within, nesting_exceeds
 from ..wire.idempotency_key import parse_key
 from .publishing import check_drafts, publishable
 
@@ -139,6 +139,9 @@ def read_data(body: bytes, limits: Limits) -> Any:
         raise AskError(400, "json", "a command's body is JSON, or there is none") from None
     if nesting_exceeds(body, limits.message_depth):
         raise AskError(400, "json", f"a command's JSON is nested deeper than {limits.message_depth}")
+    twice = name_twice_within(body, data)
+    if twice is not None:  # another reader of the same body, a gateway say, would have the other value
+        raise AskError(400, "json", f"{twice!r:.80} stands twice in an object of a command's JSON: say it once")
     return data
 
 

@@ -41,7 +41,7 @@ from quart.utils import encode_headers
 from ..bounds import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..closing import REVOKED
 from ..connection import Context
-from ..errors import ChannelEnded, LogError, only_exceptions, where
+from ..errors import ChannelEnded, ConfigError, LogError, named, only_exceptions, str_of, where
 from ..hub import Hub
 from ..identity import Grant, Identity
 from ..log import EventLog, Kept
@@ -415,11 +415,21 @@ async def _respond(app: Any, view: Callable[[], Any]) -> Any:
     """
     try:
         with only_exceptions():
-            return await app.make_response(await view())
+            return await _made(app, view, await view())
     except Exception as error:
         # Quart 0.23 gives its context along.
         context = [app_ctx._get_current_object()] if len(signature(app.handle_user_exception).parameters) > 1 else []
         return await app.make_response(await app.handle_user_exception(*context, error))
+
+
+async def _made(app: Any, view: Callable[[], Any], answer: Any) -> Any:
+    """Return what a view has returned as a response. Raises ConfigError: it is none."""
+    try:
+        return await app.make_response(answer)
+    except TypeError as error:
+        raise ConfigError(
+            f"the view {named(view)} of a command returned no response ({{}} is one that says nothing): {str_of(error)}"
+        ) from error
 
 
 def _same(answer: KeptAnswer | Answer, asked: Asked) -> Any:

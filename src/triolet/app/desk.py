@@ -61,8 +61,6 @@ def _refused(error: TrioletError) -> Answer:
             return not_now("away", f"{error}; nothing was stored")
         case ChannelEnded():
             return refusal(409, "ended", f"{error}")
-        case UnknownConnectionError():
-            return refusal(404, "connection", f"{error}")
         case ChannelNameError() | CursorError() | DataError() | ConfigError():
             return refusal(400, "value", f"{error}")
     return refusal(500, "failed", f"{error}")
@@ -92,7 +90,17 @@ async def _figures(service: Service, question: Question) -> Answer:
 
 
 async def _explain(service: Service, question: Question) -> Answer:
-    return encoded(Explanations([explained(service.explain(int(question.values["id"])))]))
+    id = int(question.values["id"])
+    try:
+        return encoded(Explanations([explained(service.explain(id))]))
+    except UnknownConnectionError:  # whose message is for the app's own code
+        ended = service.limits.ended_connections
+        return refusal(
+            404,
+            "connection",
+            f"no connection {id} is open, nor one of the last {ended} that ended in a process: ask with an id of "
+            "GET /connections, or of the server's log",
+        )
 
 
 async def _revoke(service: Service, question: Question) -> Answer:
@@ -113,8 +121,10 @@ def _revocation(question: Question) -> Revocation:
     if twice is not None:
         raise DataError(f"{twice!r} stands twice in the revocation: say it once")
     if said == Revoke():
-        raise DataError("a revocation names at least one of subject, session, channel and url: else it is everybody's")
-    return Revocation.of(said.subject, said.session, said.channel, said.url)
+        raise DataError(
+            "a revocation names one of subject, session, channel, channels and url at least: else it is everybody's"
+        )
+    return Revocation.of(said.subject, said.session, said.channel, said.url, said.channels)
 
 
 _OPERATIONS: Final[dict[str, Callable[[Service, Question], Awaitable[Answer]]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, TypeVar
 
 from quart import Blueprint, has_request_context
@@ -333,6 +333,7 @@ class Triolet(Runner):
         subject: str | None = None,
         session: str | None = None,
         channel: str | None = None,
+        channels: str | Iterable[str] | None = None,
         url: str | None = None,
     ) -> bool:
         """Take back what clients were let in with: all that is named must be so, and one at least is.
@@ -345,6 +346,8 @@ class Triolet(Runner):
                 await live.revoke(session=identity.session)
                 return "", 204
 
+            await live.revoke(subject="ann", channels=["rooms/7", "rooms/7/*"])  # out of all that the room has
+
         Connections end with 4403, ``revoked``; of one that follows several channels only those that are named are
         taken away, announced. Polls that wait are answered 403. When this returns, no byte of an event goes out to
         them any more in this process; the others are told through the log, and do the same within a second. What was
@@ -354,7 +357,9 @@ class Triolet(Runner):
         Args:
             subject: an identity's.
             session: an identity's.
-            channel: what is followed. Without a subject or session it ends all that follow it.
+            channel: what is followed, by its whole name. Without a subject or session it ends all that follow it.
+            channels: a pattern of what is followed, or up to 64 of which one matches: ``*`` stands for any characters.
+                Where a name comes from a user, and may hold a ``*``, it is for ``channel``.
             url: the path of the URL that is followed, or that a connection was opened at, as in the app's rules and
                 without a query.
 
@@ -372,7 +377,7 @@ class Triolet(Runner):
         """
         service = self.service
         service.check_home("Triolet.revoke")
-        return await service.life.revoker.revoke(Revocation.of(subject, session, channel, url))
+        return await service.life.revoker.revoke(Revocation.of(subject, session, channel, url, channels))
 
     async def ticket(self, identity: Identity, seconds: float = TICKET_SECONDS) -> str:
         """Make a ticket for a client that can only write a URL, as a browser's EventSource: ``/orders?ticket=…``.

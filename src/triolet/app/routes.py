@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
+from hashlib import sha256
 from inspect import isawaitable, signature
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,7 +18,7 @@ from quart_trio import QuartTrio
 from ..bounds import RECHECK_LEAST_SECONDS
 from ..clock import wall_time
 from ..connection import Connection
-from ..errors import ChannelNameError, ConfigError, only_exceptions, str_of
+from ..errors import ChannelNameError, ConfigError, named, only_exceptions, str_of
 from ..event import Event, check_channel
 from ..hub import Policy, Reducer, Source, StateFunction, check_allow, check_policy, takes_identity
 from ..identity import Grant, Identity
@@ -46,6 +49,8 @@ __all__ = [
 
 STATIC = Path(__file__).parents[1] / "static"
 STATIC_URL = "/triolet"
+
+logger = logging.getLogger("triolet")
 
 OUTSIDE: Final = (
     "Not within a ",
@@ -203,7 +208,7 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
         grant = await identifier().grant()
         answer = await current_app.ensure_async(view)(*args, **kwargs)
         if not isinstance(answer, str):
-            return answer
+            return await _refusal(view, answer)
         who = None if options.member is None else await _who(options.member(*args, **kwargs), limits)
         return decided(
             Decision(
@@ -219,6 +224,20 @@ def channel_view(view: View, options: ChannelOptions, limits: Limits) -> View:
         )
 
     return mark(decide)  # type: ignore[no-any-return]
+
+
+async def _refusal(view: View, answer: Any) -> Any:
+    """Return what a channel's view has returned in place of a name as a response. Where it is none Quart fails at it,
+    as at a page's; but its error says nothing of the view."""
+    try:
+        return await current_app.make_response(answer)
+    except TypeError as error:
+        logger.error(
+            "the view %s of a channel returned neither its name, as text, nor a response that refuses: %s",
+            named(view),
+            str_of(error),
+        )
+        return answer
 
 
 def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...] = ()) -> View:
@@ -350,5 +369,10 @@ async def _send_static(filename: str, triolet_host: str = "") -> Any:
     headers = {name.decode(): value.decode("latin-1") for name, value in cors}
     if path is None:
         return Response(b"", status=404, headers=headers)
-    headers |= {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-    return Response(path.read_bytes(), mimetype="text/javascript", headers=headers)
+    script = path.read_bytes()
+    # Kept, and asked for each time: a page never has a client of before an upgrade, and none comes twice. The tag is of
+    # what it is made of, so all processes of a version give the same.
+    tag = f'"{urlsafe_b64encode(sha256(script).digest()[:18]).decode()}"'
+    headers |= {"cache-control": "no-cache", "etag": tag, "x-content-type-options": "nosniff"}
+    response: Any = Response(script, mimetype="text/javascript", headers=headers)
+    return await response.make_conditional(request)

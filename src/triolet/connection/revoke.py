@@ -29,7 +29,7 @@ logger = logging.getLogger("triolet.connection")
 REVOKE: Final = "revoke"
 """The type of the message to other processes."""
 
-PARTS: Final = ("subject", "session", "channel", "url")
+PARTS: Final = ("subject", "session", "channel", "url", "channels")
 """And what it has besides: what is named."""
 
 
@@ -61,13 +61,12 @@ class Revoker:
         Returns:
             Whether all processes have been told; if not, they are when the log is back.
 
-        Cost: a look at each connection, some 10 ms for 50,000 of them (30 for a channel alone, 90 for a URL alone), and
-        5 µs for each that ends.
+        Cost: a look at each connection, some 10 ms for 50,000 of them (30 for a channel alone, 90 for a URL
+        alone), and 5 µs for each that ends. Patterns of channels are asked about each that is followed.
 
         Cancellation: it is in force all the same, and told.
         """
-        named = {part: text for part in PARTS if (text := getattr(revocation, part)) is not None}
-        told = await self._control.tell({"type": REVOKE, **named})
+        told = await self._control.tell({"type": REVOKE, **revocation.named})
         while self._left:
             self._end_some()
             await trio.lowlevel.checkpoint()
@@ -75,7 +74,7 @@ class Revoker:
 
     def _heard(self, message: Mapping[str, Any]) -> None:
         # Held to the same as what is revoked here: one that names nothing would end everybody.
-        self.apply(Revocation.of(*[message.get(part) for part in PARTS]))
+        self.apply(Revocation.of(**{part: message.get(part) for part in PARTS}))
 
     def _lost(self) -> None:
         logger.error(
@@ -117,7 +116,7 @@ class Revoker:
 def _named(conn: Connection, revocation: Revocation) -> list[Following] | None:
     """What a connection follows that a revocation speaks of; None is the connection as a whole."""
     access = conn.subscriptions.access
-    if revocation.channel is None and revocation.ends(access.identity, None, access.paths(None)):
+    if not revocation.of_channels and revocation.ends(access.identity, None, access.paths(None)):
         return None
     return conn.subscriptions.named_by(revocation)
 

@@ -6,6 +6,8 @@ SUBJECT_BYTES = 255
 """How long an identity's subject and session may be: as long as a channel's name."""
 REVOCATIONS_KEPT = 4_096
 """Revocations remembered for those who are being let in; where more come meanwhile, they are sent away to come back."""
+REVOKED_PATTERNS = 64
+"""Patterns of channels that one revocation may name: each is asked about all that is followed here."""
 CLOCKS_APART_SECONDS = 2
 """By how much the clocks of two hosts may differ, where a ticket that one has made is older than a revocation."""
 TOKEN_BYTES = 8 << 10

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -24,7 +24,8 @@ from ..bounds import FOLLOW_URL_CHARACTERS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, DataError
 from ..event import check_channel
-from .bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT
+from ..pattern import Pattern
+from .bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT, REVOKED_PATTERNS
 from .grant import Grant
 from .identity import Identity, check_part
 
@@ -39,8 +40,9 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         subject: an identity's; None is anybody, also a client that is nobody.
         session: an identity's, likewise.
-        channel: a channel that is followed; None is all of a connection.
+        channel: a channel that is followed; with ``channels``, None is all of a connection.
         url: the path of the URL that was followed, or that a connection was opened at, as the app's rules have it.
+        channels: patterns, of which one matches what is followed.
         lost: it is not known what is revoked: so it is everybody with an identity, who is to come back and be asked.
     """
 
@@ -48,18 +50,26 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str | None = None
     channel: str | None = None
     url: str | None = None
+    channels: tuple[Pattern, ...] | None = None
     lost: bool = False
 
     @classmethod
-    def of(cls, subject: str | None, session: str | None, channel: str | None, url: str | None) -> Revocation:
+    def of(
+        cls,
+        subject: str | None = None,
+        session: str | None = None,
+        channel: str | None = None,
+        url: str | None = None,
+        channels: str | Iterable[str] | None = None,
+    ) -> Revocation:
         """Make one of what an app gives.
 
         Raises:
             ConfigError: nothing is given, and that is nobody and not everybody.
             ChannelNameError, DataError: something is given that nobody can have.
         """
-        if subject is session is channel is url is None:
-            raise ConfigError("live.revoke needs at least one of subject=, session=, channel= and url=")
+        if subject is session is channel is url is channels is None:
+            raise ConfigError("live.revoke needs at least one of subject=, session=, channel=, channels= and url=")
         if subject is not None:
             check_part("subject", subject)
         if session is not None:
@@ -68,7 +78,19 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
             check_channel(channel)
         if url is not None:
             _check_url(url)
-        return cls(subject, session, channel, url)
+        return cls(subject, session, channel, url, None if channels is None else _patterns(channels))
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What it names, as JSON: :meth:`of` makes it of that again."""
+        patterns = None if self.channels is None else [pattern.text for pattern in self.channels]
+        said = {"subject": self.subject, "session": self.session, "channel": self.channel, "url": self.url}
+        return {part: value for part, value in (*said.items(), ("channels", patterns)) if value is not None}
+
+    @property
+    def of_channels(self) -> bool:
+        """Whether it takes away what is followed, and no connection as a whole."""
+        return self.channel is not None or self.channels is not None
 
     @property
     def closing(self) -> Closing:
@@ -92,6 +114,10 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
             paths: under which names its URL's path is known.
         """
         if not self.names(identity) or (self.channel is not None and channel != self.channel):
+            return False
+        if self.channels is not None and (
+            channel is None or not any(pattern.matches(channel) for pattern in self.channels)
+        ):
             return False
         # Also as ``url_for`` writes it, with what is not ASCII in percent-encoding.
         return self.url is None or self.url in paths or ("%" in self.url and unquote(self.url) in paths)
@@ -155,7 +181,7 @@ class WaitingPolls(WaitingPoll):
     def revoke(self, revocation: Revocation) -> bool:
         if self.closing is not None:
             return False
-        if revocation.channel is None and super().revoke(revocation):
+        if not revocation.of_channels and super().revoke(revocation):
             return True
         identity = None if self._grant is None else self._grant.identity
         lost = [channel for channel, paths in self._follows.items() if revocation.ends(identity, channel, paths)]
@@ -243,6 +269,17 @@ class Revocations:
             yield poll
         finally:
             del self.polls[poll]
+
+
+def _patterns(channels: Any) -> tuple[Pattern, ...]:
+    if isinstance(channels, str):
+        channels = (channels,)
+    if not isinstance(channels, Iterable) or not 1 <= len(texts := list(channels)) <= REVOKED_PATTERNS:
+        raise DataError(
+            f"live.revoke(channels=…) takes a pattern such as 'rooms/7/*', or 1 to {REVOKED_PATTERNS} of them, "
+            f"not {channels!r:.60}"
+        )
+    return tuple(Pattern(check_channel(text)) for text in texts)
 
 
 def _check_url(url: Any) -> None:

@@ -198,7 +198,10 @@ def _warnings(asked: Question, one: Load, base_memory: float, a_worker: int, bac
         told.append(f"a worker takes {Limits().connections:,} connections: Limits(connections={a_worker}) or more")
     if asked.proxies and a_worker / asked.proxies > Limits().connections_per_address:
         most = _up(a_worker / asked.proxies)
-        told.append(f"of one address, a proxy's, too: Limits(connections_per_address={most}) or more")
+        told.append(
+            "of one address too, where --forwarded-allow-ips does not list the proxy: "
+            f"Limits(connections_per_address={most}) or more"
+        )
     return told
 
 

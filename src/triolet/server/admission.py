@@ -20,6 +20,9 @@ class Admission:
 
     TLS handshakes that are not done are counted as well, against ``limits.handshakes`` and ``handshakes_per_address``:
     to begin one costs a client nothing, and us more than a connection that is served.
+
+    An address of None is a listed proxy's: what it brings is counted in all, and by the addresses of its clients
+    (proxied.py).
     """
 
     def __init__(self, limits: Limits, budget: Budget) -> None:
@@ -31,8 +34,8 @@ class Admission:
         self.handshakes = 0
         self.refused = 0
 
-    def enter(self, address: str, *, handshake: bool = False) -> bool:
-        """Let one in, or not.
+    def enter(self, address: str | None, *, handshake: bool = False) -> bool:
+        """Let a connection in, or not.
 
         Args:
             address: the client's.
@@ -40,39 +43,62 @@ class Admission:
         """
         if (
             self.connections >= self._limits.connections
-            or self._by_address[address] >= self._limits.connections_per_address
-            or (handshake and self._too_many_handshakes(address))
+            or not self._has_room(address, handshake)
             or not self._budget.admits()
         ):
             self.refused += 1
             return False
         self.connections += 1
-        self._by_address[address] += 1
-        if handshake:
-            self.handshakes += 1
-            self._handshakes_by_address[address] += 1
-            self._budget.hold(HANDSHAKE_BYTES)
+        self._count(address, handshake)
         return True
 
-    def shook_hands(self, address: str) -> None:
+    def take(self, address: str | None, *, handshake: bool = False) -> bool:
+        """Count one more of an address, of which a proxy has told on a connection that is in. Return False where that
+        has as many as it may."""
+        if not self._has_room(address, handshake):
+            self.refused += 1
+            return False
+        self._count(address, handshake)
+        return True
+
+    def shook_hands(self, address: str | None) -> None:
         """One that was let in with a handshake is done with it, in whatever way."""
         self.handshakes -= 1
         self._budget.hold(-HANDSHAKE_BYTES)
         _take_one(self._handshakes_by_address, address)
 
-    def leave(self, address: str) -> None:
-        """One that was let in is gone."""
+    def leave(self, address: str | None) -> None:
+        """A connection that was let in is gone."""
         self.connections -= 1
+        self.give_back(address)
+
+    def give_back(self, address: str | None) -> None:
+        """What was taken for an address is over."""
         _take_one(self._by_address, address)
 
-    def _too_many_handshakes(self, address: str) -> bool:
-        return (
-            self.handshakes >= self._limits.handshakes
-            or self._handshakes_by_address[address] >= self._limits.handshakes_per_address
+    def _has_room(self, address: str | None, handshake: bool) -> bool:
+        limits = self._limits
+        if handshake and self.handshakes >= limits.handshakes:
+            return False
+        if address is None:
+            return True
+        return self._by_address[address] < limits.connections_per_address and not (
+            handshake and self._handshakes_by_address[address] >= limits.handshakes_per_address
         )
 
+    def _count(self, address: str | None, handshake: bool) -> None:
+        if address is not None:
+            self._by_address[address] += 1
+        if handshake:
+            self.handshakes += 1
+            self._budget.hold(HANDSHAKE_BYTES)
+            if address is not None:
+                self._handshakes_by_address[address] += 1
 
-def _take_one(counter: Counter[str], address: str) -> None:
+
+def _take_one(counter: Counter[str], address: str | None) -> None:
+    if address is None:
+        return
     counter[address] -= 1
     if not counter[address]:
         del counter[address]

@@ -9,7 +9,7 @@ log and the check of the ``Origin`` all see the same client.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, TypeAlias
@@ -18,12 +18,11 @@ from urllib.parse import quote, unquote
 from ..bounds import FORWARDED_HOPS
 from ..errors import ConfigError
 
-__all__ = ["Forwarded", "forwarding", "rooted"]
+__all__ = ["Forwarded", "Scope", "rooted"]
 
 Scope: TypeAlias = "dict[str, Any]"
 Address: TypeAlias = "IPv4Address | IPv6Address"
 Network: TypeAlias = "IPv4Network | IPv6Network"
-App: TypeAlias = "Callable[..., Awaitable[Any]]"
 
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%\-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
@@ -72,6 +71,21 @@ class Forwarded:
         address = _address(str(client[0]))
         return address is not None and self._lists(address)
 
+    def is_proxy(self, client: Sequence[Any] | None) -> bool:
+        """Whether it is a proxy that was listed as one. Where everybody is believed, nobody is known to be one."""
+        return self.trusts(client) and all(network.prefixlen for network in self.networks)
+
+    def client_behind(self, peer: Sequence[Any] | None, client: Sequence[Any] | None) -> str | None:
+        """Return the address of a client of which a listed proxy has told. None: the peer is no such proxy; or it
+        speaks for itself, or for another one.
+
+        Args:
+            peer: who is connected: its address and port, or None for a Unix socket's.
+            client: who, by its word, asks.
+        """
+        told = self.is_proxy(peer) and not self.is_proxy(client)
+        return str(client[0]) if told and client is not None else None
+
     def _lists(self, address: Address) -> bool:
         return any(address in network for network in self.networks if network.version == address.version)
 
@@ -105,18 +119,6 @@ class Forwarded:
             if not self._lists(address):
                 break
         return max(hops, 1)
-
-
-def forwarding(app: App, forwarded: Forwarded) -> App:
-    """An ASGI app before which the scope of each request is put right."""
-
-    async def put_right(scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] in ("http", "websocket"):
-            forwarded.apply(scope)
-            scope = rooted(scope)
-        await app(scope, receive, send)
-
-    return put_right
 
 
 def rooted(scope: Scope, has: Callable[[str], bool] | None = None) -> Scope:

@@ -28,6 +28,7 @@ from ..wire.http_answer import refusal
 from ..wire.http_head import BadRequest, Framing, Head, accepts, read_head, split_head
 from .access_log import AccessLog, Line
 from .forwarded import Forwarded, rooted
+from .proxied import Proxied
 
 __all__ = ["Front", "Upgrades"]
 
@@ -69,6 +70,7 @@ class Front:
         root_path: what ASGI calls so.
         state: what the app's lifespan left for its requests.
         forwarded: the peers whose word about the client is taken.
+        proxied: counts the clients that these tell of; None counts nobody.
         access_log: where requests are logged that are served straight on their stream; the others are behind Hypercorn.
     """
 
@@ -81,9 +83,11 @@ class Front:
         state: Mapping[str, Any] | None = None,
         *,
         forwarded: Forwarded | None = None,
+        proxied: Proxied | None = None,
         access_log: AccessLog | None = None,
     ) -> None:
         self._forwarded = forwarded or Forwarded()
+        self._proxied = proxied
         self._access_log = access_log or AccessLog(False)
         self._limits = limits
         self._upgrades = upgrades
@@ -160,7 +164,20 @@ class Front:
             serve = partial(upgrades.serve_request, request, Incoming(stream, rest, head.framing.content_length), again)
         else:
             serve = partial(upgrades.serve_websocket, request, wanted, stream, rest, again)
-        return serve if line is None else partial(_logged, serve, line)
+        return self._counted(stream, scope, serve if line is None else partial(_logged, serve, line))
+
+    def _counted(self, stream: ClientStream, scope: dict[str, Any], serve: Serve) -> Serve:
+        """Where it is a proxy that brings a request, serve it if its client has not as many as it may."""
+        if self._proxied is None:
+            return serve
+        address = self._forwarded.client_behind(_address(stream.socket.getpeername()), scope["client"])
+        if address is None:
+            return serve
+        return partial(self._proxied.serve, address, serve, partial(self.turn_away, stream))
+
+    async def turn_away(self, stream: ClientStream) -> None:
+        """Answer 503, and when to come back. The caller closes the connection."""
+        await self._refuse(stream, busy())
 
     def _find(self, head: Head, scope: dict[str, Any]) -> tuple[Upgrade | None, Upgrades | None, Any]:
         """Find what a request asks for: a WebSocket or none, who serves it, and the request as that knows it. The last

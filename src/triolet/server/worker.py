@@ -53,10 +53,10 @@ from ..sockets.tls import TlsStream
 from .acceptor import Acceptor, turn_away
 from .access_log import AccessLog, write_refusal
 from .admission import Admission
-from .forwarded import forwarding
 from .front import Front, Upgrades
 from .isolation import isolated
 from .listeners import Listeners
+from .proxied import Proxied, say_busy
 from .proxy_protocol import ProxyProtocolError, read_proxy_header
 from .settings import Settings
 
@@ -66,6 +66,10 @@ logger = logging.getLogger("triolet.server")
 
 Stop = Callable[[], Awaitable[None]]
 """Returns when a worker is to stop, and when called again, once it is to stop at once."""
+
+
+Serve = Callable[[ClientStream], Awaitable[None]]
+"""Serves a connection, whose TLS handshake is done."""
 
 
 class Worker:
@@ -99,7 +103,8 @@ class Worker:
         access_log = AccessLog(settings.access_log)
         server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
         leave_server(state, replace(server, refused=write_refusal) if settings.access_log else server)
-        served = forwarding(access_log.around(app), settings.forwarded)
+        proxied = Proxied(settings.forwarded, self.admission, self.metrics)
+        served = proxied.around(access_log.around(app), access_log.around(say_busy))
         self._host = AppHost(served, settings.limits, settings.root_path, state)
         self._front = Front(
             settings.limits,
@@ -108,6 +113,7 @@ class Worker:
             settings.root_path,
             state,
             forwarded=settings.forwarded,
+            proxied=proxied,
             access_log=access_log,
         )
         self._acceptor: Acceptor | None = None
@@ -224,8 +230,12 @@ class Worker:
     def enter(self, link: Link, address: str = "") -> None:
         """Serve a connection in a task of its own, or answer 503 where there is no room for it."""
         assert self._connections is not None, "the worker does not run"
-        if self.admission.enter(address, handshake=self.settings.tls is not None):
-            self._connections.start_soon(self._connect, link, address)
+        is_proxy = self.settings.forwarded.is_proxy((address, 0) if address else None)
+        owner = None if is_proxy else address
+        # What a listed proxy brings is counted, and shakes hands, when its PROXY header has said whose it is.
+        waits = is_proxy and self.settings.proxy_protocol
+        if self.admission.enter(owner, handshake=self.settings.tls is not None and not waits):
+            self._connections.start_soon(self._connect, link, owner)
         else:
             self.metrics.refused += 1
             turn_away(link)
@@ -234,45 +244,53 @@ class Worker:
         tls = self.settings.tls
         return ClientStream(link, self.budget) if tls is None else TlsStream(link, self.budget, tls)
 
-    async def _connect(self, link: Link, address: str) -> None:
-        """Serve one connection until it ends, and close it whatever happens."""
+    async def _connect(self, link: Link, address: str | None) -> None:
+        """Serve one connection until it ends, and close it whatever happens. Its address is None where it is a listed
+        proxy's."""
         try:
             if self.settings.proxy_protocol:
                 await isolated(partial(self._serve_proxied, link, address), self._crashed)
             else:
-                await self._serve_link(link, address)
+                await self._serve_link(link, address, self._front.serve)
         finally:
             self.admission.leave(address)
 
-    async def _serve_link(self, link: Link, address: str) -> None:
+    async def _serve_link(self, link: Link, address: str | None, serve: Serve) -> None:
         stream = self._stream(link)
         self._streams.add(stream)
         try:
-            await isolated(partial(self._serve_stream, stream, address), self._crashed)
+            await isolated(partial(self._serve_stream, stream, address, serve), self._crashed)
         finally:
             self._streams.discard(stream)
             stream.abort()
 
-    async def _serve_proxied(self, link: Link, address: str) -> None:
+    async def _serve_proxied(self, link: Link, address: str | None) -> None:
         """Serve a connection that a proxy has begun by saying who the client is. Another one is closed."""
-        proxied = None
+        tls, proxied = self.settings.tls is not None, None
         try:
-            peer = link.getpeername()
-            believed = self.settings.forwarded.trusts(peer if isinstance(peer, tuple) else None)
-            if believed or not self.settings.only_forwarded:
-                with trio.move_on_after(self.settings.limits.header_seconds):
-                    proxied = await read_proxy_header(link)
-            else:
-                self.metrics.refused += 1
-        except (ProxyProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            logger.debug("a connection without a PROXY header: %s", error)
+            proxied = await _read_proxied(link, self.settings, self.metrics)
         finally:
-            if proxied is None:
-                link.abort()
-        if proxied is not None:
-            await self._serve_link(proxied, address)
+            if proxied is None and address is not None and tls:
+                self.admission.shook_hands(address)
+        if proxied is None:
+            return
+        if address is not None:
+            await self._serve_link(proxied, address, self._front.serve)
+            return
+        client = self.settings.forwarded.client_behind(_peer(link), _peer(proxied))
+        if not self.admission.take(client, handshake=tls):
+            self.metrics.refused += 1
+            if tls:
+                turn_away(proxied)
+            else:  # the client may have asked by now: closed at once, its connection would be reset before the answer
+                await self._serve_link(proxied, client, self._front.turn_away)
+            return
+        try:
+            await self._serve_link(proxied, client, self._front.serve)
+        finally:
+            self.admission.give_back(client)
 
-    async def _serve_stream(self, stream: ClientStream, address: str) -> None:
+    async def _serve_stream(self, stream: ClientStream, address: str | None, serve: Serve) -> None:
         try:
             if isinstance(stream, TlsStream):
                 try:
@@ -281,7 +299,7 @@ class Worker:
                     self.admission.shook_hands(address)
                 if not agreed:
                     return
-            await self._front.serve(stream)
+            await serve(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the client went
 
@@ -316,3 +334,27 @@ class Worker:
     def _upgrades(self) -> Upgrades | None:
         service = getattr(self.app, "extensions", {}).get("triolet")
         return None if service is None else service.upgrades
+
+
+async def _read_proxied(link: Link, settings: Settings, metrics: Metrics) -> Link | None:
+    """Return the link with the client's address that a proxy has told of. Where it has not, or is not listed, it is
+    closed: None."""
+    proxied = None
+    try:
+        if settings.forwarded.trusts(_peer(link)) or not settings.only_forwarded:
+            with trio.move_on_after(settings.limits.header_seconds):
+                proxied = await read_proxy_header(link)
+        else:
+            metrics.refused += 1
+    except (ProxyProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        logger.debug("a connection without a PROXY header: %s", error)
+    finally:
+        if proxied is None:
+            link.abort()
+    return proxied
+
+
+def _peer(link: Link) -> Any:
+    """Who is connected, as ASGI has it: address and port, or None for a Unix socket's."""
+    peer = link.getpeername()
+    return peer if isinstance(peer, tuple) else None

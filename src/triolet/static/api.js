@@ -125,8 +125,9 @@
  * @typedef {Object} Fault
  * @property {"hole" | "repeat" | "store" | "share" | "socket" | "crowded"} kind  "hole" and "repeat" are broken promises of the
  *     server's; "store": the store failed, and the client goes on without; "share": this tab has a connection of its own;
- *     "socket": the socket's URL cannot be had; "crowded": this follow waits, since others have all the connections that a
- *     browser has to one server over HTTP/1.1
+ *     "socket": the socket's URL cannot be had, or the socket broke for good (where the server means it to end, "state"
+ *     says why, as of a channel); "crowded": this follow waits, since others have all the connections that a browser has
+ *     to one server over HTTP/1.1
  * @property {string | null} [channel]  whose promise it was
  * @property {string | null} [from]  the cursor before
  * @property {string | null} [to]  the cursor after

@@ -18,6 +18,9 @@ import { Streams } from "./streams.js";
  * @property {() => Track} [choose]  see Multiplex
  */
 
+/** Closings by which the server means to end the one WebSocket, and nothing went wrong: done, expired, revoked. */
+const MEANT = new Set([1000, 4401, 4403]);
+
 /**
  * One WebSocket for all, the app's `live.socket`, where there is one and WebSocket comes first; until it is there, and
  * where no network lets it through, one stream or poll (see Bundle). When the WebSocket comes, all go over to it, on the same
@@ -61,20 +64,25 @@ export class Ways {
   }
 
   get transport() {
-    return this.#multiplex?.isOpen || this.#isPatient ? "websocket" : this.#choice.current;
+    return this.#isShared ? "websocket" : this.#choice.current;
+  }
+
+  /** Whether the one WebSocket is there or waited for. One that is just telling that it has ended is not. */
+  get #isShared() {
+    const multiplex = this.#multiplex;
+    return multiplex !== null && !multiplex.isClosed && (multiplex.isOpen || this.#isPatient);
   }
 
   /** The state of the one WebSocket; null where there is none that anybody waits for. @returns {State | null} */
   get socketState() {
-    if (this.#multiplex?.isOpen) return "live";
-    return this.#isPatient ? "connecting" : null;
+    if (!this.#isShared) return null;
+    return this.#multiplex?.isOpen ? "live" : "connecting";
   }
 
   /** @param {Track} track */
   begin(track) {
     const multiplex = this.#multiplex;
-    const isShared = multiplex && (multiplex.isOpen || this.#isPatient);
-    if (isShared && multiplex.pathOf(track.url) !== null) multiplex.add(track);
+    if (multiplex && this.#isShared && multiplex.pathOf(track.url) !== null) multiplex.add(track);
     else this.#streams.add(track);
   }
 
@@ -135,7 +143,7 @@ export class Ways {
   /** @param {State} state @param {Why} why */
   #became(state, why) {
     if (state === "gone") {
-      this.#hooks.tell("fault", { kind: "socket", error: why.error });
+      if (!MEANT.has(why.error?.code ?? 0)) this.#hooks.tell("fault", { kind: "socket", error: why.error });
       this.#multiplex = null;
       this.#isPatient = false;
     }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Network, Stream, json, settle } from "./fakes.mjs";
-import { listen, live, meet, opened } from "./meeting.mjs";
+import { HELLO, bracket, listen, live, meet, opened } from "./meeting.mjs";
 
 const never = () => new Promise(() => {});
 
@@ -113,4 +113,51 @@ test("a command that is only sent on is asked there, under its key", async () =>
   assert.deepEqual((await client.send("pick", 1)).data, { picked: 1 });
   const keys = network.requests.map(({ headers }) => headers["Idempotency-Key"]);
   assert.equal(keys[0], keys[1]);
+});
+
+// --- one socket for all that ends for good -----------------------------------------------------------------
+
+async function openSocket(network) {
+  const met = meet({ socket: "/live", network });
+  const { client, sockets, clock } = met;
+  const heard = [];
+  client.on("state", (state, { reason }) => heard.push(`${state} ${reason}`));
+  client.on("fault", ({ kind, error }) => heard.push(`fault ${kind} ${error.message}`));
+  const follow = client.follow("/c/events", { after: "e.1" });
+  follow.on("gone", ({ reason, error }) => heard.push(`gone ${reason} ${error.code}`));
+  await clock.advance(0);
+  await sockets[0].open();
+  await sockets[0].say(HELLO);
+  await sockets[0].say(...bracket("s1", opened("e.1", { sub: "s1" }), live("e.1", { subs: ["s1"] })));
+  heard.length = 0;
+  return { ...met, follow, heard, socket: sockets[0] };
+}
+
+for (const [code, reason] of [[4403, "revoked"], [4401, "expired"], [1000, "done"]]) {
+  test(`a socket that the server means to end is no fault: ${reason}`, async () => {
+    const { heard, socket, clock, client, network, sockets } = await openSocket();
+    await socket.say({ type: "bye", code, reason, retry: null });
+    await socket.lose(code);
+    await clock.advance(60_000);
+    assert.deepEqual(heard, [`gone ${reason} ${code}`, `idle ${reason}`]);
+    assert.deepEqual([client.state, network.requests.length, sockets.length], ["idle", 0, 1]);
+  });
+}
+
+test("a socket that ends for good because something went wrong is a fault", async () => {
+  const { heard, socket } = await openSocket();
+  await socket.lose(1009);
+  assert.deepEqual(heard, ["gone closed 1009 1009", "idle closed 1009", "fault socket closed 1009"]);
+});
+
+test("what a page follows when it hears that its socket has ended comes by another way", async () => {
+  const stream = new Stream();
+  const { client, follow, socket, clock, network } = await openSocket(new Network(stream));
+  let other = null;
+  follow.on("gone", () => (other = client.follow("/d/events", { after: "e.1" })));
+  await socket.say({ type: "bye", code: 4403, reason: "revoked", retry: null });
+  await socket.lose(4403);
+  await clock.advance(0);
+  assert.deepEqual(network.requests.map(({ path }) => path), ["/live?format=triolet&follow=%2Fd%2Fevents%3Fafter%3De.1"]);
+  assert.equal(other.state, "connecting");
 });
