@@ -235,7 +235,7 @@ class Client(Listener):
         """Ask for a command once. Return the reply; None where the connection ended before it."""
         end = self.dial()
         try:
-            return await post(end, url, self.headers, id, data)
+            return await post(end, url, self.headers, id, data, self.reach.cookies)
         finally:
             self.hang_up(end)
 
