@@ -17,7 +17,7 @@ from .bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
 from .commands import CLOSED, Commands
 from .committing import Committing
 from .cursors import distance, is_newest
-from .errors import Ended
+from .errors import ClientError, Ended
 from .following import Following
 from .hooks import Hooks, call
 from .items import Fault, Item, Tell
@@ -64,7 +64,7 @@ class Events:
         on_tell: Callable[[Events, Tell], object] | None,
     ) -> None:
         self.url = url
-        self.reason: str | None = None
+        self._why: Ended | None = None
         self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._track = Track(asked, after, self._faulty)
         self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
@@ -106,6 +106,18 @@ class Events:
         What has come may still wait for the program: see :attr:`behind`, and :class:`Live`.
         """
         return self._track.state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is so: why the last connection ended, or there was none, in words; None: nothing is wrong."""
+        return None if self._why is None else str(self._why)
+
+    @property
+    def error(self) -> ClientError | None:
+        """The same as an error, with its ``kind``, ``status`` and ``code``; nobody raises it before the state is
+        ``gone``.
+        """
+        return None if self._why is None else self._why.as_error(self.url)
 
     @property
     def behind(self) -> int:
@@ -268,7 +280,7 @@ class Events:
             self._committing.done_with(str(self._track.cursor))
 
     def _changed(self, state: State, why: Ended | None) -> None:
-        self.reason = None if why is None else str(why)
+        self._why = why
         if self._track.began is not None or state == "gone":
             self._began.set()
         if why is not None:
