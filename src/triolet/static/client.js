@@ -50,6 +50,8 @@ export class Client {
   #said = { state: "idle", transport: null };
   #isClosed = false;
   #off;
+  /** @type {Why} why its state is what it is: while it connects, why the last try has failed */
+  why = {};
 
   /** @param {string | URL} [base] @param {ConnectOptions} [options] @internal */
   constructor(base, options = {}) {
@@ -151,13 +153,20 @@ export class Client {
     return this.#commands.unanswered;
   }
 
-  /** @param {Why} [why] */
-  #look(why = {}) {
+  /**
+   * A state that stays is told again with the error of a follow, or a socket, that is as all is.
+   *
+   * @param {Why} [why]
+   * @param {State} [of]
+   */
+  #look(why = {}, of = "connecting") {
     const { state, transport } = this;
     const before = this.#said;
+    const isNews = state !== before.state || (of === state && why.error && why !== this.why);
+    if (isNews) this.why = why;
     this.#said = { state, transport };
     if (transport !== before.transport && transport !== null) this.#handlers.tell("transport", transport);
-    if (state !== before.state) this.#handlers.tell("state", state, why);
+    if (isNews) this.#handlers.tell("state", state, why);
   }
 
   // --- what the page does ---------------------------------------------------------------------------------
@@ -207,7 +216,7 @@ export class Client {
   /** @param {Follow<any>} follow @param {Why} why */
   #changed(follow, why) {
     if (follow.state === "gone") this.#follows.delete(follow);
-    this.#look(why);
+    this.#look(why, follow.state);
   }
 
   #check() {

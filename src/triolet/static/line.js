@@ -51,10 +51,11 @@ export class Ended extends Error {
  * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
  *
  * @param {any} error
+ * @param {{reason: string, retry?: null}} [more]
  * @returns {Ended & {unopened?: boolean}}
  */
-export function asEnded(error) {
-  return error instanceof Ended ? error : new Ended(String(error?.message ?? error));
+export function asEnded(error, more) {
+  return error instanceof Ended ? error : new Ended(String(error?.message ?? error), more);
 }
 
 /**

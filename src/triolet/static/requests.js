@@ -1,6 +1,6 @@
 /** Requests, and what their answers say about asking again. */
 
-import { Ended, unlessAborted, within } from "./line.js";
+import { Ended, asEnded, unlessAborted, within } from "./line.js";
 import { authorization } from "./token.js";
 
 /**
@@ -131,7 +131,9 @@ export async function failure(response) {
  * @param {Settings} options
  */
 async function fetched(url, request, { fetch }) {
-  const response = await fetch(url, { redirect: "manual", cache: "no-store", ...request });
+  const response = await fetch(url, { redirect: "manual", cache: "no-store", ...request }).catch((error) => {
+    throw asEnded(error, { reason: "unreachable", retry: error?.retry }); // a fetch of one's own may know better
+  });
   const { ok, status } = response;
   if (ok || status === 304 || status >= 400 || request.redirect) return response;
   return fetch(url, { cache: "no-store", ...request }).catch(() => {
