@@ -14,6 +14,7 @@ import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js
  *
  * @typedef {Object} Question  a command that a WebSocket has been asked
  * @property {string} id
+ * @property {WebSocket} socket
  * @property {Promise<Answer>} promise
  * @property {(answer: Answer) => void} resolve
  * @property {(reason: unknown) => void} reject
@@ -22,6 +23,9 @@ import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js
 /** Commands that are asked at once, as many as the server lets one connection have open; the others wait in order. */
 const OPEN = 16;
 const WAITING = 1_000;
+
+/** From here on one goes by POST: what is longer than the server takes is refused there, and ends a WebSocket for good. */
+const LONG = 65_536;
 
 /** The longest time that a browser's timer knows: 24 days. */
 export const LONGEST = 2 ** 31 - 1;
@@ -44,9 +48,8 @@ export class Unanswered extends Error {
   }
 }
 
-/** An id that nobody else has: 128 bits. Where a page is no secure context there is no `randomUUID`. */
+/** An id that nobody else has: 128 bits. A page that is no secure context has no `crypto.randomUUID`. */
 export function newId(crypto = globalThis.crypto) {
-  if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -158,11 +161,12 @@ export class Commands {
 
   /** This WebSocket is gone: what was asked over it is asked again. @param {WebSocket | null} socket */
   lose(socket) {
+    for (const asked of this.#asked) {
+      if (asked.socket === socket) asked.reject(new Ended("the connection ended"));
+    }
     if (socket === null || this.#socket !== socket) return;
     this.#socket = null;
     this.#opened = deferred();
-    for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
-    this.#asked.clear();
   }
 
   /** Takes a "reply". @param {Message} reply */
@@ -243,18 +247,19 @@ export class Commands {
   async #tried(command, options, signal) {
     try {
       const socket = this.#socket;
-      const isOver = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
+      const isOurs = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
+      const isOver = isOurs && command.body.length < LONG;
       return { reply: await (isOver ? this.#say(socket, command, signal) : this.#post(command, options, signal)) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      return { error: error instanceof Error ? error : new Error(String(error)) };
+      return { error };
     }
   }
 
   /** @param {WebSocket} socket @param {Command} command @param {AbortSignal} signal @returns {Promise<Answer>} */
   async #say(socket, command, signal) {
     /** @type {Question} */
-    const question = { id: command.id, ...deferred() };
+    const question = { id: command.id, socket, ...deferred() };
     this.#asked.add(question);
     command.sent = true;
     socket.send(command.message);

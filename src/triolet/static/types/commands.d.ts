@@ -8,6 +8,7 @@ export type Answer = Reply & {
 };
 export type Question = {
     id: string;
+    socket: WebSocket;
     promise: Promise<Answer>;
     resolve: (answer: Answer) => void;
     reject: (reason: unknown) => void;
@@ -23,7 +24,7 @@ export declare class Unanswered extends Error {
     /** @type {string} "Unanswered" */
     name: string;
 }
-/** An id that nobody else has: 128 bits. Where a page is no secure context there is no `randomUUID`. */
+/** An id that nobody else has: 128 bits. A page that is no secure context has no `crypto.randomUUID`. */
 export declare function newId(crypto?: Crypto): string;
 /** The commands of one client: over its WebSocket while that is open, else by POST. */
 export declare class Commands {
