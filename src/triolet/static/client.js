@@ -135,7 +135,7 @@ export class Client {
     const states = [...this.#follows].map(({ state }) => state);
     const { socketState } = this.#ways ?? {};
     if (socketState) states.push(socketState);
-    return states.length === 0 ? "idle" : STATES.find((state) => states.includes(state)) ?? "idle";
+    return STATES.find((state) => states.includes(state)) ?? "idle";
   }
 
   /** @type {Transport | null} the one in use, or tried now; null in a tab that has not heard of it */
@@ -277,17 +277,15 @@ export class Client {
   /** @param {AbortSignal} signal @returns {Promise<void>} */
   #settled(signal) {
     return new Promise((resolve, reject) => {
-      /** @type {(() => void) | null} */
-      let off = null;
       const look = () => {
         const { state } = this;
         if (state === "gone") reject(new Ended("closed", { retry: null }));
         else if (state === "live" || state === "idle") resolve();
         else return;
-        off?.();
+        off();
       };
-      off = this.on("state", look);
-      onAbort(signal, () => off?.());
+      const off = this.on("state", look);
+      onAbort(signal, off);
       look();
     });
   }

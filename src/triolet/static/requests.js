@@ -5,6 +5,7 @@ import { authorization } from "./token.js";
 
 /**
  * @import { Options } from "./api.js"
+ * @import { Line } from "./line.js"
  * @import { Settings } from "./settings.js"
  *
  * @typedef {Record<string, string>} HeaderMap
@@ -176,25 +177,24 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
 }
 
 /**
- * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
- * that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
+ * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
+ * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
  * @param {Place} url
  * @param {Settings} options
- * @returns {Promise<Ended | null>}
+ * @param {Line} line
  */
-export async function whyNot(url, options) {
+export async function askWhy(url, options, line) {
   try {
     /** @type {RequestInit & {headers: HeaderMap}} */
     const json = { headers: { Accept: "application/json" }, redirect: "manual" };
-    return await asked(locate(url), json, options, undefined, async (response) => {
+    await asked(locate(url), json, options, undefined, async (response) => {
       const { ok, status } = response;
-      if (REFUSING.has(status) || (!ok && status < 400)) return await failure(response);
+      if (REFUSING.has(status) || (!ok && status < 400)) throw await failure(response);
       await response.body?.cancel?.();
-      if (response.ok) checkType(response, "application/json");
-      return null;
+      if (ok) checkType(response, "application/json");
     });
-  } catch (error) {
-    return error instanceof Ended && error.retry === null ? error : null;
+  } catch (/** @type {any} */ error) {
+    if (error?.retry === null && !line.isHeardOf) line.refuse(error); // else another try has shown that it is not so
   }
 }

@@ -214,6 +214,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     let socket;
     try {
       socket = new (options.WebSocket ?? WebSocket)(target, protocols);
+      socket.onerror = () => {}; // its close says so too; but Node's `ws` throws what nobody listens to
     } catch (/** @type {any} */ error) {
       throw new Ended(error.message, { code: 1006, unopened: true }); // there is none here (an old Node), or it may not be
     }

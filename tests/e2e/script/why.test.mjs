@@ -72,3 +72,29 @@ test("what is wrong with a follow that is over is no reason of those that connec
     ["live", undefined],
   ]);
 });
+
+test("a presence that only connects says why, as a follow does", async () => {
+  const met = meet({ transports: ["sse"], network: new Network(status(503)) });
+  const told = [];
+  met.client.presence("/who").on("state", (state, { error, reason }) => told.push([state, error.status ?? reason]));
+  await met.clock.advance(2_000);
+  assert.deepEqual(told, [["connecting", 503], ["connecting", "unreachable"]]);
+});
+
+test("a follow that is refused for now says why it waits, on the one socket and on the stream of several", async () => {
+  const busy = { type: "refused", url: "/c", reason: "busy", retry: 9_000 };
+  const one = meet({ socket: "/live", transports: ["websocket"] });
+  const follow = one.client.follow("c", { after: "e.1" });
+  await settle();
+  await one.sockets[0].open();
+  await one.sockets[0].say(HELLO, { ...busy, sub: "s1" });
+  const stream = new Stream();
+  const many = meet({ socket: "/live", transports: ["sse"], network: new Network(stream) });
+  const other = many.client.follow("c", { after: "e.1" });
+  await settle();
+  await stream.send("refused", { ...busy, url: "/c?after=e.1" });
+  for (const { state, why } of [follow, other]) {
+    assert.deepEqual([state, why.reason, why.retry, why.error.retry], ["connecting", "busy", 9_000, 9_000]);
+  }
+  assert.deepEqual([one.client.why.reason, many.client.why.reason], ["busy", "busy"]);
+});
