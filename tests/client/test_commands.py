@@ -121,11 +121,14 @@ async def test_a_command_that_no_message_may_hold_goes_by_post_and_ends_no_follo
     way: str, autojump_clock: MockClock
 ) -> None:
     shop = Warehouse()
-    async with serve(shop.app) as server, client_of(server, token="ann", **options_of(way)) as client:
-        async with client.follow(FOLLOW) as events:
-            await take(events, 1)
-            reply = await client.send(PICK, "x" * (2 << 20), timeout=60)
-            assert reply.status == 413
-            reply = await client.send(PICK, "x" * (1 << 19), timeout=60)
-            assert (reply.status, len(shop.done[0][2])) == (200, 1 << 19)
-            assert events.state == "live"
+    async with (
+        serve(shop.app) as server,
+        client_of(server, token="ann", **options_of(way)) as client,
+        client.follow(FOLLOW) as events,
+    ):
+        await take(events, 1)
+        reply = await client.send(PICK, "x" * (2 << 20), timeout=60)
+        assert reply.status == 413
+        reply = await client.send(PICK, "x" * (1 << 19), timeout=60)
+        assert (reply.status, len(shop.done[0][2])) == (200, 1 << 19)
+        assert events.state == "live"

@@ -1,14 +1,14 @@
 /** A page's client of one server: what `connect` returns. */
 
 import { winnerKey, winners } from "./choice.js";
-import { Commands, LONGEST } from "./commands.js";
+import { Commands } from "./commands.js";
 import { Follow } from "./follow.js";
 import { Handlers, optional } from "./handlers.js";
 import { Ended, onAbort, within } from "./line.js";
 import { PageLife } from "./page.js";
 import { Presence } from "./presence.js";
 import { address, locate } from "./requests.js";
-import { saidOf, settingsOf } from "./settings.js";
+import { LONGEST, saidOf, settingsOf } from "./settings.js";
 import { Keeper, openStore } from "./store.js";
 import { Track } from "./track.js";
 import { TRANSPORTS } from "./transports.js";

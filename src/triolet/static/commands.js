@@ -3,6 +3,7 @@
 import { deferred } from "./handlers.js";
 import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
 import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js";
+import { LONGEST } from "./settings.js";
 
 /**
  * @import { Reply, SendOptions } from "./api.js"
@@ -26,9 +27,6 @@ const WAITING = 1_000;
 
 /** From here on one goes by POST: what is longer than the server takes is refused there, and ends a WebSocket for good. */
 const LONG = 65_536;
-
-/** The longest time that a browser's timer knows: 24 days. */
-export const LONGEST = 2 ** 31 - 1;
 
 /** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
 const LATER = new Set([...PASSING, 502, 503, 504]);

@@ -151,7 +151,7 @@ async function fetched(url, request, { fetch }) {
  * @param {AbortSignal} signal
  */
 export async function request(url, headers, options, signal) {
-  const response = await fetched(url, { headers, signal }, options);
+  const response = await unlessAborted(fetched(url, { headers, signal }, options), signal);
   if (response.status === 200 || response.status === 304) return response;
   throw await failure(response);
 }

@@ -115,7 +115,7 @@ async function overSse(track, line, options, signal) {
   for (;;) {
     await roomIn(track, line, signal);
     line.listen();
-    const { value, done } = await reader.read();
+    const { value, done } = await unlessAborted(reader.read(), signal);
     line.rest();
     if (done) throw new Ended("the connection ended");
     for (const { event, data, ...more } of parser.push(decoder.decode(value, { stream: true }))) {

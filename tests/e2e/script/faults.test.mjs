@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Network, Stream, json, settle } from "./fakes.mjs";
+import { settingsOf } from "../../../src/triolet/static/settings.js";
+import { Network, Stream, json, settle, status } from "./fakes.mjs";
 import { listen, live, meet, opened } from "./meeting.mjs";
 
 const never = () => new Promise(() => {});
@@ -113,4 +114,39 @@ test("a command that is only sent on is asked there, under its key", async () =>
   assert.deepEqual((await client.send("pick", 1)).data, { picked: 1 });
   const keys = network.requests.map(({ headers }) => headers["Idempotency-Key"]);
   assert.equal(keys[0], keys[1]);
+});
+
+test("a server that wants nobody back for a month is not asked all the time: a browser's timer knows 24 days", async (t) => {
+  const times = [];
+  t.mock.method(globalThis, "setTimeout", (_, ms) => times.push(ms));
+  const network = new Network(status(503, { "Retry-After": String(30 * 86_400) }));
+  const { client } = meet({ transports: ["sse"], network, clock: settingsOf({}).clock });
+  const follow = client.follow("c");
+  await settle();
+  assert.equal(follow.why.retry, 30 * 86_400_000);
+  assert.deepEqual(times, [50_000, 50_000, 2 ** 31 - 1]);
+  client.close();
+});
+
+test("a fetch of one's own that does not heed its signal keeps no page from coming back, and nothing comes twice", async () => {
+  const [first, second] = [new Stream(), new Stream()];
+  const never = { response: new Promise(() => null) };
+  const network = new Network(never, first, second);
+  const fetch = (url, asked) => network.fetch(url, { ...asked, signal: new AbortController().signal });
+  const { client, clock } = meet({ transports: ["sse"], network, fetch, silence: 10_000 });
+  const follow = client.follow("c", { after: "e.1" });
+  const heard = listen(follow);
+  await clock.advance(10_000); // in vain
+  await clock.advance(1_000);
+  await first.send("open", opened("e.1"));
+  await first.event("e.2");
+  await first.send("live", live("e.2"));
+  assert.equal(follow.state, "live");
+  await clock.advance(10_000); // silent
+  assert.deepEqual([follow.state, follow.why.reason], ["connecting", "silent"]);
+  await clock.advance(1_000);
+  await first.event("e.3");
+  await second.send("open", opened("e.2"));
+  await second.event("e.3");
+  assert.deepEqual([heard, follow.state], [["e.2", "e.3"], "behind"]);
 });

@@ -13,8 +13,6 @@ export type Question = {
     resolve: (answer: Answer) => void;
     reject: (reason: unknown) => void;
 };
-/** The longest time that a browser's timer knows: 24 days. */
-export declare const LONGEST: number;
 /** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
 export declare class Unanswered extends Error {
     /** @type {string} under which it may be asked again */
