@@ -55,8 +55,9 @@ export class Client {
 
   /** @param {string | URL} [base] @param {ConnectOptions} [options] @internal */
   constructor(base, options = {}) {
-    const share = { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
-    const settings = settingsOf(options, { transports: TRANSPORTS, timeout: 300_000, base: options.home, ...share });
+    const { navigator, BroadcastChannel } = globalThis;
+    const more = { transports: TRANSPORTS, timeout: 300_000, base: options.home };
+    const settings = settingsOf(options, { ...more, locks: navigator?.locks, BroadcastChannel });
     const isKnown = settings.transports.length > 0 && settings.transports.every((one) => TRANSPORTS.includes(one));
     if (!isKnown) throw new TypeError(`transports: some of ${TRANSPORTS}`);
     this.#base = locate(base).href;

@@ -54,6 +54,10 @@ export function newId(crypto = globalThis.crypto) {
 
 /** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
 class Command {
+  sent = false;
+  /** @type {unknown} */
+  trouble;
+
   /** @param {string | URL} url @param {any} data @param {SendOptions & Settings} options @param {Place} base */
   constructor(url, data, { id = newId(), stringify }, base) {
     const isText = typeof id === "string" && /^[\x20-\x7e]+$/.test(id);
@@ -63,9 +67,6 @@ class Command {
     /** @type {string} */
     this.body = stringify(data ?? null);
     if (this.body === undefined) throw new TypeError("data: what JSON can say");
-    this.sent = false;
-    /** @type {unknown} */
-    this.trouble = undefined;
   }
 
   /** As a message of a WebSocket. */

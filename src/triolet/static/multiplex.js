@@ -52,7 +52,7 @@ export class Entry {
   }
 
   /** @type {any} until it is asked for again */
-  timer = null;
+  timer;
 
   /** Whether its messages come without a name: of a server that knows none, or of a channel that the app chose. */
   isPlain = false;

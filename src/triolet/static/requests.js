@@ -112,13 +112,13 @@ export function checkType(response, expected) {
 
 /** Why an answer is none, and whether to ask again. @param {Response} response */
 export async function failure(response) {
-  const { status } = response;
+  const { ok, status } = response;
   const final = status < 500 && !PASSING.has(status);
   const said = /40[013]/.test(`${status}`) ? await response.json().catch(() => null) : null;
   const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
   const retry = final ? null : retryAfter(response);
-  // Below 400 it is a redirect that was not followed.
-  const reason = status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
+  // Below 400 it is a redirect that was not followed, or a 204, say, with nothing in it.
+  const reason = ok ? "type" : status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
   if (code) return new Ended(said.error, { code, status, retry });
   return new Ended(`HTTP ${status}`, { status, retry, reason, error: said?.error });
 }

@@ -38,7 +38,7 @@ const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
 /** Whatever numbers the page has made of JSON's. @param {any} bye */
 function goodbye({ reason, code, retry }) {
-  return new Ended(reason, { code: Number(code), retry: retry === null ? null : Number(retry) });
+  return new Ended(reason, { code: Number(code), retry: retry == null ? retry : Number(retry) });
 }
 
 /**
@@ -160,7 +160,7 @@ async function overPolls(track, line, options, signal, hold) {
       checkType(response, "application/json");
       const body = options.parse(await response.text());
       tag = response.headers.get("ETag");
-      retry = Number(body.retry);
+      retry = Number(body.retry ?? 1_000);
       if (track.page) track.page(line, body, unfold);
       else unfold(track, line, body);
     }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { settingsOf } from "../../../src/triolet/static/settings.js";
 import { Network, Stream, json, settle, status } from "./fakes.mjs";
-import { listen, live, meet, opened } from "./meeting.mjs";
+import { listen, live, meet, note, opened } from "./meeting.mjs";
 
 const never = () => new Promise(() => {});
 
@@ -149,4 +149,35 @@ test("a fetch of one's own that does not heed its signal keeps no page from comi
   await second.send("open", opened("e.2"));
   await second.event("e.3");
   assert.deepEqual([heard, follow.state], [["e.2", "e.3"], "behind"]);
+});
+
+test("an answer of success with nothing in it is no login: another transport may have more", async () => {
+  const network = new Network(status(204), json({ channel: "c", events: [], cursor: "e.1", gap: null, live: true, retry: 9_000 }));
+  const { client, clock } = meet({ transports: ["sse", "poll"], network });
+  const follow = client.follow("c", { after: "e.1" });
+  const told = [];
+  follow.on("state", (_, { reason, error }) => told.push([reason, error?.status]));
+  await clock.advance(0);
+  assert.deepEqual([told[0], follow.state, client.transport], [["type", 204], "live", "poll"]);
+});
+
+test("an answer to a poll that does not say when to ask again is not the last", async () => {
+  const page = { channel: "c", events: [], cursor: "e.1", gap: null, live: true };
+  const network = new Network(json(page), json({ ...page, events: [note("e.2")], cursor: "e.2", retry: 9_000 }));
+  const { client, clock } = meet({ transports: ["poll"], network });
+  const heard = listen(client.follow("c", { after: "e.1" }));
+  await clock.advance(1_000);
+  assert.deepEqual(heard, ["e.2"]);
+});
+
+test("a goodbye that does not say when to come back leaves that to the client", async () => {
+  const [stream, next] = [new Stream(), new Stream()];
+  const { client, clock, network } = meet({ transports: ["sse"], network: new Network(stream, next) });
+  const follow = client.follow("c", { after: "e.1" });
+  await settle();
+  await stream.send("open", opened("e.1"));
+  await stream.send("bye", { code: 1012, reason: "restarting" });
+  assert.deepEqual([follow.state, follow.why.reason, follow.why.retry], ["connecting", "restarting", 1_000]);
+  await clock.advance(1_000);
+  assert.equal(network.requests.length, 2);
 });
