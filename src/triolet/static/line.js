@@ -51,7 +51,7 @@ export class Ended extends Error {
  * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
  *
  * @param {any} error
- * @param {{reason: string, retry?: null}} [more]
+ * @param {{reason: string}} [more]
  * @returns {Ended & {unopened?: boolean}}
  */
 export function asEnded(error, more) {

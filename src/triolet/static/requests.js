@@ -133,7 +133,7 @@ export async function failure(response) {
  */
 async function fetched(url, request, { fetch }) {
   const response = await fetch(url, { redirect: "manual", cache: "no-store", ...request }).catch((error) => {
-    throw asEnded(error, { reason: "unreachable", retry: error?.retry }); // a fetch of one's own may know better
+    throw asEnded(error, { reason: "unreachable" });
   });
   const { ok, status } = response;
   if (ok || status === 304 || status >= 400 || request.redirect) return response;
