@@ -1,4 +1,4 @@
-"""Whatever answers in place of a server: the client tries again or says why, and no error of a library ends the block."""
+"""Whatever answers in place of a server: the client tries again or says why, and a library ends no program by it."""
 
 from __future__ import annotations
 

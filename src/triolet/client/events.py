@@ -17,12 +17,13 @@ from .bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
 from .commands import CLOSED, Commands
 from .committing import Committing
 from .cursors import distance, is_newest
-from .errors import ClientError, Ended
+from .errors import Ended
 from .following import Following
 from .hooks import Hooks, call
 from .items import Fault, Item, Tell
 from .link import Link
 from .reading import Reading
+from .reasoned import Reasoned
 from .store import Store
 from .track import State, Track
 from .way import Way
@@ -32,7 +33,7 @@ __all__ = ["Events"]
 logger = logging.getLogger("triolet.client")
 
 
-class Events:
+class Events(Reasoned):
     """The events of one channel, as an async context manager and an async iterator; of ``live.follow(url)``.
 
     It gives every :class:`Event` after the cursor once and in order, a :class:`Gap` for what will never come, and a
@@ -63,8 +64,7 @@ class Events:
         on_fault: Callable[[Events, Fault], object] | None,
         on_tell: Callable[[Events, Tell], object] | None,
     ) -> None:
-        self.url = url
-        self._why: Ended | None = None
+        super().__init__(url)
         self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._track = Track(asked, after, self._faulty)
         self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
@@ -106,18 +106,6 @@ class Events:
         What has come may still wait for the program: see :attr:`behind`, and :class:`Live`.
         """
         return self._track.state
-
-    @property
-    def reason(self) -> str | None:
-        """Why it is so: why the last connection ended, or there was none, in words; None: nothing is wrong."""
-        return None if self._why is None else str(self._why)
-
-    @property
-    def error(self) -> ClientError | None:
-        """The same as an error, with its ``kind``, ``status`` and ``code``; nobody raises it before the state is
-        ``gone``.
-        """
-        return None if self._why is None else self._why.as_error(self.url)
 
     @property
     def behind(self) -> int:

@@ -15,10 +15,11 @@ from ..closing import NORMAL
 from ..errors import printable
 from .bounds import CLIENT_MESSAGES
 from .commands import CLOSED
-from .errors import ClientError, Ended
+from .errors import Ended
 from .hooks import Hooks, call
 from .items import Fault, Said, Tell
 from .link import Link
+from .reasoned import Reasoned
 from .track import State
 
 __all__ = ["Messages"]
@@ -26,7 +27,7 @@ __all__ = ["Messages"]
 logger = logging.getLogger("triolet.client")
 
 
-class Messages:
+class Messages(Reasoned):
     """What the app's handler says on the shared socket, as an async context manager and an async iterator; of
     ``live.messages()``.
 
@@ -57,8 +58,8 @@ class Messages:
         on_fault: Callable[[Messages, Fault], object] | None,
         on_tell: Callable[[Messages, Tell], object] | None,
     ) -> None:
+        super().__init__(link.url)
         self.state: State = "connecting"
-        self._why: Ended | None = None
         self._link = link
         self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._out, self._in = trio.open_memory_channel[Said](math.inf)
@@ -67,16 +68,6 @@ class Messages:
         self._begun = False
 
     # --- for the program
-
-    @property
-    def reason(self) -> str | None:
-        """Why the state is as it is; None: nothing is wrong. See :attr:`Events.reason`."""
-        return None if self._why is None else str(self._why)
-
-    @property
-    def error(self) -> ClientError | None:
-        """The same as an error. See :attr:`Events.error`."""
-        return None if self._why is None else self._why.as_error(self._link.url)
 
     async def ready(self) -> None:
         """Wait until the socket is open: at once, where it is.
