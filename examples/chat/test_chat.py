@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import trio
 from app import PASSWORD, app, live
 from trio.testing import MockClock
 
-from triolet.testing import TRANSPORTS, Client, MemoryServer, cut, serve
+from triolet.testing import TRANSPORTS, Client, MemoryServer, User, cut, serve
 
 ROOM = "/rooms/garden"
 EVENTS = f"{ROOM}/events"
-FORM = "application/x-www-form-urlencoded"
 
 
-async def enter(server: MemoryServer, name: str, password: str = "") -> dict[str, Any]:
-    """Log in, and return the headers of whoever did."""
-    form = urlencode({"name": name, "password": password}).encode()
-    answer = await server.post("/login", form, content_type=FORM)
+async def enter(server: MemoryServer, name: str, password: str = "") -> User:
+    """Somebody who has logged in."""
+    user = server.user()
+    answer = await user.post("/login", form={"name": name, "password": password})
     assert answer.status == 303, answer.text
-    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+    return user
 
 
 async def say(client: Client, text: str, id: str | None = None) -> Any:
@@ -31,9 +29,9 @@ async def say(client: Client, text: str, id: str | None = None) -> Any:
     return reply
 
 
-async def texts(server: MemoryServer, who: dict[str, str]) -> list[str]:
+async def texts(who: User) -> list[str]:
     """A room's history, as a newcomer gets it."""
-    answer = await server.get(f"{EVENTS}?after=0", **who)
+    answer = await who.get(f"{EVENTS}?after=0")
     return [event["data"]["text"] for event in answer.json["events"] if event["event"] == "message"]
 
 
@@ -43,10 +41,7 @@ async def test_a_message_reaches_the_others_once_whatever_happens_to_the_network
 ) -> None:
     async with serve(app, log="memory:") as server:
         ann, bob = await enter(server, "Ann"), await enter(server, "Bob")
-        async with (
-            server.client(transport, EVENTS, headers=bob) as page,
-            server.websocket("/live", headers=ann) as other,
-        ):
+        async with bob.client(transport, EVENTS) as page, ann.websocket("/live") as other:
             await page.until("open")
             await say(other, "one", id="8e03978e")
             await page.expect(event="message", data={"who": "Ann", "text": "one", "sent": "8e03978e"})
@@ -62,21 +57,21 @@ async def test_a_message_reaches_the_others_once_whatever_happens_to_the_network
 async def test_a_newcomer_begins_with_the_newest_and_asks_for_what_was_before(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ann = await enter(server, "Ann")
-        async with server.websocket("/live", headers=ann) as page:
+        async with ann.websocket("/live") as page:
             for number in range(60):
                 await say(page, str(number))
-        async with server.sse(EVENTS, after=-50, headers=ann) as page:
+        async with ann.sse(EVENTS, after=-50) as page:
             first = await page.expect(event="message")
             assert first["data"]["text"] == "10"
-        assert (await texts(server, ann))[:10] == [str(number) for number in range(10)]
+        assert (await texts(ann))[:10] == [str(number) for number in range(10)]
 
 
 async def test_who_types_is_seen_by_whoever_is_there_and_kept_nowhere(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ann, bob = await enter(server, "Ann"), await enter(server, "Bob")
-        async with server.sse(EVENTS, headers=bob) as page:
+        async with bob.sse(EVENTS) as page:
             await page.until("live")
-            assert (await server.post(f"{ROOM}/typing", **ann)).status == 204
+            assert (await ann.post(f"{ROOM}/typing")).status == 204
             await page.expect("tell", event="typing", data={"who": "Ann"})
         assert (await live.log.head("rooms/garden")).offset == 0
         assert (await server.post(f"{ROOM}/typing")).status == 401
@@ -85,8 +80,8 @@ async def test_who_types_is_seen_by_whoever_is_there_and_kept_nowhere(autojump_c
 async def test_who_is_in_a_room_is_seen_there(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ann, mia = await enter(server, "Ann"), await enter(server, "Mia", PASSWORD)
-        async with server.sse(f"{ROOM}/presence", after=0, headers=ann) as page:
-            async with server.sse(EVENTS, headers=mia):
+        async with ann.sse(f"{ROOM}/presence", after=0) as page:
+            async with mia.sse(EVENTS):
                 join = await page.expect(event="join")
                 assert (join["data"]["member"], join["data"]["info"]) == ("Mia", {"moderator": True})
             await page.expect(event="leave")
@@ -98,15 +93,16 @@ async def test_a_logout_ends_what_is_open_in_other_tabs_and_nothing_comes_back(
 ) -> None:
     async with serve(app, log="memory:") as server:
         ann, bob = await enter(server, "Ann"), await enter(server, "Bob")
-        async with server.client(transport, EVENTS, headers=ann) as tab, server.sse(EVENTS, headers=bob) as other:
+        async with ann.client(transport, EVENTS) as tab, bob.sse(EVENTS) as other:
             await tab.until("open")
-            assert (await server.post("/logout", **ann)).status == 303
-            async with server.websocket("/live", headers=bob) as page:
+            stolen = server.user(ann.cookies)
+            assert (await ann.post("/logout")).status == 303
+            async with bob.websocket("/live") as page:
                 await say(page, "Ann has gone")
             await other.expect(event="message")
             assert "Ann has gone" not in tab.dialogue()
         for path in (EVENTS, f"{ROOM}/presence"):
-            assert (await server.get(path, **ann)).status == 401, "the cookie of then is worth nothing"
+            assert (await stolen.get(path)).status == 401, "the cookie of then is worth nothing"
         await enter(server, "Ann")
 
 
@@ -115,7 +111,7 @@ async def test_what_was_removed_is_gone_for_whoever_comes_later_and_told_to_whoe
 ) -> None:
     async with serve(app, log="memory:") as server:
         ann, mia = await enter(server, "Ann"), await enter(server, "Mia", PASSWORD)
-        async with server.sse(EVENTS, headers=ann) as page, server.websocket("/live", headers=mia) as moderator:
+        async with ann.sse(EVENTS) as page, mia.websocket("/live") as moderator:
             await page.until("live")
             await say(page, "rude")
             await say(page, "kind")
@@ -126,9 +122,9 @@ async def test_what_was_removed_is_gone_for_whoever_comes_later_and_told_to_whoe
             await page.expect(event="removed", data={"about": said["id"], "by": "Mia"})
             refused = await page.command(f"{ROOM}/removed", said["id"])
             assert refused["status"] == 403
-        assert await texts(server, ann) == ["kind"]
+        assert await texts(ann) == ["kind"]
         for transport in TRANSPORTS:
-            async with server.client(transport, EVENTS, after=0, headers=ann) as newcomer:
+            async with ann.client(transport, EVENTS, after=0) as newcomer:
                 await newcomer.expect(event="message")
                 await newcomer.expect(event="removed")
                 assert "rude" not in newcomer.dialogue()
@@ -137,35 +133,35 @@ async def test_what_was_removed_is_gone_for_whoever_comes_later_and_told_to_whoe
 async def test_a_banned_member_is_out_and_nothing_they_ask_is_done(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         bob, mia = await enter(server, "Bob"), await enter(server, "Mia", PASSWORD)
-        async with server.websocket("/live", headers=bob) as banned, server.sse(EVENTS, headers=mia) as page:
+        async with bob.websocket("/live") as banned, mia.sse(EVENTS) as page:
             await say(banned, "still here")
             await page.command(f"{ROOM}/banned", "Bob")
             await banned.expect("bye", reason="revoked")
             await page.expect(event="message")
             await page.expect(event="banned", data={"about": "Bob", "by": "Mia"})
             for path, data in (("messages", {"text": "and again"}), ("removed", "x.1"), ("banned", "Mia")):
-                asked: dict[str, Any] = {"idempotency_key": '"1"', **bob}
-                assert (await server.post(f"{ROOM}/{path}", json=data, **asked)).status == 401, path
+                assert (await bob.post(f"{ROOM}/{path}", json=data, idempotency_key='"1"')).status == 401, path
             await page.nothing_for(60)
         for name in ("Bob", "BOB", " bob "):
-            form = urlencode({"name": name}).encode()
-            assert (await server.post("/login", form, content_type=FORM)).status == 403
+            assert (await server.post("/login", form={"name": name})).status == 403
 
 
 async def test_what_the_desk_knows_outlives_the_process(tmp_path: Any, autojump_clock: MockClock) -> None:
     log = f"sqlite:///{tmp_path / 'chat.db'}"
     async with serve(app, log=log) as server:
         ann, bob, mia = [await enter(server, *who) for who in (("Ann",), ("Bob",), ("Mia", PASSWORD))]
-        async with server.sse(EVENTS, headers=mia) as page:
+        async with mia.sse(EVENTS) as page:
             await page.until("open")
             await say(page, "rude")
             said = await page.expect(event="message")
             await page.command(f"{ROOM}/removed", said["id"])
             await page.command(f"{ROOM}/banned", "Bob")
-        await server.post("/logout", **ann)
+        cookies = [dict(user.cookies) for user in (ann, bob, mia)]
+        await ann.post("/logout")
     async with serve(app, log=log) as server:
-        assert [(await server.get(EVENTS, **who)).status for who in (ann, bob, mia)] == [401, 401, 200]
-        assert await texts(server, mia) == []
+        ann, bob, mia = [server.user(of_then) for of_then in cookies]
+        assert [(await user.get(EVENTS)).status for user in (ann, bob, mia)] == [401, 401, 200]
+        assert await texts(mia) == []
 
 
 NAMES = {
@@ -188,10 +184,10 @@ async def test_a_name_is_letters_that_can_be_seen_and_nobody_elses(
 ) -> None:
     async with serve(app, log="memory:") as server:
         await enter(server, "Ann")
-        answer = await server.post("/login", urlencode({"name": name}).encode(), content_type=FORM)
+        answer = await server.post("/login", form={"name": name})
         assert answer.status == status
-        wrong = urlencode({"name": "Mia", "password": "seeds"}).encode()
-        assert (await server.post("/login", wrong, content_type=FORM)).status == 403
+        wrong = {"name": "Mia", "password": "seeds"}
+        assert (await server.post("/login", form=wrong)).status == 403
 
 
 async def test_of_two_who_want_one_name_at_once_one_gets_it(autojump_clock: MockClock) -> None:
@@ -199,7 +195,7 @@ async def test_of_two_who_want_one_name_at_once_one_gets_it(autojump_clock: Mock
         answers = []
 
         async def try_it() -> None:
-            answers.append((await server.post("/login", b"name=Ann", content_type=FORM)).status)
+            answers.append((await server.post("/login", form={"name": "Ann"})).status)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(try_it)
@@ -210,7 +206,7 @@ async def test_of_two_who_want_one_name_at_once_one_gets_it(autojump_clock: Mock
 async def test_a_name_is_text_in_the_page(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         eve = await enter(server, '"><img src=x id=y>')
-        page = await server.get("/", **eve)
+        page = await eve.get("/")
         assert "<img" not in page.text
         assert "&lt;img" in page.text
         assert "script" not in page.headers["content-security-policy"], "scripts are the server's own"
@@ -238,7 +234,7 @@ async def test_a_message_is_some_text_and_comes_as_it_was_said(kind: str, autoju
     data, status, text = TEXTS[kind]
     async with serve(app, log="memory:") as server:
         ann = await enter(server, "Ann")
-        async with server.sse(EVENTS, headers=ann) as page:
+        async with ann.sse(EVENTS) as page:
             await page.until("live")
             reply = await page.command(f"{ROOM}/messages", data)
             assert reply["status"] == status
@@ -252,7 +248,7 @@ async def test_a_message_is_some_text_and_comes_as_it_was_said(kind: str, autoju
 async def test_a_room_that_is_not_there_and_a_stranger_are_refused(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ann = await enter(server, "Ann")
-        assert (await server.get("/rooms/cellar/events", **ann)).status == 404
+        assert (await ann.get("/rooms/cellar/events")).status == 404
         assert (await server.get("/rooms/cellar/events")).status == 401
         assert (await server.get(EVENTS)).status == 401
         assert (await server.get("/")).status == 200

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import trio
 from app import PEOPLE, app, inboxes, live
 from trio.testing import MockClock
 
-from triolet.testing import EventStream, MemoryServer, serve
-
-FORM = "application/x-www-form-urlencoded"
-Headers = dict[str, str]
+from triolet.testing import EventStream, MemoryServer, User, serve
 
 
-async def post(server: MemoryServer, path: str, who: Headers, **fields: str) -> Any:
-    return await server.post(path, urlencode(fields).encode(), content_type=FORM, hx_request="true", **who)
+async def post(who: User, path: str, **fields: str) -> Any:
+    return await who.post(path, form=fields, hx_request="true")
 
 
-async def log_in(server: MemoryServer, user: str) -> Headers:
-    answer = await post(server, "/login", {}, user=user)
-    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+async def log_in(server: MemoryServer, name: str) -> User:
+    user = server.user()
+    await post(user, "/login", user=name)
+    return user
 
 
-async def send(server: MemoryServer, who: Headers, to: str, text: str, once: str = "") -> Any:
-    once = once or re.findall('name="once" value="([^"]+)"', (await server.get("/", **who)).text)[0]
-    return await post(server, "/notes", who, to=to, once=once, text=text)
+async def send(who: User, to: str, text: str, once: str = "") -> Any:
+    once = once or re.findall('name="once" value="([^"]+)"', (await who.get("/")).text)[0]
+    return await post(who, "/notes", to=to, once=once, text=text)
 
 
 async def heard(stream: EventStream) -> str:
@@ -49,32 +46,31 @@ def cursor_of(page: str) -> str:
 async def test_a_note_comes_as_html_and_again_to_nobody(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ada, ben = await log_in(server, "Ada"), await log_in(server, "Ben")
-        url = cursor_of((await server.get("/", **ada)).text)
-        async with server.events(url, headers=ada) as page:
+        url = cursor_of((await ada.get("/")).text)
+        async with ada.events(url) as page:
             assert page.headers["content-type"].startswith("text/event-stream")
             for _ in range(2):  # the button was pressed twice
-                answer = await send(server, ben, "Ada", "tea?", once="8e03978e")
+                answer = await send(ben, "Ada", "tea?", once="8e03978e")
                 assert "Sent to Ada." in answer.text
-            await send(server, ben, "Ada", "now")
+            await send(ben, "Ada", "now")
             first = await heard(page)
             assert "tea?" in first
             assert "now" in await heard(page)
         (id,) = re.findall('name="id" value="([0-9a-f]+)"', first)
-        async with server.events(
-            url, headers={**ada, "last-event-id": (await live.log.head("inboxes/Ada")).__str__()}
-        ) as page:
-            await post(server, "/read", ada, id=id)
+        head = await live.log.head("inboxes/Ada")
+        async with ada.events(url, headers={"last-event-id": str(head)}) as page:
+            await post(ada, "/read", id=id)
             assert re.fullmatch(rf'\s*<small id="mark-{id}" .*hx-swap-oob="true">read</small>\s*', await heard(page))
 
 
 async def test_the_page_and_the_stream_have_no_seam(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ada = await log_in(server, "Ada")
-        await send(server, ada, "Ada", "before")
-        page = (await server.get("/", **ada)).text
-        await send(server, ada, "Ada", "between")
+        await send(ada, "Ada", "before")
+        page = (await ada.get("/")).text
+        await send(ada, "Ada", "between")
         assert ("before" in page, "between" in page) == (True, False)
-        async with server.events(cursor_of(page), headers=ada) as stream:
+        async with ada.events(cursor_of(page)) as stream:
             first = await heard(stream)
             assert ("before" in first, "between" in first) == (False, True)
 
@@ -86,14 +82,15 @@ async def test_the_count_is_the_state_of_the_inbox_also_after_a_restart(
     async with serve(app, log=log) as server:
         ada = await log_in(server, "Ada")
         for text in ("one", "two", "three"):
-            await send(server, ada, "Ada", text)
-        assert (await server.get("/unread", **ada)).text == "3"
+            await send(ada, "Ada", text)
+        assert (await ada.get("/unread")).text == "3"
         inbox, _ = await live.state("inboxes/Ada", inboxes)
         for _ in range(2):
-            await post(server, "/read", ada, id=inbox[0]["id"])
+            await post(ada, "/read", id=inbox[0]["id"])
     async with serve(app, log=log) as server:
-        assert (await server.get("/unread", **ada)).text == "2"
-        page = (await server.get("/", **ada)).text
+        ada = server.user(ada.cookies)
+        assert (await ada.get("/unread")).text == "2"
+        page = (await ada.get("/")).text
         assert re.findall('<p class="text" dir="auto">(.*?)</p>', page) == ["three", "two", "one"]
         assert page.count('action="/read"') == 2
 
@@ -104,12 +101,12 @@ async def test_the_inbox_of_another_is_as_one_that_is_not_there(autojump_clock: 
         for accept in ("text/event-stream", "application/json"):
             told = []
             for user in ("Ada", "Zoe", "Ben%00", "a" * 300):
-                answer = await server.get(f"/inboxes/{user}/events", accept=accept, **ben)
+                answer = await ben.get(f"/inboxes/{user}/events", accept=accept)
                 told.append((answer.status, answer.body, answer.headers.keys()))
             assert told == [told[0]] * 4
             assert told[0][0] == 404
-        assert (await server.upgrade("/inboxes/Ada/events", ben)).status == 404
-        assert (await server.get("/inboxes/Ben/events", **ben)).status == 200
+        assert (await ben.upgrade("/inboxes/Ada/events")).status == 404
+        assert (await ben.get("/inboxes/Ben/events")).status == 200
         assert (await server.get("/inboxes/Ben/events")).status == 404
         assert (await server.get("/unread")).status == 401
 
@@ -117,10 +114,10 @@ async def test_the_inbox_of_another_is_as_one_that_is_not_there(autojump_clock: 
 async def test_who_logs_out_hears_nothing_more(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ada, ben = await log_in(server, "Ada"), await log_in(server, "Ben")
-        async with server.client("plain sse", "/inboxes/Ada/events", headers=ada) as page:
+        async with ada.client("plain sse", "/inboxes/Ada/events") as page:
             await page.until("live")
-            await post(server, "/logout", ada)
-            await send(server, ben, "Ada", "too late")
+            await post(ada, "/logout")
+            await send(ben, "Ada", "too late")
             await page.expect("bye", reason="revoked")
             assert "too late" not in page.dialogue()
 
@@ -140,10 +137,10 @@ TEXTS = {
 async def test_a_text_stays_text_in_the_stream_and_in_the_page(text: str, autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ada = await log_in(server, "Ada")
-        async with server.events("/inboxes/Ada/events?after=0", headers=ada) as page:
-            assert (await send(server, ada, "Ada", text)).status == 200
+        async with ada.events("/inboxes/Ada/events?after=0") as page:
+            assert (await send(ada, "Ada", text)).status == 200
             assert f'<p class="text" dir="auto">{TEXTS[text]}</p>' in await heard(page)
-        assert TEXTS[text] in (await server.get("/", **ada)).text
+        assert TEXTS[text] in (await ada.get("/")).text
 
 
 @pytest.mark.parametrize(
@@ -164,14 +161,13 @@ async def test_what_no_form_sends_is_refused(
 ) -> None:
     async with serve(app, log="memory:") as server:
         ada = await log_in(server, "Ada")
-        assert (await post(server, path, ada, **fields)).status == status
+        assert (await post(ada, path, **fields)).status == status
         assert {(await live.log.head(f"inboxes/{user}")).offset for user in PEOPLE} == {0}
 
 
 async def test_without_htmx_the_forms_lead_back_to_the_page(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         ada = await log_in(server, "Ada")
-        form = urlencode({"to": "Ada", "once": "1", "text": "tea?"}).encode()
-        answer = await server.post("/notes", form, content_type=FORM, **ada)
+        answer = await ada.post("/notes", form={"to": "Ada", "once": "1", "text": "tea?"})
         assert (answer.status, answer.headers["location"]) == (303, "/")
-        assert "tea?" in (await server.get("/", **ada)).text
+        assert "tea?" in (await ada.get("/")).text

@@ -66,9 +66,10 @@ async def test_the_warehouse_picks_what_was_paid(autojump_clock: MockClock) -> N
 
 async def test_who_looks_at_an_order_is_seen_by_the_others(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server, server.sse("/orders/A123/presence", after=0) as others:
-        cookie = (await server.get("/")).headers["set-cookie"].partition(";")[0]
-        you = (await server.get("/orders/A123", cookie=cookie)).json["you"]
-        async with server.sse(EVENTS, headers={"cookie": cookie}):
+        visitor = server.user()
+        await visitor.get("/")
+        you = (await visitor.get("/orders/A123")).json["you"]
+        async with visitor.sse(EVENTS):
             join = await others.expect(event="join")
         leave = await others.expect(event="leave")
         assert join["data"]["member"] == leave["data"]["member"] == you

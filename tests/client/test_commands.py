@@ -114,3 +114,21 @@ async def test_what_cannot_be_asked_is_said_at_once(autojump_clock: MockClock) -
                 await client.send(PICK, **options)
         with pytest.raises(ConfigError, match="another client"):
             await client.send("https://other.test/pick")
+
+
+@pytest.mark.parametrize("way", ["websocket", "socket", "websockets"])
+async def test_a_command_that_no_message_may_hold_goes_by_post_and_ends_no_follow(
+    way: str, autojump_clock: MockClock
+) -> None:
+    shop = Warehouse()
+    async with (
+        serve(shop.app) as server,
+        client_of(server, token="ann", **options_of(way)) as client,
+        client.follow(FOLLOW) as events,
+    ):
+        await take(events, 1)
+        reply = await client.send(PICK, "x" * (2 << 20), timeout=60)
+        assert reply.status == 413
+        reply = await client.send(PICK, "x" * (1 << 19), timeout=60)
+        assert (reply.status, len(shop.done[0][2])) == (200, 1 << 19)
+        assert events.state == "live"

@@ -162,6 +162,24 @@ async def test_a_client_that_was_cut_off_comes_back_to_where_it_was(transport: s
         assert client.closed is None
 
 
+@pytest.mark.parametrize("after", [None, -1])
+@pytest.mark.parametrize("transport", [one for one in EVERY if one != "plain sse"])
+async def test_a_client_that_was_cut_off_before_its_open_was_taken_comes_back_to_where_it_began(
+    transport: str, after: int | None, autojump_clock: MockClock
+) -> None:
+    app, live = shop()
+    async with serve(app) as server:
+        await live.publish_many(ORDER, [1, 2])
+        async with server.client(transport, ORDERS, after=after) as client:
+            await trio.sleep(1)
+            with cut(client):
+                await live.publish_many(ORDER, [3, 4])
+            await client.reconnect()
+            await client.expect("open", cursor="e.2" if after is None else "e.1")
+            for number in [3, 4] if after is None else [2, 3, 4]:
+                await client.expect(data=number)
+
+
 @pytest.mark.parametrize("transport", EVERY)
 async def test_a_fault_of_the_network_is_done_to_a_client(transport: str, autojump_clock: MockClock) -> None:
     app, live = shop()

@@ -42,6 +42,9 @@ CLIENT_GATHER_SECONDS = 0.05
 """After what is followed has changed, until such a stream or poll is asked for anew, with all that came meanwhile."""
 CLIENT_COMMANDS = 16
 """Commands that are asked at once, as many as ``limits.commands`` lets one connection have open by default."""
+CLIENT_COMMAND_BYTES = 64 << 10
+"""From here on a command goes by ``POST``: what is longer than ``limits.message_bytes`` is refused there, and ends a
+WebSocket for good, with all that it carries."""
 CLIENT_COMMANDS_WAITING = 1_000
 """Commands that wait for their turn."""
 CLIENT_COMMAND_SECONDS = 60.0

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import h11
 import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
@@ -54,7 +55,13 @@ class _Reading:
         except trio_websocket.ConnectionRejected as error:
             given = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in error.headers}
             raise rejected(error.status_code, given, bytes(error.body or b"")) from None
-        except (trio_websocket.HandshakeError, ProtocolError, trio_websocket.ConnectionClosed) as error:
+        # Of an answer that is no HTTP, or no upgrade, the library tells the server, and falls over that: h11's error.
+        except (
+            trio_websocket.HandshakeError,
+            trio_websocket.ConnectionClosed,
+            ProtocolError,
+            h11.ProtocolError,
+        ) as error:
             raise Ended(f"no WebSocket: {error}"[:200], "bad answer", blames=True) from None
 
 

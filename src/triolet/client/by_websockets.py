@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.trio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -59,8 +59,13 @@ async def open_one(
     )
     try:
         connection = await opening.connect(nursery)
-    except InvalidStatus as error:
-        answer = error.response
+    except (InvalidStatus, InvalidURI, ValueError) as error:
+        # To be redirected the library would open another connection, which it cannot: of that it speaks in place of the
+        # answer, which is no more than the context of its error.
+        refused = error if isinstance(error, InvalidStatus) else error.__context__
+        if not isinstance(refused, InvalidStatus):
+            raise
+        answer = refused.response
         given = {name.lower(): text for name, text in answer.headers.raw_items()}
         raise rejected(answer.status_code, given, bytes(answer.body or b"")) from None
     except ConnectionClosed:

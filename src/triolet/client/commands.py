@@ -13,7 +13,7 @@ import trio
 
 from ..errors import ConfigError
 from ..value import encode_json
-from .bounds import CLIENT_COMMANDS, CLIENT_COMMANDS_WAITING
+from .bounds import CLIENT_COMMAND_BYTES, CLIENT_COMMANDS, CLIENT_COMMANDS_WAITING
 from .errors import Ended, Unanswered
 from .heard import Heard, value_of
 from .http import BROKEN
@@ -160,7 +160,7 @@ class Commands:
 
     async def _once(self, asked: _Asked) -> tuple[Reply, float | None] | None:
         speaker = next((one for one in self._speakers if one.is_open and not one.clogged), None)
-        if speaker is None:
+        if speaker is None or len(asked.body) >= CLIENT_COMMAND_BYTES:
             return await self._post(asked)
         asked.turn, asked.reply, asked.over = trio.Event(), None, speaker
         said = speaker.say(type="command", id=asked.id, url=asked.target, data=msgspec.Raw(asked.body))

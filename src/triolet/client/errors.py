@@ -108,8 +108,9 @@ class Ended(Exception):
         return self.code == EXPIRED.code or self.status == HTTPStatus.UNAUTHORIZED
 
     def as_error(self, url: str) -> ClientError:
-        """The same for the program: this was the last connection of what is at a URL."""
-        return ClientError(f"{url}: {self}", self.kind, status=self.status, code=self.code)
+        """The same for the program: so a connection of what is at a URL has ended."""
+        said = str(self) if self.code is None or self.status or str(self.code) in str(self) else f"{self} ({self.code})"
+        return ClientError(f"{url}: {said}", self.kind, status=self.status, code=self.code)
 
 
 def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -23,6 +23,7 @@ from .hooks import Hooks, call
 from .items import Fault, Item, Tell
 from .link import Link
 from .reading import Reading
+from .reasoned import Reasoned
 from .store import Store
 from .track import State, Track
 from .way import Way
@@ -32,7 +33,7 @@ __all__ = ["Events"]
 logger = logging.getLogger("triolet.client")
 
 
-class Events:
+class Events(Reasoned):
     """The events of one channel, as an async context manager and an async iterator; of ``live.follow(url)``.
 
     It gives every :class:`Event` after the cursor once and in order, a :class:`Gap` for what will never come, and a
@@ -63,8 +64,7 @@ class Events:
         on_fault: Callable[[Events, Fault], object] | None,
         on_tell: Callable[[Events, Tell], object] | None,
     ) -> None:
-        self.url = url
-        self.reason: str | None = None
+        super().__init__(url)
         self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._track = Track(asked, after, self._faulty)
         self._out, self._in = trio.open_memory_channel[Item](CLIENT_ITEMS)
@@ -268,7 +268,7 @@ class Events:
             self._committing.done_with(str(self._track.cursor))
 
     def _changed(self, state: State, why: Ended | None) -> None:
-        self.reason = None if why is None else str(why)
+        self._why = why
         if self._track.began is not None or state == "gone":
             self._began.set()
         if why is not None:

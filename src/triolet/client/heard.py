@@ -86,7 +86,7 @@ class Page(msgspec.Struct):
     events: list[Heard]
     live: bool
     gap: Heard | None = None
-    retry: Milliseconds | None = 0
+    retry: Milliseconds | None = None
     filtered: bool = False
     end: Heard | None = None
     snapshot: Heard | None = None
@@ -101,7 +101,7 @@ class ManyPage(msgspec.Struct):
     gaps: list[Heard]
     refused: list[Heard]
     live: bool
-    retry: Milliseconds | None = 0
+    retry: Milliseconds | None = None
     ends: list[Heard] = []
     snapshots: list[Heard] = []
     told: list[Heard] = []

@@ -89,11 +89,15 @@ def refusal(answer: Answer) -> Ended:
     if 300 <= status < 400:
         where = answer.headers.get("location", "?")
         return Ended(
-            f"a redirect to {where!r:.200} in place of the channel: log in?", "login", retry=None, status=status
+            f"HTTP {status}, a redirect to {where!r:.200} in place of the channel: log in?",
+            "login",
+            retry=None,
+            status=status,
         )
     if status < 300:
         if answer.is_html:
-            return Ended("a page in HTML in place of the channel: log in?", "login", retry=None, status=status)
+            what = f"HTTP {status}, a page in HTML in place of the channel: log in?"
+            return Ended(what, "login", retry=None, status=status)
         kind = answer.headers.get("content-type", "no type")
         final = status != 200
         retry: Any = None if final else "backoff"

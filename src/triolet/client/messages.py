@@ -19,6 +19,7 @@ from .errors import Ended
 from .hooks import Hooks, call
 from .items import Fault, Said, Tell
 from .link import Link
+from .reasoned import Reasoned
 from .track import State
 
 __all__ = ["Messages"]
@@ -26,7 +27,7 @@ __all__ = ["Messages"]
 logger = logging.getLogger("triolet.client")
 
 
-class Messages:
+class Messages(Reasoned):
     """What the app's handler says on the shared socket, as an async context manager and an async iterator; of
     ``live.messages()``.
 
@@ -47,7 +48,6 @@ class Messages:
 
     Attributes:
         state: the socket's: ``connecting``, ``live``, or ``gone`` for good.
-        reason: why it is so; None: nothing is wrong.
     """
 
     def __init__(
@@ -58,13 +58,12 @@ class Messages:
         on_fault: Callable[[Messages, Fault], object] | None,
         on_tell: Callable[[Messages, Tell], object] | None,
     ) -> None:
+        super().__init__(link.url)
         self.state: State = "connecting"
-        self.reason: str | None = None
         self._link = link
         self._hooks = Hooks(nursery, on_state, on_fault, on_tell)
         self._out, self._in = trio.open_memory_channel[Said](math.inf)
         self._room = CLIENT_MESSAGES
-        self._ended: Ended | None = None
         self._changed = trio.Event()
         self._begun = False
 
@@ -85,7 +84,7 @@ class Messages:
             await self._changed.wait()
         self._check()
         if self.state == "gone":
-            raise RuntimeError(CLOSED) if self._ended is None else self._ended.as_error(self._link.url)
+            raise self.error or RuntimeError(CLOSED)
 
     def __aiter__(self) -> Self:
         """Iterate over them."""
@@ -106,9 +105,9 @@ class Messages:
             self._change()  # there is room
             return said
         except trio.EndOfChannel:
-            if self._ended is None or self._ended.code == NORMAL.code:
+            if self.error is None or self.error.code == NORMAL.code:
                 raise StopAsyncIteration from None
-            raise self._ended.as_error(self._link.url) from None
+            raise self.error from None
         except trio.ClosedResourceError:
             raise RuntimeError("its block has been left: nothing more is heard") from None
 
@@ -168,11 +167,10 @@ class Messages:
     def become(self, state: State, why: Ended | None = None) -> None:
         """Hear of the socket's state."""
         self.state = state
-        self.reason = None if why is None else str(why)
+        self._why = why
         if state == "connecting":  # what waits already is no reason to leave the next connection unread
             self._room = self._waiting + CLIENT_MESSAGES
         if state == "gone":
-            self._ended = why
             self._out.close()
         self._change()
         if self._hooks.on_state is not None:

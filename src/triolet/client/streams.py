@@ -10,6 +10,7 @@ import trio
 
 from ..bounds import READ_BYTES
 from ..event import Cursor
+from .bounds import CLIENT_FIRST_RETRY_SECONDS
 from .cursors import is_newest
 from .errors import Ended
 from .heard import Heard, Page, bye, cursor_of, own_message, read_page
@@ -40,7 +41,7 @@ class Asker(Protocol):
         """Take a message."""
 
     async def take_page(self, body: bytes, beat: Heartbeat) -> int | None:
-        """Take the answer to a poll. Return how many ms to wait before the next."""
+        """Take the answer to a poll. Return how many ms to wait before the next; None: it does not say."""
 
     def trouble(self, why: Ended) -> None:
         """Hear of what went wrong beside a connection that stands."""
@@ -161,7 +162,8 @@ async def over_polls(way: Way, asker: Asker, beat: Heartbeat, hold: float | None
             if answer.status != HTTPStatus.OK or "json" not in answer.headers.get("content-type", ""):
                 raise refusal(answer)
             tag = answer.headers.get("etag", "")
-            retry = (await asker.take_page(answer.body, beat) or 0) / 1000
+            said = await asker.take_page(answer.body, beat)
+            retry = CLIENT_FIRST_RETRY_SECONDS if said is None else said / 1000
         beat.rest()
         await trio.sleep(retry if held or hold is None else 0)
 

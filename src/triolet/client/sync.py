@@ -17,6 +17,7 @@ from ..sync.portal import Portal, PortalOver
 from .bounds import CLIENT_COMMAND_SECONDS, CLIENT_GOODBYE_SECONDS
 from .client import Client, open_client
 from .commands import CLOSED
+from .errors import ClientError
 from .events import Events
 from .items import Item, Reply, Said
 from .messages import Messages
@@ -148,6 +149,11 @@ class SyncEvents:
         return self._events.reason
 
     @property
+    def error(self) -> ClientError | None:
+        """The same as an error, with its ``kind``, ``status`` and ``code``."""
+        return self._events.error
+
+    @property
     def behind(self) -> int:
         """Events that are known to be there and that the program has not taken."""
         return self._events.behind
@@ -208,6 +214,11 @@ class SyncMessages:
     def reason(self) -> str | None:
         """Why it is so; None: nothing is wrong."""
         return self._messages.reason
+
+    @property
+    def error(self) -> ClientError | None:
+        """The same as an error."""
+        return self._messages.error
 
     def ready(self) -> None:
         """Wait until the socket is open. See :meth:`Messages.ready`."""

@@ -29,7 +29,7 @@ export function answers({ socket, url }, refuse, options, line, signal) {
   /** @param {Message} message */
   const renew = (message) => (socket ? renewSocket(socket, options, signal) : renewStream(message, url, options, signal));
   const renewed = renewal(renew, refuse, options, line, signal);
-  const applied = socket && acknowledging(socket, options);
+  const applied = socket && acknowledging(socket, options, signal);
   return (message) => (message.type === "event" ? applied?.(message) : renewed(message));
 }
 
@@ -38,9 +38,10 @@ export function answers({ socket, url }, refuse, options, line, signal) {
  *
  * @param {WebSocket} socket
  * @param {Settings} options
+ * @param {AbortSignal} signal
  * @returns {(event: Message) => void}
  */
-function acknowledging(socket, { acknowledge, clock }) {
+function acknowledging(socket, options, signal) {
   const applied = new Map();
   const say = () => {
     for (const [channel, cursor] of socket.readyState === 1 ? applied : []) {
@@ -49,7 +50,10 @@ function acknowledging(socket, { acknowledge, clock }) {
     applied.clear();
   };
   return ({ channel, id }) => {
-    if (applied.size === 0) clock.setTimeout(say, /** @type {number} */ (acknowledge));
+    if (applied.size === 0) {
+      const ms = /** @type {number} */ (options.acknowledge);
+      pause(ms, options, signal).then(say, () => null); // else the connection has ended
+    }
     applied.set(channel, id);
   };
 }

@@ -25,12 +25,14 @@
  */
 
 /**
- * What goes with a state.
+ * What goes with a state: while it connects, why the last connection has ended, or there was none.
  *
  * @typedef {Object} Why
  * @property {number} [retry]  ms until the next try
- * @property {string} [reason]  in a word: "paused", "offline", "ended", "expired", "revoked", "refused", "login", "closed" …
- * @property {import("./line.js").Ended} [error]  with its code
+ * @property {string} [reason]  in a word: "unreachable" (no answer: no network, no server, or another origin that does not let
+ *     the page in), "silent", "paused", "ended", "expired", "revoked", "refused", "login", "closed" …; or as the error's message
+ * @property {import("./line.js").Ended} [error]  with the status of an answer, or the code of a closing: 1006 of a WebSocket that
+ *     broke, or never opened, of which a browser tells no more
  */
 
 /**
@@ -301,7 +303,7 @@
  * What `client.on` calls.
  *
  * @typedef {Object} ClientHandlers
- * @property {(state: ClientState, why: Why) => void} state
+ * @property {(state: ClientState, why: Why) => void} state  it has changed; or it connects still, and another try has failed
  * @property {(transport: Transport) => void} transport
  * @property {(data: any) => void} message  what the app's handler says, where there is a `socket`
  * @property {(event: LiveEvent) => void} event  of channels that the app's handler follows for this client
@@ -329,7 +331,7 @@
  * @property {(gap: Gap) => unknown} gap
  * @property {(live: Live) => unknown} live
  * @property {(tell: Tell) => void} tell
- * @property {(state: State, why: Why) => void} state
+ * @property {(state: State, why: Why) => void} state  it has changed; or it connects still, and another try has failed
  * @property {(why: Why) => void} gone
  * @property {(fault: Fault) => void} fault
  * @property {(beat: Beat) => void} beat

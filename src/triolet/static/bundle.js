@@ -74,6 +74,7 @@ export class Bundles {
 
   /** Its connection is over. @param {Bundle} bundle */
   delete(bundle) {
+    bundle.rest();
     this.#all.delete(bundle);
     this.streams.remove(bundle);
   }
@@ -148,7 +149,7 @@ export class Bundle {
 
   /** It is followed no longer. @param {Asker} track */
   drop(track) {
-    if (this.#remove(track)) this.#look();
+    if (this.#remove(track) && this.#tracks.size > 0) this.#look();
   }
 
   /** @param {Asker} track */
@@ -175,6 +176,12 @@ export class Bundle {
       this.#isAnew = asked.length !== this.#tracks.size || !this.tracks.every((track) => asked.includes(track));
       if (this.#isAnew) streams.again(this);
     }, GATHER);
+  }
+
+  /** What is asked for is all that will be. */
+  rest() {
+    this.#bundles.clock.clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   // --- to its connection ----------------------------------------------------------------------------------
@@ -296,8 +303,9 @@ export class Bundle {
     if (!track || !this.#forget(track)) return;
     const { streams } = this.#bundles;
     if (retry != null) {
+      const error = new Ended(reason, { retry: Number(retry) });
       streams.later(track, Number(retry));
-      track.become("connecting", { retry: Number(retry), reason });
+      track.become("connecting", { retry: Number(retry), reason, error });
     } else if (channel) track.become("gone", gone("revoked"));
     else streams.open(track);
   }

@@ -1,14 +1,14 @@
 /** A page's client of one server: what `connect` returns. */
 
 import { winnerKey, winners } from "./choice.js";
-import { Commands, LONGEST } from "./commands.js";
+import { Commands } from "./commands.js";
 import { Follow } from "./follow.js";
 import { Handlers, optional } from "./handlers.js";
 import { Ended, onAbort, within } from "./line.js";
 import { PageLife } from "./page.js";
 import { Presence } from "./presence.js";
 import { address, locate } from "./requests.js";
-import { saidOf, settingsOf } from "./settings.js";
+import { LONGEST, saidOf, settingsOf } from "./settings.js";
 import { Keeper, openStore } from "./store.js";
 import { Track } from "./track.js";
 import { TRANSPORTS } from "./transports.js";
@@ -50,11 +50,14 @@ export class Client {
   #said = { state: "idle", transport: null };
   #isClosed = false;
   #off;
+  /** @type {Why} why its state is what it is: while it connects, why the last try has failed */
+  why = {};
 
   /** @param {string | URL} [base] @param {ConnectOptions} [options] @internal */
   constructor(base, options = {}) {
-    const share = { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
-    const settings = settingsOf(options, { transports: TRANSPORTS, timeout: 300_000, base: options.home, ...share });
+    const { navigator, BroadcastChannel } = globalThis;
+    const more = { transports: TRANSPORTS, timeout: 300_000, base: options.home };
+    const settings = settingsOf(options, { ...more, locks: navigator?.locks, BroadcastChannel });
     const isKnown = settings.transports.length > 0 && settings.transports.every((one) => TRANSPORTS.includes(one));
     if (!isKnown) throw new TypeError(`transports: some of ${TRANSPORTS}`);
     this.#base = locate(base).href;
@@ -133,7 +136,7 @@ export class Client {
     const states = [...this.#follows].map(({ state }) => state);
     const { socketState } = this.#ways ?? {};
     if (socketState) states.push(socketState);
-    return states.length === 0 ? "idle" : STATES.find((state) => states.includes(state)) ?? "idle";
+    return STATES.find((state) => states.includes(state)) ?? "idle";
   }
 
   /** @type {Transport | null} the one in use, or tried now; null in a tab that has not heard of it */
@@ -151,13 +154,20 @@ export class Client {
     return this.#commands.unanswered;
   }
 
-  /** @param {Why} [why] */
-  #look(why = {}) {
+  /**
+   * A state that stays is told again with the error of a follow, or a socket, that is as all is.
+   *
+   * @param {Why} [why]
+   * @param {State} [of]
+   */
+  #look(why = {}, of = "connecting") {
     const { state, transport } = this;
     const before = this.#said;
+    const isNews = state !== before.state || (of === state && why.error && why !== this.why);
+    if (isNews) this.why = why;
     this.#said = { state, transport };
     if (transport !== before.transport && transport !== null) this.#handlers.tell("transport", transport);
-    if (state !== before.state) this.#handlers.tell("state", state, why);
+    if (isNews) this.#handlers.tell("state", state, why);
   }
 
   // --- what the page does ---------------------------------------------------------------------------------
@@ -207,7 +217,7 @@ export class Client {
   /** @param {Follow<any>} follow @param {Why} why */
   #changed(follow, why) {
     if (follow.state === "gone") this.#follows.delete(follow);
-    this.#look(why);
+    this.#look(why, follow.state);
   }
 
   #check() {
@@ -268,17 +278,15 @@ export class Client {
   /** @param {AbortSignal} signal @returns {Promise<void>} */
   #settled(signal) {
     return new Promise((resolve, reject) => {
-      /** @type {(() => void) | null} */
-      let off = null;
       const look = () => {
         const { state } = this;
         if (state === "gone") reject(new Ended("closed", { retry: null }));
         else if (state === "live" || state === "idle") resolve();
         else return;
-        off?.();
+        off();
       };
-      off = this.on("state", look);
-      onAbort(signal, () => off?.());
+      const off = this.on("state", look);
+      onAbort(signal, off);
       look();
     });
   }

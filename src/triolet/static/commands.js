@@ -3,6 +3,7 @@
 import { deferred } from "./handlers.js";
 import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
 import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js";
+import { LONGEST } from "./settings.js";
 
 /**
  * @import { Reply, SendOptions } from "./api.js"
@@ -14,6 +15,7 @@ import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js
  *
  * @typedef {Object} Question  a command that a WebSocket has been asked
  * @property {string} id
+ * @property {WebSocket} socket
  * @property {Promise<Answer>} promise
  * @property {(answer: Answer) => void} resolve
  * @property {(reason: unknown) => void} reject
@@ -23,8 +25,8 @@ import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js
 const OPEN = 16;
 const WAITING = 1_000;
 
-/** The longest time that a browser's timer knows: 24 days. */
-export const LONGEST = 2 ** 31 - 1;
+/** From here on one goes by POST: what is longer than the server takes is refused there, and ends a WebSocket for good. */
+const LONG = 65_536;
 
 /** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
 const LATER = new Set([...PASSING, 502, 503, 504]);
@@ -44,15 +46,18 @@ export class Unanswered extends Error {
   }
 }
 
-/** An id that nobody else has: 128 bits. Where a page is no secure context there is no `randomUUID`. */
+/** An id that nobody else has: 128 bits. A page that is no secure context has no `crypto.randomUUID`. */
 export function newId(crypto = globalThis.crypto) {
-  if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
 class Command {
+  sent = false;
+  /** @type {unknown} */
+  trouble;
+
   /** @param {string | URL} url @param {any} data @param {SendOptions & Settings} options @param {Place} base */
   constructor(url, data, { id = newId(), stringify }, base) {
     const isText = typeof id === "string" && /^[\x20-\x7e]+$/.test(id);
@@ -62,9 +67,6 @@ class Command {
     /** @type {string} */
     this.body = stringify(data ?? null);
     if (this.body === undefined) throw new TypeError("data: what JSON can say");
-    this.sent = false;
-    /** @type {unknown} */
-    this.trouble = undefined;
   }
 
   /** As a message of a WebSocket. */
@@ -158,11 +160,12 @@ export class Commands {
 
   /** This WebSocket is gone: what was asked over it is asked again. @param {WebSocket | null} socket */
   lose(socket) {
+    for (const asked of this.#asked) {
+      if (asked.socket === socket) asked.reject(new Ended("the connection ended"));
+    }
     if (socket === null || this.#socket !== socket) return;
     this.#socket = null;
     this.#opened = deferred();
-    for (const { reject } of this.#asked) reject(new Ended("the connection ended"));
-    this.#asked.clear();
   }
 
   /** Takes a "reply". @param {Message} reply */
@@ -243,18 +246,19 @@ export class Commands {
   async #tried(command, options, signal) {
     try {
       const socket = this.#socket;
-      const isOver = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
+      const isOurs = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
+      const isOver = isOurs && command.body.length < LONG;
       return { reply: await (isOver ? this.#say(socket, command, signal) : this.#post(command, options, signal)) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      return { error: error instanceof Error ? error : new Error(String(error)) };
+      return { error };
     }
   }
 
   /** @param {WebSocket} socket @param {Command} command @param {AbortSignal} signal @returns {Promise<Answer>} */
   async #say(socket, command, signal) {
     /** @type {Question} */
-    const question = { id: command.id, ...deferred() };
+    const question = { id: command.id, socket, ...deferred() };
     this.#asked.add(question);
     command.sent = true;
     socket.send(command.message);

@@ -50,8 +50,10 @@ function checkText(what, text) {
 export function checkDraft(name, key, fold) {
   checkText("event", name);
   if (key !== undefined) checkText("key", key);
-  const isFold = fold === undefined || (FOLDS.includes(fold) && key !== undefined);
-  if (!isFold) throw new TypeError(`fold: one of ${FOLDS.join(", ")}, of an event with a key, not ${fold}`);
+  if (fold !== undefined && !FOLDS.includes(fold)) throw new TypeError(`fold: one of ${FOLDS.join(", ")}, not ${fold}`);
+  if (fold !== undefined && key === undefined) {
+    throw new TypeError(`fold: ${fold} has to be of an event with a key: give it one as well`);
+  }
   if (name.startsWith("triolet.")) throw new TypeError(`event: ${name} would be one of Triolet's own`);
 }
 

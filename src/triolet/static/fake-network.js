@@ -2,6 +2,7 @@
 
 import { turn } from "./fake-clock.js";
 import { blockOfMany } from "./fake-many.js";
+import { Ended } from "./line.js";
 
 /** @import { Call, Message, Wire } from "./fake-api.js" */
 
@@ -195,7 +196,7 @@ export class Network {
 
   #down() {
     if (!this.isClosed) return new TypeError("the network is down");
-    return Object.assign(new TypeError("the fake server is closed"), { retry: null }); // nobody need ask again
+    return new Ended("the fake server is closed", { retry: null }); // nobody need ask again
   }
 
   /** All that is open breaks, and both sides are told. */

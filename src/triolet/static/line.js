@@ -51,10 +51,11 @@ export class Ended extends Error {
  * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
  *
  * @param {any} error
+ * @param {{reason: string}} [more]
  * @returns {Ended & {unopened?: boolean}}
  */
-export function asEnded(error) {
-  return error instanceof Ended ? error : new Ended(String(error?.message ?? error));
+export function asEnded(error, more) {
+  return error instanceof Ended ? error : new Ended(String(error?.message ?? error), more);
 }
 
 /**
@@ -337,6 +338,7 @@ export class Line {
 
   /** Learns from a message: beats in a row show their pace, some messages that all is well. @param {Message} message */
   heard(message) {
+    if (this.closed) return; // by a handler that heard what came with it
     const { type, channel } = message;
     const isCarried = type === "live" || type === "reply";
     // A proxy may let through what fills its buffer, and keep the rest. But what has been live once may take its time.
@@ -364,6 +366,7 @@ export class Line {
     const { clock, random } = this.#options;
     const patient = ms > 0 && this.#life.isForgotten ? Math.max(ms, Math.round(FORGOTTEN_RETRY * (1 + random()))) : ms;
     return new Promise((resolve) => {
+      if (this.closed) return resolve();
       const timer = ms < Infinity ? clock.setTimeout(() => this.#wake?.(), patient) : null;
       this.#wake = () => {
         this.#wake = null;

@@ -10,7 +10,7 @@
  */
 
 import { Ended, Line, asEnded } from "./line.js";
-import { locate, whyNot } from "./requests.js";
+import { askWhy, locate } from "./requests.js";
 import { ofIdentity } from "./track.js";
 import { converse } from "./transports.js";
 
@@ -50,6 +50,9 @@ export class Entry {
     this.track = track;
     this.path = path;
   }
+
+  /** @type {any} until it is asked for again */
+  timer;
 
   /** Whether its messages come without a name: of a server that knows none, or of a channel that the app chose. */
   isPlain = false;
@@ -128,6 +131,7 @@ export class Multiplex {
     const entry = this.#entries.get(track);
     if (!entry) return;
     this.#entries.delete(track);
+    this.#settings.clock.clearTimeout(entry.timer);
     this.#leave(entry);
   }
 
@@ -169,14 +173,9 @@ export class Multiplex {
     } catch (error) {
       const why = asEnded(signal.aborted ? signal.reason : error);
       if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
-      else if (why.unopened && this.#line.isDoubtful) this.#askWhy();
+      else if (why.unopened && this.#line.isDoubtful) void askWhy(this.#url, this.#settings, this.#line);
       throw why;
     }
-  }
-
-  async #askWhy() {
-    const why = await whyNot(this.#url, this.#settings);
-    if (why && this.#socket === null) this.#line.refuse(why);
   }
 
   /** @param {State | undefined} state @param {Why} why */
@@ -328,13 +327,12 @@ export class Multiplex {
     if (room !== null && entry.path !== null) this.#wait(entry, room);
   }
 
-  /** It is asked for again after `retry`. @param {Entry} entry @param {{retry: number, reason: string}} why */
-  #later(entry, why) {
+  /** It is asked for again after `retry`. @param {Entry} entry @param {string} reason @param {number} retry */
+  #later(entry, reason, retry) {
     entry.lose();
-    const pause = /** @type {Promise<void>} */ (
-      new Promise((done) => this.#settings.clock.setTimeout(() => done(), why.retry))
-    );
-    this.#wait(entry, pause, "connecting", why);
+    /** @type {Promise<void>} */
+    const pause = new Promise((done) => (entry.timer = this.#settings.clock.setTimeout(done, retry)));
+    this.#wait(entry, pause, "connecting", { retry, reason, error: new Ended(reason, { retry }) });
   }
 
   /** @param {Entry} entry @param {Why} why */
@@ -448,7 +446,7 @@ export class Multiplex {
       const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : path === url && !isOpen;
       if (!isMeant) continue;
       if (retry == null) this.#end(entry, gone(channel ? "revoked" : "refused"));
-      else this.#later(entry, { retry: Number(retry), reason });
+      else this.#later(entry, reason, Number(retry));
     }
     this.#askRest();
   }

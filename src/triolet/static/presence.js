@@ -59,7 +59,7 @@ export class Presence extends Map {
 
   /** @param {State} state @param {PresenceWhy} why */
   #become(state, why) {
-    if (this.state === "gone" || state === this.state) return;
+    if (this.state === "gone" || (state === this.state && !why.error)) return;
     this.state = state;
     this.#handlers.tell("state", state, why);
     if (state === "live") this.#ready.resolve();

@@ -55,6 +55,7 @@ import { Channel, Members, NO_VALUES, Provided, Sending, checkChannel, folded } 
  * @typedef {Object} LiveView
  * @property {?Client} client  null before the page is mounted, and on a server
  * @property {ClientState} state  the worst of all that is followed; "idle": nothing is
+ * @property {Why} why  why its state is what it is: while it connects, why the last try has failed
  * @property {?import("./api.js").Transport} transport  the one in use, or tried now
  * @property {number} unanswered  commands that wait for their answer
  */

@@ -1,10 +1,11 @@
 /** Requests, and what their answers say about asking again. */
 
-import { Ended, unlessAborted, within } from "./line.js";
+import { Ended, asEnded, unlessAborted, within } from "./line.js";
 import { authorization } from "./token.js";
 
 /**
  * @import { Options } from "./api.js"
+ * @import { Line } from "./line.js"
  * @import { Settings } from "./settings.js"
  *
  * @typedef {Record<string, string>} HeaderMap
@@ -111,13 +112,13 @@ export function checkType(response, expected) {
 
 /** Why an answer is none, and whether to ask again. @param {Response} response */
 export async function failure(response) {
-  const { status } = response;
+  const { ok, status } = response;
   const final = status < 500 && !PASSING.has(status);
   const said = /40[013]/.test(`${status}`) ? await response.json().catch(() => null) : null;
   const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
   const retry = final ? null : retryAfter(response);
-  // Below 400 it is a redirect that was not followed.
-  const reason = status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
+  // Below 400 it is a redirect that was not followed, or a 204, say, with nothing in it.
+  const reason = ok ? "type" : status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
   if (code) return new Ended(said.error, { code, status, retry });
   return new Ended(`HTTP ${status}`, { status, retry, reason, error: said?.error });
 }
@@ -131,7 +132,9 @@ export async function failure(response) {
  * @param {Settings} options
  */
 async function fetched(url, request, { fetch }) {
-  const response = await fetch(url, { redirect: "manual", cache: "no-store", ...request });
+  const response = await fetch(url, { redirect: "manual", cache: "no-store", ...request }).catch((error) => {
+    throw asEnded(error, { reason: "unreachable" });
+  });
   const { ok, status } = response;
   if (ok || status === 304 || status >= 400 || request.redirect) return response;
   return fetch(url, { cache: "no-store", ...request }).catch(() => {
@@ -148,7 +151,7 @@ async function fetched(url, request, { fetch }) {
  * @param {AbortSignal} signal
  */
 export async function request(url, headers, options, signal) {
-  const response = await fetched(url, { headers, signal }, options);
+  const response = await unlessAborted(fetched(url, { headers, signal }, options), signal);
   if (response.status === 200 || response.status === 304) return response;
   throw await failure(response);
 }
@@ -174,25 +177,24 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
 }
 
 /**
- * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
- * that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
+ * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
+ * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
  * @param {Place} url
  * @param {Settings} options
- * @returns {Promise<Ended | null>}
+ * @param {Line} line
  */
-export async function whyNot(url, options) {
+export async function askWhy(url, options, line) {
   try {
     /** @type {RequestInit & {headers: HeaderMap}} */
     const json = { headers: { Accept: "application/json" }, redirect: "manual" };
-    return await asked(locate(url), json, options, undefined, async (response) => {
+    await asked(locate(url), json, options, undefined, async (response) => {
       const { ok, status } = response;
-      if (REFUSING.has(status) || (!ok && status < 400)) return await failure(response);
+      if (REFUSING.has(status) || (!ok && status < 400)) throw await failure(response);
       await response.body?.cancel?.();
-      if (response.ok) checkType(response, "application/json");
-      return null;
+      if (ok) checkType(response, "application/json");
     });
-  } catch (error) {
-    return error instanceof Ended && error.retry === null ? error : null;
+  } catch (/** @type {any} */ error) {
+    if (error?.retry === null && !line.isHeardOf) line.refuse(error); // else another try has shown that it is not so
   }
 }

@@ -21,6 +21,9 @@ import { checkToken } from "./token.js";
  * @property {() => void} [sending]  hears that a request goes out
  */
 
+/** The longest time that a browser's timer knows: 24 days. One that is set for longer fires at once. */
+export const LONGEST = 2 ** 31 - 1;
+
 /** @type {Defaults} */
 const DEFAULTS = {
   wait: 25,
@@ -33,7 +36,7 @@ const DEFAULTS = {
   parse: JSON.parse,
   stringify: JSON.stringify,
   clock: {
-    setTimeout: (call, ms) => setTimeout(call, ms),
+    setTimeout: (call, ms) => setTimeout(call, Math.min(ms, LONGEST)),
     clearTimeout: (timer) => clearTimeout(timer),
     now: () => performance.now(),
   },

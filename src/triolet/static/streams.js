@@ -2,7 +2,7 @@
 
 import { Choice, lumpy } from "./choice.js";
 import { Line, asEnded } from "./line.js";
-import { whyNot } from "./requests.js";
+import { askWhy } from "./requests.js";
 import { stream } from "./transports.js";
 
 /**
@@ -39,8 +39,8 @@ export class Streams {
   #socket;
   /** @type {Promise<Bundles | null> | null} */
   #bundles = null;
-  /** @type {Set<Track>} those that wait for it */
-  #early = new Set();
+  /** @type {Map<Track, any>} those that wait for it, or for a timer of theirs */
+  #early = new Map();
 
   /**
    * `commands` go over a channel's own WebSocket, where there is one: over the newest.
@@ -59,14 +59,14 @@ export class Streams {
 
   get tracks() {
     const all = [...this.#lines.keys()].flatMap((one) => one.tracks ?? /** @type {Track} */ (one));
-    return [...this.#early, ...all];
+    return [...this.#early.keys(), ...all];
   }
 
   /** What only some pages need is loaded by them alone. @param {Track} track */
   add(track) {
     const url = this.#socket;
     if (url == null) return this.open(track);
-    this.#early.add(track);
+    this.#early.set(track, null);
     this.#bundles ??= import("./bundle.js").then(
       ({ Bundles }) => new Bundles(this, String(url), this.#settings.clock),
       () => (this.#bundles = null),
@@ -76,8 +76,8 @@ export class Streams {
 
   /** Asks for it after a pause. @param {Track} track @param {number} ms */
   later(track, ms) {
-    this.#early.add(track);
-    this.#settings.clock.setTimeout(() => this.#early.delete(track) && this.add(track), ms);
+    const add = () => this.#early.delete(track) && this.add(track);
+    this.#early.set(track, this.#settings.clock.setTimeout(add, ms));
   }
 
   /** On a connection of its own. @param {Asker} track */
@@ -107,6 +107,7 @@ export class Streams {
    */
   remove(track) {
     const mine = this.#lines.get(track);
+    this.#settings.clock.clearTimeout(this.#early.get(/** @type {Track} */ (track)));
     this.#early.delete(/** @type {Track} */ (track));
     this.#lines.delete(track);
     if (!mine) return [...this.#lines.keys()].forEach((one) => one.drop?.(track));
@@ -137,8 +138,7 @@ export class Streams {
       const why = asEnded(signal.aborted ? signal.reason : error);
       if (why.reason === "silent" && !mine.line.isHeardOf) this.#crowd(track);
       if (this.#choice.leave(transport, why, mine.line.isHeardOf)) throw Object.assign(why, { retry: 0 });
-      // Beside the next try: whether there is any use in it. A line that is closed by then refuses nothing.
-      if (why.unopened && mine.line.isDoubtful) void whyNot(track.url, options).then((no) => no && mine.line.refuse(no));
+      if (why.unopened && mine.line.isDoubtful) void askWhy(track.url, options, mine.line);
       throw why;
     }
   }
@@ -176,6 +176,6 @@ export class Streams {
 
   /** Ends all of them. Their tracks stay as they are. */
   clear() {
-    for (const track of [...this.#early, ...this.#lines.keys()]) this.remove(track);
+    for (const track of [...this.#early.keys(), ...this.#lines.keys()]) this.remove(track);
   }
 }

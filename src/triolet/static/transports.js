@@ -38,7 +38,7 @@ const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
 /** Whatever numbers the page has made of JSON's. @param {any} bye */
 function goodbye({ reason, code, retry }) {
-  return new Ended(reason, { code: Number(code), retry: retry === null ? null : Number(retry) });
+  return new Ended(reason, { code: Number(code), retry: retry == null ? retry : Number(retry) });
 }
 
 /**
@@ -115,7 +115,7 @@ async function overSse(track, line, options, signal) {
   for (;;) {
     await roomIn(track, line, signal);
     line.listen();
-    const { value, done } = await reader.read();
+    const { value, done } = await unlessAborted(reader.read(), signal);
     line.rest();
     if (done) throw new Ended("the connection ended");
     for (const { event, data, ...more } of parser.push(decoder.decode(value, { stream: true }))) {
@@ -160,7 +160,7 @@ async function overPolls(track, line, options, signal, hold) {
       checkType(response, "application/json");
       const body = options.parse(await response.text());
       tag = response.headers.get("ETag");
-      retry = Number(body.retry);
+      retry = Number(body.retry ?? 1_000);
       if (track.page) track.page(line, body, unfold);
       else unfold(track, line, body);
     }
@@ -214,6 +214,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
     let socket;
     try {
       socket = new (options.WebSocket ?? WebSocket)(target, protocols);
+      socket.onerror = () => {}; // its close says so too; but Node's `ws` throws what nobody listens to
     } catch (/** @type {any} */ error) {
       throw new Ended(error.message, { code: 1006, unopened: true }); // there is none here (an old Node), or it may not be
     }

@@ -38,7 +38,7 @@ export class Provided extends Shown {
    * @param {import("./api.js").Clock} [clock]
    */
   constructor(make, given, clock) {
-    super({ client: given, state: "idle", transport: null, unanswered: 0 }, clock);
+    super({ client: given, state: "idle", why: NO_WHY, transport: null, unanswered: 0 }, clock);
     this.#make = make;
     this.#client = given;
     this.#isOurs = given === null;
@@ -80,8 +80,8 @@ export class Provided extends Shown {
 
   look() {
     if (this.#client === null) return this.first();
-    const { state, transport, unanswered } = this.#client;
-    return { client: this.#client, state, transport, unanswered };
+    const { state, why, transport, unanswered } = this.#client;
+    return { client: this.#client, state, why, transport, unanswered };
   }
 }
 

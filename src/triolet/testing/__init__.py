@@ -2,7 +2,7 @@
 
 - ``serve``: the whole server in memory, and clients of it: ``server.client(transport, path)``, or ``server.websocket``,
   ``sse``, ``long_poll``, ``short_poll``, ``follow``; each has ``expect(...)``, ``nothing_for(seconds)`` and
-  ``command(url, data)``
+  ``command(url, data)``; ``server.user()`` has the same, and cookies of its own
 - ``Network``, ``Line``: latency, bandwidth, kernels' buffers; ``proxy``: what may stand before a server
 - ``stalled``, ``cut``, ``half_open``, ``slow_reader``, ``reordered_accepts``: faults, as context managers
 - ``ScriptedLog``: a log with faults: ``slow``, ``full``, ``away``, ``failing``, ``unreadable``
@@ -19,7 +19,7 @@ from .faults import cut, half_open, reordered_accepts, slow_reader, stalled
 from .http import Answer, EventStream, RefusedError
 from .logs import LOG_CHECKS, LogCheck, LogFactory, check_log
 from .network import ClientEnd, Line, Network
-from .reach import Reach
+from .reach import Reach, User
 from .reverse_proxy import Proxy, proxy
 from .scripted import LogFault, ScriptedLog, away, failing, full, slow, unreadable
 from .seed import Played, Seed, Trace, current, play, seeded
@@ -63,6 +63,7 @@ __all__ = [
     "Trace",
     "TransportCheck",
     "TransportFactory",
+    "User",
     "WebSocketClient",
     "away",
     "check_log",

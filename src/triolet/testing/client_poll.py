@@ -80,7 +80,7 @@ class _PollClient(Client):
         self.transcript.said(trio.current_time(), f"GET {target}")
         end = self.dial()
         try:
-            answer = await read_answer(end, *await ask(end, "GET", target, headers))
+            answer = await read_answer(end, *await ask(end, "GET", target, headers, cookies=self.reach.cookies))
         finally:
             self.hang_up(end)
         if answer.status not in (200, 304):

@@ -47,7 +47,7 @@ class SseClient(Client):
         end = self.dial()
         told = f" last-event-id={self.cursor}" if "last-event-id" in headers else ""
         self.transcript.said(trio.current_time(), f"GET {target}{told}")
-        connection, response = await ask(end, "GET", target, headers)
+        connection, response = await ask(end, "GET", target, headers, cookies=self.reach.cookies)
         self._stream = EventStream(end, connection, response, self.reader())
         self.response_headers = self._stream.headers
         streams = self.response_headers.get("content-type", "").startswith("text/event-stream")

@@ -151,11 +151,16 @@ class WebSocketClient(Client):
         self._parts.clear()
         self.code, self.reason = NO_CLOSE_FRAME, ""
         self.transcript.said(trio.current_time(), f"upgrade {target}")
-        extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in self.headers.items()]
+        cookies = self.reach.cookies
+        carried = {} if cookies is None or "cookie" in map(str.lower, self.headers) else cookies.sent_to(target)
+        fields = {**carried, **self.headers}
+        extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields.items()]
         offers: list[Extension] = [PerMessageDeflate(True, None, True)] if self.deflate else []
         asked = ws.Request("test", target, extensions=offers, subprotocols=list(self.subprotocols), extra_headers=extra)
         await self._send(asked)
         first = await self._event()
+        if cookies is not None and isinstance(first, ws.AcceptConnection | ws.RejectConnection):
+            cookies.take(target, first.extra_headers if isinstance(first, ws.AcceptConnection) else first.headers)
         if isinstance(first, ws.RejectConnection):
             raise RefusedError(f"{self.transport} {target}", await self._refusal(first))
         if not isinstance(first, ws.AcceptConnection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
 
@@ -76,7 +77,7 @@ class Client(Listener):
         transport: its name.
         path: the URL that is followed.
         address: where the client is, for the server; a fresh one for each client.
-        cursor: where it would go on from, after what was taken; None while it was told none.
+        cursor: where it would go on from, after what was taken; None while none was.
         cursors: the same by channel, for a client that follows many.
         retry: ms after which the server wants it back, where it said so last; None: not by itself, or nothing said.
         heard: all messages taken, in order.
@@ -193,7 +194,7 @@ class Client(Listener):
         self._end("cut")
 
     async def reconnect(self) -> None:
-        """Come back as a good client does: on a new connection, going on from :attr:`cursor`.
+        """Come back as a good client does: on a new connection, from :attr:`cursor`, or from where the old one began.
 
         What waits of the old connection and was not taken is forgotten: it will be told again.
 
@@ -205,6 +206,8 @@ class Client(Listener):
         if self.closed == NEVER_OPENED:
             raise AssertionError(f"cannot come back: {NEVER_OPENED}")
         self._drop()
+        for opened in takewhile(lambda message: message["type"] == "open", self._waiting):
+            self.keep_cursor(opened)
         self._waiting.clear()
         await self._open()
 
@@ -235,7 +238,7 @@ class Client(Listener):
         """Ask for a command once. Return the reply; None where the connection ended before it."""
         end = self.dial()
         try:
-            return await post(end, url, self.headers, id, data)
+            return await post(end, url, self.headers, id, data, self.reach.cookies)
         finally:
             self.hang_up(end)
 

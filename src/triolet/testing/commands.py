@@ -9,6 +9,7 @@ from typing import Any, Final
 import h11
 import trio
 
+from .cookies import Cookies
 from .http import PATIENCE_SECONDS, Answer, ask, read_answer
 from .network import ClientEnd
 from .seed import current
@@ -42,11 +43,14 @@ async def until_answered(once: Callable[[], Awaitable[Message | None]]) -> Messa
             await trio.sleep(UNHEARD_SECONDS if reply is None else reply["retry"] / 1000)
 
 
-async def post(end: ClientEnd, url: str, headers: dict[str, str], id: str, data: Any) -> Message | None:
+async def post(
+    end: ClientEnd, url: str, headers: dict[str, str], id: str, data: Any, cookies: Cookies | None
+) -> Message | None:
     """Ask once, with a POST request on a connection of its own. Return the reply; None where no answer came."""
     asked = {**headers, "content-type": "application/json", "idempotency-key": f'"{id}"'}
     try:
-        answer = await read_answer(end, *await ask(end, "POST", url, asked, json.dumps(data).encode()))
+        head = await ask(end, "POST", url, asked, json.dumps(data).encode(), cookies=cookies)
+        answer = await read_answer(end, *head)
     except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
         return None
     return as_reply(id, answer)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import trio
 
+from .cookies import Cookies
 from .network import ClientEnd, Line, MemoryLink, Network
 
 __all__ = ["ADDRESS", "Entrance"]
@@ -22,7 +23,10 @@ class Entrance(ABC):
     Attributes:
         network: what its clients are connected through: faults may be done to it.
         began: the moment in Trio's seconds from which its clients' dialogues count.
+        cookies: what its requests and clients carry; None: none.
     """
+
+    cookies: Cookies | None = None
 
     def __init__(self, network: Network, nursery: trio.Nursery) -> None:
         self.network = network
@@ -47,7 +51,9 @@ class Entrance(ABC):
         """
         if kernel_bytes is not None:
             line = Line.holding(kernel_bytes)
-        end = self.network.connect(address, lambda link: self.enter(link, address), line)
+        return self._keep(self.network.connect(address, lambda link: self.enter(link, address), line))
+
+    def _keep(self, end: ClientEnd) -> ClientEnd:
         self._ends.append(end)
         if len(self._ends) >= self._sweep_at:
             self._ends = [end for end in self._ends if not end.connection.over]

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import h11
 import trio
 
+from .cookies import Cookies
 from .network import ClientEnd
 from .strict import BlockReader, MalformedError
 
@@ -124,15 +125,22 @@ class EventStream:
 
 
 async def ask(
-    stream: ClientEnd, method: str, path: str, headers: dict[str, str], body: bytes = b""
+    stream: ClientEnd,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: bytes = b"",
+    *,
+    cookies: Cookies | None = None,
 ) -> tuple[h11.Connection, Head]:
-    """Send a request and read the head of its answer.
+    """Send a request and read the head of its answer. A ``cookie`` among the headers goes in place of ``cookies``.
 
     Raises:
         trio.BrokenResourceError: the connection was reset, or ended before there was an answer.
     """
     connection = h11.Connection(h11.CLIENT)
-    asked = {"host": "test", **{name.lower(): text for name, text in headers.items()}}
+    carried = {} if cookies is None else cookies.sent_to(path)
+    asked = {"host": "test", **carried, **{name.lower(): text for name, text in headers.items()}}
     if body or method == "POST":
         asked["content-length"] = str(len(body))
     fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in asked.items()]
@@ -143,6 +151,8 @@ async def ask(
     while isinstance(response := await _head(stream, connection), h11.InformationalResponse):
         if response.status_code == 101:
             break
+    if cookies is not None:
+        cookies.take(path, response.headers)
     return connection, response
 
 

@@ -49,6 +49,21 @@ test("there is a client from when the page is mounted until it is gone, and its 
   assert.deepEqual([clock.pending, complaints, page.recovered], [[], [], []]);
 });
 
+test("while it connects it is shown why the last try has failed", async () => {
+  const stream = new Stream();
+  const { clock, props } = world(status(503), stream);
+  const Why = () => `${useLive().why.reason}`;
+  const page = await show(h(Live, props, h(Why), h(Ids)));
+  await clock.advance(16);
+  assert.equal(page.text, "HTTP 503");
+  await clock.advance(1_000);
+  await stream.send("open", opened("e.1"));
+  await stream.send("live", live("e.1"));
+  await clock.advance(16);
+  assert.equal(page.text, "undefined");
+  await page.leave();
+});
+
 test("another base, another user or another option is another client, and nothing of the one before is shown", async () => {
   const streams = Array.from({ length: 4 }, () => new Stream());
   const { clock, network, props } = world(...streams);

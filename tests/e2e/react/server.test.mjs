@@ -24,7 +24,8 @@ test("what is drawn is what is known at first, and nothing is begun", () => {
   }
   const drawn = renderToString(h(Live, { base: "/", socket: "/live", token: () => assert.fail() }, h(Order, { id: "A1" })));
   assert.deepEqual(drawn.slice(3, -4).split(/(?<=\}),/), [
-    "[null,{state:idle,transport:null,unanswered:0}",
+    "[null,{state:idle,why:{}",
+    "transport:null,unanswered:0}",
     "{value:[paid],state:connecting,why:{}",
     "gap:null,end:null,cursor:e.7}",
     "{state:connecting,why:{}",

@@ -6,6 +6,7 @@ import { newId } from "../../../src/triolet/static/commands.js";
 import { Unanswered, command } from "../../../src/triolet/static/triolet.js";
 import { BEGIN, listen, openSocket, openStream } from "./dialogues.mjs";
 import { Clock, Held, Network, json, makeSockets, settle, status } from "./fakes.mjs";
+import { meet } from "./meeting.mjs";
 
 const PICK = "http://shop.example/orders/A123/pick";
 
@@ -368,4 +369,41 @@ test("a place that comes free is used, whenever the command next in line gives u
     await settle();
     assert.equal(opened[0].sent.at(-1).id, "17");
   }
+});
+
+test("what was asked over one of two WebSockets is asked again when that is lost, whichever of them is the newer", async () => {
+  for (const lost of [0, 1]) {
+    const network = new Network(json({ picked: 1 }), json({ picked: 1 }));
+    const { client, sockets, clock } = meet({ transports: ["websocket"], network });
+    const replies = [];
+    const send = (id) => client.send("/pick", null, { id }).then(({ status }) => replies.push(`${id} ${status}`));
+    for (const [number, url] of ["c", "d"].entries()) {
+      client.follow(url);
+      await settle();
+      await sockets[number].open();
+      send(`over ${number}`);
+      await settle();
+    }
+    assert.deepEqual(sockets.map(({ sent }) => sent.map(({ id }) => id)), [["over 0"], ["over 1"]]);
+    await sockets[lost].lose(1006);
+    await clock.advance(1_000);
+    const other = sockets[1 - lost];
+    // Over the newer one that is left, or by POST.
+    assert.deepEqual([other.sent.at(-1).id, network.requests.length], lost === 0 ? ["over 0", 0] : ["over 0", 1]);
+    await other.say(reply("over 0"), reply("over 1"));
+    assert.deepEqual(replies.sort(), ["over 0 200", "over 1 200"]);
+  }
+});
+
+test("a command that may be too long for a message goes by POST: a server ends a WebSocket for good by one", async () => {
+  const { client, sockets, network } = meet({ socket: "/live", network: new Network(json({}, {}, 413)) });
+  await settle();
+  await sockets[0].open();
+  const short = client.send("/pick", "x".repeat(60_000), { id: "short" });
+  const long = client.send("/pick", "x".repeat(70_000), { id: "long" });
+  await settle();
+  assert.deepEqual(sockets[0].sent.map(({ id }) => id), ["short"]);
+  assert.equal((await long).status, 413);
+  await sockets[0].say(reply("short"));
+  assert.deepEqual([(await short).status, network.requests.length], [200, 1]);
 });

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Network, Stream, json, settle } from "./fakes.mjs";
-import { HELLO, bracket, listen, live, meet, opened } from "./meeting.mjs";
+import { settingsOf } from "../../../src/triolet/static/settings.js";
+import { Network, Stream, json, settle, status } from "./fakes.mjs";
+import { HELLO, bracket, listen, live, meet, note, opened } from "./meeting.mjs";
 
 const never = () => new Promise(() => {});
 
@@ -71,7 +72,7 @@ test("a page that loses its network shows so at once; a server that is there all
     assert.deepEqual([client.state, streams[0].aborted], ["connecting", true]);
     await clock.advance(0);
     await streams.at(-1).send("live", live("e.1")).catch(() => null);
-    assert.deepEqual(states, ["connecting", "behind", "live", "connecting", ...(isThere ? ["live"] : [])]);
+    assert.deepEqual(states, ["connecting", "behind", "live", "connecting", isThere ? "live" : "connecting"]);
   }
 });
 
@@ -160,4 +161,70 @@ test("what a page follows when it hears that its socket has ended comes by anoth
   await clock.advance(0);
   assert.deepEqual(network.requests.map(({ path }) => path), ["/live?format=triolet&follow=%2Fd%2Fevents%3Fafter%3De.1"]);
   assert.equal(other.state, "connecting");
+});
+
+test("a server that wants nobody back for a month is not asked all the time: a browser's timer knows 24 days", async (t) => {
+  const times = [];
+  t.mock.method(globalThis, "setTimeout", (_, ms) => times.push(ms));
+  const network = new Network(status(503, { "Retry-After": String(30 * 86_400) }));
+  const { client } = meet({ transports: ["sse"], network, clock: settingsOf({}).clock });
+  const follow = client.follow("c");
+  await settle();
+  assert.equal(follow.why.retry, 30 * 86_400_000);
+  assert.deepEqual(times, [50_000, 50_000, 2 ** 31 - 1]);
+  client.close();
+});
+
+test("a fetch of one's own that does not heed its signal keeps no page from coming back, and nothing comes twice", async () => {
+  const [first, second] = [new Stream(), new Stream()];
+  const never = { response: new Promise(() => null) };
+  const network = new Network(never, first, second);
+  const fetch = (url, asked) => network.fetch(url, { ...asked, signal: new AbortController().signal });
+  const { client, clock } = meet({ transports: ["sse"], network, fetch, silence: 10_000 });
+  const follow = client.follow("c", { after: "e.1" });
+  const heard = listen(follow);
+  await clock.advance(10_000); // in vain
+  await clock.advance(1_000);
+  await first.send("open", opened("e.1"));
+  await first.event("e.2");
+  await first.send("live", live("e.2"));
+  assert.equal(follow.state, "live");
+  await clock.advance(10_000); // silent
+  assert.deepEqual([follow.state, follow.why.reason], ["connecting", "silent"]);
+  await clock.advance(1_000);
+  await first.event("e.3");
+  await second.send("open", opened("e.2"));
+  await second.event("e.3");
+  assert.deepEqual([heard, follow.state], [["e.2", "e.3"], "behind"]);
+});
+
+test("an answer of success with nothing in it is no login: another transport may have more", async () => {
+  const network = new Network(status(204), json({ channel: "c", events: [], cursor: "e.1", gap: null, live: true, retry: 9_000 }));
+  const { client, clock } = meet({ transports: ["sse", "poll"], network });
+  const follow = client.follow("c", { after: "e.1" });
+  const told = [];
+  follow.on("state", (_, { reason, error }) => told.push([reason, error?.status]));
+  await clock.advance(0);
+  assert.deepEqual([told[0], follow.state, client.transport], [["type", 204], "live", "poll"]);
+});
+
+test("an answer to a poll that does not say when to ask again is not the last", async () => {
+  const page = { channel: "c", events: [], cursor: "e.1", gap: null, live: true };
+  const network = new Network(json(page), json({ ...page, events: [note("e.2")], cursor: "e.2", retry: 9_000 }));
+  const { client, clock } = meet({ transports: ["poll"], network });
+  const heard = listen(client.follow("c", { after: "e.1" }));
+  await clock.advance(1_000);
+  assert.deepEqual(heard, ["e.2"]);
+});
+
+test("a goodbye that does not say when to come back leaves that to the client", async () => {
+  const [stream, next] = [new Stream(), new Stream()];
+  const { client, clock, network } = meet({ transports: ["sse"], network: new Network(stream, next) });
+  const follow = client.follow("c", { after: "e.1" });
+  await settle();
+  await stream.send("open", opened("e.1"));
+  await stream.send("bye", { code: 1012, reason: "restarting" });
+  assert.deepEqual([follow.state, follow.why.reason, follow.why.retry], ["connecting", "restarting", 1_000]);
+  await clock.advance(1_000);
+  assert.equal(network.requests.length, 2);
 });

@@ -13,11 +13,13 @@ export type Why = {
      */
     retry?: number;
     /**
-     * in a word: "paused", "offline", "ended", "expired", "revoked", "refused", "login", "closed" …
+     * in a word: "unreachable" (no answer: no network, no server, or another origin that does not let
+     * the page in), "silent", "paused", "ended", "expired", "revoked", "refused", "login", "closed" …; or as the error's message
      */
     reason?: string;
     /**
-     * with its code
+     * with the status of an answer, or the code of a closing: 1006 of a WebSocket that
+     * broke, or never opened, of which a browser tells no more
      */
     error?: import("./line.js").Ended;
 };
@@ -441,6 +443,9 @@ export type Present<Info = any> = {
     sessions: number;
 };
 export type ClientHandlers = {
+    /**
+     * it has changed; or it connects still, and another try has failed
+     */
     state: (state: ClientState, why: Why) => void;
     transport: (transport: Transport) => void;
     /**
@@ -488,6 +493,9 @@ export type FollowHandlers<Events extends Record<string, any> = Record<string, a
     gap: (gap: Gap) => unknown;
     live: (live: Live) => unknown;
     tell: (tell: Tell) => void;
+    /**
+     * it has changed; or it connects still, and another try has failed
+     */
     state: (state: State, why: Why) => void;
     gone: (why: Why) => void;
     fault: (fault: Fault) => void;
@@ -612,12 +620,14 @@ export type Track = import("./track.js").Track;
  * @typedef {"idle" | State} ClientState
  */
 /**
- * What goes with a state.
+ * What goes with a state: while it connects, why the last connection has ended, or there was none.
  *
  * @typedef {Object} Why
  * @property {number} [retry]  ms until the next try
- * @property {string} [reason]  in a word: "paused", "offline", "ended", "expired", "revoked", "refused", "login", "closed" …
- * @property {import("./line.js").Ended} [error]  with its code
+ * @property {string} [reason]  in a word: "unreachable" (no answer: no network, no server, or another origin that does not let
+ *     the page in), "silent", "paused", "ended", "expired", "revoked", "refused", "login", "closed" …; or as the error's message
+ * @property {import("./line.js").Ended} [error]  with the status of an answer, or the code of a closing: 1006 of a WebSocket that
+ *     broke, or never opened, of which a browser tells no more
  */
 /**
  * An event of the app's.
@@ -864,7 +874,7 @@ export type Track = import("./track.js").Track;
  * What `client.on` calls.
  *
  * @typedef {Object} ClientHandlers
- * @property {(state: ClientState, why: Why) => void} state
+ * @property {(state: ClientState, why: Why) => void} state  it has changed; or it connects still, and another try has failed
  * @property {(transport: Transport) => void} transport
  * @property {(data: any) => void} message  what the app's handler says, where there is a `socket`
  * @property {(event: LiveEvent) => void} event  of channels that the app's handler follows for this client
@@ -891,7 +901,7 @@ export type Track = import("./track.js").Track;
  * @property {(gap: Gap) => unknown} gap
  * @property {(live: Live) => unknown} live
  * @property {(tell: Tell) => void} tell
- * @property {(state: State, why: Why) => void} state
+ * @property {(state: State, why: Why) => void} state  it has changed; or it connects still, and another try has failed
  * @property {(why: Why) => void} gone
  * @property {(fault: Fault) => void} fault
  * @property {(beat: Beat) => void} beat

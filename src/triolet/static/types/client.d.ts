@@ -2,10 +2,12 @@
 import { Follow } from "./follow.js";
 import { Presence } from "./presence.js";
 import type { ClientHandlers, ClientState, ConnectOptions, FollowOptions, PresenceOptions, Reply } from "./api.js";
-import type { SendOptions, Transport } from "./api.js";
+import type { SendOptions, Transport, Why } from "./api.js";
 /** A page's client of one server: what `connect` returns. */
 export declare class Client {
     #private;
+    /** @type {Why} why its state is what it is: while it connects, why the last try has failed */
+    why: Why;
     /** @type {ClientState} of all that it follows */
     get state(): ClientState;
     /** @type {Transport | null} the one in use, or tried now; null in a tab that has not heard of it */

@@ -8,12 +8,11 @@ export type Answer = Reply & {
 };
 export type Question = {
     id: string;
+    socket: WebSocket;
     promise: Promise<Answer>;
     resolve: (answer: Answer) => void;
     reject: (reason: unknown) => void;
 };
-/** The longest time that a browser's timer knows: 24 days. */
-export declare const LONGEST: number;
 /** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
 export declare class Unanswered extends Error {
     /** @type {string} under which it may be asked again */
@@ -23,7 +22,7 @@ export declare class Unanswered extends Error {
     /** @type {string} "Unanswered" */
     name: string;
 }
-/** An id that nobody else has: 128 bits. Where a page is no secure context there is no `randomUUID`. */
+/** An id that nobody else has: 128 bits. A page that is no secure context has no `crypto.randomUUID`. */
 export declare function newId(crypto?: Crypto): string;
 /** The commands of one client: over its WebSocket while that is open, else by POST. */
 export declare class Commands {

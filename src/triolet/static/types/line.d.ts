@@ -19,9 +19,12 @@ export declare class Ended extends Error {
  * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
  *
  * @param {any} error
+ * @param {{reason: string}} [more]
  * @returns {Ended & {unopened?: boolean}}
  */
-export declare function asEnded(error: any): Ended & {
+export declare function asEnded(error: any, more?: {
+    reason: string;
+}): Ended & {
     unopened?: boolean;
 };
 /**

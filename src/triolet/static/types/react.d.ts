@@ -33,6 +33,10 @@ export type LiveView = {
      */
     state: ClientState;
     /**
+     * why its state is what it is: while it connects, why the last try has failed
+     */
+    why: Why;
+    /**
      * the one in use, or tried now
      */
     transport: import("./api.js").Transport | null;

@@ -1,11 +1,13 @@
 /** Requests, and what their answers say about asking again. */
 import { Ended } from "./line.js";
 import type { Options } from "./api.js";
+import type { Line } from "./line.js";
 import type { Settings } from "./settings.js";
 export type HeaderMap = Record<string, string>;
 export type Place = string | URL | null | undefined;
 /**
  * @import { Options } from "./api.js"
+ * @import { Line } from "./line.js"
  * @import { Settings } from "./settings.js"
  *
  * @typedef {Record<string, string>} HeaderMap
@@ -83,11 +85,11 @@ export declare function asked<T>(url: string | URL, { headers, ...more }: Reques
     headers: HeaderMap;
 }, options: Settings, outer: AbortSignal | undefined, hear: (response: Response) => Promise<T>): Promise<T>;
 /**
- * Why a WebSocket was not opened, which browsers keep from a page: its URL is asked for, as a page would. What refuses
- * that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
+ * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
+ * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
  * @param {Place} url
  * @param {Settings} options
- * @returns {Promise<Ended | null>}
+ * @param {Line} line
  */
-export declare function whyNot(url: Place, options: Settings): Promise<Ended | null>;
+export declare function askWhy(url: Place, options: Settings, line: Line): Promise<void>;

@@ -33,6 +33,24 @@ export type Own = {
     sending?: () => void;
 };
 /**
+ * What the machinery works with: the options, with what the page did not say, and what the client says of itself.
+ *
+ * @typedef {Omit<Options & MessageOptions & ConnectOptions, keyof Defaults | "store"> & Defaults & Own} Settings
+ *
+ * @typedef {{wait: number, silence: number, timeout: number, buffer: number, commit: "before" | "after",
+ *     random: () => number, fetch: typeof fetch, parse: (text: string) => any, stringify: (data: any) => string,
+ *     clock: Clock}} Defaults
+ *
+ * @typedef {Object} Own
+ * @property {Pick<Store, "set"> | null} [store]
+ * @property {() => number} [patience]  ms until the first message of a connection
+ * @property {() => void} [won]  hears that a connection brings messages as they come
+ * @property {() => void} [lumpy]  hears that it brings them too late
+ * @property {() => void} [sending]  hears that a request goes out
+ */
+/** The longest time that a browser's timer knows: 24 days. One that is set for longer fires at once. */
+export declare const LONGEST: number;
+/**
  * Options without those that are undefined, which were not said.
  *
  * @template {object} Said
