@@ -42,6 +42,7 @@ def trusting(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, *protocols: str) 
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = version
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # some releases of Python set it, and an end would be any other's
     context.set_alpn_protocols(list(protocols))
     return context
 
