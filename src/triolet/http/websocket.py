@@ -180,7 +180,7 @@ class GuardedWebSocket(WSStream):
         await self.send(StreamClosed(self.stream_id))
 
     async def _read_first(self) -> None:
-        """Let what has come by now be read, by the task that reads, until there is no more: this process may be late."""
+        """Let what has come by now be read, by the task that reads, until there is no more: this one may be late."""
         before = None
         while before != self._reads:
             before = self._reads
