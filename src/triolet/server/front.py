@@ -128,9 +128,7 @@ class Front:
         Raises:
             BrokenResourceError: the client went, or there is no agreement.
         """
-        with trio.move_on_after(self._limits.header_seconds) as handshake:
-            await stream.handshake()
-        return not handshake.cancelled_caught
+        return await stream.handshake(self._limits.header_seconds)
 
     async def _let_in(self, stream: ClientStream, data: bytes, first: bool) -> Serve:
         """Read the next request's head, and return what serves the connection."""
