@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import random
 import secrets
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from triolet.log import EventLog
 from triolet.sqlite.log import SqliteLog
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.seed import HOUR, PRIVATE, Played, Seed, Trace, current, play, seeded
+from triolet.testing.threads import LOOK_SECONDS, LOOKS
 
 from .day import day
 
@@ -274,6 +278,24 @@ def test_a_thread_takes_no_virtual_time_and_ends_at_the_same_step() -> None:
     plays = [play(seed, _threads) for seed in (1, 1, 1)]
     assert len({played.digest for played in plays}) == 1
     assert sorted(plays[0].result, key=str) == [(10, 45, 0.0), (200_000, 19_999_900_000, 0.0)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="who works is asked of Linux")
+def test_a_thread_that_works_for_long_is_waited_for() -> None:
+    """Or one that waits for a core for so long, or for the disk, as on a machine that is busy."""
+
+    def work() -> str:
+        until = time.monotonic() + 3 * LOOKS * LOOK_SECONDS / 2
+        while time.monotonic() < until:
+            hashlib.sha256(bytes(1 << 20))
+        return "done"
+
+    async def ask() -> tuple[str, float]:
+        with trio.move_on_after(5):  # to where a clock would jump
+            return await trio.to_thread.run_sync(work), trio.current_time()
+        raise AssertionError("it was not done in no time")
+
+    assert play(0, ask).result == ("done", 0.0)
 
 
 def test_a_log_in_sqlite_is_played_the_same_way(tmp_path: Path) -> None:
