@@ -21,8 +21,8 @@ __all__ = ["threads_held"]
 LOOK_SECONDS: Final = 0.05
 LOOKS: Final = 20
 """So many looks in a row at which no thread works: then it waits for what only the loop could give it."""
-HOLD_SECONDS: Final = 60.0
-"""Real seconds that a loop is held at most."""
+WORK_SECONDS: Final = 1.0
+"""Of a core that a thread has at most: one that goes on for ever waits for the loop to cancel it."""
 
 _here = threading.local()
 
@@ -73,8 +73,8 @@ class _Hold:
         if not isinstance(trio.lowlevel.current_clock(), MockClock):
             return
         # Not for a time alone: a thread that waits for a core, or for the disk, may take any.
-        looks, give_up_at = 0, time.monotonic() + HOLD_SECONDS
-        while looks < LOOKS and time.monotonic() < give_up_at and not self.told.wait(LOOK_SECONDS):
+        looks, until = 0, time.process_time() + WORK_SECONDS
+        while looks < LOOKS and time.process_time() < until and not self.told.wait(LOOK_SECONDS):
             looks = 0 if _another_works() else looks + 1
 
 
