@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from collections import Counter
@@ -59,6 +60,7 @@ async def fails() -> str:
 async def held() -> dict[str, Any]:
     """What is held for clients, the one that asks among them; and how many objects there are, ours by type."""
     gc.collect()
+    _trim()
     things = gc.get_objects()
     ours = Counter(type(thing).__qualname__ for thing in things if str(type(thing).__module__).startswith("triolet."))
     seen = live.statistics().held
@@ -70,6 +72,13 @@ async def held() -> dict[str, Any]:
         "ours": ours,
         "rss": _resident(),
     }
+
+
+def _trim() -> None:
+    """Have the C library give back what it keeps for later: how much that is depends on how many came at once."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _resident() -> int:

@@ -35,6 +35,8 @@ WARM: Final = 20_000
 """Before that many, memory may grow: caches fill, and the allocator finds its size."""
 LOOKS: Final = 8
 GROWTH_BYTES: Final = 2 << 20
+PORTS: Final = range(12_000, 20_000)
+START_SECONDS: Final = 60
 SETTLE_SECONDS: Final = 45
 """Within which all is let go of when the last client of a part has left: a head has 10 s to come, a goodbye 5."""
 REMEMBERED: Final = {"Event", "Cursor", "Closing", "ConnectionSnapshot", "FollowerSnapshot", "Happening"}
@@ -145,25 +147,40 @@ def _line(look: Look, first: Look) -> str:
 
 @contextmanager
 def _serving(folder: Path, *more: str) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = _free_port()
     command = [sys.executable, "-m", "triolet", "serve", "benchmarks.churn.app:app", "--bind", f"127.0.0.1:{port}"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen([*command, "--grace", "2", *more], cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            assert server.poll() is None, (folder / "server.log").read_text(errors="replace")[-2_000:]
-            time.sleep(0.05)
+        _wait_until_open(port, server, folder / "server.log")
         yield port
     finally:
         server.terminate()
         server.wait(20)
+
+
+def _free_port() -> int:
+    """A port that nobody listens on, below those that the kernel gives clients: in there one that waits for the server
+    could be given the very port, and connect to itself."""
+    for number in range(len(PORTS)):
+        port = PORTS[(os.getpid() * 1_301 + number) % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def _wait_until_open(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        assert server.poll() is None, log.read_text(errors="replace")[-2_000:]
+        assert time.monotonic() < deadline, f"it does not listen after {START_SECONDS} s"
+        time.sleep(0.05)
 
 
 def _look(port: int, secure: bool, made: int, missed: list[str], seconds: float) -> Look:

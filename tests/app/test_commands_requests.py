@@ -148,6 +148,21 @@ async def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_no_
     assert shop.done == []
 
 
+async def test_a_body_that_came_while_the_process_stood_still_came_in_time(autojump_clock: MockClock) -> None:
+    shop, body = Warehouse(), b'"' + b"x" * 200_000 + b'"'  # more than is read at once
+    shop.app.config["BODY_TIMEOUT"] = 5
+    async with served(shop.app, "direct") as server:
+        end = server.connect(kernel_bytes=1 << 20)
+        head = f'POST {PICK} HTTP/1.1\r\nhost: test\r\nidempotency-key: "1"\r\ncontent-length: {len(body)}\r\n\r\n'
+        await end.send_all(head.encode() + body[:1])
+        await trio.testing.wait_all_tasks_blocked()
+        assert end.connection.client.send(body[1:]) == len(body) - 1
+        autojump_clock.jump(6)
+        assert bytes(await end.receive_some()).startswith(b"HTTP/1.1 200 ")
+        end.reset()
+    assert len(shop.done) == 1
+
+
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("rights", [{"cookie": "session=abc"}, ANN])
 async def test_a_page_of_another_site_commands_nothing_with_its_visitors_rights(

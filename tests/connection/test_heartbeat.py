@@ -132,6 +132,27 @@ async def test_one_that_stops_talking_is_pinged_and_found_silent_in_time(autojum
         assert 0 < pings[0] <= 20
 
 
+async def test_while_the_process_stood_still_nobody_was_silent(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    async with serve(app) as server, peer(server, "/warehouse") as client:
+        await client.say(type="message", data=1)
+        await trio.sleep(5)
+        autojump_clock.jump(100)
+        pings: list[float] = []
+        while len(pings) < 5:
+            frame = await client.frame()
+            assert frame is not None
+            assert frame.opcode != CLOSE
+            if frame.opcode == PING:
+                pings.append(trio.current_time())
+                await client.send(PONG)
+        last = trio.current_time()
+        assert 105 <= pings[0] <= 125
+        while (frame := await client.frame()) is not None and frame.opcode != CLOSE:
+            pass
+        assert trio.current_time() == pytest.approx(last + 50)
+
+
 async def test_a_heartbeat_that_fails_ends_its_own_connection_and_no_other(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

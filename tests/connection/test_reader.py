@@ -152,6 +152,18 @@ async def test_a_client_that_begins_its_next_message_with_the_end_of_the_last_is
             assert (await client.until("message"))["data"] == {"echo": "again"}
 
 
+async def test_a_message_that_came_while_the_process_stood_still_is_not_out_of_time(autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(message_seconds=10))
+    text = "x" * 500_000  # more than is read at once
+    async with serve(app) as server, peer(server, "/warehouse", kernel_bytes=1 << 20) as client:
+        frame = encode(TEXT, message(text))
+        await client.stream.send_all(frame[:100])
+        await trio.testing.wait_all_tasks_blocked()
+        assert client.stream.connection.client.send(frame[100:]) == len(frame) - 100
+        autojump_clock.jump(11)
+        assert (await client.until("message"))["data"] == {"echo": text}
+
+
 async def test_a_flood_of_control_frames_ends_the_connection(autojump_clock: MockClock) -> None:
     app, _ = make_shop(Limits(control_per_second=10))
     async with serve(app) as server, peer(server, "/warehouse") as client:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from tests.peer import peer
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Connection, ConnectionEnded, Limits
+from triolet import Connection, ConnectionEnded, Limits, Triolet
 from triolet.testing.network import ClientEnd
 from triolet.testing.server import MemoryServer, serve
 
@@ -52,6 +52,36 @@ async def test_a_client_that_does_not_read_is_gone_at_stall_seconds(transport: s
             assert (server.connections, server.followers, tasks()) == (0, 0, before)
             with pytest.raises(trio.BrokenResourceError):
                 await client.receive_some()
+
+
+def stand_still_when_full(live: Triolet, clock: MockClock) -> None:
+    """The only client's kernel is full: before anybody waits for it half a minute passes."""
+    (conn,) = live.service.context.registry.open.values()
+    outlet, on_full = conn.outlet, conn.outlet.on_full
+
+    def stand_still() -> None:
+        outlet.on_full = on_full
+        on_full()
+        clock.jump(30)
+
+    outlet.on_full = stand_still
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+async def test_a_process_that_stood_still_gives_nobody_up_before_it_has_looked(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(Limits(stall_seconds=7))
+    async with serve(app) as server, following(server, transport) as client:
+        stand_still_when_full(live, autojump_clock)
+        await live.publish_many(ORDER, [BIG] * 10)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.connections == 1
+        with trio.move_on_after(1):
+            while await client.receive_some():
+                pass
+        await trio.sleep(10)
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])

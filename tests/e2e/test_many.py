@@ -103,7 +103,7 @@ def test_members_of_a_worker_that_is_killed_leave_once(tmp_path: Path, log: str)
     with workers(tmp_path, log=log, limits={"lease_seconds": 2}) as server, ExitStack() as stack:
         watcher = Returning(HttpxSse, f"{server.url}/rooms/1/presence")
         stack.callback(watcher.leave)
-        names = [f"member{number}" for number in range(8)]
+        names = [f"member{number:02}" for number in range(24)]  # on both workers
         members = [HttpxSse(f"{server.url}/rooms/1/events?as={name}") for name in names]
         for member in members:
             stack.callback(member.cut)

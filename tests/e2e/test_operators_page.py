@@ -161,11 +161,12 @@ def test_nothing_on_it_is_hard_to_read_or_out_of_reach(page: Page) -> None:
 def test_what_users_have_named_is_text_and_all_of_it_is_there(page: Page) -> None:
     page.wait(says("#channels", "c/<img src=x onerror=alert(1)>"))
     assert page.evaluate("document.images.length") == 0
-    assert int(page.text("#tiles .value").replace(",", "")) == CROWD + 1
+    page.wait(f"document.querySelector('#tiles .value').textContent === '{CROWD + 1:,}'", seconds=PATIENCE)
     page.wait(says("#log-lag", "none"))
     assert page.text("#log-tail").endswith(" of 16,384 events")
     page.wait("document.querySelector('#tiles svg .curve').getAttribute('d').length > 0")
-    assert [page.text(f"#workers li:nth-child({at}) .chip") for at in (1, 2)] == ["serves", "serves"]
+    for at in (1, 2):
+        page.wait(f"document.querySelector('#workers li:nth-child({at}) .chip').textContent === 'serves'")
 
 
 def test_a_page_that_nobody_looks_at_lets_go_of_its_stream(page: Page) -> None:

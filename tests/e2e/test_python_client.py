@@ -25,7 +25,7 @@ from .many.history import Log, check_publisher, read
 from .many.test_many_workers import Scene, restart, scene
 from .needs import needs
 from .redis.servers import running
-from .server import Server, serving, wait_for
+from .server import START_SECONDS, Server, serving, wait_for
 
 CHANNELS = ("a", "b")
 KILLS_EVERY = 2.5
@@ -112,7 +112,7 @@ def check(found: Scene, listeners: Listeners) -> None:
     """Each history is the log."""
     for publisher in found.publishers:
         publisher.finish()
-    wait_for(found.server.whole, "all workers", 30)
+    wait_for(found.server.whole, "all workers", START_SECONDS)
     logs: dict[str, Log] = {channel: read(found.server.address, channel) for channel in CHANNELS}
 
     def are_there() -> bool:
@@ -222,7 +222,7 @@ def test_the_end_of_a_channel_ends_a_loop_without_trio_and_the_command(server: S
         assert end.data == {"outcome": "done"}
         assert list(live.follow("/c/ended/events")) == [end]
     following = run_follow(f"{server.url}/c/ended/events", "--after", "0", "--fold")
-    out, err = following.communicate(timeout=20)
+    out, err = following.communicate(timeout=START_SECONDS)
     assert (following.returncode, err) == (0, "")
     assert [(line["type"], line["data"]) for line in map(json.loads, out.splitlines())] == [
         ("event", "abc"),
@@ -255,18 +255,18 @@ def test_the_command_prints_events_as_they_come_and_ends_at_a_signal(server: Ser
     server.publish("printed", 2)
     assert json.loads(following.stdout.readline())["data"] == 2
     following.terminate()
-    out, err = following.communicate(timeout=20)
+    out, err = following.communicate(timeout=START_SECONDS)
     assert (following.returncode, out, err) == (0, "", "")
     server.publish("printed", 3)
     again = run_follow(f"{server.url}/c/printed/events", "--store", str(tmp_path / "cursor"), "--count", "1")
-    out, err = again.communicate(timeout=20)
+    out, err = again.communicate(timeout=START_SECONDS)
     assert (again.returncode, err) == (0, "")
     assert json.loads(out.splitlines()[0])["data"] in (2, 3)  # at least once: the last line may come again
 
 
 def test_the_command_says_what_is_wrong(server: Server) -> None:
     for path, says in (("/c/forbidden/events", "HTTP 403"), ("/", "a page in HTML")):
-        out, err = run_follow(f"{server.url}{path}").communicate(timeout=20)
+        out, err = run_follow(f"{server.url}{path}").communicate(timeout=START_SECONDS)
         assert out == ""
         assert says in err
         assert len(err.splitlines()) == 1
@@ -280,7 +280,7 @@ def test_the_command_ends_when_nobody_reads_any_more(server: Server) -> None:
     following.stdout.close()
     time.sleep(0.5)
     server.publish("head", 6)
-    assert following.wait(20) == 0
+    assert following.wait(START_SECONDS) == 0
     assert following.stderr is not None
     assert following.stderr.read() == ""
     following.stderr.close()
@@ -298,6 +298,6 @@ def test_every_way_goes_over_tls(tmp_path: Path) -> None:
                 items = iter(live.follow("/c/tls/events", after=0))
                 assert [next(items).data for _ in range(2)] == [1, 2]  # type: ignore[union-attr]  # as was published
         with sync_client(secure.url) as live, live.follow("/c/tls/events") as events:
-            time.sleep(0.5)
+            wait_for(lambda: events.reason, "what is wrong")
             assert events.state == "connecting"
             assert "certificate" in str(events.reason).lower()

@@ -54,7 +54,7 @@ def test_a_run_whose_worker_is_killed_is_ended_within_its_lease_and_its_readers_
     with workers(tmp_path, app="runs_app:app", log=log, limits=LIMITS) as server, ExitStack() as stack:
         pid = post(server, "/run/one")["pid"]
         assert {post(server, "/run/one")["refused"] for _ in range(6)} == {"RunError"}
-        readers = [Websockets(f"{server.url}/c/one/events", "0") for _ in range(8)]
+        readers = [Websockets(f"{server.url}/c/one/events", "0") for _ in range(24)]  # on both workers
         for reader in readers:
             stack.callback(reader.cut)
             reader.hears("event", 5)

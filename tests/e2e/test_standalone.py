@@ -19,7 +19,7 @@ from tests.test_docs import blocks
 
 from .browser import Browser, Page, open_browser
 from .needs import needs
-from .server import Server, free_port, serving, wait_for
+from .server import START_SECONDS, Server, free_port, serving, wait_for
 from .test_tutorial import Process, running
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ def pages(folder: Path) -> Iterator[int]:
     port = free_port()
     with running([sys.executable, "-m", "http.server", str(port)], folder):
         asks = f"curl -s -o /dev/null http://localhost:{port}/"
-        wait_for(lambda: subprocess.run(asks.split(), check=False).returncode == 0, "the pages", 30)
+        wait_for(lambda: subprocess.run(asks.split(), check=False).returncode == 0, "the pages", START_SECONDS)
         yield port
 
 

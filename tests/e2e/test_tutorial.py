@@ -16,7 +16,7 @@ from tests.test_docs import blocks
 
 from .browser import Page, open_browser
 from .needs import needs
-from .server import Server, serving, wait_for
+from .server import START_SECONDS, Server, serving, wait_for
 
 TUTORIAL = kept("tutorial")
 EPOCH = "rqvwGEJM"
@@ -33,7 +33,7 @@ def asked_with_curl(server: Server, epoch: str = EPOCH) -> list[str]:
 def run(command: str) -> str:
     """Run a command to its end, and return what it said."""
     arguments = shlex.split(command, comments=True)
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=START_SECONDS, check=True).stdout
 
 
 class Process:
@@ -49,7 +49,7 @@ class Process:
 
     def says(self, text: str) -> None:
         """Wait until it has said this."""
-        wait_for(lambda: text in self.text, f"{text!r}; it said {self.text!r}", 30)
+        wait_for(lambda: text in self.text, f"{text!r}; it said {self.text!r}", START_SECONDS)
 
 
 @contextmanager

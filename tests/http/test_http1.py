@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -9,7 +11,7 @@ from trio.testing import MockClock
 from triolet.limits import Limits
 from triolet.testing.network import ClientEnd
 
-from .guarding import Send, hosted, read_all, read_until, send_until_full
+from .guarding import Receive, Send, hosted, read_all, read_until, send_until_full
 from .test_websocket import request as upgrade_request
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -244,6 +246,37 @@ class TestEndings:
                 assert await read_all(client) == b""
             assert trio.current_time() <= 20
             await host.check()
+
+    async def test_a_request_that_came_while_the_process_stood_still_is_answered(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with hosted(limits=Limits(header_seconds=5)) as host:
+            client = host.connect()
+            for _ in range(3):
+                client.connection.client.send(HEAD + b"\r\n")
+                autojump_clock.jump(host.config.keep_alive_timeout + 1)
+                assert b" 200 " in await read_until(client, b"0")
+                await trio.testing.wait_all_tasks_blocked()
+            await client.aclose()
+            await host.check()
+
+    async def test_a_request_that_was_read_ahead_is_answered_by_a_process_that_stands_still(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async def stands_still(scope: Any, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+            autojump_clock.jump(6)  # its answer is complete, and the next request is looked at in a moment
+
+        async with hosted(stands_still, limits=Limits(header_seconds=5)) as host:
+            client = host.connect()
+            await client.send_all(9 * (HEAD + b"\r\n"))
+            heard = b""
+            while heard.count(b" 200 ") < 9:
+                more = await client.receive_some()
+                assert more, heard
+                heard += more
+            await client.aclose()
 
     async def test_idle_connections_end_when_the_server_drains(self, autojump_clock: MockClock) -> None:
         async with hosted() as host:

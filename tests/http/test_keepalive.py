@@ -55,6 +55,37 @@ async def test_one_of_which_nothing_is_expected_is_neither_pinged_nor_silent(aut
     assert 60 + 10 < await silent_after(keepalive) < 60 + 25
 
 
+async def test_while_the_process_stood_still_nobody_was_silent(autojump_clock: MockClock) -> None:
+    pings = []
+
+    async def ping() -> None:
+        pings.append(trio.current_time())
+
+    async def stand_still() -> None:
+        await trio.sleep(1)
+        autojump_clock.jump(100)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        assert await silent_after(Keepalive(LIMITS, ping, bool, ("a", 0))) == 101 + 20
+    assert pings == [101, 111]
+
+
+async def test_what_has_come_is_heard_before_a_client_counts_as_silent(autojump_clock: MockClock) -> None:
+    async def ping() -> None:
+        """The client answers, in a moment."""
+
+    async def hear() -> None:
+        await trio.sleep(25)
+        keepalive.heard()
+
+    for _ in range(10):  # which task runs first is drawn
+        keepalive = Keepalive(LIMITS, ping, bool, ("a", 0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hear)
+            assert await silent_after(keepalive) == 50
+
+
 async def test_clients_that_came_together_are_not_pinged_together(autojump_clock: MockClock) -> None:
     pings = []
 

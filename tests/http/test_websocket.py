@@ -261,6 +261,23 @@ class TestMessages:
             await client.aclose()
             await host.check()
 
+    async def test_one_that_came_while_the_process_stood_still_is_not_out_of_time(
+        self, autojump_clock: MockClock
+    ) -> None:
+        sent = frame(0x82, bytes(500_000))  # more than is read at once
+        async with hosted(limits=Limits(message_seconds=10)) as host:
+            client = await opened(host, kernel_bytes=1 << 20)
+            await client.send_all(sent[:100])
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.connection.client.send(sent[100:]) == len(sent) - 100
+            autojump_clock.jump(11)
+            answer = b""
+            while len(answer) < 500_000:
+                more = await client.receive_some()
+                assert more, answer
+                answer += more
+            await client.aclose()
+
 
 class TestClientsThatDoNotBehave:
     async def test_a_client_that_floods_a_deaf_route_parks_little(self, autojump_clock: MockClock) -> None:

@@ -42,6 +42,7 @@ def trusting(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, *protocols: str) 
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = version
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # some releases of Python set it, and an end would be any other's
     context.set_alpn_protocols(list(protocols))
     return context
 
@@ -85,6 +86,41 @@ async def paired(
     yield pair
     pair.server.abort()
     assert pair.budget.held == 0
+
+
+async def test_a_process_that_is_late_in_a_handshake_gives_its_client_time(
+    certified: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    pair = Pair(certified, trusting(), KERNEL_BYTES)
+    agreed = []
+
+    async def shake_hands() -> None:
+        agreed.append(await pair.server.handshake(5))
+
+    async def read_late(max_bytes: int) -> bytes:
+        data = await receive_some(max_bytes)
+        pair.link.receive_some = receive_some  # type: ignore[method-assign]  # it was late once
+        autojump_clock.jump(6)
+        return data
+
+    receive_some = pair.link.receive_some
+    pair.link.receive_some = read_late  # type: ignore[method-assign]  # as is the process that it is in
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shake_hands)
+        await trio.testing.wait_all_tasks_blocked()
+        await pair.client.do_handshake()
+    assert (agreed, trio.current_time()) == ([True], 6)
+    pair.server.abort()
+
+
+async def test_a_client_that_does_not_shake_hands_is_not_waited_for(
+    certified: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    pair = Pair(certified, trusting(), KERNEL_BYTES)
+    await pair.below.send_all(b"\x16\x03\x01")
+    assert not await pair.server.handshake(5)
+    assert trio.current_time() == 5
+    pair.server.abort()
 
 
 class TestSpeaking:

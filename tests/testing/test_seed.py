@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from triolet.clock import wall_time
 from triolet.event import Cursor, Draft, Event
 from triolet.log import EventLog
 from triolet.sqlite.log import SqliteLog
+from triolet.testing import threads
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.seed import HOUR, PRIVATE, Played, Seed, Trace, current, play, seeded
 
@@ -274,6 +276,22 @@ def test_a_thread_takes_no_virtual_time_and_ends_at_the_same_step() -> None:
     plays = [play(seed, _threads) for seed in (1, 1, 1)]
     assert len({played.digest for played in plays}) == 1
     assert sorted(plays[0].result, key=str) == [(10, 45, 0.0), (200_000, 19_999_900_000, 0.0)]
+
+
+def test_a_thread_that_waits_for_a_core_or_the_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that is busy, for longer than one that waits for the loop."""
+    monkeypatch.setattr(threads, "_another_works", lambda: True)
+
+    def work() -> str:
+        time.sleep(3 * threads.LOOKS * threads.LOOK_SECONDS / 2)
+        return "done"
+
+    async def ask() -> tuple[str, float]:
+        with trio.move_on_after(5):  # to where a clock would jump
+            return await trio.to_thread.run_sync(work), trio.current_time()
+        raise AssertionError("it was not done in no time")
+
+    assert play(0, ask).result == ("done", 0.0)
 
 
 def test_a_log_in_sqlite_is_played_the_same_way(tmp_path: Path) -> None:

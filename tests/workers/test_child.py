@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triolet.admin.contract import Answer, Question
 from triolet.admin.lines import serve_line
 from triolet.workers.child import Child
-from triolet.workers.control import ASK, READY, Control
+from triolet.workers.control import ACCEPT, ASK, BEAT, READY, Control
+from triolet.workers.places import Place
 
 
 class Process:
@@ -50,6 +51,37 @@ async def test_a_process_has_ended_although_another_holds_its_line(autojump_cloc
         process.ended.set()
         await child.ended.wait()
         assert (child.left.is_set(), child.code) == (True, -9)
+
+
+async def test_a_worker_has_obeyed_when_it_answers_behind_its_orders(autojump_clock: MockClock) -> None:
+    async with worker() as (child, _, line), trio.open_nursery() as nursery:
+        obeyed = trio.Event()
+
+        async def wait() -> None:
+            await child.obeyed()
+            obeyed.set()
+
+        child.beat()
+        child.accept(Place(0, ()))
+        nursery.start_soon(wait)
+        heard = []
+        for _ in range(3):
+            assert not obeyed.is_set()
+            message = await line.hear()
+            assert message is not None
+            heard.append(message.what)
+            if message.what == BEAT:
+                line.say(BEAT)
+            await wait_all_tasks_blocked()
+        assert heard == [BEAT, ACCEPT, BEAT]
+        assert obeyed.is_set()
+
+
+async def test_nobody_waits_for_one_that_has_left_to_obey(autojump_clock: MockClock) -> None:
+    async with worker() as (child, _, line), trio.open_nursery() as nursery:
+        nursery.start_soon(child.obeyed)
+        await wait_all_tasks_blocked()
+        line.close()
 
 
 async def test_a_worker_whose_line_ends_has_left(autojump_clock: MockClock) -> None:

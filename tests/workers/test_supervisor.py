@@ -42,6 +42,8 @@ class Process:
         self.stubborn = False
         self.unanswered = 0
         self.answers = True
+        self.obeys = trio.Event()
+        self.obeys.set()
         self.deaf = False
 
     def become_ready(self) -> None:
@@ -66,6 +68,9 @@ class Process:
 
     def beat(self) -> None:
         self.unanswered = 0 if self.answers else self.unanswered + 1
+
+    async def obeyed(self) -> None:
+        await self.obeys.wait()
 
     def stop(self) -> None:
         self.orders.append("stop")
@@ -99,6 +104,7 @@ class House:
         self.broken = broken
         self.hangs = False
         self.exhausted = False
+        self.obeys = True
         self.started_at: list[float] = []
         self.code: int | None = None
         self.over = trio.Event()
@@ -111,6 +117,8 @@ class House:
             raise BlockingIOError("Resource temporarily unavailable")
         process = Process(number)
         self.processes.append(process)
+        if not self.obeys:
+            process.obeys = trio.Event()
         self.started_at.append(trio.current_time())
         if self.broken:
             process.die(self.broken)
@@ -147,6 +155,33 @@ async def house(places: int = 2) -> AsyncIterator[House]:
         if made.code is None:
             await made.signal(signal.SIGTERM)
         assert not made.alive
+
+
+async def test_they_serve_as_soon_as_all_have_their_sockets(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "triolet")
+    async with trio.open_nursery() as nursery:
+        house = House()
+        house.obeys = False
+        nursery.start_soon(house.run)
+        for process in (None, 0, 1):
+            if process is not None:
+                house.processes[process].obeys.set()
+            await wait_all_tasks_blocked()
+            assert ("2 workers serve" in caplog.text) == house.supervisor.begun.is_set() == (process == 1)
+        await house.signal(signal.SIGTERM)
+    assert house.code == 0
+
+
+async def test_they_serve_although_one_hangs_from_the_start(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        house = House()
+        house.obeys = False
+        nursery.start_soon(house.run)
+        await house.supervisor.begun.wait()
+        assert trio.current_time() == WORKER_SILENT_BEATS * WORKER_BEAT_SECONDS
+        await house.signal(signal.SIGTERM)
 
 
 async def test_sigterm_stops_all_and_the_exit_code_is_0(autojump_clock: MockClock) -> None:

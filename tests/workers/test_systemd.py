@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from triolet.workers.addresses import passed_sockets
 from triolet.workers.systemd import Notifier
@@ -24,6 +26,17 @@ def test_a_watchdog_is_one_that_watches_this_process() -> None:
     assert Notifier.of({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "7"}, 7)._watchdog_seconds == 2
     assert Notifier.of({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "8"}, 7)._watchdog_seconds is None
     assert Notifier.of({"WATCHDOG_USEC": "junk"}, 7)._watchdog_seconds is None
+
+
+async def test_signs_of_life_come_twice_in_the_time_that_systemd_waits(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+    notifier = Notifier.of({"WATCHDOG_USEC": "2000000", "NOTIFY_SOCKET": "/none"}, 7)
+    monkeypatch.setattr(notifier, "_say", lambda *_: times.append(trio.current_time()))
+    with trio.move_on_after(4.5):
+        await notifier.keep_alive()
+    assert times == [0, 1, 2, 3, 4]
 
 
 async def test_without_systemd_nobody_is_told() -> None:

@@ -11,6 +11,7 @@ import trio
 from ..errors import NotServingError
 from ..identity import Grant
 from ..limits import Limits
+from ..sockets.patience import Patience
 from ..transports.negotiate import AskError, Scope, check_path, header, names_text
 from ..wire.idempotency_key import write_key
 from ..wire.messages import Reply
@@ -88,17 +89,17 @@ async def _read(request: Any, receive: Receive, limits: Limits) -> bytes | None:
     if length.isdecimal() and int(length) > most:
         raise too_large
     body, more = b"", True
-    with trio.move_on_after(request.body_timeout or limits.write_seconds) as patience:
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            piece, more = message.get("body", b""), message.get("more_body", False)
-            body = body + piece if body else bytes(piece)
-            if len(body) > most:
-                raise too_large
-    if patience.cancelled_caught:
-        raise AskError(408, "size", "the body did not come in time")
+    patience = Patience(trio.current_time() + (request.body_timeout or limits.write_seconds))
+    while more:
+        message = await patience.wait(receive)
+        if message is None:
+            raise AskError(408, "size", "the body did not come in time")
+        if message["type"] == "http.disconnect":
+            return None
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        body = body + piece if body else bytes(piece)
+        if len(body) > most:
+            raise too_large
     return body
 
 

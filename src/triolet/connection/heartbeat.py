@@ -55,14 +55,20 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
     """
     sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
-    took_at = -math.inf
+    took_at = back_at = -math.inf
+    wakes_at = _wakes_at(conn, pings, look)
     while True:
         # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
         # have gone on. Neither has to wake this task for that.
         now = trio.current_time()
+        # What this process was late, as one is that stood still, is not its client's: that was asked nothing meanwhile,
+        # and given nothing. What had come by then was read before this task was woken.
+        late = max(0.0, now - wakes_at)
+        conn.heard_at = min(now, conn.heard_at + late)
+        back_at = min(now, max(conn.outlet.progress_at, back_at) + late)
         if now >= _silent_at(conn, pings, took_at):
             conn.end(SILENT)
-        elif conn.outlet.pending and now >= _stalled_at(conn):
+        elif conn.outlet.pending and now >= _stalled_at(conn, back_at):
             conn.end(SLOW)
         elif now >= look * _step(conn):
             look += HEARTBEAT_LOOKS
@@ -73,7 +79,8 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
             sent = _sent(conn)
             pinged = pings and conn.heard_at <= now - HEARTBEAT_LOOKS * _step(conn) and (said or not pinged)
             _write(conn, said, pinged)
-        await conn.context.timer.until(_wakes_at(conn, pings, look, took_at))
+        wakes_at = _wakes_at(conn, pings, look, took_at, back_at)
+        await conn.context.timer.until(wakes_at)
 
 
 def _start(conn: Connection, pings: bool, look: int) -> None:
@@ -81,8 +88,10 @@ def _start(conn: Connection, pings: bool, look: int) -> None:
         conn.nursery.start_soon(beat, conn, pings, look)
 
 
-def _wakes_at(conn: Connection, pings: bool, look: int, took_at: float = -math.inf) -> float:
-    return min(look * _step(conn), _silent_at(conn, pings, took_at), _stalled_at(conn))
+def _wakes_at(
+    conn: Connection, pings: bool, look: int, took_at: float = -math.inf, back_at: float = -math.inf
+) -> float:
+    return min(look * _step(conn), _silent_at(conn, pings, took_at), _stalled_at(conn, back_at))
 
 
 def _step(conn: Connection) -> float:
@@ -101,11 +110,11 @@ def _silent_at(conn: Connection, pings: bool, took_at: float) -> float:
     return max(conn.heard_at, took_at) + conn.limits.silence_seconds if pings else math.inf
 
 
-def _stalled_at(conn: Connection) -> float:
+def _stalled_at(conn: Connection, back_at: float) -> float:
     """Return when to look whether a buffering outlet has stalled; infinite for an outlet that does not buffer."""
     if not conn.outlet.buffers:
         return math.inf
-    since = conn.outlet.progress_at if conn.outlet.pending else trio.current_time()
+    since = max(conn.outlet.progress_at, back_at) if conn.outlet.pending else trio.current_time()
     return since + conn.limits.stall_seconds
 
 

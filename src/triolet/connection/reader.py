@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
@@ -14,6 +15,7 @@ from ..closing import BAD_MESSAGE, CRASHED, FLOOD, GONE, UNSUPPORTED
 from ..errors import ChannelNameError, ConnectionEnded, LogAway, LogError, RemoteError
 from ..hub import key_of
 from ..identity import Identity
+from ..sockets.patience import Patience
 from ..sync.bounded_channel import BoundedChannel
 from ..wire.frames import Binary, Close, Text
 from ..wire.messages import Ack, Auth, CommandMessage, Follow, Incoming, Reply, Unfollow, parse_client
@@ -66,8 +68,8 @@ async def read(
         await _handle(conn, handler, session, first)
         while conn.closing is None:
             # No cancel scope where no message is begun, which is nearly always: one costs as much as a message.
-            reads = source.receive_some(READ_BYTES)
-            data = await (reads if session.deadline == math.inf else _in_time(reads, session))
+            reads = source.receive_some if session.deadline == math.inf else partial(_in_time, source, session)
+            data = await reads(READ_BYTES)
             if not data:  # the stream has ended without a close frame
                 raise RemoteError(GONE)
             conn.heard_at = trio.current_time()
@@ -80,7 +82,7 @@ async def read(
         handler.leave()
 
 
-async def _in_time(reads: Awaitable[bytes | bytearray], session: Session) -> bytes | bytearray:
+async def _in_time(source: trio.abc.ReceiveStream, session: Session, max_bytes: int) -> bytes | bytearray:
     """Read while a message is unfinished.
 
     Raises:
@@ -88,9 +90,10 @@ async def _in_time(reads: Awaitable[bytes | bytearray], session: Session) -> byt
     """
     # A deadline for the whole message, and not for each read: a client that sends one byte at a time would meet every
     # other (slow loris).
-    with trio.move_on_at(session.deadline):
-        return await reads
-    raise session.late()
+    data = await Patience(session.deadline).wait(partial(source.receive_some, max_bytes))
+    if data is None:
+        raise session.late()
+    return data
 
 
 async def _handle(conn: Connection, handler: MessageHandler, session: Session, data: bytes) -> None:

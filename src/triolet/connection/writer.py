@@ -77,9 +77,10 @@ async def drain(conn: Connection) -> None:
     Cancellation: nothing is lost.
     """
     outlet = conn.outlet
+    since = trio.current_time()  # nobody has asked the kernel before
     while not outlet.empty:
         now = trio.current_time()
-        wake_at = outlet.progress_at + conn.limits.stall_seconds
+        wake_at = max(since, outlet.progress_at) + conn.limits.stall_seconds
         if now >= wake_at:
             conn.end(SLOW)
         for follower in conn.subscriptions.behind:
@@ -87,8 +88,10 @@ async def drain(conn: Connection) -> None:
                 follower.judge()
                 wake_at = min(wake_at, now + conn.limits.policy_seconds)
         # Woken at the stall's end, and looked at again: `progress_at` may have moved, and then there is more time.
-        with trio.move_on_at(wake_at):
+        with trio.move_on_at(wake_at) as patience:
             await outlet.drained()
+        if patience.cancelled_caught:
+            await trio.lowlevel.checkpoint()  # another task may wait for the kernel, and have been woken as late
 
 
 async def catch_up(conn: Connection, follower: Follower) -> None:

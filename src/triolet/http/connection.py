@@ -55,6 +55,7 @@ from hypercorn.utils import parse_socket_addr
 from ..bounds import READ_BYTES, WRITE_BYTES
 from ..budget import Account
 from ..limits import Limits
+from ..sockets.patience import Patience
 from ..sockets.server_state import with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import Head
@@ -182,6 +183,7 @@ class GuardedServer(TCPServer):
         self._account: Account
         self._nursery: trio.Nursery
         self._reading = trio.CancelScope()
+        self._patience = Patience()
         self.idle = False
         self._in_head = False
         self._asked = False
@@ -271,14 +273,14 @@ class GuardedServer(TCPServer):
                 if data:
                     taken, data = data, b""
                     await self._guarded.handle(RawData(taken))
-                await self._guarded.room()
-                self._mind_head()
-                data = await self._receive()
+                data = await self._patience.wait(self._receive) or b""
+                if not data:
+                    self.end()  # if it has not ended: nothing was asked for a while
         self._lent.unused += data  # came when the connection was given back already, from another task
-        if self._end is None:
-            self._end = _End.OURS  # nothing was asked for a while
 
     async def _receive(self) -> bytes:
+        await self._guarded.room()
+        self._mind_head()
         try:
             data = bytes(await self.stream.receive_some(READ_BYTES))
         except _GONE:
@@ -306,14 +308,14 @@ class GuardedServer(TCPServer):
     def _mind_head(self) -> None:
         """A request that has begun has ``limits.header_seconds`` to be asked."""
         if self._guarded.in_head and not self._in_head:
-            self._reading.deadline = trio.current_time() + self._limits.header_seconds
+            self._patience.until = trio.current_time() + self._limits.header_seconds
         self._in_head = self._guarded.in_head
 
     def _set_idle(self, idle: bool) -> None:
         # What came behind the last request may have begun the next one already: it has no longer than any other.
         self._in_head = idle and self._guarded.in_head
         seconds = self._limits.header_seconds if self._in_head else self._idle_seconds()
-        self._reading.deadline = trio.current_time() + seconds if idle else math.inf
+        self._patience.until = trio.current_time() + seconds if idle else math.inf
         self._asked = self._asked or not idle
         self.idle = idle
         if idle and self._asked and self.context.terminated.is_set():
@@ -346,11 +348,9 @@ class GuardedServer(TCPServer):
 
     async def _write_rest(self) -> None:
         """Wait until the kernel has all, though the app may write nothing more for long."""
-        with trio.move_on_after(self._limits.write_seconds) as patience:
-            async with self.send_lock:
-                await self.stream.outlet.drained()
-        if patience.cancelled_caught:
-            self._finish(_End.LOST)
+        async with self.send_lock:
+            if not await self.stream.taken(self._limits.write_seconds):
+                self._finish(_End.LOST)
 
     async def _write(self, make: Callable[[], bytes]) -> None:
         """Write, or find that the client is lost; then it does nothing, but lets others run.
@@ -368,8 +368,7 @@ class GuardedServer(TCPServer):
                     begun, piece = True, data[start : start + WRITE_BYTES]
                     self._account.hold(-len(piece))  # what is left of it the outlet counts
                     waiting -= len(piece)
-                    with trio.fail_after(self._limits.write_seconds):
-                        await self.stream.send_all(piece)
+                    await self.stream.send_in_time(piece, self._limits.write_seconds)
         except (trio.TooSlowError, *_GONE):
             self._finish(_End.LOST)
         except trio.Cancelled:

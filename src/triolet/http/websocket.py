@@ -48,6 +48,7 @@ class GuardedWebSocket(WSStream):
         self._session = Session(limits)
         self._ahead = bytearray()  # what came in events, over HTTP/2; its flow control bounds it
         self._held = 0
+        self._reads = 0
         self._one_at_a_time = trio.Lock()
         self._watching: trio.CancelScope | None = None
         self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client)
@@ -81,6 +82,7 @@ class GuardedWebSocket(WSStream):
     async def read(self, ahead: bytearray) -> None:
         """Decode the bytes, and what was left the last time, for as long as there is room."""
         if ahead:
+            self._reads += 1
             self._keepalive.heard()
         async with self._one_at_a_time:
             if self.full or self.closed:
@@ -177,11 +179,20 @@ class GuardedWebSocket(WSStream):
         await self._close(closing.code, closing.reason)
         await self.send(StreamClosed(self.stream_id))
 
+    async def _read_first(self) -> None:
+        """Let what has come by now be read, by the task that reads, until there is no more: this one may be late."""
+        before = None
+        while before != self._reads:
+            before = self._reads
+            for _ in range(3):  # one read takes two turns, of which the first may have begun: for the socket, the lock
+                await trio.lowlevel.checkpoint()
+
     async def _watch(self, watching: trio.CancelScope) -> None:
         """See to it that a message that was begun ends in time."""
         with watching:
             while (deadline := self._session.deadline) < math.inf:
                 await trio.sleep_until(deadline)
+                await self._read_first()
                 if self._session.deadline == deadline:
                     break
             self._watching = None

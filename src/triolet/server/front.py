@@ -19,6 +19,7 @@ from ..budget import Account
 from ..http.busy import busy
 from ..limits import Limits
 from ..sockets.incoming import Incoming
+from ..sockets.patience import Patience
 from ..sockets.server_state import with_client
 from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
@@ -94,8 +95,8 @@ class Front:
         self._hypercorn = hypercorn
         self._root_path = root_path
         self._state = {} if state is None else state
-        self._waiting: set[trio.CancelScope] = set()
-        self._idle: set[trio.CancelScope] = set()
+        self._waiting: set[Patience] = set()
+        self._idle: set[Patience] = set()
         self._newcomers = trio.Semaphore(ADMITTED_AT_ONCE)
         self._closed = False
         self._context = copy_context()
@@ -131,9 +132,7 @@ class Front:
         Raises:
             BrokenResourceError: the client went, or there is no agreement.
         """
-        with trio.move_on_after(self._limits.header_seconds) as handshake:
-            await stream.handshake()
-        return not handshake.cancelled_caught
+        return await stream.handshake(self._limits.header_seconds)
 
     async def _let_in(self, stream: ClientStream, data: bytes, first: bool) -> Serve:
         """Read the next request's head, and return what serves the connection."""
@@ -214,8 +213,8 @@ class Front:
         size = split_head(data, self._limits.header_bytes) if data else None
         if size is not None:
             return data[:size], data[size:]
-        patience = self._limits.goodbye_seconds if self._closed else self._limits.header_seconds
-        return await self._read_head(stream, data, self._waiting, patience)
+        seconds = self._limits.goodbye_seconds if self._closed else self._limits.header_seconds
+        return await self._read_head(stream, data, self._waiting, seconds)
 
     async def _read_next(self, stream: ClientStream, data: bytes) -> tuple[bytes, bytes]:
         """The same for a later request, of which some bytes may be there already."""
@@ -227,35 +226,35 @@ class Front:
         if self._closed:
             return b"", b""
         stream.stage = Stage.HTTP if data else Stage.IDLE
-        patience = self._limits.header_seconds if data else self._limits.idle_seconds
-        return await self._read_head(stream, data, self._idle, patience)
+        seconds = self._limits.header_seconds if data else self._limits.idle_seconds
+        return await self._read_head(stream, data, self._idle, seconds)
 
     async def _read_head(
-        self, stream: ClientStream, data: bytes, among: set[trio.CancelScope], patience: float
+        self, stream: ClientStream, data: bytes, among: set[Patience], seconds: float
     ) -> tuple[bytes, bytes]:
         account: Account | None = None  # mostly nothing is held
-        with trio.move_on_after(patience) as scope:
-            among.add(scope)
-            try:
-                while True:
-                    if data:
-                        account = account or stream.outlet.budget.open_account(stream.abort)
-                        account.hold(len(data) - account.bytes)
-                    if not (chunk := await stream.receive_some(READ_BYTES)):
-                        break
-                    begins = not data
-                    data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
-                    size = split_head(data, self._limits.header_bytes) if data else None
-                    if size is not None:
-                        return data[:size], data[size:]
-                    if begins and data and among is self._idle:  # it has waited long, and has no longer than others now
-                        stream.stage = Stage.HTTP
-                        scope.deadline = trio.current_time() + self._limits.header_seconds
-            finally:
-                among.discard(scope)
-                if account is not None:
-                    account.close()
-        return b"", b""
+        patience = Patience(trio.current_time() + seconds)
+        among.add(patience)
+        try:
+            while True:
+                if data:
+                    account = account or stream.outlet.budget.open_account(stream.abort)
+                    account.hold(len(data) - account.bytes)
+                if not (chunk := await patience.wait(partial(stream.receive_some, READ_BYTES))):
+                    return b"", b""
+                begins = not data
+                data = data + chunk if data else bytes(chunk).lstrip(b"\r\n")
+                size = split_head(data, self._limits.header_bytes) if data else None
+                if size is not None:
+                    return data[:size], data[size:]
+                if begins and data and among is self._idle and not self._closed:
+                    # It has waited long, and has no longer than others now.
+                    stream.stage = Stage.HTTP
+                    patience.until = trio.current_time() + self._limits.header_seconds
+        finally:
+            among.discard(patience)
+            if account is not None:
+                account.close()
 
     async def _end(self, stream: ClientStream) -> None:
         """End a connection that has asked for nothing more."""
@@ -268,10 +267,10 @@ class Front:
         and would be answered by a reset."""
         self._closed = True
         soon = trio.current_time() + self._limits.goodbye_seconds
-        for scope in self._waiting:
-            scope.deadline = min(scope.deadline, soon)
-        for scope in list(self._idle):
-            scope.cancel()
+        for patience in self._waiting:
+            patience.until = min(patience.until, soon)
+        for patience in self._idle:
+            patience.until = trio.current_time()
 
     def scope(self, stream: ClientStream, head: Head) -> dict[str, Any]:
         """A request in ASGI's words; an upgrade is the GET request that it is."""

@@ -41,12 +41,16 @@ class ClientStream(trio.abc.HalfCloseableStream):
         return None
 
     async def send_all(self, data: Any) -> None:
+        async with self._turn:
+            await self.outlet.send_all(bytes(data))
+
+    @property
+    def _turn(self) -> trio.Lock:
         # Hypercorn writes from several tasks. In turns, as they came: two that wait in the outlet at once could
         # overtake each other.
         if self._lock is None:
             self._lock = trio.Lock()
-        async with self._lock:
-            await self.outlet.send_all(bytes(data))
+        return self._lock
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.outlet.drained()
@@ -74,6 +78,46 @@ class ClientStream(trio.abc.HalfCloseableStream):
             await self.send_eof()
             while await self.receive_some(READ_BYTES):
                 pass
+
+    async def taken(self, seconds: float) -> bool:
+        """Wait until the kernel has taken what was written; return False where it has not after so many seconds.
+
+        It is looked at first: where this process is late, what its kernel takes at once counts as taken in time, and
+        for the rest the time begins anew.
+
+        Cancellation: nothing is lost.
+        """
+        if self.outlet.empty:
+            await trio.lowlevel.checkpoint()
+        until = trio.current_time() + seconds
+        while not self.outlet.empty:
+            with trio.move_on_at(until):
+                await self.outlet.drained()
+                break
+            await trio.lowlevel.checkpoint()  # another task may have waited for the kernel
+            if self.outlet.progress_at < until:
+                break
+            until = self.outlet.progress_at + seconds
+        return self.outlet.empty
+
+    async def send_in_time(self, data: Any, seconds: float) -> None:
+        """Send, as ``send_all`` does, within so many seconds.
+
+        Raises:
+            TooSlowError: the client has not taken it; what was begun stays first in line.
+            BrokenResourceError: the client went.
+
+        Cancellation: as of ``send_all``.
+        """
+        async with self._turn:
+            written, in_time = False, True
+            while in_time and not written:
+                written = self.outlet.write(bytes(data))
+                in_time = await self.taken(seconds)
+        if self.outlet.closed:
+            raise trio.BrokenResourceError("the client has gone")
+        if not in_time:
+            raise trio.TooSlowError
 
     async def deliver(self, answer: bytes, seconds: float, until: float = math.inf) -> None:
         """Write a whole answer, in one call where the kernel takes it.
@@ -116,9 +160,7 @@ class ClientStream(trio.abc.HalfCloseableStream):
                 account.hold(len(piece))  # the answer is held as a whole
 
     async def _taken(self, seconds: float) -> None:
-        with trio.move_on_after(seconds) as patience:
-            await self.outlet.drained()
-        if patience.cancelled_caught:
+        if not await self.taken(seconds):
             self.abort()
 
     async def aclose(self) -> None:

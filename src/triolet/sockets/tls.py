@@ -6,6 +6,7 @@ the other, so a client that takes nothing costs one record and the rest of one b
 
 from __future__ import annotations
 
+import math
 import ssl
 from contextlib import suppress
 from typing import Any, Final
@@ -16,6 +17,7 @@ from ..bounds import TLS_CONTROL_BYTES, TLS_RECORD_BYTES
 from ..budget import Budget
 from .direct_outlet import DirectOutlet
 from .link import Link
+from .patience import Patience
 from .stages import Stage
 from .stream import ClientStream
 
@@ -165,18 +167,24 @@ class TlsStream(ClientStream):
     def protocol(self) -> str | None:
         return self._tls.selected_alpn_protocol()
 
-    async def handshake(self) -> None:
-        """Do the handshake (RFC 8446 section 4). The caller gives it a deadline.
+    async def handshake(self, seconds: float = math.inf) -> bool:
+        """Do the handshake (RFC 8446 section 4). Returns False where the client took longer than so many seconds: then
+        the stream is of no more use.
 
         Raises:
             BrokenResourceError: the client went; or there is no agreement, and the client was told why.
 
         Cancellation: the stream is of no more use.
         """
+        patience = Patience(trio.current_time() + seconds)
         while not await self._shake_hands():
-            if not self.outlet.empty:
-                await self.outlet.drained()
-            await self._fetch()
+            if not await self.taken(seconds):
+                return False
+            if (now := trio.current_time()) >= patience.until:
+                patience.until = now + seconds  # this process is late, and the client has had no time for its part
+            if not await patience.wait(self._fetch):
+                return False
+        return True
 
     def receive_now(self, max_bytes: int) -> bytes:
         return b""  # what has come has to be decrypted first
@@ -214,7 +222,8 @@ class TlsStream(ClientStream):
         finally:
             self.outlet.push()
 
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> bool:
+        """Fetch what comes next, be it the end. Returns True."""
         if self.outlet.stuck:
             raise trio.BrokenResourceError("the client does not take what it makes TLS say")
         data = await self.socket.receive_some(TLS_RECORD_BYTES)
@@ -222,6 +231,7 @@ class TlsStream(ClientStream):
             self._arrived.write(data)
         else:
             self._arrived.write_eof()
+        return True
 
     def _decrypted(self, max_bytes: int) -> bytes | None:
         """Return what has arrived; ``b""`` at the end; None if more is to be fetched."""

@@ -4,9 +4,11 @@ at the same step in every run. Part of :mod:`triolet.testing.seed`, which says w
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -16,8 +18,11 @@ from trio.testing import MockClock
 
 __all__ = ["threads_held"]
 
-HOLD_SECONDS: Final = 1.0
-"""Real seconds that a loop is held at most: for a thread that waits for what only the loop could give it."""
+LOOK_SECONDS: Final = 0.05
+LOOKS: Final = 20
+"""So many looks in a row at which no thread works: then it waits for what only the loop could give it."""
+WORK_SECONDS: Final = 1.0
+"""Of a core that a thread has at most: one that goes on for ever waits for the loop to cancel it."""
 
 _here = threading.local()
 
@@ -65,8 +70,24 @@ class _Hold:
         return run
 
     def wait(self) -> None:
-        if isinstance(trio.lowlevel.current_clock(), MockClock):
-            self.told.wait(HOLD_SECONDS)
+        if not isinstance(trio.lowlevel.current_clock(), MockClock):
+            return
+        # Not for a time alone: a thread that waits for a core, or for the disk, may take any.
+        looks, until = 0, time.process_time() + WORK_SECONDS
+        while looks < LOOKS and time.process_time() < until and not self.told.wait(LOOK_SECONDS):
+            looks = 0 if _another_works() else looks + 1
+
+
+def _another_works() -> bool:
+    """Whether another thread of this process runs, or could, or waits for the disk (proc(5)). False where the system
+    does not tell."""
+    with suppress(OSError):
+        for thread in os.listdir("/proc/self/task"):
+            if int(thread) != threading.get_native_id():
+                with suppress(OSError), open(f"/proc/self/task/{thread}/stat", encoding="utf-8") as stat:
+                    if stat.read().rpartition(")")[2].split()[0] in "RD":
+                        return True
+    return False
 
 
 class _HoldingQueue:

@@ -39,6 +39,8 @@ class Child:
         self._process = process
         self._control = control
         self.unanswered = 0
+        self._beats = self._answers = 0
+        self._news = trio.lowlevel.ParkingLot()
 
     async def attend(self) -> None:
         """Hear what the worker says, until its process has ended. The line alone would not tell that, because a process
@@ -54,6 +56,7 @@ class Child:
         finally:
             self._control.close()
         self.left.set()
+        self._news.unpark_all()
         self.decided.set()
         self.ended.set()
 
@@ -66,7 +69,10 @@ class Child:
                 self.left.set()
             elif message.what == BEAT:
                 self.unanswered = 0
+                self._answers += 1
+                self._news.unpark_all()
         self.left.set()
+        self._news.unpark_all()
 
     def accept(self, place: Place) -> None:
         self._control.say(ACCEPT, place=place.number, listeners=place.listeners)
@@ -76,7 +82,14 @@ class Child:
 
     def beat(self) -> None:
         self.unanswered += 1
+        self._beats += 1
         self._control.say(BEAT)
+
+    async def obeyed(self) -> None:
+        self.beat()  # orders are obeyed one after the other, and this one is answered
+        number = self._beats
+        while self._answers < number and not self.left.is_set():
+            await self._news.park()
 
     def stop(self) -> None:
         self._control.say(STOP)

@@ -44,6 +44,9 @@ class WorkerProcess(Protocol):
     def beat(self) -> None:
         """Ask whether it is there. Each one that it does not answer is counted, and an answer forgives all."""
 
+    async def obeyed(self) -> None:
+        """Wait until it has done what it was told so far, or has left."""
+
     def stop(self) -> None:
         """Have it shut down gracefully, and end."""
 

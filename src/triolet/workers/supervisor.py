@@ -171,9 +171,14 @@ class Supervisor:
             self._ending.set()
             return
         self._stand(workers)
-        logger.info("%d workers serve", len(workers))
+        # Who is told that they serve connects at once, and nobody listens before a worker has its sockets.
+        with trio.move_on_after(WORKER_SILENT_BEATS * WORKER_BEAT_SECONDS):
+            for worker in workers:
+                await worker.obeyed()
         self.begun.set()
-        self._notifier.ready()
+        if not self._ending.is_set():
+            logger.info("%d workers serve", len(workers))
+            self._notifier.ready()
 
     async def _replace_all(self) -> None:
         """Put new workers at all places; the old ones then drain. If a new one cannot start, the old ones stay."""

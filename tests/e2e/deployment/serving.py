@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.e2e.server import HERE, PATIENCE, command
+from tests.e2e.server import HERE, PATIENCE, START_SECONDS, command
 
 __all__ = ["Command", "get", "started"]
 
@@ -48,11 +48,14 @@ class Command:
         """All that it has written."""
         return self.output.read_text(errors="replace")
 
-    def says(self, words: str, seconds: float = 30) -> None:
+    def says(self, words: str, seconds: float = START_SECONDS) -> None:
         """Wait until it has."""
         deadline = time.monotonic() + seconds
-        while words not in self.said:
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.said}"
+        while True:
+            ended = self.process.poll()  # first: its last words are read when it has ended
+            if words in self.said:
+                return
+            assert ended is None, f"it ended with {ended}:\n{self.said}"
             assert time.monotonic() < deadline, f"it did not say {words!r}:\n{self.said}"
             time.sleep(0.01)
 

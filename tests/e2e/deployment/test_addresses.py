@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.e2e.server import free_port
+from tests.e2e.server import START_SECONDS, free_port
 from triolet import ConfigError
 from triolet.server.listeners import close_listener
 from triolet.workers.addresses import Access, bind, bind_all, bind_shared
@@ -88,7 +88,7 @@ def test_two_listeners_at_one_address_are_a_sentence(options: list[str], tmp_pat
     port = str(free_port())
     more = [option.format(port=port) for option in options]
     with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, "--bind", port, *more) as server:
-        assert server.process.wait(30) == 1
+        assert server.process.wait(START_SECONDS) == 1
         assert re.search(rf"^triolet: cannot listen on .*{port}.*: Address already in use", server.said, re.MULTILINE)
         assert "Traceback" not in server.said
 

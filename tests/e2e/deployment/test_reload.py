@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.server import START_SECONDS, free_port, wait_for
 
 from .serving import Command, get, started
 
@@ -35,13 +35,13 @@ def test_a_change_is_served_and_an_error_waited_out(tmp_path: Path) -> None:
     port, file = free_port(), tmp_path / "reloaded.py"
     file.write_text(APP.format(text="one"))
     with started(tmp_path, "serve", "reloaded:app", "--bind", str(port), "--reload") as server:
-        wait_for(lambda: _shows(port, "one"), "the first", 30)
+        wait_for(lambda: _shows(port, "one"), "the first", START_SECONDS)
         file.write_text(APP.format(text="second"))
-        wait_for(lambda: _shows(port, "second"), "the second", 30)
+        wait_for(lambda: _shows(port, "second"), "the second", START_SECONDS)
         file.write_text("x = (\n")
         server.says("was never closed")
         file.write_text(APP.format(text="three"))
-        wait_for(lambda: _shows(port, "three"), "the third", 30)
+        wait_for(lambda: _shows(port, "three"), "the third", START_SECONDS)
         server.signal(signal.SIGTERM)
         assert server.ends() == 0
 

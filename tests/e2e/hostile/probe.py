@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..raw import CLOSE, Wire, read_frames, read_h2, statuses
-from ..server import Server
+from ..server import PATIENCE, Server
 
 Step = bytes | Callable[[Wire], object]
 Expectation = Callable[[Wire], str]
@@ -54,18 +54,22 @@ def run(probe: Probe, server: Server, wire: Wire, *, proxied: bool = False) -> N
         assert not complaint, f"{complaint}; got {wire.received[:600]!r}, ended: {wire.ended}"
         assert 500 not in statuses(wire.received), wire.received[:600]
         if smuggles:
-            settle(wire)
-    if smuggles:
-        hits = server.request("GET", f"/hits/{token.decode()}")["hits"]
+            hits = settle(wire, server, token)
+            assert proxied or hits <= probe.hits, f"the hidden request arrived: {wire.received!r}"
+
+
+def settle(wire: Wire, server: Server, token: bytes) -> int:
+    """Take what still comes, until there is a pause, and as many requests have arrived as were answered. Returns how
+    many have."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        while not wire.ended and wire.receive(0.15):
+            pass
+        hits = int(server.request("GET", f"/hits/{token.decode()}")["hits"])
         answered = wire.received.count(b"hit " + token)
-        assert hits == answered, f"{hits} requests arrived, {answered} were answered: {wire.received!r}"
-        assert proxied or hits <= probe.hits, f"the hidden request arrived: {wire.received!r}"
-
-
-def settle(wire: Wire) -> None:
-    """Take what still comes, until there is a pause or the end."""
-    while wire.receive(0.15) and not wire.ended:
-        pass
+        if hits == answered:
+            return hits
+        assert time.monotonic() < deadline, f"{hits} arrived, {answered} were answered: {wire.received!r}"
 
 
 # --- steps

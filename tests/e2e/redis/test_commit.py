@@ -25,7 +25,7 @@ from triolet.testing.log_ends import END_CHECKS, check_ends_of_pair
 
 from .servers import Cluster, RedisServer, running_watched
 from .test_contract import factory_for
-from .test_weather import LIMITS, PATIENT, hear, page, put, until, values
+from .test_weather import LIMITS, PATIENT, STEADY, hear, page, put, until, values
 
 pytestmark = needs("redis-server", "redis-cli")
 
@@ -65,7 +65,7 @@ async def test_a_cluster_with_one_partition_keeps_the_promise(check: LogCheck, c
 
 
 async def test_a_cluster_with_more_partitions_says_what_it_cannot_do(cluster: Cluster) -> None:
-    async with RedisLog(f"{cluster.url}?prefix=once", LIMITS).open() as log:
+    async with RedisLog(f"{cluster.url}?prefix=once", STEADY).open() as log:
         assert not log.can_commit
         assert await log.claim(KEY, PRINT, MINE, 10) is None
         with pytest.raises(ConfigError, match=r"16 partitions.*\?partitions=1"):
@@ -77,7 +77,7 @@ async def test_a_cluster_with_more_partitions_says_what_it_cannot_do(cluster: Cl
 async def test_a_cluster_with_more_partitions_keeps_answers_without_events(cluster: Cluster) -> None:
     """As of tickets, which are used once."""
     url = f"{cluster.url}?prefix=tickets"
-    async with RedisLog(url, LIMITS).open() as log, RedisLog(url, LIMITS).open() as other:
+    async with RedisLog(url, STEADY).open() as log, RedisLog(url, STEADY).open() as other:
         for number in range(50):
             key = number.to_bytes(32, "big")
             assert await log.claim(key, PRINT, MINE, 10) is None
@@ -95,7 +95,7 @@ async def test_a_cluster_with_more_partitions_keeps_answers_without_events(clust
 
 
 async def test_claims_and_answers_are_keys_that_expire(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await log.claim(KEY, PRINT, MINE, 100)
         assert 90_000 < int(server.ask("PTTL", ONCE)) <= 100_000
         await commit(log, writes("a"))
@@ -113,7 +113,7 @@ async def test_claims_and_answers_are_keys_that_expire(server: RedisServer) -> N
 
 async def test_a_commit_of_which_one_channel_is_broken_stores_nothing(server: RedisServer) -> None:
     """The others of the same batch are stored."""
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1, 2, channel="b")
         await put(log, 1, channel="d")
         server.ask("XADD", "{triolet:0}:events:b", "9-0", "strange", "thing")
@@ -151,7 +151,7 @@ async def test_a_commit_of_which_one_channel_is_broken_stores_nothing(server: Re
 
 async def test_a_channel_whose_stream_is_ahead_stays_broken_for_all_of_a_batch(server: RedisServer) -> None:
     """Were the first of them counted, the second would leave a hole."""
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1)
         await log.claim(KEY, PRINT, MINE, 60)
         server.ask("XADD", "{triolet:0}:events:a", "2-0", "strange", "thing")
@@ -178,7 +178,7 @@ async def test_a_channel_whose_stream_is_ahead_stays_broken_for_all_of_a_batch(s
 
 
 async def test_a_full_redis_claims_and_commits_nothing_and_forgets_nothing(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         done = bytes(32)
         for key in (KEY, done):
             await log.claim(key, PRINT, MINE, 60)

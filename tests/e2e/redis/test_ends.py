@@ -24,7 +24,7 @@ from triolet.redis.url import RedisAddress
 
 from .servers import Cluster, RedisServer
 from .test_keys import dump, put_back
-from .test_weather import LIMITS, PATIENT, hear, page, put, until, values
+from .test_weather import PATIENT, STEADY, hear, page, put, until, values
 
 pytestmark = needs("redis-server", "redis-cli")
 
@@ -74,7 +74,7 @@ async def test_an_end_outlives_its_stream(server: RedisServer) -> None:
 
 async def test_a_channel_that_only_has_an_end_has_no_stream(server: RedisServer) -> None:
     """A stream takes 4 kB, and there may be a million of them."""
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await end(log)
         await log.delete("b")
         assert server.ask("KEYS", "*:a").split() == server.ask("KEYS", "*:b").split() == []
@@ -97,7 +97,7 @@ async def test_what_a_deletion_leaves_is_forgotten_and_taken_out_of_the_list(ser
 
 
 async def test_a_stream_that_is_put_back_after_its_deletion_stays_deleted(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1, 2, 3)
         keys = [key for key in dump(server) if key == STREAM]
         event = await log.delete("a")
@@ -140,7 +140,7 @@ async def together(log: EventLog, *calls: Callable[[], Awaitable[object]]) -> li
 
 
 async def test_each_call_of_a_batch_is_refused_for_itself(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         (known,) = await log.append("a", [Draft.of(1, dedupe="k")])
         for key in (KEY, OTHER):
             await log.claim(key, PRINT, MINE, 60)
@@ -165,7 +165,7 @@ async def test_each_call_of_a_batch_is_refused_for_itself(server: RedisServer) -
 
 
 async def test_what_comes_behind_an_end_in_its_batch_is_refused(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await log.claim(KEY, PRINT, MINE, 60)
         first, last, more, commit, again, event, new = await together(
             log,
@@ -188,7 +188,7 @@ async def test_what_comes_behind_an_end_in_its_batch_is_refused(server: RedisSer
 
 
 async def test_nothing_comes_after_an_end_in_its_own_append_or_commit(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         with pytest.raises(ChannelEnded):
             await log.append("a", [Draft.of(1), LAST, Draft.of(2)])
         await log.claim(KEY, PRINT, MINE, 60)
@@ -230,7 +230,7 @@ async def test_an_end_goes_on_through_restarts_and_new_epochs(durable: RedisServ
 @pytest.mark.parametrize("kept", ["", ":events:a"])
 async def test_an_end_that_a_dump_had_not_is_lost_and_told(kept: str, server: RedisServer) -> None:
     """All keys are put back, or all but the stream."""
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1, 2)
         keys = [key for key in dump(server) if not (kept and key.endswith(kept))]
         await put(log, 3)
@@ -247,7 +247,7 @@ async def test_an_end_that_a_dump_had_not_is_lost_and_told(kept: str, server: Re
 
 
 async def test_a_deletion_that_a_dump_had_not_is_undone_as_far_as_there_is_anything(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1, 2)
         keys = [key for key in dump(server) if not key.endswith(":events:a")]
         await put(log, 3)
@@ -262,7 +262,7 @@ async def test_a_deletion_that_a_dump_had_not_is_undone_as_far_as_there_is_anyth
 
 
 async def test_a_full_redis_ends_nothing_and_deletes(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1)
         await end(log, "b")
         server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -306,7 +306,7 @@ async def test_a_deletion_whose_answer_got_lost_is_done_once(
 
 async def test_a_stranger_s_key_is_not_deleted(server: RedisServer) -> None:
     server.ask("SET", STREAM, "mine")
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         with pytest.raises(LogBroken):
             await log.delete("a")
     assert server.ask("GET", STREAM) == "mine"
@@ -325,7 +325,7 @@ WITH_IT_AGAIN = "redis.call('HSET', KEYS[1], 'a', redis.call('HGET', KEYS[1], 'a
 
 
 async def test_an_end_behind_which_an_earlier_version_has_appended_is_none(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1)
         event = await end(log)
         server.ask("EVAL", WITHOUT_THE_END, "1", LOG)
@@ -340,7 +340,7 @@ async def test_an_end_behind_which_an_earlier_version_has_appended_is_none(serve
 
 async def test_how_an_event_is_folded_stands_before_its_key(server: RedisServer) -> None:
     """Where an earlier version reads it, as a part of the key."""
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await log.append("a", [Draft.of(1, key="k", fold="sum"), Draft.of(2, key="k"), Draft.of(3)])
         rows = [decode_row(blob) for blob in await stored(server)]
         assert [row[3] for row in rows] == ["sum\0k", "k", None]
@@ -357,7 +357,7 @@ redis.call('DEL', KEYS[1] .. ':names')
 async def test_the_channels_of_an_earlier_version_are_found(server: RedisServer) -> None:
     """Also those that one has begun since: it writes no seventh word, and puts nothing into the list."""
     names = [f"n/{number:05}" for number in range(3 * REDIS_NAMES)]
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         async with trio.open_nursery() as nursery:
             for name in names:
                 nursery.start_soon(partial(put, log, 1, channel=name))
@@ -372,7 +372,7 @@ async def test_the_channels_of_an_earlier_version_are_found(server: RedisServer)
 
 async def test_names_that_keep_nothing_are_looked_at_in_vain_once(server: RedisServer) -> None:
     gone = [f"a/{number:05}" for number in range(2 * REDIS_NAMES + 10)]
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         async with trio.open_nursery() as nursery:
             for name in [*gone, "z"]:
                 nursery.start_soon(partial(put, log, 1, channel=name))
@@ -384,7 +384,7 @@ async def test_names_that_keep_nothing_are_looked_at_in_vain_once(server: RedisS
 
 
 async def test_all_partitions_of_a_cluster_are_listed_in_one_order(cluster: Cluster) -> None:
-    async with RedisLog(f"{cluster.url}?prefix=listed", LIMITS).open() as log:
+    async with RedisLog(f"{cluster.url}?prefix=listed", STEADY).open() as log:
         names = sorted(f"n/{number * 7919 % 1000}" for number in range(200))
         for name in names:
             await put(log, 1, channel=name)

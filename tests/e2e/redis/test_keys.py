@@ -15,7 +15,7 @@ from triolet.log.contract import Page
 from triolet.redis.log import RedisLog
 
 from .servers import RedisServer
-from .test_weather import LIMITS, hear, page, put, values
+from .test_weather import STEADY, hear, page, put, values
 
 pytestmark = needs("redis-server", "redis-cli")
 
@@ -38,7 +38,7 @@ def put_back(server: RedisServer, keys: Sequence[str]) -> None:
 @pytest.mark.parametrize("kept", ["", ":mark", ":events:a"])
 async def test_keys_put_back_under_a_running_log_are_told_as_a_gap(kept: str, server: RedisServer) -> None:
     """All of them, or all but one."""
-    async with RedisLog(server.url, LIMITS).open() as log, RedisLog(server.url, LIMITS).open() as other:
+    async with RedisLog(server.url, STEADY).open() as log, RedisLog(server.url, STEADY).open() as other:
         for number in range(1, 6):
             await put(log, number)
         keys = [key for key in dump(server) if not (kept and key.endswith(kept))]
@@ -66,28 +66,28 @@ async def lost(tail: AsyncIterator[Sequence[Event]]) -> None:
 
 
 async def test_keys_put_back_at_rest_are_told_as_a_gap(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         for number in range(1, 6):
             await put(log, number)
         keys = [key for key in dump(server) if not key.endswith(":mark")]
         for number in range(6, 11):
             (event,) = await put(log, number)
     put_back(server, keys)
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, *range(106, 113))
         got = await page(log, event.cursor)
         assert got.gap is not None
         assert (got.gap.after, got.gap.reason) == (event.cursor, "future")
         assert [found.data for found in got.events] == list(range(106, 113))
         before = got.head
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         assert await log.head("a") == before  # a start as any other
 
 
 async def test_a_hash_put_back_from_before_what_retention_has_dropped_goes_on_with_what_there_is(
     server: RedisServer,
 ) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         seen = (await put(log, 1, 2))[-1].cursor
         keys = [key for key in dump(server) if not key.endswith(":events:a")]
         await put(log, 3, 4, 5, 6)
@@ -102,7 +102,7 @@ async def test_a_hash_put_back_from_before_what_retention_has_dropped_goes_on_wi
 
 
 async def test_a_stream_put_back_alone_is_a_gap_of_what_it_lacks(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, *range(1, 6))
         keys = [key for key in dump(server) if key.endswith(":events:a")]
         (*_, event) = await put(log, *range(6, 11))
@@ -115,7 +115,7 @@ async def test_a_stream_put_back_alone_is_a_gap_of_what_it_lacks(server: RedisSe
 
 
 async def test_what_somebody_deletes_is_a_gap_of_just_that(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         for number in range(1, 11):
             (event,) = await put(log, number)
         epoch = event.cursor.epoch
@@ -132,7 +132,7 @@ async def test_what_somebody_deletes_is_a_gap_of_just_that(server: RedisServer) 
 @pytest.mark.parametrize("entry", ["11-1", "*", "10-5", "11-0"])
 async def test_what_a_stranger_adds_is_no_event_and_the_channel_says_so(entry: str, server: RedisServer) -> None:
     """And the other channel of the same batch is stored, and acknowledged."""
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, *range(1, 11))
         server.ask("XADD", "{triolet:0}:events:a", entry, "strange", "thing")
         assert await values(log) == list(range(1, 11))
@@ -160,7 +160,7 @@ async def test_what_a_stranger_adds_is_no_event_and_the_channel_says_so(entry: s
 
 @pytest.mark.parametrize("kind", ["events", "dedupe"])
 async def test_a_batch_of_which_a_channel_is_broken_is_stored_but_for_that(kind: str, server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         server.ask("SET", f"{{triolet:0}}:{kind}:a", "mine")
         for dedupe in (None, "once"):
             results: dict[str, object] = {}
@@ -179,7 +179,7 @@ async def test_a_batch_of_which_a_channel_is_broken_is_stored_but_for_that(kind:
 
 
 async def test_a_redis_that_cannot_write_to_its_disk_is_full(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with RedisLog(server.url, STEADY).open() as log:
         await put(log, 1)
         server.ask("CONFIG", "SET", "save", "1 1")
         shutil.rmtree(server.folder)

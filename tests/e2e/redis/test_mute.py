@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from tests.e2e.deployment.serving import started
-from tests.e2e.server import free_port
+from tests.e2e.server import START_SECONDS, free_port
 
 APP = """
 from quart_trio import QuartTrio
@@ -23,6 +23,6 @@ def test_a_redis_that_answers_nothing_is_a_sentence(tmp_path: Path) -> None:
         with started(
             tmp_path, "serve", "mute_app:app", "--app-dir", str(tmp_path), "--bind", str(free_port())
         ) as server:
-            assert server.process.wait(30) == 1
+            assert server.process.wait(START_SECONDS) == 1
             assert "the app did not start: Redis at 127.0.0.1" in server.said
             assert len(server.said.splitlines()) == 2, "its being away, and the end"
