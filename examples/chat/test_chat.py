@@ -5,16 +5,29 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+import app as chat
 import pytest
 import trio
 from app import PASSWORD, app, live
 from trio.testing import MockClock
 
+from triolet import Cursor
 from triolet.testing import TRANSPORTS, Client, MemoryServer, cut, serve
 
 ROOM = "/rooms/garden"
 EVENTS = f"{ROOM}/events"
 FORM = "application/x-www-form-urlencoded"
+
+
+def forget() -> None:
+    """What the process has read of the desk: a new one knows none of it."""
+    chat.desk.clear()
+    chat.read_up_to = Cursor("", 0)
+
+
+@pytest.fixture(autouse=True)
+def a_new_process() -> None:
+    forget()
 
 
 async def enter(server: MemoryServer, name: str, password: str = "") -> dict[str, Any]:
@@ -152,6 +165,36 @@ async def test_a_banned_member_is_out_and_nothing_they_ask_is_done(autojump_cloc
             assert (await server.post("/login", form, content_type=FORM)).status == 403
 
 
+async def test_who_is_muted_in_a_room_is_told_so_and_talks_in_the_others(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server:
+        bob, mia = await enter(server, "Bob"), await enter(server, "Mia", PASSWORD)
+        async with server.websocket("/live", headers=bob) as page, server.sse(EVENTS, headers=mia) as moderator:
+            refused = await page.command(f"{ROOM}/muted", "Mia")
+            assert refused["status"] == 403
+            await moderator.command(f"{ROOM}/muted", "Bob")
+            await moderator.expect(event="muted", data={"about": "Bob", "by": "Mia"})
+            refused = await page.command(f"{ROOM}/messages", {"text": "but"})
+            assert (refused["status"], refused["data"]["message"]) == (403, "A moderator has muted you in this room.")
+            assert (await page.command("/rooms/shed/messages", {"text": "well"}))["status"] == 200
+            await moderator.nothing_for(60)
+        await server.post("/logout", **bob)
+        loud = await enter(server, "BOB")
+        async with server.websocket("/live", headers=loud) as page:
+            assert (await page.command(f"{ROOM}/messages", {"text": "BUT"}))["status"] == 403
+
+
+async def test_a_login_ends_by_itself_and_whoever_had_it_logs_in_again(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server:
+        ann = await enter(server, "Ann")
+        async with server.sse(EVENTS, headers=ann) as tab:
+            await tab.until("live")
+            await trio.sleep(12 * 3600)
+            assert (await tab.until("bye"))["reason"] == "expired"
+        assert (await server.get(EVENTS, **ann)).status == 401
+        assert "Who is there?" in (await server.get("/", **ann)).text
+        await enter(server, "Ann")
+
+
 async def test_what_the_desk_knows_outlives_the_process(tmp_path: Any, autojump_clock: MockClock) -> None:
     log = f"sqlite:///{tmp_path / 'chat.db'}"
     async with serve(app, log=log) as server:
@@ -163,6 +206,7 @@ async def test_what_the_desk_knows_outlives_the_process(tmp_path: Any, autojump_
             await page.command(f"{ROOM}/removed", said["id"])
             await page.command(f"{ROOM}/banned", "Bob")
         await server.post("/logout", **ann)
+    forget()
     async with serve(app, log=log) as server:
         assert [(await server.get(EVENTS, **who)).status for who in (ann, bob, mia)] == [401, 401, 200]
         assert await texts(server, mia) == []
