@@ -19,27 +19,28 @@ EXAMPLES := $(notdir $(patsubst %/app.py,%,$(wildcard examples/*/app.py)))
 
 .PHONY: help demo examples $(EXAMPLES) check test test-without-linux hunt autobahn lint docs pictures types bench churn dist clean
 
-help:
-	@echo 'make demo    the shop, with its log in SQLite, at http://$(BIND)'
-	@echo 'make examples  what else there is to run'
-	@echo 'make check   ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
-	@echo 'make test    ruff, mypy and all of pytest, some ten minutes (ARGS="-k cursor" chooses tests)'
+help: examples
+	@echo
+	@echo 'Each is served at http://$(BIND), with its log in SQLite (BIND=127.0.0.1:9000: elsewhere); make demo is the shop.'
+	@echo
+	@echo 'make check               ruff, mypy and the tests that run in memory: two minutes at most, before each commit'
+	@echo 'make test                ruff, mypy and all of pytest, some ten minutes (ARGS="-k cursor" chooses tests)'
 	@echo 'make test-without-linux  the tests that run in memory, without what only Linux has'
-	@echo 'make hunt    the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
-	@echo 'make autobahn  the Autobahn cases of compression, some eight minutes'
-	@echo 'make lint    ruff and mypy alone'
-	@echo 'make docs    the documentation, in docs/_build/html'
-	@echo 'make pictures  the pictures of the examples, each from the running one'
-	@echo 'make types   the declarations of the npm package, anew, from its JSDoc'
-	@echo 'make bench   the benchmarks, beside the peers, some 60 minutes (ARGS=--quick: an impression in sixteen)'
-	@echo 'make churn   200,000 clients leave at every stage: nothing is left of them; some eight minutes'
-	@echo 'make dist    a release in dist/: sdist, wheel and npm package, checked, installed and tried'
-	@echo 'make clean   remove what the others made'
+	@echo 'make hunt                the simulation, on new seeds, for an hour (SECONDS=28800: a night)'
+	@echo 'make autobahn            the Autobahn cases of compression, some eight minutes'
+	@echo 'make lint                ruff and mypy alone'
+	@echo 'make docs                the documentation, in docs/_build/html'
+	@echo 'make pictures            the pictures of the examples, each from the running one'
+	@echo 'make types               the declarations of the npm package, anew, from its JSDoc'
+	@echo 'make bench               the benchmarks, beside the peers, some 60 minutes (ARGS=--quick: an impression in sixteen)'
+	@echo 'make churn               200,000 clients leave at every stage: nothing is left of them; some eight minutes'
+	@echo 'make dist                a release in dist/: sdist, wheel and npm package, checked, installed and tried'
+	@echo 'make clean               remove what the others made'
 
 demo: shop
 
 examples:
-	@for name in $(EXAMPLES); do printf 'make %-14s%s\n' $$name "$$(sed -n 's/^> //p;/^> /q' examples/$$name/README.md)"; done
+	@for name in $(EXAMPLES); do printf 'make %-20s%s\n' $$name "$$(sed -n 's/^> //p;/^> /q' examples/$$name/README.md)"; done
 
 $(EXAMPLES):
 	@$(SETUP) venv $(VENV) $(if $(filter-out shop,$@),examples)

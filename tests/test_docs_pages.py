@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from .e2e.reader import Reader, blocks_of, commands, pattern_of
-
-DOCS = Path(__file__).parent.parent / "docs"
+from .pages import DOCS, KINDS
 
 DONE = [
     "tutorials/chat.rst",
@@ -67,6 +67,15 @@ def test_every_tutorial_and_how_to_has_somebody_who_runs_it() -> None:
     assert not left, "have tests/e2e/test_pages.py do them"
     named = {name for told in ELSEWHERE.values() for name in told.split(", ")}
     assert not [name for name in named if not (DOCS.parent / "tests" / name).exists()]
+
+
+def test_every_program_that_a_page_shows_is_checked_by_mypy() -> None:
+    lint = (DOCS.parent / "scripts" / "lint").read_text(encoding="utf-8")
+    settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    globs = re.findall(r"docs/\S+\.py", lint) + [f"{name}/*.py" for name in settings["tool"]["mypy"]["files"]]
+    checked = {path for pattern in globs for path in DOCS.parent.glob(pattern)}
+    programs = {path for kind in KINDS for path in (DOCS / kind).rglob("*.py")}
+    assert programs - checked == set(), "name them in scripts/lint"
 
 
 def test_what_is_shown_stands_for_what_differs_from_run_to_run() -> None:

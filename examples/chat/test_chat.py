@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import app as chat
 import pytest
 import trio
 from app import PASSWORD, app, live
 from trio.testing import MockClock
 
+from triolet import Cursor
 from triolet.testing import TRANSPORTS, Client, MemoryServer, User, cut, serve
 
 ROOM = "/rooms/garden"
 EVENTS = f"{ROOM}/events"
+
+
+def forget() -> None:
+    """What the process has read of the desk: a new one knows none of it."""
+    chat.desk.clear()
+    chat.read_up_to = Cursor("", 0)
+
+
+@pytest.fixture(autouse=True)
+def a_new_process() -> None:
+    forget()
 
 
 async def enter(server: MemoryServer, name: str, password: str = "") -> User:
@@ -146,6 +159,36 @@ async def test_a_banned_member_is_out_and_nothing_they_ask_is_done(autojump_cloc
             assert (await server.post("/login", form={"name": name})).status == 403
 
 
+async def test_who_is_muted_in_a_room_is_told_so_and_talks_in_the_others(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server:
+        bob, mia = await enter(server, "Bob"), await enter(server, "Mia", PASSWORD)
+        async with bob.websocket("/live") as page, mia.sse(EVENTS) as moderator:
+            refused = await page.command(f"{ROOM}/muted", "Mia")
+            assert refused["status"] == 403
+            await moderator.command(f"{ROOM}/muted", "Bob")
+            await moderator.expect(event="muted", data={"about": "Bob", "by": "Mia"})
+            refused = await page.command(f"{ROOM}/messages", {"text": "but"})
+            assert (refused["status"], refused["data"]["message"]) == (403, "A moderator has muted you in this room.")
+            assert (await page.command("/rooms/shed/messages", {"text": "well"}))["status"] == 200
+            await moderator.nothing_for(60)
+        await bob.post("/logout")
+        loud = await enter(server, "BOB")
+        async with loud.websocket("/live") as page:
+            assert (await page.command(f"{ROOM}/messages", {"text": "BUT"}))["status"] == 403
+
+
+async def test_a_login_ends_by_itself_and_whoever_had_it_logs_in_again(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server:
+        ann = await enter(server, "Ann")
+        async with ann.sse(EVENTS) as tab:
+            await tab.until("live")
+            await trio.sleep(12 * 3600)
+            assert (await tab.until("bye"))["reason"] == "expired"
+        assert (await ann.get(EVENTS)).status == 401
+        assert "Who is there?" in (await ann.get("/")).text
+        await enter(server, "Ann")
+
+
 async def test_what_the_desk_knows_outlives_the_process(tmp_path: Any, autojump_clock: MockClock) -> None:
     log = f"sqlite:///{tmp_path / 'chat.db'}"
     async with serve(app, log=log) as server:
@@ -158,6 +201,7 @@ async def test_what_the_desk_knows_outlives_the_process(tmp_path: Any, autojump_
             await page.command(f"{ROOM}/banned", "Bob")
         cookies = [dict(user.cookies) for user in (ann, bob, mia)]
         await ann.post("/logout")
+    forget()
     async with serve(app, log=log) as server:
         ann, bob, mia = [server.user(of_then) for of_then in cookies]
         assert [(await user.get(EVENTS)).status for user in (ann, bob, mia)] == [401, 401, 200]

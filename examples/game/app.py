@@ -1,38 +1,76 @@
-"""A game for many: drops that swallow each other. Twenty states a second go down, and up goes what each player wants.
-
-Run it with ``make game``, or in this folder with ``triolet serve app:app``. What counts (who came, who swallowed whom)
-is in a log: ``game.db`` beside this file, or where the environment's ``GAME_DB`` says. Where everybody is, is only for
-now.
-"""
-
-from __future__ import annotations
+"""A game for many: drops that swallow each other. Twenty states a second go down, and up goes what players want."""
 
 import os
 import secrets
+from collections.abc import Iterator
+from itertools import permutations
+from math import dist, hypot
 from pathlib import Path
+from random import uniform
 from typing import Any
 
 import trio
 from quart import Response
 from quart_trio import QuartTrio
-from world import HEIGHT, WIDTH, Drop, World, somewhere
 
 from triolet import Command, Connection, Draft, Event, LogError, Reducer, Triolet
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-TICK, AHEAD = 1 / 20, 2  # seconds; states on their way to a page, that it has not said that it has
-SEATS, AWAY = 50, 10 / TICK  # players, and ticks without a word of one
+TICK, SEATS, AWAY = 1 / 20, 50, 200  # seconds; players; ticks without a word of one
+WIDTH, HEIGHT, FOOD, NEWBORN, BEATS = 1_600, 1_000, 80, 14.0, 1.14
+BOTS = ("Pip", "Ripple", "Mist", "Brook", "Fjord", "Puddle", "Gully", "Tarn")
 
 app = QuartTrio(__name__)
 app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("GAME_DB") or Path(__file__).with_name("game.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}")
-world = World()
-seats: dict[str, Drop] = {}
+live.socket("/live")
 ticks = trio.lowlevel.ParkingLot()  # where those wait who look
 
 
-# --- what counts: in the log, and once ---------------------------------------------------------------------
+def somewhere() -> tuple[float, float]:
+    return round(uniform(20, WIDTH - 20)), round(uniform(20, HEIGHT - 20))
+
+
+class Drop:
+    def __init__(self, name: str, heard: int = 0) -> None:
+        self.name, self.heard = name, heard  # at which tick its player was heard last
+        self.at, self.aim, self.radius = somewhere(), (0.0, 0.0), NEWBORN  # its aim has a length of 1 at most
+
+
+class World:
+    """The arena. It knows of neither time nor network: ``step`` is one tick, and yields who has swallowed whom."""
+
+    def __init__(self) -> None:
+        self.tick, self.asked, self.food = 0, -AWAY, [somewhere() for _ in range(FOOD)]
+        self.bots, self.seats = [Drop(name) for name in BOTS], dict[str, Drop]()
+
+    @property
+    def drops(self) -> list[Drop]:
+        return [*self.bots, *self.seats.values()]
+
+    def step(self) -> Iterator[tuple[str, str]]:
+        self.tick += 1
+        for at, bot in enumerate(self.bots):  # goes for the nearest that it can swallow, or likes to eat
+            prey = [one.at for one in self.drops if bot.radius > BEATS * one.radius] + self.food[at :: len(BOTS)]
+            far, x, y = min((dist(bot.at, (x, y)), x, y) for x, y in prey)
+            bot.aim = (x - bot.at[0]) / (far + 1), (y - bot.at[1]) / (far + 1)
+        for drop in self.drops:
+            speed = 16 * (4 / drop.radius) ** 0.4
+            x, y = drop.at[0] + speed * drop.aim[0], drop.at[1] + speed * drop.aim[1]
+            drop.at = min(max(x, 0), WIDTH), min(max(y, 0), HEIGHT)
+            drop.radius -= max(0, drop.radius - 31) / 1_000  # who is large has to go on eating
+            for at, food in enumerate(self.food):
+                if dist(food, drop.at) < drop.radius:
+                    self.food[at], drop.radius = somewhere(), hypot(drop.radius, 4)
+        for large, small in permutations(self.drops, 2):
+            if large.radius > max(BEATS * small.radius, dist(large.at, small.at)):
+                large.radius = hypot(large.radius, 0.8 * small.radius)
+                small.at, small.radius = somewhere(), NEWBORN
+                yield large.name, small.name
+
+
+world = World()
 
 
 def count(board: dict[str, int], event: Event) -> dict[str, int]:
@@ -47,76 +85,46 @@ async def news() -> str:
     return "news"
 
 
-live.socket("/live")
-
-
 @live.command("/join")
 async def join(command: Command) -> Any:
     """Take a seat. It is called by the command's id, which only its page knows; so asked twice it is one seat."""
-    if len(seats) >= SEATS:
+    if len(world.seats) >= SEATS:
         return {"error": "full", "message": f"all {SEATS} seats are taken"}, 409
-    if command.id not in seats:
-        name = "".join(filter(str.isprintable, str(command.data))).strip()[:16] or "Somebody"
-        while any(one.name == name for one in world.drops):
-            name += "′"
-        seats[command.id] = Drop(name, *somewhere(), heard=world.tick)
-        world.drops.append(seats[command.id])
-    await command.publish("news", {"who": seats[command.id].name}, name="joined")
-    return {"seat": command.id, "you": seats[command.id].name}
-
-
-# --- what is only for now: both ways, on one WebSocket ------------------------------------------------------
+    name = "".join(filter(str.isprintable, str(command.data))).strip()[:16] or "Somebody"
+    while any(one.name == name for one in world.drops):
+        name += "′"
+    drop = world.seats.setdefault(command.id, Drop(name, world.tick))
+    await command.publish("news", {"who": drop.name}, name="joined")
+    return {"seat": command.id, "you": drop.name}
 
 
 @live.socket("/play")
 async def play(conn: Connection) -> None:
-    """A page says which state it has, where its drop is to go, and first, on each new connection, which seat it has."""
-    drop = Drop("nobody's", 0, 0)
-    unseen: list[int] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(show, conn, unseen)
-        async for message in conn:
-            match message:
-                case {"seen": int(tick)}:
-                    unseen[:] = [one for one in unseen if one > tick]
-                    drop.heard = world.tick
-                case {"aim": [int() | float() as x, int() | float() as y]}:
-                    drop.steer(x, y)
-                case {"seat": str(seat)}:
-                    drop = seats.get(seat, drop)
-                    await conn.send({"seated": seat in seats})
-
-
-async def show(conn: Connection, unseen: list[int]) -> None:
-    """Send each state, while fewer than two are on their way to a page that has not said that it has them. The others
-    are left out: behind a slow line they would only wait, and be old when they come."""
+    """Each message of a page asks for one state more, and says which seat it has and where its drop is to go."""
     await conn.send({"width": WIDTH, "height": HEIGHT, "ms": TICK * 1_000})
-    while True:
+    async for message in conn:
+        world.asked = world.tick
+        match message:
+            case {"seat": str(seat)} if seat not in world.seats:
+                await conn.send({"lost": seat})
+            case {"seat": str(seat), "aim": [int() | float() as x, int() | float() as y]} if x * x + y * y < 1.01:
+                world.seats[seat].aim, world.seats[seat].heard = (x, y), world.tick
         await ticks.park()
-        if len(unseen) < AHEAD:
-            unseen.append(world.tick)
-            await conn.send(world.state())
-
-
-@app.before_serving
-async def begin() -> None:
-    app.nursery.start_soon(go_on)
+        drops = [[one.name, *map(round, one.at), round(one.radius, 1)] for one in world.drops]
+        await conn.send({"tick": world.tick, "drops": drops, "food": world.food})
 
 
 async def go_on() -> None:
-    """Twenty times a second, while anybody looks. What counts is in the log before it is seen: a game whose log is away
-    stands still."""
-    happened: list[Draft] = []
-    due = trio.current_time()
+    """Twenty ticks a second, while anybody looks. The game stands still until what counts is in the log."""
+    happened, due = list[Draft](), trio.current_time()
     while True:
         due = max(due + TICK, trio.current_time())
         await trio.sleep_until(due)
-        if ticks and not happened:
+        if world.tick - world.asked < AWAY and not happened:
             for by, whom in world.step():
                 happened.append(Draft.of({"by": by, "whom": whom}, name="swallowed", dedupe=secrets.token_hex(8)))
-            for seat in [seat for seat, drop in seats.items() if world.tick - drop.heard > AWAY]:
-                world.drops.remove(drop := seats.pop(seat))
-                happened.append(Draft.of({"who": drop.name}, name="left", dedupe=seat))
+            for seat in [seat for seat, drop in world.seats.items() if world.tick - drop.heard > AWAY]:
+                happened.append(Draft.of({"who": world.seats.pop(seat).name}, name="left", dedupe=seat))
         try:
             if happened:
                 await live.publish_many("news", happened)
@@ -124,6 +132,11 @@ async def go_on() -> None:
             ticks.unpark_all()
         except LogError as error:
             app.logger.error("the game waits for its log: %s", error)
+
+
+@app.before_serving
+async def begin() -> None:
+    app.nursery.start_soon(go_on)
 
 
 @app.get("/")

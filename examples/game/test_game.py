@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from app import AHEAD, app, seats, world
+from app import World, app, world
 from trio.testing import MockClock
-from world import World
 
 from triolet.testing import WebSocketClient, serve, slow_reader
 
@@ -16,8 +15,12 @@ NEWS = "/news/events"
 
 @pytest.fixture(autouse=True)
 def a_new_arena() -> None:
-    seats.clear()
     vars(world).update(vars(World()))
+
+
+async def ask(page: WebSocketClient, seat: str | None = None, aim: Any = (0, 0)) -> None:
+    """Ask for one state more, as a page does."""
+    await page.say(type="message", data={"seat": seat, "aim": aim})
 
 
 async def state(page: WebSocketClient) -> dict[str, Any]:
@@ -27,21 +30,20 @@ async def state(page: WebSocketClient) -> dict[str, Any]:
     return dict(data)
 
 
-async def take(page: WebSocketClient, count: int) -> list[int]:
-    """Take states as a page does, and say each time that it is there; return their ticks."""
+async def take(page: WebSocketClient, count: int, seat: str | None = None, aim: Any = (0, 0)) -> list[int]:
+    """Take states as a page does, which asks for the next of each that comes; return their ticks."""
     ticks = []
     for _ in range(count):
+        await ask(page, seat, aim)
         ticks.append((await state(page))["tick"])
-        await page.say(type="message", data={"seen": ticks[-1]})
     return ticks
 
 
 async def join(page: WebSocketClient, name: str) -> str:
-    """Take a seat, and say on the page's WebSocket which."""
+    """Take a seat."""
     answer = await page.command("/join", name)
-    await page.say(type="message", data={"seat": answer["data"]["seat"]})
-    await page.pick(lambda message: message.get("data") == {"seated": True}, "a seat")
-    return str(answer["data"]["you"])
+    assert answer["data"]["you"].startswith(name)
+    return str(answer["data"]["seat"])
 
 
 async def test_who_keeps_up_is_shown_twenty_states_a_second(autojump_clock: MockClock) -> None:
@@ -52,17 +54,20 @@ async def test_who_keeps_up_is_shown_twenty_states_a_second(autojump_clock: Mock
 
 async def test_who_does_not_keep_up_is_shown_fewer_and_the_newest(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server, server.websocket("/play") as page:
-        on_the_way = [(await state(page))["tick"] for _ in range(AHEAD)]
+        await ask(page)
+        first = await take(page, 1)
+        await state(page)
         await page.nothing_for(1)
+        assert world.tick > first[0] + 15
         before = world.tick
-        await page.say(type="message", data={"seen": on_the_way[0]})
-        assert before <= (await state(page))["tick"] <= before + 1
+        assert before <= (await take(page, 1))[0] <= before + 1
         await page.nothing_for(1)
 
 
 async def test_over_a_line_that_is_too_slow_what_comes_is_never_old(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server, server.websocket("/play") as page:
         await take(page, 1)
+        await ask(page)  # and so two are asked for at any time
         with slow_reader(page, bytes_per_second=4_000):  # a state takes some 0.3 s, which are six ticks
             came, old = [], []
             for _ in range(30):
@@ -74,16 +79,25 @@ async def test_over_a_line_that_is_too_slow_what_comes_is_never_old(autojump_clo
 
 async def test_a_drop_goes_where_its_player_wants_whatever_he_says(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server, server.websocket("/play") as page:
-        name = await join(page, "Ada")
-        drop = next(one for one in world.drops if one.name == name)
-        drop.x, drop.y = 800.0, 500.0
-        mistakes: list[Any] = [{"aim": ["left", 0]}, {"aim": 7}, {"seen": "all"}, [], {"seat": "of another"}]
+        seat = await join(page, "Ada")
+        drop = world.seats[seat]
+        drop.at = 800.0, 500.0
+        mistakes: list[Any] = [
+            {"aim": ["left", 0]},
+            {"aim": 7},
+            {"seat": seat, "aim": [2, 2]},
+            [],
+            {"seat": "of another"},
+        ]
         for wrong in mistakes:
             await page.say(type="message", data=wrong)
-        await page.say(type="message", data={"aim": [-(10**400), 0]})
-        await take(page, 10)
-        assert 650 < drop.x < 800
-        assert drop.y == 500
+        await ask(page, seat, [-(10**400), 0])
+        await page.pick(lambda message: message.get("data") == {"lost": "of another"}, "that there is no such seat")
+        await take(page, 5)
+        assert drop.at == (800, 500)
+        await take(page, 10, seat, [-1, 0])
+        assert 650 < drop.at[0] < 800
+        assert drop.at[1] == 500
 
 
 async def test_a_join_that_is_asked_again_is_one_seat_and_told_once(autojump_clock: MockClock) -> None:
@@ -95,7 +109,7 @@ async def test_a_join_that_is_asked_again_is_one_seat_and_told_once(autojump_clo
         assert other["data"]["you"] == "Ada′"
         await page.expect(event="joined", data={"who": "Ada"})
         await page.expect(event="joined", data={"who": "Ada′"})
-        assert len(seats) == 2
+        assert len(world.seats) == 2
 
 
 async def test_who_comes_back_in_ten_seconds_goes_on_and_then_his_seat_is_free(autojump_clock: MockClock) -> None:
@@ -105,25 +119,26 @@ async def test_who_comes_back_in_ten_seconds_goes_on_and_then_his_seat_is_free(a
         server.websocket("/play") as other,
         server.websocket("/play") as page,
     ):
-        name = await join(page, "Ada")
-        drop, seat = next(one for one in world.drops if one.name == name), next(iter(seats))
+        seat = await join(page, "Ada")
+        drop = world.seats[seat]
         await news.expect(event="joined")
         page.cut()
         await take(other, 100)
         await page.reconnect()
-        await page.say(type="message", data={"seat": seat})
-        await page.pick(lambda message: message.get("data") == {"seated": True}, "the same seat")
-        await take(page, 2)
+        await take(page, 2, seat, [1, 0])
+        assert (world.seats[seat], drop.aim) == (drop, (1, 0))
         page.cut()
+        await take(other, 210)
         left = await news.pick(lambda message: message.get("event") == "left", "that a seat is free")
         assert left["data"] == {"who": "Ada"}
-        assert drop not in world.drops
+        await ask(other, seat)
+        await other.pick(lambda message: message.get("data") == {"lost": seat}, "that the seat is lost")
 
 
 async def test_what_was_swallowed_is_in_the_log_and_on_the_board_of_who_comes_later(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server, server.websocket("/play") as page:
         large, small = world.bots[:2]
-        large.mass, (small.x, small.y) = 300.0, (large.x, large.y)
+        large.radius, small.at = 70.0, large.at
         await take(page, 5)
         async with server.sse(f"{NEWS}?snapshot=1") as late:
             board = (await late.until("snapshot"))["data"]

@@ -67,9 +67,7 @@ async def stop(job: UUID, command: Command) -> Any:
 @asynccontextmanager
 async def begin(job: UUID, name: str, size: int, asked: Any) -> AsyncIterator[trio.MemorySendChannel[bytes]]:
     match asked:
-        case {"hubs": int(k), "tries": int(n), "alone": int(alone)} if (
-            1 < k <= 24 and 0 < n <= 100 and 0 < size <= MOST
-        ):
+        case {"hubs": int(k), "tries": int(n), "alone": int(alone)} if 1 < k < 25 and 0 < n <= 100 and 0 < size <= MOST:
             told = {"job": str(job), "name": name, "hubs": k, "tries": n, "alone": alone}
         case _:
             abort(400)

@@ -1,7 +1,5 @@
 """A map of planes that move: each tile of it is a channel, and a page follows those that it shows."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

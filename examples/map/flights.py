@@ -1,7 +1,5 @@
 """Planes to and fro between airports, on great circles: where one is follows from the time alone."""
 
-from __future__ import annotations
-
 import csv
 from importlib.util import find_spec
 from math import acos, asinh, atan2, cos, degrees, hypot, pi, radians, sin, tan

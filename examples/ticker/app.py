@@ -1,11 +1,4 @@
-"""A ticker: real prices of five shares, month by month, at the pace you choose, drawn as they come.
-
-Run it in this folder with ``triolet serve app:app``. Each share is a channel of its own; a page follows all five on one
-WebSocket. The log is kept in ``ticker.db`` beside this file, or where the environment's ``TICKER_DB`` says:
-after a restart the prices go on where they were.
-"""
-
-from __future__ import annotations
+"""A ticker: real prices of five shares, month by month, at the pace you choose, drawn as they come."""
 
 import os
 from pathlib import Path
@@ -19,10 +12,7 @@ from quart_trio import QuartTrio
 from triolet import LogError, Triolet, policies
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-FASTEST = 40.0
-RETRY_SECONDS = 1.0
-LAST_LOOK = 24  # months that a finished chart stands still
-
+FASTEST, LAST_LOOK = 40.0, 24  # months a second; months that a finished chart stands still
 MONTHS = read_months()
 FIRST_MONTH = {symbol: next(at for at, (_, prices) in enumerate(MONTHS) if symbol in prices) for symbol in NAMES}
 
@@ -30,6 +20,8 @@ app = QuartTrio(__name__)
 app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # or browsers keep pages and scripts for twelve hours
 database = Path(os.environ.get("TICKER_DB") or Path(__file__).with_name("ticker.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}")
+live.socket("/ticker")
+a_month = trio.Lock()  # held while the prices of a month are published
 
 
 class Pace:
@@ -58,9 +50,6 @@ class Pace:
 pace = Pace(float(os.environ.get("TICKER_RATE") or 4))
 
 
-# --- what is live ------------------------------------------------------------------------------------------
-
-
 @live.channel("/stocks/<symbol>/events")
 @live.channel("/stocks/<symbol>/latest", endpoint="latest_price", policy=policies.latest(events=3))
 async def share_prices(symbol: str) -> str:
@@ -68,13 +57,6 @@ async def share_prices(symbol: str) -> str:
     if symbol not in NAMES:
         abort(404)
     return f"stocks/{symbol}"
-
-
-live.socket("/ticker")
-
-
-a_month = trio.Lock()
-"""Held while the prices of a month are published."""
 
 
 @app.before_serving
@@ -88,8 +70,7 @@ async def publish_prices() -> None:
     The log itself says where to go on. Killed between two shares of a month, a server publishes that month again:
     ``dedupe`` lets through what is missing, and nothing twice.
     """
-    step = (await live.log.head("stocks/MSFT")).offset
-    step = max(0, step - 1)
+    step = max(0, (await live.log.head("stocks/MSFT")).offset - 1)
     while True:
         lap, at = divmod(step, len(MONTHS))
         date, prices = MONTHS[at]
@@ -100,14 +81,11 @@ async def publish_prices() -> None:
                     await live.publish(f"stocks/{symbol}", data, name="price", key=symbol, dedupe=f"{lap}:{date}")
         except LogError as error:
             app.logger.error("a price could not be published, trying again: %s", error)
-            await trio.sleep(RETRY_SECONDS)
+            await trio.sleep(1)
             continue
         step += 1
         for _ in range(LAST_LOOK if at == len(MONTHS) - 1 else 1):
             await pace.month()
-
-
-# --- what is asked and told --------------------------------------------------------------------------------
 
 
 @app.get("/")
@@ -142,6 +120,5 @@ async def change_rate() -> Any:
 
 @app.after_request
 async def harden(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update({"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
     return response

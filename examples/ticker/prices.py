@@ -1,14 +1,10 @@
 """Real prices: five shares at the first of each month from 2000 to 2010, from the package ``vega-datasets``."""
 
-from __future__ import annotations
-
 import csv
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-
-__all__ = ["NAMES", "Month", "read_months"]
 
 NAMES: Final = {"MSFT": "Microsoft", "AMZN": "Amazon", "IBM": "IBM", "GOOG": "Google", "AAPL": "Apple"}
 
@@ -17,11 +13,7 @@ Month = tuple[str, dict[str, float]]
 
 
 def read_months() -> list[Month]:
-    """Read the months in order. The file is read where it lies: importing the package would import pandas.
-
-    Raises:
-        FileNotFoundError: the package is not installed; the message says how to get it.
-    """
+    """Read the months in order. The file is read where it lies: importing the package would import pandas."""
     spec = find_spec("vega_datasets")
     if spec is None or spec.origin is None:
         raise FileNotFoundError("the prices are in vega-datasets: pip install vega-datasets")

@@ -214,6 +214,14 @@ class Page(Tab):
             raise PageError(details.get("exception", {}).get("description", details["text"]))
         return result["result"].get("value")
 
+    def run(self, code: str) -> None:
+        """Run a module as one that stands in the page. ``isDone`` is true in the page when it has come to its end."""
+        self.evaluate(f"globalThis.code = {json.dumps(code)} + '\\n;globalThis.isDone = true', 0")
+        self.evaluate(
+            "globalThis.script = Object.assign(document.createElement('script'), {type: 'module', textContent: code}),"
+            " document.body.append(script), 0"
+        )
+
     def reload(self) -> None:
         """Load the page again."""
         self.evaluate("globalThis.isOld = true")

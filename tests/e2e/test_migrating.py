@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import trio
 
-from tests.test_docs import load
+from tests.test_docs import blocks, load
 from triolet import Event, SyncPublisher, Triolet
 
+from .browser import Browser, Page, open_browser
 from .migrating import SAID, STATES, ask, sse_events
+from .needs import needs
+from .server import free_port, serving
+from .test_tutorial import running
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "migrating"
 ROOT = Path(__file__).parents[2]
@@ -137,3 +145,80 @@ def test_channels_consumer_and_what_takes_its_place_do_what_the_page_says(tmp_pa
     assert run.stdout == "done\n", run.stderr
     with SyncPublisher(log) as publisher:
         assert publisher.publish("orders/A123", 1).cursor.offset == 2, "Django has published one"
+
+
+UNCHANGED, _, CHAT, _, ORDERS = blocks("migrating.rst", "javascript")
+"""What pages have. The two between are of Socket.IO's client and of Centrifugo's, and take their servers."""
+
+SHOW = """
+globalThis.shown = [];
+const show = (...what) => shown.push(what);
+const [showTyping, reload] = [show, () => show("reload")];
+"""
+"""What is there beside the code: the page's own functions."""
+
+OPENED = """
+class EventSource extends globalThis.EventSource {
+  constructor(url) {
+    super(url);
+    this.addEventListener("open", () => (globalThis.opened = true));
+  }
+}
+"""
+
+CLIENT = f'import {{ connect }} from "/triolet/triolet.js";\n{SHOW}'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
+def shows(page: Page, *expected: Any) -> None:
+    """Wait until as much was shown, in whatever order, and see that it is this."""
+    page.wait(f"globalThis.shown?.length >= {len(expected)}")
+    assert sorted(map(json.dumps, page.evaluate("shown"))) == sorted(map(json.dumps, expected))
+    assert not [complaint for complaint in page.complaints if "404" not in complaint], "there is no page at /"
+
+
+@needs("chromium")
+def test_the_page_of_sse_starlettes_stays_as_it_is(browser: Browser, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    port = free_port()
+    theirs = [sys.executable, "-m", "hypercorn", "sse_theirs:app", "--bind", f"127.0.0.1:{port}"]
+    with running(theirs, tmp_path) as old, serving(tmp_path, "sse_ours:app") as server:
+        old.says("Running on")
+        for url in (f"http://127.0.0.1:{port}", server.url):
+            with browser.page(url) as page:
+                page.run(f"{SHOW}\n{OPENED}\n{UNCHANGED}")
+                page.wait("globalThis.opened")
+                page.evaluate("fetch('/orders/A123/paid', {method: 'POST'}).then(() => 0)")
+                shows(page, [{"state": "paid"}])
+
+
+@needs("chromium")
+def test_the_chats_new_page_does_what_the_old_one_did(browser: Browser, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    with serving(tmp_path, "socketio_ours:app") as server, browser.page(server.url) as page:
+        page.run(f"{CLIENT}\nconst token = 'token-of-ann', text = 'Is there tea?';\n{CHAT}\nshow(data);")
+        shows(page, ["ann", "Is there tea?"], ["ann"], [{"said": "Is there tea?"}])
+
+
+@needs("chromium")
+def test_the_page_of_centrifugos_shows_what_is_published(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "k" * 32
+    monkeypatch.setenv("LIVE_TOKEN_KEY", key)
+    file = (FOLDER / "channels_ours.toml").read_text(encoding="utf-8")
+    (tmp_path / "channels.toml").write_text(f'socket = "/live"\n{file}', encoding="utf-8")
+    claims = {"sub": "7", "aud": "live", "orders": ["A123"], "exp": time.time() + 900}
+    with serving(tmp_path, "channels.toml") as server, browser.page(server.url) as page:
+        code = ORDERS.replace("https://live.example", server.url)
+        token = f"const getToken = async () => '{jwt.encode(claims, key)}';"
+        page.run(f"{CLIENT}\n{token}\n{code}\nawait live.ready();\nshow('live');")
+        shows(page, ["live"])
+        with SyncPublisher(f"sqlite:///{tmp_path}/orders.db") as publisher:
+            publisher.publish("orders/A123", {"state": "paid"})
+        shows(page, ["live"], [{"state": "paid"}])

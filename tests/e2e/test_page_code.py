@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -57,11 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_the_code_of_a_page_runs(page: str, code: str, browser: Browser, server: Server) -> None:
     with browser.page(f"{server.url}/") as tab:
         tab.evaluate(PRELUDE)
-        tab.evaluate(f"globalThis.code = {json.dumps(code)} + '\\n;globalThis.isDone = true', 0")
-        tab.evaluate(
-            "globalThis.script = Object.assign(document.createElement('script'), {type: 'module', textContent: code}),"
-            " document.body.append(script), 0"
-        )
+        tab.run(code)
         server.request("POST", "/orders/A123/paid")
         if re.search(r"\b(show|list)\(", code):
             tab.wait("shown.length > 0")

@@ -50,7 +50,7 @@ def store(order_id: str, state: str) -> None:
 def read(order_id: str) -> str | None:
     with Session(engine) as session:
         order = session.get(Order, order_id)
-        return order and order.state
+        return None if order is None else order.state
 
 
 def outgoing() -> list[Outgoing]:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from typing import Any
 
 from quart import abort, request, session
 from quart_trio import QuartTrio
@@ -34,7 +35,7 @@ async def identify(token: str | None) -> Identity | None:
 
 
 @app.post("/login")
-async def login():
+async def login() -> dict[str, str]:
     form = await request.form
     user, password = form["user"], form["password"]
     if user not in passwords or not secrets.compare_digest(passwords[user].encode(), password.encode()):
@@ -45,7 +46,7 @@ async def login():
 
 
 @app.post("/logout")
-async def logout():
+async def logout() -> dict[str, None]:
     if "login" in session:
         logins.discard(session["login"])  # first: nobody comes in with it from now on
         await live.revoke(session=session["login"])  # and what is open ends: in all tabs, in all processes
@@ -78,7 +79,7 @@ async def notices() -> str:
 
 
 @live.command("/orders/<order_id>/pick")
-async def pick(order_id: str, command: Command):
+async def pick(order_id: str, command: Command) -> Any:
     user = await subject()
     if order_id not in orders.get(user, ()):
         abort(404)
@@ -89,7 +90,7 @@ async def pick(order_id: str, command: Command):
 
 
 @app.post("/admin/<user>/block")
-async def block(user: str):
+async def block(user: str) -> dict[str, str]:
     if await subject() != "ann":
         abort(403)
     orders.pop(user, None)

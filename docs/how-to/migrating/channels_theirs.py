@@ -20,7 +20,7 @@ class OrderConsumer(AsyncJsonWebsocketConsumer):
         if hasattr(self, "group"):
             await self.channel_layer.group_discard(self.group, self.channel_name)
 
-    async def order_status(self, event: dict) -> None:
+    async def order_status(self, event: dict[str, str]) -> None:
         await self.send_json({"state": event["state"]})
 
 

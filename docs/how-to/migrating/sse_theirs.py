@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
@@ -10,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-queues: dict[str, set[asyncio.Queue]] = {}
+queues: dict[str, set[asyncio.Queue[Any]]] = {}
 
 
 async def order_events(request: Request) -> EventSourceResponse:
-    queue: asyncio.Queue = asyncio.Queue()
+    queue: asyncio.Queue[Any] = asyncio.Queue()
     listeners = queues.setdefault(request.path_params["order_id"], set())
 
-    async def events() -> AsyncIterator[dict]:
+    async def events() -> AsyncIterator[dict[str, str]]:
         listeners.add(queue)
         try:
             while True:

@@ -6,7 +6,7 @@ import django
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.db import connection, transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from triolet import SyncPublisher
@@ -21,7 +21,7 @@ django.setup()
 live = SyncPublisher(os.environ.get("LIVE_LOG", "redis://localhost/0"))  # in your project: in a module of its own
 
 
-def pay(request, order_id):
+def pay(request: HttpRequest, order_id: str) -> HttpResponse:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS paid(id TEXT PRIMARY KEY)")

@@ -11,6 +11,6 @@ live = SyncPublisher(os.environ.get("LIVE_LOG", "redis://localhost/0"))
 
 
 @app.post("/orders/<order_id>/pay")
-def pay(order_id: str):
+def pay(order_id: str) -> dict[str, str]:
     event = live.publish(f"orders/{order_id}", {"state": "paid"}, name="order-status")
     return {"id": str(event.cursor)}

@@ -2,7 +2,7 @@
 
 import os
 
-from celery import Celery
+from celery import Celery, Task
 
 from triolet import SyncPublisher
 
@@ -11,7 +11,7 @@ live = SyncPublisher(os.environ.get("LIVE_LOG", "redis://localhost/0"))
 
 
 @app.task(bind=True, acks_late=True)
-def pack(self, order_id: str):
+def pack(self: Task, order_id: str) -> None:
     channel = f"orders/{order_id}"
     for done in (50, 100):
         live.publish(channel, done, name="packed", key="packed", dedupe=f"{self.request.id}:{done}")

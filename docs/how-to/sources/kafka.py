@@ -13,12 +13,15 @@ from triolet import Draft, SyncPublisher
 
 
 def channel_of(record: Message) -> str:
-    return f"orders/{record.key().decode()}"
+    key = record.key()
+    if key is None:
+        raise ValueError(f"record {record.offset()} has no key: it must say which order it is about")
+    return f"orders/{key.decode()}"
 
 
 def draft_of(record: Message) -> Draft:
     place = f"{record.topic()}:{record.partition()}:{record.offset()}"  # names the record, for ever
-    return Draft.of(json.loads(record.value()), name="order-status", dedupe=place)
+    return Draft.of(json.loads(record.value() or "null"), name="order-status", dedupe=place)
 
 
 def publish_next(consumer: Consumer, publisher: SyncPublisher) -> int:

@@ -16,7 +16,7 @@ SECRET = os.environ["WEBHOOK_SECRET"].encode()
 
 @app.post("/hooks/payments")
 async def payment() -> dict[str, str]:
-    body = await request.get_data()
+    body = await request.data
     signed = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(signed, request.headers.get("X-Signature", "")):
         abort(403)

@@ -40,10 +40,12 @@ function enter(name) {
     place(id);
     messages.take(data.about);
   });
-  follow.on("banned", ({ id, data }) => {
-    place(id);
-    messages.note(`${data.by} has banned ${data.about}.`);
-  });
+  for (const what of ["muted", "banned"]) {
+    follow.on(what, ({ id, data }) => {
+      place(id);
+      messages.note(`${data.by} has ${what} ${data.about}.`);
+    });
+  }
   follow.on("gap", () => messages.note("Some messages were too old to be kept."));
   follow.on("live", () => {
     messages.arrived();
@@ -93,9 +95,12 @@ function showPresent(presence) {
       const name = document.createElement("bdi");
       name.textContent = member;
       item.append(name);
-      item.dataset.member = member;
       if (info?.moderator) item.append(label("looks after it"));
-      if (moderator !== undefined && member !== you) item.append(button("Ban", `Ban ${member}`, () => ban(member)));
+      if (moderator !== undefined && member !== you)
+        item.append(
+          button("Mute", `Mute ${member}`, () => live.send(`${room.url}/muted`, member)),
+          button("Ban", `Ban ${member}`, () => ban(member)),
+        );
       return item;
     }),
   );

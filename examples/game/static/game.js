@@ -7,6 +7,7 @@ import { SlowableSocket, line } from "./slow.js";
 import { listen } from "./steer.js";
 import { View, hueOf } from "./view.js";
 
+const AHEAD = 2; // states that the page asks for before they come: more would only wait, on a line that is slow
 const TICKS_SHOWN = 60;
 const BOARD_SHOWN = 7;
 const NEWS_SHOWN = 9;
@@ -21,6 +22,7 @@ const view = new View(canvas);
 const motion = new Motion();
 const arrivals = []; // of the last second
 let seat = null;
+let aim = [0, 0];
 let leftOut = 0;
 
 // --- what is only for now ---------------------------------------------------------------------------------------
@@ -33,13 +35,18 @@ function take(message) {
     view.world = message;
     motion.ms = message.ms;
   }
-  // The server was started anew, or has heard nothing of this page for ten seconds.
-  if (message.seated === false) void join(motion.name);
+  if (message.lost && message.lost === seat) {
+    seat = null; // the server was started anew, or has heard nothing of this page for ten seconds
+    void join(motion.name);
+  }
 }
+
+/** Asks for one state more, and says what the player wants. */
+const ask = () => socket.send({ seat, aim });
 
 function takeState(state) {
   const { age, leftOut: missed } = motion.take(state, performance.now());
-  socket.send({ seen: state.tick });
+  ask();
   arrivals.push(performance.now());
   leftOut += missed;
   showArrival(state.tick, missed);
@@ -49,11 +56,11 @@ function takeState(state) {
   canvas.dataset.me = motion.me?.name ?? "";
 }
 
-/** A new connection knows nothing of this page. */
+/** A new connection has been asked for nothing. */
 function become(state) {
   if (state !== "live") return;
   motion.forget();
-  if (seat) socket.send({ seat });
+  for (let asked = 0; asked < AHEAD; asked += 1) ask();
 }
 
 listen(
@@ -61,7 +68,7 @@ listen(
   () => view.place(motion.me ?? { x: 0, y: 0 }),
   (x, y) => {
     motion.aim(x, y);
-    socket.send({ aim: [x, y] });
+    aim = [x, y];
   },
 );
 
@@ -90,7 +97,6 @@ async function join(name) {
   seat = data.seat;
   motion.name = data.you;
   element("start").hidden = true;
-  socket.send({ seat });
   canvas.focus();
 }
 

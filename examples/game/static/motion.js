@@ -71,7 +71,7 @@ export class Motion {
     const seconds = Math.min(0.1, Math.max(0, now - this.#drawnAt) / 1_000);
     this.#drawnAt = now;
     if (this.me) {
-      const speed = (16 * ((this.me.radius / 4) ** 2) ** -0.2 * 1_000) / this.ms; // as in world.py
+      const speed = (16 * ((this.me.radius / 4) ** 2) ** -0.2 * 1_000) / this.ms; // as in app.py
       this.me.x = Math.min(Math.max(this.me.x + this.#aim[0] * speed * seconds, 0), width);
       this.me.y = Math.min(Math.max(this.me.y + this.#aim[1] * speed * seconds, 0), height);
       this.#steps.push({ tick: this.#tickAt(now), x: this.me.x, y: this.me.y });

@@ -148,7 +148,7 @@ def test_what_strangers_say_stays_text_and_older_messages_come_when_asked_for(br
         assert eve.evaluate("older.hidden")
 
 
-def test_moderators_remove_and_ban_and_a_logout_ends_all_tabs(browser: Browser, server: Server) -> None:
+def test_moderators_remove_mute_and_ban_and_a_logout_ends_all_tabs(browser: Browser, server: Server) -> None:
     other = server.url.replace("127.0.0.1", "localhost")
     with (
         entered(browser, f"{server.url}/#kitchen", "Tom") as tom,
@@ -165,8 +165,13 @@ def test_moderators_remove_and_ban_and_a_logout_ends_all_tabs(browser: Browser, 
         assert [said(page) for page in (tom, mia, tab)] == [["kind"]] * 3
         assert not tom.evaluate("document.querySelector('.remove')"), "a member has no such button"
 
+        mia.click("[aria-label='Mute Tom']")
+        tom.wait("messages.textContent.includes('Mia has muted Tom.')")
+        say(tom, "but")
+        tom.wait("document.querySelector('.failed .state')?.textContent === 'A moderator has muted you in this room.'")
+
         mia.evaluate("globalThis.confirm = () => true, 0")
-        mia.click("#here [data-member='Tom'] button")
+        mia.click("[aria-label='Ban Tom']")
         tom.wait("over.open")
         mia.wait("document.querySelectorAll('#here li').length === 1")
         assert ask(tom, "/login", {"name": "Tom"}) == 403
