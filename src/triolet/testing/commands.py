@@ -44,7 +44,7 @@ async def until_answered(once: Callable[[], Awaitable[Message | None]]) -> Messa
 
 
 async def post(
-    end: ClientEnd, url: str, headers: dict[str, str], id: str, data: Any, cookies: Cookies | None
+    end: ClientEnd, url: str, headers: dict[str, str], id: str, data: Any, cookies: Cookies | None = None
 ) -> Message | None:
     """Ask once, with a POST request on a connection of its own. Return the reply; None where no answer came."""
     asked = {**headers, "content-type": "application/json", "idempotency-key": f'"{id}"'}
