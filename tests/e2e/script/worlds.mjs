@@ -1,7 +1,7 @@
 /** The two servers that a scene is played on: the real one, behind a network that breaks, and the fake one. */
 
 import { createConnection, createServer } from "node:net";
-import { WebSocket as Ws } from "ws";
+import { WebSocket } from "ws";
 import { fakeServer } from "../../../src/triolet/static/fake.js";
 import { Page } from "../../../src/triolet/static/fake-clock.js";
 
@@ -12,14 +12,6 @@ const KEEP = 4;
 const PATIENCE = 20_000;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** As a browser has it: an error that nobody listens to is nobody's. */
-class WebSocket extends Ws {
-  constructor(...asked) {
-    super(...asked);
-    this.on("error", () => {});
-  }
-}
 
 /** A connection to a server that can be broken. */
 class Cable {
