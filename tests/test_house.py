@@ -122,7 +122,7 @@ MIN_ROOM = 3
 MAX_FILE = 500
 MAX_EXAMPLE = 150
 LARGER = {
-    "dashboard": 205,  # with crowd.py, which is no part of it: it brings the viewers
+    "dashboard": 196,  # with crowd.py, which is no part of it: it brings the viewers
     "shop": 230,  # an order from its first event to its last, and where each step of it may break off
     "standalone": 172,  # two apps, in Django and in FastAPI, of which one is to be taken
 }

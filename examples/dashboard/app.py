@@ -1,10 +1,4 @@
-"""A dashboard: what this machine does, measured once a second and published once, however many look.
-
-Run it with ``make dashboard``, or in this folder with ``triolet serve app:app``; ``crowd.py`` brings viewers. The log
-is kept in ``dashboard.db`` beside this file, or where the environment's ``DASHBOARD_DB`` says.
-"""
-
-from __future__ import annotations
+"""A dashboard: what this machine does, measured once a second and published once, however many look."""
 
 import os
 from pathlib import Path
@@ -102,10 +96,11 @@ async def publish_figures() -> None:
 
 async def tell_processes() -> None:
     """Only for now, so told and not stored. Asked in a thread, for it takes a while; and only while somebody looks."""
+    await trio.to_thread.run_sync(busiest)  # at its first look psutil knows of nothing that it was busy
     while True:
+        await trio.sleep(SECONDS)
         if live.watchers("processes"):
             live.tell("processes", await trio.to_thread.run_sync(busiest), name="busiest")
-        await trio.sleep(SECONDS)
 
 
 @app.get("/")
@@ -115,6 +110,5 @@ async def index() -> Response:
 
 @app.after_request
 async def harden(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update({"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
     return response

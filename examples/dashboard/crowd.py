@@ -3,8 +3,6 @@
 Each is an event stream on a connection of its own; one loop reads them all, and says what they got, and how late.
 """
 
-from __future__ import annotations
-
 import resource
 import selectors
 import socket
@@ -70,10 +68,9 @@ def main(viewers: int = 10_000, seconds: float = 60, url: str = "http://127.0.0.
         )
     got = [now.events - then for now, then in zip(crowd, before, strict=True)]
     size = sum(one.bytes for one in crowd) / max(1, sum(one.events for one in crowd))
-    print(
-        f"each got {min(got)} to {max(got)} events of {size:.0f} bytes; {sum(one.gaps for one in crowd)} gaps were told"
-    )
-    print(f"{sum(not one.is_open for one in crowd)} connections were lost")
+    gaps, lost = sum(one.gaps for one in crowd), sum(not one.is_open for one in crowd)
+    print(f"each got {min(got)} to {max(got)} events of {size:.0f} bytes; {gaps} gaps were told")
+    print(f"{lost} connections were lost")
 
 
 if __name__ == "__main__":
