@@ -434,9 +434,8 @@ class Triolet(Runner):
 
         Raises:
             NotServingError, ConfigError: as :attr:`service`.
-            WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self._at_home("Triolet.statistics").statistics()
+        return self.service.statistics()
 
     def connections(self) -> tuple[ConnectionSnapshot, ...]:
         """Where every open connection stands, frozen: for a support page, not for a loop.
