@@ -212,8 +212,9 @@ class Triolet(Runner):
         The handler, ``async def handler(conn, **url_values)``, runs in the connection's nursery; when it returns, the
         connection is closed, and when the client goes, it is cancelled: what it says in a ``finally:`` then needs a
         scope of its own, ``with trio.move_on_after(2, shield=True): await live.publish(…)``; who has left,
-        :meth:`presence` tells in any case. Without one (do not use the result as a decorator), the URL is an endpoint to follow channels on, also by an event stream or by polls, with
-        ``?follow=URL`` for each channel. Who may connect is for ``before_request``.
+        :meth:`presence` tells in any case. Without one (do not use the result as a decorator), the URL is an endpoint
+        to follow channels on, also by an event stream or by polls, with ``?follow=URL`` for each channel. Who may
+        connect is for ``before_request``.
 
         Args:
             rule: the URL rule, as for ``app.route``.
