@@ -86,9 +86,10 @@ def test_the_command_says_what_is_wrong_and_fails(folder: str, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("grace", ["0", "-1", "never", "100000"])
-def test_a_grace_that_makes_no_sense_is_a_usage_error(grace: str) -> None:
+def test_a_grace_that_makes_no_sense_is_a_usage_error(grace: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", "a:app", "--grace", grace])
+    assert "--grace: must be more than 0 seconds, and less than a day" in capsys.readouterr().err
 
 
 def test_there_is_no_operators_listener_unless_asked_for_by_its_name_or_its_old_one() -> None:

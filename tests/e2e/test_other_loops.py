@@ -57,7 +57,6 @@ OF_TRIOLET: dict[str, Callable[[Triolet], Coroutine[Any, Any, Any]]] = {
     "tell": lambda live: at_once(lambda: live.tell("c", "elsewhere")),
     "unwatched": lambda live: live.unwatched("c", 1),
     "watchers": lambda live: at_once(lambda: live.watchers("c")),
-    "statistics": lambda live: at_once(live.statistics),
     "connections": lambda live: at_once(live.connections),
     "explain": lambda live: at_once(lambda: live.explain(1)),
     "run": lambda live: live.run("r", Tokens()),

@@ -210,9 +210,11 @@ class Triolet(Runner):
         """Serve a WebSocket on which a client follows many channels by their URLs, and talks with a handler.
 
         The handler, ``async def handler(conn, **url_values)``, runs in the connection's nursery; when it returns, the
-        connection is closed, and when the client goes, it is cancelled. Without one (do not use the result as a
-        decorator), the URL is an endpoint to follow channels on, also by an event stream or by polls, with
-        ``?follow=URL`` for each channel. Who may connect is for ``before_request``.
+        connection is closed, and when the client goes, it is cancelled: what it says in a ``finally:`` then needs a
+        scope of its own, ``with trio.move_on_after(2, shield=True): await live.publish(…)``; who has left,
+        :meth:`presence` tells in any case. Without one (do not use the result as a decorator), the URL is an endpoint
+        to follow channels on, also by an event stream or by polls, with ``?follow=URL`` for each channel. Who may
+        connect is for ``before_request``.
 
         Args:
             rule: the URL rule, as for ``app.route``.
@@ -438,9 +440,8 @@ class Triolet(Runner):
 
         Raises:
             NotServingError, ConfigError: as :attr:`service`.
-            WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self._at_home("Triolet.statistics").statistics()
+        return self.service.statistics()
 
     def connections(self) -> tuple[ConnectionSnapshot, ...]:
         """Where every open connection stands, frozen: for a support page, not for a loop.

@@ -122,7 +122,10 @@ def _logs(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
     if not 0 < seconds < 86_400:
         raise argparse.ArgumentTypeError("must be more than 0 seconds, and less than a day")
     return seconds

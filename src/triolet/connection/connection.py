@@ -40,7 +40,7 @@ import msgspec
 import trio
 
 from ..closing import GONE, NORMAL, RESTARTING, Closing
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription, check_policy
 from ..identity import Identity, Request
@@ -234,12 +234,15 @@ class Connection:
 
         Raises:
             ConnectionEnded: the client is gone.
-            DataError: the app's fault; ``data`` is no JSON value.
+            DataError: the app's fault; ``data`` is no JSON value, or on a raw socket neither text nor bytes.
 
         Cancellation: the message is sent whole or not at all.
         """
         self.context.home.check("Connection.send")
-        batch = self.raw(data) if self.raw is not None else self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
+        if self.raw is None:
+            batch = self.codec.say(AppMessage(msgspec.Raw(encode_json(data))))
+        else:
+            batch = _encode_raw(self.raw, data)
         if not self.outgoing.say(batch):
             await self.outgoing.send(batch)
         elif self.outgoing.turn.over():  # a handler that goes on sending must not starve the others
@@ -340,3 +343,15 @@ class Connection:
 
 def _nothing(*_: Closing) -> None:
     """Ignore what the outlet tells: the connection has ended."""
+
+
+def _encode_raw(encode: Callable[[Any], Any], data: Any) -> Any:
+    """Encode a message of a raw socket: of a number ``bytes`` would make as many zeros. Raises DataError."""
+    if isinstance(data, bytearray | memoryview):
+        data = bytes(data)
+    if not isinstance(data, str | bytes):
+        raise DataError(f"a raw socket sends text or bytes, not {data!r:.60}")
+    try:
+        return encode(data)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{data!r:.60} cannot be sent as text: {error.reason}") from error

@@ -137,7 +137,9 @@ def raw_deflated(message: str | bytes) -> bytes:
 
 
 def raw_text(message: str | bytes) -> tuple[str | bytes]:
-    """Leave a message of a raw socket as it is, where another server makes the frame."""
+    """Leave a message of a raw socket as it is, where another server makes the frame. Raises UnicodeEncodeError."""
+    if isinstance(message, str):
+        message.encode()  # what cannot be is said here and not in that server
     return (message,)
 
 
