@@ -170,13 +170,13 @@ async def over_polls(way: Way, asker: Asker, beat: Heartbeat, hold: float | None
 
 def unfold(page: Page, track: Track) -> Iterator[Heard]:
     """The answer to a poll, as the messages that a stream would have carried to who is at a position."""
-    if track.state == "connecting":
+    if track.state == "connecting" or track.is_of_another(page.channel):
         begins: str | None = page.cursor
         if page.snapshot is not None:
             begins = None
         elif page.gap is not None:
             begins = page.gap.after
-        elif page.events and is_newest(track.cursor):
+        elif page.events and (is_newest(track.cursor) or track.is_of_another(page.channel)):
             first = cursor_of(page.events[0].id)
             begins = str(Cursor(first.epoch, first.offset - page.events[0].folded))
         yield Heard(type="open", channel=page.channel, cursor=begins, filtered=page.filtered)

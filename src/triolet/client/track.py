@@ -92,6 +92,7 @@ class Track:
         return NOTHING
 
     def _open(self, message: Heard) -> list[Item]:
+        is_another = bool(self.url) and self.is_of_another(message.channel)
         self.channel = message.channel
         self.filtered = message.filtered
         self._conflated_to = None
@@ -100,6 +101,9 @@ class Track:
         here = self.cursor
         if message.cursor is None and self.url:  # a state comes first, which says where it begins
             return NOTHING
+        if is_another and here is not None and not is_newest(here):
+            # The URL's view has chosen by who asks, say: what was before this place there, nobody has seen.
+            return [self._gap(Gap(here, cursor_of(message.cursor), None, "epoch"))]
         if is_newest(here):  # they begin somewhere
             self.began = self.cursor = cursor_of(message.cursor)
         elif here is None or not self.url:
@@ -110,6 +114,10 @@ class Track:
                 return [self._gap(Gap(here, at, step, "skipped"))]
             self.began, self.cursor = self.began or at, here or at
         return NOTHING
+
+    def is_of_another(self, channel: str | None) -> bool:
+        """Whether the position is one in another channel than this: that of the same URL when it was asked before."""
+        return self.channel is not None and channel != self.channel
 
     def _step(self, at: Cursor, item: Item, count: int = 1) -> list[Item]:
         """What has a place of its own, and stands for so many events up to there."""

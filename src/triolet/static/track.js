@@ -202,6 +202,7 @@ export class Track {
   /** @param {Message} message */
   #open({ channel, cursor, filtered = false }) {
     const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
+    const isAnother = this.url !== null && cursor !== null && ![null, channel].includes(this.channel);
     const step = isOurs ? 0 : distance(this.cursor, cursor);
     this.channel = channel;
     this.filtered = filtered;
@@ -210,6 +211,8 @@ export class Track {
     if (this.state !== "live") this.become("behind"); // else its stream was opened anew for the sake of others
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
     if ((step ?? 1) > 0) this.#lose(cursor, "skipped");
+    // The URL's view has chosen by who asks, say: what was before this place there, nobody has seen.
+    else if (isAnother) this.#gap({ from: this.cursor, to: cursor, missed: null, reason: "epoch" });
   }
 
   /**

@@ -20,6 +20,7 @@ import { authorization, subprotocols } from "./token.js";
  * @typedef {Object} Asker  what a connection is for: a track, or several that share it (see Bundle)
  * @property {string | null} url
  * @property {string | null} [cursor]
+ * @property {string | null} [channel]
  * @property {State} state
  * @property {() => Promise<void> | null} room
  * @property {(message: Message) => void} take
@@ -179,7 +180,8 @@ async function overPolls(track, line, options, signal, hold) {
 function unfold(track, line, { channel, snapshot, events, cursor, gap, live, filtered, end, told = [] }) {
   line.heard({ type: live ? "live" : "open" });
   const first = snapshot ? null : track.cursor ?? cursor;
-  if (track.state === "connecting") track.take({ type: "open", channel, cursor: first, filtered });
+  const isAnother = track.channel != null && track.channel !== channel;
+  if (isAnother || track.state === "connecting") track.take({ type: "open", channel, cursor: first, filtered });
   if (snapshot) track.take(snapshot);
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
