@@ -17,7 +17,7 @@ from triolet import Command, Connection, Draft, Event, LogError, Reducer, Triole
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TICK, SEATS, AWAY = 1 / 20, 50, 200  # seconds; players; ticks without a word of one
-WIDTH, HEIGHT, FOOD, NEWBORN, BEATS = 1_600, 1_000, 80, 14.0, 1.14
+WIDTH, HEIGHT, FOOD, NEWBORN, BEATS = 1_600, 1_000, 80, 14.0, 1.25
 BOTS = ("Pip", "Ripple", "Mist", "Brook", "Fjord", "Puddle", "Gully", "Tarn")
 
 app = QuartTrio(__name__)
@@ -51,8 +51,8 @@ class World:
 
     def step(self) -> Iterator[tuple[str, str]]:
         self.tick += 1
-        for bot in self.bots:  # goes for the nearest that it can swallow
-            prey = [one.at for one in self.drops if bot.radius > BEATS * one.radius] + self.food
+        for at, bot in enumerate(self.bots):  # goes for the nearest that it can swallow; each likes other food
+            prey = [one.at for one in self.drops if bot.radius > BEATS * one.radius] + self.food[at :: len(BOTS)]
             far, x, y = min((dist(bot.at, (x, y)), x, y) for x, y in prey)
             bot.aim = (x - bot.at[0]) / (far + 1), (y - bot.at[1]) / (far + 1)
         for drop in self.drops:

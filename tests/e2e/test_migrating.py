@@ -186,7 +186,7 @@ def shows(page: Page, *expected: Any) -> None:
 def test_the_page_of_sse_starlettes_stays_as_it_is(browser: Browser, tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     port = free_port()
-    theirs = [sys.executable, "-m", "hypercorn", "sse_theirs:app", "--bind", f"127.0.0.1:{port}"]
+    theirs = [sys.executable, "-m", "hypercorn", "sse_theirs:app", "--workers", "0", "--bind", f"127.0.0.1:{port}"]
     with running(theirs, tmp_path) as old, serving(tmp_path, "sse_ours:app") as server:
         old.says("Running on")
         for url in (f"http://127.0.0.1:{port}", server.url):

@@ -62,13 +62,13 @@ def standing(folder: Path, file: str, ports: Ports, *arguments: str, port: str =
 
 COMMANDS = {
     "django_app": [sys.executable, "django_app.py", "runserver", "9000", "--noreload"],
-    "fastapi_app": [sys.executable, "-m", "hypercorn", "fastapi_app:app", "--bind", "127.0.0.1:9000"],
+    "fastapi_app": [sys.executable, "-m", "hypercorn", "fastapi_app:app", "--workers", "0", "--bind", "127.0.0.1:9000"],
 }
 
 
 @contextmanager
 def the_app(name: str, folder: Path, ports: Ports) -> Iterator[Process]:
-    """Run the example's app, as its README says."""
+    """Run the example's app, as its README says, but in one process: Hypercorn's workers outlive a kill of it."""
     command = [moved(part, ports) if part != "9000" else str(ports["9000"]) for part in COMMANDS[name]]
     with running(command, folder) as process:
         asks = f"curl -s -o /dev/null http://127.0.0.1:{ports['9000']}/token"
