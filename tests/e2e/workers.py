@@ -50,8 +50,8 @@ class Workers(Server):
         wait_for(lambda: len(self.pids) == self.number and not self.pids & before, "new workers", START_SECONDS)
 
     def kill_one(self) -> int:
-        """Kill a worker, and return which."""
-        pid = sorted(self.pids)[0]
+        """Kill a worker, and return which. Where none is there at the moment the next one is."""
+        pid = sorted(wait_for(lambda: self.pids, "a worker", START_SECONDS))[0]
         os.kill(pid, signal.SIGKILL)
         return pid
 

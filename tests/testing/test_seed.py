@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import secrets
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,11 +279,20 @@ def test_a_thread_takes_no_virtual_time_and_ends_at_the_same_step() -> None:
 
 def test_a_thread_that_waits_for_a_core_or_the_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine that is busy, for longer than one that waits for the loop."""
-    monkeypatch.setattr(threads, "_another_works", lambda: True)
+    looks: list[str] = []
+
+    def look() -> bool:
+        looks.append("another works")
+        return True
 
     def work() -> str:
-        time.sleep(3 * threads.LOOKS * threads.LOOK_SECONDS / 2)
+        while len(looks) <= 2 * threads.LOOKS:
+            pass
         return "done"
+
+    monkeypatch.setattr(threads, "_another_works", look)
+    monkeypatch.setattr(threads, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(threads, "WORK_SECONDS", 100)
 
     async def ask() -> tuple[str, float]:
         with trio.move_on_after(5):  # to where a clock would jump

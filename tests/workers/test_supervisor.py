@@ -174,16 +174,6 @@ async def test_they_serve_as_soon_as_all_have_their_sockets(
     assert house.code == 0
 
 
-async def test_they_serve_although_one_hangs_from_the_start(autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        house = House()
-        house.obeys = False
-        nursery.start_soon(house.run)
-        await house.supervisor.begun.wait()
-        assert trio.current_time() == WORKER_SILENT_BEATS * WORKER_BEAT_SECONDS
-        await house.signal(signal.SIGTERM)
-
-
 async def test_sigterm_stops_all_and_the_exit_code_is_0(autojump_clock: MockClock) -> None:
     async with house() as it:
         assert it.supervisor.ready
