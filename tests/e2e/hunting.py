@@ -15,8 +15,8 @@ __all__ = ["LIBRARIES", "SEEDS", "Found", "hunt_in"]
 SEEDS = 200
 
 LIBRARIES: Final = [
-    *("apsw", "coredis", "h2.connection", "httpx", "hypercorn.trio", "jwt", "msgspec", "prometheus_client"),
-    *("quart_trio", "trio", "trio_websocket", "websockets"),
+    *("apsw", "coredis", "h2.connection", "httpcore", "httpx", "hypercorn.trio", "jwt", "msgspec", "prometheus_client"),
+    *("quart_trio", "trio", "trio.testing", "trio_websocket", "websockets"),
 ]
 """What Triolet and the hunt stand on: imported once, and not for each bug. Neither of the two must be."""
 

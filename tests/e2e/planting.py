@@ -1,4 +1,4 @@
-"""Plants a bug: a copy of Triolet's source with one patch of ``bugs/`` applied, to the letter."""
+"""Plants a bug: Triolet's source with one patch of ``bugs/`` applied, to the letter."""
 
 from __future__ import annotations
 
@@ -53,17 +53,30 @@ def read_bug(path: Path) -> Bug:
 
 
 def plant(bug: Bug, folder: Path) -> None:
-    """Put a copy of Triolet with the bug into a folder, as ``folder/triolet``; what is compiled already comes with it.
+    """Put Triolet with the bug into a folder, as ``folder/triolet``: a copy of what the patch changes, and links to all
+    the rest, with what is compiled already.
 
     Raises:
         StalePatchError: what the patch changes is not there, or not in one place alone.
     """
-    copy = folder / "triolet"
-    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("*.pyc.*"))  # which others are about to write
     if not bug.hunks:
         raise StalePatchError(f"{bug.name}: nothing in it is a hunk")
+    copy = folder / "triolet"
+    _copy(SOURCE, copy, {SOURCE / file for file, _, _ in bug.hunks})
     for file, old, new in bug.hunks:
         text = (copy / file).read_text(encoding="utf-8")
         if text.count(old) != 1:
             raise StalePatchError(f"{bug.name}: in {file} this stands {text.count(old)} times:\n{old}")
         (copy / file).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def _copy(source: Path, copy: Path, changed: set[Path]) -> None:
+    """Copy these files of a folder and the folders that they are in, and link to what else is there."""
+    copy.mkdir()
+    for entry in source.iterdir():
+        if entry in changed:
+            shutil.copy(entry, copy)
+        elif any(entry in file.parents for file in changed):
+            _copy(entry, copy / entry.name, changed)
+        else:
+            (copy / entry.name).symlink_to(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import h2.config
@@ -11,9 +12,9 @@ import h2.connection
 import pytest
 
 from tests.e2e.certificate import make_certificate
-from tests.e2e.server import free_port
+from tests.e2e.server import free_port, wait_for
 
-from .serving import started
+from .serving import Command, started
 
 HERE = str(Path(__file__).parent)
 
@@ -31,25 +32,40 @@ REFUSED = {
 }
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, int]]:
+    """A server for all that is no request, and its port. The lines of a client are its own: each test waits for its."""
+    port = free_port()
+    options = ["--app-dir", HERE, "--bind", str(port), "--access-log"]
+    with started(tmp_path_factory.mktemp("plain"), "serve", "who_app:app", *options) as server:
+        server.says("serving on")
+        yield server, port
+
+
 @pytest.mark.parametrize("before", [b"", BEFORE], ids=["first", "later"])
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_no_request_is_one_line_without_what_it_was(what: str, before: bytes, tmp_path: Path) -> None:
+def test_what_is_no_request_is_one_line_without_what_it_was(
+    what: str, before: bytes, plain: tuple[Command, int]
+) -> None:
     data, status = REFUSED[what]
-    port = free_port()
-    with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, "--bind", str(port), "--access-log") as server:
-        server.says("serving on")
-        with socket.create_connection(("127.0.0.1", port), 10) as client:
-            client.sendall(before + data)
-            answer = b""
-            while chunk := client.recv(65_536):
-                answer += chunk
-        assert b"HTTP/1.1 %d " % status in answer
-        server.says(f'INFO triolet.access 127.0.0.1 "-" {status} 0.000')
-        if before:  # the line of an app's answer is written when its task has ended, which may be later
-            server.says('"GET /who')
-        lines = [line for line in server.said.splitlines() if "triolet.access" in line]
-        assert len(lines) == (2 if before else 1)
-        assert "SECRET" not in server.said
+    server, port = plain
+    said_before = len(server.said)
+
+    def says(words: str) -> None:
+        wait_for(lambda: words in server.said[said_before:], words)
+
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(before + data)
+        answer = b""
+        while chunk := client.recv(65_536):
+            answer += chunk
+    assert b"HTTP/1.1 %d " % status in answer
+    says(f'INFO triolet.access 127.0.0.1 "-" {status} 0.000')
+    if before:  # the line of an app's answer is written when its task has ended, which may be later
+        says('"GET /who')
+    lines = [line for line in server.said[said_before:].splitlines() if "triolet.access" in line]
+    assert len(lines) == (2 if before else 1)
+    assert "SECRET" not in server.said
 
 
 def test_a_request_over_http_2_that_is_refused_is_a_line_too(tmp_path: Path) -> None:
