@@ -30,6 +30,9 @@ const OF_SHARED = [
   "what is only for now",
 ];
 
+/** Scenes in which a token runs out by the clock, ten seconds after it was given. */
+export const RUNNING_OUT = ["a token that runs out", "a token that is renewed"];
+
 /** @returns {string[]} */
 export function waysOf(name) {
   return Object.keys(OF_SHARED.includes(name) ? { ...WAYS, ...SHARED } : WAYS);

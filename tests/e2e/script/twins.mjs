@@ -6,7 +6,7 @@
 
 import { createInterface } from "node:readline";
 import { ENDING, ENDING_WIRE } from "./ending_scenes.mjs";
-import { RESTARTS, SCENES, Stage, WAYS, waysOf } from "./scenes.mjs";
+import { RESTARTS, RUNNING_OUT, SCENES, Stage, WAYS, waysOf } from "./scenes.mjs";
 import { WIRE, Words } from "./wire_scenes.mjs";
 import { Fake, Real } from "./worlds.mjs";
 
@@ -93,11 +93,19 @@ async function begin(name, way, call) {
   if (where === "fake") await notes;
 }
 
-for (const [name, scene] of Object.entries({ ...SCENES, ...ENDING })) {
-  for (const way of waysOf(name)) {
-    await begin(name, way, scene);
+async function beginAll(scenes) {
+  for (const [name, scene] of scenes) {
+    for (const way of waysOf(name)) {
+      await begin(name, way, scene);
+    }
   }
 }
+
+// A token's time runs while its page waits for its turn: so those that have one do not wait for all the others.
+const scenes = Object.entries({ ...SCENES, ...ENDING });
+await beginAll(scenes.filter(([name]) => RUNNING_OUT.includes(name)));
+await Promise.all(playing);
+await beginAll(scenes.filter(([name]) => !RUNNING_OUT.includes(name)));
 for (const [name, scene] of Object.entries({ ...WIRE, ...ENDING_WIRE })) {
   const words = new Words();
   await begin(name, "wire", async (stage) => {

@@ -8,8 +8,8 @@ import { Page } from "../../../src/triolet/static/fake-clock.js";
 /** As in twin_app.py. */
 const KEEP = 4;
 
-/** Ms: the upper bound of every wait for something that happens at once on an idle machine. */
-const PATIENCE = 20_000;
+/** Ms: the upper bound of every wait for something that happens at once on an idle machine. All scenes wait together. */
+const PATIENCE = 60_000;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
