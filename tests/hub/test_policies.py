@@ -107,7 +107,7 @@ async def later(lag: policies.Lag) -> policies.Step:
 NO_POLICIES = [policies.latest, policies, later, "latest", 5, lambda: policies.Step.SKIP]
 
 
-@pytest.mark.parametrize("policy", NO_POLICIES, ids=str)
+@pytest.mark.parametrize("policy", NO_POLICIES)
 def test_what_is_no_policy_is_refused_where_it_is_said(policy: Any) -> None:
     live = Triolet()
     for say in (
