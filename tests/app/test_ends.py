@@ -280,11 +280,10 @@ async def test_an_end_is_never_filtered(transport: str, autojump_clock: MockCloc
 async def test_no_policy_leaves_the_end_out(transport: str, policy: policies.Policy, autojump_clock: MockClock) -> None:
     app, live = make_channel(Limits(window_events=2), policy=policy)
     async with serve(app) as server:
-        before = await live.log.head(ORDER)
         for n in range(5):
             await live.publish(ORDER, n, key="one")
         end = await live.end(ORDER, DONE)
-        async with server.client(transport, ORDERS, after=str(before)) as client:
+        async with server.client(transport, ORDERS, after="0") as client:
             gap = await client.expect("gap")
             assert gap["reason"] in ("skipped", "conflated")
             while (await client.next())["type"] != "end":  # type: ignore[index]  # it comes

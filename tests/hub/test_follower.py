@@ -41,8 +41,7 @@ class Woken(list[Follower]):
 def follower(
     audience: Audience, woken: Woken | None = None, after: Cursor | None = None, policy: Policy | None = None
 ) -> Follower:
-    asked = Subscription("orders", after, policy=policy)
-    return Follower(audience, asked, Woken() if woken is None else woken, after)
+    return Follower(audience, Subscription("orders", after, policy=policy), Woken() if woken is None else woken)
 
 
 def begun(offset: int = 0) -> Audience:

@@ -19,8 +19,6 @@ from triolet.wire.codec import SSE, WEBSOCKET
 from .doubles import CHANNEL, Client, CountingLog, Sink, blocked, live, publish, running
 
 START = Cursor("", 0)
-HERE = Cursor("e", 0)
-"""Where somebody was before the first event came."""
 NOW = Cursor("e", 1)
 
 
@@ -153,7 +151,7 @@ async def test_latest_sends_the_newest_of_each_key_and_all_without_one() -> None
     log = MemoryLog(epoch="e")
     async with running(log, Limits(window_events=4, page_events=3)) as hub:
         await keyed(log, ["a", "b", "a", None, "b", "a", "c", None])
-        client = await Client(hub, Sink(), policy=policies.latest(events=3)).follow(HERE)
+        client = await Client(hub, Sink(), policy=policies.latest(events=3)).follow(START)
         (gap,) = await client.read_on()
         # pages of three are read until more than three events are worth sending
         assert client.seen == [4, 5, 6, 7, 8]
@@ -162,19 +160,19 @@ async def test_latest_sends_the_newest_of_each_key_and_all_without_one() -> None
 
 
 async def test_latest_leaves_a_client_alone_that_is_not_far_behind() -> None:
-    log = MemoryLog(epoch="e")
+    log = MemoryLog()
     async with running(log) as hub:
         await keyed(log, ["a"] * 5)
-        client = await Client(hub, Sink(), policy=policies.latest(events=5)).follow(HERE)
+        client = await Client(hub, Sink(), policy=policies.latest(events=5)).follow(START)
         assert await client.read_on() == []
         assert client.seen == [1, 2, 3, 4, 5]
 
 
 async def test_latest_says_nothing_where_nothing_is_left_out() -> None:
-    log = MemoryLog(epoch="e")
+    log = MemoryLog()
     async with running(log) as hub:
         await keyed(log, ["a", "b", "c", None])
-        client = await Client(hub, Sink(), policy=policies.latest(events=1)).follow(HERE)
+        client = await Client(hub, Sink(), policy=policies.latest(events=1)).follow(START)
         assert await client.read_on() == []
         assert client.seen == [1, 2, 3, 4]
 
@@ -196,41 +194,12 @@ async def test_latest_names_what_retention_took_before_what_it_leaves_out_itself
 
 async def test_latest_counts_from_the_oldest_that_is_kept_where_that_was_asked_for() -> None:
     log = MemoryLog(Limits(keep_events=4), epoch="e")
-    async with running(log, Limits(window_events=1)) as hub:
-        client = await Client(hub, Sink(), policy=policies.latest(events=1)).follow(START)
+    async with running(log) as hub:
         await keyed(log, ["a"] * 10)
         await blocked()
+        client = await Client(hub, Sink(), policy=policies.latest(events=1)).follow(START)
         (gap,) = await client.read_on()
         assert (gap.after, gap.to, gap.missed) == (Cursor("e", 6), Cursor("e", 10), 3)
-
-
-@pytest.mark.parametrize("policy", [policies.latest(events=5), policies.skip(events=5)], ids=str)
-@pytest.mark.parametrize(("after", "first"), [(START, 1), (Cursor("", -20), 11)], ids=["all", "the newest"])
-async def test_the_history_that_a_client_asks_for_is_no_lag(policy: policies.Policy, after: Cursor, first: int) -> None:
-    log = MemoryLog(epoch="e")
-    async with running(log, Limits(window_events=4, page_events=7)) as hub:
-        await keyed(log, ["a"] * 30)
-        await blocked()
-        client = await Client(hub, Sink(), policy=policy).follow(after)
-        while not client.live:
-            assert await client.read_on() == []
-        assert client.seen == list(range(first, 31))
-
-
-@pytest.mark.parametrize("policy", [policies.latest(events=5), policies.skip(events=5)], ids=str)
-async def test_what_comes_while_history_is_sent_is_lag(policy: policies.Policy) -> None:
-    log = MemoryLog(epoch="e")
-    async with running(log, Limits(page_events=7)) as hub:
-        await keyed(log, ["a"] * 30)
-        await blocked()
-        client = await Client(hub, Sink(), policy=policy).follow(START)
-        await hub.read(client.follower)
-        await keyed(log, ["a"] * 5)
-        await blocked()
-        assert (await hub.read(client.follower)).gaps == ()
-        await keyed(log, ["a"])
-        await blocked()
-        assert [gap.to for gap in (await hub.read(client.follower)).gaps] == [Cursor("e", 36)]
 
 
 async def test_latest_gets_on_though_retention_passes_it_each_time() -> None:
@@ -250,7 +219,7 @@ async def test_a_herd_is_conflated_once() -> None:
     log = CountingLog()
     async with running(log, Limits(window_events=1, page_events=10)) as hub:
         await keyed(log, ["a", "b"] * 50)
-        herd = [await Client(hub, Sink(), policy=policies.latest(events=10)).follow(HERE) for _ in range(20)]
+        herd = [await Client(hub, Sink(), policy=policies.latest(events=10)).follow(START) for _ in range(20)]
         async with hub.replay.turn(near=False):
             for client in herd:
                 assert [gap.missed for gap in await client.read_on()] == [98]
@@ -262,7 +231,7 @@ async def test_a_conflated_page_is_shared_though_events_go_on_coming() -> None:
     log = CountingLog()
     async with running(log, Limits(window_events=1, page_events=10)) as hub:
         await keyed(log, ["a", "b"] * 50)
-        herd = [await Client(hub, Sink(), policy=policies.latest(events=10)).follow(HERE) for _ in range(8)]
+        herd = [await Client(hub, Sink(), policy=policies.latest(events=10)).follow(START) for _ in range(8)]
         async with hub.replay.turn(near=False):
             for n, client in enumerate(herd):
                 await client.read_on()

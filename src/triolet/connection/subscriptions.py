@@ -151,7 +151,7 @@ class Subscriptions:
         self.fell_behind(follower)
         if subscription.recheck is not None and self.access.ask_again is not None:
             self._check_on(following, subscription.recheck)
-        if subscription.after is not None and not subscription.wants_history and not self._returned:
+        if _was_here(subscription.after) and not self._returned:
             self._returned = True
             self._context.metrics.returned += 1
 
@@ -399,3 +399,8 @@ def _join(context: Context, subscription: Subscription) -> Session | None:
 async def _may_follow(access: Access, following: Following) -> bool:
     assert access.ask_again is not None, "it was looked for before"
     return await access.ask_again(following.url) == following.channel
+
+
+def _was_here(after: Cursor | None) -> bool:
+    """Whether who goes on after this had events before: neither "from now", nor the oldest, nor the newest few."""
+    return after is not None and (after.epoch != "" or after.offset > 0)

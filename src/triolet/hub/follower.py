@@ -152,13 +152,13 @@ class Follower:
         "told",
     )
 
-    def __init__(self, place: Place, subscription: Subscription, owner: Owner, begins: Cursor | None) -> None:
+    def __init__(self, place: Place, subscription: Subscription, owner: Owner) -> None:
         self.place = place
         self.owner = owner
         self.subscription = subscription
         self.snapshot_at: Cursor | None = None
         self.came_at = place.window.cursor
-        self.position = self.came_at if begins is None else begins
+        self.position = self.came_at if subscription.after is None else subscription.after
         self.state = State.BEHIND
         self.step = Step.CATCH_UP
         self.behind_since = trio.current_time()
@@ -277,14 +277,12 @@ class Follower:
         events, pending = self.events_behind, outlet.pending
         known = self.position.epoch in ("", window.epoch)
         came_at = self.came_at.offset if self.came_at.epoch == window.epoch else 0
-        missed = max(0, came_at - (self.position.offset if known else 0))
         return Lag(
             events,
-            missed,
+            max(0, came_at - (self.position.offset if known else 0)),
             0.0 if self.state is State.LIVE else now - self.behind_since,
             now - outlet.progress_at if pending else 0.0,
             pending,
-            missed if self.subscription.wants_history else 0,
         )
 
     def judge(self) -> Step:
@@ -325,11 +323,9 @@ class FilteredFollower(Follower):
 
     filter: Filter
 
-    def __init__(
-        self, place: Place, subscription: Subscription, owner: Owner, begins: Cursor | None, filter: Filter
-    ) -> None:
+    def __init__(self, place: Place, subscription: Subscription, owner: Owner, filter: Filter) -> None:
         self.filter = filter
-        super().__init__(place, subscription, owner, begins)
+        super().__init__(place, subscription, owner)
 
     @property
     def sent(self) -> int:

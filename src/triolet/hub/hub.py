@@ -44,6 +44,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from ..budget import Budget
@@ -242,21 +243,20 @@ class Hub:
             audience = await self.windows.open(subscription.channel)
         # No await between these: a window without a listener may go at any checkpoint.
         self.windows.keep(subscription.channel)
-        begins = subscription.after
-        if begins is not None and begins.offset < 0:
+        if subscription.after is not None and subscription.after.offset < 0:
             try:
                 with self._metrics.reading:
-                    begins = await self._pages.place(audience.window, begins)
+                    after = await self._pages.place(audience.window, subscription.after)
             except BaseException:
                 self.windows.release(subscription.channel)
                 raise
+            subscription = msgspec.structs.replace(subscription, after=after)
         if owner.marks is not None:
             marked = Marked(subscription.allow, self._metrics, subscription.channel, owner.marks)
-            return FilteredFollower(audience, subscription, owner, begins, marked)
+            return FilteredFollower(audience, subscription, owner, marked)
         if subscription.allow is not None:
-            allowed = Filter(subscription.allow, self._metrics)
-            return FilteredFollower(audience, subscription, owner, begins, allowed)
-        return Follower(audience, subscription, owner, begins)
+            return FilteredFollower(audience, subscription, owner, Filter(subscription.allow, self._metrics))
+        return Follower(audience, subscription, owner)
 
     def leave(self, follower: Follower) -> None:
         """End a follower. When it was the last of its channel, the window may go, after some time."""

@@ -1,4 +1,4 @@
-"""Policies: what a client gets that stays behind. Each is a pure function of six numbers.
+"""Policies: what a client gets that stays behind. Each is a pure function of five numbers.
 
 A policy is any function from a :class:`Lag` to a :class:`Step`; those here are what most apps want, and
 :func:`ladder` chains them. It is asked again before each page that is read for a follower that is behind, and once in
@@ -42,8 +42,6 @@ class Lag(NamedTuple):
         seconds: how long it has been behind.
         stalled: for how many seconds its kernel has taken nothing although something waited.
         pending: bytes that wait for its kernel.
-        asked: those of the missed that it wants as history: all that is kept (``after=0``), or the newest so many
-            (``after=-50``). A client that comes with a cursor says where it was, and asks for none.
     """
 
     events: int
@@ -51,7 +49,6 @@ class Lag(NamedTuple):
     seconds: float
     stalled: float
     pending: int
-    asked: int = 0
 
 
 class Step(IntEnum):
@@ -103,16 +100,13 @@ def catch_up() -> Policy:
 def latest(*, events: int) -> Policy:
     """Send only the newest event of each key to a client that is more than ``events`` behind, also after being away.
 
-    It is for state that replaces itself: prices, positions, progress. An event without a key is never left out. The
-    history that a client asks for (``after=0``, ``after=-50``) is sent whole: that is no lag.
+    It is for state that replaces itself: prices, positions, progress. An event without a key is never left out.
 
     Raises:
         ConfigError: the app's fault; ``events`` is no number above 0.
     """
     _check("latest", events=events)
-    return _Rule(
-        f"latest(events={events})", lambda lag: Step.LATEST if lag.events - lag.asked > events else Step.CATCH_UP
-    )
+    return _Rule(f"latest(events={events})", lambda lag: Step.LATEST if lag.events > events else Step.CATCH_UP)
 
 
 def fold(*, events: int) -> Policy:
@@ -133,14 +127,13 @@ def fold(*, events: int) -> Policy:
 def skip(*, events: int) -> Policy:
     """Jump to the newest event when more than ``events`` behind, also after being away.
 
-    It is for what is only of interest now: a live video's comments, a debug log. The history that a client asks for
-    (``after=0``, ``after=-50``) is sent whole: that is no lag.
+    It is for what is only of interest now: a live video's comments, a debug log.
 
     Raises:
         ConfigError: the app's fault; ``events`` is no number above 0.
     """
     _check("skip", events=events)
-    return _Rule(f"skip(events={events})", lambda lag: Step.SKIP if lag.events - lag.asked > events else Step.CATCH_UP)
+    return _Rule(f"skip(events={events})", lambda lag: Step.SKIP if lag.events > events else Step.CATCH_UP)
 
 
 def disconnect(*, events: int | None = None, seconds: float | None = None) -> Policy:

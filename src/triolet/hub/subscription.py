@@ -52,12 +52,6 @@ class Subscription(msgspec.Struct, frozen=True):
         """Under which it is known on its connection: its channel, or what :func:`key_of` makes of its ``sub``."""
         return self.channel if self.sub is None else key_of(self.sub)
 
-    @property
-    def wants_history(self) -> bool:
-        """Whether ``after`` says how much of what was there before is wanted, and not where the client was: all that is
-        kept, or the newest so many."""
-        return self.after is not None and self.after.epoch == "" and self.after.offset <= 0
-
 
 def key_of(sub: str) -> str:
     """Return under which key a subscription is known that its client has named: no channel is called so."""
