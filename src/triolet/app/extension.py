@@ -85,7 +85,7 @@ class Triolet(Runner):
         deflate: bool = False,
         policy: Policy | None = None,
     ) -> None:
-        if not isinstance(log, str | EventLog):
+        if not isinstance(log, str) and not hasattr(log, "open"):  # a wrapper around a log is one, whatever its class
             raise ConfigError(f'log= is a URL, as "sqlite:///orders.db", or an EventLog, not {log!r:.60}')
         if not isinstance(limits, Limits | None):
             raise ConfigError(f"limits= is a Limits, as Limits(stall_seconds=5), not {limits!r:.60}")
