@@ -7,8 +7,8 @@
 # Trio looks at the sockets before it looks at deadlines, so one wait for one socket is fair already: a task that both
 # wake gets what has come. But its next wait in the same scope is over before it has begun, though there may be more to
 # read; and what came may be on its way through another task (over HTTP/2, behind middleware), which runs in the same
-# pass or the next. So where the time is over there is a last look, until that task has had its turns. It has no deadline
-# that was over before, for a wait that lets others run first would not come to look.
+# pass or the next. So where the time is over there is a last look, until that task has had its turns. Its scope has no
+# deadline: one that is over ends a wait that lets others run first before it has looked.
 
 from __future__ import annotations
 
