@@ -329,6 +329,9 @@ MEMORY_NEAR_PART = 0.9
 """Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 READ_BYTES = 1 << 16
 """Read at once from a client."""
+LATE_TURNS = 4
+"""For how many turns of the event loop it is looked for what a client has sent when its time is over. A task that reads
+needs two for what it passes on, for the socket and for a lock, of which the first may come last in a turn."""
 LOG_RETRY_SECONDS = 1
 """Before a log that is away or has failed is asked again."""
 WRITE_BYTES = 64 << 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -14,7 +15,7 @@ from quart_trio.wrappers import TrioRequest
 from trio.testing import MockClock
 
 from tests.shop import ORDER, ORDERS, make_shop
-from triolet import Connection, Cursor, Limits, Member, Reducer
+from triolet import Connection, Cursor, Draft, Event, Limits, Member, Reducer
 from triolet.log import MemoryLog, Page
 from triolet.testing.clients import TRANSPORTS
 from triolet.testing.http import RefusedError
@@ -223,6 +224,22 @@ async def test_a_poll_whose_log_raises_what_it_may_not_is_answered_as_where_it_c
     async with served(app, road) as server:
         answer = await server.request("GET", f"{ORDERS}?after=of-another-life.3{wait}")
         assert (answer.status, answer.json["error"]) == (503, "log")
+
+
+class Unwritable(MemoryLog):
+    """Another one."""
+
+    async def append(self, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+        raise KeyError("a bug of the log's")
+
+
+async def test_a_log_that_raises_what_it_may_not_ends_no_server_that_tells_others(autojump_clock: MockClock) -> None:
+    app, live = make_shop(log=Unwritable())
+    async with served(app, "direct") as server:
+        with trio.fail_after(5):
+            assert not await live.revoke(subject="ann")  # in force here, and told to nobody
+        await trio.sleep(5)
+        assert (await server.request("GET", ORDERS)).status == 200
 
 
 @pytest.mark.parametrize("road", ROADS)

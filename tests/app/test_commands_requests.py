@@ -148,10 +148,13 @@ async def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_no_
     assert shop.done == []
 
 
-async def test_a_body_that_came_while_the_process_stood_still_came_in_time(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("road", ["direct", "asgi"])
+async def test_a_body_that_came_while_the_process_stood_still_came_in_time(
+    road: str, autojump_clock: MockClock
+) -> None:
     shop, body = Warehouse(), b'"' + b"x" * 200_000 + b'"'  # more than is read at once
     shop.app.config["BODY_TIMEOUT"] = 5
-    async with served(shop.app, "direct") as server:
+    async with served(shop.app, road) as server:
         end = server.connect(kernel_bytes=1 << 20)
         head = f'POST {PICK} HTTP/1.1\r\nhost: test\r\nidempotency-key: "1"\r\ncontent-length: {len(body)}\r\n\r\n'
         await end.send_all(head.encode() + body[:1])

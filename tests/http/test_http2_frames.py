@@ -89,6 +89,16 @@ class TestFloods:
             await client.listen()
             assert client.goaway() == ErrorCodes.ENHANCE_YOUR_CALM
 
+    async def test_of_requests_for_which_there_is_no_memory_end_the_connection(self, autojump_clock: MockClock) -> None:
+        async with hosted() as host, client_of(host) as client:
+            host.budget.hold(host.budget.near_bytes)
+            with suppress(trio.BrokenResourceError, ProtocolError):
+                for stream in range(1, 2 * HTTP2_FRAMES_AT_ONCE + 200, 2):
+                    await client.send(stream, GET)
+            await client.listen()
+            host.budget.hold(-host.budget.near_bytes)
+            assert client.goaway() == ErrorCodes.ENHANCE_YOUR_CALM
+
     async def test_of_windows_given_back_byte_by_byte_end_the_connection(self, autojump_clock: MockClock) -> None:
         async with hosted() as host, client_of(host) as client:
             client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})

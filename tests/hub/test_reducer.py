@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from triolet import Cursor, Draft, Event, Keep, Limits, Reducer
+from triolet import Cursor, Draft, Event, Keep, Limits, LogError, Reducer
 from triolet.errors import ConfigError, DataError, SnapshotError
 from triolet.hub import Keeper
 from triolet.limits import SNAPSHOTS
-from triolet.log import EventLog, MemoryLog, Page
+from triolet.log import EventLog, MemoryLog, Page, Status
 from triolet.testing.scripted import ScriptedLog, away
 
 CHANNEL = "carts/1"
@@ -170,6 +170,18 @@ async def test_what_was_lost_before_it_could_be_kept_is_counted(autojump_clock: 
         assert await reducer().keep(log, limits, CHANNEL) == 0
         await publish(log, *range(11, 21))
         assert await state(log, limits, reducer()) == ([8, 9, 10, 18, 19, 20], "e.20", 14)
+
+
+async def test_a_log_that_fails_in_a_way_of_its_own_is_the_stores_fault(autojump_clock: MockClock) -> None:
+    class Failing(MemoryLog):
+        async def status(self, channel: str) -> Status:
+            raise KeyError("a bug of the log's")
+
+    limits = Limits(keep_events=2)
+    async with Failing(limits, epoch="e").open() as log:
+        await publish(log, 1, 2, 3, 4)  # the first two are gone: by a deletion, or by retention?
+        with pytest.raises(LogError, match="Failing failed, with KeyError"):
+            await reducer().take(log, limits, CHANNEL)
 
 
 async def test_an_event_on_which_it_fails_is_passed_over_and_counted(

@@ -254,6 +254,32 @@ async def test_who_may_ask_and_how(path: str, autojump_clock: MockClock) -> None
         assert "access-control-allow-methods" not in elsewhere.headers
 
 
+@pytest.mark.parametrize("path", ["http1", "middleware"])
+async def test_a_key_that_came_while_the_process_stood_still_came_in_time(path: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app, path) as server:
+        body, rights = b'{"key":"elsewhere"}', bearer("ann")["authorization"]
+        end = server.connect()
+        head = f"POST {RENEW} HTTP/1.1\r\nhost: test\r\nauthorization: {rights}\r\ncontent-length: {len(body)}\r\n\r\n"
+        await end.send_all(head.encode() + body[:1])
+        await trio.testing.wait_all_tasks_blocked()
+        end.connection.client.send(body[1:])
+        autojump_clock.jump(server.worker.settings.limits.header_seconds + 1)
+        assert bytes(await end.receive_some()).startswith(b"HTTP/1.1 202 ")
+        end.reset()
+
+
+async def test_a_key_that_does_not_come_is_408(autojump_clock: MockClock) -> None:
+    app, _ = make_shop()
+    async with served(app) as server:
+        rights = bearer("ann")["authorization"]
+        end = server.connect()
+        head = f"POST {RENEW} HTTP/1.1\r\nhost: test\r\nauthorization: {rights}\r\ncontent-length: 9\r\n\r\n{{"
+        await end.send_all(head.encode())
+        assert bytes(await end.receive_some()).startswith(b"HTTP/1.1 408 ")
+        end.reset()
+
+
 async def test_a_connection_that_has_ended_is_not_renewed(autojump_clock: MockClock) -> None:
     app, live = make_shop()
     async with served(app) as server, server.websocket("/live", headers=bearer("ann", 40)) as client:

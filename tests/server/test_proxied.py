@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -180,6 +181,19 @@ def test_a_client_is_behind_a_peer_that_is_listed_by_name(
     assert Forwarded.parse(listed).client_behind(peer, client) == address
 
 
+@pytest.mark.parametrize("road", ROADS)
+async def test_who_is_turned_away_stands_in_the_access_log_by_its_own_address(
+    road: str, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    caplog.set_level(logging.INFO, "triolet.access")
+    async with proxied(road, access_log=True) as server:
+        streams = [(await ask(server, "sse", ANN))[0] for _ in range(3)]
+        lines = [record.getMessage() for record in caplog.records if " 503 " in record.getMessage()]
+        assert [line.split(" ")[0] for line in lines] == [ANN]
+        for stream in streams:
+            stream.reset()
+
+
 # --- the PROXY protocol
 
 
@@ -201,6 +215,16 @@ async def test_with_a_proxy_header_a_connection_is_its_clients(transport: str, a
             stream.reset()
         await wait_all_tasks_blocked()
         assert (counted(server), server.connections) == ({}, 0)
+
+
+async def test_a_proxy_header_that_came_while_the_process_stood_still_came_in_time(autojump_clock: MockClock) -> None:
+    async with proxied(proxy_protocol=True, only_forwarded=True) as server:
+        stream = server.connect(address=PROXY)
+        await wait_all_tasks_blocked()
+        stream.connection.client.send(header_of(ANN) + REQUESTS["short poll"].encode())
+        autojump_clock.jump(server.worker.settings.limits.header_seconds + 1)
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+        stream.reset()
 
 
 async def test_a_proxy_behind_one_with_a_proxy_header_tells_of_clients_too(autojump_clock: MockClock) -> None:

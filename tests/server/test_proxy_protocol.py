@@ -93,3 +93,31 @@ async def test_a_peer_that_goes_within_its_header_is_gone(autojump_clock: MockCl
     await client.send_eof()
     with pytest.raises(trio.BrokenResourceError):
         await read_proxy_header(link)
+
+
+@pytest.mark.parametrize("header", [b"PROXY TCP4 203.0.113.7 10.0.0.1 5123 443\r\n", version2(0x21, 0x11, IPV4)])
+async def test_a_header_that_came_while_the_process_stood_still_came_in_time(
+    header: bytes, autojump_clock: MockClock
+) -> None:
+    client, link = link_pair(peer=("10.0.0.1", 1))
+    found: list[Link] = []
+
+    async def find() -> None:
+        found.append(await read_proxy_header(link, 5))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(find)
+        await trio.testing.wait_all_tasks_blocked()
+        client.connection.client.send(header)
+        autojump_clock.jump(6)
+    assert [one.getpeername() for one in found] == [("203.0.113.7", 5_123)]
+
+
+async def test_a_header_that_does_not_come_whole_is_waited_for_no_longer_than_was_said(
+    autojump_clock: MockClock,
+) -> None:
+    client, link = link_pair(peer=("10.0.0.1", 1))
+    await client.send_all(b"PROXY TCP4 203.0.113.7")
+    with pytest.raises(ProxyProtocolError, match="in time"):
+        await read_proxy_header(link, 5)
+    assert trio.current_time() == 5

@@ -113,6 +113,31 @@ async def test_a_process_that_is_late_in_a_handshake_gives_its_client_time(
     pair.server.abort()
 
 
+async def test_a_client_that_sends_little_whenever_its_time_is_over_gains_none(
+    certified: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    pair = Pair(certified, trusting(), KERNEL_BYTES)
+
+    async def read_as_time_ends(max_bytes: int) -> bytes:
+        data = await receive_some(max_bytes)
+        autojump_clock.jump(0.002)  # it came right before, and is looked at right behind
+        return data
+
+    async def send() -> None:
+        for byte in b"\x16\x03\x01\x01":
+            await trio.sleep(4.999)
+            await pair.below.send_all(bytes([byte]))
+
+    receive_some = pair.link.receive_some
+    pair.link.receive_some = read_as_time_ends  # type: ignore[method-assign]  # a moment of the process that it is in
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        assert not await pair.server.handshake(5)
+        assert trio.current_time() == pytest.approx(5.001)
+        nursery.cancel_scope.cancel()
+    pair.server.abort()
+
+
 async def test_a_client_that_does_not_shake_hands_is_not_waited_for(
     certified: ssl.SSLContext, autojump_clock: MockClock
 ) -> None:

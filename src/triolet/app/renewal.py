@@ -21,6 +21,7 @@ from ..connection.expiry import Expiry, key_of, renew
 from ..errors import DataError, LogError, only_exceptions, where
 from ..identity import Identity, tickets
 from ..identity.plain import from_plain, to_plain
+from ..sockets.patience import Patience
 from ..transports.negotiate import AskError, Scope
 from .identify import EXTENSION, Identifier, credential, with_token
 from .views import find, with_root_path
@@ -141,15 +142,19 @@ async def _who(service: Any) -> Identity:
 
 
 async def _body(service: Any) -> bytes:
-    body = b""
-    with trio.move_on_after(service.limits.header_seconds) as patience:
+    body = bytearray()
+
+    async def read_on() -> bytes:
         async for piece in request.body:
-            body += piece
+            body.extend(piece)
             if len(body) > IDENTITY_BODY_BYTES:
                 abort(_answer(413, b'{"error":"body","message":"this body is too large"}'))
-    if patience.cancelled_caught:
+        return bytes(body)
+
+    whole = await Patience(trio.current_time() + service.limits.header_seconds).wait(read_on)
+    if whole is None:
         abort(_answer(408, b'{"error":"body","message":"the body did not come in time"}'))
-    return body
+    return whole
 
 
 def _later(body: bytes) -> Response:

@@ -62,7 +62,8 @@ class Revoker:
             Whether all processes have been told; if not, they are when the log is back.
 
         Cost: a look at each connection, some 10 ms for 50,000 of them (30 for a channel alone, 90 for a URL
-        alone), and 5 µs for each that ends. Patterns of channels are asked about each that is followed.
+        alone), and 5 µs for each that ends. Patterns of channels are asked about each that is followed, half a
+        microsecond each time, however many they are.
 
         Cancellation: it is in force all the same, and told.
         """

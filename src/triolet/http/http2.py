@@ -332,7 +332,6 @@ class GuardedH2(H2Protocol):
         hosts = [value for name, value in request.headers if name in (b":authority", b"host")]
         stream_id, method = request.stream_id, pseudo.get(b":method", b"")
         if not is_plain(pseudo) or not all(map(is_host, hosts)):
-            self._spending.spend(trio.current_time())  # no app was asked, so it is no request that counts as content
             await self._refuse(stream_id, 400)
             return
         if not self._below.outlet.budget.admits():
@@ -398,6 +397,7 @@ class GuardedH2(H2Protocol):
     async def _refuse(self, stream_id: int, status: int, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer a request without the app, or end the one that it is answering."""
         if stream_id not in self.streams:
+            self._spending.spend(trio.current_time())  # no app was asked, so it is no request that counts as content
             note_refusal(self.connection_state, self.client, status)
         with suppress(h2.exceptions.ProtocolError):
             headers = [(b":status", b"%d" % status), *self.config.response_headers("h2"), *more]

@@ -49,11 +49,11 @@ import trio
 
 from ..budget import Budget
 from ..counters import Metrics
-from ..errors import ConfigError, LogBroken
+from ..errors import ConfigError
 from ..event import Cursor, Draft, Event
 from ..identity import Deadlines
 from ..limits import Limits
-from ..log.contract import EventLog, JoinsTransactions, Kept
+from ..log.contract import EventLog, JoinsTransactions, Kept, append_checked
 from ..sockets.turn import Turn
 from .audience import Park
 from .filter import Allow, Filter, Marked
@@ -165,9 +165,7 @@ class Hub:
         """
         await self.room(channel)
         with self._metrics.publishing:
-            events = await self._log.append(channel, drafts)
-        if len(events) != len(drafts):
-            raise LogBroken(f"{type(self._log).__name__} returned {len(events)} events for {len(drafts)} drafts")
+            events = await append_checked(self._log, channel, drafts)
         self._metrics.published += len(events)
         return events
 

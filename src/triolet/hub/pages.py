@@ -11,7 +11,7 @@ from ..counters import Metrics
 from ..errors import SnapshotError
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Page, read_checked
+from ..log.contract import EventLog, Page, read_checked, status_checked
 from ..wire.fold import Folder
 from .condense import Condenser
 from .filter import Filter
@@ -90,7 +90,7 @@ class Pages:
         cursor = snapshot.cursor
         if cursor.epoch in ("", window.epoch) and cursor.offset > window.head:
             # Most often the window has only not heard of it yet.
-            head = await self._log.head(window.channel)
+            head = (await status_checked(self._log, window.channel)).head
             if cursor.epoch in ("", head.epoch) and cursor.offset > head.offset:
                 self._warn_of_future(str(source), window.channel, cursor, head)
         return snapshot

@@ -28,7 +28,7 @@ from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECOND
 from ..errors import ConfigError, CursorError, LogError, SnapshotError, only_exceptions, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
-from ..log.contract import EventLog, Page, read_checked, tail_ended
+from ..log.contract import EventLog, Page, read_checked, status_checked, tail_ended
 from ..pattern import Pattern
 from ..value import encode_json
 from .snapshots import Snapshot, check_size, failed
@@ -165,7 +165,7 @@ class Reducer:
                 if page.gap.reason == "future":
                     continue
             lost = _lost(page, made.cursor)
-            deleted = (await log.status(channel)).deleted if lost != 0 and log.can_end else None
+            deleted = (await status_checked(log, channel)).deleted if lost != 0 and log.can_end else None
             if deleted is not None and deleted.offset > made.cursor.offset:
                 made = _Making(self._initial)
                 if deleted.offset > _first(page):  # since the page was read

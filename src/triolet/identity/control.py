@@ -34,7 +34,7 @@ from ..bounds import LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
 from ..event import NOW_CHANNEL, Cursor, Draft, Event
 from ..limits import RUNS, SNAPSHOTS, Limits
-from ..log.contract import EventLog, read_checked, tail_ended
+from ..log.contract import EventLog, append_checked, read_checked, tail_ended
 from .bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING
 
 __all__ = ["IDENTITY_CHANNEL", "Control", "NowControl", "check_follows"]
@@ -201,7 +201,7 @@ class Control:
                 await self._some.wait()
             drafts = [statement.draft for statement, _ in zip(self._waiting, range(CONTROL_DRAFTS), strict=False)]
             try:
-                await self._log.append(self.channel, drafts)
+                await append_checked(self._log, self.channel, drafts)
             except LogError as error:
                 if not self._away:
                     logger.error("other processes cannot be told in %s now: %s", self.channel, where(error))

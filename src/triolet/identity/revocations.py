@@ -24,7 +24,7 @@ from ..bounds import FOLLOW_URL_CHARACTERS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, DataError
 from ..event import check_channel
-from ..pattern import Pattern
+from ..pattern import Patterns
 from .bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT, REVOKED_PATTERNS
 from .grant import Grant
 from .identity import Identity, check_part
@@ -50,7 +50,7 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str | None = None
     channel: str | None = None
     url: str | None = None
-    channels: tuple[Pattern, ...] | None = None
+    channels: Patterns | None = None
     lost: bool = False
 
     @classmethod
@@ -83,7 +83,7 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def named(self) -> dict[str, Any]:
         """What it names, as JSON: :meth:`of` makes it of that again."""
-        patterns = None if self.channels is None else [pattern.text for pattern in self.channels]
+        patterns = None if self.channels is None else list(self.channels.texts)
         said = {"subject": self.subject, "session": self.session, "channel": self.channel, "url": self.url}
         return {part: value for part, value in (*said.items(), ("channels", patterns)) if value is not None}
 
@@ -115,9 +115,7 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
         """
         if not self.names(identity) or (self.channel is not None and channel != self.channel):
             return False
-        if self.channels is not None and (
-            channel is None or not any(pattern.matches(channel) for pattern in self.channels)
-        ):
+        if self.channels is not None and (channel is None or not self.channels.matches(channel)):
             return False
         # Also as ``url_for`` writes it, with what is not ASCII in percent-encoding.
         return self.url is None or self.url in paths or ("%" in self.url and unquote(self.url) in paths)
@@ -271,7 +269,7 @@ class Revocations:
             del self.polls[poll]
 
 
-def _patterns(channels: Any) -> tuple[Pattern, ...]:
+def _patterns(channels: Any) -> Patterns:
     if isinstance(channels, str):
         channels = (channels,)
     if not isinstance(channels, Iterable) or not 1 <= len(texts := list(channels)) <= REVOKED_PATTERNS:
@@ -279,7 +277,7 @@ def _patterns(channels: Any) -> tuple[Pattern, ...]:
             f"live.revoke(channels=…) takes a pattern such as 'rooms/7/*', or 1 to {REVOKED_PATTERNS} of them, "
             f"not {channels!r:.60}"
         )
-    return tuple(Pattern(check_channel(text)) for text in texts)
+    return Patterns(map(check_channel, texts))
 
 
 def _check_url(url: Any) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Kept",
     "Page",
     "Status",
+    "append_checked",
     "check_order",
     "check_repeated",
     "checked",
@@ -410,6 +411,15 @@ async def read_checked(log: EventLog, channel: str, after: Cursor, *, limit: int
         logger.error("%s: %s", type(log).__name__, _breach(after, wrong))
         raise _breach(after, wrong)
     return page
+
+
+async def append_checked(log: EventLog, channel: str, drafts: Sequence[Draft]) -> list[Event]:
+    """Store drafts as :meth:`EventLog.append` does. Raises LogBroken besides: what comes back is not their events."""
+    with _answering(log):
+        events = await log.append(channel, drafts)
+        if len(events) != len(drafts):
+            raise LogBroken(f"{type(log).__name__} returned {len(events)} events for {len(drafts)} drafts")
+    return events
 
 
 async def status_checked(log: EventLog, channel: str) -> Status:

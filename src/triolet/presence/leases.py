@@ -15,7 +15,7 @@ from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Page, read_checked
+from ..log.contract import EventLog, Page, append_checked, read_checked
 
 __all__ = ["PROCESSES", "Leases", "read_lease"]
 
@@ -72,7 +72,7 @@ class Leases:
         Cancellation: the lease was renewed, or not.
         """
         try:
-            renewed = await self._log.append(PROCESSES, [self._says(ALIVE)])
+            renewed = await append_checked(self._log, PROCESSES, [self._says(ALIVE)])
         except LogError as error:
             logger.error("cannot renew this process's lease: %s", where(error))
             return False
@@ -100,7 +100,7 @@ class Leases:
         Cancellation: it was said, or not.
         """
         try:
-            await self._log.append(PROCESSES, [self._says(GONE)])
+            await append_checked(self._log, PROCESSES, [self._says(GONE)])
         except LogError as error:
             logger.error("cannot say that this process ends: %s", where(error))
 

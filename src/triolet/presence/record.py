@@ -12,7 +12,7 @@ from ..bounds import PRESENCE_DRAFTS, PRESENCE_RECORDS
 from ..counters import Metrics
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, read_checked
+from ..log.contract import EventLog, append_checked, read_checked
 from .leases import Leases
 from .members import Present, Roster
 from .statements import JOIN, Statement, process_of, read
@@ -93,7 +93,7 @@ class Records:
             over = [said for said, _ in record.present.values() if self._is_over(channel, said.session)]
             leaves = [said.leaves("lost") for said in lost] + [said.leaves("left") for said in over]
             for some in _parts(leaves):
-                await self._log.append(channel, some)
+                await append_checked(self._log, channel, some)
             self._metrics.statements["lost"] += len(lost)
             self._metrics.statements["left"] += len(over)
             if lost:

@@ -19,7 +19,7 @@ from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event, encode_json
 from ..limits import Limits
-from ..log.contract import EventLog
+from ..log.contract import EventLog, append_checked
 from .losses import Losses
 from .members import Member
 from .statements import JOIN, LEAVE, PREFIX, Statement, check_size, presence_channel, process_of, read
@@ -314,7 +314,7 @@ class Sessions:
             del room.dirty[session]
         while drafts:
             try:
-                events = await self._log.append(sessions[0].told, list(drafts.values()))
+                events = await append_checked(self._log, sessions[0].told, list(drafts.values()))
             except LogError as error:
                 logger.error("cannot write who comes and goes: %s", where(error))
                 self._metrics.statements["failed"] += len(drafts)

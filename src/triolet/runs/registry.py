@@ -17,7 +17,7 @@ from ..bounds import LOG_RETRY_SECONDS, RUNS_KEPT
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event
 from ..limits import RUNS, Limits
-from ..log.contract import EventLog, read_checked, tail_ended
+from ..log.contract import EventLog, append_checked, read_checked, tail_ended
 from .run import Run
 
 __all__ = ["Open", "Registry"]
@@ -100,7 +100,7 @@ class Registry:
         await self._say(OVER, _Statement(channel, run, self._process))
 
     async def _say(self, name: str, said: _Statement) -> None:
-        for event in await self._log.append(RUNS, [Draft(msgspec.json.encode(said), name)]):
+        for event in await append_checked(self._log, RUNS, [Draft(msgspec.json.encode(said), name)]):
             self._take(event)
 
     def forgets(self, run: Run) -> bool:

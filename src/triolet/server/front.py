@@ -172,11 +172,12 @@ class Front:
         address = self._forwarded.client_behind(_address(stream.socket.getpeername()), scope["client"])
         if address is None:
             return serve
-        return partial(self._proxied.serve, address, serve, partial(self.turn_away, stream))
+        return partial(self._proxied.serve, address, serve, partial(self.turn_away, stream, scope["client"]))
 
-    async def turn_away(self, stream: ClientStream) -> None:
-        """Answer 503, and when to come back. The caller closes the connection."""
-        await self._refuse(stream, busy())
+    async def turn_away(self, stream: ClientStream, client: Any = None) -> None:
+        """Answer 503, and when to come back, to the peer, or to a client that it has told of. The caller closes the
+        connection."""
+        await self._refuse(stream, busy(), client)
 
     def _find(self, head: Head, scope: dict[str, Any]) -> tuple[Upgrade | None, Upgrades | None, Any]:
         """Find what a request asks for: a WebSocket or none, who serves it, and the request as that knows it. The last
@@ -294,10 +295,10 @@ class Front:
         self._forwarded.apply(scope)
         return rooted(scope)
 
-    async def _refuse(self, stream: ClientStream, error: BadRequest) -> None:
+    async def _refuse(self, stream: ClientStream, error: BadRequest, client: Any = None) -> None:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
         stream.stage = Stage.REFUSED
-        self._access_log.refused(_address(stream.socket.getpeername()), error.status)
+        self._access_log.refused(client or _address(stream.socket.getpeername()), error.status)
         with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
             await stream.finish(self._limits.goodbye_seconds)

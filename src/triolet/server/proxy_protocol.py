@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, Final
@@ -11,6 +14,7 @@ import trio
 
 from ..bounds import PROXY_HEADER_BYTES
 from ..sockets.link import Link
+from ..sockets.patience import Patience
 
 __all__ = ["ProxiedLink", "ProxyProtocolError", "read_proxy_header"]
 
@@ -21,6 +25,10 @@ LINE_BYTES: Final = 107
 """The longest of version 1."""
 HEAD_BYTES: Final = 16
 """Of version 2, before its addresses."""
+
+
+Read = Callable[[int], Awaitable[bytes]]
+"""Reads so many bytes of a header."""
 
 
 class ProxyProtocolError(Exception):
@@ -66,29 +74,30 @@ class ProxiedLink:
         self._link.abort()
 
 
-async def read_proxy_header(link: Link) -> Link:
+async def read_proxy_header(link: Link, seconds: float = math.inf) -> Link:
     """Read the header, and nothing behind it. Returns the link with the client's address, or as it was where the proxy
     speaks for itself.
 
     Raises:
-        ProxyProtocolError: there is none.
+        ProxyProtocolError: there is none, after so many seconds.
         BrokenResourceError: the peer went.
     """
-    first = await _read(link, FIRST_BYTES)
+    read = partial(_read, link, Patience(trio.current_time() + seconds))
+    first = await read(FIRST_BYTES)
     if first.startswith(b"PROXY "):
-        peer = await _line(link, first)
+        peer = await _line(read, first)
     elif SIGNATURE.startswith(first[: len(SIGNATURE)]):
-        peer = await _binary(link, first + await _read(link, HEAD_BYTES - FIRST_BYTES))
+        peer = await _binary(read, first + await read(HEAD_BYTES - FIRST_BYTES))
     else:
         raise ProxyProtocolError("no PROXY header")
     return link if peer is None else ProxiedLink(link, peer)
 
 
-async def _line(link: Link, line: bytes) -> tuple[str, int] | None:
+async def _line(read: Read, line: bytes) -> tuple[str, int] | None:
     while not line.endswith(b"\r\n"):
         if len(line) >= LINE_BYTES or b"\n" in line:
             raise ProxyProtocolError("a PROXY line without an end")
-        line += await _read(link, 1)
+        line += await read(1)
     words = line[:-2].split(b" ")
     if words[1] == b"UNKNOWN":
         return None
@@ -103,11 +112,11 @@ async def _line(link: Link, line: bytes) -> tuple[str, int] | None:
     return str(address), port
 
 
-async def _binary(link: Link, head: bytes) -> tuple[str, int] | None:
+async def _binary(read: Read, head: bytes) -> tuple[str, int] | None:
     command, family, size = struct.unpack("!BBH", head[len(SIGNATURE) :])
     if command not in (0x20, 0x21) or size > PROXY_HEADER_BYTES:
         raise ProxyProtocolError("a PROXY header of an unknown kind")
-    rest = await _read(link, size)
+    rest = await read(size)
     if command == 0x20:  # LOCAL: the proxy itself, as a health check
         return None
     width = {0x11: 4, 0x21: 16}.get(family, 0)
@@ -119,10 +128,12 @@ async def _binary(link: Link, head: bytes) -> tuple[str, int] | None:
     return inet_ntop(AF_INET if width == 4 else AF_INET6, rest[:width]), port
 
 
-async def _read(link: Link, size: int) -> bytes:
+async def _read(link: Link, patience: Patience, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        more = await link.receive_some(size - len(data))
+        more = await patience.wait(partial(link.receive_some, size - len(data)))
+        if more is None:
+            raise ProxyProtocolError("no PROXY header in time")
         if not more:
             raise trio.BrokenResourceError("the peer went within its PROXY header")
         data += more

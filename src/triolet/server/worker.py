@@ -342,8 +342,7 @@ async def _read_proxied(link: Link, settings: Settings, metrics: Metrics) -> Lin
     proxied = None
     try:
         if settings.forwarded.trusts(_peer(link)) or not settings.only_forwarded:
-            with trio.move_on_after(settings.limits.header_seconds):
-                proxied = await read_proxy_header(link)
+            proxied = await read_proxy_header(link, settings.limits.header_seconds)
         else:
             metrics.refused += 1
     except (ProxyProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:

@@ -6,7 +6,9 @@
 #
 # Trio looks at the sockets before it looks at deadlines, so one wait for one socket is fair already: a task that both
 # wake gets what has come. But its next wait in the same scope is over before it has begun, though there may be more to
-# read; and what came may be on its way through another task, which runs in the same pass or the next.
+# read; and what came may be on its way through another task (over HTTP/2, behind middleware), which runs in the same
+# pass or the next. So where the time is over there is a last look, until that task has had its turns. Its scope has no
+# deadline: one that is over ends a wait that lets others run first before it has looked.
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import trio
+
+from ..bounds import LATE_TURNS
 
 __all__ = ["Patience"]
 
@@ -49,7 +53,7 @@ class Patience:
         """Return what comes next; None when the time is over, and nothing has come.
 
         Args:
-            for_next: waits for it. Called again where the time was moved.
+            for_next: waits for it. Called again where the time was moved, or is over.
 
         Cancellation: as of ``for_next``.
         """
@@ -58,6 +62,14 @@ class Patience:
                 self._scope.deadline = self._until  # in here: where it is over already, there is one look all the same
                 return await for_next()
             over = self._until
-            await trio.lowlevel.checkpoint()  # another task may be about to use what has come, and to move the time
-            if trio.current_time() >= self._until == over:
+            with trio.CancelScope() as last:
+                trio.lowlevel.spawn_system_task(_end_soon, last)  # a nursery would make groups of what is raised
+                return await for_next()
+            if trio.current_time() >= self._until == over:  # else another task has used what came, and moved the time
                 return None
+
+
+async def _end_soon(look: trio.CancelScope) -> None:
+    for _ in range(LATE_TURNS):
+        await trio.lowlevel.checkpoint()
+    look.cancel()

@@ -62,15 +62,18 @@ class TlsOutlet(DirectOutlet):
         # An attack: a key update costs the client a few bytes, and may demand an answer (RFC 8446 section 4.6.3).
         return self._sealed.pending > TLS_CONTROL_BYTES
 
-    def push(self) -> None:
-        """Write TLS's own records: handshake, alerts, answers to key updates. Never waits."""
-        if self._rest is not None:
-            return  # what waits goes first, and these go with it: a record must not come into the middle of another
-        try:
-            if not self._passed():
-                self._wait_for_kernel()
-        except OSError:
-            self.fail()
+    def push(self) -> bool:
+        """Write TLS's own records: handshake, alerts, answers to key updates. Never waits. Returns whether there are
+        any."""
+        some = self._sealed.pending > 0
+        # What waits goes first, and these go with it: a record must not come into the middle of another.
+        if self._rest is None:
+            try:
+                if not self._passed():
+                    self._wait_for_kernel()
+            except OSError:
+                self.fail()
+        return some
 
     def fail(self) -> None:
         self.send = _refuse
@@ -178,10 +181,13 @@ class TlsStream(ClientStream):
         """
         patience = Patience(trio.current_time() + seconds)
         while not await self._shake_hands():
+            answered = self.outlet.push()
             if not await self.taken(seconds):
                 return False
-            if (now := trio.current_time()) >= patience.until:
-                patience.until = now + seconds  # this process is late, and the client has had no time for its part
+            if answered and (now := trio.current_time()) >= patience.until:
+                # This process is late, and the client has had no time for its part. Only behind an answer, of which
+                # there are two at most: a client that sends one byte at a time would gain time with each.
+                patience.until = now + seconds
             if not await patience.wait(self._fetch):
                 return False
         return True
@@ -212,15 +218,14 @@ class TlsStream(ClientStream):
     async def _shake_hands(self) -> bool:
         try:
             self._tls.do_handshake()
-            return True
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
             self.outlet.push()
             await super().aclose()
             raise trio.BrokenResourceError(f"no TLS handshake: {error.reason}") from None
-        finally:
-            self.outlet.push()
+        self.outlet.push()
+        return True
 
     async def _fetch(self) -> bool:
         """Fetch what comes next, be it the end. Returns True."""
