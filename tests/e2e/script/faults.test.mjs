@@ -228,3 +228,14 @@ test("a goodbye that does not say when to come back leaves that to the client", 
   await clock.advance(1_000);
   assert.equal(network.requests.length, 2);
 });
+
+test("a URL that is followed twice in other words, without streams, begins on a poll of its own as well", async () => {
+  const page = { channel: "c", events: [], cursor: "e.1", gap: null, live: true, retry: 9_000 };
+  const shared = { ...page, follows: [{ url: "/c?after=e.1", channel: "c", cursor: "e.1" }], gaps: [], refused: [] };
+  const network = new Network(json(shared), json(page));
+  const { client, clock } = meet({ socket: "/live", transports: ["poll"], network });
+  const follows = [client.follow("c", { after: "e.1" }), client.follow("c?after=e.1")];
+  follows.forEach(listen);
+  await clock.advance(100);
+  assert.deepEqual(follows.map(({ state, cursor }) => [state, cursor]), [["live", "e.1"], ["live", "e.1"]]);
+});
