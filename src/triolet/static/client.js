@@ -280,10 +280,10 @@ export class Client {
     return new Promise((resolve, reject) => {
       const look = () => {
         const { state } = this;
-        if (/connecting|behind/.test(state)) return;
+        if (state === "connecting" || state === "behind") return;
         off();
         if (state === "gone") reject(new Ended("closed", { retry: null }));
-        resolve();
+        else resolve();
       };
       const off = this.on("state", look);
       onAbort(signal, off);

@@ -264,7 +264,7 @@ export class Multiplex {
   #hear(message) {
     if (this.#held) return this.#held.push(message);
     if (message.type === "for") return (this.#bracket = { subs: message.subs, left: Number(message.next) });
-    const subs = (this.#bracket.left -= 1) < 0 ? null : this.#bracket.subs;
+    const subs = this.#bracket.left-- > 0 ? this.#bracket.subs : null;
     switch (message.type) {
       case "message":
         return this.#hooks.tell("message", message.data);

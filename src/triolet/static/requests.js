@@ -121,8 +121,8 @@ export async function failure(response) {
   const retry = final ? null : retryAfter(response);
   // Below 400 it is a redirect that was not followed, or a 204, say, with nothing in it.
   const kind = ok ? "type" : status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
-  const reason = code ? said.error : kind;
-  return new Ended(code ? said.error : `HTTP ${status}`, { code, status, retry, reason, error: said?.error });
+  const message = code ? said.error : `HTTP ${status}`;
+  return new Ended(message, { code, status, retry, reason: code ? said.error : kind, error: said?.error });
 }
 
 /**

@@ -177,7 +177,8 @@ async function overPolls(track, line, options, signal, hold) {
  */
 function unfold(track, line, { channel, snapshot, events, cursor, gap, live, filtered, end, told = [] }) {
   line.heard({ type: live ? "live" : "open" });
-  const first = snapshot ? null : track.cursor ?? cursor;
+  // Where the URL alone says where to begin, that is right before what comes.
+  const first = snapshot ? null : track.cursor ?? (events[0] ? "0" : cursor);
   const isOpening = track.state === "connecting" || track.channel !== channel;
   if (isOpening) track.take({ type: "open", channel, cursor: first, filtered });
   if (snapshot) track.take(snapshot);

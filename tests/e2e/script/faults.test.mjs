@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { settingsOf } from "../../../src/triolet/static/settings.js";
-import { Network, Stream, json, settle, status } from "./fakes.mjs";
+import { Held, Network, Stream, json, settle, status } from "./fakes.mjs";
 import { HELLO, bracket, listen, live, meet, note, opened } from "./meeting.mjs";
 
 const never = () => new Promise(() => {});
@@ -238,4 +238,21 @@ test("a URL that is followed twice in other words, without streams, begins on a 
   follows.forEach(listen);
   await clock.advance(100);
   assert.deepEqual(follows.map(({ state, cursor }) => [state, cursor]), [["live", "e.1"], ["live", "e.1"]]);
+});
+
+test("a URL that says itself where to begin loses nothing on any transport", async () => {
+  const page = { channel: "c", events: [note("e.2"), note("e.3")], cursor: "e.3", gap: null, live: true, retry: 9_000 };
+  const stream = new Stream();
+  for (const [transport, answer] of [["poll", json(page)], ["long-poll", json(page)], ["sse", stream]]) {
+    const { client, clock } = meet({ transports: [transport], network: new Network(answer, new Held()) });
+    const follow = client.follow("c?after=e.1");
+    const heard = listen(follow);
+    await clock.advance(0);
+    if (transport === "sse") {
+      await stream.send("open", opened("e.1"));
+      for (const id of ["e.2", "e.3"]) await stream.event(id);
+      await stream.send("live", live("e.3"));
+    }
+    assert.deepEqual([heard, follow.state, follow.cursor], [["e.2", "e.3"], "live", "e.3"], transport);
+  }
 });
