@@ -10,7 +10,7 @@ from quart import abort, redirect
 from trio.testing import MockClock
 
 from tests.shop import ORDERS, make_shop
-from triolet.client import ClientError, Events, open_client
+from triolet.client import ClientError, Events, Messages, open_client
 from triolet.testing import serve
 
 from .stage import BASE, WAYS, client_of, options_of, shop, take
@@ -127,3 +127,24 @@ async def test_an_error_that_a_closing_was_prints_its_code(autojump_clock: MockC
         await live.revoke(channel="orders/A123")
         with pytest.raises(ClientError, match=r"/orders/A123/events: revoked \(4403\)"):
             await take(events, 2)
+
+
+async def test_who_waits_for_messages_when_their_block_is_left_hears_no_error_of_a_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise ConnectionRefusedError("nobody listens")
+
+    async def read(messages: Messages) -> None:
+        async for _ in messages:
+            pass
+
+    async with (
+        open_client(BASE, dial=dial, socket="/live") as client,
+        trio.open_nursery() as nursery,
+        client.messages() as messages,
+    ):
+        nursery.start_soon(read, messages)
+        await trio.sleep(5)
+        assert (messages.state, messages.error is None) == ("connecting", False)

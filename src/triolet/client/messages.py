@@ -105,9 +105,10 @@ class Messages(Reasoned):
             self._change()  # there is room
             return said
         except trio.EndOfChannel:
-            if self.error is None or self.error.code == NORMAL.code:
+            error = self.error if self.state == "gone" else None  # else its block has been left, whatever is wrong now
+            if error is None or error.code == NORMAL.code:
                 raise StopAsyncIteration from None
-            raise self.error from None
+            raise error from None
         except trio.ClosedResourceError:
             raise RuntimeError("its block has been left: nothing more is heard") from None
 

@@ -123,19 +123,16 @@ export class Choice {
       }
       this.#longest = Math.min(LONGEST_PATIENCE, 2 * this.#longest); // all of them have failed
     }
-    if (isIts || error.retry === undefined) this.#restart();
+    if (isIts || error.retry === undefined) {
+      this.#begin();
+      this.#move(this.#home); // what works is tried first
+    }
     return false;
   }
 
   /** What has been silent has taken its time from the others. @param {Ended} error */
   hurry({ reason }) {
     if (reason === "silent") this.patience = Math.max(SHORTEST_PATIENCE, this.patience / 2);
-  }
-
-  /** What works is tried first. */
-  #restart() {
-    this.#begin();
-    this.#move(this.#home);
   }
 
   #begin(patience = this.#longest) {

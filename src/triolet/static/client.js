@@ -82,7 +82,7 @@ export class Client {
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
     /** @type {WaysHooks} */
     const hooks = {
-      changed: (why) => this.#look(why),
+      changed: (why, of) => this.#look(why, of),
       tell: (name, said) => this.#handlers.tell(name, said),
     };
     /** @param {any} winner */
@@ -133,9 +133,7 @@ export class Client {
   /** @type {ClientState} of all that it follows */
   get state() {
     if (this.#isClosed) return "gone";
-    const states = [...this.#follows].map(({ state }) => state);
-    const { socketState } = this.#ways ?? {};
-    if (socketState) states.push(socketState);
+    const states = [this.#ways?.socketState, ...[...this.#follows].map(({ state }) => state)];
     return STATES.find((state) => states.includes(state)) ?? "idle";
   }
 
@@ -155,7 +153,8 @@ export class Client {
   }
 
   /**
-   * A state that stays is told again with the error of a follow, or a socket, that is as all is.
+   * A state that stays is told again with the error of a follow, or a socket, that is as all is. Why one is over is no
+   * reason of those that are not.
    *
    * @param {Why} [why]
    * @param {State} [of]
@@ -163,7 +162,8 @@ export class Client {
   #look(why = {}, of = "connecting") {
     const { state, transport } = this;
     const before = this.#said;
-    const isNews = state !== before.state || (of === state && why.error && why !== this.why);
+    if (of === "gone" && !/idle|gone/.test(state)) why = {};
+    const isNews = state !== before.state || ((of === "gone" || of === state) && why.error && why !== this.why);
     if (isNews) this.why = why;
     this.#said = { state, transport };
     if (transport !== before.transport && transport !== null) this.#handlers.tell("transport", transport);
@@ -280,10 +280,10 @@ export class Client {
     return new Promise((resolve, reject) => {
       const look = () => {
         const { state } = this;
-        if (state === "gone") reject(new Ended("closed", { retry: null }));
-        else if (state === "live" || state === "idle") resolve();
-        else return;
+        if (state === "connecting" || state === "behind") return;
         off();
+        if (state === "gone") reject(new Ended("closed", { retry: null }));
+        else resolve();
       };
       const off = this.on("state", look);
       onAbort(signal, off);

@@ -2,7 +2,7 @@
 
 import { deferred } from "./handlers.js";
 import { Ended, backoff, pause, tell, unlessAborted, within } from "./line.js";
-import { PASSING, asked, isPage, locate, login, retryAfter } from "./requests.js";
+import { asked, isPage, locate, login, retryAfter, typeOf } from "./requests.js";
 import { LONGEST } from "./settings.js";
 
 /**
@@ -25,11 +25,11 @@ import { LONGEST } from "./settings.js";
 const OPEN = 16;
 const WAITING = 1_000;
 
-/** From here on one goes by POST: what is longer than the server takes is refused there, and ends a WebSocket for good. */
+/** From so many bytes on one goes by POST: what the server finds too long is refused there, and ends a WebSocket for good. */
 const LONG = 65_536;
 
 /** Answers that say "not now": none of them is kept by the server, so the same id may get another. */
-const LATER = new Set([...PASSING, 502, 503, 504]);
+const LATER = /408|425|429|50[234]/;
 
 /** Nobody knows whether it happened, if it was `sent`. Asking again under the same `id` is safe. */
 export class Unanswered extends Error {
@@ -93,7 +93,7 @@ class Command {
 async function read(response, parse) {
   if (response.redirected && isPage(response)) throw login();
   const text = await response.text();
-  const isJson = /^application\/([^;]*\+)?json/.test(response.headers.get("Content-Type") ?? "");
+  const isJson = /^application\/(.*\+)?json/.test(typeOf(response));
   if (!text) return null;
   try {
     return isJson ? parse(text) : text;
@@ -108,7 +108,7 @@ async function read(response, parse) {
  * @param {Answer} answer
  */
 function isPassing({ status, data }) {
-  return LATER.has(status) || (status === 409 && data?.error === "running");
+  return LATER.test(`${status}`) || (status === 409 && data?.error === "running");
 }
 
 /** The commands of one client: over its WebSocket while that is open, else by POST. */
@@ -247,7 +247,7 @@ export class Commands {
     try {
       const socket = this.#socket;
       const isOurs = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
-      const isOver = isOurs && command.body.length < LONG;
+      const isOver = isOurs && new Blob([command.body]).size < LONG;
       return { reply: await (isOver ? this.#say(socket, command, signal) : this.#post(command, options, signal)) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;

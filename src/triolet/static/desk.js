@@ -1,5 +1,6 @@
 /** What the leading tab does for all tabs: one follow of a channel, whose messages go to everybody who stands there. */
 
+import { newId } from "./commands.js";
 import { Track, epochOf, isBefore, offsetOf } from "./track.js";
 
 /**
@@ -58,7 +59,7 @@ class Relay extends Track {
     if (why.reason === "ended") return; // the end itself says so, to those that have come so far
     const isNew = this.state !== before || why.error;
     if (isNew && (this.state === "connecting" || this.state === "gone" || why.error)) {
-      this.#tell({ type: "state", state: this.state, why: plain(why) });
+      this.#tell({ type: "state", state: this.state, why: named(why) });
     }
   }
 
@@ -80,6 +81,15 @@ export function plain({ error, ...said }) {
   if (!error) return said;
   const { message, code, status, retry, reason } = error;
   return { ...said, error: { message, code, status, retry, reason } };
+}
+
+/** By what tabs know again why several follows are as they are. @type {WeakMap<Why, string>} */
+const names = new WeakMap();
+
+/** @param {Why} why */
+export function named(why) {
+  if (!names.has(why)) names.set(why, newId());
+  return { ...plain(why), name: names.get(why) };
 }
 
 /** Members are named by their tab and a number of its: `{tab, id}`. `forward(members, message)` says it to them. */
@@ -144,12 +154,12 @@ export class Desk {
     return relay;
   }
 
-  /** Two that are live on one channel become one, as soon as nobody misses anything by it. @param {Relay} relay */
+  /** Two of a URL that are live on one channel become one, as soon as nobody misses anything by it. @param {Relay} relay */
   #merge(relay) {
     if (relay.state !== "live") return;
     for (const other of this.#relays) {
-      const isSame = other !== relay && other.url === relay.url && other.state === "live";
-      if (!isSame || isBefore(relay.cursor, other.cursor)) continue;
+      const isSame = other !== relay && other.url === relay.url && other.channel === relay.channel;
+      if (!isSame || other.state !== "live" || isBefore(relay.cursor, other.cursor)) continue;
       for (const [name, member] of relay.members) other.members.set(name, member);
       relay.members.clear();
       return this.#end(relay);

@@ -45,7 +45,7 @@ export class Handlers {
     /** @param {any} result */
     const keep = (result) => typeof result?.then === "function" && promises.push(Promise.resolve(result).catch(report));
     for (const name of names) {
-      for (const call of this.of(name)) tell((...given) => keep(call(...given)), ...said);
+      for (const call of this.of(name)) tell(() => keep(call(...said)));
     }
     return promises.length ? Promise.all(promises) : undefined;
   }

@@ -221,6 +221,9 @@ export class Line {
   #hurried = null;
   #paused = false;
   #life;
+  closed = false;
+  /** Aborted with its end: what is asked beside it is of no use then. */
+  over = new AbortController();
 
   /**
    * @param {(signal: AbortSignal) => Promise<unknown>} connect
@@ -232,7 +235,6 @@ export class Line {
     this.#change = change;
     this.#options = options;
     this.#life = new PageLife(this, options);
-    this.closed = false;
     queueMicrotask(() => this.#run()); // not before our owner knows us
   }
 
@@ -412,6 +414,7 @@ export class Line {
     if (this.closed) return;
     this.closed = true;
     this.#life.end();
+    this.over.abort(error);
     this.#abort.abort(error);
     this.rest();
     this.#options.clock.clearTimeout(this.#hurried);

@@ -141,7 +141,7 @@ export class Multiplex {
 
   /** The tracks of all URLs that are followed here. */
   get tracks() {
-    return [...this.#entries.keys()].filter(({ url }) => url !== null);
+    return [...this.#entries.keys()].filter(({ url }) => url);
   }
 
   /** @param {any} data */
@@ -180,12 +180,15 @@ export class Multiplex {
 
   /** @param {State | undefined} state @param {Why} why */
   #become(state, why) {
-    if (state) this.#lost(state, why);
+    if (state) this.#lost();
+    for (const { track } of this.#all) {
+      track.become(state, why);
+      if (state === "gone") this.remove(track);
+    }
     this.#hooks.become(/** @type {State} */ (state), why);
   }
 
-  /** @param {State} state @param {Why} why */
-  #lost(state, why) {
+  #lost() {
     const socket = this.#socket;
     this.#socket = null;
     this.#bracket = { subs: [], left: 0 };
@@ -193,15 +196,13 @@ export class Multiplex {
     this.#sharing = this.#held = null;
     this.#commands.lose(socket);
     for (const entry of this.#entries.values()) entry.lose();
-    for (const { track } of this.#all) track.become(state, why);
-    if (state === "gone") this.#entries.clear();
   }
 
   /** @param {WebSocket} socket */
   #ready(socket) {
     this.#socket = socket;
     this.#hooks.become("live", {});
-    for (const entry of this.#entries.values()) this.#ask(entry);
+    this.#askRest();
     this.#commands.use(socket);
   }
 
@@ -214,7 +215,7 @@ export class Multiplex {
 
   /** Without a connection this is nothing: every subscription is asked for when there is one. @param {Entry} entry */
   #ask(entry) {
-    if (entry.path === null || entry.waits || this.#socket?.readyState !== 1) return;
+    if (!entry.path || entry.waits || this.#socket?.readyState !== 1) return;
     const beside = this.#knowsSubs ? [] : this.#asked(entry.path);
     if (beside.some(({ isOpen }) => !isOpen)) return; // it is asked for when that is open
     if (beside.length === 0) this.#follow(entry);
@@ -228,7 +229,7 @@ export class Multiplex {
 
   /** @param {string | null} channel */
   #plain(channel) {
-    return this.#on(channel).filter(({ path, isPlain }) => path !== null && isPlain);
+    return this.#on(channel).filter(({ path, isPlain }) => path && isPlain);
   }
 
   /** @param {Entry} entry */
@@ -248,7 +249,7 @@ export class Multiplex {
     if (sub === null && !isPlain) return;
     if (isPlain && rest.some((other) => other !== entry)) return;
     // The channel is what servers want to read that know no subscriptions: "" is none.
-    const named = sub !== null && !isPlain && !this.#sharing;
+    const named = !isPlain && !this.#sharing;
     this.#say({ type: "unfollow", channel: track.channel ?? "", ...(named && { sub }) });
   }
 
@@ -263,8 +264,7 @@ export class Multiplex {
   #hear(message) {
     if (this.#held) return this.#held.push(message);
     if (message.type === "for") return (this.#bracket = { subs: message.subs, left: Number(message.next) });
-    const subs = this.#bracket.left > 0 ? this.#bracket.subs : null;
-    if (subs) this.#bracket.left -= 1;
+    const subs = this.#bracket.left-- > 0 ? this.#bracket.subs : null;
     switch (message.type) {
       case "message":
         return this.#hooks.tell("message", message.data);
@@ -319,12 +319,13 @@ export class Multiplex {
     try {
       track.take(message);
     } catch (error) {
-      if (error instanceof Ended && error.retry === null) return this.#end(entry, { error, reason: error.reason });
-      if (!(error instanceof Ended) || entry.isPlain) throw error;
+      if (!(error instanceof Ended)) throw error;
+      if (error.retry === null) return this.#end(entry, { error, reason: error.reason });
+      if (entry.isPlain) throw error;
       return this.#anew(entry);
     }
     const room = track.room();
-    if (room !== null && entry.path !== null) this.#wait(entry, room);
+    if (room && entry.path) this.#wait(entry, room);
   }
 
   /** It is asked for again after `retry`. @param {Entry} entry @param {string} reason @param {number} retry */
@@ -385,8 +386,11 @@ export class Multiplex {
     if (sub) {
       const entry = this.#all.find((one) => one.sub === sub);
       this.#knowsSubs = true;
-      if (entry) entry.isOpen = true; // else it has left meanwhile
-      if (entry) this.#give(entry, message);
+      // Else it has left meanwhile.
+      if (entry) {
+        entry.isOpen = true;
+        this.#give(entry, message);
+      }
       return this.#askRest();
     }
     if (url === null) return this.#chosen(message);

@@ -13,19 +13,21 @@ import { authorization } from "./token.js";
  */
 
 /** Statuses below 500 that asking again may change; any other 4xx is an answer. */
-export const PASSING = new Set([408, 425, 429]);
+const PASSING = /408|425|429/;
 
-/** Statuses of a URL that no WebSocket will be opened at. One that speaks WebSocket only answers 426. */
-const REFUSING = new Set([401, 403, 404, 410]);
+/**
+ * Statuses of a URL that no WebSocket will be opened at; 0: it is sent elsewhere, which is all that browsers say. One that
+ * speaks WebSocket only answers 426.
+ */
+const REFUSING = /^[03]|40[134]|410/;
 
 /** A page where a channel should be will not become one. @param {string} [found] */
 export function login(found = "") {
   return new Ended(`a login, or another page${found}`, { retry: null, reason: "login" });
 }
 
-// Closings that an answer can name too, in its `error`.
-/** @type {Record<string, number>} */
-const CLOSINGS = { expired: 4401, revoked: 4403 };
+/** Closings that an answer can name too, in its `error`. @type {Record<number, string>} */
+export const REASONS = { 4401: "expired", 4403: "revoked" };
 
 /**
  * A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own.
@@ -37,7 +39,7 @@ const CLOSINGS = { expired: 4401, revoked: 4403 };
 export function locate(url, base) {
   const origin = base === undefined ? (globalThis.document?.baseURI ?? globalThis.location?.href) : locate(base);
   const target = new URL(/** @type {string} */ (url), origin);
-  if (/^wss?:$/.test(target.protocol)) target.protocol = target.protocol.replace("ws", "http");
+  target.protocol = target.protocol.replace(/^ws/, "http");
   target.hash = "";
   return target;
 }
@@ -83,7 +85,7 @@ export async function allHeaders(options, signal, more) {
 }
 
 /** @param {Response} response */
-function typeOf(response) {
+export function typeOf(response) {
   return (response.headers.get("Content-Type") ?? "").split(";")[0].trim().toLowerCase();
 }
 
@@ -113,14 +115,14 @@ export function checkType(response, expected) {
 /** Why an answer is none, and whether to ask again. @param {Response} response */
 export async function failure(response) {
   const { ok, status } = response;
-  const final = status < 500 && !PASSING.has(status);
+  const final = status < 500 && !PASSING.test(`${status}`);
   const said = /40[013]/.test(`${status}`) ? await response.json().catch(() => null) : null;
-  const code = Object.hasOwn(CLOSINGS, said?.error ?? "") ? CLOSINGS[said.error] : undefined;
+  const code = [4401, 4403].find((one) => REASONS[one] === said?.error);
   const retry = final ? null : retryAfter(response);
   // Below 400 it is a redirect that was not followed, or a 204, say, with nothing in it.
-  const reason = ok ? "type" : status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
-  if (code) return new Ended(said.error, { code, status, retry });
-  return new Ended(`HTTP ${status}`, { status, retry, reason, error: said?.error });
+  const kind = ok ? "type" : status < 400 ? "login" : status === 401 ? "expired" : final ? "refused" : undefined;
+  const message = code ? said.error : `HTTP ${status}`;
+  return new Ended(message, { code, status, retry, reason: code ? said.error : kind, error: said?.error });
 }
 
 /**
@@ -188,11 +190,10 @@ export async function askWhy(url, options, line) {
   try {
     /** @type {RequestInit & {headers: HeaderMap}} */
     const json = { headers: { Accept: "application/json" }, redirect: "manual" };
-    await asked(locate(url), json, options, undefined, async (response) => {
-      const { ok, status } = response;
-      if (REFUSING.has(status) || (!ok && status < 400)) throw await failure(response);
+    await asked(locate(url), json, options, line.over.signal, async (response) => {
+      if (REFUSING.test(`${response.status}`)) throw await failure(response);
       await response.body?.cancel?.();
-      if (ok) checkType(response, "application/json");
+      if (response.ok) checkType(response, "application/json");
     });
   } catch (/** @type {any} */ error) {
     if (error?.retry === null && !line.isHeardOf) line.refuse(error); // else another try has shown that it is not so

@@ -5,7 +5,7 @@
  */
 
 import { newId } from "./commands.js";
-import { Desk, plain } from "./desk.js";
+import { Desk, named, plain } from "./desk.js";
 import { Ended } from "./line.js";
 import { PageLife } from "./page.js";
 import { isBefore } from "./track.js";
@@ -55,6 +55,8 @@ export class Tabs {
   #heardAt = 0;
   /** @type {any} */
   #looking = null;
+  /** What was told last of why a connection is as it is, and its name. @type {{name?: string, why: Why}} */
+  #told = { why: {} };
   /** @type {((options: LockOptions) => void) | null} asks for the leader's lock */
   #claim = null;
   #life;
@@ -205,7 +207,7 @@ export class Tabs {
   #lead() {
     this.#ways = this.#open({
       ...this.#hooks,
-      changed: (why) => this.#changed(why),
+      changed: (why, of) => this.#changed(why, of),
       tell: (name, said) => this.#toAll(name, said),
     });
     this.#desk = new Desk(this.#ways, this.#settings.clock, (members, message) => this.#forward(members, message));
@@ -214,13 +216,15 @@ export class Tabs {
     this.#hooks.changed({});
   }
 
-  /** @param {Why} why */
-  #changed(why) {
+  /** @param {Why} why @param {State} [of] */
+  #changed(why, of) {
     if (!this.#ways) return;
     const { transport } = this.#ways;
     if (transport !== this.#transport) this.#post({ to: "all", type: "transport", transport });
     this.#transport = transport;
-    this.#hooks.changed(why);
+    const said = named(why);
+    if (of === "gone") this.#post({ to: "all", type: "gone", why: said });
+    this.#hooks.changed(this.#why(said), of);
   }
 
   /** @param {string} tab */
@@ -295,6 +299,8 @@ export class Tabs {
       case "transport":
         this.#transport = data.transport;
         return this.#hooks.changed({});
+      case "gone": // the socket; what a tab follows there says so too
+        return this.#hooks.changed(this.#why(data.why), "gone");
       case "said":
         return this.#hooks.tell(data.name, data.name === "fault" ? revived(data.said) : data.said);
     }
@@ -348,16 +354,27 @@ export class Tabs {
   }
 
   /**
+   * One reason of several follows is one thing here too.
+   *
+   * @param {any} said
+   * @returns {Why}
+   */
+  #why({ name, ...why }) {
+    if (name === undefined || name !== this.#told.name) this.#told = { name, why: revived(why) };
+    return this.#told.why;
+  }
+
+  /**
    * A leader that has long been hidden tries less often. But somebody may look at this tab.
    *
    * @param {Track} track
    * @param {Message} said
    */
   #become(track, { state, why }) {
-    track.become(state, revived(why));
+    track.become(state, this.#why(why));
     if (state === "gone") this.leave(track); // no leader after this one is asked for it
     const page = this.#settings.page ?? globalThis.document;
-    if (!(why.retry > 0) || page?.visibilityState === "hidden") return;
+    if (!this.#channel || !(why.retry > 0) || page?.visibilityState === "hidden") return;
     this.#settings.clock.clearTimeout(this.#due);
     this.#due = this.#settings.clock.setTimeout(() => this.#toLeader({ type: "wake" }), why.retry);
   }

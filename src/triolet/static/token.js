@@ -22,7 +22,7 @@ function sendable(token, { transport }) {
     throw new TypeError("token: a text of visible ASCII characters, or a function that returns one");
   }
   if (transport === "websocket" && !PROTOCOL_TOKEN.test(token)) {
-    throw new TypeError("token: a WebSocket carries letters, digits and !#$%&'*+-.^_`|~ only");
+    throw new TypeError("token: a WebSocket carries letters, digits and -!#$%&'*+.^_`|~ only");
   }
   return token;
 }

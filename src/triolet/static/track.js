@@ -201,18 +201,19 @@ export class Track {
 
   /** @param {Message} message */
   #open({ channel, cursor, filtered = false }) {
-    const isOurs = this.url !== null || this.cursor === null || !epochOf(cursor);
-    const isAnother = this.url !== null && cursor !== null && ![null, channel].includes(this.channel);
-    const step = isOurs ? 0 : distance(this.cursor, cursor);
+    const { url, cursor: here, channel: before } = this;
+    const isOurs = url !== null || here === null || !epochOf(cursor);
+    const isAnother = url !== null && ![cursor, here, before].includes(null) && channel !== before;
+    const step = isOurs ? 0 : distance(here, cursor);
     this.channel = channel;
     this.filtered = filtered;
-    if (this.cursor === null || offsetOf(this.cursor) < 0) this.cursor = cursor ?? this.cursor; // -50 begins somewhere
+    if (here === null || offsetOf(here) < 0) this.cursor = cursor ?? here; // -50 begins somewhere
     this.#conflatedTo = null;
     if (this.state !== "live") this.become("behind"); // else its stream was opened anew for the sake of others
     // A channel that the app follows for us starts where the app says. What that leaves out is lost, and is announced.
     if ((step ?? 1) > 0) this.#lose(cursor, "skipped");
     // The URL's view has chosen by who asks, say: what was before this place there, nobody has seen.
-    else if (isAnother) this.#gap({ from: this.cursor, to: cursor, missed: null, reason: "epoch" });
+    else if (isAnother) this.#lose(cursor, "epoch", null);
   }
 
   /**
@@ -289,9 +290,9 @@ export class Track {
     this.#lose(to, "hole");
   }
 
-  /** @param {string} to @param {string} reason */
-  #lose(to, reason) {
-    this.#gap({ from: this.cursor, to, missed: distance(this.cursor, to), reason });
+  /** @param {string} to @param {string} reason @param {number | null} [missed] */
+  #lose(to, reason, missed = distance(this.cursor, to)) {
+    this.#gap({ from: this.cursor, to, missed, reason });
   }
 
   /** @param {string} kind @param {string} cursor */

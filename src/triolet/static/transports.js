@@ -1,7 +1,7 @@
 /** The four ways to a channel. Each turns what comes into the same messages, and throws when the connection ends. */
 
 import { Ended, unlessAborted } from "./line.js";
-import { address, allHeaders, checkType, ownHeaders, request } from "./requests.js";
+import { REASONS, address, allHeaders, checkType, ownHeaders, request } from "./requests.js";
 import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
 
@@ -33,8 +33,6 @@ import { authorization, subprotocols } from "./token.js";
  */
 
 // Closings after which the server does not want to be asked again, for a close frame that came without its bye.
-/** @type {Record<number, string>} */
-const REASONS = { 4401: "expired", 4403: "revoked" };
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
 /** Whatever numbers the page has made of JSON's. @param {any} bye */
@@ -50,7 +48,7 @@ function goodbye({ reason, code, retry }) {
  * @param {AbortSignal} signal
  */
 async function roomIn(track, line, signal) {
-  for (let room; (room = track.room()) !== null; ) {
+  for (let room; (room = track.room()); ) {
     line.rest();
     await unlessAborted(room, signal);
   }
@@ -179,9 +177,10 @@ async function overPolls(track, line, options, signal, hold) {
  */
 function unfold(track, line, { channel, snapshot, events, cursor, gap, live, filtered, end, told = [] }) {
   line.heard({ type: live ? "live" : "open" });
-  const first = snapshot ? null : track.cursor ?? cursor;
-  const isAnother = track.channel != null && track.channel !== channel;
-  if (isAnother || track.state === "connecting") track.take({ type: "open", channel, cursor: first, filtered });
+  // Where the URL alone says where to begin, that is right before what comes.
+  const first = snapshot ? null : track.cursor ?? (events[0] ? "0" : cursor);
+  const isOpening = track.state === "connecting" || track.channel !== channel;
+  if (isOpening) track.take({ type: "open", channel, cursor: first, filtered });
   if (snapshot) track.take(snapshot);
   if (gap) track.take({ ...gap, type: "gap" });
   for (const event of events) track.take({ ...event, type: "event" });
@@ -270,7 +269,7 @@ function overWebSocket(track, line, options, signal, commands) {
   const hear = (message) => {
     if (message.type === "reply") return commands.hear(message);
     track.take(message);
-    if (track.room() !== null) throw new Ended("full", { retry: 0 });
+    if (track.room()) throw new Ended("full", { retry: 0 });
   };
   return converse(track.url, { after: track.cursor }, line, options, signal, hear, commands.use);
 }

@@ -13,13 +13,13 @@ import { Streams } from "./streams.js";
  * @import { Track } from "./track.js"
  *
  * @typedef {Object} WaysHooks
- * @property {(why: Why) => void} changed  the state, or the transport
+ * @property {(why: Why, of?: State) => void} changed  the state, or the transport; and why, of a WebSocket that is so
  * @property {(name: string, said: any) => void} tell  see Multiplex; and of a "fault"
  * @property {() => Track} [choose]  see Multiplex
  */
 
 /** Closings by which the server means to end the one WebSocket, and nothing went wrong: done, expired, revoked. */
-const MEANT = new Set([1000, 4401, 4403]);
+const MEANT = /1000|440[13]/;
 
 /**
  * One WebSocket for all, the app's `live.socket`, where there is one and WebSocket comes first; until it is there, and
@@ -69,20 +69,19 @@ export class Ways {
 
   /** Whether the one WebSocket is there or waited for. One that is just telling that it has ended is not. */
   get #isShared() {
-    const multiplex = this.#multiplex;
-    return multiplex !== null && !multiplex.isClosed && (multiplex.isOpen || this.#isPatient);
+    return this.#multiplex?.isOpen || (this.#isPatient && !this.#multiplex?.isClosed);
   }
 
   /** The state of the one WebSocket; null where there is none that anybody waits for. @returns {State | null} */
   get socketState() {
-    if (!this.#isShared) return null;
-    return this.#multiplex?.isOpen ? "live" : "connecting";
+    if (this.#multiplex?.isOpen) return "live";
+    return this.#isShared ? "connecting" : null;
   }
 
   /** @param {Track} track */
   begin(track) {
     const multiplex = this.#multiplex;
-    if (multiplex && this.#isShared && multiplex.pathOf(track.url) !== null) multiplex.add(track);
+    if (this.#isShared && multiplex?.pathOf(track.url) != null) multiplex.add(track);
     else this.#streams.add(track);
   }
 
@@ -142,12 +141,9 @@ export class Ways {
 
   /** @param {State} state @param {Why} why */
   #became(state, why) {
-    if (state === "gone") {
-      if (!MEANT.has(why.error?.code ?? 0)) this.#hooks.tell("fault", { kind: "socket", error: why.error });
-      this.#multiplex = null;
-      this.#isPatient = false;
-    }
-    this.#hooks.changed(why);
+    const { error } = why;
+    if (state === "gone" && !MEANT.test(`${error?.code}`)) this.#hooks.tell("fault", { kind: "socket", error });
+    this.#hooks.changed(why, state);
   }
 
   #hello() {

@@ -151,6 +151,28 @@ test("a follow that was refused for now, and is closed meanwhile, leaves no time
   await checkOver(met);
 });
 
+test("a follow that was refused for now, and whose socket ends for good meanwhile, leaves no timer", async () => {
+  const { client, follow, sockets, clock } = begin({ socket: "/live", transports: ["websocket"] });
+  await settle();
+  await sockets[0].open();
+  await sockets[0].say(HELLO, { type: "refused", url: "/c", sub: "s1", reason: "busy", retry: 9_000 });
+  await sockets[0].say({ type: "bye", code: 1000, reason: "done", retry: null });
+  await sockets[0].lose(1000);
+  assert.deepEqual([follow.state, client.state, clock.pending], ["gone", "idle", []]);
+});
+
+test("closed while it is asked why no WebSocket opens, it leaves nothing", async () => {
+  for (const options of [{ transports: ["websocket"] }, { transports: ["websocket"], socket: "/live" }]) {
+    const met = begin(options, new Network(new Held()));
+    await settle();
+    await met.sockets[0].lose(1006);
+    assert.equal(met.network.requests.length, 1);
+    met.client.close();
+    await settle();
+    await checkOver(met);
+  }
+});
+
 test("where nobody may leave an error of a WebSocket unheard, as with the package ws, somebody hears it to its end", async () => {
   const { client, sockets } = begin({ socket: "/live" });
   await settle();

@@ -400,7 +400,7 @@ test("a command that may be too long for a message goes by POST: a server ends a
   await settle();
   await sockets[0].open();
   const short = client.send("/pick", "x".repeat(60_000), { id: "short" });
-  const long = client.send("/pick", "x".repeat(70_000), { id: "long" });
+  const long = client.send("/pick", "字".repeat(30_000), { id: "long" }); // what counts is bytes
   await settle();
   assert.deepEqual(sockets[0].sent.map(({ id }) => id), ["short"]);
   assert.equal((await long).status, 413);

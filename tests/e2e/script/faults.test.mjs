@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { settingsOf } from "../../../src/triolet/static/settings.js";
-import { Network, Stream, json, settle, status } from "./fakes.mjs";
+import { Held, Network, Stream, json, settle, status } from "./fakes.mjs";
 import { HELLO, bracket, listen, live, meet, note, opened } from "./meeting.mjs";
 
 const never = () => new Promise(() => {});
@@ -227,4 +227,32 @@ test("a goodbye that does not say when to come back leaves that to the client", 
   assert.deepEqual([follow.state, follow.why.reason, follow.why.retry], ["connecting", "restarting", 1_000]);
   await clock.advance(1_000);
   assert.equal(network.requests.length, 2);
+});
+
+test("a URL that is followed twice in other words, without streams, begins on a poll of its own as well", async () => {
+  const page = { channel: "c", events: [], cursor: "e.1", gap: null, live: true, retry: 9_000 };
+  const shared = { ...page, follows: [{ url: "/c?after=e.1", channel: "c", cursor: "e.1" }], gaps: [], refused: [] };
+  const network = new Network(json(shared), json(page));
+  const { client, clock } = meet({ socket: "/live", transports: ["poll"], network });
+  const follows = [client.follow("c", { after: "e.1" }), client.follow("c?after=e.1")];
+  follows.forEach(listen);
+  await clock.advance(100);
+  assert.deepEqual(follows.map(({ state, cursor }) => [state, cursor]), [["live", "e.1"], ["live", "e.1"]]);
+});
+
+test("a URL that says itself where to begin loses nothing on any transport", async () => {
+  const page = { channel: "c", events: [note("e.2"), note("e.3")], cursor: "e.3", gap: null, live: true, retry: 9_000 };
+  const stream = new Stream();
+  for (const [transport, answer] of [["poll", json(page)], ["long-poll", json(page)], ["sse", stream]]) {
+    const { client, clock } = meet({ transports: [transport], network: new Network(answer, new Held()) });
+    const follow = client.follow("c?after=e.1");
+    const heard = listen(follow);
+    await clock.advance(0);
+    if (transport === "sse") {
+      await stream.send("open", opened("e.1"));
+      for (const id of ["e.2", "e.3"]) await stream.event(id);
+      await stream.send("live", live("e.3"));
+    }
+    assert.deepEqual([heard, follow.state, follow.cursor], [["e.2", "e.3"], "live", "e.3"], transport);
+  }
 });

@@ -343,3 +343,87 @@ test("that the socket cannot be had is told in every tab", async () => {
   await clock.advance(10);
   for (const [fault] of faults) assert.deepEqual([fault?.kind, fault?.error.status, fault?.error.name], ["socket", 404, "Ended"]);
 });
+
+test("why a try has failed is told once in each tab, however much it follows", async () => {
+  const { clock, open } = openBrowser({ transports: ["websocket"] });
+  const tabs = [open(), open()];
+  await clock.advance(10);
+  for (const { client } of tabs) for (const url of ["/c", "/d", "/e"]) client.follow(url, { after: "e.1" });
+  await clock.advance(100);
+  const told = tabs.map(({ client }) => {
+    const whys = [];
+    client.on("state", (state, { reason }) => whys.push(`${state} ${reason}`));
+    return whys;
+  });
+  for (const number of [0, 1]) {
+    await tabs[0].sockets[number].lose(1006);
+    await clock.advance(2_000);
+  }
+  const once = ["connecting closed 1006", "connecting closed 1006"];
+  assert.deepEqual(told, [once, once]);
+});
+
+test("that the server has ended the socket is told in every tab, also where nothing is followed", async () => {
+  const { clock, open } = openBrowser({ transports: ["websocket"] });
+  const tabs = [open(), open(), open()];
+  await clock.advance(10);
+  const follow = tabs[2].client.follow(URL_OF_C, { after: "e.1" });
+  await clock.advance(100);
+  const [socket] = tabs[0].sockets;
+  await socket.open();
+  await socket.say(HELLO);
+  const told = tabs.map(({ client }) => {
+    const whys = [];
+    client.on("state", (state, { reason, error }) => whys.push([state, reason, error.code]));
+    client.on("fault", ({ kind }) => whys.push(kind));
+    return whys;
+  });
+  await socket.say({ type: "bye", code: 4403, reason: "revoked", retry: null });
+  await socket.lose(4403);
+  await clock.advance(10);
+  const once = [["idle", "revoked", 4403]];
+  assert.deepEqual([told, follow.state], [[once, once, once], "gone"]);
+});
+
+test("two that stand on one URL, and have got two channels, stay two", async () => {
+  const { one, two, clock } = await openTwo();
+  const [socket] = one.sockets;
+  await welcome(socket, "s1", "e.1", note("e.2"), note("e.3"));
+  const late = two.client.follow(URL_OF_C, { after: "e.0" });
+  const heard = listen(late);
+  await clock.advance(0);
+  const d = (message) => ({ ...message, channel: "d" });
+  await socket.say(...bracket("s2", d(opened("e.0", { sub: "s2" })), d(note("e.1")), d(note("e.2")), d(note("e.3"))));
+  await socket.say(d(live("e.3", { subs: ["s2"] })));
+  await settle();
+  await socket.say(note("e.4"), d(note("e.4")), d(note("e.5")));
+  await settle();
+  assert.deepEqual(socket.sent.map(({ type }) => type), ["follow", "follow"]);
+  assert.deepEqual([two.heard, heard], [["e.2", "e.3", "e.4"], ["e.1", "e.2", "e.3", "e.4", "e.5"]]);
+  assert.deepEqual([two.follow.channel, late.channel], ["c", "d"]);
+});
+
+test("a URL that is another channel under the next leader is one gap in each tab", async () => {
+  const { one, two, clock } = await openTwo();
+  await welcome(one.sockets[0], "s1", "e.1", note("e.2"));
+  await one.sockets[0].lose(1006);
+  await clock.advance(1_000);
+  const socket = one.sockets[1];
+  await socket.open();
+  const d = (message) => ({ ...message, channel: "d" });
+  await socket.say(HELLO, ...bracket("s2", d(opened("e.2", { sub: "s2" })), d(note("e.3")), d(live("e.3", { subs: ["s2"] }))));
+  await settle();
+  const all = ["e.2", "gap e.2 epoch", "e.3"];
+  assert.deepEqual([one.heard, two.heard], [all, all]);
+});
+
+test("a tab that is closed in a handler that hears why it connects leaves no timer", async () => {
+  const { clock, open } = openBrowser();
+  const { client, sockets } = open({ transports: ["websocket"] });
+  const follow = client.follow(URL_OF_C, { after: "e.1" });
+  await clock.advance(100);
+  follow.on("state", () => client.close());
+  await sockets[0].lose(1006);
+  await settle();
+  assert.deepEqual([client.state, clock.pending], ["gone", []]);
+});

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Network, Stream, settle, status } from "./fakes.mjs";
-import { HELLO, live, meet, opened } from "./meeting.mjs";
+import { HELLO, bracket, live, meet, opened } from "./meeting.mjs";
 
 /** What the client says of its state from now on: why in a word, its status, its code, and when it tries again. */
 function whys({ client }) {
@@ -97,4 +97,31 @@ test("a follow that is refused for now says why it waits, on the one socket and 
     assert.deepEqual([state, why.reason, why.retry, why.error.retry], ["connecting", "busy", 9_000, 9_000]);
   }
   assert.deepEqual([one.client.why.reason, many.client.why.reason], ["busy", "busy"]);
+});
+
+test("why a follow is over is no reason of those that are live", async () => {
+  for (const [answer, end] of [[status(403), () => null], [status(503), (follow) => follow.close()]]) {
+    const stream = new Stream();
+    const met = meet({ transports: ["sse"], network: new Network(stream, answer) });
+    met.client.follow("c");
+    const other = met.client.follow("d");
+    await stream.send("open", opened("e.1"));
+    await stream.send("live", live("e.1"));
+    end(other);
+    assert.deepEqual([other.state, met.client.state, met.client.why], ["gone", "live", {}]);
+  }
+});
+
+test("a credential that cannot be renewed is told to what follows over the one socket, as over one of its own", async () => {
+  const token = () => (token.asked++ ? Promise.reject(new Error("no more tokens")) : "t");
+  token.asked = 0;
+  const met = meet({ socket: "/live", transports: ["websocket"], token });
+  const follow = met.client.follow("c", { after: "e.1" });
+  await settle();
+  const [socket] = met.sockets;
+  await socket.open();
+  await socket.say(HELLO, ...bracket("s1", opened("e.1", { sub: "s1" }), live("e.1", { subs: ["s1"] })));
+  await socket.say({ type: "expiring", in: 8_000 });
+  await met.clock.advance(4_000);
+  assert.deepEqual([follow.state, follow.why.error?.message], ["live", "no more tokens"]);
 });

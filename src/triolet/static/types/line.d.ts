@@ -96,6 +96,8 @@ export declare function within<T>(ms: number, late: () => Error, { clock }: {
 export declare class Line {
     #private;
     closed: boolean;
+    /** Aborted with its end: what is asked beside it is of no use then. */
+    over: AbortController;
     /**
      * @param {(signal: AbortSignal) => Promise<unknown>} connect
      * @param {(state: State | undefined, why: Why) => void} change

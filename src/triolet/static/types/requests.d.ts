@@ -13,10 +13,10 @@ export type Place = string | URL | null | undefined;
  * @typedef {Record<string, string>} HeaderMap
  * @typedef {string | URL | null | undefined} Place  a URL; that of a follow may be none, and is not asked for then
  */
-/** Statuses below 500 that asking again may change; any other 4xx is an answer. */
-export declare const PASSING: Set<number>;
 /** A page where a channel should be will not become one. @param {string} [found] */
 export declare function login(found?: string): Ended;
+/** Closings that an answer can name too, in its `error`. @type {Record<number, string>} */
+export declare const REASONS: Record<number, string>;
 /**
  * A URL, as `fetch` takes it: from where another stands, or from the page. What stands behind a # is the page's own.
  *
@@ -46,6 +46,8 @@ export declare function ownHeaders({ headers }: Options, signal?: AbortSignal): 
  * @returns {Promise<HeaderMap>}
  */
 export declare function allHeaders(options: Options, signal: AbortSignal | undefined, more: HeaderMap): Promise<HeaderMap>;
+/** @param {Response} response */
+export declare function typeOf(response: Response): string;
 /**
  * A page where a channel should be: of a login, of a portal, of an error that calls itself 200.
  *
