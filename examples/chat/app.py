@@ -20,8 +20,7 @@ CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])  # what 
 LOGIN_SECONDS, FOR_EVER = 12 * 3600, 1 << 40
 
 app = QuartTrio(__name__)
-# Pages of other sites cannot post with its cookie, and browsers keep no page or script for twelve hours.
-app.config.update(SESSION_COOKIE_SAMESITE="Lax", SEND_FILE_MAX_AGE_DEFAULT=0)
+app.config.update(SESSION_COOKIE_SAMESITE="Lax", SEND_FILE_MAX_AGE_DEFAULT=0)  # no posts from elsewhere; no old pages
 app.secret_key = os.environ.get("CHAT_SECRET") or "for a demo: the session holds a login's id, which nobody can guess"
 database = Path(os.environ.get("CHAT_DB") or Path(__file__).with_name("chat.db")).resolve()
 live = Triolet(app, log=f"sqlite:///{database}", limits=Limits(keep={"desk": Keep(1_000_000, float("inf"))}))
@@ -32,23 +31,24 @@ read_up_to, reading = Cursor("", 0), trio.Lock()
 NOBODY = [None, 0, False]  # in the row of a name: which login has it, until when, and whether it is a moderator's
 
 
-async def read_desk() -> None:
-    """Know what was written up to now. A name that somebody has is not taken by another."""
+async def read_desk(key: str) -> Any:
+    """The row of a key, by all that was written up to now. A name is taken if it is free, and left by who has it."""
     global read_up_to
     async with reading:
         while (page := await live.log.read("desk", read_up_to, limit=1_000, max_bytes=1 << 20)).events:
             for event in page.events:
-                if event.name != "taken" or desk.get(event.key, NOBODY)[1] <= event.published_at:
+                row = desk.get(event.key, NOBODY)
+                if event.name not in ("taken", "left") or row[1] <= event.published_at or row[0] == event.data[0]:
                     desk[event.key] = event.data
             read_up_to = page.events[-1].cursor
+    return desk.get(key, NOBODY)
 
 
 @live.identify
 async def identify(token: str | None = None) -> Identity | None:
     """Who has a name by the session's login. The desk is asked each time."""
-    await read_desk()
     name, login = session.get("member", ("", ""))
-    id, until, moderator = desk.get(f"name {name.casefold()}", NOBODY)
+    id, until, moderator = await read_desk(f"name {name.casefold()}")
     return Identity(name, login, until, {"moderator": moderator}) if id == login and until > wall_time() else None
 
 
@@ -126,9 +126,9 @@ async def login() -> Any:
     elif password and not secrets.compare_digest(password.encode(), PASSWORD.encode()):
         problem = "That is not the moderators’ password."
     else:
-        await live.publish("desk", [id, wall_time() + LOGIN_SECONDS, bool(password)], name="taken", key=row)
-        await read_desk()
-        if desk[row][0] == id:  # of two who want one name at once, one has got it
+        if (await read_desk(row))[1] <= wall_time():  # or nothing is written: who is refused fills no log
+            await live.publish("desk", [id, wall_time() + LOGIN_SECONDS, bool(password)], name="taken", key=row)
+        if (await read_desk(row))[0] == id:  # of two who want one name at once, one has got it
             session["member"] = [name, id]
             return redirect("/", 303)
         problem = "Somebody is here by this name, or was banned: choose another."
@@ -138,7 +138,7 @@ async def login() -> Any:
 @app.post("/logout")
 async def logout() -> Any:
     if who := await live.identity():
-        await live.publish("desk", NOBODY, key=f"name {who.subject.casefold()}", dedupe=who.session)
+        await live.publish("desk", [who.session, 0, False], name="left", key=f"name {who.subject.casefold()}")
         await live.revoke(session=who.session)  # from now on nobody comes in with it, and what is open ends
     session.clear()
     return redirect("/", 303)

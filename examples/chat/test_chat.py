@@ -11,7 +11,8 @@ from app import PASSWORD, app, live
 from trio.testing import MockClock
 
 from triolet import Cursor
-from triolet.testing import TRANSPORTS, Client, MemoryServer, User, cut, serve
+from triolet.log import MemoryLog
+from triolet.testing import TRANSPORTS, Client, LogFault, MemoryServer, ScriptedLog, User, cut, serve
 
 ROOM = "/rooms/garden"
 EVENTS = f"{ROOM}/events"
@@ -159,6 +160,21 @@ async def test_a_banned_member_is_out_and_nothing_they_ask_is_done(autojump_cloc
             assert (await server.post("/login", form={"name": name})).status == 403
 
 
+async def test_a_ban_holds_though_a_logout_that_was_asked_before_it_is_stored_after_it(
+    autojump_clock: MockClock,
+) -> None:
+    log = ScriptedLog(MemoryLog())
+    async with serve(app, log=log) as server:
+        bob, mia = await enter(server, "Bob"), await enter(server, "Mia", PASSWORD)
+        with log.having(LogFault("append", nth=1, channel="desk", before=5)):
+            async with trio.open_nursery() as nursery, mia.websocket("/live") as page:
+                nursery.start_soon(bob.post, "/logout")
+                await trio.sleep(1)
+                assert (await page.command(f"{ROOM}/banned", "Bob"))["status"] == 200
+        assert (await log.head("desk")).offset == 4
+        assert (await server.post("/login", form={"name": "Bob"})).status == 403
+
+
 async def test_who_is_muted_in_a_room_is_told_so_and_talks_in_the_others(autojump_clock: MockClock) -> None:
     async with serve(app, log="memory:") as server:
         bob, mia = await enter(server, "Bob"), await enter(server, "Mia", PASSWORD)
@@ -245,6 +261,17 @@ async def test_of_two_who_want_one_name_at_once_one_gets_it(autojump_clock: Mock
             nursery.start_soon(try_it)
             nursery.start_soon(try_it)
         assert sorted(answers) == [303, 403]
+
+
+async def test_a_login_that_is_refused_leaves_nothing_in_the_log(autojump_clock: MockClock) -> None:
+    async with serve(app, log="memory:") as server:
+        ann = await enter(server, "Ann")
+        before = await live.log.head("desk")
+        for _ in range(3):
+            assert (await server.post("/login", form={"name": "Ann"})).status == 403
+        assert await live.log.head("desk") == before
+        await ann.post("/logout")
+        await enter(server, "Ann")
 
 
 async def test_a_name_is_text_in_the_page(autojump_clock: MockClock) -> None:

@@ -35,7 +35,7 @@ def somewhere() -> tuple[float, float]:
 class Drop:
     def __init__(self, name: str, heard: int = 0) -> None:
         self.name, self.heard = name, heard  # at which tick its player was heard last
-        self.at, self.aim, self.radius = somewhere(), (0.0, 0.0), NEWBORN  # its aim has a length of 1 at most
+        self.at, self.aim, self.radius = somewhere(), (0.0, 0.0), NEWBORN  # an aim longer than 1 is no faster
 
 
 class World:
@@ -56,7 +56,7 @@ class World:
             far, x, y = min((dist(bot.at, (x, y)), x, y) for x, y in prey)
             bot.aim = (x - bot.at[0]) / (far + 1), (y - bot.at[1]) / (far + 1)
         for drop in self.drops:
-            speed = 16 * (4 / drop.radius) ** 0.4
+            speed = 16 * (4 / drop.radius) ** 0.4 / max(1, hypot(*drop.aim))
             x, y = drop.at[0] + speed * drop.aim[0], drop.at[1] + speed * drop.aim[1]
             drop.at = min(max(x, 0), WIDTH), min(max(y, 0), HEIGHT)
             drop.radius -= max(0, drop.radius - 31) / 1_000  # who is large has to go on eating
@@ -88,7 +88,7 @@ async def news() -> str:
 @live.command("/join")
 async def join(command: Command) -> Any:
     """Take a seat. It is called by the command's id, which only its page knows; so asked twice it is one seat."""
-    if len(world.seats) >= SEATS:
+    if len(world.seats) >= SEATS and command.id not in world.seats:
         return {"error": "full", "message": f"all {SEATS} seats are taken"}, 409
     name = "".join(filter(str.isprintable, str(command.data))).strip()[:16] or "Somebody"
     while any(one.name == name for one in world.drops):
@@ -107,7 +107,7 @@ async def play(conn: Connection) -> None:
         match message:
             case {"seat": str(seat)} if seat not in world.seats:
                 await conn.send({"lost": seat})
-            case {"seat": str(seat), "aim": [int() | float() as x, int() | float() as y]} if x * x + y * y < 1.01:
+            case {"seat": str(seat), "aim": [int() | float() as x, int() | float() as y]} if max(abs(x), abs(y)) < 2:
                 world.seats[seat].aim, world.seats[seat].heard = (x, y), world.tick
         await ticks.park()
         drops = [[one.name, *map(round, one.at), round(one.radius, 1)] for one in world.drops]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import dist
 from typing import Any
 
 import pytest
-from app import World, app, world
+from app import SEATS, Drop, World, app, world
 from trio.testing import MockClock
 
-from triolet.testing import WebSocketClient, serve, slow_reader
+from triolet.log import MemoryLog
+from triolet.testing import ScriptedLog, WebSocketClient, failing, serve, slow_reader
 
 NEWS = "/news/events"
 
@@ -91,13 +93,23 @@ async def test_a_drop_goes_where_its_player_wants_whatever_he_says(autojump_cloc
         ]
         for wrong in mistakes:
             await page.say(type="message", data=wrong)
-        await ask(page, seat, [-(10**400), 0])
+        for unheard_of in (-(10**400), 0), (10**400, 0.5), (0.5, -(10**400)):
+            await ask(page, seat, list(unheard_of))
         await page.pick(lambda message: message.get("data") == {"lost": "of another"}, "that there is no such seat")
         await take(page, 5)
         assert drop.at == (800, 500)
         await take(page, 10, seat, [-1, 0])
         assert 650 < drop.at[0] < 800
         assert drop.at[1] == 500
+
+
+def test_who_goes_askew_is_no_faster() -> None:
+    arena, straight, askew = World(), Drop("Ada"), Drop("Ben")
+    arena.bots, arena.food, arena.seats = [], [], {"1": straight, "2": askew}
+    straight.at = askew.at = middle = 800.0, 500.0
+    straight.aim, askew.aim = (1, 0), (1, 1)
+    assert list(arena.step()) == []
+    assert dist(askew.at, middle) == pytest.approx(dist(straight.at, middle))
 
 
 async def test_a_join_that_is_asked_again_is_one_seat_and_told_once(autojump_clock: MockClock) -> None:
@@ -110,6 +122,15 @@ async def test_a_join_that_is_asked_again_is_one_seat_and_told_once(autojump_clo
         await page.expect(event="joined", data={"who": "Ada"})
         await page.expect(event="joined", data={"who": "Ada′"})
         assert len(world.seats) == 2
+
+
+async def test_the_last_seat_is_given_also_where_the_log_fails_at_first(autojump_clock: MockClock) -> None:
+    world.seats = {str(number): Drop(f"{number}") for number in range(SEATS - 1)}
+    log = ScriptedLog(MemoryLog(), [failing("commit", 1)])
+    async with serve(app, log=log) as server, server.websocket("/play") as page:
+        assert (await page.command("/join", "Ada"))["data"]["you"] == "Ada"
+        refused = await page.command("/join", "Ben")
+        assert (refused["status"], refused["data"]["error"]) == (409, "full")
 
 
 async def test_who_comes_back_in_ten_seconds_goes_on_and_then_his_seat_is_free(autojump_clock: MockClock) -> None:

@@ -118,6 +118,7 @@ async def test_it_ends_no_server(
         await trio.sleep(SECONDS)
         for functions in (app.before_request_funcs, app.after_request_funcs):
             functions.clear()
+        assert (await server.get("/nothing")).status == 404
         if name != "identify":
             async with server.websocket("/other") as client:
                 await live.publish("d", 1)

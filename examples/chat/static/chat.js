@@ -74,15 +74,22 @@ function place(id) {
 at("older").addEventListener("click", async () => {
   const here = room;
   const { url, oldest } = here;
-  const after = Math.max(0, oldest - 1 - PAGE);
-  const answer = await fetch(`${url}/events?after=${after}`);
-  if (!answer.ok || room !== here || room.oldest !== oldest) return;
-  const { events, gap } = await answer.json();
-  const older = events.filter(({ id }) => offsetOf(id) < oldest);
+  const first = Math.max(0, oldest - 1 - PAGE);
+  const older = [];
+  let isAll = first === 0;
+  for (let after = first, live = false; after < oldest - 1 && !live; ) {
+    const answer = await fetch(`${url}/events?after=${after}`);
+    if (!answer.ok) return;
+    const page = await answer.json(); // of long messages not all that there are: they are asked for from its cursor on
+    if (room !== here || room.oldest !== oldest) return;
+    older.push(...page.events.filter(({ id }) => offsetOf(id) < oldest));
+    isAll ||= page.gap !== null;
+    [after, live] = [offsetOf(page.cursor), page.live];
+  }
   const said = older.filter(({ event }) => event === "message");
   messages.addOlder(said.map(({ id, time, data }) => ({ id, time, ...data })));
-  here.oldest = after + 1;
-  at("older").hidden = after === 0 || gap !== null;
+  here.oldest = first + 1;
+  at("older").hidden = isAll;
 });
 
 // --- who is there, and who types
