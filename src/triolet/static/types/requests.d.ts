@@ -5,14 +5,6 @@ import type { Line } from "./line.js";
 import type { Settings } from "./settings.js";
 export type HeaderMap = Record<string, string>;
 export type Place = string | URL | null | undefined;
-/**
- * @import { Options } from "./api.js"
- * @import { Line } from "./line.js"
- * @import { Settings } from "./settings.js"
- *
- * @typedef {Record<string, string>} HeaderMap
- * @typedef {string | URL | null | undefined} Place  a URL; that of a follow may be none, and is not asked for then
- */
 /** A page where a channel should be will not become one. @param {string} [found] */
 export declare function login(found?: string): Ended;
 /** Closings that an answer can name too, in its `error`. @type {Record<number, string>} */
