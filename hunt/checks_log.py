@@ -9,7 +9,7 @@ from triolet.event import Cursor
 from .book import Book
 from .findings import Finding
 from .folding import key_of
-from .history import Appended, History, Kept, Published, Publishing, Unpublished
+from .history import CANCELLED, NOT_SERVED, WRONG_LOOP, Appended, History, Kept, Published, Publishing, Unpublished
 
 __all__ = ["check_log"]
 
@@ -55,9 +55,10 @@ def _publishes(history: History, book: Book) -> Iterator[Finding]:
             places.setdefault((record.channel, record.number), []).append(record)
     begun = {record.attempt: index for index, record in enumerate(history.records) if isinstance(record, Publishing)}
     for index, record in enumerate(history.records):
-        if isinstance(record, Published) and asked[record.attempt].via == "elsewhere":
-            promised = "that whoever publishes in another event loop is refused"
-            yield Finding("a publish from elsewhere", record.at, promised, f"{record}")
+        if isinstance(record, Published | Unpublished) and asked[record.attempt].via == "elsewhere":
+            if isinstance(record, Published) or record.why not in (WRONG_LOOP, NOT_SERVED, CANCELLED):
+                promised = "that whoever publishes in another event loop is refused, and no log is asked"
+                yield Finding("a publish from elsewhere", record.at, promised, f"{record}")
         elif isinstance(record, Published):
             yield from _returned(record, asked[record.attempt], begun[record.attempt], index, book)
         elif isinstance(record, Unpublished) and record.sure:

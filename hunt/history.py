@@ -16,10 +16,13 @@ from .folding import number_of
 from .identities import Ban
 
 __all__ = [
+    "CANCELLED",
     "ENDED",
     "KILLED",
     "LOG",
+    "NOT_SERVED",
     "OUTAGE",
+    "WRONG_LOOP",
     "Answered",
     "Appended",
     "Asked",
@@ -56,6 +59,8 @@ Message = dict[str, Any]
 
 LOG, OUTAGE = "the log", "the log's server"
 """What weather may be about, besides clients: an outage is an answer to nobody."""
+CANCELLED, NOT_SERVED, WRONG_LOOP = "cancelled", "nobody serves", "another event loop"
+"""Why a publish stored nothing that no log was asked for, or was given up."""
 ENDED = "the channel has ended"
 """Why a publish is refused."""
 KILLED = inf

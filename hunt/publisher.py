@@ -16,7 +16,7 @@ import trio
 from triolet.errors import ChannelEnded, LogError, LogUncertain, NotServingError, WrongThreadError
 
 from .folding import data_of, number_of
-from .history import ENDED, History, Published, Publishing, Unpublished
+from .history import CANCELLED, ENDED, NOT_SERVED, WRONG_LOOP, History, Published, Publishing, Unpublished
 from .plan import channel_name
 from .stage import draft_of, is_sure, why
 from .steps import Publish
@@ -81,10 +81,10 @@ class Publisher:
         try:
             cursors, held = await ways.get(step.via, self._through_app)(step, numbers, dedupes)
         except trio.Cancelled:
-            history.add(Unpublished(history.now, attempt, "cancelled", False))
+            history.add(Unpublished(history.now, attempt, CANCELLED, False))
             raise
         except (NotServingError, WrongThreadError) as error:
-            told = "nobody serves" if isinstance(error, NotServingError) else "another event loop"
+            told = NOT_SERVED if isinstance(error, NotServingError) else WRONG_LOOP
             history.add(Unpublished(history.now, attempt, told, True))
         except (LogError, ChannelEnded) as error:
             history.add(Unpublished(history.now, attempt, why(error), is_sure(error)))

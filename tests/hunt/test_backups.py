@@ -46,6 +46,13 @@ def test_whoever_publishes_in_another_event_loop_is_refused_and_nothing_is_store
     assert not [record for record in performed.history.records if isinstance(record, Appended)]
 
 
+def test_a_publish_in_another_event_loop_that_only_the_log_refuses_is_found() -> None:
+    told = Story()
+    told.fails(told.publishes(1, via="elsewhere"))
+    told.over()
+    assert told.kinds() == ["a publish from elsewhere"]
+
+
 def test_a_publish_in_another_event_loop_that_returns_is_found() -> None:
     told = Story()
     attempt = told.publishes(1, via="elsewhere")

@@ -1,6 +1,6 @@
 /** What ends, is deleted, begins with a state or comes folded, as a page hears it and word by word: see scenes.mjs. */
 
-import { EVENTS, dial, got, leave } from "./wire_scenes.mjs";
+import { EVENTS, dial, got, leave, noteBlocks } from "./wire_scenes.mjs";
 
 const STATE = "/c/NAME/state";
 
@@ -210,7 +210,7 @@ export const ENDING_WIRE = {
       };
       read().catch(() => (text += "broken"));
       await world.until(() => text.endsWith("over"));
-      for (const block of text.replaceAll(world.name, "NAME").split("\n\n")) words.note(block);
+      noteBlocks(text, world, words);
       const id = /.*id: (\S+)/s.exec(text)[1];
       const again = await got(world, url, { headers: { Accept: "text/event-stream", "Last-Event-ID": id } });
       words.note(`${again.status}`);

@@ -40,6 +40,11 @@ export class Words {
   }
 }
 
+/** What an event stream said is noted, without beats: a server sends them by the clock, also before it has an answer. */
+export function noteBlocks(text, { name }, words) {
+  for (const block of text.replaceAll(name, "NAME").split("\n\n")) if (!block.includes("triolet.beat")) words.note(block);
+}
+
 /** A WebSocket whose messages are noted, without beats. */
 export async function dial(world, path, words) {
   const { base, name, options } = world;
@@ -193,8 +198,7 @@ export const WIRE = {
         await world.revoke();
         await world.until(() => text.includes("triolet.bye") && text.endsWith("\n\n"));
       }
-      const blocks = text.replaceAll(world.name, "NAME").split("\n\n");
-      for (const block of blocks) if (!block.includes("triolet.beat")) words.note(block);
+      noteBlocks(text, world, words);
       gone.abort();
     }
   },
