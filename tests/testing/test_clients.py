@@ -66,6 +66,19 @@ async def test_who_asks_for_the_newest_begins_before_the_first_of_them(
 
 
 @pytest.mark.parametrize("transport", EVERY)
+async def test_a_cursor_whose_epoch_begins_with_a_minus_is_no_number_of_events(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    app, live = make_shop(log=MemoryLog(Limits(), epoch="-e"))
+    async with serve(app) as server:
+        for letter in "abcd":
+            await live.publish(ORDER, letter, key="text", fold="concat")
+        async with server.client(transport, f"{ORDERS}?fold=1", after="-e.1") as client:
+            assert (await client.expect("open"))["cursor"] == "-e.1"
+            await client.expect(data="bcd", id="-e.4")
+
+
+@pytest.mark.parametrize("transport", EVERY)
 async def test_the_cursor_is_that_of_what_was_taken(transport: str, autojump_clock: MockClock) -> None:
     app, live = shop()
     async with serve(app) as server:

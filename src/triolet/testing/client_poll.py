@@ -99,7 +99,7 @@ class _PollClient(Client):
     def _start(self, body: Any) -> str:
         """Where the first page begins: who has asked for the newest 20 (``-20``) stands before the first of them."""
         place: str = self._place or body["cursor"]
-        if not place.startswith("-"):
+        if not place.removeprefix("-").isdecimal() or not place.startswith("-"):  # an epoch may begin with "-" as well
             return place
         if not body["events"]:
             return str(body["cursor"])
