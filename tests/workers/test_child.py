@@ -78,10 +78,19 @@ async def test_a_worker_has_obeyed_when_it_answers_behind_its_orders(autojump_cl
 
 
 async def test_nobody_waits_for_one_that_has_left_to_obey(autojump_clock: MockClock) -> None:
+    over = trio.Event()
+
+    async def wait() -> None:
+        await child.obeyed()
+        over.set()
+
     async with worker() as (child, _, line), trio.open_nursery() as nursery:
-        nursery.start_soon(child.obeyed)
+        nursery.start_soon(wait)
         await wait_all_tasks_blocked()
+        assert not over.is_set()
         line.close()
+        await wait_all_tasks_blocked()
+        assert over.is_set()
 
 
 async def test_a_worker_whose_line_ends_has_left(autojump_clock: MockClock) -> None:

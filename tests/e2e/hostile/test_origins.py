@@ -101,5 +101,6 @@ def test_two_origins_are_none(server: Server, how: str) -> None:
 def test_a_refused_origin_opens_nothing(server: Server) -> None:
     before = len(os.listdir(f"/proc/{server.pid}/fd"))
     for _ in range(50):
-        ask(server, "socket", "http://evil.example")
+        status, _ = ask(server, "socket", "http://evil.example")
+        assert status == 403
     wait_for(lambda: server.descriptors() <= before + 1, "no more than before")
