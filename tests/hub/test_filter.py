@@ -15,7 +15,7 @@ from triolet import ConfigError, Cursor, Draft, Event, Limits, policies
 from triolet.budget import Budget
 from triolet.counters import Metrics
 from triolet.event import Gap
-from triolet.hub import Hub, State, check_allow
+from triolet.hub import Hub, State, Subscription, check_allow
 from triolet.hub.filter import Filter
 from triolet.log import MemoryLog
 from triolet.wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED, WEBSOCKET_TEXT
@@ -384,7 +384,7 @@ async def test_a_poll_waits_for_an_event_that_the_client_may_see(autojump_clock:
 
         nursery.start_soon(publish_later)
         before = trio.current_time()
-        page = await hub.page(CHANNEL, Cursor("e", 0), 30, lambda event: event.offset >= 11)
+        (page,) = await hub.pages([Subscription(CHANNEL, Cursor("e", 0), allow=lambda event: event.offset >= 11)], 30)
         assert trio.current_time() == before + 3
         assert [event.offset for event in page.events] == [11]
         assert (page.end, page.head) == (Cursor("e", 11), Cursor("e", 11))
@@ -395,7 +395,7 @@ async def test_a_poll_does_not_wait_while_there_is_more_to_read(autojump_clock: 
     async with running(log, Limits(page_events=3)) as hub:
         await publish(log, 8)
         before = trio.current_time()
-        page = await hub.page(CHANNEL, Cursor("e", 0), 30, lambda event: event.offset == 7)
+        (page,) = await hub.pages([Subscription(CHANNEL, Cursor("e", 0), allow=lambda event: event.offset == 7)], 30)
         assert ([event.offset for event in page.events], page.end) == ([7], Cursor("e", 8))
         assert trio.current_time() == before
 
@@ -413,7 +413,7 @@ async def test_a_poll_for_which_nothing_comes_moves_on_without_being_busy(autoju
 
         nursery.start_soon(publish_later)
         before = trio.current_time()
-        page = await hub.page(CHANNEL, Cursor("", 0), 10.5, nothing)
+        (page,) = await hub.pages([Subscription(CHANNEL, Cursor("", 0), allow=nothing)], 10.5)
         assert trio.current_time() == before + 10.5
         assert (page.events, page.gap, page.end.offset) == ((), None, 18)
         assert log.reads == 3  # what came while it waited is in the window
@@ -424,7 +424,7 @@ async def test_a_short_poll_is_given_what_is_for_it_of_one_page() -> None:
     log = MemoryLog(epoch="e")
     async with running(log, Limits(page_events=3)) as hub:
         await publish(log, 8)
-        page = await hub.page(CHANNEL, Cursor("e", 0), allow=lambda event: event.offset == 5)
+        (page,) = await hub.pages([Subscription(CHANNEL, Cursor("e", 0), allow=lambda event: event.offset == 5)])
         assert (page.events, page.end, page.head) == ((), Cursor("e", 3), Cursor("e", 8))
-        page = await hub.page(CHANNEL, page.end, allow=lambda event: event.offset == 5)
+        (page,) = await hub.pages([Subscription(CHANNEL, page.end, allow=lambda event: event.offset == 5)])
         assert ([event.offset for event in page.events], page.end) == ([5], Cursor("e", 6))

@@ -101,7 +101,7 @@ async def _folded(hub: Hub, polls: int, **options: Any) -> list[Any]:
     told: list[Any] = []
 
     async def poll() -> None:
-        page = await hub.page("a", Cursor("e", 0), folds=True, **options)
+        (page,) = await hub.pages([Subscription("a", Cursor("e", 0), folds=True, **options)])
         told.append([(event.data, event.folded) for event in page.events])
 
     async with trio.open_nursery() as nursery:

@@ -107,7 +107,7 @@ class Feed:
     async def _page(self, after: Cursor | None, wait_seconds: float) -> Polled:
         while self._hub is not None and self._hub.runs:
             try:
-                return await self._hub.page(self.channel, after, wait_seconds, watches=False)
+                return await self._hub.page(self.channel, after, wait_seconds)
             except LogAway:
                 await trio.sleep(LOG_RETRY_SECONDS)
         raise NotServingError("the app whose channel is followed is not being served any more")

@@ -267,19 +267,17 @@ class Follower:
     def events_behind(self) -> int:
         """Number of the channel's events that it was not sent yet; all of them if its epoch is another one."""
         window = self.place.window
-        known = self.position.epoch in ("", window.epoch)
-        return max(0, window.head - (self.position.offset if known else 0))
+        return max(0, window.head - (self.position.offset if window.knows(self.position) else 0))
 
     def lag(self) -> Lag:
         """Return how far it is behind, as its policy is told."""
         now = trio.current_time()
         window, outlet = self.place.window, self.outlet
         events, pending = self.events_behind, outlet.pending
-        known = self.position.epoch in ("", window.epoch)
         came_at = self.came_at.offset if self.came_at.epoch == window.epoch else 0
         return Lag(
             events,
-            max(0, came_at - (self.position.offset if known else 0)),
+            max(0, came_at - (self.position.offset if window.knows(self.position) else 0)),
             0.0 if self.state is State.LIVE else now - self.behind_since,
             now - outlet.progress_at if pending else 0.0,
             pending,

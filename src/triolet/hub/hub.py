@@ -56,14 +56,13 @@ from ..limits import Limits
 from ..log.contract import EventLog, JoinsTransactions, Kept, append_checked
 from ..sockets.turn import Turn
 from .audience import Park
-from .filter import Allow, Filter, Marked
+from .filter import Filter, Marked
 from .follower import FilteredFollower, Follower, Owner
 from .pages import Pages
 from .polls import Asked, Polled, Polls
 from .pump import LogStatistics, Pump
 from .reading import Reader
 from .replay import Reading, Replay
-from .snapshots import Source
 from .subscription import Subscription
 from .windows import Windows
 
@@ -121,9 +120,8 @@ class Hub:
         self._log = log
         self._limits = limits
         self._metrics = Metrics() if metrics is None else metrics
-        self.windows = Windows(log, limits, budget)
         self.replay = Replay(limits, budget.hold)
-        self.windows.goes_on = self.replay.forget
+        self.windows = Windows(log, limits, budget, self.replay.forget)
         self._pages = Pages(log, limits, self.replay, self._metrics)
         self._reader = Reader(log, limits, self.windows, self.replay, self._pages)
         self._polls = Polls(limits, self.windows, self._pages)
@@ -279,49 +277,39 @@ class Hub:
         with self._metrics.reading:
             return await self._reader.read(follower)
 
-    async def page(
-        self,
-        channel: str,
-        after: Cursor | None,
-        wait_seconds: float = 0,
-        allow: Allow | None = None,
-        park: Park = trio.sleep_forever,
-        *,
-        folds: bool = False,
-        snapshot: Source | None = None,
-        watches: bool = True,
-    ) -> Polled:
-        """Read a page for a poll.
+    async def page(self, channel: str, after: Cursor | None, wait_seconds: float = 0) -> Polled:
+        """Read a page for a task of the server's own: it sees every event, and is no watcher of the channel.
 
         Args:
             channel: its name.
             after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
-            wait_seconds: how long to wait for a first event that the client may see; 0 for a short poll.
-            allow: whether the client may see an event; None: all of them.
+            wait_seconds: how long to wait for a first event.
+
+        What it raises, its bounds, and what a cancellation loses are as of :meth:`pages`.
+        """
+        with self._metrics.reading:
+            return (await self._polls.poll([Asked(channel, after)], wait_seconds, watches=False))[0]
+
+    async def pages(
+        self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
+    ) -> list[Polled]:
+        """Read a page of each of some channels for a poll.
+
+        Args:
+            subscriptions: what its client may have of each, and where it goes on.
+            wait_seconds: how long to wait for a first event that the client may see, of any of them; 0 for a short
+                poll. One that waits watches the channels, and is told what is only for now.
             park: where it waits, until it is cancelled. It may raise before.
-            folds: whether events that go together come as one.
-            snapshot: where the channel's state comes from, if the client has asked for it.
-            watches: whether somebody waits who is counted among the channel's watchers, and told what is only for now.
 
         Raises:
             LogError: the store's fault; the log cannot be read.
             SnapshotError: the app's fault; there is no state.
             Exception: what ``park`` raises.
 
-        Bounds: ``limits.page_events`` and ``limits.page_bytes``, but one event at least if there is one.
+        Bounds: ``limits.page_events`` and ``limits.page_bytes`` for all of them together, but one event at least if
+        there is one: where the page is full, the last of them have none.
 
         Cancellation: nothing is left behind.
-        """
-        one = Subscription(channel, after, allow=allow, folds=folds, snapshot=snapshot)
-        with self._metrics.reading:
-            return (await self._polls.poll([self._asked(one)], wait_seconds, park, watches))[0]
-
-    async def pages(
-        self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
-    ) -> list[Polled]:
-        """Read a page of each of some channels, as :meth:`page` does. The wait ends where any has something.
-
-        Bounds: those of one page, for all of them together: where it is full, the last of them have none.
         """
         asked = [self._asked(one) for one in subscriptions]
         with self._metrics.reading:

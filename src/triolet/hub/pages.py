@@ -88,7 +88,7 @@ class Pages:
     async def _take(self, source: Source, window: Window) -> Snapshot:
         snapshot = await source.take(self._log, self._limits, window.channel)
         cursor = snapshot.cursor
-        if cursor.epoch in ("", window.epoch) and cursor.offset > window.head:
+        if window.knows(cursor) and cursor.offset > window.head:
             # Most often the window has only not heard of it yet.
             head = (await status_checked(self._log, window.channel)).head
             if cursor.epoch in ("", head.epoch) and cursor.offset > head.offset:

@@ -71,13 +71,13 @@ class Reader:
 
     async def _read(self, follower: Follower) -> Reading:
         window, codec, filter = follower.window, follower.codec, follower.filter
-        if (follower.policy is not None or window.ended) and follower.position.epoch not in ("", window.epoch):
+        if (follower.policy is not None or window.ended) and not window.knows(follower.position):
             await self._rename(follower)
         after = follower.position
         step = follower.judge()
         if step is Step.DISCONNECT:  # its owner was told by `judge`, and is ending the connection
             return Reading(after, (), None, after)
-        known = after.epoch in ("", window.epoch)
+        known = window.knows(after)
         if window.ended and known and after.offset == window.head:
             return await self._read_end(window, codec)
         if step is Step.SKIP and known and after.offset < window.head - window.ended:

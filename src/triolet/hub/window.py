@@ -110,11 +110,15 @@ class Window:
         while len(self._events) > 1 and (len(self._events) > self._most_events or self._bytes > self._most_bytes):
             self._drop_oldest()
 
+    def knows(self, place: Cursor) -> bool:
+        """Whether a place is one of the life that is held here, so that offsets can be compared; a bare offset is."""
+        return place.epoch in ("", self.epoch)
+
     def holds(self, after: Cursor) -> bool:
         """Tell whether everything after a cursor is here, so that the log need not be asked."""
         # A cursor past the head is not "all is here": the client may have seen events that the log has lost, and only
         # the log can tell it so, with a gap.
-        return after.epoch in ("", self.epoch) and self.first - 1 <= after.offset <= self.head
+        return self.knows(after) and self.first - 1 <= after.offset <= self.head
 
     def gives(self, after: Cursor) -> bool:
         """Whether it holds what comes after a cursor, and retention keeps it still.
@@ -191,7 +195,7 @@ class Window:
         size = len(event.json)
         self._bytes -= size
         # Joined batches that hold it stay: they are still right, for they are looked up by both of their ends, and
-        # `_BATCHES_KEPT` bounds them.
+        # WINDOW_BATCHES bounds them.
         for known in self._parts.values():
             part = known.pop(event.cursor.offset, None)
             if part is not None:

@@ -23,17 +23,17 @@ class Windows:
         log: is asked where a channel's head is.
         limits: ``window_events`` and ``window_bytes`` bound each window, ``idle_windows`` those without a listener.
         budget: where the bytes held here are counted.
+        goes_on: is told of a channel that has ended and goes on: what was read of it before says that it is over.
 
     Bounds: ``limits.windows_bytes``, or a quarter of the memory ceiling where that is less: windows alone must not
     keep a client out. What is over it goes, because the log has it too.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, budget: Budget) -> None:
-        self.goes_on: Callable[[str], None] = lambda channel: None
-        """Is told of a channel that has ended and goes on: what was read of it before says that it is over."""
+    def __init__(self, log: EventLog, limits: Limits, budget: Budget, goes_on: Callable[[str], None]) -> None:
         self._log = log
         self._limits = limits
         self._budget = budget
+        self._goes_on = goes_on
         self._bound = min(limits.windows_bytes, budget.ceiling // 4)
         self._audiences: dict[str, Audience] = {}
         self._opening: dict[str, trio.Event] = {}
@@ -163,7 +163,7 @@ class Windows:
             return
         if window.ended and window.cursor == at and status.head.epoch == at.epoch and status.head.offset > at.offset:
             window.begin(status.head, status.end is not None)
-            self.goes_on(window.channel)
+            self._goes_on(window.channel)
             audience.wake()
 
     def _drop(self, channel: str) -> None:
