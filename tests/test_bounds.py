@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from io import StringIO
+from tokenize import COMMENT, NAME, STRING, generate_tokens
 
 from .house import MODULES, tree, unit
 
@@ -39,6 +42,17 @@ FORMATS = {
 }
 """Numbers with names that are no bounds: a protocol, a file, a system or a histogram has them."""
 
+CONSTANT = re.compile(r"\b_?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+OTHERS = {"BODY_TIMEOUT", "MAX_CONTENT_LENGTH", "SQLITE_BUSY_SNAPSHOT"} | {
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "TOKEN_SECRET",
+}
+"""Names in capitals that are no constant of ours: Quart's, SQLite's and the environment's."""
+
 BOUNDS = [name for name in MODULES if name.rpartition(".")[2] == "bounds"]
 
 
@@ -52,6 +66,18 @@ def test_every_bound_stands_in_limits_or_bounds() -> None:
     modules = [name for name in MODULES if name not in BOUNDS and unit(name) not in ("limits", "testing")]
     found = {module: set(_numbers(tree(MODULES[module]))) for module in modules}
     assert {module: names for module, names in found.items() if names - FORMATS.get(module, set())} == {}
+
+
+def test_a_constant_that_a_comment_names_exists() -> None:
+    said: dict[str, set[str]] = {}
+    known = set(OTHERS)
+    for module, path in MODULES.items():
+        for token in generate_tokens(StringIO(path.read_text()).readline):
+            if token.type in (NAME, STRING):
+                known.add(token.string.strip('"'))
+            if token.type == COMMENT or (token.type == STRING and token.string.startswith('"""')):
+                said.setdefault(module, set()).update(CONSTANT.findall(token.string))
+    assert {module: gone for module, names in said.items() if (gone := names - known)} == {}
 
 
 def _numbers(said: ast.Module) -> Iterator[str]:

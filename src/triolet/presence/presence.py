@@ -102,7 +102,7 @@ class Presence:
         process: the name of this life of this process; drawn if not given.
         metrics: where joins, leaves and lost processes are counted.
 
-    Bounds: this process's sessions; the sessions of all processes in ``KNOWN_CHANNELS`` channels.
+    Bounds: this process's sessions; the sessions of all processes in ``PRESENCE_RECORDS`` channels.
     """
 
     def __init__(
