@@ -8,7 +8,7 @@ import trio
 
 from tests.hub.doubles import running
 from triolet import Cursor, policies
-from triolet.connection.followings import Following, Followings, Share
+from triolet.connection.followings import ALONE, Following, Followings, Share
 from triolet.hub import Follower, State, Subscription, key_of
 from triolet.log import MemoryLog
 
@@ -46,7 +46,7 @@ class Table:
         self.followings.add(following)
         return double
 
-    def share(self, double: Double) -> Share | None:
+    def share(self, double: Double) -> Share:
         return self.followings.share(cast(Follower, double), double.position)
 
     def told(self, *subs: str, channel: str = "c") -> None:
@@ -59,9 +59,9 @@ class Table:
 
 def test_where_nothing_has_a_name_each_is_alone() -> None:
     table = Table()
-    assert table.share(table.add(None, Double())) is None
+    assert table.share(table.add(None, Double())) is ALONE
     table.add("a", Double(channel="other"))
-    assert table.share(table.add(None, Double(channel="d"))) == Share([], None, None, False, False, None)
+    assert table.share(table.add(None, Double(channel="d"))) == ALONE
 
 
 def test_the_first_has_the_way() -> None:
@@ -123,7 +123,7 @@ def test_beside_one_without_a_name_none_has_the_way() -> None:
     assert table.share(plain) == Share([], [], None, False, False, None)
     assert table.share(named) == Share(["a"], [], [], False, True, None)
     table.followings.tell("c", Share([], [], None, False, False, None), True)
-    assert table.share(plain) == Share([], None, None, False, False, None)
+    assert table.share(plain) == ALONE
     assert table.share(named) == Share(["a"], None, [], False, True, None)
 
 

@@ -11,7 +11,7 @@ name as well, as the app's handler does: what stands in no bracket is for that o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..closing import Closing
 from ..event import Cursor
@@ -20,7 +20,7 @@ from ..hub.filter import Filter
 from ..presence.sessions import Session
 from .recheck import Check
 
-__all__ = ["Following", "Followings", "Share"]
+__all__ = ["ALONE", "Following", "Followings", "Share"]
 
 
 class Following:
@@ -69,6 +69,10 @@ class Share(NamedTuple):
     is_news: bool
     waits: bool
     into: Follower | None
+
+
+ALONE: Final = Share([], None, None, is_news=False, waits=False, into=None)
+"""How it is where the client has named no subscription: as if there were no others."""
 
 
 class Followings:
@@ -189,16 +193,15 @@ class Followings:
 
     # --- for the writer
 
-    def share(self, follower: Follower, position: Cursor) -> Share | None:
-        """Say how a follower is written to beside others; None where none has a name: then it is as if it were alone.
-        It holds until the next await.
+    def share(self, follower: Follower, position: Cursor) -> Share:
+        """Say how a follower is written to beside others. It holds until the next await.
 
         Args:
             follower: one that is behind.
             position: up to where was just read for it.
         """
         if self._told is None:
-            return None
+            return ALONE
         mine: list[Following] = []
         others: list[Following] = []
         for following in self.on(follower.channel):
@@ -206,7 +209,7 @@ class Followings:
         told = self._told.get(follower.channel)
         subs = [following.sub for following in mine if following.sub is not None]
         if not subs:
-            return Share([], [] if others and told != [] else None, None, False, False, None)
+            return ALONE._replace(before=[]) if others and told != [] else ALONE
         live = [other for other in others if _has_the_way(other, told or [])]
         leads = [other.sub for other in live if other.sub is not None]
         if any(other.sub is None for other in others):

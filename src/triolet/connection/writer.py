@@ -16,7 +16,7 @@ from ..errors import LogAway, LogError, SnapshotError
 from ..hub import Follower, Reading, State, Step
 from ..wire.messages import Bracket, LagMessage, Live, Message, Open, gap_fields
 from .connection import Connection
-from .followings import Share
+from .followings import ALONE, Share
 
 __all__ = ["encode", "put", "write", "write_head"]
 
@@ -137,51 +137,47 @@ async def advance(conn: Connection, follower: Follower) -> None:
         settle(conn, follower, reading, share)
 
 
-def say(
-    conn: Connection, follower: Follower, reading: Reading, share: Share | None = None, *, head: bytes = b""
-) -> bool:
+def say(conn: Connection, follower: Follower, reading: Reading, share: Share = ALONE, *, head: bytes = b"") -> bool:
     """Write what was read, and what is to be announced around it. Return False if the outlet is full and took nothing.
 
     Args:
         conn: the connection.
         follower: the follower that was read for.
         reading: what was read.
-        share: how it is written beside others of the channel; None where the client has named no subscription.
+        share: how it is written beside others of the channel.
         head: what stands before it, as one write.
     """
     # All of it as one batch, so that it is taken or refused as a whole: a gap without its events would be a lie, and
     # every write is a system call.
     channel = follower.channel
-    sub = share.subs[0] if share is not None and len(share.subs) == 1 else None
+    sub = share.subs[0] if len(share.subs) == 1 else None
     batches: list[Any] = [head] if head else []
     if not follower.opened:
         # A client that is cut off before the state that it waits for asks for it again, and so knows no place yet.
         start = str(reading.start) if reading.snapshot is None else None
         filtered = follower.filter is not None and follower.filter.hides
         batches.append(encode(conn, Open(channel, start, follower.url, filtered, sub)))
-    if follower.step is Step.BLOCK and not follower.told:
+    lags = follower.step is Step.BLOCK and not follower.told
+    if lags:
         batches.append(encode(conn, LagMessage(channel, follower.events_behind, "block", sub)))
     batches += [encode(conn, gap_fields(channel, gap)) for gap in reading.gaps]
     if reading.snapshot is not None:
         batches.append(encode(conn, reading.snapshot.message(channel)))
     if reading.batch is not None:
         batches.append(reading.batch)
-    waits = share is not None and share.waits  # another one of the channel is live, and its word stands
-    lags = follower.step is Step.BLOCK and not follower.told
     was_read = lags or reading.batch is not None or bool(reading.gaps) or reading.snapshot is not None
-    is_news = (share is not None and share.is_news) or (not waits and was_read)
+    is_news = share.is_news or (was_read and not share.waits)  # where it waits, the word of the live one stands
     announces = follower.would_be_live(reading.position) and (is_news or not follower.announced)
     if announces:
-        batches.append(encode(conn, Live(channel, str(reading.position), None if share is None else share.live)))
-    if batches and share is not None:
-        batches = _bracketed(conn, channel, reading, share, batches)
-    if batches and not put(conn, conn.codec.concat(batches), has_events=reading.batch is not None):
-        return False
-    if batches and share is not None:
+        batches.append(encode(conn, Live(channel, str(reading.position), share.live)))
+    if batches:
+        batches[:0] = _before(conn, channel, reading, share, len(batches))
+        if not put(conn, conn.codec.concat(batches), has_events=reading.batch is not None):
+            return False
         conn.subscriptions.followings.tell(channel, share, announces)
-    if batches and follower.filter is not None:
-        follower.filter.writes += 1
-        follower.filter.told = reading.position if announces else follower.filter.told
+        if follower.filter is not None:
+            follower.filter.writes += 1
+            follower.filter.told = reading.position if announces else follower.filter.told
     count(conn, follower, reading)
     follower.opened = True
     if reading.snapshot is not None:
@@ -193,16 +189,16 @@ def say(
     return True
 
 
-def _bracketed(conn: Connection, channel: str, reading: Reading, share: Share, batches: list[Any]) -> list[Any]:
-    """Return what stands before some messages, and these."""
+def _before(conn: Connection, channel: str, reading: Reading, share: Share, batches: int) -> list[Any]:
+    """Return what stands before so many batches: whom they are for."""
     say = conn.codec.say
     before = []
     if share.before is not None:  # for nobody to act on: it only takes the way from those that were named last
         before = [say(Bracket([], 1)), say(Live(channel, str(reading.position), share.before))]
     if share.subs:
-        messages = len(batches) + (0 if reading.batch is None else reading.events - 1)
+        messages = batches + (0 if reading.batch is None else reading.events - 1)
         before.append(say(Bracket(share.subs, messages)))
-    return [*before, *batches]
+    return before
 
 
 def encode(conn: Connection, message: Message) -> Any:
@@ -238,17 +234,16 @@ def count(conn: Connection, follower: Follower, reading: Reading) -> None:
         metrics.replays += not follower.opened
 
 
-def settle(conn: Connection, follower: Follower, reading: Reading, share: Share | None = None) -> None:
+def settle(conn: Connection, follower: Follower, reading: Reading, share: Share = ALONE) -> None:
     """Decide what comes next for a follower. No await lies between reading its position and being live."""
     if reading.ends:
         conn.subscriptions.finish(follower)
         return
     del conn.subscriptions.behind[follower]
-    if share is not None and share.into is not None:
+    if share.into is not None:
         conn.subscriptions.merge(follower, share.into)
         return
-    waits = share is not None and share.waits
-    if not waits and follower.go_live():
+    if not share.waits and follower.go_live():
         if conn.history.eventful:
             conn.history.note("caught up", follower.channel)
         return
