@@ -175,7 +175,7 @@ def test_whatever_is_asked_is_understood_or_refused(query: bytes, last: bytes, a
             found = error
         if isinstance(found, AskError):
             assert (found.status, found.error in ("cursor", "wait", "format", "done")) == (400, True)
-            assert json.loads(found.body)["message"]
+            assert json.loads(found.answer.body)["message"]
         else:
             assert 0 <= found.wait <= Limits().wait_seconds
             assert found.after is None or len(str(found.after)) <= 64

@@ -56,6 +56,7 @@ from ..transports.negotiate import (
     check_path,
     expired,
     header,
+    is_not_now,
     names_text,
     parse_ask,
     parse_wish,
@@ -79,16 +80,6 @@ SOCKET_ONLY: Final = (
     "this URL speaks WebSocket only: it has a handler, or is raw, and both need a connection that goes two ways. To "
     "follow many channels without one, ask a live.socket without a handler"
 )
-
-NOT_NOW: Final = frozenset({408, 425, 429})
-"""Answers below 500 that say no more than "not now": to a view's own rate limit, a recheck may be one too many."""
-
-
-_SAID_WITH: Final[dict[int, Headers]] = {
-    401: [(b"www-authenticate", b'Bearer error="invalid_token"')],
-    426: [(b"upgrade", b"websocket")],
-}
-"""What HTTP wants to have said with a status."""
 
 
 class Way(NamedTuple):
@@ -191,9 +182,8 @@ def refused(kind: str, error: Exception, kept: Headers) -> Refusal:
         )
     if isinstance(error, LocalError) and not isinstance(error, NotServingError):
         return Refusal(500, kept, b"")
-    told = error if isinstance(error, AskError) else _unavailable(error)
-    said = _SAID_WITH.get(told.status, [])
-    return Refusal(told.status, [*kept, (b"content-type", b"application/json"), *said], told.body)
+    answer = (error if isinstance(error, AskError) else _unavailable(error)).answer
+    return Refusal(answer.status, [*kept, *answer.headers], answer.body)
 
 
 def _unavailable(error: Exception) -> AskError:
@@ -267,7 +257,7 @@ async def _connect(
         grant,
         arrival.request.path,
         arrival.request.root_path,
-        follows.__call__ if follows is not None and arrival.upgrade and not decision.raw else None,
+        follows.subscription if follows is not None and arrival.upgrade and not decision.raw else None,
         follows.ask_again if follows is not None else None,
     )
     conn = Connection(
@@ -308,7 +298,7 @@ class Follows:
         self._again = again
         self._grant = grant
 
-    async def __call__(self, url: str) -> Subscription | None:
+    async def subscription(self, url: str) -> Subscription | None:
         """Return what may be followed there; None is a no. Raises CursorError."""
         decision, wish = await self.decide(url)
         return decision.subscription(wish) if isinstance(decision, Decision) else None
@@ -337,7 +327,7 @@ class Follows:
         decision = await ask_view(self._app, request)
         if isinstance(decision, Decision):
             return decision.channel
-        if decision.status >= 500 or decision.status in NOT_NOW:
+        if is_not_now(decision.status):  # to a view's own rate limit, a recheck may be one too many
             raise UndecidedError(f"the view of {request.path!r:.200} answered {decision.status}")
         return None
 

@@ -13,26 +13,16 @@ from werkzeug.datastructures import Headers as ResponseHeaders
 from ..bounds import RETRY_AFTER_DIGITS
 from ..errors import DataError
 from ..limits import Limits
-from ..transports.negotiate import Headers
+from ..transports.negotiate import Answer
 from ..wire.messages import Reply
 
-__all__ = ["REPLAYED", "Answer", "KeptAnswer", "as_response", "is_kept", "keep", "own_answer", "reply_of"]
+__all__ = ["KeptAnswer", "as_response", "keep", "reply_of"]
 
 REPLAYED: Final = "Idempotency-Replayed"
 """The header that says that an answer is the one that was kept (as Stripe's API has it)."""
 
-_TRY_AGAIN: Final = frozenset({408, 425, 429})
-"""Answers below 500 that say "not now", and not what came of it."""
 _NOT_KEPT: Final = frozenset({"connection", "content-length", "date", "set-cookie", "transfer-encoding"})
 """Headers that belong to one response: to one client's session, or to one message."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a command was answered: an HTTP response, all of it."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -57,11 +47,6 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
         response = app.response_class(self.body, status=self.status)
         response.headers = ResponseHeaders([*self.headers, ("Content-Length", str(len(self.body))), (REPLAYED, "true")])
         return response
-
-
-def is_kept(status: int) -> bool:
-    """Whether an answer is kept: it says what came of the command, and does not ask to try again."""
-    return status < 500 and status not in _TRY_AGAIN
 
 
 async def keep(response: Any, limits: Limits) -> KeptAnswer:
@@ -99,14 +84,6 @@ def _too_large(most: int) -> DataError:
         f"the answer of a command is larger than limits.answer_bytes ({most}), so it cannot be kept, and nothing was "
         "published: answer with less, or raise the limit"
     )
-
-
-def own_answer(status: int, error: str, message: str, retry: int | None = None) -> Answer:
-    """Return an answer of Triolet's own: a word, a sentence, and after how many seconds to ask again."""
-    headers = [(b"content-type", b"application/json")]
-    if retry is not None:
-        headers.append((b"retry-after", b"%d" % retry))
-    return Answer(status, headers, msgspec.json.encode({"error": error, "message": message}))
 
 
 def as_response(answer: Answer) -> Any:

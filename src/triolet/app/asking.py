@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -12,18 +12,17 @@ from ..errors import NotServingError
 from ..identity import Grant
 from ..limits import Limits
 from ..sockets.patience import Patience
-from ..transports.negotiate import AskError, Scope, check_path, header, names_text
+from ..transports.negotiate import Answer, AskError, Scope, check_path, header, names_text, own_answer
+from ..transports.outlets import Receive
 from ..wire.idempotency_key import write_key
 from ..wire.messages import Reply
-from .answers import Answer, own_answer, reply_of
+from .answers import reply_of
 from .commands import Asked
 from .identify import GRANT
 from .service import Service
 from .views import follow_scope, is_command, posted, with_root_path
 
 __all__ = ["Asks", "ask_over_http"]
-
-Receive = Callable[[], Awaitable[Any]]
 
 NOT_THERE: Final = own_answer(404, "command", "there is no command at this URL")
 BAD_ID: Final = own_answer(400, "id", "a command's id is one or more characters of printable ASCII")
@@ -54,7 +53,7 @@ async def ask_over_http(service: Service, request: Any, receive: Receive) -> Ans
         body = await _read(request, receive, service.limits)
         return None if body is None else await _wait(service, request, body, receive)
     except AskError as error:
-        return own_answer(error.status, error.error, str(error))
+        return error.answer
     except NotServingError:
         return NOT_SERVING
 

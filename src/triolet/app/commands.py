@@ -46,9 +46,9 @@ from ..hub import Hub
 from ..identity import Grant, Identity
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
-from ..transports.negotiate import AskError, Scope, expired
+from ..transports.negotiate import Answer, AskError, Scope, expired, is_not_now, own_answer
 from ..transports.polling import ENDED_POLLS
-from .answers import Answer, KeptAnswer, as_response, is_kept, keep, own_answer
+from .answers import KeptAnswer, as_response, keep
 from .claim import Claim
 from .command import Command, Writes, key_of, print_of, read_data, read_id
 from .identify import GRANT
@@ -71,11 +71,7 @@ TIMEOUT: Final = own_answer(504, "timeout", "this command has taken too long")
 CHANNEL_ENDED: Final = own_answer(409, "ended", "a channel that it publishes to has ended; nothing was done")
 FAILED: Final = own_answer(500, "failed", "this command has failed")
 REVOKED_CLIENT: Final = own_answer(*ENDED_POLLS[REVOKED])
-EXPIRED_CLIENT: Final = Answer(
-    401,
-    [(b"content-type", b"application/json"), (b"www-authenticate", b'Bearer error="invalid_token"')],
-    expired().body,
-)
+EXPIRED_CLIENT: Final = expired().answer
 AGAIN: Final = own_answer(503, "again", "it was not done, and can be asked again", COMMAND_RETRY_SECONDS)
 
 
@@ -288,7 +284,7 @@ class Commands:
         try:
             id, data = read_id(scope, self._limits), read_data(asked.body, self._limits)
         except AskError as error:
-            return as_response(own_answer(error.status, error.error, str(error)))
+            return as_response(error.answer)
         identity = None if grant is None else grant.identity
         if not self._counts(asked, identity):
             return as_response(TOO_MANY)
@@ -362,7 +358,7 @@ class Commands:
         try:
             with trio.move_on_after(self._limits.command_run_seconds) as patience:
                 response = await _respond(self._app, view)
-                kept = await keep(response, self._limits) if is_kept(response.status_code) else None
+                kept = None if is_not_now(response.status_code) else await keep(response, self._limits)
         finally:
             writes = command.close()
         if patience.cancelled_caught:

@@ -129,7 +129,7 @@ async def _who(service: Any) -> Identity:
     try:
         service.origins.check(request.scope, always=True)
     except AskError as error:
-        abort(_answer(error.status, error.body))
+        abort(_answer(error.status, error.answer.body))
     identity: Identity | None = None
     with trio.move_on_after(service.limits.write_seconds) as patience:
         identity = await service.options.identifier.identify(credential(request.scope))  # type: ignore[arg-type]  # Hypercorn types it

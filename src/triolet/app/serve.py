@@ -6,7 +6,7 @@ What was made of its request is let go of before it is served, since it may be s
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,10 @@ from ..sockets.stages import Stage
 from ..sockets.stream import ClientStream
 from ..transports import sse, websocket
 from ..transports.many import poll_many
-from ..transports.negotiate import AskError, Headers, Scope, header
+from ..transports.negotiate import Answer, AskError, Headers, Scope, header
 from ..transports.outlets import (
+    Receive,
+    Send,
     aborter,
     event_stream_outlet,
     middleware_between,
@@ -31,22 +33,19 @@ from ..transports.outlets import (
     raw_frame,
     websocket_outlet,
 )
-from ..transports.polling import Answer, poll
+from ..transports.polling import poll
 from ..wire.codec import SSE_CHUNKED, WEBSOCKET, WEBSOCKET_DEFLATED
 from ..wire.handshake import Upgrade
 from ..wire.http_answer import accept_response, date, refusal, response, stream_response
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
-from .answers import Answer as CommandAnswer
-from .asking import Asks, Receive, ask_over_http
+from .asking import Asks, ask_over_http
 from .service import Service
 from .views import Decision, Refusal, find, find_command, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
 
 EXTENSIONS = b"Sec-WebSocket-Extensions"
-
-Send = Callable[[Any], Awaitable[None]]
 
 
 class Clients:
@@ -140,14 +139,14 @@ class Clients:
         with admitted.poll() as held:
             answer = await answer_poll(self._service, admitted, header(scope, b"if-none-match"), held, client.watch)
             until = math.inf
-            if isinstance(answer, Answer):
+            if not isinstance(answer, Refusal):
                 held.stop = client.stream.abort  # of what is under way already
                 until = admitted.until
             said, close = self._said(client, scope, answer)
             del answer  # its body is in what is said, and may wait for a client that reads slowly
             return await self._deliver(client, scope, said, close, until)
 
-    def _said(self, client: Incoming, scope: Scope, answer: Answer | Refusal | CommandAnswer) -> tuple[bytes, bool]:
+    def _said(self, client: Incoming, scope: Scope, answer: Answer) -> tuple[bytes, bool]:
         """An answer's bytes, and whether the connection ends with it."""
         note_status(scope, answer.status)
         # Of a body that was not read to its end, what follows is no request.
@@ -213,27 +212,23 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
         through_asgi = middleware_between(service.app)
         return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=through_asgi))
 
-    answer: Answer | Refusal
     admitted = await admit(service, Arrival(request, way, lambda: scope))
     if isinstance(admitted, Refusal):
-        answer = admitted
+        await _answer(service, scope, send, admitted)
     elif admitted.conn is not None:
         headers = service.origins.answer(scope, [*admitted.decision.headers, *sse.HEADERS])
         await sse.serve_asgi(admitted.conn, scope, headers, send, admitted.ask.form.done)
-        return
     else:
         with admitted.poll() as held:
             answer = await answer_poll(service, admitted, header(scope, b"if-none-match"), held)
             until = math.inf
-            if isinstance(answer, Answer):
+            if not isinstance(answer, Refusal):
                 held.stop = aborter(scope)  # of what is under way already
                 until = admitted.until
             with trio.CancelScope(deadline=until) as in_time:
                 await _answer(service, scope, send, answer)
             if in_time.cancelled_caught:
                 held.stop()
-        return
-    await _answer(service, scope, send, answer)
 
 
 async def serve_command(service: Service, request: Any, receive: Receive, send: Send) -> None:
@@ -241,7 +236,7 @@ async def serve_command(service: Service, request: Any, receive: Receive, send: 
     scope: Scope = request.scope
     answer = await ask_over_http(service, request, receive)
     if answer is not None:
-        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+        await _send_answer(service, scope, send, answer)
 
 
 async def answer_poll(
@@ -250,7 +245,7 @@ async def answer_poll(
     if_none_match: str | None,
     held: WaitingPoll,
     park: Park = trio.sleep_forever,
-) -> Answer | Refusal:
+) -> Answer:
     """Answer a poll that was admitted, however it came: nothing is written here. It waits in ``park``.
 
     Cancellation: nothing is lost: the client asks again with the cursor it has.
@@ -311,20 +306,21 @@ def _beyond_connect(receive: Receive) -> Receive:
     return receive_message
 
 
-async def _answer(service: Service, scope: Scope, send: Send, answer: Answer | Refusal) -> None:
+async def _answer(service: Service, scope: Scope, send: Send, answer: Answer) -> None:
     # On a server of ours it counts while it waits for its client; elsewhere that is not seen.
     uncounted = len(answer.body) if stream_of(scope) is None else 0
     with service.server.budget.holding(uncounted):
-        await _send_answer(send, scope, answer.status, service.origins.answer(scope, answer.headers), answer.body)
+        await _send_answer(service, scope, send, answer)
 
 
 # Nothing counts an answer between here and the server: our own sends a head without waiting, and counts a body from the
 # moment when it is given one.
-async def _send_answer(send: Send, scope: Scope, status: int, headers: Headers, body: bytes) -> None:
-    if status not in (204, 304):
-        headers = _with_length(headers, body)
-    await send({"type": "http.response.start", "status": status, "headers": headers, CONTENT_FOLLOWS: True})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+async def _send_answer(service: Service, scope: Scope, send: Send, answer: Answer) -> None:
+    headers = service.origins.answer(scope, answer.headers)
+    if answer.status not in (204, 304):
+        headers = _with_length(headers, answer.body)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers, CONTENT_FOLLOWS: True})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
 
 async def _refuse_websocket(answer: Refusal, scope: Scope, send: Send) -> None:

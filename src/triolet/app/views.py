@@ -24,13 +24,12 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
-from ..bounds import FOLLOW_URL_CHARACTERS
 from ..errors import only_exceptions, where
 from ..hub import Allow, Policy, Source, Subscription
 from ..identity import Grant
 from ..presence.members import Member
 from ..server.forwarded import rooted
-from ..transports.negotiate import FULL, Form, Headers, Scope, Wish
+from ..transports.negotiate import FULL, Answer, Form, Headers, Scope, Wish, can_be_followed
 from ..transports.websocket import SUBPROTOCOL, Handler
 
 __all__ = [
@@ -132,12 +131,8 @@ class Decision(msgspec.Struct, frozen=True):
         )
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """The view, or Triolet before it or after it, said no: an HTTP answer."""
-
-    status: int
-    headers: Headers
-    body: bytes
+class Refusal(Answer, frozen=True):
+    """The view, or Triolet before it or after it, said no."""
 
 
 def mark(view: Any) -> Any:
@@ -318,7 +313,7 @@ async def body_of(response: Any) -> bytes:
 
 def follow_scope(scope: Scope, url: str) -> Scope | None:
     """Return the request that a follow by URL stands for: the connection's own, at another path. None for no URL."""
-    if not url.startswith("/") or len(url) > FOLLOW_URL_CHARACTERS or not url.isascii() or not url.isprintable():
+    if not can_be_followed(url):
         return None
     path, _, query = url.partition("?")
     return {**scope, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}

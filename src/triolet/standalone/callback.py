@@ -25,12 +25,11 @@ from ..errors import ChannelNameError, DataError, printable, where
 from ..event import check_channel, encode_json
 from ..identity.control import check_follows
 from ..limits import Limits
+from ..transports.negotiate import is_not_now
 
 __all__ = ["Callbacks", "Question", "Unanswered", "Yes"]
 
 logger = logging.getLogger("triolet")
-
-_NOT_NOW: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class Question(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -175,7 +174,7 @@ class Callbacks:
 def _judge(answer: Answer) -> tuple[str, _Said | None, str]:
     """What an answer is counted as, what it says where that is yes, and a word about it."""
     status = answer.status
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW:
+    if is_not_now(status):
         return "away", None, f"HTTP {status}"
     if status >= HTTPStatus.BAD_REQUEST:
         return "no", None, ""

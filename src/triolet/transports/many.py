@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl, urlencode
 
 import trio
 
-from ..bounds import FOLLOW_URL_CHARACTERS
 from ..closing import CRASHED
 from ..connection import Context
 from ..event import Cursor
@@ -24,8 +23,8 @@ from ..limits import Limits
 from ..wire.messages import Refused
 from ..wire.places import PlacesError, parse_places, place_key, write_places
 from ..wire.poll_body import Followed, many_body
-from .negotiate import ANOTHER_SERVERS, Ask, AskError, Scope, Wish, header, parse_ask
-from .polling import Answer, answer, read_pages, retry_of, selected
+from .negotiate import ANOTHER_SERVERS, Answer, Ask, AskError, Scope, Wish, can_be_followed, header, parse_ask
+from .polling import answer, read_pages, retry_of, selected
 
 __all__ = ["ManyAsk", "parse_many", "poll_many"]
 
@@ -71,7 +70,7 @@ def parse_many(scope: Scope, limits: Limits) -> ManyAsk:
     if len(urls) > limits.follows:
         raise AskError(400, "follows", f"one request follows at most {limits.follows} URLs, and not {len(urls)}")
     for url in urls:
-        if not url.startswith("/") or len(url) > FOLLOW_URL_CHARACTERS or not url.isascii() or not url.isprintable():
+        if not can_be_followed(url):
             said = f"follow= is a URL of this server in printable ASCII, encoded once more: not {url!r:.80}"
             raise AskError(400, "follow", said)
     if any(name == "format" and text != "triolet" for name, text in pairs):

@@ -1,4 +1,4 @@
-"""What a request on a channel's URL asks for: the part all four transports share."""
+"""What a request on a channel's URL asks for, and how it is refused: the part all four transports share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
+from ..bounds import FOLLOW_URL_CHARACTERS
 from ..errors import CursorError, TrioletError
 from ..event import Cursor
 from ..limits import Limits
@@ -17,6 +18,7 @@ from ..wire.http_head import accepts
 __all__ = [
     "FULL",
     "PROBE",
+    "Answer",
     "Ask",
     "AskError",
     "Form",
@@ -24,10 +26,13 @@ __all__ = [
     "Scope",
     "TransportKind",
     "Wish",
+    "can_be_followed",
     "check_path",
     "expired",
     "header",
+    "is_not_now",
     "names_text",
+    "own_answer",
     "parse_ask",
     "parse_wish",
 ]
@@ -54,6 +59,36 @@ class TransportKind(Enum):
     SHORT_POLL = "short poll"
 
 
+_SAID_WITH: Final[dict[int, Headers]] = {
+    401: [(b"www-authenticate", b'Bearer error="invalid_token"')],
+    426: [(b"upgrade", b"websocket")],
+}
+"""What HTTP wants to have said with a status."""
+
+_NOT_NOW: Final = frozenset({408, 425, 429})
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer, all of it."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def own_answer(status: int, error: str, message: str, retry: int | None = None) -> Answer:
+    """Return an answer of Triolet's own: a word, a sentence, and after how many seconds to ask again."""
+    headers = [(b"content-type", b"application/json"), *_SAID_WITH.get(status, [])]
+    if retry is not None:
+        headers.append((b"retry-after", b"%d" % retry))
+    return Answer(status, headers, msgspec.json.encode({"error": error, "message": message}))
+
+
+def is_not_now(status: int) -> bool:
+    """Whether an answer says no more than "not now": that something failed, or that it is too early, or too much."""
+    return status >= 500 or status in _NOT_NOW
+
+
 class AskError(TrioletError):
     """The request is refused: ``status``, and for the client a word that says what was wrong, and a sentence."""
 
@@ -63,8 +98,8 @@ class AskError(TrioletError):
         self.error = error
 
     @property
-    def body(self) -> bytes:
-        return msgspec.json.encode({"error": self.error, "message": str(self)})
+    def answer(self) -> Answer:
+        return own_answer(self.status, self.error, str(self))
 
 
 def expired() -> AskError:
@@ -170,6 +205,11 @@ def names_text(scope: Scope) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def can_be_followed(url: str) -> bool:
+    """Whether a client may write a URL so that it follows: one of this server, in printable ASCII, and not too long."""
+    return url.startswith("/") and len(url) <= FOLLOW_URL_CHARACTERS and url.isascii() and url.isprintable()
 
 
 def check_path(scope: Scope) -> None:

@@ -18,11 +18,10 @@ from ..hub import Allow, Park, Polled, Subscription
 from ..identity import Grant
 from ..identity.revocations import WaitingPoll
 from ..wire.poll_body import poll_body
-from .negotiate import PROBE, Ask, AskError, TransportKind, expired
+from .negotiate import PROBE, Answer, Ask, AskError, TransportKind, expired
 
 __all__ = [
     "ENDED_POLLS",
-    "Answer",
     "answer",
     "answer_when_draining",
     "poll",
@@ -35,17 +34,6 @@ ENDED_POLLS: Final[dict[Closing | None, tuple[int, str, str]]] = {
     REVOKED: (403, "revoked", "what this client was let in with was revoked"),
 }
 """How a poll is answered that ends for a reason: status, word and sentence."""
-
-
-class Answer:
-    """What a poll is answered with: ``status``, ``headers`` and ``body``."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
 
 
 async def poll(
