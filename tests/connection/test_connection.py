@@ -50,7 +50,7 @@ async def test_one_that_has_ended_is_freed_without_the_garbage_collector(autojum
         probe = Probe()
         freed = weakref.ref(probe)
         conn, _ = connected(hub, raw=probe, access=Access(decide=probe))
-        await conn.add_follower(Subscription(CHANNEL))
+        await conn.subscriptions.add(Subscription(CHANNEL))
         gc.disable()
         try:
             call_off = begin_heartbeat(conn)

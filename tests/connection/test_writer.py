@@ -57,7 +57,7 @@ async def test_one_that_read_past_the_round_being_written_becomes_live_with_the_
         crowd = [await Client(hub, Sink()).follow() for _ in range(2 * WRITES_BETWEEN_CHECKPOINTS + 1)]
         for one in crowd:
             await one.read_on()
-        await conn.add_follower(Subscription("other"))
+        await conn.subscriptions.add(Subscription("other"))
         await trio.testing.wait_all_tasks_blocked()
         assert state(conn, "other") is State.LIVE
         act = trio.Event()
@@ -81,7 +81,7 @@ async def test_channels_that_are_behind_take_turns() -> None:
         assert conn.outlet.write(b"x" * 100_000)  # nothing more is written before this is read
         for channel in ("one", "two"):
             await publish(log, 6, channel=channel)
-            await conn.add_follower(Subscription(channel, Cursor("e", 0)))
+            await conn.subscriptions.add(Subscription(channel, Cursor("e", 0)))
         peer = Peer(client)
         await peer._read(100_000)
         channels = [(await peer.until("event"))["channel"] for _ in range(12)]
@@ -139,7 +139,7 @@ async def test_a_head_waits_for_what_was_written_before_it(autojump_clock: MockC
     client, link = link_pair(kernel_bytes=10)
     async with running(MemoryLog()) as hub, trio.open_nursery() as nursery:
         conn = Connection(context(hub), DirectOutlet(link, Budget(1 << 30)), WEBSOCKET)
-        await conn.add_follower(Subscription(CHANNEL))
+        await conn.subscriptions.add(Subscription(CHANNEL))
         assert conn.outlet.write(b"a ticket of TLS's")
         nursery.start_soon(write_head, conn, b"HEAD")
         await trio.sleep(5)
@@ -164,7 +164,7 @@ async def test_a_head_is_not_written_to_a_client_that_takes_nothing(autojump_clo
 async def test_a_page_from_the_window_is_written_as_one_batch() -> None:
     log = MemoryLog(epoch="e")
     async with running(log) as hub, writing(hub) as (conn, client):
-        await conn.add_follower(Subscription(CHANNEL))
+        await conn.subscriptions.add(Subscription(CHANNEL))
         await trio.testing.wait_all_tasks_blocked()
         await client.receive_some()
         await publish(log, 5)
@@ -185,7 +185,7 @@ async def test_each_time_that_publishers_wait_for_it_the_client_is_told(autojump
     log = MemoryLog()
     limits = Limits(stall_seconds=100)
     async with running(log) as hub, writing(hub, limits) as (conn, client):
-        await conn.add_follower(Subscription(CHANNEL, policy=policies.block(events=2, seconds=50)))
+        await conn.subscriptions.add(Subscription(CHANNEL, policy=policies.block(events=2, seconds=50)))
         await everything(client)
         for _ in range(2):
             await publish(log, size=1 << 20)

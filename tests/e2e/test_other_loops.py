@@ -207,7 +207,7 @@ def test_no_public_coroutine_is_forgotten_here() -> None:
     tried = {
         Triolet: {*OF_TRIOLET, "__aenter__", "identity"},  # where it is entered it lives; there is a request, or none
         EventLog: {*OF_LOG},
-        Connection: {*OF_CONNECTION, "add_follower"},  # which is not public
+        Connection: {*OF_CONNECTION},
         Run: {*OF_RUN},
         Feed: {"__aenter__", "__aexit__", "__anext__"},  # of which the one that leaves wakes nobody
         Presence: {"roster"},

@@ -118,7 +118,7 @@ async def test_a_join_that_fails_leaves_no_follower(autojump_clock: MockClock) -
         outlet = BufferedOutlet(live.service.server.budget, taken, lambda: None)
         conn = Connection(live.service.context, outlet, SSE)
         with pytest.raises(DataError):
-            await conn.add_follower(large)
+            await conn.subscriptions.add(large)
         assert (live.statistics().hub.followers, conn.followers, conn.subscriptions.behind) == (0, {}, {})
         conn.detach()  # as admission does
         del conn, outlet

@@ -71,7 +71,7 @@ async def is_reset(client: ClientEnd) -> bool:
 async def test_the_bookkeeping_is_done_when_the_goodbye_is_said() -> None:
     async with running(MemoryLog()) as hub:
         conn, client = connected(hub)
-        await conn.add_follower(Subscription(CHANNEL))
+        await conn.subscriptions.add(Subscription(CHANNEL))
         transport = Spoken()
         transport.owns_socket = False
         await serve(conn, transport)
@@ -122,7 +122,7 @@ async def test_one_that_cannot_be_opened_leaves_nothing_behind(autojump_clock: M
 
     async with running(MemoryLog()) as hub:
         conn, client = connected(hub)
-        await conn.add_follower(Subscription(CHANNEL))
+        await conn.subscriptions.add(Subscription(CHANNEL))
         transport = Unopened()
         with pytest.raises(ValueError, match="a head"):
             await serve(conn, transport)
@@ -133,7 +133,7 @@ async def test_one_that_cannot_be_opened_leaves_nothing_behind(autojump_clock: M
 async def test_one_that_is_cancelled_says_no_goodbye_and_leaves_nothing_behind(autojump_clock: MockClock) -> None:
     async with running(MemoryLog()) as hub:
         conn, client = connected(hub)
-        await conn.add_follower(Subscription(CHANNEL))
+        await conn.subscriptions.add(Subscription(CHANNEL))
         transport = Spoken(None)
         with trio.move_on_after(1):
             await serve(conn, transport)

@@ -275,7 +275,7 @@ async def _connect(
             watch(conn)
         if subscription is not None:
             access.own = subscription.channel
-            await conn.add_follower(subscription)
+            await conn.subscriptions.add(subscription)
             if conn.closing is not None:
                 raise ConnectionEnded(conn.closing)
         elif many is not None:

@@ -6,8 +6,8 @@ newer ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -135,6 +135,8 @@ def _by_channel(messages: list[Heard]) -> dict[str | None, list[Heard]]:
     return found
 
 
+_T = TypeVar("_T")
+
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _read_value: Final = msgspec.json.Decoder().decode
 _read: Final = msgspec.json.Decoder(Heard).decode
@@ -148,10 +150,7 @@ def read(text: str | bytes) -> Heard:
     Raises:
         Ended: it is none.
     """
-    try:
-        return _read(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _no_message(error) from None
+    return _decoded(_read, text)
 
 
 def read_page(body: bytes) -> Page:
@@ -160,10 +159,7 @@ def read_page(body: bytes) -> Page:
     Raises:
         Ended: it is none.
     """
-    try:
-        return _read_page(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _no_message(error) from None
+    return _decoded(_read_page, body)
 
 
 def read_many(body: bytes) -> ManyPage:
@@ -172,10 +168,7 @@ def read_many(body: bytes) -> ManyPage:
     Raises:
         Ended: it is none.
     """
-    try:
-        return _read_many(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _no_message(error) from None
+    return _decoded(_read_many, body)
 
 
 def own_message(block: Block) -> Heard:
@@ -188,10 +181,7 @@ def own_message(block: Block) -> Heard:
         message = read(block.data)
         message.type = block.event.removeprefix("triolet.")
         return message
-    try:
-        json = _read_json(block.data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _no_message(error) from None
+    json = _decoded(_read_json, block.data)
     return Heard(
         type="event",
         id=block.id,
@@ -273,6 +263,14 @@ def bye(message: Heard) -> Ended:
 def kind_of(code: int | None) -> Any:
     """The kind of a closing."""
     return {EXPIRED.code: "expired", REVOKED.code: "revoked"}.get(code or 0, "closed")
+
+
+def _decoded(decode: Callable[[str | bytes], _T], text: str | bytes) -> _T:
+    """Decode what came. Raises Ended: it is no message."""
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _no_message(error) from None
 
 
 def _no_message(error: Exception) -> Ended:

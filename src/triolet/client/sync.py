@@ -123,35 +123,64 @@ class _Hand(Generic[T]):
             raise
 
 
-class SyncEvents:
+class _Block:
+    """A block of the client's thread, that is entered and left from another: by ``with``, or by what needs it."""
+
+    def __init__(self, client: SyncClient, block: Events | Messages) -> None:
+        self._client = client
+        self._block = block
+        self._entered = False
+
+    @property
+    def state(self) -> State:
+        """The connection's state."""
+        return self._block.state
+
+    @property
+    def reason(self) -> str | None:
+        """Why the connection's state is as it is; None: nothing is wrong."""
+        return self._block.reason
+
+    @property
+    def error(self) -> ClientError | None:
+        """The same as an error, with its ``kind``, ``status`` and ``code``."""
+        return self._block.error
+
+    def close(self) -> None:
+        """Follow, or listen, no longer."""
+        if self._entered:
+            self._client._call(self._block.__aexit__, None, None, None)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Follow, or listen, no longer."""
+        self.close()
+
+    def _enter(self) -> None:
+        if not self._entered:
+            self._client._call(self._block.__aenter__)
+            self._entered = True
+
+
+class SyncEvents(_Block):
     """The events of one channel, as an iterator. See :class:`Events`."""
 
     def __init__(self, client: SyncClient, events: Events) -> None:
-        self._client = client
+        super().__init__(client, events)
         self._events = events
         self._hand = _Hand[Item](client, events)
         self._given = events.cursor
-        self._entered = False
 
     @property
     def cursor(self) -> Cursor | None:
         """Up to here the program has taken everything."""
         return self._given if self._hand.left else self._events.cursor
-
-    @property
-    def state(self) -> State:
-        """The connection's state."""
-        return self._events.state
-
-    @property
-    def reason(self) -> str | None:
-        """Why the connection's state is as it is; None: nothing is wrong."""
-        return self._events.reason
-
-    @property
-    def error(self) -> ClientError | None:
-        """The same as an error, with its ``kind``, ``status`` and ``code``."""
-        return self._events.error
 
     @property
     def behind(self) -> int:
@@ -162,11 +191,6 @@ class SyncEvents:
         """Keep the cursor of the item that was taken last. See :meth:`Events.commit`."""
         if not self._hand.left:  # else this is an item that the program does not have: what it has may come again
             self._client._call(self._events.commit)
-
-    def close(self) -> None:
-        """Unfollow."""
-        if self._entered:
-            self._client._call(self._events.__aexit__, None, None, None)
 
     def __iter__(self) -> Iterator[Item]:
         """Iterate over the items; whatever ends the loop, the client's block at the latest unfollows."""
@@ -179,56 +203,19 @@ class SyncEvents:
                 return
             yield item
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        self._enter()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Unfollow."""
-        self.close()
-
-    def _enter(self) -> None:
-        if not self._entered:
-            self._client._call(self._events.__aenter__)
-            self._entered = True
-
-
-class SyncMessages:
+class SyncMessages(_Block):
     """What the app's handler says on the shared socket, as an iterator. See :class:`Messages`."""
 
     def __init__(self, client: SyncClient, messages: Messages) -> None:
-        self._client = client
+        super().__init__(client, messages)
         self._messages = messages
         self._hand = _Hand[Said](client, messages)
-        self._entered = False
-
-    @property
-    def state(self) -> State:
-        """The socket's state."""
-        return self._messages.state
-
-    @property
-    def reason(self) -> str | None:
-        """Why it is so; None: nothing is wrong."""
-        return self._messages.reason
-
-    @property
-    def error(self) -> ClientError | None:
-        """The same as an error."""
-        return self._messages.error
 
     def ready(self) -> None:
         """Wait until the socket is open. See :meth:`Messages.ready`."""
         self._enter()
         self._client._call(self._messages.ready)
-
-    def close(self) -> None:
-        """Listen no longer."""
-        if self._entered:
-            self._client._call(self._messages.__aexit__, None, None, None)
 
     def __iter__(self) -> Iterator[Said]:
         """Iterate over them; whatever ends the loop, the client's block at the latest ends this."""
@@ -238,22 +225,6 @@ class SyncMessages:
             if said is None:
                 return
             yield said
-
-    def __enter__(self) -> Self:
-        """Listen from now on."""
-        self._enter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Listen no longer."""
-        self.close()
-
-    def _enter(self) -> None:
-        if not self._entered:
-            self._client._call(self._messages.__aenter__)
-            self._entered = True
 
 
 @contextmanager

@@ -284,14 +284,6 @@ class Connection:
 
     # --- for admission
 
-    async def add_follower(self, subscription: Subscription) -> None:
-        """Follow what a view has decided.
-
-        Raises:
-            ConfigError, ConnectionEnded, LogError: as :meth:`follow`.
-        """
-        await self.subscriptions.add(subscription)
-
     def greet(self) -> None:
         """Say the first message of a socket that follows nothing by itself."""
         self.outgoing.answer(Open(None, None))
