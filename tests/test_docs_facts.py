@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from triolet import Triolet
+from triolet import JWT, Identity, Triolet, bounds
 from triolet.cli import main
+from triolet.connection.history import History
+from triolet.identity import bounds as identity_bounds
 from triolet.limits import Limits
+from triolet.log import MemoryLog
 from triolet.plan import FIGURES
+from triolet.testing import ScriptedLog, scripted
 from triolet.testing.server import serve
 
 from .pages import DOCS, PAGES, drawing, kept, text_of
@@ -59,6 +63,23 @@ STATED = {
     ],
 }
 """What papers say that Sphinx does not print, with limits in braces."""
+
+BOUNDS = vars(bounds) | vars(identity_bounds) | {"REMEMBERED": scripted.REMEMBERED}
+STATED_BY = [
+    (Triolet.publish, "1 to {} bytes of text", "CHANNEL_BYTES"),
+    (Triolet.channels, "from 1 to {:,}", "CHANNELS_LISTED"),
+    (Triolet.unwatched, "forgotten after {:g} seconds", "WATCH_LEASE_SECONDS"),
+    (Triolet.revoke, "up to {} of which one matches", "REVOKED_PATTERNS"),
+    (Triolet.ticket, "at most {}: a URL", "TICKET_SECONDS"),
+    (Identity, "1 to {} bytes of text", "SUBJECT_BYTES"),
+    (JWT, "a key not known, at most every {} s", "JWKS_ASK_SECONDS"),
+    (JWT, "by default {}", "JWKS_REFRESH_SECONDS"),
+    (JWT, "may be off, 0 to {}", "TOKEN_LEEWAY_MOST_SECONDS"),
+    (History, "the last {} happenings", "HAPPENINGS"),
+    (MemoryLog.append, "at every {}th call", "MEMORY_APPENDS_IN_A_ROW"),
+    (ScriptedLog, "the last {:,} events", "REMEMBERED"),
+]
+"""What docstrings say of bounds that are no limits: whose, what, and the bound."""
 
 
 def in_words(name: str) -> str:
@@ -214,6 +235,11 @@ def test_a_docstring_that_names_a_limit_states_no_other_default() -> None:
         if number not in in_words(limit)
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize(("thing", "says", "bound"), STATED_BY)
+def test_what_a_docstring_says_of_a_bound_is_so(thing: object, says: str, bound: str) -> None:
+    assert says.format(BOUNDS[bound]) in " ".join((inspect.getdoc(thing) or "").split())
 
 
 def test_the_options_of_serve_are_those_on_the_page(

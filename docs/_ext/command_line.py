@@ -56,11 +56,12 @@ def _usage(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _described(action: argparse.Action) -> list[str]:
-    told = TYPED.sub(lambda typed: literal(typed[0]), plain(action.help or ""))
+    said = (action.help or "") % vars(action)
+    told = TYPED.sub(lambda typed: literal(typed[0]), plain(said))
     told = f"{told[0].upper()}{told[1:].rstrip('.')}." if told else ""
     if action.choices and action.metavar is None:
         told += f" One of {', '.join(map(literal, map(str, action.choices)))}."
-    if action.choices and f"({action.default})" not in (action.help or "") and action.default is not None:
+    if action.choices and f"({action.default})" not in said and action.default is not None:
         told += f" If nothing is said: {literal(str(action.default))}."
     return [", ".join(map(literal, _form(action))), f"   {told.strip()}", ""]
 

@@ -34,7 +34,7 @@ def _where(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="ADDRESS",
         help="where to listen: host:port, [ipv6]:port, unix:path, fd://3 (a socket that was inherited), or a port "
-        "alone, which is 127.0.0.1's; may be repeated (systemd's sockets if it has passed some, else 127.0.0.1:8000)",
+        f"alone, which is 127.0.0.1's; may be repeated (systemd's sockets if it has passed some, else {BIND})",
     )
     parser.add_argument(
         "--uds-mode", type=_mode, metavar="MODE", help="the mode of Unix sockets, as 660 (what the umask leaves)"
@@ -68,7 +68,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=10.0,
         metavar="SECONDS",
-        help="from SIGTERM to the end, whatever clients do (10)",
+        help="from SIGTERM to the end, whatever clients do (%(default)g)",
     )
     parser.add_argument(
         "--app-dir", default=".", metavar="FOLDER", help="where to import the app from (the working directory)"
@@ -116,7 +116,7 @@ def _behind(parser: argparse.ArgumentParser) -> None:
 def _logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
-        "--log-format", default="text", choices=["text", "json"], help="lines of text, or of JSON (text)"
+        "--log-format", default="text", choices=["text", "json"], help="lines of text, or of JSON (%(default)s)"
     )
     parser.add_argument("--access-log", action="store_true", help="a line in the log for each request (none)")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import ConfigError, printable
+from ..limits import Limits
 from ..transports.origins import check_origins
 from ..workers.signals import Signals
 from .asking import add_credentials, base_of, headers_of, token_of
@@ -23,6 +24,7 @@ __all__ = ["add_probe_arguments", "probe", "probe_to"]
 
 def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``triolet probe`` understands."""
+    usual = Limits()
     parser.add_argument(
         "url", type=_url, help="of a channel, best a quiet one, as https://shop.example/orders/A123/events"
     )
@@ -31,8 +33,8 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="listen for so long, which is about how long it takes; beats come every 20 seconds, and a poll is held "
-        "for 25 (30)",
+        help=f"listen for so long, which is about how long it takes; beats come every {usual.beat_seconds:g} seconds, "
+        f"and a poll is held for {usual.wait_seconds:g} (%(default)g)",
     )
     parser.add_argument(
         "--origin",

@@ -55,7 +55,9 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the operator's key for --url, on the file's first line (the environment's TRIOLET_ADMIN_KEY)",
     )
-    parser.add_argument("--type", "--name", dest="name", default="message", help="what kind of event it is (message)")
+    parser.add_argument(
+        "--type", "--name", dest="name", default="message", help="what kind of event it is (%(default)s)"
+    )
     parser.add_argument("--key", help="what it is about: of several with one key, the last says all")
     parser.add_argument(
         "--dedupe",
