@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from quart_trio import QuartTrio
 
+from tests.middleware import stand_before
 from tests.paths.stock import serve_stock
 from triolet.testing.server import Answer, MemoryServer, serve
 
@@ -25,12 +25,7 @@ async def served(app: QuartTrio, road: str) -> AsyncIterator[MemoryServer]:
             yield stock
         return
     if road == "asgi":
-        inner = app.asgi_app
-
-        async def middleware(scope: Any, receive: Any, send: Any) -> None:
-            await inner(scope, receive, send)
-
-        app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
+        stand_before(app)
     async with serve(app) as server:
         yield server
 

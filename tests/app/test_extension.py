@@ -16,20 +16,9 @@ from tests.peer import UPGRADE
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import ConfigError, Connection, Limits, Triolet
 from triolet.testing.clients import TRANSPORTS
-from triolet.testing.server import Answer, MemoryServer, serve
+from triolet.testing.server import serve
 
-from .roads import ROADS, served
-
-
-async def ask(server: MemoryServer, transport: str, path: str, headers: dict[str, str] | None = None) -> Answer:
-    """Ask for a transport; a stream's answer has no body."""
-    if transport == "websocket":
-        return await server.upgrade(path, headers)
-    if transport == "sse":
-        async with server.events(path, headers=headers) as stream:
-            return Answer(stream.status, stream.headers, b"")
-    return await server.request("GET", path + ("?wait=1" if transport == "long poll" else ""), headers)
-
+from .roads import ROADS, ask, served
 
 STATIC = Path(triolet.__file__).parent / "static"
 

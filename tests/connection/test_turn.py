@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.middleware import stand_before
 from tests.peer import CLOSE, PING, PONG, TEXT, Peer, encode, peer
 from tests.shop import ORDER, make_shop
 from triolet import Connection, Limits
@@ -96,12 +97,7 @@ async def test_what_was_said_before_an_event_was_published_comes_before_it(
             await live.publish(ORDER, n)
 
     if road == "through middleware":
-        inner = app.asgi_app
-
-        async def middleware(*args: Any) -> None:
-            await inner(*args)
-
-        app.asgi_app = middleware  # type: ignore[assignment, method-assign]  # as an app does it
+        stand_before(app)
     async with serve(app) as server, peer(server, "/both") as client:
         await client.until("live")
         for n in range(50):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from quart import Response, websocket
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
+from tests.middleware import stand_before
 from tests.peer import UPGRADE
 from tests.server.wire import Wire, get
 from tests.shop import ORDERS, make_shop
@@ -57,12 +57,7 @@ def with_pages() -> QuartTrio:
 async def connected(road: str) -> AsyncIterator[tuple[MemoryServer, Wire]]:
     app = with_pages()
     if road == "asgi":
-        inner = app.asgi_app
-
-        async def middleware(scope: Any, receive: Any, send: Any) -> None:
-            await inner(scope, receive, send)
-
-        app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
+        stand_before(app)
     async with serve(app) as server:
         wire = Wire(server.connect())
         if road == "behind a page":
