@@ -240,7 +240,7 @@ async def _refusal(view: View, answer: Any) -> Any:
         return answer
 
 
-def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...] = ()) -> View:
+def socket_view(handlers: list[Any], raw: bool, subprotocols: tuple[str, ...]) -> View:
     """Return a Quart view that decides for a socket, with the app's handler if there is one by then."""
 
     known = subprotocols if raw else (SUBPROTOCOL, *subprotocols)

@@ -30,7 +30,7 @@ def distance(start: Cursor, to: Cursor, oldest: int = 0) -> int | None:
     return to.offset - start.offset if start.epoch in ("", to.epoch) else None
 
 
-def step_to(start: Cursor, to: Cursor, count: int = 0, *, filtered: bool = False) -> int | None:
+def step_to(start: Cursor, to: Cursor, count: int, *, filtered: bool = False) -> int | None:
     """The same to what comes next: so many events, or, with 0, the word that everything has been sent.
 
     Where another life of the log begins without a gap nothing was lost (its server was restarted, say), and the offsets

@@ -130,7 +130,7 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
 class MessageHandler:
     """Handles a client's messages, whether their frames were read here or by another server."""
 
-    def __init__(self, conn: Connection, ask: AskCommand | None = None) -> None:
+    def __init__(self, conn: Connection, ask: AskCommand | None) -> None:
         self._conn = conn
         self._ask = ask
         self._unfinished = 0

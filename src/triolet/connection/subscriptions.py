@@ -155,16 +155,14 @@ class Subscriptions:
             self._returned = True
             self._context.metrics.returned += 1
 
-    async def follow_url(
-        self, url: str, after: Cursor | None, sub: str | None = None, asked: trio.CancelScope | None = None
-    ) -> None:
+    async def follow_url(self, url: str, after: Cursor | None, sub: str | None, asked: trio.CancelScope | None) -> None:
         """Follow by URL: the Quart view behind it decides, as for a request of its own. A refusal is answered.
 
         Args:
             url: the URL as the client wrote it.
             after: the cursor to go on from; None is what the URL's ``?after=`` says.
             sub: what the client calls this subscription; None where it has no name.
-            asked: as of :meth:`add`. Then nothing is answered.
+            asked: as of :meth:`add`; nothing is answered then.
 
         Raises:
             CursorError: the URL's cursor is none.

@@ -231,16 +231,15 @@ class Audience:
             self._room = None
 
 
-async def next_round(
-    audiences: Sequence[Audience], park: Park = trio.sleep_forever, hears: Sequence[Hear | None] | None = None
-) -> None:
+async def next_round(audiences: Sequence[Audience], park: Park, hears: Sequence[Hear | None] | None) -> None:
     """Wait until the next round of any of some channels begins.
 
     Args:
         audiences: the channels' own.
-        hears: for each of them what is asked to take what is told meanwhile. Where it does, the wait is over too.
         park: where the caller's task waits meanwhile; a round cancels it. So one task can wait for a round and for its
             client's end at once.
+        hears: for each of them what is asked to take what is told meanwhile. Where it does, the wait is over too. None:
+            nothing is.
 
     Raises:
         Exception: what ``park`` raises.

@@ -96,10 +96,9 @@ class Hub:
         limits: bounds of windows and pages.
         budget: where the bytes held here are counted.
         metrics: where events and rounds are counted.
-        deadlines: when followers may be written to no longer.
 
     Attributes:
-        deadlines: the same.
+        deadlines: when followers may be written to no longer.
         turn: is ended before anything is written: what connections have said goes before the events of a round.
         windows: the channels in memory.
         replay: turns and pages of the followers that catch up.
@@ -115,7 +114,6 @@ class Hub:
         limits: Limits,
         budget: Budget,
         metrics: Metrics | None = None,
-        deadlines: Deadlines | None = None,
     ) -> None:
         self._log = log
         self._limits = limits
@@ -125,7 +123,7 @@ class Hub:
         self._pages = Pages(log, limits, self.replay, self._metrics)
         self._reader = Reader(log, limits, self.windows, self.replay, self._pages)
         self._polls = Polls(limits, self.windows, self._pages)
-        self.deadlines = Deadlines() if deadlines is None else deadlines
+        self.deadlines = Deadlines()
         self.turn = Turn()
         self.runs = False
         self._pump = Pump(log, self.windows, self._metrics, self.deadlines, self.turn, self.replay.forget)

@@ -20,7 +20,6 @@ class Grant:
     Args:
         identity: the client's; None is nobody.
         now: the wall clock, in seconds since 1970.
-        request: the request as it was, where a handler may ask for it.
 
     Attributes:
         identity: who the client is now.
@@ -33,9 +32,9 @@ class Grant:
     # Who remembers something of a client does so weakly.
     __slots__ = ("__weakref__", "ask", "identity", "request", "subprotocol", "until")
 
-    def __init__(self, identity: Identity | None, now: float, request: Request | None = None) -> None:
+    def __init__(self, identity: Identity | None, now: float) -> None:
         self.identity = identity
-        self.request = request
+        self.request: Request | None = None
         self.ask: Callable[[str], Awaitable[Identity | None]] | None = None
         self.subprotocol: str | None = None
         self.until = _until(identity, now)

@@ -96,7 +96,7 @@ class Callbacks:
     Bounds: one HTTP client for each host that is asked, with ``limits.callbacks`` requests under way in all.
     """
 
-    def __init__(self, limits: Limits, counted: Counter[str], dial: Dial | None = None) -> None:
+    def __init__(self, limits: Limits, counted: Counter[str], dial: Dial | None) -> None:
         self._limits = limits
         self._counted = counted
         self._dial = dial

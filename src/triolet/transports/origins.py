@@ -73,7 +73,7 @@ class Origins:
 
     __slots__ = ("_any", "_exact", "_patterns", "_refused")
 
-    def __init__(self, listed: Iterable[str] = ()) -> None:
+    def __init__(self, listed: Iterable[str]) -> None:
         listed = frozenset(listed)
         self._any = ANY in listed
         self._exact = frozenset(origin for origin in listed if "*" not in origin)
@@ -116,7 +116,7 @@ class Origins:
         """Whether the page of a request may read its answer although it is of another origin."""
         return bool(self._allowed(scope))
 
-    def preflight(self, scope: Scope, methods: str = "GET, HEAD") -> Headers | None:
+    def preflight(self, scope: Scope, methods: str) -> Headers | None:
         """Return the headers that answer a preflight; None if the page may not ask: the app may let it."""
         allowed = self._allowed(scope)
         if not allowed:

@@ -124,10 +124,10 @@ def many_body(
     live: bool,
     retry: int | None,
     time: int,
-    stale: bool = False,
-    ends: Sequence[Event] = (),
-    snapshots: Sequence[SnapshotMessage] = (),
-    told: Sequence[Event] = (),
+    stale: bool,
+    ends: Sequence[Event],
+    snapshots: Sequence[SnapshotMessage],
+    told: Sequence[Event],
 ) -> bytes:
     """Return the pages of many channels as JSON.
 
