@@ -7,6 +7,7 @@ import argparse
 from ..bounds import MOST_WORKERS
 from ..errors import ConfigError
 from ..server.forwarded import Forwarded
+from ..server.settings import Settings
 from ..workers.child import CONTROL_OPTION
 
 __all__ = ["BIND", "add_arguments"]
@@ -66,7 +67,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grace",
         type=_seconds,
-        default=10.0,
+        default=Settings.grace,
         metavar="SECONDS",
         help="from SIGTERM to the end, whatever clients do (%(default)g)",
     )
