@@ -9,6 +9,7 @@ import trio
 from quart import Response, redirect, request
 from trio.testing import MockClock
 
+from tests.middleware import stand_before
 from tests.server.wire import through_hypercorn
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Limits
@@ -57,12 +58,7 @@ async def test_a_stream_is_answered_by_the_door_as_hypercorn_would(
         straight = await hear(await ask(server), b"triolet.live")
         assert behind == []
     app, _ = make_shop()
-    inner = app.asgi_app
-
-    async def middleware(scope: object, receive: object, send: object) -> None:
-        await inner(scope, receive, send)  # type: ignore[arg-type]  # passed on
-
-    app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
+    stand_before(app)
     async with serve(app) as server:
         through = await hear(await ask(server, "Connection: close\r\n"), b"triolet.live")
         assert len(behind) == 1

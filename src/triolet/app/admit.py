@@ -65,7 +65,7 @@ from ..transports.polling import ENDED_POLLS
 from ..wire.codec import Codec
 from ..wire.many_codec import MANY
 from .identify import GRANT, take_ticket, without_ticket
-from .many import Asked, Many, ask_views
+from .many import Many, Said, ask_views
 from .renewal import Again
 from .service import Service
 from .views import Decision, Refusal, ask_view, find, follow_scope, with_root_path
@@ -303,7 +303,7 @@ class Follows:
         decision, wish = await self.decide(url)
         return decision.subscription(wish) if isinstance(decision, Decision) else None
 
-    async def decide(self, url: str) -> Asked:
+    async def decide(self, url: str) -> Said:
         """Return what the view there says, None where there is none; and how it is wanted. Raises CursorError."""
         asked = follow_scope(self._scope(), url)
         request = self._find(asked)

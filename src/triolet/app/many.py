@@ -25,9 +25,9 @@ from ..wire.messages import Refused
 from ..wire.places import place_key
 from .views import Decision, Refusal
 
-__all__ = ["Asked", "Many", "ask_views"]
+__all__ = ["Many", "Said", "ask_views"]
 
-Asked: TypeAlias = "tuple[Decision | Refusal | None, Wish]"
+Said: TypeAlias = "tuple[Decision | Refusal | None, Wish]"
 """What a view has said, None where there is none; and how its URL says that its client wants it."""
 
 
@@ -89,7 +89,7 @@ class Many(NamedTuple):
         return held
 
 
-async def ask_views(decide: Callable[[str], Awaitable[Asked]], ask: ManyAsk, since: int) -> Many | Refusal:
+async def ask_views(decide: Callable[[str], Awaitable[Said]], ask: ManyAsk, since: int) -> Many | Refusal:
     """Ask the view behind each URL. Return what may be followed; where that is nothing, the answer to that: of a view
     that failed, if one did, for then the client is to come back.
 
@@ -105,7 +105,7 @@ async def ask_views(decide: Callable[[str], Awaitable[Asked]], ask: ManyAsk, sin
 
     Cancellation: nothing is lost.
     """
-    said: dict[str, Asked | CursorError] = {}
+    said: dict[str, Said | CursorError] = {}
     left = deque(ask.urls)
 
     async def work() -> None:

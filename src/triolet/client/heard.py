@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from ..closing import EXPIRED, REVOKED
-from ..errors import printable
+from ..errors import CursorError, printable
 from ..event import Cursor, Event, Gap
 from .errors import Ended
 from .items import End, Snapshot, Tell
@@ -202,7 +202,7 @@ def cursor_of(text: str | None) -> Cursor:
     """
     try:
         return Cursor.parse(text or "")
-    except Exception as error:
+    except CursorError as error:
         raise _no_message(error) from None
 
 
@@ -212,10 +212,7 @@ def value_of(message: Heard) -> Any:
     Raises:
         Ended: it is no JSON, or nested too deep.
     """
-    try:
-        return _read_value(message.data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _no_message(error) from None
+    return _decoded(_read_value, message.data)
 
 
 def event_of(message: Heard, channel: str | None) -> Event:
@@ -265,7 +262,7 @@ def kind_of(code: int | None) -> Any:
     return {EXPIRED.code: "expired", REVOKED.code: "revoked"}.get(code or 0, "closed")
 
 
-def _decoded(decode: Callable[[str | bytes], _T], text: str | bytes) -> _T:
+def _decoded(decode: Callable[[Any], _T], text: str | bytes | msgspec.Raw) -> _T:
     """Decode what came. Raises Ended: it is no message."""
     try:
         return decode(text)
