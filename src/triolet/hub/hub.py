@@ -59,7 +59,7 @@ from .audience import Park
 from .filter import Filter, Marked
 from .follower import FilteredFollower, Follower, Owner
 from .pages import Pages
-from .polls import Asked, Polled, Polls
+from .polls import Polled, Polls
 from .pump import LogStatistics, Pump
 from .reading import Reader
 from .replay import Reading, Replay
@@ -122,7 +122,7 @@ class Hub:
         self.windows = Windows(log, limits, budget, self.replay.forget)
         self._pages = Pages(log, limits, self.replay, self._metrics)
         self._reader = Reader(log, limits, self.windows, self.replay, self._pages)
-        self._polls = Polls(limits, self.windows, self._pages)
+        self._polls = Polls(limits, self.windows, self._pages, self._metrics)
         self.deadlines = Deadlines()
         self.turn = Turn()
         self.runs = False
@@ -286,7 +286,7 @@ class Hub:
         What it raises, its bounds, and what a cancellation loses are as of :meth:`pages`.
         """
         with self._metrics.reading:
-            return (await self._polls.poll([Asked(channel, after)], wait_seconds, watches=False))[0]
+            return (await self._polls.poll([Subscription(channel, after)], wait_seconds, watches=False))[0]
 
     async def pages(
         self, subscriptions: Sequence[Subscription], wait_seconds: float = 0, park: Park = trio.sleep_forever
@@ -309,13 +309,8 @@ class Hub:
 
         Cancellation: nothing is left behind.
         """
-        asked = [self._asked(one) for one in subscriptions]
         with self._metrics.reading:
-            return await self._polls.poll(asked, wait_seconds, park)
-
-    def _asked(self, one: Subscription) -> Asked:
-        filter = None if one.allow is None else Filter(one.allow, self._metrics)
-        return Asked(one.channel, one.after, filter, one.folds, one.snapshot)
+            return await self._polls.poll(subscriptions, wait_seconds, park)
 
     # --- for operators
 

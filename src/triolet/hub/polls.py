@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import trio
 
 from ..bounds import STATE_AGAIN_SECONDS
+from ..counters import Metrics
 from ..errors import SnapshotError
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
 from .audience import Audience, Park, next_round
 from .filter import Filter
 from .pages import Pages, Room, are_lost, ends_at
-from .snapshots import Snapshot, Source
+from .snapshots import Snapshot
+from .subscription import Subscription
 from .window import Window
 from .windows import Windows
 
-__all__ = ["Asked", "Polled", "Polls"]
+__all__ = ["Polled", "Polls"]
 
 
 class Polled(msgspec.Struct, frozen=True):
@@ -55,25 +56,6 @@ class Polled(msgspec.Struct, frozen=True):
         return bool(self.events or self.gap or self.ending or self.snapshot or self.told)
 
 
-class Asked(NamedTuple):
-    """What a poll asks for in one channel.
-
-    Attributes:
-        channel: its name.
-        after: the cursor to go on from; None is "from now", and a negative offset the newest so many.
-        filter: which events the client may see; None: all of them.
-        folds: whether events that go together come as one: then a page may reach much further.
-        source: where the channel's state comes from, which a client is given that asks without a cursor, or has lost
-            events; None where it has asked for none.
-    """
-
-    channel: str
-    after: Cursor | None
-    filter: Filter | None = None
-    folds: bool = False
-    source: Source | None = None
-
-
 class Polls:
     """Answers polls.
 
@@ -81,15 +63,17 @@ class Polls:
         limits: ``page_events`` and ``page_bytes`` bound one answer.
         windows: the newest events.
         pages: reads what is asked for.
+        metrics: where functions that fail are counted, which say what a client may see.
     """
 
-    def __init__(self, limits: Limits, windows: Windows, pages: Pages) -> None:
+    def __init__(self, limits: Limits, windows: Windows, pages: Pages, metrics: Metrics) -> None:
         self._limits = limits
         self._windows = windows
         self._pages = pages
+        self._metrics = metrics
 
     async def poll(
-        self, asked: Sequence[Asked], wait_seconds: float, park: Park = trio.sleep_forever, watches: bool = True
+        self, asked: Sequence[Subscription], wait_seconds: float, park: Park = trio.sleep_forever, watches: bool = True
     ) -> list[Polled]:
         """Read a page of each of some channels for a poll.
 
@@ -113,8 +97,9 @@ class Polls:
         """
         audiences: list[Audience] = []
         watches = watches and wait_seconds > 0
+        filters = [None if one.allow is None else Filter(one.allow, self._metrics) for one in asked]
         told: list[list[Event]] = [[] for _ in asked]
-        hears = [partial(_hear, heard, one.filter) for heard, one in zip(told, asked, strict=True)]
+        hears = [partial(_hear, heard, filter) for heard, filter in zip(told, filters, strict=True)]
         try:
             for one in asked:
                 audience = await self._windows.open(one.channel)
@@ -124,7 +109,7 @@ class Polls:
                 await self._pages.place(a.window, one.after) for a, one in zip(audiences, asked, strict=True)
             ]
             rounds = [a.rounds for a in audiences]  # before the first read: a round during it is seen by the number
-            pages = await self._read(audiences, asked, places, self._first_page)
+            pages = await self._read(audiences, asked, filters, places, self._first_page)
             if not wait_seconds:
                 return pages
             lacks = any(page.failed for page in pages)
@@ -138,7 +123,7 @@ class Polls:
                     # From the page's end, which names the epoch also where the client gave a bare offset: a log that
                     # begins anew meanwhile is then told as a gap.
                     places = [None if page.failed else page.end for page in pages]
-                    pages = await self._read(audiences, asked, places, self._polled)
+                    pages = await self._read(audiences, asked, filters, places, self._polled)
             return [_with_told(page, heard) for page, heard in zip(pages, told, strict=True)]
         finally:
             for audience in audiences:
@@ -147,25 +132,26 @@ class Polls:
     async def _read(
         self,
         audiences: Sequence[Audience],
-        asked: Sequence[Asked],
+        asked: Sequence[Subscription],
+        filters: Sequence[Filter | None],
         places: Sequence[Cursor | None],
-        read: Callable[[Window, Cursor, Asked, Room], Awaitable[Polled]],
+        read: Callable[[Window, Cursor, Subscription, Filter | None, Room], Awaitable[Polled]],
     ) -> list[Polled]:
         """Read on in each channel, as long as there is room in the page that all of them share. In one whose state has
         failed (its place is None) nothing is read any more."""
         pages: list[Polled] = []
         failure: SnapshotError | None = None
         room = Room(self._limits.page_events, self._limits.page_bytes)
-        for audience, one, after in zip(audiences, asked, places, strict=True):
+        for audience, one, filter, after in zip(audiences, asked, filters, places, strict=True):
             if after is None:
                 pages.append(_failed(audience.window))
                 continue
             if room.events < 1 or room.bytes < 1:
-                unread = one.source is not None and one.after is None
+                unread = one.snapshot is not None and one.after is None
                 pages.append(Polled((), None, audience.window.cursor, after, unread=unread))
                 continue
             try:
-                page = await read(audience.window, after, one, room)
+                page = await read(audience.window, after, one, filter, room)
             except SnapshotError as error:
                 failure, page = error, _failed(audience.window)
             size = sum([len(event.json) for event in page.events]) + (page.snapshot.size if page.snapshot else 0)
@@ -175,19 +161,22 @@ class Polls:
             raise failure
         return pages
 
-    async def _first_page(self, window: Window, after: Cursor, one: Asked, room: Room) -> Polled:
+    async def _first_page(
+        self, window: Window, after: Cursor, one: Subscription, filter: Filter | None, room: Room
+    ) -> Polled:
         """Read what a client is answered first: where it has asked for the channel's state, it may be that."""
-        if one.source is None:
-            return await self._polled(window, after, one, room)
-        snapshot = None if one.after is not None else await self._pages.take(one.source, window)
-        page = await self._polled(window, after if snapshot is None else snapshot.cursor, one, room)
+        if one.snapshot is None:
+            return await self._polled(window, after, one, filter, room)
+        snapshot = None if one.after is not None else await self._pages.take(one.snapshot, window)
+        page = await self._polled(window, after if snapshot is None else snapshot.cursor, one, filter, room)
         if snapshot is None and page.gap is not None and are_lost((page.gap,)):
-            snapshot = await self._pages.take(one.source, window)
-            page = await self._polled(window, snapshot.cursor, one, room)
+            snapshot = await self._pages.take(one.snapshot, window)
+            page = await self._polled(window, snapshot.cursor, one, filter, room)
         return page if snapshot is None else msgspec.structs.replace(page, snapshot=snapshot)
 
-    async def _polled(self, window: Window, after: Cursor, one: Asked, room: Room) -> Polled:
-        filter = one.filter
+    async def _polled(
+        self, window: Window, after: Cursor, one: Subscription, filter: Filter | None, room: Room
+    ) -> Polled:
         if one.folds:
             read = await self._pages.folded(window, after, filter)
             events, page = tuple(read.events), Polled((), read.gap, read.head, read.position)
@@ -206,7 +195,7 @@ class Polls:
         return msgspec.structs.replace(page, events=events, ending=ending)
 
 
-def _has_news(asked: Sequence[Asked], places: Sequence[Cursor | None], pages: Sequence[Polled]) -> bool:
+def _has_news(asked: Sequence[Subscription], places: Sequence[Cursor | None], pages: Sequence[Polled]) -> bool:
     """Whether a poll is answered with some pages. That a channel has ended is no news to who stands at its end, unless
     all have."""
     if all(page.ending is not None for page in pages):
