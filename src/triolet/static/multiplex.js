@@ -322,7 +322,7 @@ export class Multiplex {
       if (!(error instanceof Ended)) throw error;
       if (error.retry === null) return this.#end(entry, { error, reason: error.reason });
       if (entry.isPlain) throw error;
-      return this.#anew(entry);
+      return this.#wait(entry, Promise.resolve(), "connecting", { retry: 0, reason: "hole" });
     }
     const room = track.room();
     if (room && entry.path) this.#wait(entry, room);
@@ -342,16 +342,8 @@ export class Multiplex {
     track.become("gone", why);
   }
 
-  /** @param {Entry} entry */
-  #anew(entry) {
-    const sub = entry.sub;
-    this.#say({ type: "unfollow", channel: "", sub });
-    this.#ask(entry);
-    entry.track.become("connecting", { retry: 0, reason: "hole" });
-  }
-
   /**
-   * The page is full, say: this subscription is given up, and asked for again from its cursor when there is room.
+   * This subscription is given up, and asked for again from its cursor: when there is room in the page, say.
    *
    * @param {Entry} entry
    * @param {Promise<void>} room
