@@ -26,11 +26,6 @@ const BETTER_AFTER_MOST = 3_600_000;
  */
 export const winners = new Map();
 
-/** Under which name a store keeps it beyond the page. @param {string} origin */
-export function winnerKey(origin) {
-  return `triolet:transport:${origin}`;
-}
-
 /** The end of a connection that brings its messages too late: another transport may bring them as they come. */
 export function lumpy() {
   throw new Ended("lumps", { retry: 0 });
@@ -170,7 +165,7 @@ export class Choice {
   remember(transport) {
     if (this.#order.length === 1 || this.winner === transport) return;
     this.#winners.set(this.#origin, transport);
-    this.#settings.store?.set(winnerKey(this.#origin), transport);
+    this.#settings.remember?.(transport);
   }
 
   /** Tries the first one again. */

@@ -1,6 +1,6 @@
 /** A page's client of one server: what `connect` returns. */
 
-import { winnerKey, winners } from "./choice.js";
+import { winners } from "./choice.js";
 import { Commands } from "./commands.js";
 import { Follow } from "./follow.js";
 import { Handlers, optional } from "./handlers.js";
@@ -16,7 +16,7 @@ import { Ways } from "./ways.js";
 
 /**
  * @import { ClientHandlers, ClientState, ConnectOptions, FollowOptions, PresenceOptions, Reply } from "./api.js"
- * @import { SendOptions, State, Store, Transport, Why } from "./api.js"
+ * @import { SendOptions, State, Transport, Why } from "./api.js"
  * @import { Unanswered } from "./commands.js"
  * @import { FollowOwner } from "./follow.js"
  * @import { Settings } from "./settings.js"
@@ -75,9 +75,10 @@ export class Client {
     const { share, locks, BroadcastChannel } = this.#settings;
     const { origin } = locate(this.#base);
     const known = this.#settings.winners ?? winners;
-    /** @type {Pick<Store, "set"> | null} */
-    const store = this.#store && { set: (key, text) => void this.#keeper(key).keep(text) };
-    const settings = { ...this.#settings, store };
+    const failed = (/** @type {unknown} */ error) => this.#handlers.tell("fault", { kind: "store", error });
+    const keeper = new Keeper(this.#store, `triolet:transport:${origin}`, this.#settings, failed);
+    const remember = (/** @type {Transport} */ transport) => void keeper.keep(transport);
+    const settings = { ...this.#settings, remember };
     /** @param {WaysHooks} hooks */
     const open = (hooks) => new Ways(this.#base, settings, this.#commands, { ...hooks, choose: () => chosen(hooks) });
     /** @type {WaysHooks} */
@@ -92,7 +93,7 @@ export class Client {
       if (!share || !locks?.request || !BroadcastChannel) this.#go(open(hooks));
       else void this.#share(`${this.#base} ${share === true ? "" : share}`, settings, open, hooks);
     };
-    this.#keeper(winnerKey(origin)).read(go);
+    keeper.read(go);
   }
 
   /**
@@ -119,13 +120,6 @@ export class Client {
     for (const track of this.#early) ways.begin(track);
     this.#early.clear();
     this.#look();
-  }
-
-  /** @param {string} key */
-  #keeper(key) {
-    return new Keeper(this.#store, key, this.#settings, (error) =>
-      this.#handlers.tell("fault", { kind: "store", error }),
-    );
   }
 
   // --- what it is -----------------------------------------------------------------------------------------

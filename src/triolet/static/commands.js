@@ -120,9 +120,8 @@ export class Commands {
   #opened = deferred();
   /** @type {Set<Question>} */
   #asked = new Set();
-  #open = 0;
-  /** @type {(() => void)[]} */
-  #waiting = [];
+  /** Begins each that is asked, or waits: the first of them are asked. @type {Set<() => void>} */
+  #turns = new Set();
   #changed;
   #unanswered = 0;
 
@@ -187,7 +186,7 @@ export class Commands {
     const { timeout, signal } = options;
     if (!(timeout > 0)) throw new TypeError("timeout: more than 0 ms");
     const command = new Command(url, data, options, this.#base);
-    if (this.#waiting.length === WAITING) throw command.unanswered(`${WAITING} others wait`);
+    if (this.#turns.size === OPEN + WAITING) throw command.unanswered(`${WAITING} others wait`);
     const late = () => new Error(`${timeout} ms are over`);
     /** @param {AbortSignal} inner */
     const run = (inner) => this.#inTurn(inner, () => this.#ask(command, options, inner));
@@ -204,33 +203,28 @@ export class Commands {
   /** @template T @param {AbortSignal} signal @param {() => Promise<T>} call */
   async #inTurn(signal, call) {
     const { promise, resolve } = deferred();
-    this.#waiting.push(resolve);
-    this.#next();
+    const turns = this.#turns.add(resolve);
     try {
-      if (this.#waiting.includes(resolve)) await unlessAborted(promise, signal);
+      if (turns.size > OPEN) await unlessAborted(promise, signal);
       return await call();
     } finally {
-      const place = this.#waiting.indexOf(resolve);
-      if (place < 0) this.#open -= 1;
-      else this.#waiting.splice(place, 1); // its turn has not come
-      this.#next();
+      turns.delete(resolve);
+      for (const begin of [...turns].slice(0, OPEN)) begin();
     }
-  }
-
-  #next() {
-    if (this.#open === OPEN || this.#waiting.length === 0) return;
-    this.#open += 1;
-    this.#waiting.shift()?.();
   }
 
   /** @param {Command} command @param {Settings} options @param {AbortSignal} signal @returns {Promise<Reply>} */
   async #ask(command, options, signal) {
-    for (let attempt = 0; ; attempt += 1) {
-      const { reply, error } = await this.#tried(command, options, signal);
-      const { retry, ...answer } = reply ?? {};
-      if (reply && !isPassing(reply)) return /** @type {Reply} */ (answer);
+    /** @param {any} error @returns {any} */
+    const failed = (error) => {
+      if (signal.aborted) throw signal.reason;
       if (error?.retry === null) throw error;
-      command.trouble = error ?? new Error(`status ${reply?.status}`);
+      return { error };
+    };
+    for (let attempt = 0; ; attempt += 1) {
+      const { error, retry, ...answer } = await this.#once(command, options, signal).catch(failed);
+      if (answer.status && !isPassing(answer)) return answer;
+      command.trouble = error ?? new Error(`status ${answer.status}`);
       // Where the network was the trouble, the moment is when the WebSocket is there again.
       const early = error && this.#socket === null ? this.#opened.promise : undefined;
       await pause(retry ?? backoff(attempt, options), options, signal, early);
@@ -241,18 +235,12 @@ export class Commands {
    * @param {Command} command
    * @param {Settings} options
    * @param {AbortSignal} signal
-   * @returns {Promise<{reply: Answer, error?: undefined} | {reply?: undefined, error: any}>}
    */
-  async #tried(command, options, signal) {
-    try {
-      const socket = this.#socket;
-      const isOurs = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
-      const isOver = isOurs && new Blob([command.body]).size < LONG;
-      return { reply: await (isOver ? this.#say(socket, command, signal) : this.#post(command, options, signal)) };
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      return { error };
-    }
+  async #once(command, options, signal) {
+    const socket = this.#socket;
+    const isOurs = socket?.readyState === 1 && command.url.origin === locate(socket.url).origin;
+    const isOver = isOurs && new Blob([command.body]).size < LONG;
+    return isOver ? this.#say(socket, command, signal) : this.#post(command, options, signal);
   }
 
   /** @param {WebSocket} socket @param {Command} command @param {AbortSignal} signal @returns {Promise<Answer>} */

@@ -1,6 +1,6 @@
 /** What the page has of a channel that it follows: items in order, no more of them than it takes. */
 
-import { Handlers, deferred, optional } from "./handlers.js";
+import { Handlers, deferred, isPromise, optional } from "./handlers.js";
 import { Ended, onAbort, unlessAborted } from "./line.js";
 import { Keeper } from "./store.js";
 import { Track } from "./track.js";
@@ -128,10 +128,6 @@ export class Follow {
   /** @type {number} items that wait for the page, and events that are known to exist and have not come */
   get behind() {
     return this.#queue.length + this.#track.lag;
-  }
-
-  get #keepsFirst() {
-    return this.#settings.commit === "before";
   }
 
   get #isIdle() {
@@ -268,12 +264,9 @@ export class Follow {
     if (this.#busy || this.#mode !== "handlers") return;
     this.#busy = true;
     while (this.#queue.length > 0) {
-      const item = this.#shift();
-      const kept = this.#keepsFirst && this.#keep(item);
-      if (kept) await kept;
-      const handled = this.#handle(item);
-      if (handled) await handled;
-      if (!this.#keepsFirst) void this.#keep(item);
+      const given = this.#deliver(this.#shift());
+      if (isPromise(given)) await given;
+      void this.commit();
     }
     this.#busy = false;
   }
@@ -292,7 +285,7 @@ export class Follow {
    * @returns {Promise<IteratorResult<Item<Events>, undefined>>}
    */
   async #next() {
-    if (!this.#keepsFirst) await this.commit();
+    await this.commit();
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
       this.#serve();
@@ -307,13 +300,13 @@ export class Follow {
     }
   }
 
-  /** @param {any} item */
+  /** Hands an item out: a promise of that where it is kept before, or a handler takes its time. @param {any} item */
   #deliver(item) {
     const result = { value: item, done: false };
-    const kept = this.#keepsFirst ? this.#keep(item) : undefined;
-    this.#taken = this.#keepsFirst ? null : item;
-    const handled = this.#handle(item);
-    return kept || handled ? Promise.all([kept, handled]).then(() => result) : result;
+    this.#taken = item;
+    const kept = this.#settings.commit === "before" ? this.commit() : undefined;
+    const handled = kept ? kept.then(() => this.#handle(item)) : this.#handle(item);
+    return handled ? handled.then(() => result) : result;
   }
 
   // --- what happens to it ---------------------------------------------------------------------------------

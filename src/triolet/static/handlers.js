@@ -43,12 +43,17 @@ export class Handlers {
     /** @type {Promise<unknown>[]} */
     const promises = [];
     /** @param {any} result */
-    const keep = (result) => typeof result?.then === "function" && promises.push(Promise.resolve(result).catch(report));
+    const keep = (result) => isPromise(result) && promises.push(Promise.resolve(result).catch(report));
     for (const name of names) {
       for (const call of this.of(name)) tell(() => keep(call(...said)));
     }
     return promises.length ? Promise.all(promises) : undefined;
   }
+}
+
+/** @param {any} value @returns {value is Promise<unknown>} */
+export function isPromise(value) {
+  return typeof value?.then === "function";
 }
 
 /**

@@ -34,6 +34,8 @@ export class Ended extends Error {
   retry;
   /** @type {string} one word of it, where there is one; else the message */
   reason = "";
+  /** @type {boolean | undefined} whether it is that of a WebSocket which was never open @internal */
+  unopened;
 
   /**
    * @internal
@@ -48,11 +50,11 @@ export class Ended extends Error {
 }
 
 /**
- * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
+ * An error of whatever kind, as the end of a connection: one that may pass.
  *
  * @param {any} error
  * @param {{reason: string}} [more]
- * @returns {Ended & {unopened?: boolean}}
+ * @returns {Ended}
  */
 export function asEnded(error, more) {
   return error instanceof Ended ? error : new Ended(String(error?.message ?? error), more);
@@ -197,11 +199,12 @@ class Pace {
  * Keeps one connection up: connects, notices silence, waits with backoff and full jitter, connects again; lets go of it
  * while the browser keeps the page for later, and looks after it when the page wakes.
  *
- * `connect(signal)` is one connection, from its first byte to its end, which it throws. `change(state, why)` hears of
- * "connecting" between two, and "gone".
+ * `connect(signal)` is one connection, from its first byte to its end, which it throws. `ended(why)` hears of each end, and
+ * may say when to try again. `change(state, why)` hears of "connecting" between two, and "gone".
  */
 export class Line {
   #connect;
+  #ended;
   #change;
   #options;
   #attempt = 0;
@@ -227,11 +230,13 @@ export class Line {
 
   /**
    * @param {(signal: AbortSignal) => Promise<unknown>} connect
+   * @param {(why: Ended) => void} ended
    * @param {(state: State | undefined, why: Why) => void} change
    * @param {Settings} options
    */
-  constructor(connect, change, options) {
+  constructor(connect, ended, change, options) {
     this.#connect = connect;
+    this.#ended = ended;
     this.#change = change;
     this.#options = options;
     this.#life = new PageLife(this, options);
@@ -263,6 +268,7 @@ export class Line {
     const end = await this.#connected(this.#abort.signal);
     this.rest();
     if (this.closed) return;
+    this.#ended(end);
     if (this.#paused) return this.#change("connecting", { reason: "paused" });
     const retry = this.#next(end);
     if (retry === null) return this.close(end);
@@ -311,7 +317,7 @@ export class Line {
       await this.#connect(signal);
       throw new Ended("the connection ended");
     } catch (error) {
-      return asEnded(signal.aborted && !(error instanceof Ended) ? signal.reason : error);
+      return asEnded(signal.aborted ? signal.reason : error);
     } finally {
       this.#abort.abort(); // whatever of it is still open
     }

@@ -99,6 +99,7 @@ export class Multiplex {
     this.#hooks = hooks;
     this.#line = new Line(
       (signal) => this.#connect(signal),
+      (why) => this.#ended(why),
       (state, why) => this.#become(state, why),
       this.#settings,
     );
@@ -165,17 +166,16 @@ export class Multiplex {
   // --- the connection -------------------------------------------------------------------------------------
 
   /** @param {AbortSignal} signal */
-  async #connect(signal) {
-    try {
-      /** @param {Message} message */
-      const hear = (message) => this.#hear(message);
-      await converse(this.#url, {}, this.#line, this.#settings, signal, hear, (socket) => this.#ready(socket));
-    } catch (error) {
-      const why = asEnded(signal.aborted ? signal.reason : error);
-      if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
-      else if (why.unopened && this.#line.isDoubtful) void askWhy(this.#url, this.#settings, this.#line);
-      throw why;
-    }
+  #connect(signal) {
+    /** @param {Message} message */
+    const hear = (message) => this.#hear(message);
+    return converse(this.#url, {}, this.#line, this.#settings, signal, hear, (socket) => this.#ready(socket));
+  }
+
+  /** @param {Ended} why */
+  #ended(why) {
+    if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
+    else void askWhy(why, this.#url, this.#settings, this.#line);
   }
 
   /** @param {State | undefined} state @param {Why} why */
@@ -322,7 +322,7 @@ export class Multiplex {
       if (!(error instanceof Ended)) throw error;
       if (error.retry === null) return this.#end(entry, { error, reason: error.reason });
       if (entry.isPlain) throw error;
-      return this.#anew(entry);
+      return this.#wait(entry, Promise.resolve(), "connecting", { retry: 0, reason: "hole" });
     }
     const room = track.room();
     if (room && entry.path) this.#wait(entry, room);
@@ -342,16 +342,8 @@ export class Multiplex {
     track.become("gone", why);
   }
 
-  /** @param {Entry} entry */
-  #anew(entry) {
-    const sub = entry.sub;
-    this.#say({ type: "unfollow", channel: "", sub });
-    this.#ask(entry);
-    entry.track.become("connecting", { retry: 0, reason: "hole" });
-  }
-
   /**
-   * The page is full, say: this subscription is given up, and asked for again from its cursor when there is room.
+   * This subscription is given up, and asked for again from its cursor: when there is room in the page, say.
    *
    * @param {Entry} entry
    * @param {Promise<void>} room

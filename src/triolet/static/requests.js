@@ -182,11 +182,13 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
  * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
  * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
+ * @param {Ended} why  how it ended
  * @param {Place} url
  * @param {Settings} options
  * @param {Line} line
  */
-export async function askWhy(url, options, line) {
+export async function askWhy({ unopened }, url, options, line) {
+  if (!unopened || !line.isDoubtful) return;
   try {
     /** @type {RequestInit & {headers: HeaderMap}} */
     const json = { headers: { Accept: "application/json" }, redirect: "manual" };

@@ -2,19 +2,19 @@
 
 import { checkToken } from "./token.js";
 
-/** @import { Clock, ConnectOptions, MessageOptions, Options, Store } from "./api.js" */
+/** @import { Clock, ConnectOptions, MessageOptions, Options, Transport } from "./api.js" */
 
 /**
  * What the machinery works with: the options, with what the page did not say, and what the client says of itself.
  *
- * @typedef {Omit<Options & MessageOptions & ConnectOptions, keyof Defaults | "store"> & Defaults & Own} Settings
+ * @typedef {Omit<Options & MessageOptions & ConnectOptions, keyof Defaults> & Defaults & Own} Settings
  *
  * @typedef {{wait: number, silence: number, timeout: number, buffer: number, commit: "before" | "after",
  *     random: () => number, fetch: typeof fetch, parse: (text: string) => any, stringify: (data: any) => string,
  *     clock: Clock}} Defaults
  *
  * @typedef {Object} Own
- * @property {Pick<Store, "set"> | null} [store]
+ * @property {(transport: Transport) => void} [remember]  hears of one that works, for the next page
  * @property {() => number} [patience]  ms until the first message of a connection
  * @property {() => void} [won]  hears that a connection brings messages as they come
  * @property {() => void} [lumpy]  hears that it brings them too late

@@ -10,7 +10,7 @@ export class EventStreamParser {
   #rest = "";
   #endedInCr = false;
   #id = "";
-  /** @type {{event: string, data: string[], time: number | null, key?: string, fold?: string, folded?: number}} */
+  /** @type {{event: string, data: string[], time: number | null, [field: string]: any}} */
   #block = { event: "", data: [], time: null };
 
   /**
@@ -37,11 +37,10 @@ export class EventStreamParser {
   /** @param {string} line */
   #field(line) {
     const [, name, value] = /** @type {RegExpExecArray} */ (/^([^:]*):? ?([^]*)$/.exec(line));
-    if (name === "event") this.#block.event = value;
-    else if (name === "data") this.#block.data.push(value);
+    if (name === "data") this.#block.data.push(value);
     else if (name === "id" && !value.includes("\0")) this.#id = value;
-    else if (name === "key" || name === "fold") this.#block[name] = value;
-    else if ((name === "time" || name === "folded") && /^\d+$/.test(value)) this.#block[name] = Number(value);
+    else if (/^(event|key|fold)$/.test(name)) this.#block[name] = value;
+    else if (/^(time|folded)$/.test(name) && /^\d+$/.test(value)) this.#block[name] = Number(value);
   }
 
   /** @param {Parsed[]} parsed */

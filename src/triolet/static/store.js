@@ -1,5 +1,6 @@
 /** What a page keeps beyond itself: texts by name. A store that fails is told of, and is done without. */
 
+import { isPromise, optional } from "./handlers.js";
 import { within } from "./line.js";
 
 /** @import { Clock, Store } from "./api.js" */
@@ -20,7 +21,7 @@ const SESSION = {
 /** What only some pages need is loaded by them alone. @returns {Store} */
 function indexed() {
   const table = import("./indexed.js");
-  table.catch(() => null);
+  optional(table); // each use of it tells what is wrong
   return { get: async (key) => (await table).get(key), set: async (key, value) => (await table).set(key, value) };
 }
 
@@ -36,9 +37,6 @@ export function openStore(store) {
   if (store.get && store.set) return /** @type {Store} */ (store);
   throw new TypeError('store: "session", "indexeddb", or one with get and set');
 }
-
-/** @param {any} value @returns {value is Promise<unknown>} */
-const isPromise = (value) => typeof value?.then === "function";
 
 /** One text of a store, under one name. `fault(error)` hears what fails; one that hangs is not asked again. */
 export class Keeper {

@@ -1,7 +1,7 @@
 /** Channels that are followed each by a connection of its own, or together by one (see Bundle), over the transport that works. */
 
 import { Choice, lumpy } from "./choice.js";
-import { Line, asEnded } from "./line.js";
+import { Line } from "./line.js";
 import { askWhy } from "./requests.js";
 import { stream } from "./transports.js";
 
@@ -9,6 +9,7 @@ import { stream } from "./transports.js";
  * @import { State, Transport, Why } from "./api.js"
  * @import { Bundles } from "./bundle.js"
  * @import { Commands } from "./commands.js"
+ * @import { Ended } from "./line.js"
  * @import { Place } from "./requests.js"
  * @import { Settings } from "./settings.js"
  * @import { Track } from "./track.js"
@@ -92,11 +93,12 @@ export class Streams {
       use: (socket) => this.#commands.use((mine.socket = socket)),
       hear: (reply) => this.#commands.hear(reply),
     };
-    /** @param {AbortSignal} signal */
-    const connect = (signal) => this.#connect(track, mine, options, signal);
-    /** @param {State | undefined} state @param {Why} why */
-    const change = (state, why) => this.#changed(track, mine, state, why);
-    mine.line = new Line(connect, change, options);
+    mine.line = new Line(
+      (signal) => this.#connect(track, mine, options, signal),
+      (why) => this.#ended(track, mine, why),
+      (state, why) => this.#changed(track, mine, state, why),
+      options,
+    );
     this.#lines.set(track, mine);
   }
 
@@ -130,17 +132,16 @@ export class Streams {
   }
 
   /** @param {Asker} track @param {Mine} mine @param {Settings} options @param {AbortSignal} signal */
-  async #connect(track, mine, options, signal) {
-    const transport = (mine.transport = this.#choice.current);
-    try {
-      await stream(transport, track, mine.line, options, signal, mine.commands);
-    } catch (error) {
-      const why = asEnded(signal.aborted ? signal.reason : error);
-      if (why.reason === "silent" && !mine.line.isHeardOf) this.#crowd(track);
-      if (this.#choice.leave(transport, why, mine.line.isHeardOf)) throw Object.assign(why, { retry: 0 });
-      if (why.unopened && mine.line.isDoubtful) void askWhy(track.url, options, mine.line);
-      throw why;
-    }
+  #connect(track, mine, options, signal) {
+    mine.transport = this.#choice.current;
+    return stream(mine.transport, track, mine.line, options, signal, mine.commands);
+  }
+
+  /** @param {Asker} track @param {Mine} mine @param {Ended} why */
+  #ended(track, { line, transport }, why) {
+    if (why.reason === "silent" && !line.isHeardOf) this.#crowd(track);
+    if (this.#choice.leave(transport, why, line.isHeardOf)) why.retry = 0;
+    else void askWhy(why, track.url, this.#settings, line);
   }
 
   /** Nothing comes of one: if others have all connections that there are, it is told of once. @param {Asker} track */

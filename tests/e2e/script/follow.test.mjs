@@ -311,6 +311,21 @@ test("a slow store is waited for, before the first connection and before each ev
   client.close();
 });
 
+test("handlers beside a reader hear of nothing before it is kept, where that is wanted", async () => {
+  const store = makeStore({ slow: true });
+  const { follow, stream } = await open({ store, commit: "before" });
+  await store.free();
+  await store.free();
+  await stream.send("open", opened("e.1"));
+  const heard = listen(follow);
+  const reading = follow[Symbol.asyncIterator]().next();
+  await store.free();
+  await stream.event("e.2");
+  assert.deepEqual(heard, []);
+  await store.free();
+  assert.deepEqual([heard, (await reading).value.id], [["e.2"], "e.2"]);
+});
+
 test("a store keeps which transport works, for the page after this one", async () => {
   for (const slow of [false, true]) {
     const store = makeStore({ slow });

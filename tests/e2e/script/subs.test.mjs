@@ -96,7 +96,7 @@ test("a hole in one is its own: it is asked for again, and the other hears of no
   for (const sub of ["s1", "s2"]) await opened[0].say(...bracket([sub], open(sub, "e.5")));
   await opened[0].say(...bracket(["s1"], event("a", "e.7")));
   assert.deepEqual(opened[0].sent.slice(-2), [
-    { type: "unfollow", channel: "", sub: "s1" },
+    { type: "unfollow", channel: "a", sub: "s1" },
     { type: "follow", url: URL_OF_A, after: "e.5", sub: "s3" },
   ]);
   assert.deepEqual([one.heard, two.heard, opened.length], [["fault hole"], [], 1]);

@@ -16,17 +16,15 @@ export declare class Ended extends Error {
     reason: string;
 }
 /**
- * An error of whatever kind, as the end of a connection: one that may pass. That of a WebSocket which was never open says so.
+ * An error of whatever kind, as the end of a connection: one that may pass.
  *
  * @param {any} error
  * @param {{reason: string}} [more]
- * @returns {Ended & {unopened?: boolean}}
+ * @returns {Ended}
  */
 export declare function asEnded(error: any, more?: {
     reason: string;
-}): Ended & {
-    unopened?: boolean;
-};
+}): Ended;
 /**
  * Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection.
  *
@@ -90,8 +88,8 @@ export declare function within<T>(ms: number, late: () => Error, { clock }: {
  * Keeps one connection up: connects, notices silence, waits with backoff and full jitter, connects again; lets go of it
  * while the browser keeps the page for later, and looks after it when the page wakes.
  *
- * `connect(signal)` is one connection, from its first byte to its end, which it throws. `change(state, why)` hears of
- * "connecting" between two, and "gone".
+ * `connect(signal)` is one connection, from its first byte to its end, which it throws. `ended(why)` hears of each end, and
+ * may say when to try again. `change(state, why)` hears of "connecting" between two, and "gone".
  */
 export declare class Line {
     #private;
@@ -100,10 +98,11 @@ export declare class Line {
     over: AbortController;
     /**
      * @param {(signal: AbortSignal) => Promise<unknown>} connect
+     * @param {(why: Ended) => void} ended
      * @param {(state: State | undefined, why: Why) => void} change
      * @param {Settings} options
      */
-    constructor(connect: (signal: AbortSignal) => Promise<unknown>, change: (state: State | undefined, why: Why) => void, options: Settings);
+    constructor(connect: (signal: AbortSignal) => Promise<unknown>, ended: (why: Ended) => void, change: (state: State | undefined, why: Why) => void, options: Settings);
     /** Whether the present connection is known to bring its messages. */
     get isHeardOf(): boolean;
     /** Whether to ask why nothing comes of it: at first, and where it has worked, after a while; then ever again. */

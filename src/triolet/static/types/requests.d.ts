@@ -82,8 +82,9 @@ export declare function asked<T>(url: string | URL, { headers, ...more }: Reques
  * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
  * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
  *
+ * @param {Ended} why  how it ended
  * @param {Place} url
  * @param {Settings} options
  * @param {Line} line
  */
-export declare function askWhy(url: Place, options: Settings, line: Line): Promise<void>;
+export declare function askWhy({ unopened }: Ended, url: Place, options: Settings, line: Line): Promise<void>;

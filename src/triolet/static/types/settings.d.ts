@@ -1,6 +1,6 @@
 /** What the page did not say. */
-import type { Clock, ConnectOptions, MessageOptions, Options, Store } from "./api.js";
-export type Settings = Omit<Options & MessageOptions & ConnectOptions, keyof Defaults | "store"> & Defaults & Own;
+import type { Clock, ConnectOptions, MessageOptions, Options, Transport } from "./api.js";
+export type Settings = Omit<Options & MessageOptions & ConnectOptions, keyof Defaults> & Defaults & Own;
 export type Defaults = {
     wait: number;
     silence: number;
@@ -14,7 +14,10 @@ export type Defaults = {
     clock: Clock;
 };
 export type Own = {
-    store?: Pick<Store, "set"> | null;
+    /**
+     * hears of one that works, for the next page
+     */
+    remember?: (transport: Transport) => void;
     /**
      * ms until the first message of a connection
      */
@@ -35,14 +38,14 @@ export type Own = {
 /**
  * What the machinery works with: the options, with what the page did not say, and what the client says of itself.
  *
- * @typedef {Omit<Options & MessageOptions & ConnectOptions, keyof Defaults | "store"> & Defaults & Own} Settings
+ * @typedef {Omit<Options & MessageOptions & ConnectOptions, keyof Defaults> & Defaults & Own} Settings
  *
  * @typedef {{wait: number, silence: number, timeout: number, buffer: number, commit: "before" | "after",
  *     random: () => number, fetch: typeof fetch, parse: (text: string) => any, stringify: (data: any) => string,
  *     clock: Clock}} Defaults
  *
  * @typedef {Object} Own
- * @property {Pick<Store, "set"> | null} [store]
+ * @property {(transport: Transport) => void} [remember]  hears of one that works, for the next page
  * @property {() => number} [patience]  ms until the first message of a connection
  * @property {() => void} [won]  hears that a connection brings messages as they come
  * @property {() => void} [lumpy]  hears that it brings them too late
