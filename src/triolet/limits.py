@@ -99,7 +99,9 @@ class Limits:
     control_per_second: float = 10
     """Pings and pongs a client may send, on average; bursts of five times as many."""
     messages_per_second: float = 1_000
-    """Messages a client may send, on average; bursts of twice as many."""
+    """Messages a client may send, on average; bursts of twice as many. What is more is read later. Fragments of a
+    message, and frames of a body over HTTP/2, count as messages too, but one for each KiB that comes with them; four
+    chunks of a body over HTTP/1.1 count as one."""
 
     # --- a client that does not read, or does not speak
     stall_seconds: float = 10

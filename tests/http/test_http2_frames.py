@@ -18,8 +18,8 @@ from triolet.http.bounds import HTTP2_FRAMES_AT_ONCE
 from triolet.http.http2_frames import PREFACE_BYTES, Frames, Spending, TooMuchError
 from triolet.limits import Limits
 
-from .guarding import hosted
-from .test_http2 import GET, POST, client_of, connect_to
+from .guarding import Receive, Send, hosted
+from .test_http2 import GET, POST, Client, client_of, connect_to
 from .test_websocket import frame as message
 
 
@@ -144,6 +144,98 @@ class TestFloods:
             await client.flush(b"\x00\x40\x01\x00\x00\x00\x00\x00\x01")
             await client.listen()
             assert client.goaway() == ErrorCodes.FRAME_SIZE_ERROR
+
+
+CRUMBS = {
+    "one byte": frame(0, b"x", 1),
+    "one byte, padded": frame(0, b"\xff" + b"x" + bytes(255), 1, flags=8),
+}
+
+
+class TestCrumbs:
+    """A body's bytes are content in proportion: of frames that bring nearly none only so many are read in a second."""
+
+    @pytest.mark.parametrize("crumb", CRUMBS.values(), ids=CRUMBS)
+    @pytest.mark.parametrize("what", [POST, connect_to("/echo")], ids=["body", "message"])
+    async def test_are_read_at_the_pace_of_messages_and_all_of_them(
+        self, what: list[tuple[str, str]], crumb: bytes, autojump_clock: MockClock
+    ) -> None:
+        taken: list[float] = []
+
+        async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.accept"})
+            while (said := await receive()).get("more_body", said["type"] == "websocket.receive"):
+                taken.append(trio.current_time())
+            if scope["type"] == "http":
+                await plain(scope, receive, send)
+
+        async with hosted(app, Limits(messages_per_second=50)) as host:
+            client = Client(host.connect("h2"))
+            await client.send(1, what, end=False)
+            await client.listen()
+            began = trio.current_time()
+            if what is POST:
+                await client.flush(crumb * 300 + frame(0, b"x", 1, flags=1))
+            else:
+                whole = message(0x82, b"x" * 294)
+                for byte in whole[:-1]:
+                    await client.flush(crumb[: crumb.index(b"x")] + bytes([byte]) + crumb[crumb.index(b"x") + 1 :])
+                await client.flush(crumb)
+            while not taken or (what is POST and client.status(1) is None):
+                await client.listen(0.1)
+            # 100 at once, and 50 a second; 302 of a message.
+            assert trio.current_time() - began == pytest.approx(4, abs=0.3)
+            assert client.goaway() is None
+            await client.stream.aclose()
+
+    async def test_that_nobody_wants_are_slowed_down_too(self, autojump_clock: MockClock) -> None:
+        async with hosted(plain, Limits(messages_per_second=50)) as host, client_of(host) as client:
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})  # so the answer has no end
+            await client.send(1, POST, end=False)
+            await client.listen()
+            await client.flush(CRUMBS["one byte"] * 300)
+            await client.send(3, GET)
+            await client.listen(3.5)
+            assert client.status(3) is None
+            await client.listen(1)
+            assert client.status(3) == 200
+
+    @pytest.mark.parametrize("size", [1_024, 16_000])
+    async def test_are_no_frames_that_bring_much(self, size: int, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(messages_per_second=1)) as host, client_of(host) as client:
+            await client.send(1, POST, end=False)
+            for _ in range(60_000 // size):
+                client.h2.send_data(1, bytes(size))
+            client.h2.send_data(1, b"", end_stream=True)
+            await client.flush()
+            await client.listen(0.1)
+            assert client.body(1) == b"%d" % (60_000 // size * size)
+
+    async def test_are_no_whole_messages(self, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(messages_per_second=50)) as host, client_of(host) as client:
+            for stream in range(1, 21, 2):
+                await client.send(stream, connect_to(), end=False)
+            await client.listen()
+            for _ in range(90):
+                for stream in range(1, 21, 2):
+                    client.h2.send_data(stream, message(0x81, b"x"))
+            await client.flush()
+            await client.listen(0.1)
+            assert all(client.body(stream) == b"\x81\x01x" * 90 for stream in range(1, 21, 2))
+
+    async def test_that_are_slowed_down_are_no_silence(self, autojump_clock: MockClock) -> None:
+        limits = Limits(messages_per_second=2, beat_seconds=1, silence_seconds=4)
+        async with hosted(limits=limits) as host, client_of(host) as client:
+            await client.send(1, POST, end=False)
+            await client.listen(0.1)
+            await client.flush(CRUMBS["one byte"] * 40)
+            await client.listen(30)
+            client.h2.send_data(1, b"", end_stream=True)
+            await client.flush()
+            await client.listen(1)
+            assert client.body(1) == b"40"
 
 
 class TestContent:

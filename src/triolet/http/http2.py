@@ -33,25 +33,22 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
-from ..bounds import WRITE_BYTES
+from ..bounds import CRUMB_BYTES, WRITE_BYTES
 from ..closing import SILENT
 from ..limits import Limits
 from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
-from ..wire.rate_limit import Rate
+from ..wire.rate_limit import message_rate
 from .bounds import (
     BODY_PIECE_BYTES,
     HTTP2_FRAMES_A_TURN,
-    HTTP2_RESETS_AT_ONCE,
-    HTTP2_RESETS_PER_SECOND,
-    HTTP2_STREAMS_A_FRAME,
     HTTP2_TABLE_BYTES,
     HTTP2_WINDOW_BYTES,
 )
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
-from .http2_frames import Frames, Spending, TooMuchError, changes_windows, goaway, is_content, is_plain
+from .http2_frames import Frames, Spending, TooMuchError, goaway, is_plain
 from .http2_outlet import Http2Stream, StreamOutlet
 from .keepalive import Keepalive
 from .websocket import GuardedWebSocket
@@ -113,7 +110,7 @@ class GuardedH2(H2Protocol):
         self._frames = Frames(limits.header_bytes, self.connection.DEFAULT_MAX_INBOUND_FRAME_SIZE)
         self._frames_held = 0
         self._spending = Spending()
-        self._resets = Rate(HTTP2_RESETS_PER_SECOND, HTTP2_RESETS_AT_ONCE)
+        self._crumbs = message_rate(limits)
         self._flushing = False
         self._unsent = bytearray()
         self._last_stream = 0  # of those that are answered
@@ -154,8 +151,7 @@ class GuardedH2(H2Protocol):
         """Handle one frame after the other: only what came of it tells what a frame was worth."""
         for number, frame in enumerate(self._frames.split(data), 1):
             events = self.connection.receive_data(frame)
-            if not is_content(events):
-                self._spend(events)
+            self._spending.pay(trio.current_time(), events, self._waiting)
             await self._handle_events(events)
             if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
                 return
@@ -164,21 +160,8 @@ class GuardedH2(H2Protocol):
         self.task_group.hold(self._frames.held - self._frames_held)
         self._frames_held = self._frames.held
 
-    def _spend(self, events: list[h2.events.Event]) -> None:
-        """Have the client pay for a frame that was no content. Raises TooMuchError."""
-        now = trio.current_time()
-        for event in events:
-            if isinstance(event, h2.events.StreamReset):
-                if self._resets.take(now) > 0:
-                    raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
-                return
-            if isinstance(event, h2.events.WindowUpdated):
-                outlets = self._outlets_of(event.stream_id)
-                self._spending.give_back(now, event.delta, sum(outlet.waits for outlet in outlets))
-                return
-        changed = any(changes_windows(event) for event in events)
-        waiting = sum(outlet.waits for outlet in self._outlets_of(None)) if changed else 0
-        self._spending.spend(now, 1 + waiting // HTTP2_STREAMS_A_FRAME)
+    def _waiting(self, stream_id: int | None) -> int:
+        return sum(outlet.waits for outlet in self._outlets_of(stream_id))
 
     async def room(self) -> None:
         """Flow control has seen to it."""
@@ -263,7 +246,9 @@ class GuardedH2(H2Protocol):
             if isinstance(event, h2.events.RequestReceived):
                 await self._ask(event)
             elif isinstance(event, h2.events.DataReceived):
-                await self._receive(event)
+                messages = await self._receive(event)
+                if event.stream_ended is None:
+                    await self._slow_down(1 - messages - len(event.data) / CRUMB_BYTES)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
         if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
@@ -361,25 +346,38 @@ class GuardedH2(H2Protocol):
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
-    async def _receive(self, event: h2.events.DataReceived) -> None:
+    async def _slow_down(self, crumb: float) -> None:
+        """Have the client pay for a frame of a body that has brought nearly nothing. One that sends too many is read on
+        later, with all of its streams: a window holds back bytes, and not frames."""
+        now = trio.current_time()
+        if crumb > 0 and (early := self._crumbs.take(now, crumb)):
+            await trio.sleep(early)
+            self._keepalive.heard()  # it could not be, and is not silent for that
+
+    async def _receive(self, event: h2.events.DataReceived) -> int:
+        """Take in a part of a body. Returns how many messages of a WebSocket were complete with it: those are counted
+        by themselves."""
         stream_id = event.stream_id
         stream = self.streams.get(stream_id)
         if stream is None:  # answered before it ended: nobody wants the rest
             self._acknowledge(stream_id, event.flow_controlled_length)
             if stream_id not in self.stream_buffers:
                 await self._reset(stream_id, ErrorCodes.NO_ERROR)
-            return
+            return 0
         if isinstance(stream, GuardedHTTP):
             self._bodies[stream_id] = self._bodies.get(stream_id, 0) + max(len(event.data), BODY_PIECE_BYTES)
             if sum(self._bodies.values()) > self._max_bodies:
                 await self._refuse(stream_id, 413)
-                return
+                return 0
+        before = stream.messages
         await stream.handle(Body(stream_id, event.data))
         waiting = self._unacknowledged.pop(stream_id, 0) + event.flow_controlled_length
         if stream.full:
             self._unacknowledged[stream_id] = waiting
         else:
             self._acknowledge(stream_id, waiting)
+        complete: int = stream.messages - before
+        return complete
 
     async def _make_room(self) -> None:
         for stream_id in list(self._unacknowledged):
