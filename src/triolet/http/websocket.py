@@ -6,7 +6,7 @@ It serves Quart's own WebSocket routes, and Triolet's where there is no raw sock
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from time import time
 from typing import Any
@@ -47,8 +47,15 @@ class GuardedWebSocket(WSStream):
     task_group: Any
     """An AppGroup."""
 
-    def __init__(self, *args: Any, limits: Limits, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        on_ready: Callable[[], None],
+        caught_up: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__(*args)
+        self._caught_up = caught_up or self._read_first
         self._on_ready = on_ready
         self._session = Session(limits)
         self._ahead = bytearray()  # what came in events, over HTTP/2; its flow control bounds it
@@ -213,7 +220,7 @@ class GuardedWebSocket(WSStream):
         with watching:
             while (deadline := self._session.deadline) < math.inf:
                 await trio.sleep_until(deadline)
-                await self._read_first()
+                await self._caught_up()
                 if self._session.deadline == deadline:
                     break
             self._watching = None
