@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -238,6 +240,19 @@ class TestCrumbs:
             assert client.body(1) == b"40"
 
 
+class TestMemory:
+    async def test_settings_that_nobody_knows_leave_nothing(self, autojump_clock: MockClock) -> None:
+        async with hosted() as host, client_of(host) as client:
+            for first in range(0x100, 0xF000, 2_500):
+                await client.flush(frame(4, b"".join(struct.pack(">HI", first + n, 1) for n in range(2_500))))
+            await client.listen()
+            (server,) = host.context.served
+            connection: Any = server._guarded.connection
+            assert len(connection.remote_settings) < 10
+            assert client.goaway() is None
+            del server, connection
+
+
 class TestContent:
     """What HTTP is for is free, however much there is of it."""
 
@@ -316,6 +331,17 @@ class TestFrames:
         frames = Frames(16_384, 16_384)
         assert len(list(frames.split(bytes(PREFACE_BYTES) + frame(4, b"") + frame(1, bytes(100), 1) + bytes(5)))) == 3
         assert frames.held == 100 + 9 + 5
+
+    @pytest.mark.parametrize("flags", [0, 0x80])
+    def test_of_settings_bring_the_last_of_each_that_is_known_and_no_other(self, flags: int) -> None:
+        said = [(0x100 + n, n) for n in range(2_000)] + [(4, 1), (0xFFFF, 0), (4, 2), (8, 1), (3, 7)]
+        whole = frame(4, b"".join(struct.pack(">HI", *one) for one in said), flags=flags)
+        kept = b"".join(struct.pack(">HI", *one) for one in [(4, 2), (8, 1), (3, 7)])
+        assert list(Frames(16_384, 16_384).split(bytes(PREFACE_BYTES) + whole))[1:] == [frame(4, kept, flags=flags)]
+
+    @pytest.mark.parametrize("whole", [frame(4), frame(4, flags=1), frame(4, bytes(5)), frame(4, bytes(6), flags=1)])
+    def test_of_settings_that_are_none_are_left_to_h2(self, whole: bytes) -> None:
+        assert list(Frames(16_384, 16_384).split(bytes(PREFACE_BYTES) + whole))[1:] == [whole]
 
     def test_that_do_not_begin_with_settings_are_refused(self) -> None:
         with pytest.raises(TooMuchError):

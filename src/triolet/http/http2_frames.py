@@ -48,7 +48,10 @@ _SETTINGS: Final = 4
 _PUSH_PROMISE: Final = 5
 _GOAWAY: Final = 7
 _CONTINUATION: Final = 9
+_ACK: Final = 1
 _END_HEADERS: Final = 4
+
+_SETTINGS_KNOWN: Final = frozenset(h2.settings.SettingCodes)
 
 _METHOD: Final = re.compile(rb"[A-Za-z][-A-Za-z]{0,31}")
 _PATH: Final = re.compile(rb"/[!\"$-~]*|\*")
@@ -104,7 +107,7 @@ class Frames:
                 raise TooMuchError(ErrorCodes.PROTOCOL_ERROR)
             self._begun = True
             self._count_head(data[at + 3], data[at + 4], end - at)
-            yield data[at:end]
+            yield _known_settings(data[at:end]) if data[at + 3] == _SETTINGS else data[at:end]
             at = end
         self._ahead = data[at:]
 
@@ -124,6 +127,16 @@ class Frames:
             self._head = 0
         elif self._head > self._header_bytes:
             raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
+
+
+def _known_settings(frame: bytes) -> bytes:
+    """A SETTINGS frame without what nobody here knows, which is to be ignored (RFC 9113 section 6.5.2). h2 keeps each
+    number that it has ever heard, at 800 bytes: all 65,536 of them would be 50 MB."""
+    if (len(frame) - HEAD_BYTES) % 6 or frame[4] & _ACK:
+        return frame  # an acknowledgement; or one that h2 refuses
+    said = dict(struct.iter_unpack(">HI", frame[HEAD_BYTES:]))  # of several the last is meant
+    kept = b"".join(struct.pack(">HI", name, value) for name, value in said.items() if name in _SETTINGS_KNOWN)
+    return len(kept).to_bytes(3, "big") + frame[3:HEAD_BYTES] + kept
 
 
 class Spending:
