@@ -241,6 +241,32 @@ class TestCrumbs:
 
 
 class TestMemory:
+    async def test_crumbs_that_no_app_takes_are_held_as_their_bytes(self, autojump_clock: MockClock) -> None:
+        taken: list[bytes] = []
+
+        async def late(scope: object, receive: Receive, send: Send) -> None:
+            await trio.sleep(30)
+            more = True
+            while more:
+                message = await receive()
+                taken.append(message["body"])
+                more = message["more_body"]
+            await plain(scope, receive, send)
+
+        async with hosted(late, Limits(messages_per_second=1e6, inbox_messages=8)) as host, client_of(host) as client:
+            await client.send(1, POST, end=False)
+            await client.listen()
+            before = host.budget.held
+            await client.flush(
+                b"".join(frame(0, bytes([n % 251]), 1) for n in range(20_000)) + frame(0, b"", 1, flags=1)
+            )
+            await client.listen(20)
+            assert host.budget.held - before == 20_000
+            await client.listen(20)
+            assert client.body(1) == b"ok"
+        assert b"".join(taken) == bytes(n % 251 for n in range(20_000))
+        assert len(taken) <= 10
+
     async def test_settings_that_nobody_knows_leave_nothing(self, autojump_clock: MockClock) -> None:
         async with hosted() as host, client_of(host) as client:
             for first in range(0x100, 0xF000, 2_500):

@@ -59,13 +59,24 @@ def pieces(event: Body) -> Iterator[Body]:
 
 
 class GuardedHTTP(HTTPStream):
-    """One request and its response."""
+    """One request and its response.
+
+    Bounds: of its body what the inbox holds, and one window of HTTP/2 beyond, as bytes: each message of an inbox takes
+    300 of its own, and a window holds as many frames as bytes.
+    """
 
     messages = 0
     """Of a WebSocket, which it is not."""
 
     app_put: Any
     """An Inbox, as soon as the app runs."""
+    task_group: Any
+    """An AppGroup."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._ahead = bytearray()  # what came over HTTP/2 while there was no room
+        self._ended = False
 
     @property
     def content_follows(self) -> bool:
@@ -79,9 +90,27 @@ class GuardedHTTP(HTTPStream):
 
     async def handle(self, event: StreamEvent) -> None:
         """Take in an event of the client's."""
-        if isinstance(event, StreamClosed) and self.app_put is not None and self.state is not ASGIHTTPState.CLOSED:
-            self.app_put.give_up()
+        if isinstance(event, Body) and (self._ahead or self.full) and not self.closed:
+            self._ahead += event.data
+            self.task_group.hold(len(event.data))
+            return
+        if isinstance(event, EndBody) and self._ahead:
+            self._ended = True
+            return
+        if isinstance(event, StreamClosed):
+            self.task_group.hold(-len(self._ahead))
+            self._ahead.clear()
+            if self.app_put is not None and self.state is not ASGIHTTPState.CLOSED:
+                self.app_put.give_up()
         await super().handle(event)
+
+    async def read_on(self) -> None:
+        """There is room again for what came in events."""
+        if self._ahead and not self.full:
+            content = bytes(self._ahead)
+            self._ahead.clear()
+            self.task_group.hold(-len(content))
+            await self.take(content, self._ended)
 
     async def take(self, content: bytes, ended: bool) -> None:
         """Take in a part of the body; the last one says so by itself, so that the app is woken once."""

@@ -386,7 +386,7 @@ class GuardedH2(H2Protocol):
     async def _make_room(self) -> None:
         for stream_id in list(self._unacknowledged):
             stream = self.streams.get(stream_id)
-            if isinstance(stream, GuardedWebSocket):
+            if stream is not None:
                 await stream.read_on()
             if stream is None or not stream.full:
                 self._acknowledge(stream_id, self._unacknowledged.pop(stream_id, 0))
