@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -156,10 +157,25 @@ class _Request:
         self.connection = connection
         self.done = trio.Event()
         self.is_lost = False
+        self.seconds = math.inf
         self.result: Any = None
         self.error: Exception | None = None
         self._command = command
         self._args = args
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.get_result().__await__()
+
+    async def get_result(self) -> Any:
+        """Wait for the answer. Cancelled, it can be waited for again."""
+        with trio.move_on_after(self.seconds) as scope:
+            await self.done.wait()
+        self.connection.over(self)
+        if scope.cancelled_caught:
+            raise TimeoutError("no answer in time")
+        if self.error is not None:
+            raise self.error
+        return self.result
 
     @property
     def appends(self) -> bool:
@@ -201,17 +217,16 @@ class ModelledConnection:
         self._pushes: deque[tuple[float, list[bytes]]] = deque()
         self._pushed = trio.lowlevel.ParkingLot()
 
-    async def create_request(self, command: bytes, *args: Any, timeout: float | None = None) -> Any:
-        """Send a command and wait for its answer. One that is not waited for any more is done all the same."""
+    def create_request(self, command: bytes, *args: Any, timeout: float | None = None) -> _Request:
+        """Send a command, whose answer can be awaited. One that is not waited for any more is done all the same."""
         request = self.send_command(command, *args)
-        with trio.move_on_after(timeout or self._seconds) as scope:
-            await request.done.wait()
-        self._requests.remove(request)
-        if scope.cancelled_caught:
-            raise TimeoutError("no answer in time")
-        if request.error is not None:
-            raise request.error
-        return request.result
+        request.seconds = timeout or self._seconds
+        return request
+
+    def over(self, request: _Request) -> None:
+        """A request's answer is not waited for any more."""
+        if request in self._requests:
+            self._requests.remove(request)
 
     def send_command(self, command: bytes, *args: Any) -> _Request:
         """Send a command."""

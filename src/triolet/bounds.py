@@ -42,6 +42,9 @@ TURN_BYTES = 16 << 10
 client (``NOTSENT_BYTES``), or what was small enough for it each time would be too much together."""
 TURN_ALL_BYTES = 1 << 20
 """The same of all clients together: then they are written before the turn ends."""
+UNHEARD_IN_A_ROW = 512
+"""Frames that are decoded in a row of a client of which only the close is looked for: 5 ms. Nothing comes out of them
+by which a turn could be counted."""
 READ_IN_A_ROW = 64
 """Messages of one client that are decoded in a row: some 0.2 ms, for which all other tasks wait."""
 
@@ -210,8 +213,13 @@ TELLS_WAITING = 256
 """What is told and was not written yet, because very many hear it."""
 
 # --- the wire
+CRUMB_BYTES = 1 << 10
+"""A fragment, a chunk, or a frame of a body costs us as much as a message, however small it is, unless so many bytes
+come with it: then it costs what bytes cost."""
 CHUNK_LINE_BYTES = 256
 """The line before a chunk of a request's body."""
+CHUNKS_IN_A_ROW = 128
+"""Chunks of a body that are read before others have their turn: 0.7 ms."""
 
 # --- Hypercorn's part
 READ_AHEAD_BYTES = 64 << 10

@@ -99,7 +99,9 @@ class Limits:
     control_per_second: float = 10
     """Pings and pongs a client may send, on average; bursts of five times as many."""
     messages_per_second: float = 1_000
-    """Messages a client may send, on average; bursts of twice as many."""
+    """Messages a client may send, on average; bursts of twice as many. What is more is read later. Fragments of a
+    message, and frames of a body over HTTP/2, count as messages too, but one for each KiB that comes with them; four
+    chunks of a body over HTTP/1.1 count as one."""
 
     # --- a client that does not read, or does not speak
     stall_seconds: float = 10
@@ -242,14 +244,15 @@ class Limits:
     connections: int = 50_000
     """Connections in all; past it 503."""
     connections_per_address: int = 50_000
-    """Connections of one address; past it 503. Of a listed proxy (``--forwarded-allow-ips``) it is what it brings of
-    one client's: requests that are served, streams among them. Lower it there, and where no proxy stands in front."""
+    """Connections of one address, or of one /64 of IPv6, which one client has for itself; past it 503. Of a listed
+    proxy (``--forwarded-allow-ips``) it is what it brings of one client's: requests that are served, streams among
+    them. Lower it there, and where no proxy stands in front."""
     handshakes: int = 4_000
     """TLS handshakes in all that are not done; past it newcomers are refused. Each costs 70 kB, and has
     ``header_seconds``."""
     handshakes_per_address: int = 2_000
-    """TLS handshakes of one address that are not done; a listed proxy's own have ``handshakes`` alone for a bound.
-    Lower it where no proxy stands in front."""
+    """TLS handshakes of one address, or of one /64 of IPv6, that are not done; a listed proxy's own have ``handshakes``
+    alone for a bound. Lower it where no proxy stands in front."""
     memory_bytes: int = 512 << 20
     """Ceiling of what is held for clients: windows, half-sent batches, messages on their way, requests and their
     answers (Centrifugo: 1 MiB a client). From nine tenths of it on nobody new is let in, and the largest unread

@@ -235,6 +235,7 @@ PUBLISH = b"POST /publish?channel=a HTTP/1.1\r\nHost: localhost\r\nContent-Type:
     ("body", "status"),
     [
         (b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"da\r\n5;x=y\r\nta":1\r\n1\r\n}\r\n0\r\n\r\n', 200),
+        (b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 500 + b'a\r\n{"data":1}\r\n0\r\n\r\n', 200),
         (b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"dat\r\n0\r\n\r\n', 400),  # a chunk that is longer than it says
         (b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (ADMIN_BODY_BYTES + 1), 413),

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from tests.peer import BINARY, PING, PONG, TEXT, encode, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Limits
+from triolet.connection.reader import MessageHandler
 from triolet.testing.server import serve
 
 
@@ -202,6 +203,33 @@ async def test_a_flood_of_messages_is_read_at_the_allowed_pace_and_none_is_lost(
         assert [n for n, _ in taken] == list(range(700))
         assert taken[199][1] == pytest.approx(0)
         assert taken[-1][1] == pytest.approx(5, abs=0.1)
+
+
+async def test_others_have_their_turn_between_messages_of_many_fragments(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_a_row = [0]
+    deliver = MessageHandler.deliver
+
+    def counted(handler: MessageHandler, said: Any, size: int) -> Any:
+        in_a_row[-1] += 1
+        return deliver(handler, said, size)
+
+    async def others() -> None:
+        while True:
+            in_a_row.append(0)
+            await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(MessageHandler, "deliver", counted)
+    app, _ = make_shop()
+    fragments = encode(TEXT, b"", fin=False) + encode(0, b"", fin=False) * 126 + encode(0, b"")
+    async with serve(app) as server, peer(server, "/raw") as client, trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await client.stream.send_all(fragments * 15)
+        while sum(in_a_row) < 15:
+            await trio.lowlevel.checkpoint()
+        assert max(in_a_row) <= 2
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_handler_may_take_its_time(autojump_clock: MockClock) -> None:

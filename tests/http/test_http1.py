@@ -8,8 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from triolet.bounds import CHUNKS_IN_A_ROW
 from triolet.limits import Limits
 from triolet.testing.network import ClientEnd
+from triolet.wire.http_head import Body
 
 from .guarding import Receive, Send, hosted, read_all, read_until, send_until_full
 from .test_websocket import request as upgrade_request
@@ -165,6 +167,54 @@ class TestBodies:
                 assert status(await read_all(client)) == 413
                 await client.aclose()
             await host.check()
+
+    async def test_others_have_their_turn_between_tiny_chunks(
+        self, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        in_a_row = [0]
+        take = Body.take
+
+        def counted(body: Body, data: Any) -> int:
+            before = body.chunks
+            taken = take(body, data)
+            in_a_row[-1] += body.chunks - before
+            return taken
+
+        async def others() -> None:
+            while True:
+                in_a_row.append(0)
+                await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(Body, "take", counted)
+        async with hosted() as host, trio.open_nursery() as nursery:
+            nursery.start_soon(others)
+            client = host.connect()
+            await client.send_all(CHUNKED + b"1\r\nx\r\n" * 7_000 + b"0\r\n\r\n")
+            assert (await read_until(client, b"7000")).startswith(b"HTTP/1.1 200")
+            nursery.cancel_scope.cancel()
+        assert sum(in_a_row) == 7_001
+        assert max(in_a_row) <= 2 * CHUNKS_IN_A_ROW  # last in one turn, first in the next
+
+    @pytest.mark.parametrize(("size", "seconds"), [(0x1, 2.8), (0x200, 0.3), (0x400, 0)])
+    async def test_chunks_that_bring_little_are_read_at_the_allowed_pace(
+        self, size: int, seconds: float, autojump_clock: MockClock
+    ) -> None:
+        async with hosted(limits=Limits(messages_per_second=100)) as host:
+            client = host.connect()
+            chunk = b"%x\r\n%b\r\n" % (size, bytes(size))
+            await client.send_all(CHUNKED + chunk * 2_000 + b"0\r\n\r\n")  # 800 at once, and 400 a second
+            assert (await read_until(client, b"%d" % (2_000 * size))).startswith(b"HTTP/1.1 200")
+            assert trio.current_time() == pytest.approx(seconds, abs=0.1)
+            await client.aclose()
+            await host.check()
+
+    async def test_a_client_whose_chunks_are_slowed_down_is_seen_to_go(self, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(messages_per_second=1)) as host:
+            client = host.connect()
+            await client.send_all(CHUNKED + b"1\r\nx\r\n" * 5_000)
+            await trio.sleep(1)
+            client.reset()
+            await host.check_empty()
 
     async def test_a_body_that_nobody_reads_ends_with_the_answer(self, autojump_clock: MockClock) -> None:
         async with hosted() as host:

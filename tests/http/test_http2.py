@@ -355,6 +355,21 @@ class TestWebSockets:
             assert client.goaway() is None
             await client.stream.aclose()
 
+    async def test_a_flood_of_messages_is_slowed_down_and_other_streams_are_not(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with hosted(limits=Limits(messages_per_second=100)) as host, client_of(host) as client:
+            await client.send(1, connect_to(), end=False)
+            await client.listen()
+            for _ in range(350):
+                client.h2.send_data(1, frame(0x81, b"x"))
+            await client.send(3, GET)
+            await client.listen(0.5)
+            assert client.body(3) == b"0"
+            assert 200 <= client.body(1).count(b"\x81\x01x") < 300
+            await client.listen(2)
+            assert client.body(1) == b"\x81\x01x" * 350
+
     async def test_what_a_deaf_route_leaves_is_held_back_and_others_go_on(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(inbox_bytes=100_000)) as host, client_of(host) as client:
             await client.send(1, connect_to("/deaf"), end=False)

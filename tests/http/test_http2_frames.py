@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -18,8 +20,8 @@ from triolet.http.bounds import HTTP2_FRAMES_AT_ONCE
 from triolet.http.http2_frames import PREFACE_BYTES, Frames, Spending, TooMuchError
 from triolet.limits import Limits
 
-from .guarding import hosted
-from .test_http2 import GET, POST, client_of, connect_to
+from .guarding import Receive, Send, hosted
+from .test_http2 import GET, POST, Client, client_of, connect_to
 from .test_websocket import frame as message
 
 
@@ -146,6 +148,137 @@ class TestFloods:
             assert client.goaway() == ErrorCodes.FRAME_SIZE_ERROR
 
 
+CRUMBS = {
+    "one byte": frame(0, b"x", 1),
+    "one byte, padded": frame(0, b"\xff" + b"x" + bytes(255), 1, flags=8),
+}
+
+
+class TestCrumbs:
+    """A body's bytes are content in proportion: of frames that bring nearly none only so many are read in a second."""
+
+    @pytest.mark.parametrize("crumb", CRUMBS.values(), ids=CRUMBS)
+    @pytest.mark.parametrize("what", [POST, connect_to("/echo")], ids=["body", "message"])
+    async def test_are_read_at_the_pace_of_messages_and_all_of_them(
+        self, what: list[tuple[str, str]], crumb: bytes, autojump_clock: MockClock
+    ) -> None:
+        taken: list[float] = []
+
+        async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.accept"})
+            while (said := await receive()).get("more_body", said["type"] == "websocket.receive"):
+                taken.append(trio.current_time())
+            if scope["type"] == "http":
+                await plain(scope, receive, send)
+
+        async with hosted(app, Limits(messages_per_second=50)) as host:
+            client = Client(host.connect("h2"))
+            await client.send(1, what, end=False)
+            await client.listen()
+            began = trio.current_time()
+            if what is POST:
+                await client.flush(crumb * 300 + frame(0, b"x", 1, flags=1))
+            else:
+                whole = message(0x82, b"x" * 294)
+                for byte in whole[:-1]:
+                    await client.flush(crumb[: crumb.index(b"x")] + bytes([byte]) + crumb[crumb.index(b"x") + 1 :])
+                await client.flush(crumb)
+            while not taken or (what is POST and client.status(1) is None):
+                await client.listen(0.1)
+            # 100 at once, and 50 a second; 302 of a message.
+            assert trio.current_time() - began == pytest.approx(4, abs=0.3)
+            assert client.goaway() is None
+            await client.stream.aclose()
+
+    async def test_that_nobody_wants_are_slowed_down_too(self, autojump_clock: MockClock) -> None:
+        async with hosted(plain, Limits(messages_per_second=50)) as host, client_of(host) as client:
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})  # so the answer has no end
+            await client.send(1, POST, end=False)
+            await client.listen()
+            await client.flush(CRUMBS["one byte"] * 300)
+            await client.send(3, GET)
+            await client.listen(3.5)
+            assert client.status(3) is None
+            await client.listen(1)
+            assert client.status(3) == 200
+
+    @pytest.mark.parametrize("size", [1_024, 16_000])
+    async def test_are_no_frames_that_bring_much(self, size: int, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(messages_per_second=1)) as host, client_of(host) as client:
+            await client.send(1, POST, end=False)
+            for _ in range(60_000 // size):
+                client.h2.send_data(1, bytes(size))
+            client.h2.send_data(1, b"", end_stream=True)
+            await client.flush()
+            await client.listen(0.1)
+            assert client.body(1) == b"%d" % (60_000 // size * size)
+
+    async def test_are_no_whole_messages(self, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(messages_per_second=50)) as host, client_of(host) as client:
+            for stream in range(1, 21, 2):
+                await client.send(stream, connect_to(), end=False)
+            await client.listen()
+            for _ in range(90):
+                for stream in range(1, 21, 2):
+                    client.h2.send_data(stream, message(0x81, b"x"))
+            await client.flush()
+            await client.listen(0.1)
+            assert all(client.body(stream) == b"\x81\x01x" * 90 for stream in range(1, 21, 2))
+
+    async def test_that_are_slowed_down_are_no_silence(self, autojump_clock: MockClock) -> None:
+        limits = Limits(messages_per_second=2, beat_seconds=1, silence_seconds=4)
+        async with hosted(limits=limits) as host, client_of(host) as client:
+            await client.send(1, POST, end=False)
+            await client.listen(0.1)
+            await client.flush(CRUMBS["one byte"] * 40)
+            await client.listen(30)
+            client.h2.send_data(1, b"", end_stream=True)
+            await client.flush()
+            await client.listen(1)
+            assert client.body(1) == b"40"
+
+
+class TestMemory:
+    async def test_crumbs_that_no_app_takes_are_held_as_their_bytes(self, autojump_clock: MockClock) -> None:
+        taken: list[bytes] = []
+
+        async def late(scope: object, receive: Receive, send: Send) -> None:
+            await trio.sleep(30)
+            more = True
+            while more:
+                message = await receive()
+                taken.append(message["body"])
+                more = message["more_body"]
+            await plain(scope, receive, send)
+
+        async with hosted(late, Limits(messages_per_second=1e6, inbox_messages=8)) as host, client_of(host) as client:
+            await client.send(1, POST, end=False)
+            await client.listen()
+            before = host.budget.held
+            await client.flush(
+                b"".join(frame(0, bytes([n % 251]), 1) for n in range(20_000)) + frame(0, b"", 1, flags=1)
+            )
+            await client.listen(20)
+            assert host.budget.held - before == 20_000
+            await client.listen(20)
+            assert client.body(1) == b"ok"
+        assert b"".join(taken) == bytes(n % 251 for n in range(20_000))
+        assert len(taken) <= 10
+
+    async def test_settings_that_nobody_knows_leave_nothing(self, autojump_clock: MockClock) -> None:
+        async with hosted() as host, client_of(host) as client:
+            for first in range(0x100, 0xF000, 2_500):
+                await client.flush(frame(4, b"".join(struct.pack(">HI", first + n, 1) for n in range(2_500))))
+            await client.listen()
+            (server,) = host.context.served
+            connection: Any = server._guarded.connection
+            assert len(connection.remote_settings) < 10
+            assert client.goaway() is None
+            del server, connection
+
+
 class TestContent:
     """What HTTP is for is free, however much there is of it."""
 
@@ -224,6 +357,17 @@ class TestFrames:
         frames = Frames(16_384, 16_384)
         assert len(list(frames.split(bytes(PREFACE_BYTES) + frame(4, b"") + frame(1, bytes(100), 1) + bytes(5)))) == 3
         assert frames.held == 100 + 9 + 5
+
+    @pytest.mark.parametrize("flags", [0, 0x80])
+    def test_of_settings_bring_the_last_of_each_that_is_known_and_no_other(self, flags: int) -> None:
+        said = [(0x100 + n, n) for n in range(2_000)] + [(4, 1), (0xFFFF, 0), (4, 2), (8, 1), (3, 7)]
+        whole = frame(4, b"".join(struct.pack(">HI", *one) for one in said), flags=flags)
+        kept = b"".join(struct.pack(">HI", *one) for one in [(4, 2), (8, 1), (3, 7)])
+        assert list(Frames(16_384, 16_384).split(bytes(PREFACE_BYTES) + whole))[1:] == [frame(4, kept, flags=flags)]
+
+    @pytest.mark.parametrize("whole", [frame(4), frame(4, flags=1), frame(4, bytes(5)), frame(4, bytes(6), flags=1)])
+    def test_of_settings_that_are_none_are_left_to_h2(self, whole: bytes) -> None:
+        assert list(Frames(16_384, 16_384).split(bytes(PREFACE_BYTES) + whole))[1:] == [whole]
 
     def test_that_do_not_begin_with_settings_are_refused(self) -> None:
         with pytest.raises(TooMuchError):

@@ -219,6 +219,39 @@ class TestStalls:
             assert numbers(client.data[3]) == [*range(11)]
 
     @pytest.mark.parametrize("transport", ["sse", "websocket"])
+    async def test_a_window_that_opened_while_the_process_stood_still_opened_in_time(
+        self, transport: str, autojump_clock: MockClock
+    ) -> None:
+        async def read_late(max_bytes: int) -> bytes:
+            data: bytes = await receive_some(max_bytes)
+            if len(data) > 500:
+                autojump_clock.jump(5)
+            return data
+
+        app, live = make_shop(Limits(stall_seconds=7))
+        async with served(app) as server:
+            client = await browser(server, window=8_000)
+            await (client.ask if transport == "sse" else client.upgrade)(1, ORDERS)
+            await client.listen()
+            client.closed_windows.add(1)
+            await live.publish_many(ORDER, [{"n": n, **BIG} for n in range(10)])
+            await client.listen(6)
+            link: Any = next(iter(server.worker._streams)).socket
+            receive_some, link.receive_some = link.receive_some, read_late
+            client.h2.ping(bytes(8))
+            await client.flush()
+            await client.listen()  # now it is read so
+            for _ in range(50):  # it lies behind them, and they are not read in one turn
+                client.h2.ping(bytes(8))
+            await client.open_window(1)
+            await client.listen()
+            assert (client.ended, server.followers) == ({}, 1)
+            await client.listen(6)
+            assert (client.ended, server.followers) == ({}, 1)
+            assert client.data[1].count(b'"n":') == 10
+            client.end.reset()
+
+    @pytest.mark.parametrize("transport", ["sse", "websocket"])
     async def test_behind_middleware_it_is_reset_as_well(self, transport: str, autojump_clock: MockClock) -> None:
         app, live = make_shop(Limits(stall_seconds=7))
         app.asgi_app = Seen(app.asgi_app)  # type: ignore[method-assign]  # how ASGI middleware is put in

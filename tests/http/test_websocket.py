@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 import trio
 from quart import websocket
 from trio.testing import MockClock
 
+from triolet.http.app_task import Inbox
 from triolet.limits import Limits
 from triolet.testing.network import KERNEL_BYTES, ClientEnd
 
@@ -251,6 +253,33 @@ class TestMessages:
             assert answer == b"".join(b"\x81\x04" + text for text in sent)
             await client.aclose()
             await host.check()
+
+    async def test_others_have_their_turn_between_messages_of_many_fragments(
+        self, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        in_a_row: list[int] = [0]
+        put = Inbox.__call__
+
+        async def counted(inbox: Inbox, message: Any) -> None:
+            in_a_row[-1] += message["type"] == "websocket.receive"
+            await put(inbox, message)
+
+        async def others() -> None:
+            while True:
+                in_a_row.append(0)
+                await trio.lowlevel.checkpoint()
+
+        message = frame(0x01) + frame(0x00) * 126 + frame(0x80)
+        monkeypatch.setattr(Inbox, "__call__", counted)
+        async with hosted() as host, trio.open_nursery() as nursery:
+            client = await opened(host)
+            nursery.start_soon(others)
+            await client.send_all(message * 15)
+            while sum(in_a_row) < 15:
+                await trio.lowlevel.checkpoint()
+            assert max(in_a_row) <= 2
+            nursery.cancel_scope.cancel()
+            await client.aclose()
 
     async def test_a_message_that_is_never_finished_is_not_waited_for(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(message_seconds=10)) as host:

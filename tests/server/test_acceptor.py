@@ -35,12 +35,13 @@ class Queue(Socket):
     def __init__(self, *waiting: Client | OSError) -> None:
         super().__init__()
         self.waiting = list(waiting)
+        self.peer: Any = ("203.0.113.9", 4_711)
 
-    def accept(self) -> tuple[Client, tuple[str, int]]:
+    def accept(self) -> tuple[Client, Any]:
         found = self.waiting.pop(0) if self.waiting else BlockingIOError()
         if isinstance(found, OSError):
             raise found
-        return found, ("203.0.113.9", 4_711)
+        return found, self.peer
 
 
 class Gate:
@@ -50,12 +51,14 @@ class Gate:
         chosen = Limits(**limits)
         self.metrics = Metrics()
         self.entered: list[str] = []
+        self.peers: list[Any] = []
         self.listeners = Listeners(cast(Any, own), chosen)
         admission = Admission(chosen, Budget(1 << 30))
         self.acceptor = Acceptor(self.listeners, admission, self.metrics, self.enter, chosen)
 
     def enter(self, link: Link, address: str) -> None:
         self.entered.append(address)
+        self.peers.append(link.getpeername())
 
 
 @pytest.mark.parametrize(("waiting", "let_in"), [(2, 2), (5, 3)])
@@ -63,6 +66,23 @@ def test_those_who_wait_when_it_ends_are_let_in_as_far_as_the_queue_reaches(wait
     gate = Gate(backlog=3)
     gate.acceptor._accept_waiting(cast(Any, Queue(*(Client() for _ in range(waiting)))))
     assert gate.entered == ["203.0.113.9"] * let_in
+
+
+@pytest.mark.parametrize(
+    ("peer", "address", "told"),
+    [
+        (("203.0.113.9", 4_711), "203.0.113.9", ("203.0.113.9", 4_711)),
+        (("::ffff:203.0.113.9", 4_711, 0, 0), "203.0.113.9", ("203.0.113.9", 4_711, 0, 0)),
+        (("2001:db8::1", 4_711, 0, 0), "2001:db8::1", ("2001:db8::1", 4_711, 0, 0)),
+        (("fe80::1%eth0", 4_711, 0, 2), "fe80::1%eth0", ("fe80::1%eth0", 4_711, 0, 2)),
+        ("", "", ""),
+    ],
+)
+def test_on_a_socket_of_both_a_client_of_ipv4_is_one(peer: Any, address: str, told: Any) -> None:
+    gate, queue = Gate(), Queue(Client())
+    queue.peer = peer
+    gate.acceptor._accept_waiting(cast(Any, queue))
+    assert (gate.entered, gate.peers) == ([address], [told])
 
 
 async def test_a_lent_socket_that_comes_too_early_or_too_late_is_closed() -> None:

@@ -104,21 +104,25 @@ async def test_who_is_not_listed_is_counted_by_its_own_address_whatever_it_sends
 
 
 @pytest.mark.parametrize(
-    ("told", "client"),
+    ("told", "client", "owner"),
     [
-        (f"6.6.6.6, {ANN}", ANN),  # the client has sent the first itself
-        (f"6.6.6.6, {ANN}, {FARTHER}", ANN),
-        (f"6.6.6.6, {ANN}:5123, 10.8.8.8, {FARTHER}", ANN),
-        (f"::ffff:{ANN}", ANN),
-        ("2001:db8::1", "2001:db8::1"),
-        ("[2001:0DB8:0:0::1]:443", "2001:db8::1"),
-        ("6.6.6.6, [2001:db8::1]", "2001:db8::1"),
+        (f"6.6.6.6, {ANN}", ANN, ANN),  # the client has sent the first itself
+        (f"6.6.6.6, {ANN}, {FARTHER}", ANN, ANN),
+        (f"6.6.6.6, {ANN}:5123, 10.8.8.8, {FARTHER}", ANN, ANN),
+        (f"::ffff:{ANN}", ANN, ANN),
+        ("2001:db8::1", "2001:db8::1", "2001:db8::/64"),
+        ("[2001:0DB8:0:0::1]:443", "2001:db8::1", "2001:db8::/64"),
+        ("6.6.6.6, [2001:db8::1]", "2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::2", "2001:db8::1", "2001:db8::/64"),
+        ("[2001:db8::ffff:1%25eth0]:443", "2001:db8::1", "2001:db8::/64"),
     ],
 )
-async def test_the_nearest_that_is_no_listed_proxy_counts(told: str, client: str, autojump_clock: MockClock) -> None:
+async def test_the_nearest_that_is_no_listed_proxy_counts(
+    told: str, client: str, owner: str, autojump_clock: MockClock
+) -> None:
     async with proxied() as server:
         streams = [(await ask(server, "sse", one))[0] for one in (client, told)]
-        assert counted(server) == {client: 2}
+        assert counted(server) == {owner: 2}
         refused, said = await ask(server, "sse", told.replace("6.6.6.6", "7.7.7.7"))
         assert said.startswith(b"HTTP/1.1 503 ")
         for stream in (*streams, refused):
@@ -155,6 +159,41 @@ async def test_where_everybody_is_listed_peers_are_counted(autojump_clock: MockC
             stream.reset()
 
 
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_client_of_ipv6_is_counted_by_its_64_whatever_address_it_takes(
+    road: str, autojump_clock: MockClock
+) -> None:
+    async with proxied(road) as server:
+        streams = [(await ask(server, "sse", None, f"2001:db8:1:2::{n}%eth0"))[0] for n in range(2)]
+        assert counted(server) == {"2001:db8:1:2::/64": 2}
+        if road in ("http1", "middleware"):  # over TLS there is no handshake with who is turned away
+            refused, said = await ask(server, "sse", None, "2001:db8:1:2:ffff::1")
+            assert said.startswith(b"HTTP/1.1 503 ")
+            refused.reset()
+        welcome, said = await ask(server, "sse", None, "2001:db8:1:3::1")
+        assert said.startswith(b"HTTP/1.1 200 ")
+        for stream in (*streams, welcome):
+            stream.reset()
+        await trio.sleep(30)
+        assert counted(server) == {}
+
+
+@pytest.mark.parametrize(
+    "header", [b"PROXY TCP6 2001:db8::%d ::1 5123 443\r\n", b"PROXY TCP6 ::ffff:203.0.113.7 ::1 1 1\r\n"]
+)
+async def test_with_a_proxy_header_so_is_one_that_a_proxy_has_told_of(header: bytes, autojump_clock: MockClock) -> None:
+    async with proxied(proxy_protocol=True, only_forwarded=True) as server:
+        streams = [server.connect(address=PROXY) for _ in range(3)]
+        said = []
+        for n, stream in enumerate(streams):
+            await stream.send_all(header % n if b"%d" in header else header)
+            said.append(await answer(stream, REQUESTS["sse"]))
+        assert [one[9:12] for one in said] == [b"200", b"200", b"503"]
+        assert counted(server) in ({"2001:db8::/64": 2}, {ANN: 2})
+        for stream in streams:
+            stream.reset()
+
+
 @pytest.mark.parametrize(
     ("listed", "peer", "client", "address"),
     [
@@ -167,6 +206,10 @@ async def test_where_everybody_is_listed_peers_are_counted(autojump_clock: MockC
         ("::/0", ("2001:db8::9", 1), ("2001:db8::1", 0), None),
         ("2001:db8::9", ("2001:db8::9", 1), ("2001:db8::1", 0), "2001:db8::1"),
         (LISTED, ("::ffff:198.51.100.9", 1), (ANN, 0), ANN),
+        ("::ffff:198.51.100.9", (PROXY, 1), (ANN, 0), ANN),
+        ("::ffff:198.51.100.0/120", ("::ffff:198.51.100.9", 1), (ANN, 0), ANN),
+        ("::ffff:0:0/96", (PROXY, 1), (ANN, 0), None),  # that is everybody
+        ("fe80::1%eth0", ("fe80::1%eth1", 1), (ANN, 0), ANN),
     ],
 )
 def test_a_client_is_behind_a_peer_that_is_listed_by_name(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triolet.bounds import UNHEARD_IN_A_ROW
 from triolet.closing import BAD_MESSAGE, FLOOD, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, Closing
 from triolet.errors import RemoteError
 from triolet.limits import Limits
@@ -203,6 +204,32 @@ class TestRates:
         session = Session(Limits(messages_per_second=10))
         early = [session.early for _ in session.receive(frame(TEXT, b"x") * 25, 0)]
         assert early == pytest.approx([0] * 20 + [0.1, 0.2, 0.3, 0.4, 0.5])
+
+    @pytest.mark.parametrize(
+        ("fragment", "fragments", "weight"), [(b"", 128, 128), (b"x", 128, 128), (bytes(1_024), 9, 1), (b"x", 1, 1)]
+    )
+    def test_a_message_counts_as_many_as_it_has_fragments_without_content(
+        self, fragment: bytes, fragments: int, weight: int
+    ) -> None:
+        session = Session(Limits(messages_per_second=100))
+        first, last = (HALF, CONTINUED) if fragments > 1 else (TEXT, None)
+        parts = [frame(first, fragment), *[frame(0x00, fragment)] * (fragments - 2)]
+        message = b"".join(parts) + (b"" if last is None else frame(last, fragment))
+        assert len(read(session, message * 2)[0]) == 2
+        assert session.weight == weight
+        assert session.early == pytest.approx(max(0, 2 * weight - 200) / 100)
+        read(session, frame(TEXT, b"whole"))
+        assert session.weight == 1
+
+    @pytest.mark.parametrize("noise", [frame(TEXT, b"x"), frame(PING), frame(HALF) + frame(CONTINUED)])
+    def test_after_our_close_it_pauses_for_others_and_finds_the_peers_behind_all(self, noise: bytes) -> None:
+        session = session_in(State.LOCAL_CLOSING)
+        seen, readings = read(session, noise * 4 * UNHEARD_IN_A_ROW + PEER_CLOSES), 1
+        while session.behind:
+            assert seen == ([], None)
+            seen, readings = read(session, b""), readings + 1
+        assert seen == ([Close(4_001, "bye")], None)
+        assert readings >= 5
 
     def test_a_shell_that_has_waited_says_the_time_again(self) -> None:
         session = Session(Limits(messages_per_second=10))

@@ -109,11 +109,15 @@ class Exchange:
         while True:
             took = frame.take(self._ahead)
             raw += self._ahead[:took]
+            self._ahead = self._ahead[took:]
             if frame.size > ADMIN_BODY_BYTES or len(raw) > 2 * ADMIN_BODY_BYTES:  # chunks of a byte each are six
                 raise _too_long()
             if frame.finished:
                 self._is_read = True
                 return _unchunked(raw) if framing.chunked else bytes(raw)
+            if self._ahead:
+                await trio.lowlevel.checkpoint()  # others have their turn between many chunks
+                continue
             self._ahead = bytes(await self._stream.receive_some(ADMIN_READ_BYTES))
             if not self._ahead:
                 raise BadRequest(400, "the body is cut short")

@@ -14,11 +14,11 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from ipaddress import ip_address
 from typing import Final
 
 from ..bounds import ADMIN_KEY_BYTES
 from ..errors import ConfigError
+from ..wire.address import is_loopback
 from .contract import Answer, refusal
 
 __all__ = ["KEY_VARIABLE", "Guard", "Key", "guard_of", "is_local"]
@@ -90,7 +90,7 @@ def _checked(key: bytes, where: str) -> bytes:
 def is_local(listener: socket.socket) -> bool:
     """Whether only this machine reaches a socket: it is the loopback's, or a Unix socket."""
     name = listener.getsockname()
-    return not isinstance(name, tuple) or ip_address(name[0]).is_loopback
+    return not isinstance(name, tuple) or is_loopback(name[0])
 
 
 def guard_of(key: Key, listener: socket.socket) -> Guard:
@@ -148,9 +148,4 @@ def _check_site(headers: Mapping[str, str]) -> Answer | None:
 def _is_loopback(host: str) -> bool:
     """Whether a ``Host`` names this machine. Who sends none (HTTP/1.0, an agent that looks at health) is no browser."""
     name = _PORT.sub("", host.lower()).strip("[]").removesuffix(".")
-    if name in ("", "localhost") or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return not name or is_loopback(name)

@@ -106,7 +106,7 @@ async def _handle(conn: Connection, handler: MessageHandler, session: Session, d
     in_a_row = 0
     for event in session.receive(data, conn.heard_at):
         if isinstance(event, MESSAGES):
-            in_a_row += 1
+            in_a_row += session.weight
             if session.early or in_a_row >= READ_IN_A_ROW:
                 handler.settle(session.held)
                 # Too many messages are slowed down, not refused: the client's kernel fills, and holds it back.

@@ -91,7 +91,7 @@ async def drain(conn: Connection) -> None:
         with trio.move_on_at(wake_at) as patience:
             await outlet.drained()
         if patience.cancelled_caught:
-            await trio.lowlevel.checkpoint()  # another task may wait for the kernel, and have been woken as late
+            await outlet.look_again()
 
 
 async def catch_up(conn: Connection, follower: Follower) -> None:

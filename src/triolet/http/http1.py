@@ -18,7 +18,7 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
-from ..bounds import READ_AHEAD_BYTES, WRITE_BYTES
+from ..bounds import CRUMB_BYTES, READ_AHEAD_BYTES, WRITE_BYTES
 from ..limits import Limits
 from ..sockets.server_state import CONTENT_FOLLOWS, note_refusal
 from ..wire import http_head as framing
@@ -26,7 +26,8 @@ from ..wire.handshake import upgrade
 from ..wire.http_answer import reason
 from ..wire.http_head import BadRequest, read_head, split_head
 from .app_task import Inbox, send_to_nobody
-from .bounds import BODY_PIECE_BYTES
+from .bounds import BODY_PIECE_BYTES, CHUNKS_A_MESSAGE
+from .pause import Pace
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH11", "GuardedHTTP", "pieces", "stream_surroundings"]
@@ -58,10 +59,24 @@ def pieces(event: Body) -> Iterator[Body]:
 
 
 class GuardedHTTP(HTTPStream):
-    """One request and its response."""
+    """One request and its response.
+
+    Bounds: of its body what the inbox holds, and one window of HTTP/2 beyond, as bytes: each message of an inbox takes
+    300 of its own, and a window holds as many frames as bytes.
+    """
+
+    messages = 0
+    """Of a WebSocket, which it is not."""
 
     app_put: Any
     """An Inbox, as soon as the app runs."""
+    task_group: Any
+    """An AppGroup."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._ahead = bytearray()  # what came over HTTP/2 while there was no room
+        self._ended = False
 
     @property
     def content_follows(self) -> bool:
@@ -75,9 +90,27 @@ class GuardedHTTP(HTTPStream):
 
     async def handle(self, event: StreamEvent) -> None:
         """Take in an event of the client's."""
-        if isinstance(event, StreamClosed) and self.app_put is not None and self.state is not ASGIHTTPState.CLOSED:
-            self.app_put.give_up()
+        if isinstance(event, Body) and (self._ahead or self.full) and not self.closed:
+            self._ahead += event.data
+            self.task_group.hold(len(event.data))
+            return
+        if isinstance(event, EndBody) and self._ahead:
+            self._ended = True
+            return
+        if isinstance(event, StreamClosed):
+            self.task_group.hold(-len(self._ahead))
+            self._ahead.clear()
+            if self.app_put is not None and self.state is not ASGIHTTPState.CLOSED:
+                self.app_put.give_up()
         await super().handle(event)
+
+    async def read_on(self) -> None:
+        """There is room again for what came in events."""
+        if self._ahead and not self.full:
+            content = bytes(self._ahead)
+            self._ahead.clear()
+            self.task_group.hold(-len(content))
+            await self.take(content, self._ended)
 
     async def take(self, content: bytes, ended: bool) -> None:
         """Take in a part of the body; the last one says so by itself, so that the app is woken once."""
@@ -131,8 +164,8 @@ class GuardedH11(H11Protocol):
         self._ahead_held = 0
         self._head = b""  # of an answer whose content follows at once
         self._body: framing.Body | None = None  # of the request that is read; None: a head is next
-        self._body_max = 0
         self._weight = 0
+        self._pace = Pace(limits, self.task_group.spawn, self.wake)
         self._pumping = False
         self._shrunk = trio.Event()
 
@@ -153,6 +186,7 @@ class GuardedH11(H11Protocol):
             self._hold_ahead()
             await self._pump()
         elif isinstance(event, Closed):
+            self._pace.give_up()
             await self._close_stream()
 
     async def room(self) -> None:
@@ -260,10 +294,10 @@ class GuardedH11(H11Protocol):
             self._ahead.clear()
             return False
         del self._ahead[:end]
-        self._body, self._weight = framing.Body(asked.framing), 0
-        self._body_max = self._limits.body_bytes
+        most = self._limits.body_bytes
         if asked.method in _NO_CONTENT:
-            self._body_max = min(self._limits.body_bytes, self._limits.message_bytes)
+            most = min(most, self._limits.message_bytes)
+        self._body, self._weight = framing.Body(asked.framing, most), 0
         self._check_size(self._body)
         self.connection.receive_data(head)
         await self._handle_events()
@@ -273,18 +307,24 @@ class GuardedH11(H11Protocol):
         if self.stream is None:  # it was answered before it ended: the connection closes, nobody wants the rest
             self._ahead.clear()
             return False
-        if self.stream.full:
+        if self.stream.full or self._pace:
             return False
+        chunks, size = body.chunks, body.size
         taken = body.take(self._ahead)
         self._weight += max(taken, BODY_PIECE_BYTES)
         self._check_size(body)
         self.connection.receive_data(bytes(self._ahead[:taken]))
         del self._ahead[:taken]
         await self._handle_events()
+        if body.chunks > chunks:
+            # Those that bring little cost us much more than the client. It is slowed down: that is no fault.
+            crumbs = body.chunks - chunks - (body.size - size) / CRUMB_BYTES
+            self._pace.pay(max(0, crumbs) / CHUNKS_A_MESSAGE)
+            await trio.lowlevel.checkpoint()
         return True
 
     def _check_size(self, body: framing.Body) -> None:
-        if body.size > self._body_max or self._weight > 2 * self._body_max:
+        if body.size > body.most or self._weight > 2 * body.most:
             raise BadRequest(413, "body too large")
 
     async def _handle_events(self) -> None:

@@ -33,27 +33,25 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
-from ..bounds import WRITE_BYTES
+from ..bounds import CRUMB_BYTES, WRITE_BYTES
 from ..closing import SILENT
 from ..limits import Limits
 from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
-from ..wire.rate_limit import Rate
+from ..wire.rate_limit import message_rate
 from .bounds import (
     BODY_PIECE_BYTES,
     HTTP2_FRAMES_A_TURN,
-    HTTP2_RESETS_AT_ONCE,
-    HTTP2_RESETS_PER_SECOND,
-    HTTP2_STREAMS_A_FRAME,
     HTTP2_TABLE_BYTES,
     HTTP2_WINDOW_BYTES,
 )
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
-from .http2_frames import Frames, Spending, TooMuchError, changes_windows, goaway, is_content, is_plain
-from .http2_outlet import Http2Stream, StreamOutlet
+from .http2_frames import Frames, Spending, TooMuchError, goaway, is_plain
+from .http2_outlet import Http2Stream, StreamOutlet, send_in_time
 from .keepalive import Keepalive
+from .reading import Reading
 from .websocket import GuardedWebSocket
 
 __all__ = ["GuardedH2"]
@@ -112,8 +110,9 @@ class GuardedH2(H2Protocol):
         self._unacknowledged: dict[int, int] = {}
         self._frames = Frames(limits.header_bytes, self.connection.DEFAULT_MAX_INBOUND_FRAME_SIZE)
         self._frames_held = 0
+        self._reading = Reading(limits.goodbye_seconds)
         self._spending = Spending()
-        self._resets = Rate(HTTP2_RESETS_PER_SECOND, HTTP2_RESETS_AT_ONCE)
+        self._crumbs = message_rate(limits)
         self._flushing = False
         self._unsent = bytearray()
         self._last_stream = 0  # of those that are answered
@@ -135,7 +134,8 @@ class GuardedH2(H2Protocol):
         self._keepalive.heard()
         if isinstance(event, RawData):
             try:
-                await self._take_in(event.data)
+                with self._reading.of(event.data):
+                    await self._take_in(event.data)
             except h2.exceptions.ProtocolError:
                 await self._flush()
                 await self.send(Closed())
@@ -154,8 +154,7 @@ class GuardedH2(H2Protocol):
         """Handle one frame after the other: only what came of it tells what a frame was worth."""
         for number, frame in enumerate(self._frames.split(data), 1):
             events = self.connection.receive_data(frame)
-            if not is_content(events):
-                self._spend(events)
+            self._spending.pay(trio.current_time(), events, self._waiting)
             await self._handle_events(events)
             if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
                 return
@@ -164,21 +163,8 @@ class GuardedH2(H2Protocol):
         self.task_group.hold(self._frames.held - self._frames_held)
         self._frames_held = self._frames.held
 
-    def _spend(self, events: list[h2.events.Event]) -> None:
-        """Have the client pay for a frame that was no content. Raises TooMuchError."""
-        now = trio.current_time()
-        for event in events:
-            if isinstance(event, h2.events.StreamReset):
-                if self._resets.take(now) > 0:
-                    raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
-                return
-            if isinstance(event, h2.events.WindowUpdated):
-                outlets = self._outlets_of(event.stream_id)
-                self._spending.give_back(now, event.delta, sum(outlet.waits for outlet in outlets))
-                return
-        changed = any(changes_windows(event) for event in events)
-        waiting = sum(outlet.waits for outlet in self._outlets_of(None)) if changed else 0
-        self._spending.spend(now, 1 + waiting // HTTP2_STREAMS_A_FRAME)
+    def _waiting(self, stream_id: int | None) -> int:
+        return sum(outlet.waits for outlet in self._outlets_of(stream_id))
 
     async def room(self) -> None:
         """Flow control has seen to it."""
@@ -198,9 +184,7 @@ class GuardedH2(H2Protocol):
             self.task_group.spawn(self._close_later, event)
             return
         waits = isinstance(event, _CONTENT)
-        with trio.move_on_after(self._limits.write_seconds if waits else float("inf")) as patience:
-            await self._send(event)
-        if patience.cancelled_caught:
+        if not await self._send(event):
             self._give_up(event.stream_id, self._limits.write_seconds)
         if waits and event.stream_id not in self.stream_buffers:
             # It is gone, and Hypercorn sends to nobody without a pause: an app that only sends would starve the others.
@@ -209,8 +193,7 @@ class GuardedH2(H2Protocol):
             self._bodies.pop(event.stream_id, None)
 
     def _has_last_words(self, stream_id: int) -> bool:
-        outlet = self._outlets.get(stream_id)
-        return outlet is not None and not outlet.empty
+        return any(not outlet.empty for outlet in self._outlets_of(stream_id))
 
     async def _close_later(self, event: StreamClosed) -> None:
         """Close a stream whose client does not take its last words now: a close frame says why it ends. The task that
@@ -224,21 +207,26 @@ class GuardedH2(H2Protocol):
                 outlet.fail()  # what it holds is given back, however this ends
         await self.stream_send(event)
 
-    async def _send(self, event: StreamEvent) -> None:
+    async def _send(self, event: StreamEvent) -> bool:
         """Send content through the stream's outlet, and all else as Hypercorn does, whose own buffer holds nobody back:
-        while a window is closed it takes whatever an app sends."""
+        while a window is closed it takes whatever an app sends. Returns False where the client does not take it."""
+        seconds = self._limits.write_seconds
         if isinstance(event, Response | InformationalResponse):
             self._send_head(event)
         elif isinstance(event, StreamClosed):
             await self._end_stream(event.stream_id)
         elif not isinstance(event, Body | Data):
-            if isinstance(event, _CONTENT) and event.stream_id in self._outlets:
-                await self._outlets[event.stream_id].drained()
-            await super().stream_send(event)
+            outlet = self._outlets.get(event.stream_id)
+            if isinstance(event, _CONTENT) and outlet is not None and not await send_in_time(outlet, None, seconds):
+                return False
+            with trio.move_on_after(seconds) as patience:
+                await super().stream_send(event)
+            return not patience.cancelled_caught
         elif trio.lowlevel.current_task() is self._own_task:
             self._outlet_of(event.stream_id).answer(event.data)  # it must read on, or no window would ever open
         else:
-            await self._outlet_of(event.stream_id).send_all(event.data)
+            return await send_in_time(self._outlet_of(event.stream_id), event.data, seconds)
+        return True
 
     def _send_head(self, event: Response | InformationalResponse) -> None:
         """Send the head of an answer. It does not wait for the client: while it did, the app's content would wait
@@ -263,7 +251,9 @@ class GuardedH2(H2Protocol):
             if isinstance(event, h2.events.RequestReceived):
                 await self._ask(event)
             elif isinstance(event, h2.events.DataReceived):
-                await self._receive(event)
+                messages = await self._receive(event)
+                if event.stream_ended is None:
+                    await self._slow_down(1 - messages - len(event.data) / CRUMB_BYTES)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
         if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
@@ -341,7 +331,8 @@ class GuardedH2(H2Protocol):
         surroundings = stream_surroundings(self, stream_id)
         stream: GuardedHTTP | GuardedWebSocket
         if method == b"CONNECT":
-            stream = GuardedWebSocket(*surroundings, limits=self._limits, on_ready=self.wake)
+            caught_up = self._reading.caught_up
+            stream = GuardedWebSocket(*surroundings, limits=self._limits, on_ready=self.wake, caught_up=caught_up)
         else:
             stream = GuardedHTTP(*surroundings)
         self.streams[stream_id] = stream
@@ -361,30 +352,41 @@ class GuardedH2(H2Protocol):
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
-    async def _receive(self, event: h2.events.DataReceived) -> None:
+    async def _slow_down(self, crumb: float) -> None:
+        """Have the client pay for a frame of a body that has brought nearly nothing. One that sends too many is read on
+        later, with all of its streams: a window holds back bytes, and not frames."""
+        now = trio.current_time()
+        if crumb > 0 and (early := self._crumbs.take(now, crumb)):
+            await trio.sleep(early)
+            self._keepalive.heard()  # it could not be, and is not silent for that
+
+    async def _receive(self, event: h2.events.DataReceived) -> int:
+        """Take in a part of a body. Returns how many messages are complete with it: they are counted by themselves."""
         stream_id = event.stream_id
         stream = self.streams.get(stream_id)
         if stream is None:  # answered before it ended: nobody wants the rest
             self._acknowledge(stream_id, event.flow_controlled_length)
             if stream_id not in self.stream_buffers:
                 await self._reset(stream_id, ErrorCodes.NO_ERROR)
-            return
+            return 0
         if isinstance(stream, GuardedHTTP):
             self._bodies[stream_id] = self._bodies.get(stream_id, 0) + max(len(event.data), BODY_PIECE_BYTES)
             if sum(self._bodies.values()) > self._max_bodies:
                 await self._refuse(stream_id, 413)
-                return
+                return 0
+        before = stream.messages
         await stream.handle(Body(stream_id, event.data))
         waiting = self._unacknowledged.pop(stream_id, 0) + event.flow_controlled_length
         if stream.full:
             self._unacknowledged[stream_id] = waiting
         else:
             self._acknowledge(stream_id, waiting)
+        return int(stream.messages - before)
 
     async def _make_room(self) -> None:
         for stream_id in list(self._unacknowledged):
             stream = self.streams.get(stream_id)
-            if isinstance(stream, GuardedWebSocket):
+            if stream is not None:
                 await stream.read_on()
             if stream is None or not stream.full:
                 self._acknowledge(stream_id, self._unacknowledged.pop(stream_id, 0))
@@ -399,8 +401,8 @@ class GuardedH2(H2Protocol):
         if stream_id not in self.streams:
             self._spending.spend(trio.current_time())  # no app was asked, so it is no request that counts as content
             note_refusal(self.connection_state, self.client, status)
+        headers = [(b":status", b"%d" % status), *self.config.response_headers("h2"), *more]
         with suppress(h2.exceptions.ProtocolError):
-            headers = [(b":status", b"%d" % status), *self.config.response_headers("h2"), *more]
             self.connection.send_headers(stream_id, headers, end_stream=True)
         await self._reset(stream_id, ErrorCodes.NO_ERROR)
 
@@ -421,10 +423,8 @@ class GuardedH2(H2Protocol):
         if outlet is None:
             below = self._below.outlet
             give_up = partial(self._give_up, stream_id, self._limits.stall_seconds)
-            earn = self._spending.earn
-            outlet = StreamOutlet(
-                below.budget, self.connection, stream_id, below, self._lock, give_up, earn, self._take
-            )
+            sending = (self._lock, give_up, self._spending.earn, self._take, self._reading.caught_up)
+            outlet = StreamOutlet(below.budget, self.connection, stream_id, below, *sending)
             if stream_id in self.streams:
                 self._outlets[stream_id] = outlet
             else:

@@ -4,6 +4,9 @@ Every frame costs us more than its sender, but what is known to be content. To l
 nobody has thought of; so it is not a list of kinds. A frame is handed to h2 alone, and what comes of it says what it
 was worth: a request, bytes of a body, or the end of one. All else is paid for out of a budget.
 
+Bytes of a body are content in proportion. A frame of one byte costs us what one of 1 KiB does, and counts as a message
+would: who sends too many is not ended but slowed down, since that is no fault.
+
 One kind of frame is honest in any number: a client that takes content must give the windows back. So content that was
 sent earns such frames. A client that gives back byte by byte earns nothing by it.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import h2.events
@@ -28,10 +31,12 @@ from .bounds import (
     HTTP2_EARNING_BYTES,
     HTTP2_FRAMES_AT_ONCE,
     HTTP2_FRAMES_PER_SECOND,
+    HTTP2_RESETS_AT_ONCE,
+    HTTP2_RESETS_PER_SECOND,
     HTTP2_STREAMS_A_FRAME,
 )
 
-__all__ = ["Frames", "Spending", "TooMuchError", "changes_windows", "goaway", "is_content", "is_plain"]
+__all__ = ["Frames", "Spending", "TooMuchError", "goaway", "is_plain"]
 
 PREFACE_BYTES: Final = 24
 """What a client begins with (RFC 9113 section 3.4)."""
@@ -43,7 +48,10 @@ _SETTINGS: Final = 4
 _PUSH_PROMISE: Final = 5
 _GOAWAY: Final = 7
 _CONTINUATION: Final = 9
+_ACK: Final = 1
 _END_HEADERS: Final = 4
+
+_SETTINGS_KNOWN: Final = frozenset(h2.settings.SettingCodes)
 
 _METHOD: Final = re.compile(rb"[A-Za-z][-A-Za-z]{0,31}")
 _PATH: Final = re.compile(rb"/[!\"$-~]*|\*")
@@ -99,7 +107,7 @@ class Frames:
                 raise TooMuchError(ErrorCodes.PROTOCOL_ERROR)
             self._begun = True
             self._count_head(data[at + 3], data[at + 4], end - at)
-            yield data[at:end]
+            yield _known_settings(data[at:end]) if data[at + 3] == _SETTINGS else data[at:end]
             at = end
         self._ahead = data[at:]
 
@@ -121,12 +129,46 @@ class Frames:
             raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
 
 
+def _known_settings(frame: bytes) -> bytes:
+    """A SETTINGS frame without what nobody here knows, which is to be ignored (RFC 9113 section 6.5.2). h2 keeps each
+    number that it has ever heard, at 800 bytes: all 65,536 of them would be 50 MB."""
+    if (len(frame) - HEAD_BYTES) % 6 or frame[4] & _ACK:
+        return frame  # an acknowledgement; or one that h2 refuses
+    said = dict(struct.iter_unpack(">HI", frame[HEAD_BYTES:]))  # of several the last is meant
+    kept = b"".join(struct.pack(">HI", name, value) for name, value in said.items() if name in _SETTINGS_KNOWN)
+    return len(kept).to_bytes(3, "big") + frame[3:HEAD_BYTES] + kept
+
+
 class Spending:
     """What one client's frames have cost, and what it has earned."""
 
     def __init__(self) -> None:
         self._rate = Rate(HTTP2_FRAMES_PER_SECOND, HTTP2_FRAMES_AT_ONCE)
+        self._resets = Rate(HTTP2_RESETS_PER_SECOND, HTTP2_RESETS_AT_ONCE)
         self._earned = 0
+
+    def pay(self, now: float, events: list[h2.events.Event], waiting: Callable[[int | None], int]) -> None:
+        """Pay for a frame, unless it was content.
+
+        Args:
+            events: what came of it.
+            waiting: tells how many streams wait for the window of a stream, or of the connection.
+
+        Raises:
+            TooMuchError: there is nothing left to pay with.
+        """
+        if _is_content(events):
+            return
+        for event in events:
+            if isinstance(event, h2.events.StreamReset):
+                if self._resets.take(now) > 0:
+                    raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
+                return
+            if isinstance(event, h2.events.WindowUpdated):
+                self.give_back(now, event.delta, waiting(event.stream_id))
+                return
+        woken = waiting(None) if any(_changes_windows(event) for event in events) else 0
+        self.spend(now, 1 + woken // HTTP2_STREAMS_A_FRAME)
 
     def earn(self, size: int, whole: bool) -> None:
         """A frame of content was sent.
@@ -142,9 +184,8 @@ class Spending:
 
     def spend(self, now: float, cost: int = 1) -> None:
         """Pay for a frame. Raises TooMuchError where that is not possible."""
-        for _ in range(cost):
-            if self._rate.take(now) > 0:
-                raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
+        if cost and self._rate.take(now, cost) > 0:
+            raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM)
 
     def give_back(self, now: float, delta: int, waiting: int) -> None:
         """Pay for a window that is given back: out of what was earned, as far as that goes.
@@ -164,7 +205,7 @@ class Spending:
         self.spend(now, cost - earned)
 
 
-def is_content(events: list[Any]) -> bool:
+def _is_content(events: list[Any]) -> bool:
     """Whether what came of a frame is what HTTP is for: a request, bytes of a body, or the end of one."""
     return any(
         isinstance(event, h2.events.RequestReceived)
@@ -179,7 +220,7 @@ def goaway(last_stream: int) -> bytes:
     return struct.pack(">BHBBIII", 0, 8, _GOAWAY, 0, 0, last_stream, ErrorCodes.NO_ERROR)
 
 
-def changes_windows(event: h2.events.Event) -> bool:
+def _changes_windows(event: h2.events.Event) -> bool:
     """Whether it may wake the streams that wait for a window, each of them."""
     return (
         isinstance(event, h2.events.RemoteSettingsChanged)

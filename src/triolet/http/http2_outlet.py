@@ -7,7 +7,7 @@ of one channel share it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -19,7 +19,7 @@ from ..sockets.direct_outlet import DirectOutlet
 from ..sockets.outlet import Outlet
 from .bounds import HTTP2_FRAME_BYTES
 
-__all__ = ["Http2Stream", "StreamOutlet"]
+__all__ = ["Http2Stream", "StreamOutlet", "send_in_time"]
 
 
 class Http2Stream:
@@ -55,6 +55,7 @@ class StreamOutlet(Outlet):
         reset: resets the stream.
         sent: is told of each frame: its size, and whether it ends a batch.
         take: gives what is to be written, of h2's and of what others have left before it.
+        caught_up: waits until all that has come of the client is used: it may have opened a window.
 
     Bounds: what is left of one batch. In h2 and below it there is never more than one frame.
     """
@@ -62,8 +63,8 @@ class StreamOutlet(Outlet):
     __slots__ = (
         "_answer",
         "_below",
+        "_caught_up",
         "_changed",
-        "_gone",
         "_h2",
         "_lock",
         "_progress_at",
@@ -84,7 +85,9 @@ class StreamOutlet(Outlet):
         reset: Callable[[], None],
         sent: Callable[[int, bool], None] | None = None,
         take: Callable[[], bytes] | None = None,
+        caught_up: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
+        self._caught_up = caught_up
         self._progress_at = 0.0
         self._h2 = connection
         self._stream_id = stream_id
@@ -95,7 +98,6 @@ class StreamOutlet(Outlet):
         self._take = connection.data_to_send if take is None else take
         self._rest: memoryview | None = None
         self._answer: bytes | None = None
-        self._gone = False
         self._changed: trio.Event | None = None
         super().__init__(budget)
         self.send = self._send
@@ -106,7 +108,7 @@ class StreamOutlet(Outlet):
 
     @property
     def closed(self) -> bool:
-        return self._gone
+        return self.send is _refuse
 
     @property
     def pending(self) -> int:
@@ -146,11 +148,14 @@ class StreamOutlet(Outlet):
                 elif self._rest is not None:
                     self._flush(self._rest)
 
-    async def send_all(self, data: bytes) -> None:
-        """Write and wait until it is taken. Cancelling loses nothing. To a stream that is gone it does nothing."""
-        while not self.write(data):
-            await self.drained()
-        await self.drained()
+    async def look_again(self) -> None:
+        await self._caught_up()
+        if self._rest is None or self._lock.locked() or not self._below.empty:
+            return
+        if trio.current_time() >= self.until:
+            self.cut()
+        else:
+            self._flush(self._rest)
 
     def answer(self, data: bytes) -> None:
         """Write behind what waits, without waiting for it. Of several such the last suffices: they are pongs (RFC 6455
@@ -165,7 +170,7 @@ class StreamOutlet(Outlet):
 
     def window_opened(self) -> None:
         """The client may have given room. Nobody is woken in vain: it can give room to others as often as it will."""
-        if self._changed is not None and (self._gone or self._window() > 0):
+        if self._changed is not None and (self.closed or self._window() > 0):
             self._changed.set()
             self._changed = None
 
@@ -187,7 +192,6 @@ class StreamOutlet(Outlet):
             self.abort()
 
     def _end(self) -> None:
-        self._gone = True
         self.send = _refuse
         self._hold(None)
         self.window_opened()
@@ -239,6 +243,33 @@ class StreamOutlet(Outlet):
     def _hold(self, rest: memoryview | None) -> None:
         before, self._rest = self._rest, rest
         self.budget.hold((0 if rest is None else len(rest)) - (0 if before is None else len(before)))
+
+
+async def send_in_time(outlet: StreamOutlet, data: bytes | None, seconds: float) -> bool:
+    """Write, and wait until it is taken; return False where that took more than so many seconds. To a stream that is
+    gone it does nothing.
+
+    Args:
+        outlet: the stream's.
+        data: what is written; None waits for what was written before.
+        seconds: how long that may take.
+
+    Cancellation: nothing is lost; a part of it may be written.
+    """
+    written = data is None
+    until = trio.current_time() + seconds
+    while True:
+        with trio.move_on_at(until) as patience:
+            while data is not None and not written:
+                written = outlet.write(data)
+                await outlet.drained()
+            await outlet.drained()
+        if not patience.cancelled_caught:
+            return True
+        await outlet.look_again()
+        if outlet.progress_at < until:
+            return False
+        until = outlet.progress_at + seconds  # it has given room in time
 
 
 def _refuse(_: Any) -> int:

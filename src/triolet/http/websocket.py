@@ -6,7 +6,7 @@ It serves Quart's own WebSocket routes, and Triolet's where there is no raw sock
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from time import time
 from typing import Any
@@ -16,6 +16,7 @@ from hypercorn.protocol.events import Body, Data, EndData, Request, Response, St
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 
+from ..bounds import READ_IN_A_ROW
 from ..closing import CRASHED, SILENT, Closing
 from ..errors import RemoteError
 from ..limits import Limits
@@ -25,6 +26,7 @@ from ..wire.session import Answer, Session
 from ..wire.session import Event as SessionEvent
 from .app_task import Inbox, send_to_nobody
 from .keepalive import Keepalive
+from .pause import Pause
 
 __all__ = ["GuardedWebSocket"]
 
@@ -35,6 +37,9 @@ class GuardedWebSocket(WSStream):
     Bounds: one unfinished message, of ``limits.message_bytes``; what the app has not taken is held to the inbox's
     bounds, and then nothing more is decoded. It is pinged, and ends once nothing was heard of its client for
     ``limits.silence_seconds``.
+
+    Attributes:
+        messages: how many have come.
     """
 
     app_put: Any
@@ -42,8 +47,15 @@ class GuardedWebSocket(WSStream):
     task_group: Any
     """An AppGroup."""
 
-    def __init__(self, *args: Any, limits: Limits, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        on_ready: Callable[[], None],
+        caught_up: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__(*args)
+        self._caught_up = caught_up or self._read_first
         self._on_ready = on_ready
         self._session = Session(limits)
         self._ahead = bytearray()  # what came in events, over HTTP/2; its flow control bounds it
@@ -51,12 +63,17 @@ class GuardedWebSocket(WSStream):
         self._reads = 0
         self._one_at_a_time = trio.Lock()
         self._watching: trio.CancelScope | None = None
+        self.messages = 0
+        self._in_a_row = 0
+        self._pause = Pause(self.task_group.spawn, on_ready)
         self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client)
 
     @property
     def full(self) -> bool:
-        """Whether nothing can be read now: not accepted yet, or the app has too much to take."""
-        return self.state is ASGIWebsocketState.HANDSHAKE or (isinstance(self.app_put, Inbox) and self.app_put.full)
+        """Whether nothing can be read now: not accepted yet, or the app has too much to take, or the client has sent
+        too much at once."""
+        waits = self.state is ASGIWebsocketState.HANDSHAKE or bool(self._pause)
+        return waits or (isinstance(self.app_put, Inbox) and self.app_put.full)
 
     async def handle(self, event: StreamEvent) -> None:
         """Take in an event of the client's."""
@@ -73,6 +90,7 @@ class GuardedWebSocket(WSStream):
             self._session.end()
             self._hold(0)
             self._keepalive.stop()
+            self._pause.give_up()
             if self._watching is not None:
                 self._watching.cancel()
             if self.app_put is not None:
@@ -85,23 +103,28 @@ class GuardedWebSocket(WSStream):
             self._reads += 1
             self._keepalive.heard()
         async with self._one_at_a_time:
-            if self.full or self.closed:
-                return
-            data = bytes(ahead)
-            ahead.clear()
-            try:
-                for event in self._session.receive(data, trio.current_time()):
-                    await self._take(event)
-                    self._session.now = trio.current_time()
-                    if self.full or self.closed:
-                        break
-            except RemoteError as error:
-                await self._fail(error.closing)
-            finally:
-                self._hold(self._session.held)
+            while not self.full and not self.closed:
+                data = bytes(ahead)
+                ahead.clear()
+                await self._decode(data)
+                if not self._session.behind:
+                    break
+                await trio.lowlevel.checkpoint()
         if self._session.deadline < math.inf and self._watching is None and not self.full and not self.closed:
             self._watching = trio.CancelScope()
             self.task_group.spawn(self._watch, self._watching)
+
+    async def _decode(self, data: bytes) -> None:
+        try:
+            for event in self._session.receive(data, trio.current_time()):
+                await self._take(event)
+                self._session.now = trio.current_time()
+                if self.full or self.closed:
+                    break
+        except RemoteError as error:
+            await self._fail(error.closing)
+        finally:
+            self._hold(self._session.held)
 
     def _hold(self, held: int) -> None:
         """Count what is held of messages that are not whole."""
@@ -163,10 +186,15 @@ class GuardedWebSocket(WSStream):
             await self._deliver(event)
 
     async def _deliver(self, message: Text | Binary) -> None:
-        if self._session.early:
-            await trio.sleep(self._session.early)
         data, text = (message.data, None) if isinstance(message, Binary) else (None, message.data)
         await self.app_put({"type": "websocket.receive", "bytes": data, "text": text})
+        self.messages += 1
+        self._in_a_row += self._session.weight
+        if self._session.early:
+            self._pause.begin(self._session.early)  # too many are slowed down, not refused
+        elif self._in_a_row >= READ_IN_A_ROW:
+            await trio.lowlevel.checkpoint()
+            self._in_a_row = 0
 
     async def _close(self, code: int | None, reason: str = "") -> None:
         """Send our close frame, if one is owed: there is none before the app has accepted."""
@@ -192,7 +220,7 @@ class GuardedWebSocket(WSStream):
         with watching:
             while (deadline := self._session.deadline) < math.inf:
                 await trio.sleep_until(deadline)
-                await self._read_first()
+                await self._caught_up()
                 if self._session.deadline == deadline:
                     break
             self._watching = None

@@ -31,6 +31,7 @@ from ..errors import LogAway, LogBroken, LogError, LogFull
 from ..event import Cursor, Event
 from ..limits import Limits
 from ..log.tail import Tail
+from .answer import NO_TIME, answer_in_time
 from .connect import Dialer, slot_of
 from .scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint
 from .url import RedisAddress
@@ -207,7 +208,7 @@ class Partition:
             script: the script.
             keys: its keys.
             args: its arguments.
-            seconds: how long the answer may take; None is the connection's own time.
+            seconds: how long the answer may take; None is ``limits.answer_seconds``.
 
         Raises:
             RedisError, OSError: as coredis raises them. One of AWAY makes the connection unusable.
@@ -216,11 +217,14 @@ class Partition:
         """
         # By its hash, and as a whole only where Redis does not know it yet, or not any more.
         parts = (len(keys), *keys, *args)
+        seconds = self._limits.answer_seconds if seconds is None else seconds
         try:
             try:
-                return await connection.create_request(b"EVALSHA", script.sha, *parts, timeout=seconds)
+                asked = connection.create_request(b"EVALSHA", script.sha, *parts, timeout=NO_TIME)
+                return await answer_in_time(asked, seconds)
             except NoScriptError:
-                return await connection.create_request(b"EVAL", script.text, *parts, timeout=seconds)
+                asked = connection.create_request(b"EVAL", script.text, *parts, timeout=NO_TIME)
+                return await answer_in_time(asked, seconds)
         except AWAY:
             connection.invalidate()
             raise

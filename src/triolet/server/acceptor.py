@@ -18,6 +18,7 @@ from ..bounds import ACCEPT_COMPLAINT_SECONDS, ACCEPT_PAUSE_SECONDS, ACCEPTS_AT_
 from ..counters import Metrics
 from ..limits import Limits
 from ..sockets.link import Link, SocketLink
+from ..wire.client_address import plain
 from .admission import BUSY, Admission
 from .listeners import Listeners
 
@@ -110,7 +111,11 @@ class Acceptor:
                 self._enter_accepted(*listener.accept())
 
     def _enter_accepted(self, connected: socket.socket, peer: Any) -> None:
-        self._enter(SocketLink(connected, peer), str(peer[0]) if isinstance(peer, tuple) else "")
+        if not isinstance(peer, tuple):
+            self._enter(SocketLink(connected, peer), "")
+            return
+        address = plain(str(peer[0]))  # on a socket of both, IPv4 comes as IPv6
+        self._enter(SocketLink(connected, (address, *peer[1:])), address)
 
     async def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
         """Out of descriptors: give up the one in reserve to answer 503, and take it back.

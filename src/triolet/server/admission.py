@@ -7,6 +7,7 @@ from collections import Counter
 from ..bounds import HANDSHAKE_BYTES
 from ..budget import Budget
 from ..limits import Limits
+from ..wire.client_address import owner
 
 __all__ = ["BUSY", "Admission"]
 
@@ -20,6 +21,9 @@ class Admission:
 
     TLS handshakes that are not done are counted as well, against ``limits.handshakes`` and ``handshakes_per_address``:
     to begin one costs a client nothing, and us more than a connection that is served.
+
+    Of IPv6 not an address is counted but its /64: a client has all of that, and could come from a new address each
+    time. Those of a Unix socket, whose address is ``""``, are one client's.
 
     An address of None is a listed proxy's: what it brings is counted in all, and by the addresses of its clients
     (proxied.py).
@@ -82,23 +86,25 @@ class Admission:
             return False
         if address is None:
             return True
-        return self._by_address[address] < limits.connections_per_address and not (
-            handshake and self._handshakes_by_address[address] >= limits.handshakes_per_address
+        whose = owner(address)
+        return self._by_address[whose] < limits.connections_per_address and not (
+            handshake and self._handshakes_by_address[whose] >= limits.handshakes_per_address
         )
 
     def _count(self, address: str | None, handshake: bool) -> None:
         if address is not None:
-            self._by_address[address] += 1
+            self._by_address[owner(address)] += 1
         if handshake:
             self.handshakes += 1
             self._budget.hold(HANDSHAKE_BYTES)
             if address is not None:
-                self._handshakes_by_address[address] += 1
+                self._handshakes_by_address[owner(address)] += 1
 
 
 def _take_one(counter: Counter[str], address: str | None) -> None:
     if address is None:
         return
-    counter[address] -= 1
-    if not counter[address]:
-        del counter[address]
+    whose = owner(address)
+    counter[whose] -= 1
+    if not counter[whose]:
+        del counter[whose]

@@ -11,18 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from ..bounds import FORWARDED_HOPS
 from ..errors import ConfigError
+from ..wire.client_address import Address, Network, read_address, read_network
 
 __all__ = ["Forwarded", "Scope", "rooted"]
 
 Scope: TypeAlias = "dict[str, Any]"
-Address: TypeAlias = "IPv4Address | IPv6Address"
-Network: TypeAlias = "IPv4Network | IPv6Network"
 
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%\-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
@@ -59,7 +58,7 @@ class Forwarded:
             if part in ("unix", "*"):
                 continue
             try:
-                networks.append(ip_network(part, strict=False))
+                networks.append(read_network(part))
             except ValueError:
                 raise ConfigError(f"{part!r} is no address, no network, not unix and not *") from None
         return cls(tuple(networks), unix)
@@ -161,15 +160,10 @@ def _of_hop(values: list[bytes], hops: int) -> bytes:
 
 
 def _address(text: str) -> Address | None:
-    """An address, with or without a port; None for ``unknown`` and all else. An IPv4 one in IPv6 is IPv4."""
+    """An address, with or without a port; None for ``unknown`` and all else."""
     text = text.strip().strip('"').partition("%")[0]  # behind which may stand any text, as the name of an interface
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return read_address(text)

@@ -15,6 +15,7 @@ import trio
 from ..bounds import PROXY_HEADER_BYTES
 from ..sockets.link import Link
 from ..sockets.patience import Patience
+from ..wire.client_address import plain
 
 __all__ = ["ProxiedLink", "ProxyProtocolError", "read_proxy_header"]
 
@@ -109,7 +110,7 @@ async def _line(read: Read, line: bytes) -> tuple[str, int] | None:
         raise ProxyProtocolError("a PROXY line without an address") from None
     if address.version != int(words[1][3:]) or not 0 <= port <= 65_535:
         raise ProxyProtocolError("a PROXY line whose address is none")
-    return str(address), port
+    return plain(str(address)), port
 
 
 async def _binary(read: Read, head: bytes) -> tuple[str, int] | None:
@@ -125,7 +126,7 @@ async def _binary(read: Read, head: bytes) -> tuple[str, int] | None:
     if size < 2 * width + 4:
         raise ProxyProtocolError("a PROXY header without its addresses")
     (port,) = struct.unpack_from("!H", rest, 2 * width)
-    return inet_ntop(AF_INET if width == 4 else AF_INET6, rest[:width]), port
+    return plain(inet_ntop(AF_INET if width == 4 else AF_INET6, rest[:width])), port
 
 
 async def _read(link: Link, patience: Patience, size: int) -> bytes:

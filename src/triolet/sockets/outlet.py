@@ -29,6 +29,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import trio
+
 from ..budget import Budget
 from ..closing import GONE, Closing
 
@@ -89,6 +91,10 @@ class Outlet(ABC):
 
         Cancellation: nothing is lost; what waits stays in the outlet.
         """
+
+    async def look_again(self) -> None:
+        """Have what the client has done by now count: this process may be late, and no time of its client's is over."""
+        await trio.lowlevel.checkpoint()  # another task may wait for the kernel, and have been woken as late
 
     @abstractmethod
     def abort(self) -> None:

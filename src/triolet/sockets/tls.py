@@ -153,7 +153,7 @@ class TlsStream(ClientStream):
     Bounds: one record that is not whole yet, and what OpenSSL itself holds.
     """
 
-    __slots__ = ("_arrived", "_tls")
+    __slots__ = ("_arrived", "_broken", "_tls")
 
     secure = True
     outlet: TlsOutlet
@@ -162,6 +162,7 @@ class TlsStream(ClientStream):
         super().__init__(link, budget)
         self.stage = Stage.HANDSHAKE
         self._arrived = ssl.MemoryBIO()
+        self._broken: str | None = None  # what is wrong with what has come; OpenSSL says it once
         sealed = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, sealed, server_side=True)
         self.outlet = TlsOutlet(link, budget, self._tls, sealed)
@@ -239,7 +240,20 @@ class TlsStream(ClientStream):
         return True
 
     def _decrypted(self, max_bytes: int) -> bytes | None:
-        """Return what has arrived; ``b""`` at the end; None if more is to be fetched."""
+        """Return what has arrived, of all records that are whole; ``b""`` at the end; None if more is to be fetched."""
+        if self._broken is not None:
+            raise trio.BrokenResourceError(self._broken)
+        data = self._next_record(max_bytes)
+        # Records may be of a byte each: what makes something of them does so once for all that have come.
+        if data and self._arrived.pending:
+            whole = bytearray(data)
+            with suppress(trio.BrokenResourceError):  # what is wrong behind it is for the next read
+                while len(whole) < max_bytes and (more := self._next_record(max_bytes - len(whole))):
+                    whole += more
+            data = bytes(whole)
+        return data
+
+    def _next_record(self, max_bytes: int) -> bytes | None:
         try:
             return self._tls.read(max_bytes)
         except ssl.SSLWantReadError:
@@ -247,7 +261,8 @@ class TlsStream(ClientStream):
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:
-            raise trio.BrokenResourceError(f"TLS: {error.reason}") from None
+            self._broken = f"TLS: {error.reason}"
+            raise trio.BrokenResourceError(self._broken) from None
         finally:
             self.outlet.push()  # reading may make TLS answer: a key update, or an alert
 

@@ -206,5 +206,8 @@ async def _peer_closes(stream: trio.abc.Stream, session: Session) -> None:
         while session.state is not State.CLOSED and (data := await stream.receive_some(READ_BYTES)):
             with suppress(RemoteError):
                 deque(session.receive(bytes(data), trio.current_time()), maxlen=0)
+                while session.behind:
+                    await trio.lowlevel.checkpoint()
+                    deque(session.receive(b"", trio.current_time()), maxlen=0)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # gone: so it has read what it wanted

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..errors import ConfigError
+from .client_address import read_address
 
 __all__ = ["Base", "is_loopback", "quoted"]
 
@@ -110,7 +110,5 @@ def _in_ascii(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine: no proxy stands before it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    address = read_address(host)
+    return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback

@@ -17,6 +17,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.frame_protocol import XorMaskerSimple
 
+from ..bounds import CRUMB_BYTES
 from ..closing import BAD_MESSAGE, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, Closing
 from ..errors import RemoteError
 from ..limits import Limits
@@ -173,6 +174,10 @@ class FrameReader:
     Bounds: holds one message of at most ``limits.message_bytes`` in at most ``limits.message_fragments``, and
     what was fed and not yet taken from the iterator. The announced length of a frame counts: one over the
     bound is refused when its head is there, before any of its payload is kept.
+
+    Attributes:
+        crumbs: the fragments of the message that came out last, beyond its first and one for every ``CRUMB_BYTES``.
+            Whoever has charged them sets it to 0.
     """
 
     __slots__ = (
@@ -187,6 +192,7 @@ class FrameReader:
         "_missing",
         "_parser",
         "_size",
+        "crumbs",
     )
 
     def __init__(self, limits: Limits, *, deflate: bool = False) -> None:
@@ -201,6 +207,7 @@ class FrameReader:
         self._size = 0  # and what its frames have announced
         self._fragments = 0
         self._closed = False
+        self.crumbs = 0
 
     @property
     def mid_message(self) -> bool:
@@ -321,6 +328,7 @@ class FrameReader:
 
     def _take_message(self) -> bytes:
         message = bytes(self._message)
+        self.crumbs = max(0, self._fragments - 1 - self._size // CRUMB_BYTES)
         # The parser goes with its message: ten thousand idle connections hold none.
         self._message = bytearray()
         self._size = self._fragments = 0

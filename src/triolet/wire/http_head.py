@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from ..bounds import CHUNK_LINE_BYTES
+from ..bounds import CHUNK_LINE_BYTES, CHUNKS_IN_A_ROW
 from ..closing import PROTOCOL_ERROR
 from ..errors import RemoteError
 
@@ -183,31 +183,38 @@ def _framing(lengths: list[bytes], codings: list[bytes], version: bytes) -> Fram
 class Body:
     """Follows the bytes of one request's body to its end. It keeps none of them.
 
+    Args:
+        framing: how its end is found.
+        most: how many bytes its reader will take.
+
     Attributes:
+        chunks: how many have begun.
         finished: whether the end was seen.
         size: bytes of content so far, as far as their chunks have been announced.
     """
 
-    __slots__ = ("_chunked", "_last", "_left", "_line", "finished", "size")
+    __slots__ = ("_chunked", "_last", "_left", "_line", "chunks", "finished", "most", "size")
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, framing: Framing, most: int = 0) -> None:
+        self.most = most
         self._chunked = framing.chunked
         self._left = framing.content_length
         self._line = b""
         self._last = False
+        self.chunks = 0
         self.size = framing.content_length
         self.finished = not framing.chunked and not framing.content_length
 
     def take(self, data: bytes | bytearray) -> int:
-        """Return how many of the bytes belong to this body.
+        """Return how many of the bytes belong to this body, up to the end of ``CHUNKS_IN_A_ROW``.
 
         Raises:
             BadRequest: the client's fault; a chunk that could be read in two ways, or a trailer.
 
         Bounds: holds one chunk line, of at most 256 bytes.
         """
-        at = 0
-        while at < len(data) and not self.finished:
+        at, most = 0, self.chunks + CHUNKS_IN_A_ROW
+        while at < len(data) and not self.finished and (self.chunks < most or self._left):
             if self._left:
                 step = min(self._left, len(data) - at)
                 at += step
@@ -233,6 +240,7 @@ class Body:
                 raise BadRequest(400, "chunk line")
             size = int(match[1], 16)
             self.size += size
+            self.chunks += 1
             self._last = not size
             self._left = size + 2 if size else 0  # the data and its line end, which h11 checks
         self._line = b""

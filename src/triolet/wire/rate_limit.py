@@ -21,18 +21,19 @@ class Rate:
         self._slack = burst / per_second
         self._due = 0.0
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, cost: float = 1) -> float:
         """Take one.
 
         Args:
             now: the time, in seconds of any clock that only goes forward.
+            cost: as how many it counts.
 
         Returns:
             How many seconds too early that was; 0 if it was in time. A caller that only slows the client down waits
             them; one that refuses ends the connection.
         """
         due = self._due
-        self._due = due = (due if due > now else now) + self._interval
+        self._due = due = (due if due > now else now) + self._interval * cost
         early = due - now - self._slack
         return early if early > 0 else 0.0
 

@@ -37,6 +37,7 @@ from typing import Final
 
 import msgspec
 
+from ..bounds import UNHEARD_IN_A_ROW
 from ..closing import BAD_MESSAGE, FLOOD, Closing
 from ..errors import RemoteError
 from ..limits import Limits
@@ -129,6 +130,9 @@ class Session:
         code: what an app is told that the WebSocket ended with (RFC 6455 section 7.1.5).
         deadline: when the message that the peer has begun must be finished; infinite while none is begun.
         early: by how many seconds the message that came out last came too early: its taker sleeps them first.
+        weight: as how many messages that one counts. One in many fragments costs us as much as so many.
+        behind: whether more has come than was looked at for the peer's close: others should have a turn, and then
+            ``receive(b"", now)`` goes on.
         now: the time of what is read. A shell that has waited between two events sets it anew.
 
     Bounds: what a :class:`~triolet.wire.frames.FrameReader` holds.
@@ -140,11 +144,13 @@ class Session:
         "_message_seconds",
         "_messages",
         "_readable",
+        "behind",
         "code",
         "deadline",
         "early",
         "now",
         "state",
+        "weight",
     )
 
     def __init__(self, limits: Limits, *, deflate: bool = False) -> None:
@@ -157,6 +163,8 @@ class Session:
         self.code = NO_CLOSE
         self.deadline = _NEVER
         self.early = 0.0
+        self.behind = False
+        self.weight = 1
         self.now = 0.0
 
     @property
@@ -179,6 +187,7 @@ class Session:
                 closing that the peer is to be sent.
         """
         self.now = now
+        self.behind = False
         return self._read(data) if self._readable else iter(())
 
     def close(self, code: int | None, reason: str = "") -> bytes:
@@ -204,23 +213,33 @@ class Session:
         return RemoteError(BAD_MESSAGE, "a message was begun and not finished in time")
 
     def _read(self, data: bytes) -> Iterator[Event]:
+        unheard = 0
         try:
             for frame in self._frames.feed(data):
                 kind = type(frame)
                 if kind is Text or kind is Binary:
                     self.deadline = _NEVER  # a next message may have begun right behind this one
                     if self.state is _OPEN:
-                        self.early = self._messages.take(self.now)
+                        self.weight = weight = 1 + self._frames.crumbs
+                        self.early = self._messages.take(self.now, weight)
+                        self._frames.crumbs = 0
                         yield frame  # type: ignore[misc]  # one of the two, by the line above
+                        continue
                 elif isinstance(frame, Close):
                     self._receive_close(frame)
                     yield frame
-                elif self.state is not _OPEN:
                     continue
-                elif self._control.take(self.now):
-                    break  # not slept off as with messages: so many pings are a flood
-                elif isinstance(frame, Ping):
-                    yield Answer(encode_pong(frame.data))
+                elif self.state is _OPEN:
+                    if self._control.take(self.now):
+                        break  # not slept off as with messages: so many pings are a flood
+                    if isinstance(frame, Ping):
+                        yield Answer(encode_pong(frame.data))
+                    continue
+                unheard += 1 + self._frames.crumbs
+                self._frames.crumbs = 0
+                if unheard >= UNHEARD_IN_A_ROW:
+                    self.behind = True
+                    return
             else:
                 if self._frames.mid_message:
                     self.deadline = min(self.deadline, self.now + self._message_seconds)
