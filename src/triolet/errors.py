@@ -73,6 +73,7 @@ __all__ = [
     "only_exceptions",
     "own_place",
     "printable",
+    "repr_of",
     "str_of",
     "where",
 ]
@@ -141,7 +142,7 @@ class ChannelNameError(LocalError, ValueError):
     """No channel can have this name."""
 
     def __init__(self, name: object, advice: str) -> None:
-        super().__init__(f"{name!r:.80} cannot name a channel: {advice}")
+        super().__init__(f"{repr_of(name, 80)} cannot name a channel: {advice}")
 
 
 class ChannelEnded(LocalError):
@@ -321,6 +322,14 @@ def str_of(error: BaseException) -> str:
         return str(error)
     except Exception as second:
         return f"<no message: {type(second).__name__}>"
+
+
+def repr_of(value: object, most: int = 60) -> str:
+    """What a value of the app's looks like, in short, also where saying it fails."""
+    try:
+        return f"{value!r:.{most}}"
+    except Exception as error:
+        return f"<{type(value).__name__}, of which repr() raises {type(error).__name__}>"
 
 
 def printable(text: str, most: int = MESSAGE_CHARACTERS) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .errors import DataError
+from .errors import DataError, repr_of
 
 __all__ = ["MAX_DEPTH", "check_json", "encode_json", "name_twice", "name_twice_within", "nesting_exceeds"]
 
@@ -57,7 +57,8 @@ def encode_json(data: Any) -> bytes:
             _check_foreign(encoded, decoded)
         _check_depth(encoded, decoded)
     except _BAD as error:
-        raise DataError(f"cannot be sent as JSON: {error}; publish dicts, lists, text, numbers, None") from error
+        why = _why(bytes(data), error) if isinstance(data, msgspec.Raw) else error
+        raise DataError(f"cannot be sent as JSON: {why}; use dicts, lists, text, numbers, None") from error
     _Checked.last = encoded
     return encoded
 
@@ -132,6 +133,20 @@ def name_twice_within(json: bytes, value: Any) -> str | None:
     return twice[0]
 
 
+def _why(json: bytes, error: Exception) -> object:
+    """What is wrong with JSON that was written elsewhere. Of a number that is none, and of half a surrogate pair, both
+    of which Python writes, the decoder says only that they are malformed."""
+    found: list[str] = []
+    try:
+        value = python_json.loads(json, parse_constant=found.append)
+        python_json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as surrogate:
+        return surrogate
+    except (ValueError, RecursionError):
+        return error
+    return f"{found[0]} is no number of JSON" if found else error
+
+
 class _Checked:
     """The bytes that were encoded here last, so that a draft made of them is not looked at twice."""
 
@@ -184,8 +199,8 @@ def _differs(data: Any, decoded: Any) -> bool:
     if isinstance(data, dict) and isinstance(decoded, dict):
         odd = [key for key in data if not isinstance(key, str)]
         if odd:
-            raise ValueError(f"the key {odd[0]!r:.40} is no text")
+            raise ValueError(f"the key {repr_of(odd[0], 40)} is no text")
         return True in [_differs(value, decoded[key]) for key, value in data.items()]
     if data == decoded:
         return False
-    raise ValueError(f"{data!r:.40} would come back as {decoded!r:.40}")
+    raise ValueError(f"{repr_of(data, 40)} would come back as {decoded!r:.40}")

@@ -72,7 +72,7 @@ class Reducer:
 
     Raises:
         ConfigError: the app's fault; one of them cannot be.
-        DataError: the app's fault; ``initial`` is no JSON value.
+        DataError: the app's fault; ``initial`` is no JSON value, or ``name`` no text that can be encoded.
     """
 
     __slots__ = ("_initial", "_reduce", "channels", "every", "name")
@@ -96,6 +96,7 @@ class Reducer:
             raise ConfigError(f"Reducer(name=…) is text of 1 to {REDUCER_NAME_CHARACTERS} characters, not {name!r:.60}")
         if type(every) is not int or every < 1:
             raise ConfigError(f"Reducer(every=…) is a number of events, at least 1, not {every!r:.60}")
+        encode_json(name)
         self._reduce = reduce
         self._initial = encode_json(initial)
         self.name = name

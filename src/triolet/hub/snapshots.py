@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from ..errors import ConfigError, LogError, SnapshotError, only_exceptions, where
+from ..errors import ConfigError, LogError, SnapshotError, only_exceptions, repr_of, where
 from ..event import Cursor, Event
 from ..identity import Grant
 from ..limits import Limits
@@ -146,7 +146,7 @@ def snapshot_of(channel: str, answer: Any, limits: Limits) -> Snapshot:
     try:
         cursor = Cursor.parse(cursor) if isinstance(cursor, str) else cursor
         if not isinstance(cursor, Cursor) or cursor.offset < 0:
-            raise failed(channel, f"{at!r:.60} is no cursor: return that of the newest event that the data knows")
+            raise failed(channel, f"{repr_of(at)} is no cursor: return that of the newest event that the data knows")
         json = encode_json(data)
     except SnapshotError:
         raise
