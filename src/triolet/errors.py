@@ -73,6 +73,7 @@ __all__ = [
     "only_exceptions",
     "own_place",
     "printable",
+    "printable_json",
     "repr_of",
     "str_of",
     "where",
@@ -95,7 +96,8 @@ BAD_TOKENS: Final = (
 )
 """What can be wrong with a token. ``keys_away`` is no fault of the client's: the keys to check it cannot be had now."""
 
-_CODES: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_TURNING: Final = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CODES: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *_TURNING)
 """Control characters, the other line ends, and what turns the direction of writing."""
 _ESCAPES: Final = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CODES}
 _ESCAPES.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
@@ -336,6 +338,11 @@ def printable(text: str, most: int = MESSAGE_CHARACTERS) -> str:
     """A text as a part of one line: bounded, with what a terminal or a reader of lines would act on escaped."""
     short = text if len(text) <= most else f"{text[:most]}…"
     return short.translate(_ESCAPES) if _CONTROLS.search(short) else short
+
+
+def printable_json(json: str) -> str:
+    """The same of JSON, which stays what it says: what is escaped can only stand in its texts."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
 
 
 def _place(frame: traceback.FrameSummary) -> str:

@@ -16,7 +16,7 @@ import trio
 
 from ..closing import EXPIRED, REVOKED
 from ..errors import ConfigError, printable
-from ..wire.address import is_loopback
+from ..wire.address import is_loopback, quoted
 from .bounds import CLIENT_PAGE_BYTES
 from .dial import Dial, secure
 from .errors import Ended
@@ -89,7 +89,7 @@ def refusal(answer: Answer) -> Ended:
     if 300 <= status < 400:
         where = answer.headers.get("location", "?")
         return Ended(
-            f"HTTP {status}, a redirect to {where!r:.200} in place of the channel: log in?",
+            f"HTTP {status}, a redirect to {quoted(where)} in place of the channel: log in?",
             "login",
             retry=None,
             status=status,

@@ -25,6 +25,7 @@ from ..errors import ChannelNameError, DataError, printable, where
 from ..event import check_channel, encode_json
 from ..identity.control import check_follows
 from ..limits import Limits
+from ..wire.address import without_secrets
 
 __all__ = ["Callbacks", "Question", "Unanswered", "Yes"]
 
@@ -164,7 +165,7 @@ class Callbacks:
         """Count what came of one. In the log stands when a callback begins to fail, and when it is well again."""
         self._counted[outcome] += 1
         well = outcome in ("yes", "no")
-        shown = url.partition("?")[0]  # behind it may stand a key
+        shown = without_secrets(url)
         if self._well.get(url, True) and not well:
             logger.warning("the callback %s gives no yes or no, which is a no: %s", shown, printable(why))
         elif well and not self._well.get(url, True):
