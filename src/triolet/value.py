@@ -39,11 +39,15 @@ _CONTAINERS: Final = (list, dict)
 _BAD: Final = (TypeError, ValueError, RecursionError, OverflowError, AttributeError)
 
 
-def encode_json(data: Any) -> bytes:
+def encode_json(data: Any, depth: int = MAX_DEPTH) -> bytes:
     """Encode a JSON value in one line.
 
     Integers are kept exactly, whatever their size; JavaScript reads those beyond 2**53 rounded, and of more than 308
     digits as Infinity. A tuple is an array.
+
+    Args:
+        data: the value.
+        depth: how deep it may be nested: one more where it is put around a value that somebody else has made.
 
     Raises:
         DataError: it would not come back as it went in; the message names the culprit.
@@ -55,7 +59,7 @@ def encode_json(data: Any) -> bytes:
             # Only that brings line breaks; one would forge a field of an SSE stream.
             encoded = encoded.replace(b"\n", b" ").replace(b"\r", b" ")
             _check_foreign(encoded, decoded)
-        _check_depth(encoded, decoded)
+        _check_depth(encoded, decoded, depth)
     except _BAD as error:
         why = _why(bytes(data), error) if isinstance(data, msgspec.Raw) else error
         raise DataError(f"cannot be sent as JSON: {why}; use dicts, lists, text, numbers, None") from error
@@ -153,12 +157,12 @@ class _Checked:
     last: bytes = b""
 
 
-def _check_depth(json: bytes, decoded: Any) -> None:
+def _check_depth(json: bytes, decoded: Any, depth: int = MAX_DEPTH) -> None:
     """Refuse what is nested too deep. Here the value is at hand, and walking it costs a tenth of reading its text."""
-    if json.count(b"[") + json.count(b"{") <= MAX_DEPTH:
+    if json.count(b"[") + json.count(b"{") <= depth:
         return
     level = [decoded] if type(decoded) in _CONTAINERS else []  # the brackets may be a text's
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             value
             for outer in level
@@ -166,7 +170,7 @@ def _check_depth(json: bytes, decoded: Any) -> None:
             if type(value) in _CONTAINERS
         ]
     if level:
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+        raise ValueError(f"it is nested deeper than {depth}")
 
 
 def _check_foreign(json: bytes, decoded: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -244,6 +245,41 @@ async def test_what_the_app_does_with_its_data_afterwards_changes_nothing(autoju
         (ann,) = (await live.presence("c").roster()).sessions
         assert ann.info == {"name": "Ann"}
         assert (await live.publish("c", 1)).offset == 1
+
+
+@pytest.mark.parametrize("log", ["memory:", "sqlite"])
+async def test_data_may_be_as_deep_as_it_may_wherever_it_goes(
+    log: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    app = QuartTrio("values")
+    live = Triolet(app)
+    deepest = nested(MAX_DEPTH)
+    most = nested(MAX_DEPTH - 2)
+
+    @live.channel("/c", member=lambda: Member("ann", most), snapshot=lambda channel: (deepest, "0"))
+    async def view() -> str:
+        return "c"
+
+    @live.channel("/who", snapshot=lambda channel: ([{"info": most}], "0"))
+    async def who() -> str:
+        return live.presence("c").channel
+
+    @live.command("/echo")
+    async def echo(command: Command) -> Any:
+        await command.publish("c", command.data)
+        return command.data
+
+    url = log if log == "memory:" else f"sqlite:///{tmp_path}/log.db"
+    async with serve(app, log=url) as server, server.sse("/c?snapshot=1") as client:
+        await client.expect("snapshot", data=deepest)
+        await trio.sleep(1)
+        live.tell("c", deepest)
+        await client.expect("tell", data=deepest)
+        assert (await client.command("/echo", deepest))["data"] == deepest
+        await client.expect(event="message", data=deepest)
+        assert (await live.presence("c").roster()).sessions[0].info == most
+        async with server.sse("/who?snapshot=1") as other:
+            await other.expect("snapshot")
 
 
 class Text(str):

@@ -32,9 +32,9 @@ class Member(msgspec.Struct, frozen=True):
             raise DataError(f"a member's id is text of 1 to {NAME_CHARACTERS} characters, not {repr_of(self.id)}")
         msgspec.structs.force_setattr(self, "id", plain(self.id))
         # At the app's call, and not when a join is written; and it is what it was then, whatever the app does with it.
-        json = encode_json([self.id, self.info])
+        json = encode_json([[self.id, self.info]])  # as deep as it is in a roster
         if not isinstance(self.info, str | int | float | None):
-            msgspec.structs.force_setattr(self, "info", msgspec.json.decode(json)[1])
+            msgspec.structs.force_setattr(self, "info", msgspec.json.decode(json)[0][1])
 
 
 class Present(msgspec.Struct, frozen=True):

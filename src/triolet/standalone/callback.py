@@ -25,6 +25,7 @@ from ..errors import ChannelNameError, DataError, printable, where
 from ..event import check_channel, encode_json
 from ..identity.control import check_follows
 from ..limits import Limits
+from ..value import MAX_DEPTH
 from ..wire.address import without_secrets
 
 __all__ = ["Callbacks", "Question", "Unanswered", "Yes"]
@@ -121,7 +122,7 @@ class Callbacks:
 
         Cancellation: the request is broken off.
         """
-        body = encode_json(msgspec.to_builtins(question))
+        body = encode_json(msgspec.to_builtins(question), MAX_DEPTH + 1)  # around what the client has sent
         outcome, answer, why = "late", None, f"no answer within {self._limits.callback_seconds:g} s"
         with trio.move_on_after(self._limits.callback_seconds):
             async with self._turns:
@@ -183,7 +184,7 @@ def _judge(answer: Answer) -> tuple[str, _Said | None, str]:
     if status != HTTPStatus.OK or answer.is_html:
         return "unclear", None, f"HTTP {status}, {answer.headers.get('content-type', 'no type'):.80}"
     try:
-        encode_json(msgspec.Raw(answer.body))  # what says two things at once says nothing
+        encode_json(msgspec.Raw(answer.body), MAX_DEPTH + 1)  # what says two things at once says nothing
         said = _decode(answer.body)
         if said.channel is not None:
             check_follows(check_channel(said.channel))
