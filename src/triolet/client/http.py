@@ -139,8 +139,10 @@ class Http:
                 timeout=None,  # silence is looked after for all transports alike
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
             )
-        except (ImportError, ValueError) as error:  # of a scheme that is none, or whose library is not there
-            raise ConfigError(f"a proxy of the environment (HTTPS_PROXY, ALL_PROXY) cannot be used: {error}") from None
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # a scheme whose library is not there, or no URL
+            # Of which a message may quote a part, and that be of its password.
+            why = str(error) if isinstance(error, ImportError) else "it is no URL as http://proxy:3128"
+            raise ConfigError(f"a proxy of the environment (HTTPS_PROXY, ALL_PROXY) cannot be used: {why}") from None
         self._client.headers.clear()
 
     async def aclose(self) -> None:
