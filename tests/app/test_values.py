@@ -98,6 +98,11 @@ class Place:
             await command.publish("c", self.value)
             return {}
 
+        @live.command("/text")
+        async def text(command: Command) -> Any:
+            await command.publish("c", 1)
+            return "{", 200, {"content-type": "application/problem+json"}
+
         @live.command("/answer")
         async def answer(command: Command) -> dict[str, Any]:
             await command.publish("c", 1)
@@ -207,6 +212,7 @@ ENTRIES: dict[str, Entry] = {
     "reduce": reduced,
     "command.publish": lambda place, server: place.fails(server, "/publish"),
     "answer": lambda place, server: place.fails(server, "/answer"),
+    "text": lambda place, server: place.fails(server, "/text"),
 }
 
 
@@ -224,6 +230,21 @@ async def test_what_is_no_json_value_goes_in_nowhere(entry: str, autojump_clock:
         assert (await place.live.publish("c", 1)).offset == 1, "something was stored"
         async with server.sse("/c", after=0) as client:
             await client.expect(event="message", data=1)
+
+
+async def test_the_log_names_whose_value_it_was(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    place.value = math.nan
+    async with serve(place.app) as server:
+        await place.fails(server, "/answer")
+        await snapshot(place, server)
+        await place.live.publish("reduced", 1)
+        async with server.sse("/reduced?snapshot=1") as client:
+            await client.until("bye")
+    told = caplog.text
+    assert ": the view answer (test_values.py:" in told
+    assert "NaN is no number of JSON" in told
+    assert told.count("what <lambda> (test_values.py:") == 2
 
 
 async def test_what_the_app_does_with_its_data_afterwards_changes_nothing(autojump_clock: MockClock) -> None:

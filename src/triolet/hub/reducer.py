@@ -25,7 +25,7 @@ import msgspec
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
-from ..errors import ConfigError, CursorError, LogError, SnapshotError, only_exceptions, where
+from ..errors import ConfigError, CursorError, LogError, SnapshotError, named, only_exceptions, str_of, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, status_checked, tail_ended
@@ -183,7 +183,7 @@ class Reducer:
         try:
             json = encode_json(state)
         except Exception as error:
-            raise failed(channel, where(error)) from error
+            raise failed(channel, f"what {named(self._reduce)} returned {str_of(error)}") from error
         return check_size(channel, Snapshot(cursor, json, missed), limits)
 
     def _take(self, made: _Making, event: Event) -> None:
