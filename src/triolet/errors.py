@@ -73,6 +73,8 @@ __all__ = [
     "only_exceptions",
     "own_place",
     "printable",
+    "printable_json",
+    "repr_of",
     "str_of",
     "where",
 ]
@@ -94,7 +96,8 @@ BAD_TOKENS: Final = (
 )
 """What can be wrong with a token. ``keys_away`` is no fault of the client's: the keys to check it cannot be had now."""
 
-_CODES: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_TURNING: Final = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CODES: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *_TURNING)
 """Control characters, the other line ends, and what turns the direction of writing."""
 _ESCAPES: Final = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CODES}
 _ESCAPES.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
@@ -141,7 +144,7 @@ class ChannelNameError(LocalError, ValueError):
     """No channel can have this name."""
 
     def __init__(self, name: object, advice: str) -> None:
-        super().__init__(f"{name!r:.80} cannot name a channel: {advice}")
+        super().__init__(f"{repr_of(name, 80)} cannot name a channel: {advice}")
 
 
 class ChannelEnded(LocalError):
@@ -323,10 +326,23 @@ def str_of(error: BaseException) -> str:
         return f"<no message: {type(second).__name__}>"
 
 
+def repr_of(value: object, most: int = 60) -> str:
+    """What a value of the app's looks like, in short, also where saying it fails."""
+    try:
+        return f"{value!r:.{most}}"
+    except Exception as error:
+        return f"<{type(value).__name__}, of which repr() raises {type(error).__name__}>"
+
+
 def printable(text: str, most: int = MESSAGE_CHARACTERS) -> str:
     """A text as a part of one line: bounded, with what a terminal or a reader of lines would act on escaped."""
     short = text if len(text) <= most else f"{text[:most]}…"
     return short.translate(_ESCAPES) if _CONTROLS.search(short) else short
+
+
+def printable_json(json: str) -> str:
+    """The same of JSON, which stays what it says: what is escaped can only stand in its texts."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
 
 
 def _place(frame: traceback.FrameSummary) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from .bounds import CHANNEL_BYTES, CURSOR_CHARACTERS, NAME_CHARACTERS
-from .errors import ChannelNameError, CursorError, DataError
+from .errors import ChannelNameError, CursorError, DataError, repr_of
 from .value import check_json, encode_json
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check_channel",
     "encode_json",
     "forgery",
+    "plain",
 ]
 
 
@@ -157,12 +158,12 @@ class Draft(msgspec.Struct, frozen=True):
         if self.name.startswith(OWN_PREFIX) and (self.name, self.dedupe) != (END, END):
             raise _own_name()
         if self.fold is not None and self.fold not in FOLDS:
-            raise DataError(f"fold must be one of {', '.join(FOLDS)}, not {self.fold!r:.60}")
+            raise DataError(f"fold must be one of {', '.join(FOLDS)}, not {repr_of(self.fold)}")
         if self.fold is not None and self.key is None:
             raise DataError(f"fold={self.fold!r} must be of an event with a key: give it one as well")
         for what, text in (("name", self.name), ("key", self.key), ("dedupe", self.dedupe), ("fold", self.fold)):
             if text is not None and type(text) is not str:
-                msgspec.structs.force_setattr(self, what, _plain(text))
+                msgspec.structs.force_setattr(self, what, plain(text))
         check_json(self.json)  # what no client could read would end every follower's connection
 
 
@@ -270,16 +271,16 @@ def check_channel(name: str) -> str:
         raise ChannelNameError(name, f"use text of 1 to {CHANNEL_BYTES} bytes")
     if _CONTROL.search(name):
         raise ChannelNameError(name, "use no control characters")
-    return _plain(name)
+    return plain(name)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text as itself, where it is of a subclass (a template's Markup, numpy's, a StrEnum), which no codec encodes."""
     return text if type(text) is str else str.__str__(text)
 
 
 def _check_text(what: str, text: str) -> None:
     if not isinstance(text, str) or not 1 <= len(text) <= NAME_CHARACTERS:
-        raise DataError(f"{what} must be text of 1 to {NAME_CHARACTERS} characters, not {text!r:.60}")
+        raise DataError(f"{what} must be text of 1 to {NAME_CHARACTERS} characters, not {repr_of(text)}")
     if _CONTROL.search(text):
         raise DataError(f"{what} must hold no control character: {text!r:.60}")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .errors import DataError
+from .errors import DataError, repr_of
 
 __all__ = ["MAX_DEPTH", "check_json", "encode_json", "name_twice", "name_twice_within", "nesting_exceeds"]
 
@@ -39,11 +39,15 @@ _CONTAINERS: Final = (list, dict)
 _BAD: Final = (TypeError, ValueError, RecursionError, OverflowError, AttributeError)
 
 
-def encode_json(data: Any) -> bytes:
+def encode_json(data: Any, depth: int = MAX_DEPTH) -> bytes:
     """Encode a JSON value in one line.
 
     Integers are kept exactly, whatever their size; JavaScript reads those beyond 2**53 rounded, and of more than 308
     digits as Infinity. A tuple is an array.
+
+    Args:
+        data: the value.
+        depth: how deep it may be nested: one more where it is put around a value that somebody else has made.
 
     Raises:
         DataError: it would not come back as it went in; the message names the culprit.
@@ -55,9 +59,10 @@ def encode_json(data: Any) -> bytes:
             # Only that brings line breaks; one would forge a field of an SSE stream.
             encoded = encoded.replace(b"\n", b" ").replace(b"\r", b" ")
             _check_foreign(encoded, decoded)
-        _check_depth(encoded, decoded)
+        _check_depth(encoded, decoded, depth)
     except _BAD as error:
-        raise DataError(f"cannot be sent as JSON: {error}; publish dicts, lists, text, numbers, None") from error
+        why = _why(bytes(data), error) if isinstance(data, msgspec.Raw) else error
+        raise DataError(f"cannot be sent as JSON: {why}; use dicts, lists, text, numbers, None") from error
     _Checked.last = encoded
     return encoded
 
@@ -132,18 +137,32 @@ def name_twice_within(json: bytes, value: Any) -> str | None:
     return twice[0]
 
 
+def _why(json: bytes, error: Exception) -> object:
+    """What is wrong with JSON that was written elsewhere. Of a number that is none, and of half a surrogate pair, both
+    of which Python writes, the decoder says only that they are malformed."""
+    found: list[str] = []
+    try:
+        value = python_json.loads(json, parse_constant=found.append)
+        python_json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as surrogate:
+        return surrogate
+    except (ValueError, RecursionError):
+        return error
+    return f"{found[0]} is no number of JSON" if found else error
+
+
 class _Checked:
     """The bytes that were encoded here last, so that a draft made of them is not looked at twice."""
 
     last: bytes = b""
 
 
-def _check_depth(json: bytes, decoded: Any) -> None:
+def _check_depth(json: bytes, decoded: Any, depth: int = MAX_DEPTH) -> None:
     """Refuse what is nested too deep. Here the value is at hand, and walking it costs a tenth of reading its text."""
-    if json.count(b"[") + json.count(b"{") <= MAX_DEPTH:
+    if json.count(b"[") + json.count(b"{") <= depth:
         return
     level = [decoded] if type(decoded) in _CONTAINERS else []  # the brackets may be a text's
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             value
             for outer in level
@@ -151,7 +170,7 @@ def _check_depth(json: bytes, decoded: Any) -> None:
             if type(value) in _CONTAINERS
         ]
     if level:
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+        raise ValueError(f"it is nested deeper than {depth}")
 
 
 def _check_foreign(json: bytes, decoded: Any) -> None:
@@ -184,8 +203,8 @@ def _differs(data: Any, decoded: Any) -> bool:
     if isinstance(data, dict) and isinstance(decoded, dict):
         odd = [key for key in data if not isinstance(key, str)]
         if odd:
-            raise ValueError(f"the key {odd[0]!r:.40} is no text")
+            raise ValueError(f"the key {repr_of(odd[0], 40)} is no text")
         return True in [_differs(value, decoded[key]) for key, value in data.items()]
     if data == decoded:
         return False
-    raise ValueError(f"{data!r:.40} would come back as {decoded!r:.40}")
+    raise ValueError(f"{repr_of(data, 40)} would come back as {decoded!r:.40}")

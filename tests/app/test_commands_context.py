@@ -183,7 +183,6 @@ async def test_answers_of_all_kinds_come_through(autojump_clock: MockClock) -> N
         "text": ("é", "é"),
         "none": (("", 204), None),
         "bytes": ((b"\xff", 200, {"content-type": "application/octet-stream"}), "\ufffd"),
-        "no-json": (("{", 200, {"content-type": "application/json"}), "{"),
         "lines": (("[1,\n2]", 200, {"content-type": "application/problem+json; charset=utf-8"}), [1, 2]),
     }
 

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Reducer
 from triolet.cli import main
+from triolet.cli.command import COMMANDS
 from triolet.cli.follow import add_follow_arguments, follow_to
 from triolet.testing import MemoryServer, serve
 
@@ -133,3 +134,36 @@ def test_what_is_wrong_is_said_in_a_sentence(written: list[str], says: str, caps
     assert main(["follow", *written]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
+
+
+@pytest.mark.parametrize("after", ["-epoch.3", "--_.0", "-50", "x.3"])
+def test_a_cursor_may_begin_with_a_minus(after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[argparse.Namespace] = []
+
+    def run(options: argparse.Namespace, _: object) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setitem(COMMANDS, "follow", (*COMMANDS["follow"][:2], run))
+    assert main(["follow", URL, "--after", after, "--verbose"]) == 0
+    assert (asked[0].after, asked[0].verbose) == (after, True)
+
+
+async def test_nothing_for_a_terminal_is_printed_and_the_json_says_it_all_the_same(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+    lines: list[bytes] = []
+
+    async with serve(app) as server:
+        said = {"a\x7f\x9b31m": "\u202e\u2066\x85\u2028\x1b[31m\n"}
+        await live.publish(ORDER, said, name="x\x9b", key="\u2067")
+
+        async def dial(host: str, port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return server.connect()
+
+        parser = argparse.ArgumentParser()
+        add_follow_arguments(parser)
+        await follow_to(lines.append, parser.parse_args([URL, "--after", "0", "--count", "1"]), dial=dial)
+    (line,) = lines
+    assert json.loads(line)["data"] == said
+    assert line.decode().removesuffix("\n").isprintable()

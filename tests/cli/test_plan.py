@@ -38,7 +38,9 @@ def test_a_plan_is_said_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     ("written", "code", "says"),
     [
         ([], 2, "required: --clients"),
-        (["--clients", "many"], 2, "invalid int value"),
+        (["--clients", "many"], 2, "argument --clients: 'many' is no whole number, as 1000"),
+        (["--clients", "10", "--rate", "much"], 2, "argument --rate: 'much' is no number, as 1.5"),
+        (["--clients", "10", "--rate=--"], 2, "--rate=--: -- is no value"),
         (["--clients", "5", "--memory", "x"], 2, "bytes, as 16G or 512M"),
         (["--clients", "5", "--transport", "pigeon"], 2, "invalid choice"),
         (["--clients", "0"], 1, "triolet: --clients 0: a number, more than 0"),

@@ -23,13 +23,13 @@ URL = f"http://shop.test{ORDERS}"
 ROOT = Path(__file__).parents[2]
 
 
-def parsed(*written: str) -> argparse.Namespace:
+def parsed(*written: str, url: str = URL) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_probe_arguments(parser)
-    return parser.parse_args([URL, *written])
+    return parser.parse_args([url, *written])
 
 
-async def said(*written: str, **manner: Any) -> tuple[int, list[str]]:
+async def said(*written: str, url: str = URL, **manner: Any) -> tuple[int, list[str]]:
     """The exit code and what is printed, of a shop behind a proxy."""
     app, _ = make_shop()
     lines: list[str] = []
@@ -39,7 +39,7 @@ async def said(*written: str, **manner: Any) -> tuple[int, list[str]]:
             await trio.lowlevel.checkpoint()
             return front.connect()
 
-        code = await probe_to(lines.append, parsed(*written), dial=dial)
+        code = await probe_to(lines.append, parsed(*written, url=url), dial=dial)
     return code, lines
 
 
@@ -59,6 +59,18 @@ async def test_what_is_broken_has_its_cure_below_it_and_it_exits_with_1(autojump
     assert lines[at + 1].strip() == "nginx: write   proxy_http_version 1.1;"
     assert any("apache" in line for line in lines), "nobody says whose proxy it is, so all are told"
     assert "haproxy" not in "".join((await said("--proxy", "caddy", strips_upgrade=True))[1])
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+async def test_what_it_prints_has_no_secret_of_the_url_and_nothing_for_a_terminal(
+    form: list[str], autojump_clock: MockClock
+) -> None:
+    _, lines = await said(*form, url=f"{URL}?ticket=CANARY&x\x9b\u202e=CANARY&after=0")
+    told = "\n".join(lines)
+    assert f"{URL}?ticket=…&x" in told
+    assert "=…&after=0" in told
+    assert not {"\x9b", "\u202e"} & set(told)
+    assert "CANARY" not in told
 
 
 async def test_it_is_said_as_json(autojump_clock: MockClock) -> None:

@@ -234,14 +234,25 @@ async def test_what_is_larger_than_the_bound_is_not_asked_for_again_and_again(
 # --- what the environment says
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "gopher://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:CANARY@127.0.0.1:9", "gopher://u:CANARY@127.0.0.1:9", "http://u:CANARY/x@a:9", "http://[::1"]
+)
 async def test_a_proxy_that_cannot_be_used_is_said_at_once(
     proxy: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
-    with pytest.raises(ConfigError, match="a proxy of the environment"):
+    with pytest.raises(ConfigError, match="a proxy of the environment") as raised:
         async with open_client("http://shop.example"):
             pass
+    assert "CANARY" not in str(raised.value)
+
+
+async def test_an_error_has_no_secret_of_the_url_that_it_is_about(autojump_clock: MockClock) -> None:
+    async with shop() as (server, _), client_of(server) as client:
+        with pytest.raises(ClientError) as raised:
+            async with client.follow("/nowhere?ticket=CANARY&after=0") as events:
+                await anext(events)
+    assert "/nowhere?ticket=…&after=0: HTTP 404" in str(raised.value)
 
 
 # --- cancelled at any step

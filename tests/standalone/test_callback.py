@@ -311,3 +311,28 @@ async def test_a_yes_that_expires_is_not_remembered_of_who_has_gone(tmp_path: Pa
         await trio.sleep(5)
         gc.collect()  # what asks again about a follow stands in a circle with it
         assert not doors._access._until
+
+
+async def test_data_of_every_depth_that_a_client_may_send_is_asked_about(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    backend = Backend()
+    async with made(tmp_path, FILE, backend) as server:
+        for depth, status in ((31, 200), (32, 200), (33, 400)):
+            data: Any = 1
+            for _ in range(depth):
+                data = [data]
+            assert (await post(server, EVENTS, data, id=str(depth))).status == status
+        assert backend.last["data"] != 1
+
+
+async def test_an_answer_that_says_what_no_event_can_be_is_no_yes(tmp_path: Path, autojump_clock: MockClock) -> None:
+    backend = Backend()
+    async with made(tmp_path, FILE, backend) as server:
+        for number, data in enumerate(
+            ["NaN", "1e999", '"\\ud800"', '{"a":1,"a":2}', "[" * 40 + "]" * 40, "1,2", "1 2"]
+        ):
+            backend.says = Response(f'{{"allow":true,"data":{data}}}', content_type=JSON)
+            assert (await post(server, EVENTS, 1, id=str(number))).status == 403
+        assert counted(server) == {"unclear": 7}
+        assert (await server.get(f"{EVENTS}?after=0")).status == 403

@@ -40,6 +40,10 @@ MISTAKES = {
     f"[limits]\nfollows = 2\npage_bytes = 1_000_000_000\n{GOOD}": "line 3: limits.page_bytes can never be held",
     "channels = 5\n": "line 1: each of the channels has a header of its own, [[channels]]",
     f"{GOOD}[channels.x]\n": "line 4: [[channels]] has no key 'x'; known are channel, ",
+    f'socket = "https://secret@x/live"\n{GOOD}': "line 1: 'https://…@x/live' is no URL below this server: it begins",
+    f'[limits]\nstall_seconds = "secret"\n{GOOD}': "line 2: stall_seconds is a number, not a text",
+    f"policy = [5]\n{GOOD}": 'line 1: a policy is "catch_up", or a table as { latest = { events = 100 } }, or several, '
+    "not 5",
     # --- a channel
     '[[channels]]\nfollow = "anyone"\n': "line 1: [[channels]] has no 'url': write the URLs of these channels, as",
     '[[channels]]\nurl = "/a"\n': "line 1: [[channels]] has no 'follow': say who may: \"anyone\", ",

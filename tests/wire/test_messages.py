@@ -108,6 +108,8 @@ NO_MESSAGES = [
     *['{"type":"follow","url":"/o","after":[]}', '{"type":"unfollow"}', '{"type":"message"}', '{"type":"event"}'],
     *['{"type":"command","url":"/o"}', '{"type":"command","id":1,"url":"/o"}', '{"type":"command","id":"1"}'],
     *['{"type":"command","id":"1","url":"/o","data":}', '{"type":"command","id":"1","url":"/o","data":[}'],
+    *['{"type":"follow","url":"/o","u\\u0072l":"/p"}', '{"type":"ack","type":"ack","channel":"c","cursor":"1"}'],
+    *['{"type":"message","data":{"a":[{"b":1,"b":2}]}}', '{"type":"command","id":"1","id":"2","url":"/o"}'],
     *['{"type":"message","data":NaN}', '{"type":"message","data":1}x', '{"type":"message","data":"\n"}'],
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ import trio
 
 from ..clock import wall_time
 from ..event import Cursor, Event
+from ..log.epoch import draw_epoch
 from ..server.isolation import isolated
 from ..wire.codec import SSE_CHUNKED
 from ..wire.messages import Live, Open, SnapshotMessage
@@ -83,7 +83,7 @@ class Watch:
         self.pages = 0
         self._staff = staff
         self._reckoner = Reckoner()
-        self._epoch = secrets.token_urlsafe(6)
+        self._epoch = draw_epoch()
         self._looks = 0
         self._asked: set[int] = set()
         self._heard: dict[int, tuple[float, Sample | None]] = {}

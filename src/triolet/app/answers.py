@@ -13,10 +13,12 @@ from werkzeug.datastructures import Headers as ResponseHeaders
 from ..bounds import RETRY_AFTER_DIGITS
 from ..errors import DataError
 from ..limits import Limits
-from ..transports.negotiate import Answer
+from ..transports.negotiate import Answer, Headers
+from ..value import encode_json
 from ..wire.messages import Reply
+from .views import body_of, headers_of
 
-__all__ = ["KeptAnswer", "as_response", "keep", "reply_of"]
+__all__ = ["KeptAnswer", "answer_of", "as_response", "keep", "reply_of"]
 
 REPLAYED: Final = "Idempotency-Replayed"
 """The header that says that an answer is the one that was kept (as Stripe's API has it)."""
@@ -53,10 +55,11 @@ async def keep(response: Any, limits: Limits) -> KeptAnswer:
     """Return what is kept of a view's response, which can still be sent.
 
     Raises:
-        DataError: the app's fault; it is larger than ``limits.answer_bytes``.
+        DataError: the app's fault; it is larger than ``limits.answer_bytes``, or none that can be sent.
         Exception: its body cannot be read.
     """
     body = await _read(response, limits.answer_bytes)
+    _check(headers_of(response), body)
     headers = [(name, value) for name, value in response.headers.items() if name.lower() not in _NOT_KEPT]
     kept = KeptAnswer(response.status_code, headers, body)
     if len(kept.encode()) > limits.answer_bytes:
@@ -64,6 +67,19 @@ async def keep(response: Any, limits: Limits) -> KeptAnswer:
     if not isinstance(getattr(response, "response", None), DataBody):  # which can be read again
         response.set_data(body)
     return kept
+
+
+async def answer_of(response: Any) -> Answer:
+    """Return all of an app's response. Raises DataError: it is none that can be sent."""
+    headers, body = headers_of(response), await body_of(response)
+    _check(headers, body)
+    return Answer(response.status_code, headers, body)
+
+
+def _check(headers: Headers, body: bytes) -> None:
+    """Refuse what says that it is JSON, and is not what every client would read in it. Raises DataError."""
+    if body and _is_json(_content_type(headers)):
+        encode_json(msgspec.Raw(body))
 
 
 async def _read(response: Any, most: int) -> bytes:
@@ -100,7 +116,7 @@ def reply_of(id: str, answer: Answer) -> Reply:
     return Reply(
         id,
         answer.status,
-        _data(answer.body, fields.get(b"content-type", b"")),
+        _data(answer.body, _content_type(answer.headers)),
         1000 * int(retry) if retry.isdigit() and len(retry) <= RETRY_AFTER_DIGITS else None,
         REPLAYED.lower().encode() in fields,
     )
@@ -109,11 +125,14 @@ def reply_of(id: str, answer: Answer) -> Reply:
 def _data(body: bytes, content_type: bytes) -> msgspec.Raw:
     if not body:
         return msgspec.Raw(b"null")
+    said = msgspec.json.decode(body) if _is_json(content_type) else body.decode(errors="replace")
+    return msgspec.Raw(msgspec.json.encode(said))  # anew and not as it came: in one line
+
+
+def _content_type(headers: Headers) -> bytes:
+    return next((value for name, value in headers if name.lower() == b"content-type"), b"")
+
+
+def _is_json(content_type: bytes) -> bool:
     kind = content_type.partition(b";")[0].strip().lower()
-    if kind == b"application/json" or kind.endswith(b"+json"):
-        try:
-            # Anew and not as it came: in one line, and surely JSON.
-            return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(body)))
-        except (msgspec.DecodeError, RecursionError, ValueError):
-            pass  # it only says that it is
-    return msgspec.Raw(msgspec.json.encode(body.decode(errors="replace")))
+    return kind == b"application/json" or kind.endswith(b"+json")

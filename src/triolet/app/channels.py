@@ -11,7 +11,7 @@ import msgspec
 from ..bounds import CHANNELS_LISTED
 from ..connection.watching import Hook, WatchHook
 from ..errors import ConfigError, DataError
-from ..event import OWN_PREFIX, Cursor, Draft, Event, check_channel
+from ..event import OWN_PREFIX, Cursor, Draft, Event, check_channel, encode_json
 from ..hub import Feed, Reducer
 from ..identity.control import check_follows
 from ..limits import Limits
@@ -176,9 +176,10 @@ class Channels(ABC):
         process waits in :meth:`unwatched` for the channel, or a hook of :meth:`watched` is interested in it.
 
         Raises:
+            ChannelNameError: no channel can be called so.
             NotServingError, WrongThreadError: as :meth:`publish`.
         """
-        return self._at_home("Triolet.watchers").life.watching.count(channel)
+        return self._at_home("Triolet.watchers").life.watching.count(check_channel(channel))
 
     async def unwatched(self, channel: str, seconds: float) -> None:
         """Wait until nobody has watched a channel for so many seconds, in any process.
@@ -265,7 +266,7 @@ class Channels(ABC):
         draft = Draft.of(data, name=name, key=key)
         if len(draft.json) > self.limits.tell_bytes:
             raise DataError(f"{len(draft.json)} bytes of JSON are more than limits.tell_bytes")
-        service.life.telling.tell(publishable(channel), draft.name, data, draft.key)
+        service.life.telling.tell(publishable(channel), draft)
 
     async def end(self, channel: str, data: Any = None) -> Event:
         """End a channel: with its last event, behind which nothing is stored.
@@ -321,7 +322,8 @@ class Channels(ABC):
             limit: most names, from 1 to 1,000.
 
         Raises:
-            ConfigError: there is no such limit, or this log does not tell.
+            ConfigError: there is no such limit, or this log does not tell; or one of the others is no text.
+            DataError: one of these is no text that can be encoded.
             LogError: the log cannot be read.
             NotServingError, WrongThreadError: as :meth:`publish`.
 
@@ -329,6 +331,10 @@ class Channels(ABC):
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= CHANNELS_LISTED:
             raise ConfigError(f"a page of channels has 1 to {CHANNELS_LISTED} names, not {limit!r:.60}")
+        for part, text in (("prefix", prefix), ("after", after)):
+            if not isinstance(text, str):
+                raise ConfigError(f"live.channels({part}=…) is a text, as names of channels are, not {text!r:.60}")
+            encode_json(text)
         service = self._at_home("Triolet.channels")
         if prefix.startswith(OWN_PREFIX):
             return []

@@ -36,23 +36,23 @@ from typing import Any, Final, NoReturn, TypeAlias
 import trio
 from quart import request
 from quart.globals import app_ctx
-from quart.utils import encode_headers
 
 from ..bounds import COMMAND_RETRY_SECONDS, GRACE_LEAVING_PART, LEASE_RENEWALS
 from ..closing import REVOKED
 from ..connection import Context
-from ..errors import ChannelEnded, ConfigError, LogError, named, only_exceptions, str_of, where
+from ..errors import ChannelEnded, ConfigError, DataError, LogError, named, only_exceptions, printable, str_of, where
 from ..hub import Hub
 from ..identity import Grant, Identity
+from ..limits import Limits
 from ..log import EventLog, Kept
 from ..sockets.server_state import ServerState
 from ..transports.negotiate import Answer, AskError, Scope, expired, is_not_now, own_answer
 from ..transports.polling import ENDED_POLLS
-from .answers import KeptAnswer, as_response, keep
+from .answers import KeptAnswer, answer_of, as_response, keep
 from .claim import Claim
 from .command import Command, Writes, key_of, print_of, read_data, read_id
 from .identify import GRANT
-from .views import body_of
+from .views import headers_of
 
 __all__ = ["Asked", "Commands", "Tell"]
 
@@ -358,7 +358,7 @@ class Commands:
         try:
             with trio.move_on_after(self._limits.command_run_seconds) as patience:
                 response = await _respond(self._app, view)
-                kept = None if is_not_now(response.status_code) else await keep(response, self._limits)
+                kept = await _kept(view, response, self._limits)
         finally:
             writes = command.close()
         if patience.cancelled_caught:
@@ -397,9 +397,9 @@ async def _ask_app(app: Any, request: Any) -> Answer:
     try:
         with only_exceptions():
             response = await app.handle_request(request)
-        return Answer(response.status_code, encode_headers(response.headers), await body_of(response))
+        return await answer_of(response)
     except Exception as error:  # an app in testing or debug mode raises; its client is answered all the same
-        logger.exception("a request for a command failed: %s", where(error))
+        logger.exception("a request for the command %s failed: %s", printable(request.path), where(error))
         return FAILED
 
 
@@ -422,10 +422,21 @@ async def _made(app: Any, view: Callable[[], Any], answer: Any) -> Any:
     """Return what a view has returned as a response. Raises ConfigError: it is none."""
     try:
         return await app.make_response(answer)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the view {named(view)} of a command returned no response ({{}} is one that says nothing): {str_of(error)}"
         ) from error
+
+
+async def _kept(view: Callable[[], Any], response: Any, limits: Limits) -> KeptAnswer | None:
+    """Return what is kept of a view's response, if anything is. Raises DataError: it is none that can be sent."""
+    try:
+        if not is_not_now(response.status_code):
+            return await keep(response, limits)
+        headers_of(response)
+        return None
+    except DataError as error:
+        raise DataError(f"the view {named(view)} of a command: {error}") from error
 
 
 def _same(answer: KeptAnswer | Answer, asked: Asked) -> Any:

@@ -462,7 +462,8 @@ class Triolet(Runner):
             UnknownConnectionError: no such connection is open or remembered in this process.
             WrongThreadError: called from another thread or event loop than the app's.
         """
-        return self._at_home("Triolet.explain").explain(connection if isinstance(connection, int) else connection.id)
+        id: Any = getattr(connection, "id", connection)
+        return self._at_home("Triolet.explain").explain(id)
 
     # --- life
 

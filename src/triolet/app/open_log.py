@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from ..errors import ConfigError
 from ..limits import Limits
 from ..log import EventLog, MemoryLog
+from ..wire.address import quoted
 
 __all__ = ["open_log"]
 
@@ -55,12 +56,12 @@ def _redis_log(url: str, limits: Limits | None) -> EventLog:
 def _sqlite_parts(url: str, rest: str) -> tuple[str, str]:
     path, _, query = rest.partition("?")
     if not path.startswith("///") or path == "///" or path.endswith("/") or "\0" in unquote(path):
-        raise ConfigError(f"log={url!r} names no file; {_FORMS} (a relative path follows three slashes)")
+        raise ConfigError(f"log={quoted(url)} names no file; {_FORMS} (a relative path follows three slashes)")
     path = unquote(path[3:])
     if path == ":memory:":
-        raise ConfigError(f'log={url!r}: SQLite in memory is not supported; use "memory:"')
+        raise ConfigError(f'log={quoted(url)}: SQLite in memory is not supported; use "memory:"')
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "normal").lower()
     if options or synchronous not in ("normal", "full"):
-        raise ConfigError(f"log={url!r}: the only option is ?synchronous=normal or ?synchronous=full")
+        raise ConfigError(f"log={quoted(url)}: the only option is ?synchronous=normal or ?synchronous=full")
     return path, synchronous

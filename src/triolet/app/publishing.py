@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import ChannelNameError, ConfigError, DataError
+from ..errors import ChannelNameError, ConfigError, DataError, repr_of
 from ..event import OWN_PREFIX, Draft, check_channel
 from ..limits import Limits
 from ..log import EventLog
@@ -29,8 +29,10 @@ def drafts_of(items: Sequence[Any], limits: Limits) -> list[Draft]:
     """Make drafts of what is published: of data, or of drafts that the app has made.
 
     Raises:
-        DataError: the app's fault; one of them is no JSON value, or too large.
+        DataError: the app's fault; they are no list, or one of them is no JSON value, or too large.
     """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise DataError(f"what is published together is a list of data and drafts, not {repr_of(items)}")
     drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
     check_drafts(drafts, limits)
     return drafts

@@ -23,6 +23,7 @@ from ..identity import Identity, tickets
 from ..identity.plain import from_plain, to_plain
 from ..sockets.patience import Patience
 from ..transports.negotiate import AskError, Scope
+from ..value import name_twice
 from .identify import EXTENSION, Identifier, credential, with_token
 from .views import find, with_root_path
 
@@ -85,8 +86,11 @@ async def _renew(triolet_host: str = "") -> Response:
     since = service.context.revocations.position
     identity = await _who(service)
     try:
-        key = key_of(msgspec.json.decode(await _body(service), type=_Named).key)
-    except msgspec.DecodeError:
+        body = await _body(service)
+        key = key_of(msgspec.json.decode(body, type=_Named).key)
+        if name_twice(body) is not None:
+            raise ValueError("it says two keys")
+    except (ValueError, RecursionError):  # msgspec's are of the former
         return _answer(400, b'{"error":"key","message":"the body is a JSON object with a key, as it was told"}')
     context = service.context
     found = context.deadlines.find_named(key)

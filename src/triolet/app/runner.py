@@ -6,9 +6,9 @@ from collections.abc import AsyncIterable
 from functools import partial
 from typing import Any
 
-from ..event import encode_json
 from ..runs import Run
 from ..runs.intake import Items
+from ..runs.run import check_reason
 from .channels import Channels, check_unwatched
 from .publishing import publishable
 
@@ -102,5 +102,5 @@ class Runner(Channels):
         Cancellation: it is told all the same.
         """
         runs = self._at_home("Triolet.stop_run").life.runs
-        encode_json(reason)
+        check_reason(reason)
         return await runs.stop(publishable(channel), reason)

@@ -95,11 +95,7 @@ class Clients:
         conn, decision = admitted.conn, admitted.decision
         assert conn is not None, "a stream has one"
         headers = [*decision.headers] if deflate is None else [*decision.headers, (EXTENSIONS, deflate)]
-        try:
-            head = accept_response(upgrade.key, _subprotocol(upgrade.subprotocols, decision), headers)
-        except ValueError:  # a header of the app's that cannot be sent
-            conn.detach()
-            raise
+        head = accept_response(upgrade.key, _subprotocol(upgrade.subprotocols, decision), headers)
         session = Session(self._service.limits, deflate=deflate is not None)
         handler, ask = decision.handler, None if decision.raw else Asks(self._service, again, decision.grant)
         del admitted, decision, headers, upgrade
@@ -171,12 +167,8 @@ class Clients:
     def _stream_head(self, scope: Scope, admitted: Admitted) -> bytes:
         note_status(scope, 200)
         assert admitted.conn is not None, "a stream has one"
-        try:
-            headers = [*admitted.decision.headers, *sse.HEADERS, self._date()]
-            return stream_response(self._service.origins.answer(scope, headers))
-        except ValueError:  # a header of the app's that cannot be sent
-            admitted.conn.detach()
-            raise
+        headers = [*admitted.decision.headers, *sse.HEADERS, self._date()]
+        return stream_response(self._service.origins.answer(scope, headers))
 
     def _date(self) -> tuple[bytes, bytes]:
         return b"date", date(int(self._service.context.now()))

@@ -287,7 +287,7 @@ class Service:
 
     def explain(self, conn_id: int) -> Explanation:
         """Why a connection is slow, gapped or closed. Raises UnknownConnectionError."""
-        if conn_id in self._registry.open:
+        if isinstance(conn_id, int) and conn_id in self._registry.open:
             return explain_open(self._registry.open[conn_id])
         for ended in reversed(self._registry.ended):
             if ended.id == conn_id:

@@ -24,13 +24,14 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
-from ..errors import only_exceptions, where
+from ..errors import DataError, only_exceptions, printable, where
 from ..hub import Allow, Policy, Source, Subscription
 from ..identity import Grant
 from ..presence.members import Member
 from ..server.forwarded import rooted
 from ..transports.negotiate import FULL, Answer, Form, Headers, Scope, Wish, can_be_followed
 from ..transports.websocket import SUBPROTOCOL, Handler
+from ..wire.http_answer import check_head
 
 __all__ = [
     "Decision",
@@ -45,6 +46,7 @@ __all__ = [
     "find_command",
     "follow_scope",
     "has_commands",
+    "headers_of",
     "is_command",
     "is_marked",
     "is_ours",
@@ -281,11 +283,11 @@ async def ask_view(app: Any, request: Any) -> Decision | Refusal:
     try:
         with only_exceptions():
             response = await app.handle_request(request)
+        headers = headers_of(response)
     except Exception as error:  # an app in testing or debug mode raises; its client is refused all the same
-        logger.exception("a view failed: %s", where(error))
+        logger.exception("the view of %s failed: %s", printable(request.path), where(error))
         return Refusal(500, [], b"")
     decision: Decision | None = getattr(response, "decision", None)
-    headers = encode_headers(response.headers)
     if decision is None and getattr(request, DECIDED, False) and response.status_code < 300:
         logger.error("a view said yes, and something after it (after_request?) put another response in its place")
         return Refusal(500, [], b"")
@@ -293,6 +295,16 @@ async def ask_view(app: Any, request: Any) -> Decision | Refusal:
         return Refusal(response.status_code, headers, await body_of(response))
     kept = [(name, value) for name, value in headers if name not in _OWN_HEADERS]
     return msgspec.structs.replace(decision, headers=kept)
+
+
+def headers_of(response: Any) -> Headers:
+    """Return the headers of an app's response, as they are sent. Raises DataError: no answer can begin like this."""
+    try:
+        headers: Headers = encode_headers(response.headers)
+    except UnicodeEncodeError as error:
+        raise DataError(f"no header of an answer is {error.object!r:.80}: it is no text that can be encoded") from None
+    check_head(response.status_code, headers)
+    return headers
 
 
 async def body_of(response: Any) -> bytes:

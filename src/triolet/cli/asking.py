@@ -33,8 +33,8 @@ def token_of(options: argparse.Namespace) -> str | None:
 def headers_of(options: argparse.Namespace) -> dict[str, str]:
     """The headers that were given. Raises ConfigError."""
     pairs = [header.partition(":") for header in options.header]
-    if wrong := [name for name, colon, _ in pairs if not colon]:
-        raise ConfigError(f"--header {wrong[0]!r:.80}: write it as 'Name: text'")
+    if not all(colon for _, colon, _ in pairs):  # what stands there may be a credential
+        raise ConfigError("a --header has no colon in it: write it as 'Name: text'")
     return {name.strip(): text.strip() for name, _, text in pairs}
 
 

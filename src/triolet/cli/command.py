@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -43,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], 
 """What each is for, what it understands, and what it does; ``serve`` needs the command line as it was written, too."""
 
 
+_CURSOR: Final = re.compile(r"-[-\w]*\.[0-9]+", re.ASCII)
 _SILENCE: Final = logging.NullHandler()
 """A command that is no server says what is wrong in its one sentence, and not in a log before it."""
 
@@ -60,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (about, declare, _) in COMMANDS.items():
         parsers[name] = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         declare(parsers[name])
-    written = sys.argv[1:] if arguments is None else list(arguments)
+    written = _with_cursors(sys.argv[1:] if arguments is None else list(arguments))
+    if none := [argument for argument in written if argument.startswith("--") and argument.endswith("=--")]:
+        parser.error(f"{none[0]}: -- is no value")  # of which argparse makes a list
     options, unknown = parser.parse_known_args(written)
     if unknown:
         parsers[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -77,6 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except TrioletError as error:
             _say(f"triolet: {escaped(str(error))}")
     return 1 if getattr(options, "control", None) is None else SAID
+
+
+def _with_cursors(written: Sequence[str]) -> list[str]:
+    """Write a cursor that begins with a minus, as epochs of older logs may, as argparse takes it: ``--after=-x.3``."""
+    joined: list[str] = []
+    for argument in written:
+        if joined and joined[-1] == "--after" and _CURSOR.fullmatch(argument):
+            joined[-1] = f"--after={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _say(text: str) -> None:

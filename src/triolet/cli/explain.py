@@ -7,9 +7,10 @@ import sys
 
 import msgspec
 
+from ..errors import printable_json
 from ..workers.logs import escaped
 from ..workers.signals import Signals
-from .operator import ask, key_of, no_listener
+from .operator import ask, key_of, read_answer
 
 __all__ = ["add_explain_arguments", "explain"]
 
@@ -52,15 +53,13 @@ def explain(options: argparse.Namespace, signals: Signals) -> int:
     """
     with signals.ending_at_once():
         said = ask(options.url, f"/explain/{options.id}", key_of(options))
-    sys.stdout.write(said.decode().rstrip("\n") + "\n" if options.json else _for_people(options.url, said))
+    found = read_answer(options.url, said, _Explanations)
+    told = printable_json(said.decode().rstrip("\n")) + "\n" if options.json else _for_people(found)
+    sys.stdout.write(told)
     return 0
 
 
-def _for_people(url: str, said: bytes) -> str:
-    try:
-        found = msgspec.json.decode(said, type=_Explanations)
-    except msgspec.DecodeError:
-        raise no_listener(url) from None
+def _for_people(found: _Explanations) -> str:
     lines: list[str] = []
     for one in found.explanations:
         if len(found.explanations) > 1:  # each worker counts its own connections

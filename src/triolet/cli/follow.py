@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError, printable, printable_json
 from ..event import Event, Gap
 from ..workers.signals import Signals
 from .asking import add_credentials, base_of, headers_of, token_of
@@ -87,7 +87,7 @@ async def follow_to(write: Callable[[bytes], object], options: argparse.Namespac
     left = options.count
     async with _events(options, more) as events:
         async for item in events:
-            write(msgspec.json.encode(_line(item)) + b"\n")
+            write(printable_json(msgspec.json.encode(_line(item)).decode()).encode() + b"\n")
             if left is not None and isinstance(item, Event):
                 left -= 1
             if left == 0:

@@ -6,7 +6,7 @@ import argparse
 import http.client
 import os
 import ssl
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -14,7 +14,9 @@ from ..bounds import ADMIN_ANSWER_BYTES, OPERATOR_ANSWER_SECONDS
 from ..errors import ConfigError, LogUncertain, TrioletError
 from ..wire.address import Base, quoted
 
-__all__ = ["ask", "key_of", "no_listener"]
+__all__ = ["ask", "key_of", "read_answer"]
+
+Form = TypeVar("Form")
 
 KEY_VARIABLE: Final = "TRIOLET_ADMIN_KEY"
 
@@ -38,8 +40,9 @@ def key_of(options: argparse.Namespace) -> str | None:
         try:
             with open(options.key_file, encoding="ascii") as lines:
                 key = lines.readline().strip()
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"cannot read the operator's key from {options.key_file!r}: {error}") from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"cannot read the operator's key from {options.key_file!r}: {why}") from None
     if not key and options.key_file is None:
         return None
     if not key or not key.isascii() or not key.isprintable() or " " in key:
@@ -87,9 +90,14 @@ def ask(url: str, path: str, key: str | None, body: bytes | None = None, kind: s
     return said
 
 
-def no_listener(url: str) -> ConfigError:
-    """Return the error for an answer that is not an operator's listener's."""
-    return ConfigError(f"what answers at {url} is no operator's listener: give the address of serve --admin")
+def read_answer(url: str, said: bytes, form: type[Form]) -> Form:
+    """Return what an answer says. Raises ConfigError: it is not an operator's listener's."""
+    try:
+        return msgspec.json.decode(said, type=form)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise ConfigError(
+            f"what answers at {url} is no operator's listener: give the address of serve --admin"
+        ) from None
 
 
 def _connection(url: str, path: str) -> tuple[http.client.HTTPConnection, str]:
@@ -118,7 +126,6 @@ def _unanswered(url: str, error: Exception, posted: bool) -> TrioletError:
 
 def _refusal(url: str, status: int, said: bytes) -> TrioletError:
     try:
-        refused = msgspec.json.decode(said, type=_Refused)
-    except msgspec.DecodeError:
-        return no_listener(f"{url} (with {status})")
-    return ConfigError(refused.message)
+        return ConfigError(read_answer(f"{url} (with {status})", said, _Refused).message)
+    except ConfigError as error:
+        return error

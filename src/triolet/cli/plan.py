@@ -13,46 +13,21 @@ from .until_signal import nobody_reads
 
 __all__ = ["add_plan_arguments", "plan"]
 
-OPTIONS = (
-    ("rate", float, "N", "events a second that each client gets"),
-    ("event_bytes", int, "BYTES", "of an event on the wire"),
-    ("header_bytes", int, "BYTES", "of a poll's request and answer"),
-    ("beat_bytes", int, "BYTES", "of a beat"),
-    ("heartbeat", float, "SECONDS", "between two beats: limits.beat_seconds"),
-    ("wait", float, "SECONDS", "that a long poll is held: limits.wait_seconds"),
-    ("poll", float, "SECONDS", "between two short polls: limits.poll_seconds"),
-    ("memory", None, "BYTES", "of one server, as 8G"),
-    ("cores", int, "N", "of one server, with a worker on each"),
-    ("used", float, "PART", "of memory and cores that is for clients"),
-    ("a_server", int, "N", "clients that one server holds, if you know it"),
-    ("lost", int, "N", "servers that may be away at the same time"),
-    ("room", float, "PART", "of a server that stays free then"),
-    ("spread", float, "SECONDS", "over which clients come back"),
-    ("leaves", float, "N", "clients that a draining worker asks to leave a second: limits.leaves_per_second"),
-    ("proxies", int, "N", "addresses from which proxies connect; 0: clients connect by themselves"),
-    ("addresses", int, "N", "pairs of address and port at which a server is connected to"),
-)
-"""Fields of :class:`~triolet.plan.Question`, each with its type and what it is."""
-
 SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
-def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``triolet plan`` understands."""
-    parser.add_argument("--clients", type=int, required=True, metavar="N", help="at the same time")
-    parser.add_argument("--transport", choices=TRANSPORTS, default=TRANSPORTS[0], help="of the clients (websocket)")
-    defaults = msgspec.structs.asdict(Question(clients=1))
-    for name, kind, metavar, told in OPTIONS:
-        default = defaults[name]
-        shown = "what its memory and its cores hold" if default is None else f"{_short(default)}"
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind or _bytes,
-            default=default,
-            metavar=metavar,
-            help=f"{told} ({shown})",
-        )
-    parser.add_argument("--json", action="store_true", help="say it as one line of JSON")
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no number, as 1.5") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number, as 1000") from None
 
 
 def _bytes(text: str) -> float:
@@ -60,6 +35,46 @@ def _bytes(text: str) -> float:
     if form is None:
         raise argparse.ArgumentTypeError(f"{text!r:.40}: bytes, as 16G or 512M")
     return float(form[1]) * SUFFIXES[form[2]]
+
+
+OPTIONS = (
+    ("rate", _number, "N", "events a second that each client gets"),
+    ("event_bytes", _whole, "BYTES", "of an event on the wire"),
+    ("header_bytes", _whole, "BYTES", "of a poll's request and answer"),
+    ("beat_bytes", _whole, "BYTES", "of a beat"),
+    ("heartbeat", _number, "SECONDS", "between two beats: limits.beat_seconds"),
+    ("wait", _number, "SECONDS", "that a long poll is held: limits.wait_seconds"),
+    ("poll", _number, "SECONDS", "between two short polls: limits.poll_seconds"),
+    ("memory", _bytes, "BYTES", "of one server, as 8G"),
+    ("cores", _whole, "N", "of one server, with a worker on each"),
+    ("used", _number, "PART", "of memory and cores that is for clients"),
+    ("a_server", _whole, "N", "clients that one server holds, if you know it"),
+    ("lost", _whole, "N", "servers that may be away at the same time"),
+    ("room", _number, "PART", "of a server that stays free then"),
+    ("spread", _number, "SECONDS", "over which clients come back"),
+    ("leaves", _number, "N", "clients that a draining worker asks to leave a second: limits.leaves_per_second"),
+    ("proxies", _whole, "N", "addresses from which proxies connect; 0: clients connect by themselves"),
+    ("addresses", _whole, "N", "pairs of address and port at which a server is connected to"),
+)
+"""Fields of :class:`~triolet.plan.Question`, each with its type and what it is."""
+
+
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``triolet plan`` understands."""
+    parser.add_argument("--clients", type=_whole, required=True, metavar="N", help="at the same time")
+    parser.add_argument("--transport", choices=TRANSPORTS, default=TRANSPORTS[0], help="of the clients (websocket)")
+    defaults = msgspec.structs.asdict(Question(clients=1))
+    for name, kind, metavar, told in OPTIONS:
+        default = defaults[name]
+        shown = "what its memory and its cores hold" if default is None else f"{_short(default)}"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=default,
+            metavar=metavar,
+            help=f"{told} ({shown})",
+        )
+    parser.add_argument("--json", action="store_true", help="say it as one line of JSON")
 
 
 def plan(options: argparse.Namespace) -> int:

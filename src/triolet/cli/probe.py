@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError, printable, printable_json
 from ..limits import Limits
 from ..transports.origins import check_origins
 from ..workers.signals import Signals
@@ -134,7 +134,7 @@ def _json(report: Report) -> str:
 
     cures = {fault: CURES[fault] for fault in report.faults if fault in CURES}
     told = {"ok": report.ok, **msgspec.structs.asdict(report), "faults": report.faults, "cures": cures}
-    return msgspec.json.encode(told).decode()
+    return printable_json(msgspec.json.encode(told).decode())
 
 
 def _lines(report: Report, proxy: str | None) -> Iterator[str]:

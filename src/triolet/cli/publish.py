@@ -11,13 +11,13 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from ..app.publishing import check_drafts
+from ..app.publishing import check_drafts, publishable
 from ..app.sync_publisher import SyncPublisher
-from ..errors import DataError, LogUncertain
+from ..errors import DataError, LogUncertain, printable
 from ..event import FOLDS, Draft
 from ..limits import MOST_INTEGER, Limits
 from ..workers.signals import EndedEarly, Signals
-from .operator import ask, key_of, no_listener
+from .operator import ask, key_of, read_answer
 
 __all__ = ["add_publish_arguments", "publish"]
 
@@ -79,6 +79,7 @@ def publish(options: argparse.Namespace, signals: Signals) -> int:
     sent = False
     try:
         with signals.ending_at_once():
+            publishable(options.channel)
             lines = dict(_drafts(options, sys.stdin.buffer))
             sent = True
             cursors = _by_listener(options, lines) if options.log is None else _to_log(options, lines)
@@ -105,10 +106,7 @@ def _by_listener(options: argparse.Namespace, lines: dict[int, Draft]) -> list[s
     body = b"\n".join([b"" if draft is None else _line(options.channel, draft) for draft in drafts])
     kind = "application/x-ndjson" if options.data == "-" else "application/json"
     said = ask(options.url, "/publish", key_of(options), body, kind)
-    try:
-        return [event.cursor for event in msgspec.json.decode(said, type=_Published).events]
-    except msgspec.DecodeError:
-        raise no_listener(options.url) from None
+    return [printable(event.cursor) for event in read_answer(options.url, said, _Published).events]
 
 
 def _line(channel: str, draft: Draft) -> bytes:

@@ -13,6 +13,7 @@ import trio
 
 from ..errors import ConfigError
 from ..value import encode_json
+from ..wire.address import without_secrets
 from .bounds import CLIENT_COMMAND_BYTES, CLIENT_COMMANDS, CLIENT_COMMANDS_WAITING
 from .errors import Ended, Unanswered
 from .heard import Heard, value_of
@@ -60,7 +61,9 @@ class _Asked:
     def unanswered(self, why: str) -> Unanswered:
         outcome = "it may have happened" if self.sent else "it was never sent"
         trouble = f" ({self.trouble})" if self.trouble else ""
-        return Unanswered(f"no answer to the command {self.target}: {why}{trouble}; {outcome}", self.id, self.sent)
+        return Unanswered(
+            f"no answer to the command {without_secrets(self.target)}: {why}{trouble}; {outcome}", self.id, self.sent
+        )
 
 
 class Commands:

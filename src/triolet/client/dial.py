@@ -39,10 +39,14 @@ async def through_proxy(host: str, port: int, *, tls: bool) -> trio.abc.Stream:
     proxy = proxies.get("https" if tls else "http") or proxies.get("all")
     if not proxy or is_loopback(host) or proxy_bypass(host):
         return await dial_tcp(host, port)
-    parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+    try:
+        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # which quotes a part of it
+        raise Ended("the environment's proxy is no URL, as http://proxy:3128", retry=None, blames=True) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Ended(f"a proxy {parts.scheme}:// is not known here: http:// or https://", retry=None, blames=True)
-    stream = await dial_tcp(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    stream = await dial_tcp(parts.hostname, port)
     try:
         if parts.scheme == "https":
             stream = await secure(stream, parts.hostname, ssl.create_default_context())

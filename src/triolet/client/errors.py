@@ -16,6 +16,7 @@ import trio
 
 from ..closing import CATALOGUE, EXPIRED, NORMAL
 from ..errors import TrioletError, first_of
+from ..wire.address import without_secrets
 
 __all__ = ["FINAL_CODES", "STOPS", "ClientError", "Ended", "Kind", "Unanswered", "one_of"]
 
@@ -110,7 +111,7 @@ class Ended(Exception):
     def as_error(self, url: str) -> ClientError:
         """The same for the program: so a connection of what is at a URL has ended."""
         said = str(self) if self.code is None or self.status or str(self.code) in str(self) else f"{self} ({self.code})"
-        return ClientError(f"{url}: {said}", self.kind, status=self.status, code=self.code)
+        return ClientError(f"{without_secrets(url)}: {said}", self.kind, status=self.status, code=self.code)
 
 
 def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -16,7 +16,7 @@ import trio
 
 from ..closing import EXPIRED, REVOKED
 from ..errors import ConfigError, printable
-from ..wire.address import is_loopback
+from ..wire.address import is_loopback, quoted
 from .bounds import CLIENT_PAGE_BYTES
 from .dial import Dial, secure
 from .errors import Ended
@@ -89,7 +89,7 @@ def refusal(answer: Answer) -> Ended:
     if 300 <= status < 400:
         where = answer.headers.get("location", "?")
         return Ended(
-            f"HTTP {status}, a redirect to {where!r:.200} in place of the channel: log in?",
+            f"HTTP {status}, a redirect to {quoted(where)} in place of the channel: log in?",
             "login",
             retry=None,
             status=status,
@@ -139,8 +139,10 @@ class Http:
                 timeout=None,  # silence is looked after for all transports alike
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
             )
-        except (ImportError, ValueError) as error:  # of a scheme that is none, or whose library is not there
-            raise ConfigError(f"a proxy of the environment (HTTPS_PROXY, ALL_PROXY) cannot be used: {error}") from None
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # a scheme whose library is not there, or no URL
+            # Of which a message may quote a part, and that be of its password.
+            why = str(error) if isinstance(error, ImportError) else "it is no URL as http://proxy:3128"
+            raise ConfigError(f"a proxy of the environment (HTTPS_PROXY, ALL_PROXY) cannot be used: {why}") from None
         self._client.headers.clear()
 
     async def aclose(self) -> None:

@@ -40,7 +40,7 @@ import msgspec
 import trio
 
 from ..closing import GONE, NORMAL, RESTARTING, Closing
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, repr_of
 from ..event import Cursor, check_channel, encode_json
 from ..hub import Follower, Policy, Subscription, check_policy
 from ..identity import Identity, Request
@@ -342,7 +342,7 @@ def _encode_raw(encode: Callable[[Any], Any], data: Any) -> Any:
     if isinstance(data, bytearray | memoryview):
         data = bytes(data)
     if not isinstance(data, str | bytes):
-        raise DataError(f"a raw socket sends text or bytes, not {data!r:.60}")
+        raise DataError(f"a raw socket sends text or bytes, not {repr_of(data)}")
     try:
         return encode(data)
     except UnicodeEncodeError as error:

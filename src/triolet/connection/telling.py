@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from ..bounds import TELLS_WAITING, WRITES_BETWEEN_CHECKPOINTS
-from ..event import Event, encode_json
+from ..event import Draft, Event, encode_json
 from ..hub import Audience, Follower, State
 from ..identity.control import NowControl
 from ..wire.codec import Codec
@@ -49,12 +49,14 @@ class Telling:
             control.on("tell", self.hear)
             self._say = control.say
 
-    def tell(self, channel: str, name: str, data: Any, key: str | None) -> None:
+    def tell(self, channel: str, draft: Draft) -> None:
         """Tell something to all who are there, in this process and all others. It waits for nothing."""
         if not self._rate.admits(trio.current_time()):
             self._context.metrics.tells["dropped"] += 1
             return
-        self._say({"type": "tell", "channel": channel, "name": name, "data": data, "key": key})
+        # Encoded, as it was checked: what the app does with its data while this waits to be written is its own affair.
+        data = msgspec.Raw(draft.json)
+        self._say({"type": "tell", "channel": channel, "name": draft.name, "data": data, "key": draft.key})
 
     def hear(self, told: Mapping[str, Any]) -> None:
         """Take something that is told, by whichever process, to be written."""

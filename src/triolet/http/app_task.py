@@ -21,6 +21,7 @@ from ..limits import Limits
 from ..sockets.server_state import UnreadMessages, inbox_of, leave_inbox
 from ..sync.apart import start_apart
 from ..sync.bounded_channel import BoundedChannel
+from ..wire.http_answer import check_head
 from .bounds import REQUEST_BYTES, REQUESTS_BELOW_CEILING, SEND_TO_NOBODY_SECONDS
 
 __all__ = ["AppGroup", "Inbox", "bounded_websockets", "send_to_nobody"]
@@ -29,6 +30,7 @@ logger = logging.getLogger("triolet.server")
 
 
 _CONTENT: Final = frozenset({"websocket.receive", "http.request"})
+_HEADS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _DISCONNECTS: Final = frozenset({"websocket.disconnect", "http.disconnect"})
 
 Message = Any
@@ -175,6 +177,7 @@ class AppGroup:
     async def _run(self, inbox: Inbox, app: Any, scope: Any, send: Send) -> None:
         async def send_counted(message: Message) -> None:
             """A message counts from here on, since it is the app's own from which what waits is made."""
+            message = _checked(message)
             size = _size(message)
             hold(size)
             try:
@@ -196,6 +199,20 @@ class AppGroup:
                 inbox.close()
                 hold(-self._request_bytes)
                 await send(None)
+
+
+def _checked(message: Message) -> Message:
+    """Return what the app sends, of the head of an answer with its headers in a list: they may be a generator's.
+
+    Raises:
+        DataError: in the app's own ``send``; no answer can begin like that.
+    """
+    kind = message["type"]
+    if kind not in _HEADS:
+        return message
+    headers = list(message.get("headers", ()))
+    check_head(200 if kind == "websocket.accept" else message["status"], headers)
+    return {**message, "headers": headers}
 
 
 def _size(message: Message) -> int:

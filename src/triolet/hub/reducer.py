@@ -25,7 +25,7 @@ import msgspec
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECONDS, SNAPSHOT_SPREAD_SECONDS
-from ..errors import ConfigError, CursorError, LogError, SnapshotError, only_exceptions, where
+from ..errors import ConfigError, CursorError, LogError, SnapshotError, named, only_exceptions, str_of, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
 from ..log.contract import EventLog, Page, read_checked, status_checked, tail_ended
@@ -72,7 +72,7 @@ class Reducer:
 
     Raises:
         ConfigError: the app's fault; one of them cannot be.
-        DataError: the app's fault; ``initial`` is no JSON value.
+        DataError: the app's fault; ``initial`` is no JSON value, or ``name`` no text that can be encoded.
     """
 
     __slots__ = ("_initial", "_reduce", "channels", "every", "name")
@@ -96,6 +96,7 @@ class Reducer:
             raise ConfigError(f"Reducer(name=…) is text of 1 to {REDUCER_NAME_CHARACTERS} characters, not {name!r:.60}")
         if type(every) is not int or every < 1:
             raise ConfigError(f"Reducer(every=…) is a number of events, at least 1, not {every!r:.60}")
+        encode_json(name)
         self._reduce = reduce
         self._initial = encode_json(initial)
         self.name = name
@@ -182,7 +183,7 @@ class Reducer:
         try:
             json = encode_json(state)
         except Exception as error:
-            raise failed(channel, where(error)) from error
+            raise failed(channel, f"what {named(self._reduce)} returned {str_of(error)}") from error
         return check_size(channel, Snapshot(cursor, json, missed), limits)
 
     def _take(self, made: _Making, event: Event) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from ..errors import ConfigError, LogError, SnapshotError, only_exceptions, where
+from ..errors import ConfigError, LogError, SnapshotError, named, only_exceptions, repr_of, str_of, where
 from ..event import Cursor, Event
 from ..identity import Grant
 from ..limits import Limits
@@ -133,25 +133,26 @@ class StateFunction:
             raise
         except Exception as error:
             raise failed(channel, where(error)) from error
-        return snapshot_of(channel, answer, limits)
+        return _snapshot_of(channel, named(self._function), answer, limits)
 
 
-def snapshot_of(channel: str, answer: Any, limits: Limits) -> Snapshot:
-    """Return what an app's function has answered, as a snapshot. Raises SnapshotError."""
+def _snapshot_of(channel: str, name: str, answer: Any, limits: Limits) -> Snapshot:
+    """Return what an app's function, called so, has answered, as a snapshot. Raises SnapshotError."""
     try:
         data, at = answer
     except (TypeError, ValueError):
-        raise failed(channel, f"it returned no (data, cursor), but {type(answer).__name__}") from None
+        raise failed(channel, f"{name} returned no (data, cursor), but {type(answer).__name__}") from None
     cursor = at.cursor if isinstance(at, Event) else at
     try:
         cursor = Cursor.parse(cursor) if isinstance(cursor, str) else cursor
         if not isinstance(cursor, Cursor) or cursor.offset < 0:
-            raise failed(channel, f"{at!r:.60} is no cursor: return that of the newest event that the data knows")
+            of = f"{name} returned {repr_of(at)}, which is no cursor"
+            raise failed(channel, f"{of}: return that of the newest event that the data knows")
         json = encode_json(data)
     except SnapshotError:
         raise
     except Exception as error:
-        raise failed(channel, where(error)) from error
+        raise failed(channel, f"what {name} returned {str_of(error)}") from error
     return check_size(channel, Snapshot(cursor, json), limits)
 
 

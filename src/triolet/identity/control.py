@@ -35,6 +35,7 @@ from ..errors import ChannelNameError, LogError, where
 from ..event import NOW_CHANNEL, Cursor, Draft, Event
 from ..limits import RUNS, SNAPSHOTS, Limits
 from ..log.contract import EventLog, append_checked, read_checked, tail_ended
+from ..value import MAX_DEPTH, encode_json
 from .bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING
 
 __all__ = ["IDENTITY_CHANNEL", "Control", "NowControl", "check_follows"]
@@ -165,7 +166,8 @@ class Control:
         """
         self.begin()
         name = secrets.token_urlsafe(12)
-        statement = _Statement(Draft.of({**message, "id": name}, name=message["type"], dedupe=name))
+        said = encode_json({**message, "id": name}, MAX_DEPTH + 1)  # around what is told
+        statement = _Statement(Draft(said, message["type"], dedupe=name))
         self._done_here[name] = None
         if len(self._done_here) > CONTROL_REMEMBERED:  # told, and lost on its way back
             del self._done_here[next(iter(self._done_here))]

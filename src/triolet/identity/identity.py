@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import DataError
+from ..event import plain
 from .bounds import SUBJECT_BYTES, TOKEN_LAST_SECOND
 
 __all__ = ["Identity", "check_part"]
@@ -37,9 +38,10 @@ class Identity(msgspec.Struct, frozen=True, eq=True):
     claims: Mapping[str, Any] = msgspec.field(default=NO_CLAIMS)
 
     def __post_init__(self) -> None:
-        check_part("subject", self.subject)
-        if self.session is not None:
-            check_part("session", self.session)
+        for part in ("subject", "session"):
+            text = getattr(self, part)
+            if text is not None or part == "subject":
+                msgspec.structs.force_setattr(self, part, check_part(part, text))
         expires = self.expires_at
         if expires is not None and (
             isinstance(expires, bool)
@@ -54,8 +56,9 @@ class Identity(msgspec.Struct, frozen=True, eq=True):
         return f"Identity({self.subject!r})"  # claims may hold what belongs in no log line
 
 
-def check_part(part: str, text: Any) -> None:
-    """Refuse a subject or session that is out of its bounds. Raises DataError, which does not quote it."""
+def check_part(part: str, text: Any) -> str:
+    """Return a subject or session, of a subclass of text the text. Raises DataError, which does not quote it: it is out
+    of its bounds."""
     try:
         size = len(text.encode()) if isinstance(text, str) else 0
     except UnicodeEncodeError:
@@ -64,3 +67,4 @@ def check_part(part: str, text: Any) -> None:
         raise DataError(f"an identity's {part} is a text of 1 to {SUBJECT_BYTES} bytes")
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
         raise DataError(f"an identity's {part} has no control characters")
+    return plain(text)

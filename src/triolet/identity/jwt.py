@@ -213,9 +213,13 @@ def _one(text: Any) -> frozenset[str]:
     return frozenset([text] if isinstance(text, str) else [])
 
 
+def _is_several(given: Any) -> bool:
+    return isinstance(given, Iterable) and not isinstance(given, Mapping)  # of which the names would be taken
+
+
 def _texts(name: str, given: Any, least: int = 1) -> frozenset[str]:
     """A setting that is one text, or several."""
-    found = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [None]
+    found = [given] if isinstance(given, str) else list(given) if _is_several(given) else [None]
     if len(found) < least or not all(isinstance(text, str) and text for text in found):
         raise ConfigError(f"JWT({name}=…) must be a text, or several, and none of them empty")
     return frozenset(found)

@@ -23,7 +23,7 @@ import trio
 from ..bounds import FOLLOW_URL_CHARACTERS
 from ..closing import RESTARTING, REVOKED, Closing
 from ..errors import ConfigError, DataError
-from ..event import check_channel
+from ..event import check_channel, plain
 from ..pattern import Patterns
 from .bounds import CLOCKS_APART_SECONDS, REVOCATIONS_KEPT, REVOKED_PATTERNS
 from .grant import Grant
@@ -71,13 +71,13 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
         if subject is session is channel is url is channels is None:
             raise ConfigError("live.revoke needs at least one of subject=, session=, channel=, channels= and url=")
         if subject is not None:
-            check_part("subject", subject)
+            subject = check_part("subject", subject)
         if session is not None:
-            check_part("session", session)
+            session = check_part("session", session)
         if channel is not None:
-            check_channel(channel)
+            channel = check_channel(channel)
         if url is not None:
-            _check_url(url)
+            url = _check_url(url)
         return cls(subject, session, channel, url, None if channels is None else _patterns(channels))
 
     @property
@@ -280,12 +280,13 @@ def _patterns(channels: Any) -> Patterns:
     return Patterns(map(check_channel, texts))
 
 
-def _check_url(url: Any) -> None:
+def _check_url(url: Any) -> str:
     if not isinstance(url, str) or not url.startswith("/") or len(url) > FOLLOW_URL_CHARACTERS or "?" in url:
         raise DataError(
             f"live.revoke takes a URL's path, like '/orders/A123/events', of at most {FOLLOW_URL_CHARACTERS} "
             "characters and without a query"
         )
+    return plain(url)
 
 
 def _do_nothing() -> None:

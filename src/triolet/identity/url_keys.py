@@ -22,11 +22,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import urlsplit
 
 import trio
 
 from ..errors import BadToken
+from ..wire.address import without_secrets
 from .bounds import JWKS_ASK_SECONDS, JWKS_AWAY_SECONDS, JWKS_BYTES, JWKS_RETRY_SECONDS, JWKS_SECONDS
 from .keys import ALGORITHMS, BadKeys, Key, KeySet, read_set, reason_of, told_of
 
@@ -64,8 +64,7 @@ class UrlKeys:
 
     @property
     def told(self) -> str:
-        parts = urlsplit(self._url)
-        return f"{parts.scheme}://{parts.netloc}{parts.path}"  # the query may be a secret
+        return without_secrets(self._url)
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
         state = self._state()

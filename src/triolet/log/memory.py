@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -16,6 +15,7 @@ from ..event import DELETED, END, Cursor, Draft, Event
 from ..limits import Limits, Retention
 from .answers import Answers
 from .contract import EventLog, Kept, Page, Status, check_order, check_repeated, resume
+from .epoch import draw_epoch
 from .tail import Tail
 
 __all__ = ["MemoryLog"]
@@ -46,7 +46,7 @@ class MemoryLog(EventLog):
     ) -> None:
         self._limits = limits or Limits()
         self._clock = clock
-        self._epoch = epoch or secrets.token_urlsafe(6)
+        self._epoch = epoch or draw_epoch()
         self._channels: dict[str, _Channel] = {}
         self._bare_heads: dict[str, int] = {}
         self._deleted: dict[str, int] = {}  # at which offset, by channel

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ..bounds import NAME_CHARACTERS
-from ..errors import DataError
-from ..event import Cursor, encode_json
+from ..errors import DataError, repr_of
+from ..event import Cursor, encode_json, plain
 
 __all__ = ["Member", "Present", "Roster"]
 
@@ -18,7 +18,7 @@ class Member(msgspec.Struct, frozen=True):
 
     Attributes:
         id: the app's name for it, of 1 to 128 characters. Several connections may have the same.
-        info: any JSON value that the others may see.
+        info: any JSON value that the others may see. It is copied.
 
     Raises:
         DataError: the app's fault; the id is no such text, or the info is no JSON value.
@@ -29,8 +29,12 @@ class Member(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not 1 <= len(self.id) <= NAME_CHARACTERS:
-            raise DataError(f"a member's id is text of 1 to {NAME_CHARACTERS} characters, not {self.id!r:.60}")
-        encode_json([self.id, self.info])  # only to see that it can be: at the app's call, not when a join is written
+            raise DataError(f"a member's id is text of 1 to {NAME_CHARACTERS} characters, not {repr_of(self.id)}")
+        msgspec.structs.force_setattr(self, "id", plain(self.id))
+        # At the app's call, and not when a join is written; and it is what it was then, whatever the app does with it.
+        json = encode_json([[self.id, self.info]])  # as deep as it is in a roster
+        if not isinstance(self.info, str | int | float | None):
+            msgspec.structs.force_setattr(self, "info", msgspec.json.decode(json)[0][1])
 
 
 class Present(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from ..client.errors import ClientError, Ended
 from ..client.heard import Page, read_page
 from ..client.http import BROKEN, Answer, refusal
 from ..client.way import Way, lost
+from ..wire.address import without_secrets
 from .findings import Finding, broken, unknown, well
 
 __all__ = ["Asking", "Beginning", "begin", "cache", "cors", "http_version", "last_event_id", "origin"]
@@ -98,9 +99,9 @@ async def begin(asking: Asking) -> Beginning:
     try:
         answer = await asking.poll(target)
     except trio.TooSlowError:
-        raise ClientError(f"{asking.url}: no answer in {asking.seconds:g} s", "network") from None
+        raise ClientError(f"{without_secrets(asking.url)}: no answer in {asking.seconds:g} s", "network") from None
     except BROKEN as error:
-        raise ClientError(f"{asking.url}: {_unreached(error)}", "network") from None
+        raise ClientError(f"{without_secrets(asking.url)}: {_unreached(error)}", "network") from None
     except Ended as ended:
         raise ended.as_error(asking.url) from None
     try:
@@ -108,7 +109,7 @@ async def begin(asking: Asking) -> Beginning:
             raise refusal(answer)
         page = read_page(answer.body)
     except Ended as ended:
-        said = f"{asking.url}: {ended}{'' if ended.kind == 'login' else _advice(answer)}"
+        said = f"{without_secrets(asking.url)}: {ended}{'' if ended.kind == 'login' else _advice(answer)}"
         raise ClientError(said, ended.kind, status=answer.status) from None
     now, time = trio.current_time(), _time(answer)
     return Beginning(target, answer, page, now - began, time, None if time is None else time / 1000 - now)

@@ -17,7 +17,7 @@ from ..client.dial import Dial
 from ..client.errors import Ended
 from ..client.http import BROKEN, Http, usual_tls
 from ..client.way import Way, lost
-from ..wire.address import Base
+from ..wire.address import Base, without_secrets
 from .asked import Asking, Beginning, begin, cache, cors, http_version, last_event_id, origin
 from .cures import proxy_of
 from .findings import CHECKS, Check, Finding, Heard, Report, unknown, well
@@ -79,7 +79,7 @@ async def probe_url(
             await http.aclose()
     lasted = round(trio.current_time() - began, 1)
     proxy = proxy_of(beginning.answer.headers)
-    return Report(url, lasted, proxy, found, transports, _chosen(transports))
+    return Report(without_secrets(url), lasted, proxy, found, transports, _chosen(transports))
 
 
 async def _look(asking: Asking, beginning: Beginning, seconds: float) -> tuple[list[Finding], dict[Transport, bool]]:

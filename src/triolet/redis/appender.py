@@ -15,10 +15,11 @@ from coredis.exceptions import BusyLoadingError, RedisError
 from ..bounds import REDIS_BATCH_BYTES, REDIS_BATCH_DRAFTS, REDIS_BYTES_PER_SECOND, REDIS_PATIENCE_SECONDS
 from ..errors import LogAway, LogError, LogUncertain, NotServingError
 from ..limits import Limits
+from ..log.epoch import draw_epoch
 from ..log.jobs import Job
 from .append import APPEND
 from .batch import Batch, Waiting, result_of, time_in
-from .partition import AWAY, MOVED, Argument, Partition, draw_epoch, translate
+from .partition import AWAY, MOVED, Argument, Partition, translate
 from .url import RedisAddress
 
 __all__ = ["Lane"]

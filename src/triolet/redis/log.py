@@ -14,12 +14,13 @@ from ..errors import ConfigError, LogError, NotServingError
 from ..event import Cursor, Draft, Event, Gap
 from ..limits import Limits
 from ..log.contract import EventLog, Kept, Page, Status, check_order, resume, with_hole
+from ..log.epoch import draw_epoch
 from ..log.jobs import Append, Claim, Commit, Delete, Release
 from ..log.tail import Tail
 from .appender import Lane
 from .channels import LIST, list_channels
 from .connect import Dialer
-from .partition import Partition, draw_epoch, events_of
+from .partition import Partition, events_of
 from .scripts import READ, decode_row, decode_rows
 from .url import RedisAddress
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import lru_cache, partial
@@ -30,13 +29,14 @@ from ..bounds import REDIS_CONNECT_DELAYS, REDIS_HINT_SECONDS, REDIS_KEPT_CHANNE
 from ..errors import LogAway, LogBroken, LogError, LogFull
 from ..event import Cursor, Event
 from ..limits import Limits
+from ..log.epoch import draw_epoch
 from ..log.tail import Tail
 from .answer import NO_TIME, answer_in_time
 from .connect import Dialer, slot_of
 from .scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint
 from .url import RedisAddress
 
-__all__ = ["AWAY", "MOVED", "Argument", "Partition", "draw_epoch", "events_of", "translate"]
+__all__ = ["AWAY", "MOVED", "Argument", "Partition", "events_of", "translate"]
 
 logger = logging.getLogger("triolet.log")
 
@@ -385,11 +385,6 @@ def events_of(epoch: str, channel: str, first: int, rows: Sequence[Row]) -> list
 def _folded(cursor: Cursor, channel: str, name: str, json: bytes, fold_and_key: str, at: float) -> Event:
     fold, _, key = fold_and_key.partition("\0")
     return Event(cursor, channel, name, json, key, at, fold)
-
-
-def draw_epoch() -> str:
-    """Draw a new epoch, should Redis need one."""
-    return secrets.token_urlsafe(6)
 
 
 def translate(error: Exception | None, address: RedisAddress) -> LogError:

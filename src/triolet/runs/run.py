@@ -10,12 +10,13 @@ from typing import Any
 import trio
 
 from ..counters import OUTCOMES
-from ..event import Cursor, Event
+from ..errors import DataError, repr_of
+from ..event import Cursor, Event, encode_json
 from ..limits import Limits
 from ..sync.home import Home
 from .intake import Intake, Items
 
-__all__ = ["Run", "key_of", "outcome_of"]
+__all__ = ["Run", "check_reason", "key_of", "outcome_of"]
 
 
 def key_of(channel: str) -> bytes:
@@ -28,6 +29,13 @@ def outcome_of(end: Event) -> str:
     data = end.data
     outcome = data.get("outcome") if isinstance(data, dict) else None
     return outcome if outcome in OUTCOMES else "stopped"
+
+
+def check_reason(reason: str) -> None:
+    """Refuse what no end of a channel can tell of. Raises DataError."""
+    if not isinstance(reason, str):
+        raise DataError(f"the reason for which a run is stopped is a text, not {repr_of(reason)}")
+    encode_json(reason)
 
 
 class Run:
@@ -90,6 +98,7 @@ class Run:
             Its outcome: of what came first.
 
         Raises:
+            DataError: the reason is no text that clients could get; nothing was stopped.
             WrongThreadError: called from another thread or event loop than the app's; nothing was stopped.
 
         Bounds: the source has ``limits.run_stop_seconds``. Then the run is over, though Trio cannot end a task that
@@ -98,6 +107,7 @@ class Run:
         Cancellation: it stops all the same.
         """
         self._home.check("Run.stop")
+        check_reason(reason)
         self.halt(reason, self._limits.run_stop_seconds)
         return await self.wait()
 

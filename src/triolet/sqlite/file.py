@@ -16,7 +16,6 @@ So everything takes a small, fixed number of steps.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -25,6 +24,7 @@ from typing import Any, Final
 import apsw
 
 from ..errors import LogBroken, LogBusy, LogError, LogFull
+from ..log.epoch import draw_epoch
 from .bounds import SQLITE_INSERT_ROWS, SQLITE_WAL_BYTES
 from .changes import CHANGES_TABLE, last_change, where_now
 from .life import LifeFile, check_life
@@ -107,7 +107,7 @@ def prepare(db: apsw.Connection, path: str, synchronous: str, boot: str, life: L
         if form < len(FORMS):
             db.pragma("user_version", len(FORMS))
         if not form:
-            db.execute("INSERT INTO log VALUES (?, '')", (_new_epoch(),))
+            db.execute("INSERT INTO log VALUES (?, '')", (draw_epoch(),))
             db.pragma("application_id", APPLICATION_ID)
         ((epoch, unsynced_boot),) = db.execute("SELECT epoch, unsynced_boot FROM log")
         number = last_change(db)
@@ -133,7 +133,7 @@ def begin_again(db: apsw.Connection, life: LifeFile, known: tuple[str, int]) -> 
 
 
 def _begin_epoch(db: apsw.Connection) -> str:
-    epoch = _new_epoch()
+    epoch = draw_epoch()
     db.execute("UPDATE log SET epoch = ?, unsynced_boot = ''", (epoch,))
     return epoch
 
@@ -160,10 +160,6 @@ def mark_clean(db: apsw.Connection, life: LifeFile, known: tuple[str, int]) -> N
         check_life((epoch, number), known)
         db.execute(_MARK_CLEAN)
         life.renew(epoch, number)
-
-
-def _new_epoch() -> str:
-    return secrets.token_urlsafe(6)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ from ..event import check_channel, encode_json
 from ..identity.control import check_follows
 from ..limits import Limits
 from ..transports.negotiate import is_not_now
+from ..value import MAX_DEPTH
+from ..wire.address import without_secrets
 
 __all__ = ["Callbacks", "Question", "Unanswered", "Yes"]
 
@@ -119,7 +121,7 @@ class Callbacks:
 
         Cancellation: the request is broken off.
         """
-        body = encode_json(msgspec.to_builtins(question))
+        body = encode_json(msgspec.to_builtins(question), MAX_DEPTH + 1)  # around what the client has sent
         outcome, answer, why = "late", None, f"no answer within {self._limits.callback_seconds:g} s"
         with trio.move_on_after(self._limits.callback_seconds):
             async with self._turns:
@@ -163,7 +165,7 @@ class Callbacks:
         """Count what came of one. In the log stands when a callback begins to fail, and when it is well again."""
         self._counted[outcome] += 1
         well = outcome in ("yes", "no")
-        shown = url.partition("?")[0]  # behind it may stand a key
+        shown = without_secrets(url)
         if self._well.get(url, True) and not well:
             logger.warning("the callback %s gives no yes or no, which is a no: %s", shown, printable(why))
         elif well and not self._well.get(url, True):
@@ -181,7 +183,7 @@ def _judge(answer: Answer) -> tuple[str, _Said | None, str]:
     if status != HTTPStatus.OK or answer.is_html:
         return "unclear", None, f"HTTP {status}, {answer.headers.get('content-type', 'no type'):.80}"
     try:
-        encode_json(msgspec.Raw(answer.body))  # what says two things at once says nothing
+        encode_json(msgspec.Raw(answer.body), MAX_DEPTH + 1)  # what says two things at once says nothing
         said = _decode(answer.body)
         if said.channel is not None:
             check_follows(check_channel(said.channel))

@@ -23,8 +23,9 @@ from ..identity import JWT
 from ..limits import Keep, Limits
 from ..transports.negotiate import FULL, Form
 from ..transports.origins import check_origins
+from ..wire.address import quoted
 from .rules import Rule, Template, values_of
-from .table import Table, nearest, read_file
+from .table import Table, nearest, read_file, shown
 
 __all__ = ["ChannelSettings", "Settings", "read_settings"]
 
@@ -155,12 +156,12 @@ def _origins(file: Table) -> tuple[str, ...]:
 
 def _limits(file: Table, channels: list[Table]) -> Limits:
     table = file.table("limits", _LIMITS)
-    given = {} if table is None else {name: table.value(name) for name in table}
+    given = {} if table is None else table.numbers(table)
     keep: dict[str, Keep] = {}
     for channel in channels:
         if (kept := channel.table("keep", ("bytes", "events", "seconds"))) is not None:
             pattern = _template(channel).pattern
-            made = channel.tried("keep", partial(Keep, **{name: kept.value(name) for name in kept}))
+            made = channel.tried("keep", partial(Keep, **kept.numbers(kept)))
             if keep.setdefault(pattern, made) != made:
                 raise channel.mistake("keep", f"{pattern!r} is kept otherwise by an entry before this one")
     try:
@@ -180,6 +181,7 @@ def _jwt(file: Table) -> JWT | None:
         table.wrong("keys", '"env:NAME" for what is in the environment, "file:…" or "https://…"')
     if "audience" not in table:
         raise table.missing("audience", 'say whom tokens are for, or "*" to take those as well that are for others')
+    table.numbers(("leeway", "refresh"))
     options = {name: table.value(name) for name in table if name not in ("keys", "audience")}
     audience = table.value("audience")
     make = partial(JWT, keys=keys, audience=JWT.ANY if audience == "*" else audience, **options)
@@ -239,7 +241,9 @@ def _url(table: Table, name: str, taken: dict[str, str]) -> str | None:
     if url is None:
         return None
     if not url.startswith("/") or not url.isprintable() or set("?#") & set(url):
-        raise table.mistake(name, f"{url!r:.80} is no URL below this server: it begins with a slash, and has no ? or #")
+        raise table.mistake(
+            name, f"{quoted(url)} is no URL below this server: it begins with a slash, and has no ? or #"
+        )
     if f"{url}/".startswith(f"{_OWN_URL}/"):
         raise table.mistake(name, f"what is below {_OWN_URL} is Triolet's own")
     values = values_of(url)
@@ -281,8 +285,8 @@ def _rule(table: Table, name: str, channel: Template, tokens: bool, callback: Ta
         if said == "callback" and not rule.url:
             raise table.mistake(name, f'which callback? write [callback] and its url, or {name} = {{ callback = "…" }}')
     else:
-        shown = f"{said!r:.40}" if isinstance(said, str) else "this"
-        raise table.mistake(name, f"{shown} says nobody who may{nearest(str(said), _WHO)}, and tables: {_who()}")
+        named = quoted(said) if isinstance(said, str) else "this"
+        raise table.mistake(name, f"{named:.40} says nobody who may{nearest(str(said), _WHO)}, and tables: {_who()}")
     if rule.kind in ("token", "claim") and not tokens:
         raise table.mistake(name, "nobody can have a token: write [jwt], with the keys that tokens are signed with")
     return rule
@@ -338,7 +342,9 @@ def _rung(table: Table, number: int | None, said: Any) -> Policy:
     if said == "catch_up":
         return policies.catch_up()
     if not isinstance(said, dict) or len(said) != 1:
-        raise table.mistake("policy", 'a policy is "catch_up", or a table as { latest = { events = 100 } }, or several')
+        named = quoted(said) if isinstance(said, str) else shown(said)
+        written = 'a policy is "catch_up", or a table as { latest = { events = 100 } }, or several'
+        raise table.mistake("policy", f"{written}, not {named:.40}")
     rung = table.element("policy", number, said, _POLICIES)
     (name,) = said
     make = _POLICIES[name]

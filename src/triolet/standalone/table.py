@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from ..errors import ConfigError
 from .lines import Lines, Path
 
-__all__ = ["Source", "Table", "read_file"]
+__all__ = ["Source", "Table", "nearest", "read_file", "shown"]
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Table:
 
     def wrong(self, name: str, what: str) -> NoReturn:
         """Say that a key's value is something else than it has to be. Raises ConfigError."""
-        raise self.mistake(name, f"{name} is {what}, not {_shown(self._values[name])}")
+        raise self.mistake(name, f"{name} is {what}, not {shown(self._values[name])}")
 
     def text(self, name: str) -> str | None:
         """A text that is not empty; None where it is not there."""
@@ -133,7 +133,7 @@ class Table:
         found: list[str] | None = self._of(name, list)
         for one in found or ():
             if not isinstance(one, str) or not one:
-                raise self.mistake(name, f"{name} is a list of texts, as {example}, and {_shown(one)} is none")
+                raise self.mistake(name, f"{name} is a list of texts, as {example}, and {shown(one)} is none")
         return found
 
     def number(self, name: str, least: float = 0) -> float | None:
@@ -144,6 +144,14 @@ class Table:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= sys.float_info.max:
             self.wrong(name, f"a number of at least {least:g}")
         return float(value)
+
+    def numbers(self, names: Iterable[str]) -> dict[str, Any]:
+        """What those keys say that are there: numbers of any size, which whoever takes them knows better."""
+        found = {name: self._values[name] for name in names if name in self._values}
+        for name, value in found.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                self.wrong(name, "a number")
+        return found
 
     def table(self, name: str, known: Iterable[str]) -> Table | None:
         """A table in this one; None where it is not there."""
@@ -184,7 +192,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{f', perhaps {found[0]!r}' if found else ''}; known are {', '.join(names)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as a file could say it, in short. Texts may be secrets that stand in the wrong place: not shown."""
     if isinstance(value, bool):
         return "true" if value else "false"

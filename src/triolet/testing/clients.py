@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
 
 import trio
 
+from ..value import encode_json
 from .commands import new_id, post, until_answered
 from .entrance import Entrance
 from .listener import Listener
@@ -225,12 +226,14 @@ class Client(Listener):
             The reply: ``status``, ``data``, and ``repeated`` where it is the answer of an earlier time.
 
         Raises:
+            DataError: the data is no JSON value.
             trio.TooSlowError: there was no answer within an hour but such as say when to ask again (``retry``).
             RefusedError: a WebSocket that has ended was not let in again.
 
         Cancellation: the command may be done; ask again with the same id.
         """
         id = id or new_id()
+        encode_json(data)  # only to see that it can be: over a WebSocket the server would end that
         self.transcript.said(trio.current_time(), {"type": "command", "id": id, "url": url, "data": data})
         return await until_answered(partial(self.ask_command, id, url, data))
 

@@ -70,7 +70,7 @@ class Reach(Entrance):
             raise TypeError("a request has one body: bytes, json= or form=")
         asked = dict(headers or {})
         if json is not None:
-            body = json_.dumps(json).encode()
+            body = json_.dumps(json, allow_nan=False).encode()
             asked.setdefault("content-type", "application/json")
         if form is not None:
             body = urlencode(form, doseq=True).encode()

@@ -15,7 +15,6 @@ that says so are such as disks and servers have, so an app has to bear them.
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +29,7 @@ from ..errors import ConfigError, LogAway, LogBroken, LogError, LogFull, LogUnce
 from ..event import Cursor, Draft, Event
 from ..log import EventLog, Kept, MemoryLog, Page, Status
 from ..log.answers import Claim
+from ..log.epoch import draw_epoch
 
 __all__ = ["LogFault", "Operation", "ScriptedLog", "away", "failing", "full", "slow", "unreadable"]
 
@@ -386,7 +386,7 @@ def _cut_off(log: MemoryLog, counts: Counter[str]) -> None:
 
 def _begin_epoch(log: MemoryLog) -> str:
     """Let a log go on under another epoch. Return the one that is over."""
-    over, log._epoch = log._epoch, secrets.token_urlsafe(6)
+    over, log._epoch = log._epoch, draw_epoch()
 
     def moved(event: Event) -> Event:
         return msgspec.structs.replace(event, cursor=Cursor(log._epoch, event.offset))

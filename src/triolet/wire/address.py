@@ -6,10 +6,10 @@ import re
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..errors import ConfigError
+from ..errors import ConfigError, repr_of
 from .client_address import read_address
 
-__all__ = ["Base", "is_loopback", "quoted"]
+__all__ = ["Base", "is_loopback", "quoted", "without_secrets"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -19,6 +19,8 @@ escaped again.
 """
 
 
+_SHOWN: Final = frozenset({"after", "done", "fold", "format", "snapshot", "synchronous", "wait"})
+"""Parameters of a URL's query whose values are no secrets: Triolet's own. Of another nobody knows that."""
 _BLANK: Final = re.compile("[\0-\x20\x7f\ud800-\udfff]")
 """What stands in no URL: blanks, controls, and halves of a character."""
 
@@ -94,13 +96,30 @@ class Base:
         return self._origin + target
 
 
+def without_secrets(url: str) -> str:
+    """A URL as it may stand in a message, a log or a report: all of them are to be written by this.
+
+    Left out is what stands before an ``@``, which may be a password (one that is written as it should not be has
+    slashes and question marks in it, so the last ``@`` counts), and what the query says, where tickets, tokens and
+    signatures are; but for Triolet's own parameters.
+    """
+    before, at, rest = url.rpartition("@")
+    if at:
+        scheme, slashes, _ = before.partition("//")
+        url = f"{scheme}{slashes}…@{rest}" if slashes else f"…@{rest}"
+    url, mark, query = url.partition("#")[0].partition("?")
+    fields = [field if field.partition("=")[0] in _SHOWN else _named(field) for field in query.split("&")]
+    return f"{url}?{'&'.join(fields)}" if mark else url
+
+
+def _named(field: str) -> str:
+    name, equals, _ = field.partition("=")
+    return f"{name}=…" if equals else "…"
+
+
 def quoted(url: object) -> str:
-    """A URL as an error quotes it: in short, and without what stands before an ``@``, which may be a password."""
-    if isinstance(url, str) and "@" in url:
-        before, _, rest = url.rpartition("@")
-        scheme, slashes, _ = before.rpartition("//")
-        url = f"{scheme}{slashes}…@{rest}"
-    return f"{url!r:.200}"
+    """A URL as an error quotes it: in short, and without secrets."""
+    return repr_of(without_secrets(url) if isinstance(url, str) else url, 200)
 
 
 def _in_ascii(host: str) -> str:

@@ -1,6 +1,8 @@
 """The heads of HTTP/1.1 answers that are written straight to a stream: 101, an event stream's, polls', and refusals.
 
-An app's headers go through here, so a name or value that would split the head (response splitting) is refused here.
+A name or value that would split a head (response splitting) is refused here. Where an app's answer comes in,
+:func:`check_head` refuses it before anything of it is written or kept: over HTTP/2 one such header would end all
+streams of its connection.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
+from ..errors import DataError
 from .handshake import accept_token
 
-__all__ = ["accept_response", "date", "reason", "refusal", "response", "stream_response"]
+__all__ = ["accept_response", "check_head", "date", "reason", "refusal", "response", "stream_response"]
 
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -30,6 +33,22 @@ _BODILESS: Final = frozenset({204, 304})
 Headers = Iterable[tuple[bytes, bytes]]
 
 
+def check_head(status: int, headers: Headers) -> None:
+    """Refuse what no answer can begin with: a status that is no final one of three digits (RFC 9110 section 15), or a
+    header that would split the head.
+
+    Raises:
+        DataError: the app's fault. A header's value is not quoted: it may be a session's cookie.
+    """
+    if not isinstance(status, int) or not 200 <= status <= 999:
+        raise DataError(f"no answer has the status {status!r:.40}: it is a number of three digits, from 200 on")
+    for name, value in headers:
+        if not isinstance(name, bytes | bytearray) or not _TOKEN.fullmatch(name):
+            raise DataError(f"no header of an answer is called {name!r:.80}: use letters, digits and hyphens")
+        if not isinstance(value, bytes | bytearray) or _CONTROL.search(value):
+            raise DataError(f"no header of an answer holds a control character, as {name!r:.80} does: leave it out")
+
+
 def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: Headers = ()) -> bytes:
     """Return the head that opens the WebSocket: 101 Switching Protocols (RFC 6455 section 4.2.2).
 
@@ -39,7 +58,7 @@ def accept_response(key: bytes, subprotocol: str | None = None, extra_headers: H
         extra_headers: the app's own.
 
     Raises:
-        ValueError: the app's fault; a header's name or value cannot stand in a head.
+        DataError: the app's fault; a header's name or value cannot stand in a head.
     """
     headers = []
     if subprotocol is not None:
@@ -52,7 +71,7 @@ def stream_response(headers: Headers) -> bytes:
     """Return the head of a chunked answer (RFC 9112 section 7.1) that ends with its connection.
 
     Raises:
-        ValueError: the app's fault; a header's name or value cannot stand in a head.
+        DataError: the app's fault; a header's name or value cannot stand in a head.
     """
     kept = [header for header in headers if header[0].lower() not in _FRAMING]
     return _head(200, [*kept, (b"transfer-encoding", b"chunked"), (b"connection", b"close")])
@@ -71,7 +90,7 @@ def response(
         head_only: whether it answers a HEAD request: all is said as for a GET, and the body left out.
 
     Raises:
-        ValueError: the app's fault; a header's name or value cannot stand in a head.
+        DataError: the app's fault; a header's name or value cannot stand in a head.
     """
     kept = [header for header in headers if header[0].lower() not in _FRAMING]
     if status not in _BODILESS:
@@ -83,7 +102,7 @@ def response(
 
 
 def refusal(status: int, headers: Headers = (), body: bytes = b"") -> bytes:
-    """Return a response that ends the connection. Raises ValueError as :func:`response`."""
+    """Return a response that ends the connection. Raises DataError as :func:`response`."""
     return response(status, headers, body, close=True)
 
 
@@ -118,7 +137,5 @@ def _head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def _fields(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    for name, value in headers:
-        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
-            raise ValueError(f"no header of an answer: {name!r}: {value!r}")
+    check_head(200, headers)
     return b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"

@@ -14,7 +14,7 @@ from ..bounds import SUB_CHARACTERS
 from ..closing import BAD_MESSAGE, Closing
 from ..errors import RemoteError
 from ..event import Cursor, Event, Gap
-from ..value import nesting_exceeds
+from ..value import name_twice, name_twice_within, nesting_exceeds
 
 __all__ = [
     "Ack",
@@ -379,6 +379,7 @@ class CommandMessage(ClientMessage, tag="command", frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_decode: Final = msgspec.json.Decoder().decode
 _client_decoder: Final = msgspec.json.Decoder(Follow | Unfollow | Incoming | Ack | Auth | CommandMessage)
 
 
@@ -390,7 +391,8 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | 
         depth: how deep arrays and objects may be nested.
 
     Raises:
-        RemoteError: the client's fault; it is no JSON of a known shape, or nested deeper than ``depth``.
+        RemoteError: the client's fault; it is no JSON of a known shape, or nested deeper than ``depth``, or a name
+            stands twice in it, of which another reader would take the other. (A command's data are looked at later.)
     """
     # Decoded before the brackets are counted, for only in JSON they may be looked for: see below. The decoder's message
     # is left out of the error, for it may quote what the client sent.
@@ -398,6 +400,10 @@ def parse_client(text: str, depth: int) -> Follow | Unfollow | Incoming | Ack | 
         said: Follow | Unfollow | Incoming | Ack | Auth | CommandMessage = _client_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_MESSAGE, f"not a message: {type(error).__name__}") from None
-    if nesting_exceeds(text.encode(), depth):
+    json = text.encode()
+    if nesting_exceeds(json, depth):
         raise RemoteError(BAD_MESSAGE, f"JSON nested deeper than {depth}")
+    whole = not isinstance(said, CommandMessage)
+    if (name_twice_within(json, _decode(json)) if whole else name_twice(json)) is not None:
+        raise RemoteError(BAD_MESSAGE, "a name stands twice in a message")
     return said
