@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache, partial
@@ -72,6 +73,8 @@ class SqliteLog(EventLog):
     Bounds: what the limits keep, per channel; rows are deleted a little later than readers stop seeing them.
     The file does not shrink: freed pages are used again. Waiting appends hold their drafts.
     """
+
+    patience = math.inf
 
     def __init__(
         self,
