@@ -42,8 +42,7 @@ class Window:
         "_events",
         "_held",
         "_hold",
-        "_most_bytes",
-        "_most_events",
+        "_most",
         "_parts",
         "channel",
         "ended",
@@ -61,8 +60,7 @@ class Window:
         self._began = -1, 0.0
         self.ended = False
         self.kept = limits.kept(channel)
-        self._most_events = min(limits.window_events, self.kept.events)
-        self._most_bytes = min(limits.window_bytes, self.kept.bytes)
+        self._most = min(limits.window_events, self.kept.events), min(limits.window_bytes, self.kept.bytes)
         self._hold = hold
         self._held = 0
         self._events: list[Event] = []
@@ -102,9 +100,7 @@ class Window:
         if epoch != self.epoch:
             self.begin(Cursor(epoch, offset - 1))
             self.flushed = -1  # far before `first`: the round finds a hole, and all live followers read the log
-        elif (
-            offset <= self.head
-        ):  # it came through the tail while the log was asked for the head, and is counted in that
+        elif offset <= self.head:
             return self._is_counted(event)
         elif offset != self.head + 1:
             self._forget()  # what is held must have no hole: `first` is computed from the head and the length
@@ -116,11 +112,13 @@ class Window:
         size = len(event.json)
         self._bytes += size
         self._holds(size)
-        while len(self._events) > 1 and (len(self._events) > self._most_events or self._bytes > self._most_bytes):
+        most_events, most_bytes = self._most
+        while len(self._events) > 1 and (len(self._events) > most_events or self._bytes > most_bytes):
             self._drop_oldest()
         return True
 
     def _is_counted(self, event: Event) -> bool:
+        # Most often it came through the tail while the log was asked for the head, and is counted in that.
         if event.offset >= self.first:
             return self._events[event.offset - self.first] == event
         began, at = self._began

@@ -87,6 +87,7 @@ async def read_checked(log: EventLog, channel: str, after: Cursor, *, limit: int
         page = await log.read(channel, after, limit=limit, max_bytes=max_bytes)
         _expect(isinstance(page, Page) and _is_cursor(page.head), page)
         _expect(page.gap is None or (isinstance(page.gap, Gap) and _is_cursor(page.gap.to)), page.gap)
+        _expect(not page.events or page.events[0].offset > 0, "an event without a number")
         wrong = f"{len(page.events)} events, for a limit of {limit}" if len(page.events) > limit else ""
         wrong = wrong or _wrong_with(page, channel, after)
         if wrong:
@@ -303,8 +304,6 @@ def _wrong_with(page: Page, channel: str, after: Cursor) -> str:
     start = after.offset if gap is None else gap.to.offset
     if gap is None and after == Cursor("", 0):  # from the oldest that is kept, if any
         start = page.events[0].cursor.offset - 1 if page.events else head
-    if start < 0:
-        return f"{page.events[0].cursor} is the first, and events have numbers from 1"
     if start > head:
         return f"the head is {page.head}, without a gap that says so"
     if not page.events:

@@ -48,10 +48,6 @@ STATX_BTIME_AT: Final = 80
 """Where ``struct statx`` (statx(2)) has the time of birth: seconds as int64, nanoseconds as uint32."""
 
 
-NOWHERE: Final = (0, 0)
-"""Where a file is that is not there: no inode has that number."""
-
-
 class FileReplaced(LogBroken):
     """The file that is open is not the one that others find at its path."""
 
@@ -85,7 +81,7 @@ class LifeFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._opened: dict[str, tuple[int, int]] = {}  # devices and inodes, by path
+        self._opened: dict[str, tuple[int, int] | None] = {}  # devices and inodes, by path
         self.is_lost = False
         self._log = path
         self._path = f"{path}-life"
@@ -101,7 +97,7 @@ class LifeFile:
         """And so are what SQLite keeps beside it, until the last connection is closed: what one process has committed
         is there, and whoever opens the log finds it by their names."""
         for beside in (f"{self._log}-wal", f"{self._log}-shm"):
-            if (place := _place_of(beside)) != NOWHERE:
+            if (place := _place_of(beside)) is not None:
                 self._opened[beside] = place
 
     @property
@@ -155,21 +151,21 @@ class LifeFile:
         """
         for path, place in self._opened.items():
             now = _place_of(path)
-            self.is_lost = now == NOWHERE or now != place
+            self.is_lost = now is None or now != place
             if self.is_lost:
-                done = "removed" if now == NOWHERE else "replaced"
+                done = "removed" if now is None else "replaced"
                 raise FileReplaced(f"{path} was {done} while it was in use: nothing more is stored or read; restart")
 
     @property
     def is_anothers(self) -> bool:
         """Whether another file stands in the place of any of them: whoever has opened that must not be disturbed."""
-        if _place_of(self._log) == NOWHERE:
+        if _place_of(self._log) is None:
             return True
-        return any(_place_of(path) not in (place, NOWHERE) for path, place in self._opened.items())
+        return any(_place_of(path) not in (place, None) for path, place in self._opened.items())
 
     def is_at(self, path: str) -> bool:
         """Whether a path leads to the log's file that was opened."""
-        return _place_of(path) == self._opened[self._log] != NOWHERE
+        return _place_of(path) == self._opened[self._log]
 
     def while_in_place(self, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
         """Run a query, if the file is still the one that others open. Raises FileReplaced."""
@@ -199,11 +195,11 @@ class LifeFile:
         return descriptor
 
 
-def _place_of(path: str) -> tuple[int, int]:
+def _place_of(path: str) -> tuple[int, int] | None:
     try:
         now = os.stat(path)
     except OSError:
-        return NOWHERE
+        return None
     return now.st_dev, now.st_ino
 
 
