@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from triolet.log.contract import EventLog
+
 from .conftest import RealWaits
 from .house import MODULES, PACKAGE, ROOT, imports, tree, unit
 
@@ -55,6 +57,8 @@ STOREYS = {
     "testing": 10,
     "__main__": 11,
 }
+LOGS = {"log", "sqlite", "redis", "testing"}
+"""Where logs are made, and where they are tried."""
 PURE = {"trio", "time", "random", "secrets", "datetime", "socket", "os", "threading"}
 """What wire/ never imports: it is sans-IO."""
 
@@ -224,6 +228,22 @@ def test_a_room_has_at_least_three_files_and_no_room_inside() -> None:
     rooms = {path.parent for path in MODULES.values()} - {PACKAGE}
     assert not [_place(room) for room in rooms if room.parent != PACKAGE]
     assert not [room.name for room in rooms if len(list(room.glob("[!_]*.py"))) < MIN_ROOM]
+
+
+def test_a_log_is_asked_through_its_door_only() -> None:
+    """A log of a user's own may raise and return anything: see log/checked.py, and log/steps.py."""
+    asked = [
+        (module, ast.unparse(node.func))
+        for module, path in MODULES.items()
+        if unit(module) not in LOGS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in vars(EventLog)
+    ]
+    calls = [(module, *call.rpartition(".")) for module, call in asked]
+    # That it cannot be opened ends the start, with its own error.
+    assert not [
+        f"{module}: {log}.{method}" for module, log, _, method in calls if log.endswith("log") and method != "open"
+    ]
 
 
 def test_the_wire_needs_no_clock_no_loop_and_no_chance() -> None:

@@ -342,5 +342,10 @@ LATE_TURNS = 4
 needs two for what it passes on, for the socket and for a lock, of which the first may come last in a turn."""
 LOG_RETRY_SECONDS = 1
 """Before a log that is away or has failed is asked again."""
+LOG_FAULT_SECONDS = 60
+"""Before it is said again that a method of a log fails: each client may ask it, and each second."""
+LOG_PATIENCE_SECONDS = 30
+"""For how long an answer of a log of a user's own is waited for, where that says nothing else: its database may have
+gone without a word."""
 WRITE_BYTES = 64 << 10
 """How much a client must take within ``limits.write_seconds``."""

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from triolet.event import Cursor, Draft
 from triolet.limits import Limits
-from triolet.log.contract import read_checked
+from triolet.log.checked import read_checked
 from triolet.sqlite.log import SqliteLog
 
 CASES = {

@@ -315,6 +315,53 @@ async def test_one_worker_of_two_has_the_old_file_and_only_the_other_acknowledge
         assert len(acknowledged) == 3
 
 
+def wal_removed(path: Path) -> None:
+    os.unlink(f"{path}-wal")
+
+
+def shm_removed(path: Path) -> None:
+    os.unlink(f"{path}-shm")
+
+
+def wal_of_nobody(path: Path) -> None:
+    os.unlink(f"{path}-wal")
+    Path(f"{path}-wal").touch()
+
+
+def wal_copied(path: Path) -> None:
+    shutil.copy(f"{path}-wal", f"{path}-copy")
+    os.replace(f"{path}-copy", f"{path}-wal")
+
+
+@pytest.mark.parametrize("harm", [wal_removed, shm_removed, without_wal, wal_of_nobody, wal_copied])
+async def test_what_sqlite_keeps_beside_a_running_log_is_not_replaced_in_silence(
+    harm: Callable[[Path], None], path: Path, autojump_clock: MockClock
+) -> None:
+    """What is committed to it afterwards nobody would find who opens the log: two logs, of which both acknowledge."""
+    async with SqliteLog(path).open() as one, SqliteLog(path).open() as two:
+        acknowledged = await publish(one, 1, 2) + await publish(two, 3)
+        harm(path)
+        for log in (one, two):
+            with pytest.raises(LogBroken, match=r"orders\.db-(wal|shm) was (removed|replaced) .* restart"):
+                await publish(log, "lost")
+            assert log.stale
+            with pytest.raises(LogBroken, match="restart"):
+                await page(log)
+    async with SqliteLog(path).open() as log:
+        kept = (await page(log)).events[:3]
+        assert list(kept) == acknowledged or (await log.head("c")).epoch != acknowledged[0].cursor.epoch
+
+
+async def test_all_that_was_acknowledged_is_kept_where_the_wal_is_removed_and_the_log_is_closed(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    async with SqliteLog(path).open() as log:
+        acknowledged = await publish(log, 1, 2)
+        without_wal(path)
+    async with SqliteLog(path).open() as log:
+        assert list((await page(log)).events) == acknowledged
+
+
 async def test_where_nothing_can_be_written_beside_it_each_start_begins_a_new_life_and_says_so(
     path: Path, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:

@@ -14,9 +14,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from triolet.errors import LogError, NotServingError
+from triolet.errors import LogError, LogFull, NotServingError
 from triolet.sqlite import thread as sqlite_thread
 from triolet.sqlite.bounds import SQLITE_HANDOVER_SECONDS
+from triolet.sqlite.file import translate
 from triolet.sqlite.thread import Handover, SqliteThread
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
@@ -62,6 +63,14 @@ async def test_what_sqlite_reports_is_said_in_our_terms(tmp_path: Path) -> None:
             await thread.run(lambda db: db.execute("SELECT * FROM orders"))
     with pytest.raises(NotServingError):
         await thread.run(lambda db: db.execute("SELECT 1"))
+
+
+def test_a_write_that_a_quota_or_a_limit_refuses_is_a_full_disk() -> None:
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = apsw.SQLITE_IOERR_WRITE
+    told = translate(error, "orders.db")
+    assert isinstance(told, LogFull)
+    assert "orders.db cannot be written (disk I/O error): a quota or a limit of a file's size" in str(told)
 
 
 class Time:

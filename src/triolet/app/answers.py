@@ -11,7 +11,7 @@ from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers as ResponseHeaders
 
 from ..bounds import RETRY_AFTER_DIGITS
-from ..errors import DataError
+from ..errors import DataError, LogBroken
 from ..limits import Limits
 from ..transports.negotiate import Answer, Headers
 from ..value import encode_json
@@ -36,8 +36,11 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def read(cls, stored: bytes) -> KeptAnswer:
-        """Read what the log has kept. Raises msgspec.DecodeError: something else is stored there."""
-        return msgspec.msgpack.decode(stored, type=cls)
+        """Read what the log has kept. Raises LogBroken: something else is stored there."""
+        try:
+            return msgspec.msgpack.decode(stored, type=cls)
+        except msgspec.DecodeError as error:
+            raise LogBroken(f"what is kept of a command's answer is none: {error}") from error
 
     def encode(self) -> bytes:
         """Return it as the log keeps it."""

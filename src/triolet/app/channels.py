@@ -16,6 +16,7 @@ from ..hub import Feed, Reducer
 from ..identity.control import check_follows
 from ..limits import Limits
 from ..log import EventLog
+from ..log.checked import channels_checked, delete_checked
 from ..pattern import Pattern
 from .publishing import drafts_of, ending_of, publishable
 from .service import Service
@@ -310,7 +311,7 @@ class Channels(ABC):
         Cancellation: it was deleted or not; a repeat is safe.
         """
         service = self._at_home("Triolet.delete")
-        return await service.log.delete(publishable(channel))
+        return await delete_checked(service.log, publishable(channel))
 
     async def channels(self, prefix: str = "", after: str = "", limit: int = 1_000) -> list[str]:
         """Return the names of channels of which events are kept, in the order of their UTF-8 bytes. Triolet's own are
@@ -339,7 +340,7 @@ class Channels(ABC):
         if prefix.startswith(OWN_PREFIX):
             return []
         found: list[str] = []
-        while len(found) < limit and (page := await service.log.channels(prefix, after, limit)):
+        while len(found) < limit and (page := await channels_checked(service.log, prefix, after, limit)):
             found += [name for name in page if not name.startswith(OWN_PREFIX)]
             after = LAST_OWN if page[-1].startswith(OWN_PREFIX) else page[-1]
         return found[:limit]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Sequence
 
 import trio
 
 from ..bounds import LOG_RETRY_SECONDS
-from ..errors import LogAway, LogBusy, LogError, LogUncertain, where
+from ..errors import LogAway, LogBroken, LogBusy, LogError, LogUncertain, where
 from ..event import Draft
 from ..hub import Hub
 from ..limits import Limits
 from ..log import EventLog, Kept
+from ..log.checked import claim_checked, release_checked
 
 __all__ = ["Claim"]
 
@@ -49,7 +51,7 @@ class Claim:
         Raises:
             LogError: it is not known to be held.
         """
-        found = await self._log.claim(self._key, self._print, self._holder, self._limits.lease_seconds)
+        found = await claim_checked(self._log, self._key, self._print, self._holder, self._limits.lease_seconds)
         self._settled = found is not None
         return found
 
@@ -82,6 +84,7 @@ class Claim:
 
         Cancellation: it is stored, or it is not: a repeat finds out.
         """
+        claimed_at = -math.inf
         gives_up_at = trio.current_time() + self._limits.command_run_seconds
         while True:
             try:
@@ -96,6 +99,9 @@ class Claim:
                 found = stored if self._settled else await self.take()
                 if found is not None:
                     return found
+                if trio.current_time() < claimed_at + self._limits.lease_seconds:
+                    raise LogBroken("the log has lost a claim that it had just given")
+                claimed_at = trio.current_time()
             except (LogAway, LogBusy, LogUncertain) as error:
                 if trio.current_time() + LOG_RETRY_SECONDS > gives_up_at:
                     raise
@@ -112,6 +118,6 @@ class Claim:
                 await self._renewed.wait()
             self._settled = True  # for a renewal that comes later
             try:
-                await self._log.release(self._key, self._holder)
+                await release_checked(self._log, self._key, self._holder)
             except LogError as error:
                 logger.debug("a command's claim lapses by itself: %s", where(error))

@@ -456,8 +456,12 @@ def _found(asked: Asked, running: Running, found: Kept) -> Any:
         asked.outcome = "conflict"
         return _tell(running, RUNNING)
     asked.outcome = "repeated"
-    running.answer = KeptAnswer.read(found.answer)
-    return running.answer.response()
+    try:
+        kept = running.answer = KeptAnswer.read(found.answer)
+    except LogError as error:
+        logger.error("a command is done, and its answer cannot be told: %s", where(error))
+        return _tell(running, LOG)
+    return kept.response()
 
 
 def _tell(running: Running, answer: Answer) -> Any:

@@ -50,7 +50,7 @@ def sample(service: Service) -> Sample:
     )
     if service.running:
         kind = type(service.log).__name__
-        said.log, said.away = _LOGS.get(kind, kind), service.log.stale
+        said.log, said.away = _LOGS.get(kind, kind), service.hub.stale
         said.channels = _most_followed(service)
         behind = [conn for conn in service.context.registry.open.values() if conn.subscriptions.behind]
         said.furthest = [seen(conn) for conn in nsmallest(ADMIN_SHOWN, behind, key=furthest_key)]

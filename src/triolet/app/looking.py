@@ -23,7 +23,7 @@ from ..admin.gather import encoded, furthest_first
 from ..bounds import ADMIN_CHANNELS_EACH, ADMIN_HISTORY_BYTES, ADMIN_LISTED
 from ..connection import Connection, Context
 from ..event import Cursor, Event, check_channel
-from ..log.contract import read_checked
+from ..log.checked import read_checked, status_checked
 from ..monitoring.explain import Explanation
 from ..monitoring.snapshot import ConnectionSnapshot, FollowerSnapshot, snapshot
 from .service import Service
@@ -44,7 +44,7 @@ async def history(service: Service, question: Question) -> Answer:
     limit = _limit(question.values)
     after = Cursor.parse_after(question.values.get("after", f"-{limit}"))
     newest = after.offset < 0
-    status = await log.status(channel)
+    status = await status_checked(log, channel)
     if newest:
         after = Cursor(status.head.epoch, max(0, status.head.offset + after.offset))
     page = await read_checked(log, channel, after, limit=limit, max_bytes=ADMIN_HISTORY_BYTES)

@@ -15,6 +15,7 @@ from ..bounds import ADMIN_EVENTS_IN_A_ROW, ADMIN_KEPT_SECONDS
 from ..errors import ChannelNameError, ConfigError, DataError, LogUncertain
 from ..event import Draft, Event
 from ..log import Kept
+from ..log.checked import claim_checked
 from .publishing import check_drafts, publishable
 from .service import Service
 
@@ -65,7 +66,7 @@ async def _store(service: Service, channels: Mapping[str, Sequence[Draft]]) -> M
             f"{type(log).__name__} cannot store events of several channels in one step: publish to each by itself"
         )
     key, holder = secrets.token_bytes(32), secrets.token_bytes(16)
-    await log.claim(key, key, holder, ADMIN_KEPT_SECONDS)
+    await claim_checked(log, key, key, holder, ADMIN_KEPT_SECONDS)
     outcome = await hub.commit(key, holder, b"", ADMIN_KEPT_SECONDS, list(channels.items()))
     if isinstance(outcome, Kept):  # only where this process stood still for as long
         raise LogUncertain("this process stood still for too long while it published")

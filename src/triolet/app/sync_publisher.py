@@ -22,6 +22,7 @@ from ..errors import ConfigError, LogAway, LogUncertain, NotServingError
 from ..event import Draft, Event
 from ..limits import Limits
 from ..log import EventLog
+from ..log.checked import append_checked, append_within_checked, delete_checked
 from ..log.contract import JoinsTransactions
 from ..sync.portal import Portal, PortalOver
 from .apps import is_in_memory
@@ -160,8 +161,8 @@ class SyncPublisher:
         """
         channel, drafts = publishable(channel), drafts_of(items, self.limits)
         if within is None:
-            return self._ask(lambda log: log.append(channel, drafts))
-        return self._ask(lambda log: _joining(log).append_within(within, channel, drafts), within=True)
+            return self._ask(lambda log: append_checked(log, channel, drafts))
+        return self._ask(lambda log: append_within_checked(_joining(log), within, channel, drafts), within=True)
 
     def end(self, channel: str, data: Any = None) -> Event:
         """End a channel: with its last event, behind which nothing is stored. See :meth:`Triolet.end`.
@@ -171,7 +172,7 @@ class SyncPublisher:
             DataError, ChannelNameError, LogError, NotServingError, RuntimeError: as :meth:`publish`. A repeat is safe.
         """
         channel = publishable(channel)
-        events = self._ask(lambda log: log.append(channel, drafts_of([ending_of(log, data)], self.limits)))
+        events = self._ask(lambda log: append_checked(log, channel, drafts_of([ending_of(log, data)], self.limits)))
         return events[0]
 
     def delete(self, channel: str) -> Event:
@@ -182,7 +183,7 @@ class SyncPublisher:
             ChannelNameError, LogError, NotServingError, RuntimeError: as :meth:`publish`. A repeat is safe.
         """
         channel = publishable(channel)
-        return self._ask(lambda log: log.delete(channel))
+        return self._ask(lambda log: delete_checked(log, channel))
 
     def close(self) -> None:
         """Close the log, when the calls that go on have ended. A second time does nothing; whatever is called then

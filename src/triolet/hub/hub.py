@@ -53,7 +53,8 @@ from ..errors import ConfigError
 from ..event import Cursor, Draft, Event
 from ..identity import Deadlines
 from ..limits import Limits
-from ..log.contract import EventLog, JoinsTransactions, Kept, append_checked
+from ..log.checked import append_checked, append_within_checked, commit_checked
+from ..log.contract import EventLog, JoinsTransactions, Kept
 from ..sockets.turn import Turn
 from .audience import Park
 from .filter import Filter, Marked
@@ -120,8 +121,8 @@ class Hub:
         self._metrics = Metrics() if metrics is None else metrics
         self.replay = Replay(limits, budget.hold)
         self.windows = Windows(log, limits, budget, self.replay.forget)
-        self._pages = Pages(log, limits, self.replay, self._metrics)
-        self._reader = Reader(log, limits, self.windows, self.replay, self._pages)
+        self._pages = Pages(log, limits, self.replay, self._metrics, self.windows.went_back)
+        self._reader = Reader(limits, self.windows, self.replay, self._pages)
         self._polls = Polls(limits, self.windows, self._pages, self._metrics)
         self.deadlines = Deadlines()
         self.turn = Turn()
@@ -179,7 +180,7 @@ class Hub:
         if not isinstance(self._log, JoinsTransactions):
             raise ConfigError(f"within= is for a log in SQLite, and this one is a {type(self._log).__name__}")
         with self._metrics.publishing:
-            events = await self._log.append_within(connection, channel, drafts)
+            events = await append_within_checked(self._log, connection, channel, drafts)
         self._metrics.published += len(events)
         return events
 
@@ -204,7 +205,7 @@ class Hub:
         for channel in dict.fromkeys(channel for channel, _ in writes):
             await self.room(channel)
         with self._metrics.publishing:
-            outcome = await self._log.commit(key, holder, answer, seconds, writes)
+            outcome = await commit_checked(self._log, key, holder, answer, seconds, writes)
         if not isinstance(outcome, Kept):
             self._metrics.published += sum(map(len, outcome))
         return outcome
@@ -317,7 +318,7 @@ class Hub:
     @property
     def stale(self) -> bool:
         """Whether the log is unavailable, so that there may be events that are not known in this process."""
-        return self._log.stale
+        return self._pump.stale
 
     @property
     def channels(self) -> tuple[str, ...]:

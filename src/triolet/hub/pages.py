@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from ..counters import Metrics
 from ..errors import SnapshotError
 from ..event import Cursor, Event, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, Page, read_checked, status_checked
+from ..log.checked import read_checked, status_checked
+from ..log.contract import EventLog, Page
 from ..wire.fold import Folder
 from .condense import Condenser
 from .filter import Filter
@@ -55,15 +57,25 @@ class Pages:
         limits: ``page_events`` and ``page_bytes`` bound what is read at once.
         replay: shares what is much work: states, and folded pages.
         metrics: where states that an app failed to give are counted.
+        went_back: is told a channel and its head, where that is before what is known.
 
     Bounds: ``FUTURES_NAMED`` names of channels that were warned of.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, replay: Replay, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        limits: Limits,
+        replay: Replay,
+        metrics: Metrics,
+        went_back: Callable[[str, Cursor], None],
+    ) -> None:
         self._log = log
         self._limits = limits
+        self._whole = Room(limits.page_events, limits.page_bytes)
         self._replay = replay
         self._metrics = metrics
+        self._went_back = went_back
         self._futures: set[tuple[str, str]] = set()
 
     async def take(self, source: Source, window: Window) -> Snapshot:
@@ -121,17 +133,29 @@ class Pages:
         near = Cursor(window.epoch, max(0, window.head + after.offset))
         if window.gives(near):
             return near
-        oldest = await read_checked(self._log, window.channel, Cursor("", 0), limit=1, max_bytes=1)
+        oldest = await self.read(window, Cursor("", 0), Room(1, 1))
         start, head = starts_after(oldest), window.cursor
         if head.epoch != start.epoch:  # the log began anew meanwhile: all that it has is new
             return start
         return Cursor(head.epoch, max(start.offset, head.offset + after.offset))
 
     async def page(self, window: Window, after: Cursor, room: Room | None = None) -> Page:
-        limit, size = room or (self._limits.page_events, self._limits.page_bytes)
+        """Return a page from the window, or else from the log. Raises LogError."""
         if window.gives(after):
+            limit, size = room or self._whole
             return Page(tuple(window.events(after.offset, limit, size)), None, window.cursor)
-        return await read_checked(self._log, window.channel, after, limit=limit, max_bytes=size)
+        return await self.read(window, after, room)
+
+    async def read(self, window: Window, after: Cursor, room: Room | None = None) -> Page:
+        """Return a page from the log. Raises LogError."""
+        limit, size = room or self._whole
+        known = window.cursor
+        page = await read_checked(self._log, window.channel, after, limit=limit, max_bytes=size)
+        if (
+            page.head.epoch == known.epoch and page.head.offset < known.offset
+        ):  # than what was known before it was asked
+            self._went_back(window.channel, page.head)
+        return page
 
     async def end(self, window: Window) -> Event | None:
         """Read what has ended a channel. None where that is not the newest any more: retention drops what stands for

@@ -46,8 +46,10 @@ from ..counters import Metrics
 from ..errors import LogAway, LogError, where
 from ..event import Cursor, Event, forgery
 from ..identity import Deadlines
-from ..log.contract import EventLog, Status, status_checked, tail_ended
-from ..log.tail import Waiting, waiting
+from ..log.checked import status_checked
+from ..log.contract import EventLog, Status
+from ..log.steps import Steps, listening
+from ..log.tail import Waiting
 from ..sockets.turn import Turn
 from .audience import Audience, LiveGroup, Recipients
 from .follower import Follower, State
@@ -107,7 +109,8 @@ class Pump:
         self._turn = turn
         self._forget = forget
         self._writes = 0
-        self._batches: object = None  # the tail, while it runs
+        self._doubts: dict[Audience, None] = {}  # those that were told of what cannot be, where its log goes on
+        self._steps: Steps | None = None  # the tail, while it runs
         self._in_hand = 0  # events of the step that is being written
         self._since: float | None = None  # when the oldest of them was published
         self.delivered = 0
@@ -118,30 +121,36 @@ class Pump:
         Cancellation: nothing that is in the log is lost; followers are not written to while it does not run.
         """
         try:
-            with self._log.tail() as batches:
-                self._batches = batches
+            with listening(self._log) as steps:
+                self._steps = steps
                 task_status.started()
-                async for heard in batches:
+                async for heard in steps:
                     events = self._believed(heard)
                     self._heard(events)
                     if not events:  # the tail was overrun, or the log began a new epoch: see EventLog.tail
                         await self._ask_again()
                     while events:
                         rounds, events = self._take(events)
+                        while self._doubts:
+                            await self._ask_for(self._doubts.popitem()[0])
                         for audience, published_at in rounds.items():
                             await self._round(audience, published_at)
                     self._in_hand, self._since = 0, None
-            raise tail_ended(self._log)  # in silence nobody would hear of anything any more
         finally:
-            self._batches, self._in_hand, self._since = None, 0, None
+            self._steps, self._in_hand, self._since = None, 0, None
             self._windows.empty()
 
     def statistics(self) -> LogStatistics:
         """Return how far it is behind the log."""
-        queue = waiting(self._batches)
+        queue = Waiting() if self._steps is None else self._steps.waiting()
         # What is in hand is older than all that waits; and what waits while nothing is in hand is taken at once.
         seconds = 0.0 if self._since is None else max(0.0, self._metrics.now() - self._since)
-        return LogStatistics(self._log.stale, self._in_hand + queue.events, seconds, queue)
+        return LogStatistics(self.stale, self._in_hand + queue.events, seconds, queue)
+
+    @property
+    def stale(self) -> bool:
+        """Whether there may be events that are not known here: the log is unavailable, or its tail is not heard."""
+        return self._steps is not None and self._steps.stale
 
     def _believed(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return a step of the tail; none of it where it holds what no client can be told, as if it had been overrun.
@@ -174,7 +183,8 @@ class Pump:
                     left = events[at:]
                     break
                 goes_on = audience.window.ended
-                audience.window.append(event)
+                if not audience.window.append(event):
+                    self._doubts[audience] = None
                 dirty.setdefault(audience, event.published_at)
                 if goes_on:  # what was read of it before says that it is over
                     self._forget(event.channel)
@@ -203,6 +213,7 @@ class Pump:
 
     async def _ask_for(self, audience: Audience) -> None:
         window = audience.window
+        known = window.cursor
         status = await self._surely_status(window.channel)
         head = status.head
         # No await from here on. In this order: the window begins at the new head, so `fall_behind` leaves followers
@@ -211,6 +222,8 @@ class Pump:
             window.begin(head, status.end is not None)
             audience.all_fall_behind()
             audience.wake()
+        elif window.cursor == known:
+            self._windows.went_back(window.channel, head, status.end is not None)
 
     async def _surely_status(self, channel: str) -> Status:
         """Return how far the log has come. While it cannot be read nothing is delivered: a loss must not be passed

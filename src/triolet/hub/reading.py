@@ -8,7 +8,6 @@ from typing import Final
 
 from ..event import Cursor, Gap
 from ..limits import Limits
-from ..log.contract import EventLog, read_checked
 from ..wire.codec import Codec
 from ..wire.fold import Folder
 from .condense import Condenser, Newest
@@ -30,15 +29,13 @@ class Reader:
     """Reads for followers that are behind: for those that the pump does not write to.
 
     Args:
-        log: what is no longer in a window is read from it.
         limits: ``page_events`` and ``page_bytes`` bound what is read at once.
         windows: the newest events.
         replay: shares the pages that had to be read from the log, or conflated.
-        pages: reads what is not shared as it is written, and states.
+        pages: reads from the log, and states.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, windows: Windows, replay: Replay, pages: Pages) -> None:
-        self._log = log
+    def __init__(self, limits: Limits, windows: Windows, replay: Replay, pages: Pages) -> None:
         self._limits = limits
         self._windows = windows
         self._replay = replay
@@ -133,10 +130,7 @@ class Reader:
         return Reading(read.start, read.gaps, batch, read.position, len(read.pairs), ends)
 
     async def _material(self, window: Window, codec: Codec, after: Cursor) -> Material:
-        limits = self._limits
-        page = await read_checked(
-            self._log, window.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes
-        )
+        page = await self._pages.read(window, after)
         gaps = () if page.gap is None else (page.gap,)
         pairs = tuple([(event, codec.event(event)) for event in page.events])
         return Material(starts_after(page), gaps, pairs, ends_at(page))

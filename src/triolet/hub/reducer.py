@@ -28,7 +28,9 @@ from ..bounds import LOG_RETRY_SECONDS, REDUCER_NAME_CHARACTERS, SNAPSHOT_SECOND
 from ..errors import ConfigError, CursorError, LogError, SnapshotError, named, only_exceptions, str_of, where
 from ..event import DELETED, OWN_PREFIX, Cursor, Draft, Event
 from ..limits import SNAPSHOTS, Limits
-from ..log.contract import EventLog, Page, read_checked, status_checked, tail_ended
+from ..log.checked import append_checked, channels_checked, head_checked, read_checked, status_checked
+from ..log.contract import EventLog, Page
+from ..log.steps import listening
 from ..pattern import Pattern
 from ..value import encode_json
 from .snapshots import Snapshot, check_size, failed
@@ -129,7 +131,7 @@ class Reducer:
 
         Cancellation: it is kept, or the one before is.
         """
-        kept, head = await self._kept(log, channel), await log.head(channel)
+        kept, head = await self._kept(log, channel), await head_checked(log, channel)
         if kept is not None and kept.cursor.epoch == head.epoch and 0 <= head.offset - kept.cursor.offset < least:
             return head.offset - kept.cursor.offset
         made = await self._go_on(log, limits, channel, kept)
@@ -140,7 +142,7 @@ class Reducer:
             "missed": made.missed,
             "json": made.json.decode(),  # as a text: a state may be nested as deep as an event, and this is around it
         }
-        await log.append(self._place(channel), [Draft.of(said)])
+        await append_checked(log, self._place(channel), [Draft.of(said)])
         return 0
 
     def _place(self, channel: str) -> str:
@@ -283,21 +285,20 @@ class Keeper:
             nursery.start_soon(self._keep_all)
 
     async def _listen(self) -> None:
-        with self._log.tail() as tail:
-            async for events in tail:
+        with listening(self._log) as steps:
+            async for events in steps:
                 if not events:  # some of any channel were lost
                     await self._look_at_all()
                 for event in events:
                     for what in self._meant(event.channel):
                         self._note(what, event)
-        raise tail_ended(self._log)
 
     async def _look_at_all(self) -> None:
         """Have the states of all channels looked at, one after the other. A log that has no list of them cannot."""
         names = [""]
         while names and self._log.can_end:
             try:
-                names = await self._log.channels(after=names[-1])
+                names = await channels_checked(self._log, after=names[-1])
             except LogError:
                 await trio.sleep(LOG_RETRY_SECONDS)
                 continue
@@ -351,7 +352,7 @@ class Keeper:
             self._put(what, trio.current_time() + LOG_RETRY_SECONDS)
         except SnapshotError:  # the app's fault; it is logged, and the next event tries again
             return
-        except Exception as error:  # of a log of the app's own it may be any
+        except Exception as error:  # or no other state would be kept any more
             logger.error("the state of %r is not kept: %s", channel, where(error))
         else:
             if lacks:

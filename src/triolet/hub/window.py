@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..bounds import WINDOW_BATCHES
+from ..bounds import LOG_RETRY_SECONDS, WINDOW_BATCHES
 from ..clock import wall_time
 from ..event import Cursor, Event
 from ..limits import Limits
@@ -37,12 +37,12 @@ class Window:
 
     __slots__ = (
         "_batches",
+        "_began",
         "_bytes",
         "_events",
         "_held",
         "_hold",
-        "_most_bytes",
-        "_most_events",
+        "_most",
         "_parts",
         "channel",
         "ended",
@@ -57,10 +57,10 @@ class Window:
         self.epoch = ""
         self.head = -1
         self.flushed = -1
+        self._began = -1, 0.0
         self.ended = False
         self.kept = limits.kept(channel)
-        self._most_events = min(limits.window_events, self.kept.events)
-        self._most_bytes = min(limits.window_bytes, self.kept.bytes)
+        self._most = min(limits.window_events, self.kept.events), min(limits.window_bytes, self.kept.bytes)
         self._hold = hold
         self._held = 0
         self._events: list[Event] = []
@@ -83,20 +83,25 @@ class Window:
         self.ended = ended
         self.epoch, self.head = head.epoch, head.offset
         self.flushed = self.head
+        self._began = self.head, wall_time()
         self._forget()
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event) -> bool:
         """Take an event from the tail.
 
         One that is known already is passed over. One after a hole (the tail was overrun), or of another
         epoch, starts the window again: live followers, which are not at its beginning then, read from the log.
+
+        Returns:
+            Whether that can be. The log's numbers have gone back where its tail has told of this offset before, and of
+            another event, or tells of it long after the log has said that its head is there or further.
         """
         epoch, offset = event.cursor.epoch, event.cursor.offset
         if epoch != self.epoch:
             self.begin(Cursor(epoch, offset - 1))
             self.flushed = -1  # far before `first`: the round finds a hole, and all live followers read the log
         elif offset <= self.head:
-            return  # it came through the tail while the log was asked for the head, and is counted in that
+            return self._is_counted(event)
         elif offset != self.head + 1:
             self._forget()  # what is held must have no hole: `first` is computed from the head and the length
         elif self.ended or event.is_tombstone:
@@ -107,8 +112,17 @@ class Window:
         size = len(event.json)
         self._bytes += size
         self._holds(size)
-        while len(self._events) > 1 and (len(self._events) > self._most_events or self._bytes > self._most_bytes):
+        most_events, most_bytes = self._most
+        while len(self._events) > 1 and (len(self._events) > most_events or self._bytes > most_bytes):
             self._drop_oldest()
+        return True
+
+    def _is_counted(self, event: Event) -> bool:
+        # Most often it came through the tail while the log was asked for the head, and is counted in that.
+        if event.offset >= self.first:
+            return self._events[event.offset - self.first] == event
+        began, at = self._began
+        return event.offset <= began and event.published_at <= at + LOG_RETRY_SECONDS
 
     def knows(self, place: Cursor) -> bool:
         """Whether a place is one of the life that is held here, so that offsets can be compared; a bare offset is."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import trio
 
 from ..budget import Budget
 from ..errors import LogError
+from ..event import Cursor
 from ..limits import Limits
-from ..log.contract import EventLog, status_checked
+from ..log.checked import status_checked
+from ..log.contract import EventLog
 from .audience import Audience
 from .window import Window
 
 __all__ = ["Windows"]
+
+logger = logging.getLogger("triolet.hub")
 
 
 class Windows:
@@ -83,6 +88,18 @@ class Windows:
                 await self._ask_whether_it_goes_on(audience)
             audience = self._audiences.get(channel)
         return audience
+
+    def went_back(self, channel: str, head: Cursor, ended: bool = False) -> None:
+        """Have the followers of a channel ask the log, where its head is before what its tail has told of. Those who
+        have heard more are told a gap then, and all hear what comes, under numbers that are given anew."""
+        audience = self._audiences.get(channel)
+        if audience is None or head.epoch != audience.window.epoch or head.offset >= audience.window.head:
+            return
+        window = audience.window
+        logger.error("the log stands at %s in %r, of which it has told up to %s", head, channel, window.cursor)
+        window.begin(head, ended)
+        audience.all_fall_behind()
+        audience.wake()
 
     def keep(self, channel: str, watches: bool = True) -> None:
         """Count one listener more: a channel that was opened stays until it is released.

@@ -34,7 +34,9 @@ from ..bounds import LOG_RETRY_SECONDS
 from ..errors import ChannelNameError, LogError, where
 from ..event import NOW_CHANNEL, Cursor, Draft, Event
 from ..limits import RUNS, SNAPSHOTS, Limits
-from ..log.contract import EventLog, append_checked, read_checked, tail_ended
+from ..log.checked import append_checked, head_checked, read_checked
+from ..log.contract import EventLog
+from ..log.steps import listening
 from ..value import MAX_DEPTH, encode_json
 from .bounds import CONTROL_DRAFTS, CONTROL_REMEMBERED, CONTROL_WAITING
 
@@ -226,17 +228,16 @@ class Control:
 
     async def _follow(self) -> None:
         await self._catch_up()  # where it begins; what is said from here to the next line is read then
-        with self._log.tail() as batches:
+        with listening(self._log) as steps:
             await self._catch_up()
             self._listens.set()
-            async for events in batches:
+            async for events in steps:
                 if not events:
                     await self._catch_up()
                 for event in events:
                     control = self._heard_by.get(event.channel)
                     if control is not None:
                         control._hear(event)
-        raise tail_ended(self._log)  # in silence nothing would be revoked any more
 
     async def _catch_up(self) -> None:
         """Hear what was said since the last that was heard: some of it did not come. A log that cannot be read is asked
@@ -254,7 +255,7 @@ class Control:
         """Read a page, and return whether nothing comes after it."""
         limits, after = self._limits, self._cursor
         if after is None:
-            self._cursor = await self._log.head(self.channel)
+            self._cursor = await head_checked(self._log, self.channel)
             return True
         page = await read_checked(self._log, self.channel, after, limit=limits.page_events, max_bytes=limits.page_bytes)
         if page.gap is not None:

@@ -16,6 +16,7 @@ import msgspec
 
 from ..bounds import TICKET_SECONDS
 from ..errors import DataError, LogUncertain
+from ..log.checked import claim_checked, commit_checked, release_checked
 from ..log.contract import EventLog
 from .bounds import TICKET_BYTES
 from .identity import Identity
@@ -54,8 +55,8 @@ async def issue(log: EventLog, identity: Identity, seconds: float, now: float) -
         raise DataError(f"a ticket is for an Identity, not {type(identity).__name__}")
     kept = msgspec.json.encode(_Kept(to_plain(identity), now, now + seconds))
     ticket, holder = secrets.token_urlsafe(TICKET_BYTES), secrets.token_bytes(TICKET_BYTES)
-    await log.claim(_key(ticket), _FINGERPRINT, holder, TICKET_SECONDS)
-    if await log.commit(_key(ticket), holder, kept, seconds, []):
+    await claim_checked(log, _key(ticket), _FINGERPRINT, holder, TICKET_SECONDS)
+    if await commit_checked(log, _key(ticket), holder, kept, seconds, []):
         raise LogUncertain("a ticket could not be kept")
     return ticket
 
@@ -78,12 +79,12 @@ async def redeem(log: EventLog, ticket: str, now: float, revocations: Revocation
     if not log.can_commit:
         return None
     holder = secrets.token_bytes(TICKET_BYTES)
-    found = await log.claim(_key(ticket), _FINGERPRINT, holder, TICKET_SECONDS)
+    found = await claim_checked(log, _key(ticket), _FINGERPRINT, holder, TICKET_SECONDS)
     if found is None:  # unknown: what was claimed to find that out is let go of
-        await log.release(_key(ticket), holder)
+        await release_checked(log, _key(ticket), holder)
         return None
     # As long as a ticket can be good: when the claim has lapsed, so has the ticket.
-    used = await log.claim(_key(f"{ticket} used"), _FINGERPRINT, holder, 2 * TICKET_SECONDS)
+    used = await claim_checked(log, _key(f"{ticket} used"), _FINGERPRINT, holder, 2 * TICKET_SECONDS)
     if used is not None or found.answer is None:
         return None
     kept = msgspec.json.decode(found.answer, type=_Kept)

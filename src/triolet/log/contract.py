@@ -3,16 +3,16 @@ suite, ``triolet.testing.check_log``."""
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
-from ..errors import ChannelEnded, ConfigError, DataError, LogBroken, TrioletError, only_exceptions, where
-from ..event import END, Cursor, Draft, Event, Gap, forgery
+from ..bounds import LOG_PATIENCE_SECONDS
+from ..errors import ChannelEnded, ConfigError, DataError
+from ..event import END, Cursor, Draft, Event, Gap
 
 __all__ = [
     "NOTHING_KEPT",
@@ -21,18 +21,10 @@ __all__ = [
     "Kept",
     "Page",
     "Status",
-    "append_checked",
     "check_order",
     "check_repeated",
-    "checked",
-    "read_checked",
     "resume",
-    "status_checked",
-    "tail_ended",
 ]
-
-
-logger = logging.getLogger("triolet.log")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -300,6 +292,17 @@ class EventLog(ABC):
         """
         return False
 
+    # --- for all that wait for it
+
+    @property
+    def patience(self) -> float:
+        """For how many seconds an answer of this log is waited for. Who waits is then told :class:`LogUncertain` where
+        something may have been stored, and :class:`LogAway` elsewhere.
+
+        Triolet's own logs bound that by themselves, each in its way, and say infinity.
+        """
+        return LOG_PATIENCE_SECONDS
+
 
 @runtime_checkable
 class JoinsTransactions(Protocol):
@@ -392,106 +395,3 @@ def check_order(writes: Sequence[tuple[str, Sequence[Draft]]]) -> None:
                 ended.add(channel)
             elif channel in ended:
                 raise ChannelEnded(channel)
-
-
-async def read_checked(log: EventLog, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
-    """Read a page, as the hub does: what a log returns is not believed before it is looked at.
-
-    Raises:
-        LogBroken: it is no page of that channel after that cursor.
-        LogError: the log cannot be read.
-
-    Cancellation: nothing is lost.
-    """
-    with _answering(log):
-        page = await log.read(channel, after, limit=limit, max_bytes=max_bytes)
-        wrong = f"{len(page.events)} events, for a limit of {limit}" if len(page.events) > limit else ""
-        wrong = wrong or _wrong_with(page, channel, after)
-    if wrong:
-        logger.error("%s: %s", type(log).__name__, _breach(after, wrong))
-        raise _breach(after, wrong)
-    return page
-
-
-async def append_checked(log: EventLog, channel: str, drafts: Sequence[Draft]) -> list[Event]:
-    """Store drafts as :meth:`EventLog.append` does. Raises LogBroken besides: what comes back is not their events."""
-    with _answering(log):
-        events = await log.append(channel, drafts)
-        if len(events) != len(drafts):
-            raise LogBroken(f"{type(log).__name__} returned {len(events)} events for {len(drafts)} drafts")
-    return events
-
-
-async def status_checked(log: EventLog, channel: str) -> Status:
-    """Ask how far a channel has come, as the hub does.
-
-    Raises:
-        LogBroken: the answer is no status.
-        LogError: the log cannot be read.
-
-    Cancellation: nothing is lost.
-    """
-    with _answering(log):
-        status = await log.status(channel)
-        if not isinstance(status, Status):
-            raise TypeError(f"status() returned {type(status).__name__}")
-    return status
-
-
-@contextmanager
-def _answering(log: EventLog) -> Iterator[None]:
-    """Make a LogError of whatever else a log of one's own raises, or of what is none of its answers: that is the
-    store's fault, and those who wait for it are told so, on every transport."""
-    try:
-        with only_exceptions():
-            yield
-    except TrioletError:
-        raise
-    except Exception as error:
-        logger.error("%s failed: %s", type(log).__name__, where(error))
-        raise LogBroken(f"{type(log).__name__} failed, with {type(error).__name__}") from error
-
-
-def checked(page: Page, channel: str, after: Cursor) -> Page:
-    """Return a page if it is what :meth:`EventLog.read` promises of it.
-
-    A page with a hole, in another order, with an event twice or of another channel would be sent to clients as it is,
-    and each of them would lose events without a word; a line break in a name would forge a field of an event stream.
-    Looking costs a few µs, a part of encoding it.
-
-    Raises:
-        LogBroken: the message says what is wrong, and with which cursor; nothing of the data.
-    """
-    wrong = _wrong_with(page, channel, after)
-    if wrong:
-        raise _breach(after, wrong)
-    return page
-
-
-def _breach(after: Cursor, wrong: str) -> LogBroken:
-    return LogBroken(f"the log breaks its contract, reading after {after}: {wrong}; try triolet.testing.check_log")
-
-
-def tail_ended(log: EventLog) -> LogBroken:
-    """What is raised where the steps of a tail end while the log is open: nobody would hear of anything any more."""
-    return LogBroken(f"the tail of {type(log).__name__} has ended while the log is open")
-
-
-def _wrong_with(page: Page, channel: str, after: Cursor) -> str:
-    epoch, head, gap = page.head.epoch, page.head.offset, page.gap
-    if gap is not None and (gap.to.epoch != epoch or not 0 <= gap.to.offset <= head):
-        return f"the gap leads to {gap.to}, the head is {page.head}"
-    start = after.offset if gap is None else gap.to.offset
-    if gap is None and after == Cursor("", 0):  # from the oldest that is kept, if any
-        start = page.events[0].cursor.offset - 1 if page.events else head
-    if start > head:
-        return f"the head is {page.head}, without a gap that says so"
-    if not page.events:
-        return "" if start == head else f"no events, though the head is {page.head}"
-    for offset, event in enumerate(page.events, start + 1):
-        if event.cursor.offset != offset or event.cursor.epoch != epoch or event.channel != channel:
-            return f"{event.cursor} stands where {Cursor(epoch, offset)} is to follow"
-    if start + len(page.events) > head:
-        return f"events past the head {page.head}"
-    forged = forgery(page.events)
-    return "" if forged is None else f"{forged} has a name, a key, data or a time that no event can have"

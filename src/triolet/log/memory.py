@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -40,6 +41,8 @@ class MemoryLog(EventLog):
     Bounds: retention, for each channel. A channel of which nothing is kept costs its name and a number. Answers of
     :meth:`commit`, with the events that were stored with them: 256 MiB; then :meth:`claim` raises LogFull.
     """
+
+    patience = math.inf
 
     def __init__(
         self, limits: Limits | None = None, clock: Callable[[], float] = wall_time, epoch: str | None = None

@@ -15,7 +15,7 @@ from ..event import Event
 from ..sync.bounded_channel import BoundedChannel, ChannelStatistics
 from ..sync.home import Home
 
-__all__ = ["Tail", "TailStatistics", "Waiting", "waiting"]
+__all__ = ["Tail", "TailStatistics", "Waiting", "is_own", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,11 @@ class Tail:
             peak=max((channel.peak_items for channel in held), default=0),
             dropped=self._dropped + sum(listener.dropped for listener in self._listeners),
         )
+
+
+def is_own(batches: object) -> bool:
+    """Whether what a log's tail gave is a listener of ours, and no log of somebody else's stands before it."""
+    return isinstance(batches, _Listener)
 
 
 def waiting(batches: object) -> Waiting:

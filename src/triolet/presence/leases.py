@@ -15,7 +15,8 @@ from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Page, append_checked, read_checked
+from ..log.checked import append_checked, head_checked, read_checked
+from ..log.contract import EventLog, Page
 
 __all__ = ["PROCESSES", "Leases", "read_lease"]
 
@@ -140,7 +141,7 @@ class Leases:
     async def _read_on(self) -> Page:
         limits, after = self._limits, self._cursor
         if after is None:
-            return Page((), None, await self._log.head(PROCESSES))
+            return Page((), None, await head_checked(self._log, PROCESSES))
         return await read_checked(self._log, PROCESSES, after, limit=limits.page_events, max_bytes=limits.page_bytes)
 
     def hear(self, event: Event) -> None:

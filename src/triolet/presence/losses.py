@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from ..bounds import PRESENCE_LEFT_CHANNELS
+from ..log.checked import head_checked
 from ..log.contract import EventLog
 from .statements import presence_channel
 
@@ -60,7 +61,7 @@ class Losses:
         asks, self._asks = self._asks, False
         try:
             for channel, epoch in list(self._left.items()) if asks else []:
-                now = (await self._log.head(presence_channel(channel))).epoch
+                now = (await head_checked(self._log, presence_channel(channel))).epoch
                 self.wrote(channel, epoch, now)
                 if channel in self._left:
                     self._left[channel] = now

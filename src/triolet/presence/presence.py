@@ -58,6 +58,7 @@ from ..counters import Metrics
 from ..errors import LogError, where
 from ..limits import Limits
 from ..log.contract import EventLog
+from ..log.steps import listening
 from ..sync.home import Home
 from .leases import PROCESSES, Leases
 from .members import Member, Roster
@@ -223,10 +224,10 @@ class Presence:
             await self._bury()
 
     async def _listen(self, *, task_status: trio.TaskStatus[None]) -> None:
-        with self._log.tail() as batches:
+        with listening(self._log) as steps:
             self._leases.listen_anew()
             task_status.started()
-            async for events in batches:
+            async for events in steps:
                 if not events:
                     await self._overrun()
                 for event in events:

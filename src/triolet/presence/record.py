@@ -12,7 +12,8 @@ from ..bounds import PRESENCE_DRAFTS, PRESENCE_RECORDS
 from ..counters import Metrics
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, append_checked, read_checked
+from ..log.checked import append_checked, read_checked
+from ..log.contract import EventLog
 from .leases import Leases
 from .members import Present, Roster
 from .statements import JOIN, Statement, process_of, read

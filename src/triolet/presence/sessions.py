@@ -19,7 +19,8 @@ from ..counters import Metrics
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event, encode_json
 from ..limits import Limits
-from ..log.contract import EventLog, append_checked
+from ..log.checked import append_checked
+from ..log.contract import EventLog
 from .losses import Losses
 from .members import Member
 from .statements import JOIN, LEAVE, PREFIX, Statement, check_size, presence_channel, process_of, read

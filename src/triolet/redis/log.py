@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from binascii import crc32
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -73,6 +74,8 @@ class RedisLog(EventLog):
     nothing is kept costs its name and some numbers; one that has ended, its last event and its name in a list as well.
     Waiting appends hold their drafts.
     """
+
+    patience = math.inf
 
     def __init__(
         self, address: str | RedisAddress, limits: Limits | None = None, clock: Callable[[], float] | None = None

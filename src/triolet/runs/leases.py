@@ -12,6 +12,7 @@ from ..bounds import LEASE_RENEWALS
 from ..errors import LogError, where
 from ..limits import Limits
 from ..log import EventLog
+from ..log.checked import claim_checked, release_checked
 from .registry import Registry
 from .run import Run
 
@@ -41,7 +42,7 @@ class Leases:
             LogError: it is not known to be held.
         """
         since = trio.current_time()
-        if await self._log.claim(run.key, run.key, run.name.encode(), self._seconds) is not None:
+        if await claim_checked(self._log, run.key, run.key, run.name.encode(), self._seconds) is not None:
             return False
         run.held_until = since + self._seconds
         return True
@@ -58,7 +59,7 @@ class Leases:
         """Let the next one hold it. If the log is away that lapses by itself."""
         run.leaves = True
         try:
-            await self._log.release(run.key, run.name.encode())
+            await release_checked(self._log, run.key, run.name.encode())
         except LogError as error:
             logger.debug("a run's claim lapses by itself: %s", where(error))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 import trio
@@ -17,7 +17,9 @@ from ..bounds import LOG_RETRY_SECONDS, RUNS_KEPT
 from ..errors import LogError, where
 from ..event import Cursor, Draft, Event
 from ..limits import RUNS, Limits
-from ..log.contract import EventLog, append_checked, read_checked, tail_ended
+from ..log.checked import append_checked, read_checked
+from ..log.contract import EventLog
+from ..log.steps import listening
 from .run import Run
 
 __all__ = ["Open", "Registry"]
@@ -112,12 +114,12 @@ class Registry:
 
     # --- hearing
 
-    async def listen(self) -> NoReturn:
+    async def listen(self) -> None:
         """Hear what is said, and of the ends of channels."""
-        with self._log.tail() as batches:
+        with listening(self._log) as steps:
             await self._catch_up()
             self.ready.set()
-            async for events in batches:
+            async for events in steps:
                 if not events:
                     await self._catch_up()
                     await self._on_loss()
@@ -126,7 +128,6 @@ class Registry:
                         self._hear(event)
                     elif event.ends:
                         self._on_end(event)
-        raise tail_ended(self._log)  # in silence no run of a dead process would ever end
 
     async def _catch_up(self) -> None:
         while True:

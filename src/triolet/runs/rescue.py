@@ -20,6 +20,7 @@ from ..event import Draft
 from ..hub import Hub
 from ..limits import Limits
 from ..log import EventLog
+from ..log.checked import claim_checked, release_checked, status_checked
 from .registry import Open, Registry
 from .run import key_of, outcome_of
 
@@ -79,20 +80,20 @@ class Rescue:
         entry.asked = trio.current_time()
         try:
             key = key_of(entry.channel)
-            if await self._log.claim(key, key, self._holder, self._limits.run_lease_seconds) is not None:
+            if await claim_checked(self._log, key, key, self._holder, self._limits.run_lease_seconds) is not None:
                 return False
             try:
                 if self._registry.open.get(entry.channel) is entry:
                     await self._end(entry)
             finally:
-                await self._log.release(key, self._holder)
+                await release_checked(self._log, key, self._holder)
         except LogError as error:
             logger.debug("a run cannot be looked at: %s", where(error))
             return False
         return True
 
     async def _end(self, entry: Open) -> None:
-        if (await self._log.status(entry.channel)).end is None:
+        if (await status_checked(self._log, entry.channel)).end is None:
             try:
                 (end,) = await self._hub.publish(entry.channel, [Draft.ending({"outcome": "lost"})])
             except ChannelEnded:  # by the app, at this moment

@@ -42,6 +42,7 @@ from ..hub import Hub
 from ..identity import Control
 from ..limits import Limits
 from ..log import EventLog
+from ..log.checked import status_checked
 from ..sockets.server_state import ServerState
 from .intake import Items
 from .leases import Leases
@@ -224,7 +225,7 @@ class Runs:
             raise RunError(
                 run.channel, "the process of one that went on there has died. Give each a channel of its own"
             )
-        status = await self._log.status(run.channel)
+        status = await status_checked(self._log, run.channel)
         if status.end is not None and not status.end.is_tombstone:
             raise ChannelEnded(run.channel)
         run.since = status.head
@@ -255,7 +256,7 @@ class Runs:
         """Some ends may not have been heard."""
         for run in self.running:
             try:
-                end = (await self._log.status(run.channel)).end
+                end = (await status_checked(self._log, run.channel)).end
             except LogError:  # then it cannot store anything, or finds out
                 continue
             if end is not None:

@@ -13,6 +13,7 @@ from ..errors import ChannelEnded, ForeignError, LogAway, LogBusy, LogError, Log
 from ..event import Draft, Event
 from ..hub import Hub
 from ..log import EventLog
+from ..log.checked import status_checked
 from .run import Run, outcome_of
 
 __all__ = ["Writing"]
@@ -99,7 +100,7 @@ class Writing:
     async def _outcome_there(self, run: Run) -> str:
         """The outcome that somebody else's end of a run's channel tells of."""
         try:
-            end = (await self._log.status(run.channel)).end
+            end = (await status_checked(self._log, run.channel)).end
         except LogError:
             end = None
         return "stopped" if end is None else outcome_of(end)

@@ -210,6 +210,11 @@ def translate(error: apsw.Error, path: str) -> LogError:
         return LogBroken(f"{path} is not a database, or is damaged ({error}); restore it or choose another file")
     if isinstance(error, apsw.SQLError | apsw.SchemaChangeError | apsw.MismatchError | apsw.ConstraintError):
         return LogBroken(f"{path}: its tables are not those of a log ({error})")
+    if code == apsw.SQLITE_IOERR_WRITE:  # what is not a full disk, but is met as one
+        return LogFull(
+            f"{path} cannot be written ({error}): a quota or a limit of a file's size is reached, or the disk fails; "
+            "nothing was stored"
+        )
     if isinstance(error, apsw.CantOpenError | apsw.PermissionsError | apsw.ReadOnlyError):
         return LogError(f"{path} cannot be opened for writing ({error}): check the path and its permissions")
     return LogError(f"{path}: {error}")

@@ -58,6 +58,7 @@ class Hearing:
         self._joined: dict[apsw.Connection, int] = {}  # how often each was, until its transaction was found to be over
         self._is_unmarked = False
         self._has_joined = trio.Event()
+        self._trouble = ""  # why nothing can be read, as was logged
         self.known = known
 
     async def announce(self, written: Written) -> None:
@@ -146,6 +147,7 @@ class Hearing:
             while upto is None or self.known[1] < upto:
                 query = partial(read_news, epoch=self.known[0], seen=self.known[1], upto=upto)
                 news = await self._connections.next_reader().run(partial(self._life.while_in_place, query))
+                self._trouble = ""
                 if news is None:
                     return
                 if self._is_unmarked:  # what is in it may be of a transaction of the app's, which marks nothing itself
@@ -161,5 +163,7 @@ class Hearing:
             self._cannot_hear(error)
 
     def _cannot_hear(self, error: LogError) -> None:
-        logger.error("cannot read what other processes have stored: %s (%s)", error, where(error))
+        if str(error) != self._trouble:  # it is looked at again and again
+            self._trouble = str(error)
+            logger.error("cannot read what other processes have stored: %s", where(error))
         self._tail.lose()

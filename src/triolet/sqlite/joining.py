@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar, cast
@@ -54,7 +53,7 @@ def check_joinable(db: apsw.Connection, path: str, life: LifeFile, synchronous: 
     """
     life.check_in_place()
     file = db.db_filename("main")
-    if not _is_file(file, life):
+    if not life.is_at(file):
         raise ConfigError(f"within= is a connection to {file or 'a database in memory'}, and the log's file is {path}")
     if db.readonly("main"):
         raise ConfigError(f"within= is a connection that may only read {path}")
@@ -106,10 +105,3 @@ async def is_open(connection: apsw.Connection) -> bool:
 
 def _in_transaction(db: apsw.Connection) -> bool:
     return bool(db.in_transaction)
-
-
-def _is_file(file: str, life: LifeFile) -> bool:
-    try:
-        return life.is_at(os.stat(file))
-    except OSError:
-        return False

@@ -81,7 +81,7 @@ class LifeFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._opened = 0, 0
+        self._opened: dict[str, tuple[int, int] | None] = {}  # devices and inodes, by path
         self.is_lost = False
         self._log = path
         self._path = f"{path}-life"
@@ -90,7 +90,15 @@ class LifeFile:
 
     def opened(self) -> None:
         """The log has just been opened: from now on it is this file and no other. Raises LogError."""
-        self.check_in_place(is_first=True)
+        self._opened = {self._log: _place_of(self._log)}
+        self.check_in_place()
+
+    def prepared(self) -> None:
+        """And so are what SQLite keeps beside it, until the last connection is closed: what one process has committed
+        is there, and whoever opens the log finds it by their names."""
+        for beside in (f"{self._log}-wal", f"{self._log}-shm"):
+            if (place := _place_of(beside)) is not None:
+                self._opened[beside] = place
 
     @property
     def exists(self) -> bool:
@@ -135,26 +143,29 @@ class LifeFile:
             return
         self.renew(epoch, number)  # somebody has removed it
 
-    def check_in_place(self, *, is_first: bool = False) -> None:
-        """See that the log's path still leads to the file that was opened there.
+    def check_in_place(self) -> None:
+        """See that the log's path still leads to the file that was opened there, and so do those beside it.
 
         Raises:
-            FileReplaced: it was removed, or another was put in its place.
+            FileReplaced: one of them was removed, or another was put in its place.
         """
-        try:
-            now = os.stat(self._log)
-        except OSError:
-            now = None
-        if is_first and now is not None:
-            self._opened = now.st_dev, now.st_ino
-        self.is_lost = now is None or not self.is_at(now)
-        if self.is_lost:
-            done = "removed" if now is None else "replaced"
-            raise FileReplaced(f"{self._log} was {done} while it was in use: nothing more is stored or read; restart")
+        for path, place in self._opened.items():
+            now = _place_of(path)
+            self.is_lost = now is None or now != place
+            if self.is_lost:
+                done = "removed" if now is None else "replaced"
+                raise FileReplaced(f"{path} was {done} while it was in use: nothing more is stored or read; restart")
 
-    def is_at(self, file: os.stat_result) -> bool:
-        """Whether this is the file that was opened."""
-        return (file.st_dev, file.st_ino) == self._opened
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another file stands in the place of any of them: whoever has opened that must not be disturbed."""
+        if _place_of(self._log) is None:
+            return True
+        return any(_place_of(path) not in (place, None) for path, place in self._opened.items())
+
+    def is_at(self, path: str) -> bool:
+        """Whether a path leads to the log's file that was opened."""
+        return _place_of(path) == self._opened[self._log]
 
     def while_in_place(self, query: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
         """Run a query, if the file is still the one that others open. Raises FileReplaced."""
@@ -182,6 +193,14 @@ class LifeFile:
                 os.unlink(path)
             raise
         return descriptor
+
+
+def _place_of(path: str) -> tuple[int, int] | None:
+    try:
+        now = os.stat(path)
+    except OSError:
+        return None
+    return now.st_dev, now.st_ino
 
 
 def identity_of(file: str | int) -> FileIdentity:

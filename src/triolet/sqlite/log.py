@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache, partial
@@ -24,7 +25,7 @@ from .committer import Committer
 from .file import mark_clean, prepare, translate
 from .hearing import Hearing
 from .joining import check_joinable, check_ours, run_on, untraced
-from .life import FileReplaced, LifeFile, LifeOver
+from .life import LifeFile, LifeOver
 from .reading import read_channels, read_page, read_status
 from .thread import Connections, Handover, SqliteThread
 from .writer import Writer, Written
@@ -72,6 +73,8 @@ class SqliteLog(EventLog):
     Bounds: what the limits keep, per channel; rows are deleted a little later than readers stop seeing them.
     The file does not shrink: freed pages are used again. Waiting appends hold their drafts.
     """
+
+    patience = math.inf
 
     def __init__(
         self,
@@ -326,6 +329,7 @@ class SqliteLog(EventLog):
             life.opened()
             job = partial(prepare, path=self._path, synchronous=self._synchronous, boot=boot, life=life)
             known = await writer.run(job)
+            life.prepared()
             marked = boot if self._synchronous == "normal" else ""
             self._writer = Writer(self._path, marked, self._kept, self._limits.shortest_seconds, life)
             self._committer.is_ending = False
@@ -354,9 +358,7 @@ class SqliteLog(EventLog):
 
 async def _spare_another_files_wal(life: LifeFile, connections: Connections) -> None:
     """Closing the last connection deletes the WAL by its name: by now that may be another file's."""
-    try:
-        life.check_in_place()
-    except FileReplaced:
+    if life.is_anothers:
         with trio.CancelScope(shield=True):  # nothing that waits: it sets a flag
             for thread in connections:
                 await thread.run(_leave_the_wal)

@@ -12,7 +12,8 @@ from typing import Final, Literal
 from ..errors import LogBroken
 from ..event import Cursor, Draft, Event
 from ..limits import Limits
-from ..log.contract import EventLog, Page, checked
+from ..log.checked import checked
+from ..log.contract import EventLog, Page
 
 __all__ = [
     "OLDEST",

@@ -15,6 +15,7 @@ that says so are such as disks and servers have, so an app has to bear them.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -129,6 +130,8 @@ class ScriptedLog(EventLog):
 
     Bounds: those of ``inner``, and the order of the last 100,000 events.
     """
+
+    patience = math.inf
 
     def __init__(self, inner: EventLog, script: Sequence[LogFault] = ()) -> None:
         self.inner = inner
