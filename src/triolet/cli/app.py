@@ -18,6 +18,7 @@ from ..app.lifespan import LOADING, SERVES_ITSELF
 from ..bounds import MIDDLEWARE_LAYERS
 from ..errors import ConfigError, TrioletError, is_own, own_place
 from ..workers.signals import EndedEarly
+from .layers import class_names
 
 __all__ = ["AppError", "check_app", "load_app"]
 
@@ -149,7 +150,7 @@ def _attribute(value: Any, attribute: str, of: str, module: ModuleType) -> Any:
         found = getattr(value, attribute, None)
         none = found is None and hasattr(value, attribute)
     if found is None:
-        there = sorted(name for name, value in vars(module).items() if _OURS in _class_names(value))
+        there = sorted(name for name, value in vars(module).items() if _OURS in class_names(value))
         hint = f": is it {module.__name__}:{there[0]}?" if there else f": {WRITE}"
         raise ConfigError(f"{of}{_not_own(value)} has no {attribute!r}{', but None there' if none else ''}{hint}")
     return found
@@ -197,7 +198,7 @@ def check_app(app: Any, written: str) -> None:
 
 
 def _wrong(app: Any, written: str) -> str | None:
-    names = _class_names(app)
+    names = class_names(app)
     if _OURS in names:
         return None
     if (foreign := _foreign(app)) is not None:
@@ -251,7 +252,7 @@ def _wrong_call(app: Any, written: str) -> str | None:
 def _foreign(app: Any) -> str | None:
     """What is known of its class, or of that of the app that it stands before as middleware does."""
     for _ in range(MIDDLEWARE_LAYERS):
-        names = _class_names(app)
+        names = class_names(app)
         if _OURS in names or inspect.ismodule(app) or inspect.isclass(app):
             return None
         if (known := next((_FOREIGN[name] for name in names if name in _FOREIGN), None)) is not None:
@@ -260,10 +261,6 @@ def _foreign(app: Any) -> str | None:
         if app is None:
             return None
     return None
-
-
-def _class_names(value: Any) -> list[str]:
-    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(value).__mro__]
 
 
 def _kind(value: Any) -> str:
