@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from quart import Quart
+from quart import Quart, request
 from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triolet import Triolet
+from triolet import Command, Triolet
 from triolet.testing.server import serve
 
 from .roads import ask
@@ -42,6 +42,10 @@ def with_channel(app: QuartTrio) -> QuartTrio:
     @live.channel("/tea")
     async def tea() -> str:
         return "tea"
+
+    @live.command("/brew")
+    async def brew(command: Command) -> str:
+        return str(await request.get_data(as_text=True))
 
     return app
 
@@ -140,3 +144,29 @@ async def test_an_event_stream_goes_through_what_stands_around_the_app(autojump_
         assert stream.status == 200
         await wait_all_tasks_blocked()
         assert b"event: triolet.open\n" in bodies
+
+
+async def test_middleware_that_gives_a_body_again_and_again_holds_nobody_up(autojump_clock: MockClock) -> None:
+    app = with_channel(QuartTrio("app"))
+    below = app.asgi_app
+
+    @app.post("/echo")
+    async def echo() -> str:
+        return str(await request.get_data(as_text=True))
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            body = (await receive())["body"]
+
+            async def receive() -> Any:
+                return {"type": "http.request", "body": body, "more_body": False}
+
+        await below(scope, receive, send)
+
+    app.asgi_app = middleware  # type: ignore[method-assign]  # how ASGI middleware is put in
+    async with serve(app) as server:
+        assert (await server.request("POST", "/echo", body=b"said")).body == b"said"
+        headers = {"idempotency-key": "1" * 22, "content-type": "application/json"}
+        assert (await server.request("POST", "/brew", headers, b"[1]")).body == b"[1]"
+        for transport in ("sse", "poll", "long poll"):
+            assert (await ask(server, transport, "/tea")).status == 200

@@ -118,7 +118,6 @@ class Service:
         self.options = options
         self.origins = Origins(options.origins)
         self.server = self._other_server()
-        self._covered = False
         self.random = random.Random()
         self._exporter = Exporter(self.statistics)
         self._registry: Registry[Connection, ConnectionSnapshot] = Registry(snapshot, options.limits.ended_connections)
@@ -164,7 +163,6 @@ class Service:
     def begin(self, server: ServerState | None) -> None:
         """The app's life begins, on a server of ours that has left this for it, or on another."""
         self.server = server or self._other_server()
-        self._covered = not _calls_as_quart_does(type(self.app)) or (server is not None and server.app is not self.app)
         if server is None:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
 
@@ -172,7 +170,8 @@ class Service:
     def through_asgi(self) -> bool:
         """Whether something stands before the app that must see what comes and what is answered: ASGI middleware around
         ``app.asgi_app`` or around the app itself, or what a subclass or a library has put in the place of Quart's."""
-        return self._covered or "asgi_app" in vars(self.app)
+        around = self.server.app not in (None, self.app)
+        return around or "asgi_app" in vars(self.app) or not _calls_as_quart_does(type(self.app))
 
     def _other_server(self) -> ServerState:
         return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), DRAIN_SECONDS)

@@ -32,17 +32,16 @@ def _layers(app: Any) -> Iterator[Any]:
 
 def triolet_of(app: Any) -> Any:
     """The service of the Triolet that an app has, or an app beneath it; None where there is none to be found."""
-    found = (getattr(one, "extensions", None) for one in _layers(app))
-    return next((extensions["triolet"] for extensions in found if _has_triolet(extensions)), None)
+    for one in _layers(app):
+        extensions = getattr(one, "extensions", None)
+        if isinstance(extensions, dict) and "triolet" in extensions:
+            return extensions["triolet"]
+    return None
 
 
 def class_names(value: Any) -> list[str]:
     """What its class is called, and the classes above that."""
     return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(value).__mro__]
-
-
-def _has_triolet(extensions: Any) -> bool:
-    return isinstance(extensions, dict) and "triolet" in extensions
 
 
 def _kept(one: Any) -> Iterator[Any]:

@@ -33,8 +33,7 @@ LOGGERS: Final = (
 )
 """Those of ours that a filter stands at, for apps that write their log with handlers of their own."""
 INDENT: Final = "    "
-_OUTPUT: Final = 1
-_ERROR: Final = 2
+STANDARD_STREAMS: Final = range(3)
 
 
 def escaped(text: str) -> str:
@@ -159,13 +158,13 @@ def _guard_ours() -> None:
 def hold_standard_streams() -> None:
     """Have the descriptors 0, 1 and 2 open, on nothing where they are closed. Else a connection of a client, or a file
     of a database, would have such a number, and be written whatever is printed."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= _ERROR:
+    while (number := os.open(os.devnull, os.O_RDWR)) in STANDARD_STREAMS:
         os.set_inheritable(number, True)
     os.close(number)
     if sys.stdout is None or sys.stdout.closed:
-        sys.stdout = open(_OUTPUT, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
     if sys.stderr is None or sys.stderr.closed:
-        sys.stderr = open(_ERROR, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
 
 
 def configure(level: str, *, form: str = "text", processes: bool = False) -> None:
