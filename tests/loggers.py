@@ -15,10 +15,13 @@ __all__ = ["kept_as_they_were"]
 def kept_as_they_were() -> Iterator[None]:
     """Put the root logger and ours back at the end of a block."""
     loggers = [logging.getLogger(), *map(logging.getLogger, LOGGERS)]
-    before = [(logger.level, logger.filters[:], logger.handlers[:], logger.disabled) for logger in loggers]
+    before = [
+        (logger.level, logger.filters[:], logger.handlers[:], logger.disabled, type(logger)) for logger in loggers
+    ]
     try:
         yield
     finally:
-        for logger, (level, filters, handlers, disabled) in zip(loggers, before, strict=True):
+        for logger, (level, filters, handlers, disabled, kind) in zip(loggers, before, strict=True):
+            logger.__class__ = kind
             logger.setLevel(level)
             logger.filters[:], logger.handlers[:], logger.disabled = filters, handlers, disabled

@@ -38,7 +38,8 @@ FORMATS = {
     "triolet.wire.deflate": {"LEVEL", "WINDOW_BITS"},
     "triolet.wire.frames": {"_BINARY", "_CLOSE", "_DEFLATED", "_PING", "_PONG", "_TEXT"},
     "triolet.wire.session": {"NO_CLOSE", "NO_CODE"},
-    "triolet.workers.addresses": {"FIRST_PASSED"},
+    "triolet.workers.addresses": {"FIRST_PASSED", "MOST_PATH_BYTES", "MOST_PORT"},
+    "triolet.workers.systemd": {"MOST_DIGITS"},
 }
 """Numbers with names that are no bounds: a protocol, a file, a system or a histogram has them."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from quart_trio import QuartTrio
@@ -65,6 +67,42 @@ def test_the_limits_are_those_of_the_apps_triolet() -> None:
     app = QuartTrio("shop")
     Triolet(app, limits=Limits(connections=7))
     assert settings_for(app, options("a:app", "--grace", "3")).limits.connections == 7
+
+
+class Standing:
+    """Middleware as Starlette's and Hypercorn's, and many others' by another name."""
+
+    def __init__(self, beneath: Any) -> None:
+        self.beneath = beneath
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.beneath(scope, receive, send)
+
+
+def wrapped(beneath: Any) -> Any:
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await beneath(scope, receive, send)
+
+    return middleware
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        Standing,
+        wrapped,
+        partial(partial, wrapped),
+        lambda app: Standing(wrapped(Standing(app))),
+        lambda app: Standing(app).__call__,
+    ],
+    ids=["an object", "a function", "a partial", "three", "a method"],
+)
+def test_an_app_is_found_behind_middleware_for_its_limits_and_its_log(before: Callable[[Any], Any]) -> None:
+    app = QuartTrio("shop")
+    Triolet(app, limits=Limits(connections=7))
+    assert settings_for(before(app), options("a:app")).limits.connections == 7
+    with pytest.raises(ConfigError, match=r"memory:.* is known to one process only"):
+        settings_for(before(app), options("a:app", "--workers", "2"))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,12 @@ async def asgi(scope, receive, send): pass
 class Shop:
     def __init__(self): self.app = app
 
+    @property
+    def broken(self): raise ValueError("a bug in it")
+
+
+shop = Shop()
+
 
 class Middleware:
     def __init__(self, app): self.app = app
@@ -58,6 +64,32 @@ flask = type("Flask", (), {"__module__": "flask.app", "__call__": lambda self, e
 django = type("BaseHandler", (), {"__module__": "django.core.handlers.base"})()
 """
 
+SERVES_ITSELF = """
+import trio
+from quart_trio import QuartTrio
+from triolet import Triolet
+
+app = QuartTrio(__name__)
+Triolet(app)
+
+
+async def serve():  # as app.run() does, which listens too
+    sent = []
+
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "lifespan", "asgi": {}, "state": {}}, receive, send)
+    if sent[-1]["type"] == "lifespan.startup.failed":
+        raise RuntimeError(sent[-1]["message"])
+
+
+trio.run(serve)
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -68,6 +100,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (path / "broken.py").write_text("x = (\n")
     (path / "deep.py").write_text("import json\nx = json.loads('{')\n")
     (path / "stopped.py").write_text("from asyncio import CancelledError\nraise CancelledError('no loop')\n")
+    (path / "random.py").write_text("from quart_trio import QuartTrio\napp = QuartTrio('mine')\n")
+    (path / "exits.py").write_text("import sys\ndef stop(code): sys.exit(code)\n")
+    (path / "exits_early.py").write_text("import sys\nsys.exit()\n")
+    (path / "serves.py").write_text(SERVES_ITSELF)
     (path / "outer.py").write_text("import deep\n")
     (path / "pack").mkdir()
     (path / "pack" / "__init__.py").touch()
@@ -144,7 +180,15 @@ def test_any_asgi_app_is_served(folder: str, written: str) -> None:
         ("pack/web:app", "named without .py and slashes, pack.web:app"),
         ("pack.other:app", "no module 'pack.other'"),
         ("pack:app", "has no 'app': write"),
-        (".kinds:app", "no module's name"),
+        (".kinds:app", "no module's name: write"),
+        ("./kinds.py:app", "named without .py and slashes, kinds:app$"),
+        ("Kinds:app", "it is written kinds:app; or is it --app-dir"),
+        ("random:app", r"random.py\) has no 'app'"),
+        ("exits:stop(0)", r"ended the process with 0 while it was loaded \(exits.py:2\)"),
+        ("exits:stop(None)", r"ended the process with 0 while it was loaded \(exits.py:2\)"),
+        ("exits:stop(3)", r"ended the process with 3 while it was loaded \(exits.py:2\)"),
+        ("exits_early", r"ended the process with 0 while it was loaded \(exits_early.py:2\)"),
+        ("serves", r"serves itself while it is loaded: put app.run\(\) below .* \(serves.py:\d+\)"),
         ("nowhere", "no module 'nowhere'"),
         ("absent:app", "no module 'absent'"),
     ],
@@ -156,6 +200,11 @@ def test_what_cannot_be_served_is_a_sentence_that_says_what_to_write(
         load_app(written, folder)
     assert main(["serve", written, "--app-dir", folder]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_an_app_that_says_why_it_ends_the_process_is_heard(folder: str) -> None:
+    with pytest.raises(SystemExit, match="no settings"):
+        main(["serve", 'exits:stop("no settings")', "--app-dir", folder])
 
 
 def test_a_folder_that_is_not_there_is_named() -> None:
@@ -173,6 +222,7 @@ def test_a_folder_that_is_not_there_is_named() -> None:
         ("pack.half:app", "from . import nothing_here", "ImportError"),
         ("kinds:crash()", 'raise ValueError("a bug")', "ValueError: a bug"),
         ("stopped:app", "raise CancelledError('no loop')", "CancelledError: no loop"),
+        ("kinds:shop.broken", 'raise ValueError("a bug in it")', "ValueError: a bug in it"),
         ("kinds:stop()", 'raise BaseException("a bug")', "BaseException: a bug"),
     ],
 )

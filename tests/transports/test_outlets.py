@@ -17,7 +17,6 @@ from triolet.testing.network import link_pair
 from triolet.transports.outlets import (
     aborter,
     event_stream_outlet,
-    middleware_between,
     raw_frame,
     raw_text,
     websocket_outlet,
@@ -124,17 +123,6 @@ def test_only_a_stream_of_ours_can_be_reset() -> None:
     aborter(scope())()
     aborter({})()
     assert below.resets == 1
-
-
-def test_middleware_is_seen_where_it_was_put_before_the_app() -> None:
-    class App:
-        async def asgi_app(self, *_: Any) -> None:
-            """As Quart's."""
-
-    app = App()
-    assert not middleware_between(app)
-    vars(app)["asgi_app"] = drop
-    assert middleware_between(app)
 
 
 async def test_each_message_that_another_server_takes_of_a_batch_is_progress(autojump_clock: MockClock) -> None:

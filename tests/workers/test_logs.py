@@ -85,3 +85,33 @@ def test_an_apps_own_handler_gets_ours_escaped(stream: Callable[[], str]) -> Non
     logging.getLogger("triolet").addHandler(handler)
     logging.getLogger("triolet.server").error("%s", FORGED)
     assert len(own.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("logger", [None, "triolet", "triolet.server"])
+def test_an_apps_handler_that_fails_keeps_no_line_from_others_and_is_told_of_once(
+    stream: Callable[[], str], logger: str | None
+) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ConnectionError("the collector is down")
+
+    logs.configure("info")
+    logging.getLogger(logger).addHandler(Failing())
+    logging.getLogger("triolet.server").info("serving")
+    logging.getLogger("triolet.server").info("ended")
+    lines = stream().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines if "fails" not in line] == [
+        "INFO triolet.server serving",
+        "INFO triolet.server ended",
+    ]
+    (told,) = (line for line in lines if "fails" in line)
+    assert "a handler of the app's log fails (Failing), which is said once: ConnectionError at test_logs.py:" in told
+
+
+def test_a_standard_error_that_is_closed_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.configure("info")
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stderr", closed)
+    logging.getLogger("app").error("nobody hears this")
+    logging.getLogger("triolet.server").error("nor this")

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from triolet import ConfigError
 from triolet.workers.addresses import passed_sockets
 from triolet.workers.systemd import Notifier
 
@@ -19,6 +20,26 @@ def test_sockets_are_passed_to_the_process_that_is_meant() -> None:
 @pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": "8", "LISTEN_FDS": "1"}, {"LISTEN_PID": "7"}])
 def test_nothing_is_passed_to_others(environment: dict[str, str]) -> None:
     assert passed_sockets(environment, 7) == []
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "junk", "9" * 400, "9" * 5000])
+def test_a_number_that_is_none_of_systemds_is_left_alone(number: str) -> None:
+    assert passed_sockets({"LISTEN_PID": "7", "LISTEN_FDS": number}, 7) == []
+    assert Notifier.of({"WATCHDOG_USEC": number}, 7)._watchdog_seconds is None
+
+
+def test_more_sockets_than_can_be_served_are_refused() -> None:
+    with pytest.raises(ConfigError, match="systemd has passed 1000000 sockets, and a server listens on 64 at most"):
+        passed_sockets({"LISTEN_PID": "7", "LISTEN_FDS": "1000000"}, 7)
+
+
+@pytest.mark.parametrize("address", ["/no/such/socket", "@no-such-name", f"/{'x' * 200}", "vsock:2:1"])
+def test_a_systemd_that_does_not_hear_is_a_line_in_the_log_once(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    notifier = Notifier.of({"NOTIFY_SOCKET": address}, 7)
+    notifier.reloading()
+    notifier.ready()
+    (record,) = caplog.records
+    assert f"systemd is not told RELOADING=1 over NOTIFY_SOCKET={address}: " in record.message
 
 
 def test_a_watchdog_is_one_that_watches_this_process() -> None:

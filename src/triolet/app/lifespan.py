@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,15 @@ from ..sockets.server_state import server_state
 from .service import EXTENSION, Service
 from .views import is_marked
 
-__all__ = ["ASYNCIO", "LifespanConnection", "live_with"]
+__all__ = ["ASYNCIO", "LOADING", "SERVES_ITSELF", "LifespanConnection", "live_with"]
 
 logger = logging.getLogger("triolet")
 
 ASYNCIO = "this app runs on Trio, and this server on asyncio: use `triolet serve module:app`, or `hypercorn -k trio`"
 """What a server is told that cannot run the app."""
+SERVES_ITSELF = 'the app serves itself while it is loaded: put app.run() below `if __name__ == "__main__":`'
+LOADING: ContextVar[list[str] | None] = ContextVar("LOADING", default=None)
+"""While an app is loaded to be served: a list of how often it tries to serve itself, which would go on in its place."""
 
 
 class LifespanConnection(TrioASGILifespan):
@@ -36,6 +40,11 @@ class LifespanConnection(TrioASGILifespan):
         if not trio.lowlevel.in_trio_run():
             await receive()
             await send({"type": "lifespan.startup.failed", "message": ASYNCIO})
+            return
+        if (served := LOADING.get()) is not None:
+            served.append(SERVES_ITSELF)
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": SERVES_ITSELF})
             return
         service: Service = self.app.extensions[EXTENSION]
         service.begin(self._server)

@@ -39,6 +39,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
     async def __call__(self, receive: Any, send: Any) -> None:
         if not trio.lowlevel.in_trio_run():
             raise ConfigError(ASYNCIO)
+        receive = _body_once(receive)
         try:
             if self.scope["method"] == "POST":
                 request = self._create_request_from_scope(send)
@@ -99,3 +100,20 @@ class WebSocketConnection(TrioASGIWebsocketConnection):
                 await super().__call__(receive, send)
         except* _ClientDisconnected:
             pass  # the ordinary end of a WebSocket, which Quart 0.23 raises
+
+
+def _body_once(receive: Any) -> Any:
+    """ASGI's ``receive`` of middleware that has read the body, and gives it again as often as it is asked, and at once.
+    Quart asks until the client is gone, and would hold up all others: after the body's end there is no more of it."""
+    whole = False
+
+    async def receive_news() -> Any:
+        nonlocal whole
+        message = await receive()
+        if message["type"] == "http.request":
+            if whole:
+                await trio.sleep_forever()  # whoever asks is cancelled when the request is answered
+            whole = not message.get("more_body", False)
+        return message
+
+    return receive_news

@@ -28,7 +28,6 @@ from ..transports.outlets import (
     Send,
     aborter,
     event_stream_outlet,
-    middleware_between,
     raw_deflated,
     raw_frame,
     websocket_outlet,
@@ -63,7 +62,7 @@ class Clients:
         Where ASGI middleware stands before the app it is not: the middleware must see it.
         """
         app = self._service.app
-        if not self._service.running or middleware_between(app):
+        if not self._service.running or self._service.through_asgi:
             return None
         method, path, host = scope["method"], scope["path"], header(scope, b"host") or ""
         asked = method, host, scope["root_path"], path
@@ -183,7 +182,7 @@ class Clients:
 async def serve_websocket(service: Service, request: Any, receive: Receive, send: Send) -> None:
     """Admit a WebSocket and serve it through ASGI: behind middleware, over HTTP/2, or on another server."""
     scope: Scope = request.scope
-    way = Way(*websocket_outlet(scope, send, service.server.budget, through_asgi=middleware_between(service.app)))
+    way = Way(*websocket_outlet(scope, send, service.server.budget, through_asgi=service.through_asgi))
     admitted = await admit(service, Arrival(request, lambda: way, lambda: scope, upgrade=True))
     if isinstance(admitted, Refusal):
         await _refuse_websocket(admitted, scope, send)
@@ -201,8 +200,7 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     scope: Scope = request.scope
 
     def way() -> Way:
-        through_asgi = middleware_between(service.app)
-        return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=through_asgi))
+        return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=service.through_asgi))
 
     admitted = await admit(service, Arrival(request, way, lambda: scope))
     if isinstance(admitted, Refusal):

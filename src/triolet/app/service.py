@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import msgspec
+import quart.app
 import trio
 
 from ..admin.contract import Desk
@@ -163,6 +165,13 @@ class Service:
         self.server = server or self._other_server()
         if server is None:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
+
+    @property
+    def through_asgi(self) -> bool:
+        """Whether something stands before the app that must see what comes and what is answered: ASGI middleware around
+        ``app.asgi_app`` or around the app itself, or what a subclass or a library has put in the place of Quart's."""
+        around = self.server.app not in (None, self.app)
+        return around or "asgi_app" in vars(self.app) or not _calls_as_quart_does(type(self.app))
 
     def _other_server(self) -> ServerState:
         return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), DRAIN_SECONDS)
@@ -326,3 +335,9 @@ def _checked(app: Any, log: EventLog) -> EventLog:
             "or give it claim, commit and release (see triolet.EventLog)"
         )
     return log
+
+
+def _calls_as_quart_does(kind: type[Any]) -> bool:
+    """Whether what a server calls of an app is Quart's own, and was not overridden, or put in the place of Quart's."""
+    called = (getattr(kind, name) for name in ("__call__", "asgi_app"))
+    return all(type(one) is FunctionType and one.__code__.co_filename == quart.app.__file__ for one in called)

@@ -9,13 +9,16 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
+from ..app.lifespan import LOADING, SERVES_ITSELF
 from ..bounds import MIDDLEWARE_LAYERS
 from ..errors import ConfigError, TrioletError, is_own, own_place
 from ..workers.signals import EndedEarly
+from .layers import class_names
 
 __all__ = ["AppError", "check_app", "load_app"]
 
@@ -38,7 +41,7 @@ _FOREIGN: Final = {
 }
 """What a class is called that can be told by its name, and what to do about it."""
 _OURS: Final = "quart_trio.app.QuartTrio"
-_PASSING: Final = (EndedEarly, SystemExit, KeyboardInterrupt)
+_PASSING: Final = (EndedEarly, KeyboardInterrupt)
 """What is raised while an app is imported and is no error of it. All else is, if it is no Exception either."""
 
 
@@ -66,32 +69,61 @@ def load_app(text: str, folder: str = ".") -> Any:
         raise ConfigError(f"{text!r} names no app: write module:app")
     if not os.path.isdir(folder):
         raise ConfigError(f"--app-dir {folder!r} is no folder")
-    sys.path.insert(0, os.path.abspath(folder))
+    folder = os.path.abspath(folder)
+    sys.path.insert(0, folder)
     found = _look_up(_import(module_name, folder), module_name, written or "app")
     check_app(found, f"{module_name}:{written or 'app'}")
     return found
 
 
-def _import(name: str, folder: str) -> ModuleType:
-    if name.startswith(".") or ".." in name:
-        raise ConfigError(f"{name!r} is no module's name: {WRITE}")
+@contextmanager
+def _the_apps_code() -> Iterator[None]:
+    """A time in which code of the app's runs, and what is said of how it fails."""
+    served: list[str] = []
+    token = LOADING.set(served)
     try:
-        return importlib.import_module(name)
+        yield
     except TrioletError as error:
         raise _placed(error) from None
+    except SystemExit as error:
+        if isinstance(error.code, str):  # it has said why, and the interpreter prints it
+            raise
+        said = f"the app has ended the process with {error.code or 0} while it was loaded{_at(error)}"
+        raise ConfigError(said) from None
     except _PASSING:
         raise
     except BaseException as error:
-        if isinstance(error, ModuleNotFoundError) and _from_the_app_on(error.__traceback__) is None:
-            raise ConfigError(
-                f"there is no module {name!r} in {os.path.abspath(folder)}: {_advice(name)}--app-dir?"
-            ) from None
+        if served:
+            raise ConfigError(f"{SERVES_ITSELF}{_at(error)}") from None
         raise AppError(error) from None
+    finally:
+        LOADING.reset(token)
 
 
-def _advice(name: str) -> str:
+def _import(name: str, folder: str) -> ModuleType:
+    if name.startswith(".") or ".." in name:
+        raise ConfigError(f"{name!r} is no module's name: {_without_slashes(name) or WRITE}")
+    with _the_apps_code():
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if _from_the_app_on(error.__traceback__) is not None:
+                raise
+        advice = _without_slashes(name) or _alike(name, folder)
+        perhaps = f"{advice}; or is it " if advice else ""
+        raise ConfigError(f"there is no module {name!r} in {folder}: {perhaps}--app-dir?")
+
+
+def _without_slashes(name: str) -> str:
     module = name.removesuffix(".py").replace("/", ".").strip(".")
-    return f"a module is named without .py and slashes, {module}:app; or is it " if module != name else ""
+    return f"a module is named without .py and slashes, {module}:app" if module not in (name, name.strip(".")) else ""
+
+
+def _alike(name: str, folder: str) -> str:
+    """A module that is there, and is written in capitals or small letters otherwise."""
+    there = {entry.removesuffix(".py") for entry in os.listdir(folder)}
+    alike = sorted(module for module in there if module.lower() == name.lower() and module.isidentifier())
+    return f"it is written {alike[0]}:app" if alike else ""
 
 
 def _look_up(module: ModuleType, name: str, written: str) -> Any:
@@ -114,13 +146,20 @@ def _value(node: ast.expr, module: ModuleType, name: str) -> Any:
 
 
 def _attribute(value: Any, attribute: str, of: str, module: ModuleType) -> Any:
-    found = getattr(value, attribute, None)
+    with _the_apps_code():  # a property's, or the module's __getattr__
+        found = getattr(value, attribute, None)
+        none = found is None and hasattr(value, attribute)
     if found is None:
-        there = sorted(name for name, value in vars(module).items() if _OURS in _class_names(value))
+        there = sorted(name for name, value in vars(module).items() if _OURS in class_names(value))
         hint = f": is it {module.__name__}:{there[0]}?" if there else f": {WRITE}"
-        none = ", but None there" if hasattr(value, attribute) else ""
-        raise ConfigError(f"{of} has no {attribute!r}{none}{hint}") from None
+        raise ConfigError(f"{of}{_not_own(value)} has no {attribute!r}{', but None there' if none else ''}{hint}")
     return found
+
+
+def _not_own(value: Any) -> str:
+    """Where a module stands that is another than the app's author may have meant, who has one of that name, too."""
+    file = getattr(value, "__file__", None) if inspect.ismodule(value) else None
+    return f" ({file})" if file is not None and not is_own(file) else ""
 
 
 def _called(node: ast.Call, make: Callable[..., Any], name: str) -> Any:
@@ -140,14 +179,8 @@ def _called(node: ast.Call, make: Callable[..., Any], name: str) -> Any:
         raise ConfigError(f"{written} cannot be called so: {error}") from None
     except ValueError:
         pass  # a callable that does not say what it takes
-    try:
+    with _the_apps_code():
         return make(*given, **named)
-    except TrioletError as error:
-        raise _placed(error) from None
-    except _PASSING:
-        raise
-    except BaseException as error:
-        raise AppError(error) from None
 
 
 def check_app(app: Any, written: str) -> None:
@@ -165,7 +198,7 @@ def check_app(app: Any, written: str) -> None:
 
 
 def _wrong(app: Any, written: str) -> str | None:
-    names = _class_names(app)
+    names = class_names(app)
     if _OURS in names:
         return None
     if (foreign := _foreign(app)) is not None:
@@ -219,7 +252,7 @@ def _wrong_call(app: Any, written: str) -> str | None:
 def _foreign(app: Any) -> str | None:
     """What is known of its class, or of that of the app that it stands before as middleware does."""
     for _ in range(MIDDLEWARE_LAYERS):
-        names = _class_names(app)
+        names = class_names(app)
         if _OURS in names or inspect.ismodule(app) or inspect.isclass(app):
             return None
         if (known := next((_FOREIGN[name] for name in names if name in _FOREIGN), None)) is not None:
@@ -228,10 +261,6 @@ def _foreign(app: Any) -> str | None:
         if app is None:
             return None
     return None
-
-
-def _class_names(value: Any) -> list[str]:
-    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(value).__mro__]
 
 
 def _kind(value: Any) -> str:
@@ -243,8 +272,12 @@ def _kind(value: Any) -> str:
 
 def _placed(error: TrioletError) -> ConfigError:
     """The same as a sentence with its place in the app."""
+    return ConfigError(f"{error}{_at(error)}")
+
+
+def _at(error: BaseException) -> str:
     place = own_place(error)
-    return ConfigError(f"{error}{f' ({place})' if place else ''}")
+    return f" ({place})" if place else ""
 
 
 def _from_the_app_on(found: TracebackType | None) -> TracebackType | None:

@@ -32,6 +32,7 @@ from ..workers.signals import Signals
 from ..workers.supervisor import Supervisor
 from ..workers.systemd import Notifier
 from .app import load_app
+from .layers import triolet_of
 from .options import BIND
 from .reload import serve_reloading
 
@@ -192,7 +193,7 @@ def settings_for(app: Any, options: argparse.Namespace) -> Settings:
     Raises:
         ConfigError: options that do not go together, or a certificate that cannot be loaded.
     """
-    service = getattr(app, "extensions", {}).get("triolet")
+    service = triolet_of(app)
     check_options(options)
     if service is not None and service.in_memory and (options.workers or 1) > 1:
         raise ConfigError(

@@ -92,6 +92,10 @@ class NamedSocket(socket.socket):
         self.path = os.path.abspath(path)
         self.identity = _identity(self.path)
 
+    def has_name(self, path: str) -> bool:
+        """Whether it is this socket that is found there, however the path is written."""
+        return self.identity is not None and _identity(path) == self.identity
+
     def take_name_away(self) -> None:
         """Remove the name, if it is still this socket's. Doing it again does nothing."""
         take_name_away(self)

@@ -101,7 +101,7 @@ class Worker:
         self.crashes = 0
         state: dict[str, Any] = {}  # what the lifespan leaves for requests
         access_log = AccessLog(settings.access_log)
-        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets)
+        server = ServerState(self.budget, self.metrics, self.draining, settings.leave_seconds, self.sockets, app=app)
         leave_server(state, replace(server, refused=write_refusal) if settings.access_log else server)
         proxied = Proxied(settings.forwarded, self.admission, self.metrics)
         served = proxied.around(access_log.around(app), access_log.around(say_busy))

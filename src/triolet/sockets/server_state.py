@@ -110,6 +110,7 @@ class ServerState(_Shared):
         sockets: looks at the open connections.
         refused: told of each request that was refused before an app had it, or was none: the client's address, as ASGI
             has it, and the status.
+        app: the ASGI app that the server calls: a Quart app, or what stands before it.
     """
 
     budget: Budget
@@ -118,6 +119,7 @@ class ServerState(_Shared):
     leave_seconds: float
     sockets: Callable[[], OpenSockets] = no_sockets
     refused: Callable[[Any, int], None] = _nobody_is_told
+    app: Any = None
 
 
 @dataclass(frozen=True, slots=True)

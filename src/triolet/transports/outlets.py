@@ -26,7 +26,6 @@ __all__ = [
     "Send",
     "aborter",
     "event_stream_outlet",
-    "middleware_between",
     "raw_deflated",
     "raw_frame",
     "raw_text",
@@ -117,11 +116,6 @@ def _cutter(scope: Scope) -> Callable[[], None]:
     """Find how not one byte more goes out of what waits below for this request."""
     stream = stream_of(scope)
     return stream.cut if isinstance(stream, Http2Stream) else aborter(scope)
-
-
-def middleware_between(app: Any) -> bool:
-    """Tell whether ASGI middleware was put before a Quart app, as ``app.asgi_app = middleware(app.asgi_app)``."""
-    return "asgi_app" in vars(app)
 
 
 def raw_frame(message: str | bytes) -> bytes:

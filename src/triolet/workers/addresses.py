@@ -11,14 +11,15 @@ import stat
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from ..admin.guard import Key, is_local
 from ..bounds import ADMIN_BACKLOG
 from ..errors import ConfigError
 from ..server.listeners import NamedSocket, close_listener, listen
 from ..sockets.platform import SHARES_PORTS
+from .bounds import CONTROL_LISTENERS
+from .systemd import count
 
 __all__ = ["Access", "address", "bind", "bind_admin", "bind_all", "bind_shared", "passed_sockets"]
 
@@ -27,6 +28,12 @@ logger = logging.getLogger("triolet.server")
 FIRST_PASSED: Final = 3
 """The first descriptor that systemd passes (sd_listen_fds(3))."""
 LOOPBACK: Final = "127.0.0.1"
+MOST_PORT: Final = 65_535
+MOST_PATH_BYTES: Final = 107
+"""Of a Unix socket's path, beside the zero at its end (unix(7))."""
+
+SocketName: TypeAlias = tuple[Any, ...]
+"""Where a socket of TCP is bound: host and port, of IPv6 also a flow and the scope of a link's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ def bind_all(texts: Sequence[str], access: Access | None = None) -> list[socket.
     with _closed_on_error() as bound:
         order = sorted(range(len(texts)), key=lambda number: texts[number].startswith("["))  # IPv6 last: see above
         of_text = {number: _bind_into(texts[number], access or Access(), bound) for number in order}
+        if len(bound) > CONTROL_LISTENERS:
+            raise ConfigError(f"cannot listen on {len(bound)} addresses: {CONTROL_LISTENERS} are the most")
         return [listener for number in range(len(texts)) for listener in of_text[number]]
 
 
@@ -103,11 +112,16 @@ def bind_admin(text: str, key: Key) -> socket.socket:
 
 def passed_sockets(environment: MutableMapping[str, str], pid: int) -> list[str]:
     """The sockets that systemd has passed to this process, as ``fd://3`` and so on; none where it is not meant. What
-    says so is taken out of the environment: a child is not meant either."""
+    says so is taken out of the environment: a child is not meant either.
+
+    Raises:
+        ConfigError: they are too many.
+    """
     said = {name: environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
-    if said["LISTEN_PID"] != str(pid) or not said["LISTEN_FDS"].isdecimal():
-        return []
-    return [f"fd://{FIRST_PASSED + number}" for number in range(int(said["LISTEN_FDS"]))]
+    number = count(said["LISTEN_FDS"]) if said["LISTEN_PID"] == str(pid) else 0
+    if number > CONTROL_LISTENERS:
+        raise ConfigError(f"systemd has passed {number} sockets, and a server listens on {CONTROL_LISTENERS} at most")
+    return [f"fd://{FIRST_PASSED + passed}" for passed in range(number)]
 
 
 def address(scheme: str, listener: socket.socket) -> str:
@@ -115,7 +129,10 @@ def address(scheme: str, listener: socket.socket) -> str:
     name = listener.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
-    return f"{scheme}://[{name[0]}]:{name[1]}" if ":" in name[0] else f"{scheme}://{name[0]}:{name[1]}"
+    if ":" not in name[0]:
+        return f"{scheme}://{name[0]}:{name[1]}"
+    scope = f"%{socket.if_indextoname(name[3])}" if name[3] else ""
+    return f"{scheme}://[{name[0]}{scope}]:{name[1]}"
 
 
 def _bind_into(text: str, access: Access, bound: list[socket.socket]) -> list[socket.socket]:
@@ -127,11 +144,13 @@ def _bind_into(text: str, access: Access, bound: list[socket.socket]) -> list[so
 def _bind(text: str, access: Access, bound: Sequence[socket.socket]) -> list[socket.socket]:
     try:
         if text.startswith("unix:"):
-            return [_bind_unix(text.removeprefix("unix:"), access)]
+            return [_bind_unix(text.removeprefix("unix:"), access, bound)]
         if text.startswith("fd://"):
             return [_inherited(_number(text.removeprefix("fd://"), "fd://3"))]
         host, _, port = f"{LOOPBACK}:{text}".rpartition(":") if text.isdecimal() else text.rpartition(":")
-        return _bind_host(host.strip("[]"), _number(port, "host:port"), bound)
+        if "/" in host:
+            raise ValueError("write it as host:port, without a scheme")
+        return _bind_host(host.strip("[]"), _port(port), bound)
     except OSError as error:
         raise ConfigError(f"cannot listen on {text!r}: {_reason(error)}") from None
     except (ValueError, OverflowError, LookupError) as error:
@@ -145,19 +164,25 @@ def _number(text: str, form: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    number = _number(text, "host:port")
+    if number > MOST_PORT:
+        raise ValueError(f"a port is at most {MOST_PORT}")
+    return number
+
+
 def _reason(error: OSError) -> str:
-    reason = f"{error.strerror or error}"
-    return f"{reason} (errno {error.errno})"
+    return f"{error.strerror} (errno {error.errno})" if error.errno is not None else f"{error}"
 
 
 def _bind_host(host: str, port: int, bound: Sequence[socket.socket]) -> list[socket.socket]:
     """Bind to all addresses of a host. One that this machine does not have is left out, if there is another."""
     missing: OSError | None = None
     with _closed_on_error() as kept:
-        for number in _addresses(host, port):
+        for name in _names(host, port):
             try:
                 drawn = kept[0].getsockname()[1] if kept and not port else port
-                kept.append(_bind_tcp(number, drawn, only6=_has_ipv4([*bound, *kept], drawn)))
+                kept.append(_bind_tcp((name[0], drawn, *name[2:]), only6=_has_ipv4([*bound, *kept], drawn)))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -167,32 +192,35 @@ def _bind_host(host: str, port: int, bound: Sequence[socket.socket]) -> list[soc
         return kept
 
 
-def _addresses(host: str, port: int) -> list[str]:
-    """A host's addresses, those of IPv4 first."""
-    with suppress(ValueError):
-        return [str(ip_address(host))]
+def _names(host: str, port: int) -> list[SocketName]:
+    """A host's addresses as sockets have them, those of IPv4 first."""
     if not host:
-        return ["0.0.0.0"]
+        return [("0.0.0.0", port)]
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    found = dict.fromkeys(str(info[4][0]) for info in infos if info[0] in (socket.AF_INET, socket.AF_INET6))
+    found = dict.fromkeys(_name(info[4]) for info in infos if info[0] in (socket.AF_INET, socket.AF_INET6))
     if host == "localhost":
-        found = dict.fromkeys([LOOPBACK, "::1", *found])
-    return sorted(found, key=lambda number: ":" in number)
+        found = dict.fromkeys([(LOOPBACK, port), ("::1", port), *found])
+    return sorted(found, key=lambda name: ":" in name[0])
+
+
+def _name(said: Any) -> SocketName:
+    """Without what says nothing: of IPv6 a link's address alone has a scope, and cannot be bound without it."""
+    return tuple(said) if len(said) > 2 and said[3] else tuple(said[:2])
 
 
 def _has_ipv4(bound: Sequence[socket.socket], port: int) -> bool:
     return any(other.family == socket.AF_INET and other.getsockname()[1] == port for other in bound)
 
 
-def _bind_tcp(host: str, port: int, *, only6: bool = False, shared: bool = False) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def _bind_tcp(name: SocketName, *, only6: bool = False, shared: bool = False) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in name[0] else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if only6 and listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((host, port))
+        listener.bind(name)
     except BaseException:
         listener.close()
         raise
@@ -209,19 +237,25 @@ def _shared(first: socket.socket, count: int) -> list[socket.socket]:
     try:
         with _closed_on_error() as bound:
             for _ in range(count):
-                bound.append(_bind_tcp(name[0], name[1], only6=only6, shared=True))
+                bound.append(_bind_tcp(_name(name), only6=only6, shared=True))
             return bound
     except OSError as error:
         raise ConfigError(f"cannot listen on {name[0]}:{name[1]}: {_reason(error)}") from None
 
 
-def _bind_unix(path: str, access: Access) -> socket.socket:
+def _bind_unix(path: str, access: Access, bound: Sequence[socket.socket]) -> socket.socket:
     """Bind a Unix socket; one that a dead server has left there is taken away.
 
     Until its mode and group are what they are to be, nobody may connect.
     """
     if not path:
         raise ValueError("write it as unix:/run/app.sock")  # the kernel would draw a name, which nobody knows
+    if path.startswith("@"):
+        raise ValueError(f"to an abstract name anybody may connect: give a path, or unix:./{path} for a file")
+    if len(os.fsencode(path)) > MOST_PATH_BYTES:
+        raise ValueError(f"the path of a Unix socket has at most {MOST_PATH_BYTES} bytes")
+    if any(isinstance(other, NamedSocket) and other.has_name(path) for other in bound):
+        raise ValueError("it is listed twice")  # the second would be put in the first one's place
     group = None if access.group is None else _group(access.group)
     _clear(path)
     listener = NamedSocket(socket.AF_UNIX)

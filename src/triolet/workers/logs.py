@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from contextlib import suppress
 from typing import Any, Final
+from weakref import WeakSet
 
-from ..errors import printable
+from ..errors import printable, where
 from .bounds import LOG_LINE_CHARACTERS
 
 __all__ = ["LOGGERS", "JsonFormatter", "OneLine", "TextFormatter", "configure", "escaped", "speak_again"]
@@ -30,6 +33,7 @@ LOGGERS: Final = (
 )
 """Those of ours that a filter stands at, for apps that write their log with handlers of their own."""
 INDENT: Final = "    "
+STANDARD_STREAMS: Final = range(3)
 
 
 def escaped(text: str) -> str:
@@ -109,8 +113,58 @@ class _Terminal(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Where nobody can be told that a line cannot be written, nobody is."""
+        with suppress(Exception):
+            super().handleError(record)
+
 
 _handler = _Terminal()
+
+
+class _Guarded(logging.Logger):
+    """One of our loggers, whose lines come from amid the server: a handler of the app's that fails does not end it, nor
+    keep a line from the other handlers."""
+
+    failed: Final[WeakSet[logging.Handler]] = WeakSet()
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        """Give a line to all handlers."""
+        found: logging.Logger | None = self
+        while found is not None:
+            for handler in found.handlers:
+                if record.levelno >= handler.level:
+                    self._give(record, handler)
+            found = found.parent if found.propagate else None
+
+    def _give(self, record: logging.LogRecord, handler: logging.Handler) -> None:
+        try:
+            handler.handle(record)
+        except Exception as error:
+            if handler not in self.failed:
+                self.failed.add(handler)
+                kind = type(handler).__name__
+                said = f"a handler of the app's log fails ({kind}), which is said once: {where(error)}"
+                _handler.handle(self.makeRecord("triolet.server", logging.ERROR, "", 0, said, (), None))
+
+
+def _guard_ours() -> None:
+    for name in LOGGERS:
+        found = logging.getLogger(name)
+        found.__class__ = _Guarded
+        found.addFilter(_one_line)  # twice is once
+
+
+def hold_standard_streams() -> None:
+    """Have the descriptors 0, 1 and 2 open, on nothing where they are closed. Else a connection of a client, or a file
+    of a database, would have such a number, and be written whatever is printed."""
+    while (number := os.open(os.devnull, os.O_RDWR)) in STANDARD_STREAMS:
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stdout is None or sys.stdout.closed:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None or sys.stderr.closed:
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
 
 
 def configure(level: str, *, form: str = "text", processes: bool = False) -> None:
@@ -121,6 +175,7 @@ def configure(level: str, *, form: str = "text", processes: bool = False) -> Non
         form: ``text`` or ``json``.
         processes: whether a line says which process wrote it.
     """
+    hold_standard_streams()
     text = f"%(asctime)s {'%(process)d ' if processes else ''}%(levelname)s %(name)s %(message)s"
     _handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(text))
     root = logging.getLogger()
@@ -128,18 +183,18 @@ def configure(level: str, *, form: str = "text", processes: bool = False) -> Non
         root.addHandler(_handler)
     root.setLevel(level.upper())
     logging.getLogger("triolet").setLevel(level.upper())
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(_one_line)  # twice is once
+    _guard_ours()
 
 
 def speak_again() -> None:
     """Have our loggers speak, whatever the app's own ``logging.config`` has done to them: by default it disables every
-    logger that was there before it. Where it has left no handler that they reach, ours is theirs."""
+    logger that was there before it. Where it has left no handler that they reach, ours is theirs; and a standard error
+    that it has closed is opened again."""
+    hold_standard_streams()
     for name, found in list(logging.root.manager.loggerDict.items()):
         if isinstance(found, logging.Logger) and name.partition(".")[0] == "triolet":
             found.disabled = False
     ours = logging.getLogger("triolet")
     if not ours.hasHandlers():
         ours.addHandler(_handler)
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(_one_line)
+    _guard_ours()

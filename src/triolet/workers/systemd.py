@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import MutableMapping
-from contextlib import suppress
+from typing import Final
 
 import trio
 
 from .bounds import WATCHDOG_BEATS
 
-__all__ = ["Notifier"]
+__all__ = ["Notifier", "count"]
+
+logger = logging.getLogger("triolet.supervisor")
+
+MOST_DIGITS: Final = 20
+"""Of a number in the environment, where systemd has 64 bits."""
+
+
+def count(text: str) -> int:
+    """A number of systemd's in the environment; 0 where it is none."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0
 
 
 class Notifier:
@@ -25,6 +36,7 @@ class Notifier:
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._watchdog_seconds = watchdog_seconds
+        self._unheard = False
 
     @classmethod
     def of(cls, environment: MutableMapping[str, str], pid: int) -> Notifier:
@@ -32,8 +44,8 @@ class Notifier:
         address = environment.pop("NOTIFY_SOCKET", "")
         microseconds = environment.pop("WATCHDOG_USEC", "")
         meant = environment.pop("WATCHDOG_PID", str(pid)) == str(pid)
-        watched = meant and microseconds.isdecimal() and int(microseconds) > 0
-        return cls(address, int(microseconds) / 1e6 if watched else None)
+        watched = meant and (number := count(microseconds)) > 0
+        return cls(address, number / 1e6 if watched else None)
 
     def ready(self) -> None:
         """The service serves, or serves again."""
@@ -58,6 +70,14 @@ class Notifier:
     def _say(self, text: str) -> None:
         if not self._address:
             return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.setblocking(False)
-            line.sendto(text.encode(), self._address)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+                line.setblocking(False)
+                line.sendto(text.encode(), self._address)
+            self._unheard = False
+        except OSError as error:
+            if not self._unheard:  # once: signs of life come again and again
+                shown = self._address.replace("\0", "@")
+                why = error.strerror or error
+                logger.warning("systemd is not told %s over NOTIFY_SOCKET=%s: %s", text.split("\n")[0], shown, why)
+            self._unheard = True

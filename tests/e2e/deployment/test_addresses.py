@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from tests.e2e.server import START_SECONDS, free_port
 from triolet import ConfigError
 from triolet.server.listeners import close_listener
-from triolet.workers.addresses import Access, bind, bind_all, bind_shared
+from triolet.workers.addresses import Access, address, bind, bind_all, bind_shared
 
 from .serving import get, started
 
@@ -68,6 +68,45 @@ def test_one_of_ipv6_alone_takes_ipv4_too() -> None:
 def test_what_is_no_address_is_a_sentence(text: str) -> None:
     with pytest.raises(ConfigError, match="cannot listen on"):
         bind(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("http://127.0.0.1:8000", "write it as host:port, without a scheme"),
+        ("127.0.0.1:99999", "a port is at most 65535"),
+        ("unix:@name", "to an abstract name anybody may connect"),
+        (f"unix:/tmp/{'ä' * 60}", "the path of a Unix socket has at most 107 bytes"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        bind(text)
+
+
+def test_an_address_of_a_link_is_bound_with_its_scope() -> None:
+    with pytest.raises(ConfigError, match="Cannot assign requested address"):  # it has a scope, but is not ours
+        bind("[fe80::1%lo]:0")
+
+
+def test_an_address_of_a_link_is_written_with_its_scope() -> None:
+    class Linked(socket.socket):
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return "fe80::1", 80, 0, socket.if_nametoindex("lo")
+
+    with Linked() as listener:
+        assert address("http", listener) == "http://[fe80::1%lo]:80"
+
+
+def test_one_unix_socket_is_not_put_in_the_place_of_another_of_the_same_server(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="listed twice"):
+        bind_all([f"unix:{tmp_path}/x", f"unix:{tmp_path}/../{tmp_path.name}/x"])
+    assert not (tmp_path / "x").exists()
+
+
+def test_no_more_sockets_are_bound_than_a_worker_can_be_lent() -> None:
+    with pytest.raises(ConfigError, match="cannot listen on 65 addresses: 64 are the most"):
+        bind_all(["127.0.0.1:0"] * 65)
 
 
 def test_an_address_that_is_taken_is_said_and_nothing_stays_bound(tmp_path: Path) -> None:
