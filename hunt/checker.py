@@ -5,6 +5,7 @@ from __future__ import annotations
 from .book import Book
 from .checks import check_talk_ends, check_talk_times, check_world
 from .checks_channels import check_channels
+from .checks_feeds import check_feeds
 from .checks_identity import check_bans, check_commands, check_expiry
 from .checks_log import check_log
 from .checks_presence import check_presence
@@ -37,4 +38,5 @@ def check(plan: Plan, history: History) -> list[Finding]:
     found += check_channels(plan, history, book, talks, weather)
     found += check_commands(history, book)
     found += check_programs(plan, history, book, weather)
+    found += check_feeds(plan, history, book, weather)
     return sorted(found, key=lambda finding: finding.at)

@@ -36,7 +36,7 @@ from .program_history import (
 from .subscriber import BrokenPromiseError, Subscriber, promise
 from .talks import Weatherman, hearing_seconds, is_slow
 
-__all__ = ["check_programs"]
+__all__ = ["Reference", "check_programs", "lag_of"]
 
 LATE_SECONDS = 1.0
 """How long after a publish a program that is live, on a good line and with a good server, has the event."""
@@ -75,7 +75,12 @@ def check_programs(plan: Plan, history: History, book: Book, weather: Weatherman
         yield from reader.late(history.last)
 
 
-class _Reference(Subscriber):
+def lag_of(plan: Plan) -> float:
+    """How far, in seconds, what is read may be behind the log."""
+    return 0.05 + plan.log.read_seconds * 2 + hearing_seconds(plan) + longest_trouble(plan)
+
+
+class Reference(Subscriber):
     """What one follow of a program's has to give, over all its connections, as long as a life lasts."""
 
     def hear(self, index: int, at: float, message: Message) -> None:
@@ -94,12 +99,12 @@ class _Reference(Subscriber):
             self._conflated = None  # what was conflated on one connection need not be on the next
         super().hear(index, at, message)
 
-    def stops(self, cursor: str) -> None:
+    def stops(self, cursor: str, what: str = "program") -> None:
         """Judge where its program would go on. It may have stopped amid what was conflated."""
         self._conflated = None
         at = Cursor.parse(cursor)
         if not self._is_here(at) and (self.reached or at != self._after):  # else nothing has moved it
-            self.stands(cursor, "program")
+            self.stands(cursor, what)
 
     def _end_of_conflated(self, page: object) -> None:
         """Another connection may have left out less."""
@@ -122,9 +127,9 @@ class _Reader:
 
     def __init__(self, plan: Plan, book: Book, weather: Weatherman, client: ClientPlan) -> None:
         self._plan, self._book, self._weather, self._client = plan, book, weather, client
-        self._lag = 0.05 + plan.log.read_seconds * 2 + hearing_seconds(plan) + longest_trouble(plan)
+        self._lag = lag_of(plan)
         self._channel = ""
-        self._reference: _Reference | None = None
+        self._reference: Reference | None = None
         self._is_broken = False
         self._ended_at = inf
         self._since = 0.0
@@ -163,7 +168,7 @@ class _Reader:
         self._channel, self._is_broken = followed.channel, False
         self._since, self._ended_at = followed.at, inf
         self._spells, self._lives = [], 0
-        self._reference = _Reference(
+        self._reference = Reference(
             self._book,
             followed.channel,
             followed.start,

@@ -13,7 +13,7 @@ __all__ = ["dialogue", "scene"]
 
 def scene(plan: Plan) -> list[str]:
     """Who is there, and what happens to them, as lines."""
-    lines = [*plan.settings(), *map(str, plan.clients)]
+    lines = [*plan.settings(), *map(str, plan.clients), *map(str, plan.feeds)]
     return lines + [f"{number}. {step}" for number, step in enumerate(plan.steps, 1)]
 
 

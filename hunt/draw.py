@@ -13,7 +13,7 @@ from triolet.limits import Limits
 from .draw_channels import with_channels
 from .draw_many import with_many
 from .draw_runs import with_runs
-from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, LogPlan, Plan, ProgramPlan, Rung, Step, letter
+from .plan import PRESENCE, PYTHON, STREAMS, ClientPlan, FeedPlan, LogPlan, Plan, ProgramPlan, Rung, Step, letter
 from .setting import Dice
 from .steps import STEPS, Cut, Kill, Order, Publish, Revoke, Stall, Trouble, Wait
 
@@ -49,6 +49,8 @@ CHANNELS_SHARE = 0.8
 """Of the seeds without any of these, and without members: their channels end, are deleted, fold and have states."""
 RUNS_SHARE = 0.2
 """Of the seeds: they have runs, beside all else."""
+FEED_SHARE = 0.25
+"""Of the seeds: tasks of the servers' own follow channels."""
 MANY_SHARE = 0.2
 """Of the seeds: some of their clients follow many channels by one request."""
 CONVERTED = 0.6
@@ -121,7 +123,9 @@ def draw(seed: int) -> Plan:
     if chance.random() < RUNS_SHARE:
         plan = with_runs(plan, chance, features)
     chance = random.Random(f"triolet hunt {seed} with many")
-    return with_many(plan, chance) if chance.random() < MANY_SHARE else plan
+    plan = with_many(plan, chance) if chance.random() < MANY_SHARE else plan
+    chance = random.Random(f"triolet hunt {seed} with feeds")
+    return _with_feeds(plan, chance) if chance.random() < FEED_SHARE else plan
 
 
 def _steps(chance: random.Random, dice: Dice) -> list[Step]:
@@ -133,6 +137,21 @@ def _steps(chance: random.Random, dice: Dice) -> list[Step]:
         if dice.happens(0.5 - dice.has("rush") * 0.3):
             steps.append(Wait.draw(dice))
     return steps
+
+
+def _with_feeds(plan: Plan, chance: random.Random) -> Plan:
+    """The same play, and tasks of the servers' own that follow a channel."""
+    feeds = tuple(
+        FeedPlan(
+            f"feed {number}",
+            chance.randrange(plan.channels),
+            chance.randrange(plan.servers),
+            chance.choice([None, "0"]),
+            chance.choice([0, 0, 0.2, 1.5]),
+        )
+        for number in range(chance.choice([1, 1, 2]))
+    )
+    return replace(plan, feeds=feeds)
 
 
 def _with_twins(clients: tuple[ClientPlan, ...], chance: random.Random) -> tuple[ClientPlan, ...]:

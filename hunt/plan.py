@@ -17,6 +17,7 @@ __all__ = [
     "RECHECK_SECONDS",
     "STREAMS",
     "ClientPlan",
+    "FeedPlan",
     "LogPlan",
     "Plan",
     "ProgramPlan",
@@ -161,6 +162,22 @@ class ClientPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedPlan:
+    """A task of a server's own that follows a channel, after a cursor (None: from now), and takes an item every
+    ``pause`` seconds."""
+
+    name: str
+    channel: int = 0
+    server: int = 0
+    after: str | None = None
+    pause: float = 0
+
+    def __str__(self) -> str:
+        told = f"{self.name}: a task of server {self.server} follows {channel_name(self.channel)}"
+        return ", ".join([told, *_unlike(self, FeedPlan(""), {"name", "channel", "server"})])
+
+
+@dataclass(frozen=True, slots=True)
 class LogPlan:
     """The log all servers share: ``tail_events`` may wait for one listener, which hears of them ``tail_seconds`` late;
     an append and a read take so many seconds, and give way to other tasks for so many passes of the scheduler before
@@ -208,7 +225,7 @@ class Step(ABC):
 class Plan:
     """A whole play. ``routes`` are the policies of the routes: ``()`` is to catch up. ``redis``: the log is in a
     modelled Redis, through each server's RedisLog. ``every``: after so many events a Reducer keeps a channel's state
-    anew (0: there is none)."""
+    anew (0: there is none). ``feeds``: tasks of the servers' own."""
 
     seed: int
     limits: Limits
@@ -222,6 +239,7 @@ class Plan:
     log: LogPlan = LogPlan()
     redis: bool = False
     every: int = 0
+    feeds: tuple[FeedPlan, ...] = ()
 
     @property
     def has_members(self) -> bool:

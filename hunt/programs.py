@@ -39,7 +39,7 @@ from .program_wire import Wire
 from .setting import World
 from .steps import Talk
 
-__all__ = ["Program"]
+__all__ = ["Program", "message_of"]
 
 BASE = "http://hunt.test"
 AGAIN_SECONDS = 0.1
@@ -302,7 +302,7 @@ class Program:
                 self._note(life, Did, follow)
 
     def _took(self, life: _Life, follow: _Follow, item: Item) -> None:
-        message = _message(item)
+        message = message_of(item)
         self._note(life, Took, follow, message)
         place = message.get("id") or message.get("to") or message["cursor"]
         follow.ended = place if isinstance(item, End) else None
@@ -431,7 +431,7 @@ class Program:
         return None if life.dead else {"status": reply.status, "data": reply.data, "repeated": reply.repeated}
 
 
-def _message(item: Item) -> Message:
+def message_of(item: Item) -> Message:
     """An item as the message that brought it."""
     if isinstance(item, Gap):
         told: Message = {"type": "gap", "from": str(item.after), "to": str(item.to)}

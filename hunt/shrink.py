@@ -74,8 +74,11 @@ def _plainer(plan: Plan) -> Iterator[Plan]:
         clients = tuple(replace(client, server=0, roams=False) for client in plan.clients)
         each: tuple[Any, ...] = plan.steps
         steps = tuple(replace(step, server=0) if _has(step, "server") else step for step in each)
-        yield replace(plan, servers=1, clients=clients, steps=steps)
-    used = [number for client in plan.clients for number in client.channels]
+        feeds = tuple(replace(feed, server=0) for feed in plan.feeds)
+        yield replace(plan, servers=1, clients=clients, steps=steps, feeds=feeds)
+    for at in range(len(plan.feeds)):
+        yield replace(plan, feeds=plan.feeds[:at] + plan.feeds[at + 1 :])
+    used = [number for client in plan.clients for number in client.channels] + [feed.channel for feed in plan.feeds]
     most = max(number % 100 for number in [*used, *(getattr(step, "channel", 0) for step in plan.steps)])
     if plan.channels > most + 1:
         yield replace(plan, channels=most + 1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from triolet.errors import CursorError
 from triolet.event import Cursor
 
 from .book import Book, Life
@@ -487,4 +488,7 @@ def _covers(reached: Cursor, wanted: Cursor) -> bool:
 
 
 def _cursor(message: Message, field: str) -> Cursor:
-    return Cursor.parse(str(message[field]))
+    try:
+        return Cursor.parse(str(message[field]))
+    except CursorError:
+        raise BrokenPromiseError("malformed", f"a cursor as its {field}", f"{message}") from None

@@ -19,6 +19,7 @@ from triolet.testing.seed import current
 from triolet.testing.server import MemoryServer, serve
 
 from .clients import Player
+from .feeds import Feed
 from .folding import number_of
 from .history import (
     KILLED,
@@ -68,7 +69,8 @@ class Host(Reach):
     """One place where a server runs, with breaks.
 
     Attributes:
-        server: the one that serves there now; None while none does. ``over``: none does, nor ends.
+        server: the one that serves there now; None while none does. ``over``: none does, nor ends. ``ends``: its app's
+            own tasks do.
     """
 
     def __init__(self, world: World, number: int, nursery: trio.Nursery) -> None:
@@ -79,6 +81,7 @@ class Host(Reach):
         self.live: Triolet | None = None
         self.starting = trio.Lock()
         self._life = trio.CancelScope()
+        self.ends = trio.Event()
         self.over = trio.Event()
         self.over.set()
 
@@ -86,7 +89,7 @@ class Host(Reach):
         """Serve until the server is told to stop, and has ended; or is killed."""
         world, history = self.world, self.world.history
         app, live = make_app(world.plan, world.log.attach(), world.rules)
-        self.over = trio.Event()
+        self.over, self.ends = trio.Event(), trio.Event()
         try:
             with trio.CancelScope() as self._life:
                 async with serve(app, grace=world.plan.grace) as server:
@@ -95,6 +98,9 @@ class Host(Reach):
                     task_status.started()
                     await server.ended.wait()
                     self.server = self.live = None
+                    self.ends.set()
+                    if world.feeds:
+                        await trio.testing.wait_all_tasks_blocked()
                     if not server.stop.is_set():
                         what = "the server ended by itself: its app's log or hub crashed"
                         history.add(Crashed(history.now, self.number, what))
@@ -108,6 +114,7 @@ class Host(Reach):
             history.add(Crashed(history.now, self.number, f"{where(error)}: {error!r}"))
         finally:
             self.server = self.live = None
+            self.ends.set()
             self.over.set()
 
     def enter(self, link: MemoryLink, address: str) -> None:
@@ -167,8 +174,11 @@ class Host(Reach):
         self._left("connections", server.connections)
         self._left("followers", seen.followers)
         self._left("live followers", seen.live)
+        self._left("watchers", sum(audience.watchers for audience in hub.windows))
         self._left("turns of replay", hub.replay.taking_part)
-        self._left("runs", len(self.live.runs()) if self.live else 0)
+        if self.live is not None:
+            self._left("runs", len(self.live.runs()))
+            self._left("long polls", len(self.live.service.context.long_polls))
         self._left("budget bytes that no window holds", server.worker.budget.held - seen.window_bytes)
 
     def _left(self, what: str, count: float) -> None:
@@ -215,6 +225,7 @@ class World:
         self.log = _log(plan, history)
         self.hosts = [Host(self, number, hosts) for number in range(plan.servers)]
         self.clients = [self._client(client, f"198.51.100.{at + 1}") for at, client in enumerate(plan.clients)]
+        self.feeds = [Feed(self, feed) for feed in plan.feeds]
         self.links: list[tuple[Host, str, MemoryLink]] = []
         self.watched: list[_Watched] = []
         self.publisher = Publisher(history, self.hosts)
@@ -234,6 +245,11 @@ class World:
         if plan.transport == PYTHON:
             return Program(self, plan, address)
         return (ManyPlayer if plan.transport in MANY else Player)(self, plan, address)
+
+    @property
+    def readers(self) -> list[Player | Program | Feed]:
+        """All that follow: clients, and tasks of the servers' own."""
+        return [*self.clients, *self.feeds]
 
     def who(self, address: str) -> Player | Program | None:
         """The client at an address, if it is one's."""
@@ -271,8 +287,8 @@ class World:
             tasks = _tasks(self._nursery)
             async with trio.open_nursery() as clients:
                 clients.start_soon(self._watch)
-                for client in self.clients:
-                    clients.start_soon(client.live)
+                for reader in self.readers:
+                    clients.start_soon(reader.live)
                 for host in self.hosts if self.plan.has_members else []:
                     clients.start_soon(self._ask_on, host)
                 async with trio.open_nursery() as self._doing:  # until everything that steps began has ended
@@ -313,6 +329,8 @@ class World:
         history.add(Calm(history.now))
         for client in self.clients:
             client.brighten()
+        for feed in self.feeds:
+            feed.pause = 0
         has_changed = any(map(changes_the_log, plan.steps))
         if has_changed:
             for number in range(plan.channels):
@@ -325,17 +343,17 @@ class World:
         untold = presence if has_changed else set()
         await self._all_catch_up(untold, presence)
         behind = tuple(
-            (client.plan.name, channel, client.cursors[channel], str(self.head(channel)))
-            for client in self.clients
-            for channel in client.behind(untold)
+            (reader.plan.name, channel, reader.cursors[channel], str(self.head(channel)))
+            for reader in self.readers
+            for channel in reader.behind(untold)
         )
         history.add(Over(history.now, behind))
 
     async def _all_catch_up(self, untold: set[str], growing: set[str]) -> None:
         """Wait until all have caught up, or nobody gets any further but in channels that grow for ever."""
         stands, since = "", self.history.now
-        while any(client.behind(untold) for client in self.clients) and self.history.now < since + CATCH_UP_SECONDS:
-            cursors = [(at, cursor) for client in self.clients for at, cursor in client.cursors.items()]
+        while any(reader.behind(untold) for reader in self.readers) and self.history.now < since + CATCH_UP_SECONDS:
+            cursors = [(at, cursor) for reader in self.readers for at, cursor in reader.cursors.items()]
             before, stands = stands, str([(at, cursor) for at, cursor in cursors if at not in growing])
             since = since if stands == before else self.history.now
             await trio.sleep(0.5)

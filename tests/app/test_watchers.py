@@ -287,6 +287,27 @@ async def test_a_hook_hears_of_other_processes(autojump_clock: MockClock) -> Non
             assert hook.calls[1][0] == pytest.approx(50 + WATCH_AWAY_SECONDS, abs=1)
 
 
+async def test_while_the_log_is_away_no_hook_hears_that_all_have_left(autojump_clock: MockClock) -> None:
+    hooks: list[Calls] = []
+
+    def make() -> tuple[QuartTrio, Triolet]:
+        app, live = make_shared()
+        hooks.append(live.watched("orders/*")(Calls()))
+        return app, live
+
+    async with processes(2, make) as (one, two):
+        await trio.sleep(10)
+        async with two.server.client("sse", ORDERS) as there:
+            await there.until("live")
+            await trio.sleep(5)
+            with one.log.having(*away()):
+                await trio.sleep(100)
+            await trio.sleep(30)
+            assert [count for _, _, count in hooks[0].calls] == [1]
+        await trio.sleep(30)
+        assert [count for _, _, count in hooks[0].calls] == [1, 0]
+
+
 async def test_a_slow_hook_is_called_one_time_after_the_other_and_one_that_fails_again(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

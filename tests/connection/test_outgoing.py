@@ -57,6 +57,17 @@ async def test_the_pong_comes_first_then_answers_then_the_apps_messages() -> Non
     assert taken == [b"pong", REFUSED, b"app 1", b"app 2", None]
 
 
+async def test_what_the_app_says_does_not_get_ahead_of_an_answer_that_waits() -> None:
+    turn, (_, link), budget = Turn(), link_pair(), Budget(1 << 30)
+    turn.runs = True
+    outlet = DirectOutlet(link, budget)
+    outgoing = Outgoing(Limits(), WEBSOCKET, outlet, Ending(), Holding(budget), turn)
+    outgoing.answer(Refused("/x"))
+    assert not outgoing.say(b"app")
+    await outgoing.send(b"app")
+    assert [outgoing.take(), outgoing.take()] == [REFUSED, b"app"]
+
+
 async def test_what_waits_is_counted_until_it_is_taken() -> None:
     one = slow()
     await one.outgoing.send(b"12345")

@@ -111,6 +111,29 @@ async def test_what_was_said_before_an_event_was_published_comes_before_it(
             assert heard.index(("message", n)) < heard.index(("event", n))
 
 
+async def test_what_was_said_before_something_was_told_comes_before_it(autojump_clock: MockClock) -> None:
+    app, live = make_shop()
+
+    @live.socket("/both")
+    async def both(conn: Connection) -> None:
+        await conn.follow(ORDER)
+        async for _ in conn:
+            for number in range(20):
+                await conn.send(number)
+                live.tell(ORDER, number)
+                await trio.sleep(1)
+
+    async with serve(app) as server, peer(server, "/both") as client:
+        await client.until("live")
+        await client.say(type="message", data="begin")
+        heard: list[tuple[str, int]] = []
+        while len(heard) < 40:
+            message = await client.message()
+            if message["type"] in ("message", "tell"):
+                heard.append((message["type"], message["data"]))
+        assert heard == [(kind, number) for number in range(20) for kind in ("message", "tell")]
+
+
 async def test_what_was_said_before_an_event_was_published_comes_before_it_also_at_the_end(
     autojump_clock: MockClock,
 ) -> None:

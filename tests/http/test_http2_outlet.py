@@ -390,6 +390,14 @@ class TestWebSockets:
             assert server.followers == 0
 
 
+async def read(end: ClientEnd, size: int) -> None:
+    """Take so many bytes at least; raises where fewer come."""
+    while size > 0:
+        data = await end.receive_some()
+        assert data, "it was cut off"
+        size -= len(data)
+
+
 class TestOutlet:
     """The outlet alone, over a connection of h2 that has one open stream."""
 
@@ -425,6 +433,30 @@ class TestOutlet:
         assert outlet.budget.held == outlet.pending
         outlet.abort()
         assert outlet.budget.held == 0
+
+    async def test_who_waits_for_a_window_is_let_go_when_the_stream_ends(self, autojump_clock: MockClock) -> None:
+        outlet, _, _, _ = self.opened(kernel_bytes=1 << 20)
+        assert outlet.write(bytes(1 << 20))
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(outlet.drained)
+                await wait_all_tasks_blocked()
+                assert outlet.waits
+                outlet.fail()
+
+    async def test_the_deadline_of_one_stream_is_none_of_what_waits_behind_it(self, autojump_clock: MockClock) -> None:
+        outlet, below, _, end = self.opened(kernel_bytes=1_000)
+        outlet.until = trio.current_time() + 10
+        assert outlet.write(bytes(5_000))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outlet.drained)
+            await read(end, 5_000)
+        await trio.sleep(20)
+        assert below.write(bytes(5_000))  # another stream's
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(below.drained)
+            await read(end, 5_000)
+        assert (below.empty, below.closed) == (True, False)
 
     async def test_a_stream_that_has_ended_is_gone(self, autojump_clock: MockClock) -> None:
         outlet, _, _, _ = self.opened()

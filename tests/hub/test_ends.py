@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
 from trio.testing import MockClock
 
 from triolet import Cursor, Draft, Limits
 from triolet.hub import Hub, State
-from triolet.log import MemoryLog
+from triolet.log import MemoryLog, Page
 
 from .doubles import CHANNEL, Client, HandTailLog, Sink, blocked, running
+
+
+class HeldLog(HandTailLog):
+    """A log whose answers can be held up on their way."""
+
+    hold: trio.Event | None = None
+
+    async def read(self, channel: str, after: Cursor, *, limit: int, max_bytes: int) -> Page:
+        page = await super().read(channel, after, limit=limit, max_bytes=max_bytes)
+        if self.hold is not None:
+            await self.hold.wait()
+        return page
 
 
 async def live(hub: Hub) -> Client:
@@ -118,8 +132,9 @@ async def test_who_comes_after_a_deleted_channel_goes_on_is_not_told_that_it_is_
         assert [client.seen for client in clients] == [[3], [2, 3], [2, 3]]
 
 
+@pytest.mark.parametrize("is_told", [True, False], ids=["", "which the tail has not told yet"])
 async def test_a_page_that_says_that_it_is_over_is_given_to_nobody_when_the_channel_goes_on(
-    autojump_clock: MockClock,
+    is_told: bool, autojump_clock: MockClock
 ) -> None:
     log = HandTailLog()
     async with running(log) as hub, hub.replay.turn(near=False):  # somebody catches up, so pages are kept
@@ -129,7 +144,26 @@ async def test_a_page_that_says_that_it_is_over_is_given_to_nobody_when_the_chan
         early = await Client(hub, Sink()).follow(Cursor("", 1))
         await early.read_on()
         assert early.finished == 1
-        await log.tell(*await log.append(CHANNEL, [Draft.of("anew")]))
+        anew = await log.append(CHANNEL, [Draft.of("anew")])
+        if is_told:
+            await log.tell(*anew)
         late = await Client(hub, Sink()).follow(Cursor("", 1))
         await late.read_on()
         assert (late.finished, late.live, late.seen) == (0, True, [4])
+
+
+async def test_what_is_deleted_while_a_page_of_it_is_read_is_given_to_nobody_who_comes_later(
+    autojump_clock: MockClock,
+) -> None:
+    log, limits = HeldLog(), Limits(window_events=1)
+    async with running(log, limits) as hub, hub.replay.turn(near=False), trio.open_nursery() as nursery:
+        early, late = [await Client(hub, Sink()).follow(Cursor("", 0)) for _ in range(2)]
+        await log.tell(*await log.append(CHANNEL, [Draft.of("secret")] * 3))
+        log.hold = trio.Event()
+        nursery.start_soon(early.read_on)
+        await blocked()
+        await log.tell(await log.delete(CHANNEL))
+        log.hold.set()
+        await blocked()
+        await late.read_on()
+        assert (late.finished, b"secret" in late.sink.taken) == (1, False)

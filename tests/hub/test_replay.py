@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -281,13 +281,14 @@ async def test_a_cursor_of_another_life_gets_its_gap_before_the_policys() -> Non
         assert client.live
 
 
-async def test_pages_of_two_codecs_are_not_mixed_up() -> None:
+@pytest.mark.parametrize("allow", [None, lambda event: True], ids=["all", "filtered"])
+async def test_pages_of_two_codecs_are_not_mixed_up(allow: Callable[[Event], bool] | None) -> None:
     log = MemoryLog()
     async with running(log, Limits(window_events=1)) as hub:
         await publish(log, 5)
         async with hub.replay.turn(near=False):
             for codec in (WEBSOCKET, SSE, WEBSOCKET, SSE):
-                client = await Client(hub, Sink(), codec).follow(START)
+                client = await Client(hub, Sink(), codec).follow(START, allow=allow)
                 await client.read_on()
                 assert client.sink.taken.startswith(b"id: ") == (codec is SSE)
 

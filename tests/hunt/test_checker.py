@@ -349,6 +349,12 @@ def test_bytes_that_no_standard_allows() -> None:
     assert "malformed" in story.kinds()
 
 
+def test_an_event_whose_id_is_no_cursor() -> None:
+    story = caught_up()
+    story.hears("event", **{**event("a.2", 1), "id": None})
+    assert story.kinds() == ["malformed"]
+
+
 # --- the log
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -89,6 +90,29 @@ async def test_a_process_that_says_goodbye_is_known_to_be_gone_at_once(autojump_
         assert (await it.told())[2:] == [("leave", "ada"), ("leave", "bob")], "its own leaves are written by itself"
         assert {event.data["reason"] for event in (await it.events())[2:]} == {"left"}
         assert await here(other) == []
+
+
+async def test_a_process_whose_leaves_take_their_time_says_goodbye_behind_them(autojump_clock: MockClock) -> None:
+    """Else another one would say meanwhile that its members were lost."""
+    async with cluster() as it:
+        await it.start("other")
+        await trio.sleep(4)
+        ends = await it.start("ends")
+        await trio.sleep(20)  # the other one looks before it does
+        ends.join(ROOM, Member("ada"))
+        await wait_all_tasks_blocked()
+        append, slow = it.log.append, {presence_channel(ROOM)}
+
+        async def append_late(channel: str, drafts: Sequence[Draft]) -> list[Event]:
+            if channel in slow:
+                slow.clear()
+                await trio.sleep(8)
+            return await append(channel, drafts)
+
+        it.log.append = append_late  # type: ignore[method-assign]  # the log is slow once
+        await ends.finish(20)
+        await it.kill(ends)
+        assert [event.data["reason"] for event in (await it.events())[1:]] == ["left"]
 
 
 async def test_a_process_taken_for_dead_that_is_not_states_its_members_again(autojump_clock: MockClock) -> None:

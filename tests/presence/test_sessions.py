@@ -150,6 +150,25 @@ async def test_a_join_that_grows_old_is_stated_again_in_the_middle_of_retention_
         assert len(await it.told()) == 2
 
 
+async def test_a_join_is_stated_again_in_the_middle_of_the_events_that_are_kept_and_not_with_each_behind_it(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log(Limits(keep_events=100))
+    sessions = Sessions("one", log, Limits(keep_events=100), Metrics())
+    async with log.open(), trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.write)
+        ada = sessions.join(ROOM, Member("ada"))
+        await wait_all_tasks_blocked()
+        for since, upto, stated in ((0, 49, 1), (49, 59, 2), (59, 60, 2), (60, 90, 2), (90, 120, 3)):
+            await trio.sleep(20)
+            others = [Statement("x", "y.1", number).joins() for number in range(since, upto)]
+            for event in await log.append(presence_channel(ROOM), others):
+                sessions.passed(event)
+            await wait_all_tasks_blocked()
+            assert ada.stated == stated
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_channel_that_began_again_counts_its_events_from_there(autojump_clock: MockClock) -> None:
     log = Log(Limits(keep_events=100))
     sessions = Sessions("one", log, Limits(keep_events=100), Metrics())

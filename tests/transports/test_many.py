@@ -390,6 +390,24 @@ async def test_a_place_counts_before_what_a_url_says(transport: str, autojump_cl
             assert client.events == []
 
 
+@pytest.mark.parametrize("transport", ["sse", "poll"])
+async def test_who_follows_others_than_before_is_given_a_cursor_that_is_taken_from_it(
+    transport: str, autojump_clock: MockClock
+) -> None:
+    """Places are kept of no more channels than a request may name: the next would be refused else."""
+    app, live = shop(Limits(follows=2))
+    async with serve(app) as server:
+        await live.publish("orders/C", 1)
+        places = (await server.get(asked(A, B))).json["cursor"]
+        if transport == "poll":
+            places = (await server.get(asked(C, after=places))).json["cursor"]
+        else:
+            async with server.events(asked(C, after=places)) as stream:
+                places = ((await stream.block()) or {})["id"]
+        assert place_key("orders/C") in parse_places(places, 2)
+        assert (await server.get(asked(C, after=places))).status == 200
+
+
 async def test_an_id_of_another_server_is_answered_with_what_is_kept(autojump_clock: MockClock) -> None:
     app, live = shop()
     async with serve(app) as server:

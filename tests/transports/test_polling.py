@@ -175,15 +175,16 @@ async def test_a_thousand_long_polls_are_answered_by_one_event(autojump_clock: M
 
 
 async def test_a_client_that_leaves_its_long_poll_leaves_nothing(autojump_clock: MockClock) -> None:
-    app, _ = make_shop()
+    app, live = make_shop()
     async with serve(app) as server:
+        waiting = live.service.context.long_polls
         stream = server.connect()
         await stream.send_all(f"GET {ORDERS}?wait=20 HTTP/1.1\r\nHost: test\r\n\r\n".encode())
         await trio.sleep(1)
-        assert (server.connections, server.followers) == (1, 1)
+        assert (server.connections, server.followers, len(waiting)) == (1, 1, 1)
         stream.reset()
         await trio.sleep(3)
-        assert (server.connections, server.followers) == (0, 0)
+        assert (server.connections, server.followers, len(waiting)) == (0, 0, 0)
 
 
 async def test_a_draining_server_answers_its_long_polls_and_spreads_their_return(autojump_clock: MockClock) -> None:
