@@ -218,8 +218,8 @@ CRUMB_BYTES = 1 << 10
 come with it: then it costs what bytes cost."""
 CHUNK_LINE_BYTES = 256
 """The line before a chunk of a request's body."""
-CHUNKS_IN_A_ROW = 128
-"""Chunks of a body that are read before others have their turn: 0.7 ms."""
+CHUNKS_IN_A_ROW = 32
+"""Chunks of a body that are read before others have their turn: 0.2 ms."""
 
 # --- Hypercorn's part
 READ_AHEAD_BYTES = 64 << 10
