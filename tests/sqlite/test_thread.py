@@ -66,9 +66,10 @@ async def test_what_sqlite_reports_is_said_in_our_terms(tmp_path: Path) -> None:
 
 
 def test_a_write_that_a_quota_or_a_limit_refuses_is_a_full_disk() -> None:
-    error = apsw.IOError("disk I/O error")
-    error.extendedresult = apsw.SQLITE_IOERR_WRITE
-    told = translate(error, "orders.db")
+    class Refused(apsw.IOError):
+        extendedresult = apsw.SQLITE_IOERR_WRITE
+
+    told = translate(Refused("disk I/O error"), "orders.db")
     assert isinstance(told, LogFull)
     assert "orders.db cannot be written (disk I/O error): a quota or a limit of a file's size" in str(told)
 
