@@ -303,6 +303,15 @@ async def test_data_may_be_as_deep_as_it_may_wherever_it_goes(
             await other.expect("snapshot")
 
 
+@pytest.mark.parametrize("items", [{"a": 1}, b"ab", None, 5, Mute()])
+async def test_what_is_no_list_of_items_is_published_as_none(items: Any, autojump_clock: MockClock) -> None:
+    place = Place()
+    async with serve(place.app):
+        with pytest.raises(DataError, match="is a list of data and drafts"):
+            await place.live.publish_many("c", items)
+        assert (await place.live.publish("c", 1)).offset == 1
+
+
 class Text(str):
     """As a template's Markup, or a StrEnum's."""
 

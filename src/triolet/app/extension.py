@@ -275,6 +275,9 @@ class Triolet(Runner):
         and so it does where a process has died. So what the view does elsewhere (a database, a payment) is made
         idempotent with ``command.id``.
 
+        What it answers as JSON is held to what :meth:`publish` takes (no NaN, no key twice, nothing nested deeper than
+        32), since it is kept, and read by clients of all kinds: else it has failed, and nothing is published.
+
         It runs to its end although its client goes, and with it its request's context: session, ``after_request`` and
         teardown functions have their turn when the view has returned.
 

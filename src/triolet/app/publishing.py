@@ -31,7 +31,7 @@ def drafts_of(items: Sequence[Any], limits: Limits) -> list[Draft]:
     Raises:
         DataError: the app's fault; they are no list, or one of them is no JSON value, or too large.
     """
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, bytes | Mapping) or not isinstance(items, Iterable):
         raise DataError(f"what is published together is a list of data and drafts, not {repr_of(items)}")
     drafts = [item if isinstance(item, Draft) else Draft.of(item) for item in items]
     check_drafts(drafts, limits)
