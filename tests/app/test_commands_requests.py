@@ -113,6 +113,18 @@ async def test_a_body_beyond_its_bound_is_413(chunked: bool, road: str, autojump
     assert len(shop.done) == 1
 
 
+@pytest.mark.parametrize("road", ["direct", "asgi"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_beyond_the_apps_own_bound_is_413(chunked: bool, road: str, autojump_clock: MockClock) -> None:
+    shop = Warehouse()
+    shop.app.config["MAX_CONTENT_LENGTH"] = 10
+    async with served(shop.app, road) as server:
+        for size, status in ((10, 200), (11, 413)):
+            answer = await post_in_pieces(server, b'"' + b"x" * (size - 2) + b'"', chunked)
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert len(shop.done) == 1
+
+
 async def post_in_pieces(server: MemoryServer, body: bytes, chunked: bool) -> bytes:
     framing = "transfer-encoding: chunked" if chunked else f"content-length: {len(body)}"
     end = server.connect()

@@ -10,7 +10,6 @@ import trio
 
 from ..errors import NotServingError
 from ..identity import Grant
-from ..limits import Limits
 from ..sockets.patience import Patience
 from ..transports.negotiate import Answer, AskError, Scope, check_path, header, names_text, own_answer
 from ..transports.outlets import Receive
@@ -42,7 +41,8 @@ async def ask_over_http(service: Service, request: Any, receive: Receive) -> Ans
         request: the request, whose body was not read yet.
         receive: ASGI's.
 
-    Bounds: a body of ``limits.message_bytes``; the app's ``BODY_TIMEOUT``, within which it must have come.
+    Bounds: a body of ``limits.message_bytes``, and of the app's ``MAX_CONTENT_LENGTH``; its ``BODY_TIMEOUT``, within
+    which the body must have come.
 
     Cancellation: what has begun goes on to its end.
     """
@@ -50,7 +50,7 @@ async def ask_over_http(service: Service, request: Any, receive: Receive) -> Ans
     try:
         service.origins.check(scope, always=False)
         check_path(scope)
-        body = await _read(request, receive, service.limits)
+        body = await _read(service, request, receive)
         return None if body is None else await _wait(service, request, body, receive)
     except AskError as error:
         return error.answer
@@ -80,9 +80,12 @@ async def _wait(service: Service, request: Any, body: bytes, receive: Receive) -
     return told[0] if told else None
 
 
-async def _read(request: Any, receive: Receive, limits: Limits) -> bytes | None:
+async def _read(service: Service, request: Any, receive: Receive) -> bytes | None:
     """Read a request's body; None where its client has gone. Raises AskError."""
-    most = min(limits.message_bytes, request.max_content_length or limits.message_bytes)
+    limits = service.limits
+    # Quart's request itself knows the app's setting in some versions only within a context, of which there is none yet.
+    own = request.max_content_length or service.app.config["MAX_CONTENT_LENGTH"]
+    most = min(limits.message_bytes, own or limits.message_bytes)
     too_large = AskError(413, "size", f"a command's body is at most {most} bytes")
     length = header(request.scope, b"content-length") or ""
     if length.isdecimal() and int(length) > most:

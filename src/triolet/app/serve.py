@@ -39,7 +39,7 @@ from ..wire.http_answer import accept_response, date, refusal, response, stream_
 from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
 from .asking import Asks, ask_over_http
-from .service import Service
+from .service import Service, through_asgi
 from .views import Decision, Refusal, find, find_command, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
@@ -62,7 +62,7 @@ class Clients:
         Where ASGI middleware stands before the app it is not: the middleware must see it.
         """
         app = self._service.app
-        if not self._service.running or self._service.through_asgi:
+        if not self._service.running or through_asgi(self._service):
             return None
         method, path, host = scope["method"], scope["path"], header(scope, b"host") or ""
         asked = method, host, scope["root_path"], path
@@ -182,7 +182,7 @@ class Clients:
 async def serve_websocket(service: Service, request: Any, receive: Receive, send: Send) -> None:
     """Admit a WebSocket and serve it through ASGI: behind middleware, over HTTP/2, or on another server."""
     scope: Scope = request.scope
-    way = Way(*websocket_outlet(scope, send, service.server.budget, through_asgi=service.through_asgi))
+    way = Way(*websocket_outlet(scope, send, service.server.budget, through_asgi=through_asgi(service)))
     admitted = await admit(service, Arrival(request, lambda: way, lambda: scope, upgrade=True))
     if isinstance(admitted, Refusal):
         await _refuse_websocket(admitted, scope, send)
@@ -200,7 +200,7 @@ async def serve_http(service: Service, request: Any, send: Send) -> None:
     scope: Scope = request.scope
 
     def way() -> Way:
-        return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=service.through_asgi))
+        return Way(*event_stream_outlet(scope, send, service.server.budget, through_asgi=through_asgi(service)))
 
     admitted = await admit(service, Arrival(request, way, lambda: scope))
     if isinstance(admitted, Refusal):

@@ -48,7 +48,7 @@ from .identify import EXTENSION, Identifier
 from .renewal import RENEW, renew_told
 from .views import has_commands
 
-__all__ = ["EXTENSION", "Options", "Service", "alone"]
+__all__ = ["EXTENSION", "Options", "Service", "alone", "through_asgi"]
 
 logger = logging.getLogger("triolet")
 
@@ -165,13 +165,6 @@ class Service:
         self.server = server or self._other_server()
         if server is None:
             logger.warning("not on `triolet serve`: everything works, but a client that stalls cannot be cut off")
-
-    @property
-    def through_asgi(self) -> bool:
-        """Whether something stands before the app that must see what comes and what is answered: ASGI middleware around
-        ``app.asgi_app`` or around the app itself, or what a subclass or a library has put in the place of Quart's."""
-        around = self.server.app not in (None, self.app)
-        return around or "asgi_app" in vars(self.app) or not _calls_as_quart_does(type(self.app))
 
     def _other_server(self) -> ServerState:
         return ServerState(Budget(self.limits.memory_bytes), Metrics(), trio.Event(), DRAIN_SECONDS)
@@ -335,6 +328,14 @@ def _checked(app: Any, log: EventLog) -> EventLog:
             "or give it claim, commit and release (see triolet.EventLog)"
         )
     return log
+
+
+def through_asgi(service: Service) -> bool:
+    """Tell whether something stands before an app that must see what comes and what is answered: ASGI middleware around
+    ``app.asgi_app`` or around the app itself, or what a subclass or a library has put in the place of Quart's."""
+    app = service.app
+    around = service.server.app not in (None, app)
+    return around or "asgi_app" in vars(app) or not _calls_as_quart_does(type(app))
 
 
 def _calls_as_quart_does(kind: type[Any]) -> bool:

@@ -13,7 +13,7 @@ from ..errors import CursorError, TrioletError
 from ..event import Cursor
 from ..limits import Limits
 from ..wire.codec import PLAIN, Codec, Rendered
-from ..wire.http_head import accepts
+from ..wire.http_head import weight
 
 __all__ = [
     "FULL",
@@ -188,7 +188,7 @@ def parse_ask(scope: Scope, limits: Limits, *, upgrade: bool = False, form: Form
     wish = _wish(_after(header(scope, b"last-event-id"), query), query)
     if upgrade:
         return Ask(TransportKind.WEBSOCKET, wish)
-    if accepts(scope["headers"], b"text/event-stream"):
+    if 0 < weight(scope["headers"], b"text/event-stream") >= weight(scope["headers"], b"application/json"):
         return Ask(TransportKind.SSE, wish, form=_form(query, form))
     wait = _wait(query["wait"], limits) if "wait" in query else 0
     came_as = scope["http_version"] if PROBE in query else None

@@ -15,7 +15,18 @@ from ..bounds import CHUNK_LINE_BYTES, CHUNKS_IN_A_ROW
 from ..closing import PROTOCOL_ERROR
 from ..errors import RemoteError
 
-__all__ = ["BadRequest", "Body", "Framing", "Head", "accepts", "check_head", "is_host", "read_head", "split_head"]
+__all__ = [
+    "BadRequest",
+    "Body",
+    "Framing",
+    "Head",
+    "accepts",
+    "check_head",
+    "is_host",
+    "read_head",
+    "split_head",
+    "weight",
+]
 
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rb"(%s) ([!-~]+) HTTP/(1\.[01])" % _TOKEN)
@@ -27,7 +38,7 @@ _HOST: Final = re.compile(rb"(?:([-A-Za-z0-9._~!$&'()*+,;=%]*)|\[[0-9A-Fa-f:.]+\
 # As many digits as fit in 64 bits, and nothing else: `int` would also take a sign, underscores and other scripts.
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_REFUSED: Final = re.compile(rb"(?:^|;)q=0(?:\.0{0,3})?(?:;|$)")
+_WEIGHT: Final = re.compile(rb"(?:^|;)q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)(?:;|$)")
 
 
 class BadRequest(RemoteError):
@@ -138,11 +149,17 @@ def accepts(headers: Iterable[tuple[bytes, bytes]], media_type: bytes) -> bool:
         headers: of the request, names in lower case.
         media_type: in lower case.
     """
+    return weight(headers, media_type) > 0
+
+
+def weight(headers: Iterable[tuple[bytes, bytes]], media_type: bytes) -> float:
+    """How much a request wants a media type that it names, 0 to 1: its ``q``, which is 1 where it says none, or says
+    what is none. Of a type that it does not name, 0. Arguments as of :func:`accepts`."""
     values = (value for name, value in headers if name == b"accept")
     ranges = (part.lower().replace(b" ", b"").replace(b"\t", b"") for value in values for part in value.split(b","))
-    return any(
-        kind == media_type and not _REFUSED.search(rest) for kind, _, rest in (part.partition(b";") for part in ranges)
-    )
+    named = (rest for kind, _, rest in (part.partition(b";") for part in ranges) if kind == media_type)
+    found = (_WEIGHT.search(rest) for rest in named)
+    return max((1.0 if match is None else float(match[1]) for match in found), default=0.0)
 
 
 def _check_target(method: bytes, target: bytes, hosts: list[bytes], version: bytes) -> None:
