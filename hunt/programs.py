@@ -255,7 +255,8 @@ class Program:
 
     async def _listen(self, life: _Life, client: Client, follow: _Follow) -> str:
         after, name = follow.cursor, follow.name
-        stored = None if self.disk is None else self.disk.cursors.get(name)
+        kept = None if self.disk is None else self.disk.cursors.get(name)
+        stored = None if kept is None else kept.partition(" ")[0]  # behind it stands the channel
         events = client.follow(
             follow.url,
             after=after,
@@ -342,7 +343,7 @@ class Program:
             return None
 
         def saved(name: str, cursor: str) -> None:
-            self.history.add(Saved(self.history.now, self.plan.name, name, cursor))
+            self.history.add(Saved(self.history.now, self.plan.name, name, cursor.partition(" ")[0]))
 
         return Disk(program.save_seconds, program.fails, lambda: self._chance.random() < 0.5, saved)
 

@@ -73,7 +73,7 @@ async def test_a_program_that_keeps_its_place_is_told_once_more(way: str, autoju
                 async with client.follow(ORDERS, after=0) as events:
                     items = [item async for item in events]
                 assert told(items) == [*first, LAST]
-            assert list(store.cursors.values()) == [str(items[-1].cursor)]  # type: ignore[union-attr]  # it is an event
+            assert list(store.cursors.values()) == [f"{items[-1].cursor} {ORDER}"]  # type: ignore[union-attr]  # it is an event
 
 
 async def test_on_a_shared_socket_the_others_go_on(autojump_clock: MockClock) -> None:

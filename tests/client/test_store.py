@@ -155,7 +155,7 @@ async def test_what_is_not_for_a_client_moves_what_it_keeps_while_it_waits(autoj
                     last = await live.publish(ORDER, number)
                     await trio.sleep(3)
                 await trio.sleep(60)
-                assert store.cursors[way] == str(last.cursor)
+                assert store.cursors[way] == f"{last.cursor} {ORDER}"
                 await live.publish(ORDER, "mine")
 
 

@@ -136,7 +136,8 @@ def test_an_event_that_was_taken_when_the_program_was_interrupted_is_given_next(
         with pytest.raises(KeyboardInterrupt):
             next(items)
         events.commit()
-        assert (events.cursor, json.loads(kept.read_text())) == (first.cursor, {"taken": str(first.cursor)})
+        place = f"{first.cursor} {first.channel}"
+        assert (events.cursor, json.loads(kept.read_text())) == (first.cursor, {"taken": place})
         assert [item.data for _, item in zip(range(2), events, strict=False) if isinstance(item, Event)] == [1, 2]
 
 

@@ -18,6 +18,9 @@ CLIENT_FIRST_RETRY_SECONDS = 1.0
 """Longest wait before the first new try; it doubles with each that follows."""
 CLIENT_LAST_RETRY_SECONDS = 30.0
 """And how long it gets at most."""
+CLIENT_LEAST_RETRY_SECONDS = 0.2
+"""Whatever a server says, or a proxy before it, half of this is waited at least before it is asked again. It doubles up
+to the longest first wait while nothing comes of it."""
 CLIENT_PROBE_SECONDS = 2.0
 """For a stream's first message, where another transport could be tried: a visitor waits for three."""
 CLIENT_BETTER_SECONDS = (300.0, 3_600.0)

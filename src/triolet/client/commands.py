@@ -157,7 +157,7 @@ class Commands:
                 asked.trouble = f"status {reply.status}"
                 opened = trio.Event()
             # Where the network was the trouble, the moment is when a WebSocket is there again.
-            with trio.move_on_after(backoff(attempt, self._way.random) if retry is None else retry):
+            with trio.move_on_after(backoff(attempt, self._way.random, "backoff" if retry is None else retry)):
                 await opened.wait()
             attempt += 1
 

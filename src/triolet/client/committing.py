@@ -8,7 +8,14 @@ from ..errors import ConfigError, CursorError
 from ..event import Cursor
 from .store import Store
 
-__all__ = ["Committing"]
+__all__ = ["Committing", "place"]
+
+
+def place(cursor: Cursor, channel: str | None) -> str:
+    """What is kept: a cursor, and of which channel it is. A cursor alone does not tell, and its URL, or the name that
+    the program gave, may be another one's in the program's next life.
+    """
+    return str(cursor) if channel is None else f"{cursor} {channel}"
 
 
 class Committing:
@@ -32,26 +39,27 @@ class Committing:
         self._woken = trio.Event()
         self._lock = trio.Lock()
 
-    async def load(self) -> Cursor | None:
-        """Where to go on. Raises ConfigError where what is stored is no cursor."""
+    async def load(self) -> tuple[Cursor, str | None] | None:
+        """Where to go on, and in which channel that was. Raises ConfigError where what is stored is no cursor."""
         stored = await self._store.load(self._name)
         if stored is None:
             return None
+        cursor, _, channel = stored.partition(" ")
         try:
             self._kept = stored
-            return Cursor.parse(stored)
+            return Cursor.parse(cursor), channel or None
         except CursorError as error:
             raise ConfigError(f"the store has no cursor under {self._name!r}: {error}") from None
 
-    def done_with(self, cursor: str) -> None:
-        """The program is done with everything up to a cursor."""
-        if self._auto and cursor != self._wanted:
-            self._wanted = cursor
+    def done_with(self, place: str) -> None:
+        """The program is done with everything up to a place."""
+        if self._auto and place != self._wanted:
+            self._wanted = place
             self._woken.set()
 
-    async def now(self, cursor: str) -> None:
+    async def now(self, place: str) -> None:
         """Keep it, and wait until it is kept."""
-        self._wanted = cursor
+        self._wanted = place
         await self.flush()
 
     async def flush(self) -> None:

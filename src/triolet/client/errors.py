@@ -68,7 +68,8 @@ class Ended(Exception):
 
     Attributes:
         kind: as of :class:`ClientError`.
-        retry: seconds until the next try; None: there is none; ``"backoff"``: as the client's own backoff says.
+        retry: seconds until the next try; None: there is none; 0: at once, in another way, which no server says;
+            ``"backoff"``: as the client's own backoff says.
         code: of the close frame or the bye.
         status: of the answer.
         error: what the answer's JSON calls it.

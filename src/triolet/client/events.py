@@ -12,10 +12,10 @@ import trio
 
 from ..closing import NORMAL
 from ..errors import printable
-from ..event import Cursor, Gap
+from ..event import Cursor, Event, Gap
 from .bounds import CLIENT_GOODBYE_SECONDS, CLIENT_ITEMS
 from .commands import CLOSED, Commands
-from .committing import Committing
+from .committing import Committing, place
 from .cursors import distance, is_newest
 from .errors import Ended
 from .following import Following
@@ -73,6 +73,7 @@ class Events(Reasoned):
         self._committing = None if store is None else Committing(store, name, auto=auto_commit)
         self._reading = Reading(way.acknowledge, self._following.say, auto=auto_commit or store is None)
         self._taken: Cursor | None = self._track.began
+        self._taken_in: str | None = None
         self._began = trio.Event()
         self._head: Cursor | None = None
         self._scope = trio.CancelScope()
@@ -143,7 +144,9 @@ class Events(Reasoned):
             raise RuntimeError("nothing can be committed: the client has no store=")
         cursor = self.cursor
         if cursor is not None and not is_newest(cursor):
-            await self._committing.now(str(cursor))
+            waits = self._following.given > self._reading.got
+            channel = self._taken_in if waits else None
+            await self._committing.now(place(cursor, channel or self._track.channel))
         self._reading.done()
 
     def __aiter__(self) -> Self:
@@ -185,6 +188,10 @@ class Events(Reasoned):
             self._taken = item.cursor
         elif item.reason != "conflated":  # of those the newest of each key are still to come
             self._taken = item.to
+        if isinstance(item, Event):
+            self._taken_in = item.channel
+        elif isinstance(item, Gap) or self._taken_in is None:
+            self._taken_in = self._track.channel  # by a gap the URL may have come to be another one
         return item
 
     async def __aenter__(self) -> Self:
@@ -200,7 +207,8 @@ class Events(Reasoned):
         if self._committing is not None:
             start = await self._committing.load()
             if start is not None:
-                self._track.start = self._track.began = self._track.cursor = self._taken = start
+                self._track.resume(*start)
+                self._taken, self._taken_in = start
         if self._following.is_closed:
             raise RuntimeError(CLOSED)
         self._hooks.nursery.start_soon(self._run)
@@ -239,10 +247,10 @@ class Events(Reasoned):
         if self._taken is None:
             await self._began.wait()
             if self._track.began is not None:
-                await committing.now(str(self._track.began))
+                await committing.now(place(self._track.began, self._track.channel))
                 self._taken = self._track.began
         else:
-            committing.done_with(str(self._taken))
+            committing.done_with(place(self._taken, self._taken_in or self._track.channel))
 
     async def _run(self) -> None:
         try:
@@ -265,7 +273,7 @@ class Events(Reasoned):
         if items:
             self._began.set()  # also with a state, before which there is no place that could be kept
         elif self._committing is not None and self._track.cursor and self._in.statistics().tasks_waiting_receive:
-            self._committing.done_with(str(self._track.cursor))
+            self._committing.done_with(place(self._track.cursor, self._track.channel))
 
     def _changed(self, state: State, why: Ended | None) -> None:
         self._why = why

@@ -31,6 +31,7 @@ __all__ = [
     "read",
     "read_many",
     "read_page",
+    "seconds_of",
     "snapshot_of",
     "tell_of",
     "value_of",
@@ -251,10 +252,15 @@ def bye(message: Heard) -> Ended:
     """What a bye says about coming back."""
     retry: Any = "backoff" if message.retry is msgspec.UNSET else message.retry
     if isinstance(retry, int):
-        retry /= 1000
+        retry = seconds_of(retry)
     return Ended(
         printable(message.reason) or f"closed {message.code}", kind_of(message.code), retry=retry, code=message.code
     )
+
+
+def seconds_of(retry: int) -> float:
+    """When a server wants to be asked again; more than 0, which is a client's own word (see Ended)."""
+    return max(1, retry) / 1000
 
 
 def kind_of(code: int | None) -> Any:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, Literal
 
 from .bounds import (
     CLIENT_BEATS_MISSED,
     CLIENT_FIRST_RETRY_SECONDS,
     CLIENT_LAST_RETRY_SECONDS,
+    CLIENT_LEAST_RETRY_SECONDS,
     CLIENT_LEAST_SILENCE_SECONDS,
     CLIENT_LUMP_SECONDS,
 )
@@ -24,10 +25,25 @@ _PROOFS: Final = ("live", "reply")
 """Messages that show that all is well."""
 
 
-def backoff(attempt: int, random: Callable[[], float]) -> float:
-    """Seconds to wait before try ``attempt`` (the first is 0): drawn from the whole range, so that clients spread."""
-    most: float = min(CLIENT_LAST_RETRY_SECONDS, CLIENT_FIRST_RETRY_SECONDS * 2 ** min(attempt, 30))
-    return random() * most
+def backoff(
+    attempt: int, random: Callable[[], float], said: float | Literal["backoff"] = "backoff", idle: int | None = None
+) -> float:
+    """Seconds to wait before a try. However little is said or drawn, nobody is asked again and again without a pause.
+
+    Args:
+        attempt: which one it is; the first is 0.
+        random: 0 up to 1.
+        said: by the server; without, it is drawn from the whole range, so that clients spread.
+        idle: so many tries before it have brought nothing; without, all have.
+    """
+    if said == "backoff":
+        said = random() * _doubled(CLIENT_FIRST_RETRY_SECONDS, attempt, CLIENT_LAST_RETRY_SECONDS)
+    least = _doubled(CLIENT_LEAST_RETRY_SECONDS, attempt if idle is None else idle, CLIENT_FIRST_RETRY_SECONDS)
+    return max(said, (0.5 + random() / 2) * least)
+
+
+def _doubled(first: float, times: int, most: float) -> float:
+    return min(most, first * 2.0 ** min(times, 30))
 
 
 class Line:
@@ -50,6 +66,7 @@ class Line:
         "_beat_said",
         "_first_silence",
         "_hurried_until",
+        "_idle",
         "_longest",
         "_random",
         "_silence",
@@ -61,6 +78,7 @@ class Line:
         self._first_silence = silence
         self._random = random
         self._attempt = 0
+        self._idle = 0  # connections in a row that were up to date, and brought no event
         self._hurried_until = -inf
         self.due = inf
         self.begin()
@@ -86,6 +104,8 @@ class Line:
         """Learn from a message."""
         if message.type in _PROOFS:
             self._attempt = 0
+        if message.type == "event":
+            self._idle = 0
         if message.type != "beat":
             self._beat_at = None
             return
@@ -109,11 +129,13 @@ class Line:
             renewable: whether there may be a new token.
         """
         self.due = inf
-        attempt = self._attempt
-        self._attempt += ended.retry != 0  # else it goes on at once in another way, and no try has failed
+        attempt, idle = self._attempt, max(self._attempt, self._idle)
+        if ended.retry != 0:  # else it goes on at once in another way, and no try has failed
+            self._idle += attempt == 0
+            self._attempt += 1
         if ended.expired and renewable:
             if now >= self._hurried_until:
                 self._hurried_until = now + CLIENT_LAST_RETRY_SECONDS
                 return 0.0
-            return backoff(attempt, self._random)
-        return backoff(attempt, self._random) if ended.retry == "backoff" else ended.retry
+            return backoff(attempt, self._random, idle=idle)
+        return backoff(attempt, self._random, ended.retry, idle) if ended.retry else ended.retry

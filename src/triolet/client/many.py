@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import trio
 
 from ..bounds import FOLLOW_URL_CHARACTERS, PLACE_CHARACTERS
+from ..event import Cursor
 from .bounds import CLIENT_GATHER_SECONDS, CLIENT_MANY_CHARACTERS
 from .errors import Ended
 from .heard import Heard, read, read_many
@@ -23,7 +24,7 @@ from .heartbeat import Heartbeat
 from .line import Line
 from .seat import Rider, Seat
 from .sse import Block
-from .streams import over_polls, over_sse, unfold
+from .streams import Taken, over_polls, over_sse, unfold
 from .way import Way, connected, next_try
 
 __all__ = ["Bundle", "Bundles"]
@@ -259,9 +260,9 @@ class Bundle:
                 return
         self._give(self._on.get(message.channel or ""), message)
 
-    async def take_page(self, body: bytes, beat: Heartbeat) -> int | None:
+    async def take_page(self, body: bytes, beat: Heartbeat) -> Taken:
         """See :class:`triolet.client.streams.Asker`."""
-        page = read_many(body)
+        page, before = read_many(body), _places(self._wanted)
         beat.works()
         if page.live:
             beat.heard(Heard(type="live"))
@@ -275,7 +276,7 @@ class Bundle:
                 self._give(seat, message)
             if one.events and self._seats.get(seat.url) is seat:
                 self._seats[seat.url] = self._seats.pop(seat.url)
-        return page.retry
+        return Taken(page.retry, bool(page.told) or _places(self._wanted) != before)
 
     def _refuse(self, message: Heard) -> None:
         asked = self._asked or {}
@@ -290,6 +291,10 @@ class Bundle:
     def _give(self, seat: Seat | None, message: Heard) -> None:
         if seat is not None and self._seats.get(seat.url) is seat and seat.ended is None:
             seat.give(message)
+
+
+def _places(seats: list[Seat]) -> dict[str, Cursor | None]:
+    return {seat.url: seat.rider.track.cursor for seat in seats}
 
 
 def _length(url: str) -> int:

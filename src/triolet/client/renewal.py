@@ -69,6 +69,6 @@ class Renewal:
                 self._trouble(error)
                 if error.retry is None:
                     return
-                retry = backoff(attempt, self._random) if error.retry == "backoff" else error.retry
+                retry = backoff(attempt, self._random, error.retry)
             attempt += 1
             await trio.sleep(retry)

@@ -8,7 +8,7 @@ import trio
 
 from ..errors import printable
 from .errors import Ended
-from .heard import Heard
+from .heard import Heard, seconds_of
 from .track import State, Track
 
 __all__ = ["Rider", "Seat"]
@@ -78,7 +78,7 @@ def _refused(message: Heard) -> Ended:
     """Where it may go better in a while, that is waited for. Else, where a channel is named, it had been open, and was
     taken away; or the app has refused to open it."""
     if isinstance(message.retry, int):
-        why, retry = printable(message.reason) or "refused", message.retry / 1000
+        why, retry = printable(message.reason) or "refused", seconds_of(message.retry)
         return Ended(f"{why}: asked again later", "refused", retry=retry, rides=True, by_server=True)
     if message.channel is not None:
         return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)

@@ -25,6 +25,10 @@ class Store(Protocol):
     async def save(self, name: str, cursor: str) -> None:
         """Keep a cursor under a name. When this returns it is kept, whatever happens to the program.
 
+        Args:
+            name: which one it is.
+            cursor: its text, a space, and the name of the channel: so a place in another channel is found out.
+
         Cancellation: it is kept, or the one before is.
         """
 

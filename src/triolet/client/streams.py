@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -16,12 +16,25 @@ from .errors import Ended
 from .heard import Heard, Page, bye, cursor_of, own_message, read_page
 from .heartbeat import Heartbeat
 from .http import refusal
+from .line import backoff
 from .renewal import Renewal
 from .sse import Block, StreamParser
 from .track import Track
 from .way import Way
 
-__all__ = ["Asker", "One", "Taker", "over_polls", "over_sse", "unfold"]
+__all__ = ["Asker", "One", "Taken", "Taker", "over_polls", "over_sse", "unfold"]
+
+
+class Taken(NamedTuple):
+    """The answer to a poll, once it was taken.
+
+    Attributes:
+        retry: how many ms to wait before the next; None: it does not say.
+        news: whether it has brought anything.
+    """
+
+    retry: int | None
+    news: bool
 
 
 class Asker(Protocol):
@@ -40,8 +53,8 @@ class Asker(Protocol):
     async def take(self, message: Heard, beat: Heartbeat) -> None:
         """Take a message."""
 
-    async def take_page(self, body: bytes, beat: Heartbeat) -> int | None:
-        """Take the answer to a poll. Return how many ms to wait before the next; None: it does not say."""
+    async def take_page(self, body: bytes, beat: Heartbeat) -> Taken:
+        """Take the answer to a poll."""
 
     def trouble(self, why: Ended) -> None:
         """Hear of what went wrong beside a connection that stands."""
@@ -88,15 +101,15 @@ class One:
         """See :class:`Asker`."""
         return own_message(block)
 
-    async def take_page(self, body: bytes, beat: Heartbeat) -> int | None:
+    async def take_page(self, body: bytes, beat: Heartbeat) -> Taken:
         """See :class:`Asker`."""
-        page = read_page(body)
+        page, before = read_page(body), self._track.cursor
         beat.works()
         for message in unfold(page, self._track):
             if message.type == "live":
                 beat.heard(message)
             await self.take(message, beat)
-        return page.retry
+        return Taken(page.retry, bool(page.told) or self._track.cursor != before)
 
 
 async def over_sse(way: Way, asker: Asker, beat: Heartbeat, nursery: trio.Nursery) -> None:
@@ -151,21 +164,25 @@ async def over_polls(way: Way, asker: Asker, beat: Heartbeat, hold: float | None
     beat.listen()
     credential = {"accept": "application/json", **await way.credentials.headers()}
     tag = ""
-    retry = 0.0
+    retry, idle = 0.0, 0
     while True:
         held = hold is not None and asker.is_live
         headers = credential if held or not tag else {**credential, "if-none-match": tag}
         target = asker.target(wait=f"{hold:g}" if held else None)
         beat.listen()
+        asked_at, news = trio.current_time(), False
         answer = await way.http.ask("GET", way.base.url(target), headers)
         if answer.status != HTTPStatus.NOT_MODIFIED:
             if answer.status != HTTPStatus.OK or "json" not in answer.headers.get("content-type", ""):
                 raise refusal(answer)
             tag = answer.headers.get("etag", "")
-            said = await asker.take_page(answer.body, beat)
+            said, news = await asker.take_page(answer.body, beat)
             retry = CLIENT_FIRST_RETRY_SECONDS if said is None else said / 1000
         beat.rest()
-        await trio.sleep(retry if held or hold is None else 0)
+        idle = 0 if news else idle + 1
+        # The first may be the one that is not held. One that brought nothing and took its time was held itself.
+        least = asked_at + backoff(idle, way.random, 0) - trio.current_time() if idle > 1 else 0
+        await trio.sleep(max(0, least, retry if held or hold is None else 0))
 
 
 def unfold(page: Page, track: Track) -> Iterator[Heard]:

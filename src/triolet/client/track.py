@@ -32,6 +32,7 @@ class Track:
     Attributes:
         url: what is followed; empty where the app on the server has chosen the channel.
         channel: its name, once the server has said it.
+        kept_in: the channel that ``start`` was kept of in the program's life before this, where that is known.
         start: where the program started. began: the same, or, from now on, where that was; None before it is known, and
             where it began with a state.
         cursor: up to here everything was taken.
@@ -47,6 +48,7 @@ class Track:
         "channel",
         "cursor",
         "filtered",
+        "kept_in",
         "start",
         "state",
         "url",
@@ -55,6 +57,7 @@ class Track:
     def __init__(self, url: str, after: Cursor | None, fault: Callable[[Fault], None]) -> None:
         self.url = url
         self.channel: str | None = None
+        self.kept_in: str | None = None
         self.start = after
         self.began = None if is_newest(after) else after
         self.cursor = after
@@ -117,7 +120,13 @@ class Track:
 
     def is_of_another(self, channel: str | None) -> bool:
         """Whether the position is one in another channel than this: that of the same URL when it was asked before."""
-        return self.channel is not None and channel != self.channel
+        before = self.channel or self.kept_in
+        return before is not None and channel != before
+
+    def resume(self, at: Cursor, channel: str | None) -> None:
+        """Go on where the program was in its life before this."""
+        self.start = self.began = self.cursor = at
+        self.kept_in = channel
 
     def _step(self, at: Cursor, item: Item, count: int = 1) -> list[Item]:
         """What has a place of its own, and stands for so many events up to there."""

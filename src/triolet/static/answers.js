@@ -95,7 +95,7 @@ function renewal(renew, refuse, options, line, signal) {
     for (let attempt = 0; ; attempt += 1) {
       const error = await tried(message);
       if (error === null || signal.aborted) return;
-      const retry = error.retry ?? backoff(attempt, options);
+      const retry = backoff(attempt, options, error.retry);
       line.trouble(error.retry === null ? { error } : { retry, error });
       if (error.retry === null) return refuse({ ...message, refused: true });
       await pause(retry, options, signal);

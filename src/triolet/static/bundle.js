@@ -7,13 +7,14 @@
  * others asks by itself: its own answer says why, and whether to come back, and the others do not notice.
  */
 
-import { Ended } from "./line.js";
+import { Ended, backoff } from "./line.js";
 import { gone } from "./multiplex.js";
 import { address, locate } from "./requests.js";
 
 /**
- * @import { Clock, State, Why } from "./api.js"
+ * @import { State, Why } from "./api.js"
  * @import { Line } from "./line.js"
+ * @import { Settings } from "./settings.js"
  * @import { Streams } from "./streams.js"
  * @import { Message, Track } from "./track.js"
  * @import { Asker, Unfold } from "./transports.js"
@@ -51,11 +52,11 @@ export class Bundles {
   /** URLs of one request, where the server has said that they were too many. */
   most = Infinity;
 
-  /** @param {Streams} streams @param {string} target  the URL of the socket @param {Clock} clock */
-  constructor(streams, target, clock) {
+  /** @param {Streams} streams @param {string} target  the URL of the socket @param {Settings} settings */
+  constructor(streams, target, settings) {
     this.streams = streams;
     this.#target = target;
-    this.clock = clock;
+    this.settings = settings;
   }
 
   /** @param {Track} track */
@@ -169,8 +170,8 @@ export class Bundle {
 
   /** What is asked for is no longer what is wanted, maybe: after a moment, in which more may come. */
   #look() {
-    const { clock, streams } = this.#bundles;
-    this.#timer ??= clock.setTimeout(() => {
+    const { settings, streams } = this.#bundles;
+    this.#timer ??= settings.clock.setTimeout(() => {
       this.#timer = null;
       const asked = [...(this.#asked?.values() ?? this.tracks)];
       this.#isAnew = asked.length !== this.#tracks.size || !this.tracks.every((track) => asked.includes(track));
@@ -180,7 +181,7 @@ export class Bundle {
 
   /** What is asked for is all that will be. */
   rest() {
-    this.#bundles.clock.clearTimeout(this.#timer);
+    this.#bundles.settings.clock.clearTimeout(this.#timer);
     this.#timer = null;
   }
 
@@ -303,9 +304,9 @@ export class Bundle {
     if (!track || !this.#forget(track)) return;
     const { streams } = this.#bundles;
     if (retry != null) {
-      const error = new Ended(reason, { retry: Number(retry) });
-      streams.later(track, Number(retry));
-      track.become("connecting", { retry: Number(retry), reason, error });
+      const ms = backoff(0, this.#bundles.settings, Number(retry));
+      streams.later(track, ms);
+      track.become("connecting", { retry: ms, reason, error: new Ended(reason, { retry: ms }) });
     } else if (channel) track.become("gone", gone("revoked"));
     else streams.open(track);
   }

@@ -28,7 +28,7 @@ export const winners = new Map();
 
 /** The end of a connection that brings its messages too late: another transport may bring them as they come. */
 export function lumpy() {
-  throw new Ended("lumps", { retry: 0 });
+  throw new Ended("lumps");
 }
 
 /**

@@ -75,8 +75,7 @@ export class Client {
     const { share, locks, BroadcastChannel } = this.#settings;
     const { origin } = locate(this.#base);
     const known = this.#settings.winners ?? winners;
-    const failed = (/** @type {unknown} */ error) => this.#handlers.tell("fault", { kind: "store", error });
-    const keeper = new Keeper(this.#store, `triolet:transport:${origin}`, this.#settings, failed);
+    const keeper = new Keeper(this.#store, `triolet:transport:${origin}`, this.#settings, this.#handlers);
     const remember = (/** @type {Transport} */ transport) => void keeper.keep(transport);
     const settings = { ...this.#settings, remember };
     /** @param {WaysHooks} hooks */

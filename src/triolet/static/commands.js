@@ -48,8 +48,7 @@ export class Unanswered extends Error {
 
 /** An id that nobody else has: 128 bits. A page that is no secure context has no `crypto.randomUUID`. */
 export function newId(crypto = globalThis.crypto) {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16))));
 }
 
 /** A command as it is asked, each time alike: what the page changes in `data` later is no part of it. */
@@ -123,17 +122,10 @@ export class Commands {
   /** Begins each that is asked, or waits: the first of them are asked. @type {Set<() => void>} */
   #turns = new Set();
   #changed;
-  #unanswered = 0;
 
   /** How many have been asked for, and wait for their answer. */
   get unanswered() {
-    return this.#unanswered;
-  }
-
-  /** @param {number} step */
-  #count(step) {
-    this.#unanswered += step;
-    tell(this.#changed, this.#unanswered);
+    return this.#turns.size;
   }
 
   /**
@@ -148,13 +140,13 @@ export class Commands {
   /** The network may be back: what waits is asked now. */
   wake() {
     this.#opened.resolve();
-    if (this.#socket === null) this.#opened = deferred();
+    this.#opened = deferred();
   }
 
   /** Over this WebSocket from now on. @param {WebSocket} socket */
   use(socket) {
     this.#socket = socket;
-    this.#opened.resolve();
+    this.wake();
   }
 
   /** This WebSocket is gone: what was asked over it is asked again. @param {WebSocket | null} socket */
@@ -162,9 +154,7 @@ export class Commands {
     for (const asked of this.#asked) {
       if (asked.socket === socket) asked.reject(new Ended("the connection ended"));
     }
-    if (socket === null || this.#socket !== socket) return;
-    this.#socket = null;
-    this.#opened = deferred();
+    if (this.#socket === socket) this.#socket = null;
   }
 
   /** Takes a "reply". @param {Message} reply */
@@ -190,13 +180,10 @@ export class Commands {
     const late = () => new Error(`${timeout} ms are over`);
     /** @param {AbortSignal} inner */
     const run = (inner) => this.#inTurn(inner, () => this.#ask(command, options, inner));
-    this.#count(1);
     try {
       return await within(Math.min(timeout, LONGEST), late, options, signal, run);
     } catch (error) {
       throw command.unanswered(error);
-    } finally {
-      this.#count(-1);
     }
   }
 
@@ -204,12 +191,14 @@ export class Commands {
   async #inTurn(signal, call) {
     const { promise, resolve } = deferred();
     const turns = this.#turns.add(resolve);
+    tell(this.#changed, turns.size);
     try {
       if (turns.size > OPEN) await unlessAborted(promise, signal);
       return await call();
     } finally {
       turns.delete(resolve);
       for (const begin of [...turns].slice(0, OPEN)) begin();
+      tell(this.#changed, turns.size);
     }
   }
 
@@ -227,7 +216,7 @@ export class Commands {
       command.trouble = error ?? new Error(`status ${answer.status}`);
       // Where the network was the trouble, the moment is when the WebSocket is there again.
       const early = error && this.#socket === null ? this.#opened.promise : undefined;
-      await pause(retry ?? backoff(attempt, options), options, signal, early);
+      await pause(backoff(attempt, options, retry), options, signal, early);
     }
   }
 

@@ -50,12 +50,11 @@ export class Follow {
   #waiting = [];
   /** @type {{promise: Promise<void>, resolve: () => void} | null} settled when the page takes more */
   #room = null;
-  /** @type {Keeper | null} */
-  #keeper = null;
+  #keeper;
   /** @type {string | null} */
   #cursor;
   /** @type {any} */
-  #taken = null;
+  #taken;
   #live = deferred();
   #isLive = false;
   #off;
@@ -77,22 +76,25 @@ export class Follow {
     this.#track = new Track(url, options, { leave: () => this.close() });
     this.#cursor = this.#track.cursor;
     const { store, key = url } = settings;
-    const failed = (/** @type {unknown} */ error) => this.#handlers.tell("fault", { kind: "store", error });
-    if (store) this.#keeper = new Keeper(store, `triolet:cursor:${key}`, settings, failed);
+    this.#keeper = new Keeper(store, `triolet:cursor:${key}`, settings, this.#handlers);
     this.#off = onAbort(settings.signal, () => this.close());
-    this.#begin();
+    this.#keeper.read((kept) => this.#begin(kept));
   }
 
-  #begin() {
+  /**
+   * From where the store has it. Of which channel that was is kept with it: where the URL has another one by now, the page
+   * is told a gap.
+   *
+   * @param {unknown} kept
+   */
+  #begin(kept) {
     if (this.state === "gone") return;
-    /** @param {unknown} cursor */
-    const begin = (cursor) => {
-      if (this.state === "gone") return;
-      if (typeof cursor === "string" && cursor) this.#track.cursor = this.#track.start = this.#cursor = cursor;
-      this.#owner.begin(this.#track);
-    };
-    if (this.#keeper) this.#keeper.read(begin);
-    else begin(null);
+    if (typeof kept === "string" && kept) {
+      const [cursor, channel] = kept.split(/ (.*)/s);
+      this.#track.resume(cursor, channel);
+      this.#cursor = cursor;
+    }
+    this.#owner.begin(this.#track);
   }
 
   /** @param {string} name @param {any} said @param {Why} why */
@@ -131,7 +133,7 @@ export class Follow {
   }
 
   get #isIdle() {
-    return this.#queue.length === 0 && this.#taken === null && !this.#busy;
+    return this.#queue.length === 0 && !this.#taken;
   }
 
   /**
@@ -210,8 +212,8 @@ export class Follow {
    */
   commit() {
     const item = this.#taken;
-    this.#taken = null;
-    return item === null ? undefined : this.#keep(item);
+    this.#taken = undefined;
+    return item && this.#keep(item);
   }
 
   /** Leaves, also before the server has answered. */
@@ -248,16 +250,19 @@ export class Follow {
   #keep(item) {
     const cursor = item.id ?? item.to ?? item.cursor;
     if (item.type === "gap" && item.reason === "conflated") return undefined; // newer ones of each key follow
+    return this.#move(cursor, item.channel);
+  }
+
+  /** @param {string} cursor @param {string | null} channel */
+  #move(cursor, channel) {
     this.#cursor = cursor;
-    return this.#keeper?.keep(cursor);
+    return this.#keeper.keep(`${cursor} ${channel}`);
   }
 
   /** Beats move a cursor, and so does the first word of a server. */
   #rest() {
-    if (this.#isIdle && this.#track.cursor !== null && this.#track.cursor !== this.#cursor) {
-      this.#cursor = this.#track.cursor;
-      this.#keeper?.keep(this.#cursor);
-    }
+    const { cursor, channel } = this.#track;
+    if (this.#isIdle && cursor !== null && cursor !== this.#cursor) this.#move(cursor, channel);
   }
 
   async #pump() {

@@ -12,6 +12,9 @@ const BEATS_MISSED = 2.5;
 const FIRST_RETRY = 1_000;
 const LAST_RETRY = 30_000;
 
+/** Whatever a server says, or a proxy before it, half of this is waited at least. It doubles up to FIRST_RETRY. */
+const LEAST_RETRY = 200;
+
 /** A page that has long been hidden waits so long at least, and up to twice that. */
 const FORGOTTEN_RETRY = 60_000;
 
@@ -80,13 +83,17 @@ export function report(error) {
 }
 
 /**
- * How long to wait before try `attempt` (the first is 0): drawn from the whole range, so that clients spread.
+ * How long to wait before try `attempt` (the first is 0): so many ms as were `said`, else drawn from the whole range, so
+ * that clients spread. However little is said or drawn, nobody is asked again and again without a pause: `idle` tries
+ * before this one have brought nothing.
  *
  * @param {number} attempt
  * @param {{random: () => number}} options
+ * @param {number} [said]
  */
-export function backoff(attempt, { random }) {
-  return Math.round(random() * Math.min(LAST_RETRY, FIRST_RETRY * 2 ** attempt));
+export function backoff(attempt, { random }, said = random() * Math.min(LAST_RETRY, FIRST_RETRY * 2 ** attempt), idle = attempt) {
+  const least = (0.5 + random() / 2) * Math.min(FIRST_RETRY, LEAST_RETRY * 2 ** idle);
+  return Math.round(Math.max(said || 0, least));
 }
 
 /**
@@ -208,6 +215,8 @@ export class Line {
   #change;
   #options;
   #attempt = 0;
+  /** Connections in a row that were up to date, and brought no event. */
+  #idle = 0;
   #abort = new AbortController();
   /** @type {any} */
   #timer = null;
@@ -272,23 +281,30 @@ export class Line {
     if (this.#paused) return this.#change("connecting", { reason: "paused" });
     const retry = this.#next(end);
     if (retry === null) return this.close(end);
-    if (end.retry !== 0) this.#attempt += 1; // else it is left for another transport at once
+    // Else it is left for another transport at once.
+    if (end.retry !== 0) {
+      if (this.#attempt === 0) this.#idle += 1;
+      this.#attempt += 1;
+    }
     this.#change("connecting", { retry, error: end, reason: end.reason });
     if (!this.closed) await this.sleep(retry);
   }
 
   /**
-   * When to try again, in ms; null: never. With a new token an expired one is no end: that is tried at once.
+   * When to try again, in ms; null: never; 0: at once, which only this client says, of what is left for another transport.
+   * With a new token an expired one is no end: that is tried at once.
    *
    * @param {Ended} end
    */
   #next(end) {
-    const renewable = this.#isRenewable(end);
-    if (!renewable && end.retry !== undefined) return end.retry;
-    if (!renewable || this.#hurried !== null) return backoff(this.#attempt, this.#options);
-    // At once, but not again so soon: tokens that are over as they come would make the two of us run in circles.
-    this.#hurried = this.#options.clock.setTimeout(() => (this.#hurried = null), LAST_RETRY);
-    return 0;
+    let { retry } = end;
+    if (this.#isRenewable(end)) {
+      // At once, but not again so soon: tokens that are over as they come would make the two of us run in circles.
+      retry = this.#hurried === null ? 0 : undefined;
+      this.#hurried ??= this.#options.clock.setTimeout(() => (this.#hurried = null), LAST_RETRY);
+    }
+    const idle = Math.max(this.#attempt, this.#idle);
+    return retry === null || retry === 0 ? retry : backoff(this.#attempt, this.#options, retry, idle);
   }
 
   /**
@@ -356,6 +372,7 @@ export class Line {
     }
     this.#tries = 0;
     if (isCarried) this.#attempt = 0;
+    if (type === "event") this.#idle = 0;
     if (type === "live") this.#options.won?.();
     if (type !== "beat") return this.#pace.skip();
     const pace = this.#pace.beat(message, this.#options.clock.now(), this.#silence);
@@ -392,15 +409,14 @@ export class Line {
   /** Ends the present connection, and makes another: at once, if no reason is given that says otherwise. */
   again(why = new Ended("again", { retry: 0 })) {
     this.#abort.abort(why);
-    this.#wake?.();
+    this.retry();
   }
 
   /** The browser may keep the page for long: an open connection would hinder it, and would be dead in the end. */
   pause() {
     if (this.closed || this.#paused) return;
     this.#paused = true;
-    this.#abort.abort(new Ended("paused"));
-    this.#wake?.();
+    this.again(new Ended("paused"));
   }
 
   /**

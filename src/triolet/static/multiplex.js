@@ -9,7 +9,7 @@
  * share it, from the cursor of whoever stands first: see Sharing, which is loaded for such a server alone.
  */
 
-import { Ended, Line, asEnded } from "./line.js";
+import { Ended, Line, asEnded, backoff } from "./line.js";
 import { askWhy, locate } from "./requests.js";
 import { ofIdentity } from "./track.js";
 import { converse } from "./transports.js";
@@ -328,8 +328,9 @@ export class Multiplex {
     if (room && entry.path) this.#wait(entry, room);
   }
 
-  /** It is asked for again after `retry`. @param {Entry} entry @param {string} reason @param {number} retry */
-  #later(entry, reason, retry) {
+  /** It is asked for again after so many ms. @param {Entry} entry @param {string} reason @param {number} said */
+  #later(entry, reason, said) {
+    const retry = backoff(0, this.#settings, said);
     entry.lose();
     /** @type {Promise<void>} */
     const pause = new Promise((done) => (entry.timer = this.#settings.clock.setTimeout(done, retry)));

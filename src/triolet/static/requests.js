@@ -187,8 +187,8 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
  * @param {Settings} options
  * @param {Line} line
  */
-export async function askWhy({ unopened }, url, options, line) {
-  if (!unopened || !line.isDoubtful) return;
+export async function askWhy(why, url, options, line) {
+  if (!why.unopened || !line.isDoubtful) return;
   try {
     /** @type {RequestInit & {headers: HeaderMap}} */
     const json = { headers: { Accept: "application/json" }, redirect: "manual" };

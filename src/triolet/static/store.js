@@ -3,7 +3,10 @@
 import { isPromise, optional } from "./handlers.js";
 import { within } from "./line.js";
 
-/** @import { Clock, Store } from "./api.js" */
+/**
+ * @import { Clock, Store } from "./api.js"
+ * @import { Handlers } from "./handlers.js"
+ */
 
 /** How long a store may take, in ms: a browser's own is known to hang, and whoever waits for it hears nothing meanwhile. */
 const PATIENCE = 2_000;
@@ -38,12 +41,12 @@ export function openStore(store) {
   throw new TypeError('store: "session", "indexeddb", or one with get and set');
 }
 
-/** One text of a store, under one name. `fault(error)` hears what fails; one that hangs is not asked again. */
+/** One text of a store, under one name. What fails is a "fault" for `handlers`; a store that hangs is not asked again. */
 export class Keeper {
   #store;
   #key;
   #options;
-  #fault;
+  #handlers;
   /** @type {string | null | undefined} */
   #newest;
   /** @type {Promise<void> | null} */
@@ -51,12 +54,12 @@ export class Keeper {
   /** @type {Promise<void> | null} */
   #next = null;
 
-  /** @param {Store | null} store @param {string} key @param {{clock: Clock}} options @param {(error: unknown) => void} fault */
-  constructor(store, key, options, fault) {
+  /** @param {Store | null} store @param {string} key @param {{clock: Clock}} options @param {Handlers} handlers */
+  constructor(store, key, options, handlers) {
     this.#store = store;
     this.#key = key;
     this.#options = options;
-    this.#fault = fault;
+    this.#handlers = handlers;
   }
 
   /** Gives the text of before, null where there is none: at once, if the store does. @param {(text: any) => void} give */
@@ -96,20 +99,19 @@ export class Keeper {
     try {
       const result = call();
       if (!isPromise(result)) return result;
-      return within(PATIENCE, () => this.#late(), this.#options, undefined, () => result).catch(this.#failed);
+      const late = () => {
+        this.#store = null;
+        return new Error(`no answer within ${PATIENCE} ms: done without it`);
+      };
+      return within(PATIENCE, late, this.#options, undefined, () => result).catch(this.#failed);
     } catch (error) {
       return this.#failed(error);
     }
   }
 
-  #late() {
-    this.#store = null;
-    return new Error(`no answer within ${PATIENCE} ms: done without it`);
-  }
-
   /** @param {unknown} error */
   #failed = (error) => {
-    this.#fault(error);
+    this.#handlers.tell("fault", { kind: "store", error });
     return null;
   };
 }

@@ -69,7 +69,7 @@ export class Streams {
     if (url == null) return this.open(track);
     this.#early.set(track, null);
     this.#bundles ??= import("./bundle.js").then(
-      ({ Bundles }) => new Bundles(this, String(url), this.#settings.clock),
+      ({ Bundles }) => new Bundles(this, String(url), this.#settings),
       () => (this.#bundles = null),
     );
     this.#bundles.then((bundles) => this.#early.delete(track) && (bundles ? bundles.add(track) : this.open(track)));

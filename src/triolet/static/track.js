@@ -85,6 +85,8 @@ export class Track {
   #holeAt = null;
   /** @type {string | null} */
   #conflatedTo = null;
+  /** @type {string | null} of which channel the cursor is that an earlier page has kept, where that is known */
+  #kept = null;
 
   /** @param {string | URL | null} url @param {TrackOptions} options @param {Partial<Owner> | null} owner @internal */
   constructor(url, options, owner) {
@@ -104,6 +106,12 @@ export class Track {
     this.state = "connecting";
     this.#options = options;
     this.#owner = /** @type {Owner} */ (owner);
+  }
+
+  /** Goes on where an earlier page stood. @param {string} cursor @param {string | null} [channel] @internal */
+  resume(cursor, channel = null) {
+    this.cursor = this.start = cursor;
+    this.#kept = channel;
   }
 
   /** @type {number} how many events are known to exist and have not come yet, see `expect` */
@@ -201,7 +209,8 @@ export class Track {
 
   /** @param {Message} message */
   #open({ channel, cursor, filtered = false }) {
-    const { url, cursor: here, channel: before } = this;
+    const { url, cursor: here } = this;
+    const before = this.channel ?? this.#kept;
     const isOurs = url !== null || here === null || !epochOf(cursor);
     const isAnother = url !== null && ![cursor, here, before].includes(null) && channel !== before;
     const step = isOurs ? 0 : distance(here, cursor);

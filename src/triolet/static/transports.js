@@ -1,6 +1,6 @@
 /** The four ways to a channel. Each turns what comes into the same messages, and throws when the connection ends. */
 
-import { Ended, unlessAborted } from "./line.js";
+import { Ended, backoff, onAbort, unlessAborted } from "./line.js";
 import { REASONS, address, allHeaders, checkType, ownHeaders, request } from "./requests.js";
 import { EventStreamParser } from "./sse.js";
 import { authorization, subprotocols } from "./token.js";
@@ -35,9 +35,9 @@ import { authorization, subprotocols } from "./token.js";
 // Closings after which the server does not want to be asked again, for a close frame that came without its bye.
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 4401, 4403]);
 
-/** Whatever numbers the page has made of JSON's. @param {any} bye */
+/** Whatever numbers the page has made of JSON's. "At once" no server says: see Line. @param {any} bye */
 function goodbye({ reason, code, retry }) {
-  return new Ended(reason, { code: Number(code), retry: retry == null ? retry : Number(retry) });
+  return new Ended(reason, { code: Number(code), retry: retry == null ? retry : Number(retry) || 1 });
 }
 
 /**
@@ -100,14 +100,14 @@ function placeOf(track, query) {
 async function overSse(track, line, options, signal) {
   // Some have a `fetch` whose answers come whole (React Native's): it is polls that are left to them.
   const streams = options.fetchesStreams ?? "body" in Response.prototype;
-  if (!streams) return overPolls(track, line, options, signal, options.wait);
+  if (!streams) return overPolls(track, line, options, signal);
   line.listen(options.silence);
   const headers = await allHeaders(options, signal, { Accept: "text/event-stream" });
   const answer = answering(track, (message) => track.take(message), options, line, signal);
   line.listen();
   const response = await request(placeOf(track, { format: "triolet" }), headers, options, signal);
   checkType(response, "text/event-stream");
-  if (!response.body?.getReader) return overPolls(track, line, options, signal, options.wait);
+  if (!response.body?.getReader) return overPolls(track, line, options, signal);
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
   const parser = new EventStreamParser();
@@ -132,23 +132,26 @@ async function overSse(track, line, options, signal) {
 
 /**
  * The first answer is never held back: it tells at once whether the client is up to date. A token serves until it is
- * answered with 401; then there is a new one, as for a stream that has ended.
+ * answered with 401; then there is a new one, as for a stream that has ended. Long polls take the place of a stream, too.
  *
  * @param {Asker} track
  * @param {Line} line
  * @param {Settings} options
  * @param {AbortSignal} signal
- * @param {number} [hold]  seconds
  */
-async function overPolls(track, line, options, signal, hold) {
+async function overPolls(track, line, options, signal) {
+  const hold = options.transport === "poll" ? undefined : options.wait;
   line.listen(options.silence);
   const credential = await authorization(options, signal);
   /** @type {string | null} */
   let tag = null;
-  let retry = 0;
+  let [retry, idle] = [0, 0];
+  const place = () => `${track.tracks?.map(({ cursor }) => cursor) ?? track.cursor}`;
   while (!signal.aborted) {
     await roomIn(track, line, signal);
     line.listen();
+    const [from, askedAt] = [place(), options.clock.now()];
+    idle += 1;
     const wait = track.state === "live" ? hold : undefined;
     /** @type {HeaderMap} */
     const headers = { ...(await ownHeaders(options, signal)), Accept: "application/json", ...credential };
@@ -159,12 +162,16 @@ async function overPolls(track, line, options, signal, hold) {
       checkType(response, "application/json");
       const body = options.parse(await response.text());
       tag = response.headers.get("ETag");
-      retry = Number(body.retry ?? 1_000);
+      retry = Number(body.retry ?? 1_000) || 0;
+      if (body.told?.length) idle = 0;
       if (track.page) track.page(line, body, unfold);
       else unfold(track, line, body);
     }
     line.rest();
-    await line.sleep(wait === hold ? retry : 0);
+    if (place() !== from) idle = 0;
+    // The first that brings nothing may be the one that is not held; what takes its time was held.
+    const least = idle > 1 ? askedAt + backoff(idle, options, 0) - options.clock.now() : 0;
+    await line.sleep(Math.max(wait === hold ? retry : 0, least));
   }
 }
 
@@ -229,7 +236,7 @@ export async function converse(url, query, line, options, signal, hear, ready) {
       socket.close();
       reject(why);
     };
-    signal.addEventListener("abort", () => end(signal.reason));
+    onAbort(signal, () => end(signal.reason));
     socket.onopen = () => {
       isOpen = true;
       ready(socket);
@@ -282,8 +289,8 @@ function overWebSocket(track, line, options, signal, commands) {
 const WAYS = {
   websocket: overWebSocket,
   sse: overSse,
-  "long-poll": (track, line, options, signal) => overPolls(track, line, options, signal, options.wait),
-  poll: (track, line, options, signal) => overPolls(track, line, options, signal),
+  "long-poll": overPolls,
+  poll: overPolls,
 };
 
 /**

@@ -134,7 +134,7 @@ test("a page that is reloaded is told of the end once more, and is done", async 
     await stream.send("end", end("e.3"));
     await clock.advance(600_000);
     assert.deepEqual([heard.slice(-2), network.requests.length], [["end e.3", "gone ended"], 1]);
-    assert.equal(kept["triolet:cursor:http://shop.example/c"], "e.3");
+    assert.equal(kept["triolet:cursor:http://shop.example/c"], "e.3 c");
   }
 });
 

@@ -237,7 +237,7 @@ test("a cursor is kept over a reload: it counts before what the page says", asyn
   const first = await open({ store });
   listen(first.follow);
   await first.stream.event("e.2");
-  assert.equal(store.kept[KEY], "e.2");
+  assert.equal(store.kept[KEY], "e.2 c");
   const { network } = await open({ store });
   assert.equal(network.requests[0].path, "/c?after=e.2&format=triolet");
   const other = await open({ store }, { key: "mine" });
@@ -248,15 +248,15 @@ test("where a stream begins is kept before any event, and quiet times move it", 
   const store = makeStore();
   const { stream, follow } = await open({ store }, { after: undefined });
   listen(follow);
-  assert.equal(store.kept[KEY], "e.1");
+  assert.equal(store.kept[KEY], "e.1 c");
   await stream.send("live", live("e.1"));
   await stream.send("beat", { time: 1, cursors: { c: "f.1" } });
-  assert.equal(store.kept[KEY], "f.1");
+  assert.equal(store.kept[KEY], "f.1 c");
 });
 
 test("before: what the page has is stored already; after: what is stored the page is done with", async () => {
   for (const [commit, stored] of [
-    ["before", "e.2"],
+    ["before", "e.2 c"],
     ["after", undefined],
   ]) {
     const store = makeStore();
@@ -267,7 +267,7 @@ test("before: what the page has is stored already; after: what is stored the pag
     assert.equal(store.kept[KEY], stored);
     done();
     await settle();
-    assert.equal(store.kept[KEY], "e.2");
+    assert.equal(store.kept[KEY], "e.2 c");
   }
 });
 
@@ -279,14 +279,14 @@ test("in an iteration the next item says that the last one is done, and so does 
   await items.next();
   assert.equal(store.kept[KEY], undefined);
   await items.next();
-  assert.equal(store.kept[KEY], "e.2");
+  assert.equal(store.kept[KEY], "e.2 c");
   follow.commit();
-  assert.equal(store.kept[KEY], "e.3");
+  assert.equal(store.kept[KEY], "e.3 c");
   const next = items.next();
   await stream.event("e.4");
   await next;
   await items.return();
-  assert.equal(store.kept[KEY], "e.3");
+  assert.equal(store.kept[KEY], "e.3 c");
 });
 
 test("a slow store is waited for, before the first connection and before each event", async () => {

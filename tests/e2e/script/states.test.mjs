@@ -82,7 +82,7 @@ test("a state is an item of the iteration, and its place is stored as that of an
   await stream.send("snapshot", state("e.9", { apples: 3 }, { missed: 2 }));
   const [first] = items;
   assert.deepEqual(first, { type: "snapshot", channel: "c", cursor: "e.9", data: { apples: 3 }, missed: 2 });
-  assert.deepEqual(kept, { "triolet:cursor:http://shop.example/c?snapshot=1": "e.9" });
+  assert.deepEqual(kept, { "triolet:cursor:http://shop.example/c?snapshot=1": "e.9 c" });
 });
 
 test("a state waits as any item while the page does not take", async () => {

@@ -35,14 +35,17 @@ export declare function tell(callback: ((...said: any[]) => unknown) | null | un
 /** Tells of an error of the page's, as the browser tells of one that nobody has caught. @param {unknown} error */
 export declare function report(error: unknown): void;
 /**
- * How long to wait before try `attempt` (the first is 0): drawn from the whole range, so that clients spread.
+ * How long to wait before try `attempt` (the first is 0): so many ms as were `said`, else drawn from the whole range, so
+ * that clients spread. However little is said or drawn, nobody is asked again and again without a pause: `idle` tries
+ * before this one have brought nothing.
  *
  * @param {number} attempt
  * @param {{random: () => number}} options
+ * @param {number} [said]
  */
 export declare function backoff(attempt: number, { random }: {
     random: () => number;
-}): number;
+}, said?: number, idle?: number): number;
 /**
  * Calls when the signal is aborted, or at once where it is.
  *

@@ -87,4 +87,4 @@ export declare function asked<T>(url: string | URL, { headers, ...more }: Reques
  * @param {Settings} options
  * @param {Line} line
  */
-export declare function askWhy({ unopened }: Ended, url: Place, options: Settings, line: Line): Promise<void>;
+export declare function askWhy(why: Ended, url: Place, options: Settings, line: Line): Promise<void>;
