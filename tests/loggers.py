@@ -20,5 +20,6 @@ def kept_as_they_were() -> Iterator[None]:
         yield
     finally:
         for logger, (level, filters, handlers, disabled) in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+            if logger.level != level:  # to set it has each logger that there is forget what it knows
+                logger.setLevel(level)
             logger.filters[:], logger.handlers[:], logger.disabled = filters, handlers, disabled
