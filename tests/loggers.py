@@ -23,5 +23,6 @@ def kept_as_they_were() -> Iterator[None]:
     finally:
         for logger, (level, filters, handlers, disabled, kind) in zip(loggers, before, strict=True):
             logger.__class__ = kind
-            logger.setLevel(level)
+            if logger.level != level:  # to set it has each logger that there is forget what it knows
+                logger.setLevel(level)
             logger.filters[:], logger.handlers[:], logger.disabled = filters, handlers, disabled

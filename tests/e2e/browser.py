@@ -36,6 +36,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-background-timer-throttling",
     "--disable-component-update",
+    "--disable-features=SpareRendererForSitePerProcess",  # a process for each profile's next page, which most have not
     "--disable-sync",
     "--hide-scrollbars",
     "--no-default-browser-check",

@@ -270,7 +270,8 @@ def _scripts(folder: Path) -> Path:
     """The commands of the interpreter that runs the tests, whatever else this machine has of the same names."""
     scripts = folder / "scripts"
     scripts.mkdir(exist_ok=True)
-    runs = {"triolet": "-m triolet", "pytest": "-m pytest -p no:cacheprovider", "python": ""}
+    command = "-c 'import sys, triolet_command; sys.exit(triolet_command.main())'"  # what pip makes of it
+    runs = {"triolet": command, "pytest": "-m pytest -p no:cacheprovider", "python": ""}
     for name, module in runs.items():
         script = scripts / name
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n', encoding="utf-8")
