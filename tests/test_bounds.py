@@ -16,6 +16,7 @@ FORMATS = {
     "triolet.http.http2_frames": {
         "HEAD_BYTES",
         "PREFACE_BYTES",
+        "_ACK",
         "_CONTINUATION",
         "_END_HEADERS",
         "_GOAWAY",
@@ -35,6 +36,7 @@ FORMATS = {
     "triolet.sqlite.watch": {"IN_ATTRIB", "IN_MODIFY"},
     "triolet.transports.origins": {"HOST_LETTERS"},
     "triolet.value": {"MAX_DEPTH"},  # as above
+    "triolet.wire.client_address": {"_OWNED_BITS"},
     "triolet.wire.deflate": {"LEVEL", "WINDOW_BITS"},
     "triolet.wire.frames": {"_BINARY", "_CLOSE", "_DEFLATED", "_PING", "_PONG", "_TEXT"},
     "triolet.wire.session": {"NO_CLOSE", "NO_CODE"},
