@@ -86,11 +86,15 @@ class GuardedHTTP(HTTPStream):
     @property
     def full(self) -> bool:
         """Whether the app has to take something of the body before more is read."""
+        return bool(self._ahead) or self._inbox_full
+
+    @property
+    def _inbox_full(self) -> bool:
         return isinstance(self.app_put, Inbox) and self.app_put.full
 
     async def handle(self, event: StreamEvent) -> None:
         """Take in an event of the client's."""
-        if isinstance(event, Body) and (self._ahead or self.full) and not self.closed:
+        if isinstance(event, Body) and self.full and not self.closed:
             self._ahead += event.data
             self.task_group.hold(len(event.data))
             return
@@ -106,7 +110,7 @@ class GuardedHTTP(HTTPStream):
 
     async def read_on(self) -> None:
         """There is room again for what came in events."""
-        if self._ahead and not self.full:
+        if self._ahead and not self._inbox_full:
             content = bytes(self._ahead)
             self._ahead.clear()
             self.task_group.hold(-len(content))
@@ -165,7 +169,7 @@ class GuardedH11(H11Protocol):
         self._head = b""  # of an answer whose content follows at once
         self._body: framing.Body | None = None  # of the request that is read; None: a head is next
         self._weight = 0
-        self._pace = Pace(limits, self.task_group.spawn, self.wake)
+        self._pace: Pace | None = None  # from the first chunk on, until the client has gone: the two hold each other
         self._pumping = False
         self._shrunk = trio.Event()
 
@@ -186,7 +190,9 @@ class GuardedH11(H11Protocol):
             self._hold_ahead()
             await self._pump()
         elif isinstance(event, Closed):
-            self._pace.give_up()
+            if self._pace is not None:
+                self._pace.give_up()
+                self._pace = None
             await self._close_stream()
 
     async def room(self) -> None:
@@ -319,6 +325,8 @@ class GuardedH11(H11Protocol):
         if body.chunks > chunks:
             # Those that bring little cost us much more than the client. It is slowed down: that is no fault.
             crumbs = body.chunks - chunks - (body.size - size) / CRUMB_BYTES
+            if self._pace is None:
+                self._pace = Pace(self._limits, self.task_group.spawn, self.wake)
             self._pace.pay(max(0, crumbs) / CHUNKS_A_MESSAGE)
             await trio.lowlevel.checkpoint()
         return True
