@@ -237,7 +237,7 @@ def test_a_reload_loses_and_repeats_nothing(
         join(page, channel, (None,), store=store, commit=commit)
         cursor = server.publish(channel, 1)
         page.wait("heard[0].includes(1)")
-        page.wait(f"await {KEPT[store]} === '{cursor} ' + follows[0].channel")
+        page.wait(f"await {KEPT[store]} === '{cursor} c/{channel}'")
         page.visit(f"{server.url}/hits/1")
         server.publish(channel, 2)
         page.visit(f"{server.url}/")
