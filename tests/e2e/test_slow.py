@@ -115,6 +115,7 @@ def test_500_stalled_among_1000_are_gone_in_time_and_the_others_lose_nothing(tmp
         half = holds(server)
         stalled = crowd.join(500, EVENTS, small=True)
         memory = server.memory()
+        waited = server.waited_for_a_core()
         crowd.slow_down(stalled[::2], 0)
         crowd.slow_down(stalled[1::2], 1)
         publish(server, 16, 20_000, pause=0.05)
@@ -122,7 +123,6 @@ def test_500_stalled_among_1000_are_gone_in_time_and_the_others_lose_nothing(tmp
         seen = state(server)  # where the machine is busy the first are gone already
         assert len(seen["pending"]) + len(seen["gone_after"]) == len(stalled)
         assert max(send_queues(server)) < KERNEL_BYTES
-        waited = server.waited_for_a_core()
         crowd.run(lambda: state(server)["connections"] == len(fast), "the end of the stalled")
         after = state(server)
         assert len(after["gone_after"]) == len(stalled)

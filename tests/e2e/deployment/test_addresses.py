@@ -100,7 +100,7 @@ def test_an_address_of_a_link_is_written_with_its_scope() -> None:
 
 def test_one_unix_socket_is_not_put_in_the_place_of_another_of_the_same_server(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="listed twice"):
-        bind_all([f"unix:{tmp_path}/x", f"unix:{tmp_path}/../{tmp_path.name}/x"])
+        bind_all([f"unix:{tmp_path}/x", f"unix:{tmp_path}/./x"])  # a longer one may be too long
     assert not (tmp_path / "x").exists()
 
 
