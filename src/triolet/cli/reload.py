@@ -36,8 +36,6 @@ def serve_reloading(
     Raises:
         ConfigError: watchfiles is not installed, or an address is taken.
     """
-    if options.workers is not None:
-        raise ConfigError("--reload is for one process: leave --workers out")
     try:
         watchfiles = importlib.import_module("watchfiles")
     except ModuleNotFoundError:

@@ -45,7 +45,7 @@ def test_a_password_stands_in_the_environment(files: list[str], tmp_path: Path) 
         server.says("serving on https://")
 
 
-@pytest.mark.parametrize(("password", "says"), [("", "is encrypted: give"), ("wrong", "a wrong password")])
+@pytest.mark.parametrize(("password", "says"), [("", "is encrypted: give"), ("wrong", "of a wrong password perhaps")])
 def test_without_the_right_one_it_says_so(files: list[str], password: str, says: str, tmp_path: Path) -> None:
     with started(tmp_path, *serving(files), environment={"TRIOLET_KEYFILE_PASSWORD": password}) as server:
         assert server.ends() == 1
