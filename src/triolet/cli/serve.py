@@ -84,7 +84,11 @@ def _addresses(options: argparse.Namespace) -> list[str]:
     passed = passed_sockets(os.environ, os.getpid())
     if options.bind and set(passed) - set(options.bind):
         logger.warning("systemd has passed %d sockets, and --bind says otherwise: leave it out", len(passed))
-    return options.bind or passed or [BIND]
+    addresses = options.bind or passed or [BIND]
+    for option, given in (("--uds-mode", options.uds_mode), ("--uds-group", options.uds_group)):
+        if given is not None and not any(text.startswith("unix:") for text in addresses):
+            raise ConfigError(f"{option} is for Unix sockets that are made here: add --bind unix:PATH, or leave it out")
+    return addresses
 
 
 def _key(options: argparse.Namespace) -> Key:
@@ -104,7 +108,7 @@ def _renewal(options: argparse.Namespace, key: Key) -> Callable[[], None]:
 
 
 def _operators(options: argparse.Namespace, key: Key) -> list[socket.socket]:
-    return [] if options.admin is None else [bind_admin(options.admin, key)]
+    return [] if options.admin is None else [bind_admin(options.admin, key, options.admin_option)]
 
 
 def _app_and_settings(options: argparse.Namespace, signals: Signals) -> tuple[Any, Settings]:
