@@ -14,7 +14,7 @@ from types import FrameType
 
 def main() -> int:
     """Run the command."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, _end)
     gc.disable()  # all that is imported stays: to look through it on the way is a tenth of what a start costs
     from triolet.cli import main as command

@@ -11,6 +11,7 @@ from tokenize import COMMENT, NAME, STRING, generate_tokens
 from .house import MODULES, tree, unit
 
 FORMATS = {
+    "triolet.cli.certificate": {"_FIRST_OF_1900", "_LONG_FORM", "_SHORT_YEAR", "_VERSION"},
     "triolet.counters": {"AGE_BUCKETS", "DURATION_BUCKETS"},
     "triolet.errors": {"MESSAGE_CHARACTERS"},  # a bound, but of what limits.py itself stands on
     "triolet.http.http2_frames": {

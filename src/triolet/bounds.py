@@ -317,6 +317,10 @@ MOST_WORKERS = 256
 """Workers of one supervisor."""
 RELOAD_KILL_SECONDS = 5
 """Until it is killed."""
+CERTIFICATE_BYTES = 1 << 20
+"""Of a file with a certificate or a key, to say what is wrong with it: a chain has some kilobytes."""
+CERTIFICATE_WARNING_SECONDS = 7 * 86_400
+"""Before a certificate's end, from when on that is said: whoever renews it by itself has done so long before."""
 
 # --- explaining
 EXPLAINED_CHANNELS = 3

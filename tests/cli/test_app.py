@@ -110,7 +110,8 @@ def test_an_app_is_found_behind_middleware_for_its_limits_and_its_log(before: Ca
     [
         (["--certfile", "x.pem"], "both --certfile and --keyfile"),
         (["--http2"], "needs TLS"),
-        (["--certfile", "/no/such.pem", "--keyfile", "/no/such.key"], "cannot use the certificate"),
+        *((["--root-path", path], "is no path below which") for path in ("//x", "/x y", "/a?b", "x")),
+        (["--certfile", "/no/such.pem", "--keyfile", "/no/such.key"], "--certfile '/no/such.pem' cannot be read"),
     ],
 )
 def test_options_that_cannot_work_are_refused(arguments: list[str], complaint: str) -> None:

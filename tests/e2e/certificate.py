@@ -14,7 +14,7 @@ def make_certificate(folder: Path) -> list[str]:
     subprocess.run(
         [
             *(program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-nodes", "-days", "30", "-subj", "/CN=localhost"),
             *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
             *("-keyout", str(key), "-out", str(certificate)),
         ],

@@ -79,9 +79,9 @@ class Stopped(BaseException):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-@pytest.mark.parametrize("kind", [Stopped, SystemExit])
+@pytest.mark.parametrize("kind", [Stopped, SystemExit, KeyboardInterrupt])
 async def test_an_app_that_cannot_start_by_what_is_no_exception_says_so(
-    kind: type[BaseException], grouped: bool, autojump_clock: MockClock
+    kind: type[BaseException], grouped: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -97,6 +97,7 @@ async def test_an_app_that_cannot_start_by_what_is_no_exception_says_so(
     assert group.group_contains(
         ConfigError, match=rf"did not start: {kind.__name__}( at test_lifespan.py:\d+)?: no loop"
     )
+    assert not caplog.records, "and nobody says that it is served all the same"
 
 
 async def test_an_app_that_ends_by_itself_is_noticed(autojump_clock: MockClock) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from triolet import ConfigError
-from triolet.server.forwarded import Forwarded, rooted
+from triolet.server.forwarded import Forwarded, read_root_path, rooted
 
 PROXY = ("10.0.0.1", 4_711)
 
@@ -132,6 +132,28 @@ def test_a_prefix_beyond_ascii_is_read_and_quoted() -> None:
     stripped = rooted(scope)
     assert (stripped["path"], stripped["raw_path"]) == ("/café/c/x", b"/caf%C3%A9/c/x")
     assert rooted(stripped) is stripped
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("//x", "/x//y", "/x//", "x", "/x y", "/a?b", "/a#b", "/..", "/a/../b", "/./a", "/\\x"),
+        *("/%2Fx", "/a%3Fb", "/%0d%0aX", "/%5Cx", "/%2e%2e/a", "/%ff", "/%", "/%3Cscript%3E", '/"a"'),
+    ],
+)
+def test_a_prefix_that_is_no_path_is_not_taken(prefix: str) -> None:
+    scope = scope_of(("X-Forwarded-Prefix", prefix))
+    Forwarded.parse("10.0.0.0/8").apply(scope)
+    assert scope["root_path"] == ""
+    assert read_root_path(prefix) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("", ""), ("/", ""), ("/x", "/x"), ("/x/", "/x"), ("/a/b.c", "/a/b.c"), ("/..a", "/..a"), ("/caf%C3%A9", "/café")],
+)
+def test_a_root_path_has_one_form(text: str, path: str) -> None:
+    assert read_root_path(text) == path
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,19 @@ def test_an_apps_own_configuration_does_not_silence_the_server(stream: Callable[
     assert len(stream().splitlines()) == 2
 
 
+def test_an_apps_disabling_of_all_loggers_does_not_silence_the_server(stream: Callable[[], str]) -> None:
+    logs.configure("info")
+    logging.disable()
+    try:
+        logs.speak_again()
+        logging.getLogger("triolet.server").info("serving")
+        logging.getLogger("triolet.server").debug("in detail")
+        logging.getLogger("app").error("not wanted")
+    finally:
+        logging.disable(logging.NOTSET)
+    assert [line.split(" ", 2)[2] for line in stream().splitlines()] == ["INFO triolet.server serving"]
+
+
 def test_each_logger_of_ours_is_known() -> None:
     folder = Path(logs.__file__).parents[1]
     named = {

@@ -22,7 +22,9 @@ def test_an_order_to_end_of_which_an_import_has_made_another_error_is_the_end() 
         import_something()
 
 
-@pytest.mark.parametrize(("number", "orders"), [(signal.SIGTERM, [1, 2]), (signal.SIGHUP, [])])
+@pytest.mark.parametrize(
+    ("number", "orders"), [(signal.SIGTERM, [1, 2]), (signal.SIGQUIT, [1, 2]), (signal.SIGHUP, [])]
+)
 def test_sighup_is_no_order_to_end_by_which_a_process_is_bounded(number: int, orders: list[int]) -> None:
     signals = Signals()
     heard: list[int] = []

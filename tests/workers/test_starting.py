@@ -26,6 +26,22 @@ async def test_workers_that_cannot_start_end_it_all_and_only_the_first_is_tried(
     assert sorted(record.message[24:] for record in caplog.records) == says, "no word beside a worker's own"
 
 
+async def test_of_a_worker_that_ends_before_all_are_ready_it_is_said(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = House()
+    it.hangs = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.run)
+        for number in range(2):
+            await wait_all_tasks_blocked()
+            if number:
+                it.processes[0].die(3)
+            it.processes[number].become_ready()
+    assert it.code == 1
+    assert [record.message for record in caplog.records] == ["worker 0 (process 1000) was gone before all were ready"]
+
+
 async def test_a_worker_that_is_never_ready_is_killed(autojump_clock: MockClock) -> None:
     it = House()
     it.hangs = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..bounds import MOST_WORKERS
 from ..errors import ConfigError
@@ -13,6 +14,16 @@ from ..workers.child import CONTROL_OPTION
 __all__ = ["BIND", "add_arguments"]
 
 BIND = "127.0.0.1:8000"
+
+
+class _Admin(argparse.Action):
+    """Keeps which of its two names an option was given by, for what is said of its address."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Keep the address and the name."""
+        namespace.admin, namespace.admin_option = values, option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +55,7 @@ def _where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--admin",
         "--metrics",
+        action=_Admin,
         metavar="ADDRESS",
         help="a listener for the operator: /metrics, /health, /publish, /connections and more; a port alone is "
         "127.0.0.1's (none). --metrics is its old name",

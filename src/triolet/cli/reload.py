@@ -36,8 +36,6 @@ def serve_reloading(
     Raises:
         ConfigError: watchfiles is not installed, or an address is taken.
     """
-    if options.workers is not None:
-        raise ConfigError("--reload is for one process: leave --workers out")
     try:
         watchfiles = importlib.import_module("watchfiles")
     except ModuleNotFoundError:
@@ -95,10 +93,18 @@ async def _one_life(command: list[str], numbers: list[int], changed: trio.Event)
         command, stdin=subprocess.DEVNULL, pass_fds=numbers, start_new_session=True
     )
     try:
-        await changed.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_say_that_it_waits, process)
+            await changed.wait()
+            nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
             await _end(process)
+
+
+async def _say_that_it_waits(process: trio.Process) -> None:
+    code = await process.wait()
+    logger.info("the server has ended with %d, and is started anew at the next change", code)
 
 
 async def _end(process: trio.Process) -> None:

@@ -7,8 +7,7 @@ import logging
 import os
 import signal
 import socket
-import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..admin.guard import Key, guard_of
 from ..admin.listener import Office, serve_admin
 from ..errors import ConfigError
 from ..server.acceptor import raise_descriptor_limit
-from ..server.forwarded import Forwarded
+from ..server.forwarded import Forwarded, read_root_path
 from ..server.listeners import close_listener
 from ..server.settings import Settings
 from ..workers.addresses import Access, address, bind_admin, bind_all, bind_shared, passed_sockets
@@ -32,6 +31,7 @@ from ..workers.signals import Signals
 from ..workers.supervisor import Supervisor
 from ..workers.systemd import Notifier
 from .app import load_app
+from .certificate import load_tls, warn_of_dates
 from .layers import triolet_of
 from .options import BIND
 from .reload import serve_reloading
@@ -42,8 +42,6 @@ logger = logging.getLogger("triolet.server")
 
 CHANNELS_FILE = ".toml"
 """How the name of a file ends of which the app is made."""
-
-PASSWORD_VARIABLE = "TRIOLET_KEYFILE_PASSWORD"
 
 
 def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signals) -> int:
@@ -58,6 +56,7 @@ def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signal
     configure(options.log_level, form=options.log_format, processes=several)
     if options.control is not None:
         return _serve_supervised(options, signals)
+    check_options(options)
     addresses = _addresses(options)
     if options.reload:
         return serve_reloading(options, arguments, addresses, signals)
@@ -67,11 +66,14 @@ def serve(options: argparse.Namespace, arguments: Sequence[str], signals: Signal
         return trio.run(_supervise, options, arguments, addresses, key, signals, notifier)
     last_resort = _last_resort(options, signals)
     app, settings = _app_and_settings(options, signals)
+    warn_of_dates(options.certfile)
+    renew = _renewal(options, key)
     listeners: list[socket.socket] = []
     operators = _operators(options, key)
     try:
         listeners = bind_all(addresses, _access(options))
-        return int(trio.run(serve_alone, app, settings, listeners, operators, key, signals, last_resort, notifier))
+        how = app, settings, listeners, operators, key, renew, signals, last_resort, notifier
+        return int(trio.run(serve_alone, *how))
     finally:
         for listener in (*listeners, *operators):
             close_listener(listener)
@@ -82,7 +84,11 @@ def _addresses(options: argparse.Namespace) -> list[str]:
     passed = passed_sockets(os.environ, os.getpid())
     if options.bind and set(passed) - set(options.bind):
         logger.warning("systemd has passed %d sockets, and --bind says otherwise: leave it out", len(passed))
-    return options.bind or passed or [BIND]
+    addresses = options.bind or passed or [BIND]
+    for option, given in (("--uds-mode", options.uds_mode), ("--uds-group", options.uds_group)):
+        if given is not None and not any(text.startswith("unix:") for text in addresses):
+            raise ConfigError(f"{option} is for Unix sockets that are made here: add --bind unix:PATH, or leave it out")
+    return addresses
 
 
 def _key(options: argparse.Namespace) -> Key:
@@ -91,12 +97,21 @@ def _key(options: argparse.Namespace) -> Key:
     return Key(options.admin_key_file, {} if options.admin is None else os.environ)
 
 
+def _renewal(options: argparse.Namespace, key: Key) -> Callable[[], None]:
+    """What is done at SIGHUP, beside the app."""
+
+    def renew() -> None:
+        key.read_again()
+        warn_of_dates(options.certfile)
+
+    return renew
+
+
 def _operators(options: argparse.Namespace, key: Key) -> list[socket.socket]:
-    return [] if options.admin is None else [bind_admin(options.admin, key)]
+    return [] if options.admin is None else [bind_admin(options.admin, key, options.admin_option)]
 
 
 def _app_and_settings(options: argparse.Namespace, signals: Signals) -> tuple[Any, Settings]:
-    check_options(options)
     with signals.ending_at_once():
         is_file = options.app.endswith(CHANNELS_FILE)
         app = _load_file(options.app) if is_file else load_app(options.app, options.app_dir)
@@ -143,14 +158,14 @@ async def _supervise(
     notifier: Notifier,
 ) -> int:
     """Serve with several workers. Returns the exit code."""
-    check_options(options)
+    warn_of_dates(options.certfile)
     operators = _operators(options, key)
     shared = bind_shared(addresses, options.workers, _access(options))
     places = [Place(number, listeners) for number, listeners in enumerate(zip(*shared, strict=True))]
     scheme = "http" if options.certfile is None else "https"
     where = [address("http", listener) for listener in operators], [address(scheme, one) for one in places[0].listeners]
     async with trio.open_nursery() as nursery:
-        supervisor = Supervisor(places, starter(arguments, nursery), options.grace, notifier, key.read_again)
+        supervisor = Supervisor(places, starter(arguments, nursery), options.grace, notifier, _renewal(options, key))
         nursery.start_soon(notifier.keep_alive)
         nursery.start_soon(_announce, supervisor, *where)
         for listener in operators:
@@ -183,8 +198,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise ConfigError("--http2 needs TLS: give --certfile and --keyfile")
     if options.reload and options.workers is not None:
         raise ConfigError("--reload is for one process: leave --workers out")
-    if options.root_path and not options.root_path.startswith("/"):
-        raise ConfigError(f"--root-path begins with a slash: /{options.root_path}")
+    if read_root_path(options.root_path) is None:
+        raise ConfigError(f"--root-path {options.root_path!r} is no path below which an app can be: write it as /live")
 
 
 def settings_for(app: Any, options: argparse.Namespace) -> Settings:
@@ -202,48 +217,12 @@ def settings_for(app: Any, options: argparse.Namespace) -> Settings:
         )
     settings = Settings(
         grace=options.grace,
-        tls=_tls(options),
+        tls=load_tls(options),
         http2=options.http2,
-        root_path=options.root_path.rstrip("/"),
+        root_path=read_root_path(options.root_path) or "",
         forwarded=options.forwarded_allow_ips or Forwarded(),
         only_forwarded=options.forwarded_allow_ips is not None,
         proxy_protocol=options.proxy_protocol,
         access_log=options.access_log,
     )
     return settings if service is None else replace(settings, limits=service.limits)
-
-
-def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
-    if options.certfile is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["h2", "http/1.1"] if options.http2 else ["http/1.1"])
-    try:
-        context.load_cert_chain(options.certfile, options.keyfile, lambda: _password(options))
-    except (OSError, ssl.SSLError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        why = "no certificate and key in PEM that go together, or a wrong password"
-        why = (error.reason or why) if isinstance(error, ssl.SSLError) else str(error)
-        raise ConfigError(f"cannot use the certificate {options.certfile!r} and its key: {why}") from None
-    return context
-
-
-def _password(options: argparse.Namespace) -> str:
-    """Of an encrypted key. It is asked for nowhere else: OpenSSL itself would ask the terminal."""
-    file = options.keyfile_password_file
-    if file is None:
-        password = os.environ.get(PASSWORD_VARIABLE, "")
-    else:
-        try:
-            with open(file, encoding="utf-8") as lines:
-                password = lines.readline().rstrip("\r\n")
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"cannot read the key's password from {file!r}: {error}") from None
-    if not password:
-        raise ConfigError(
-            f"the key {options.keyfile!r} is encrypted: give --keyfile-password-file or {PASSWORD_VARIABLE}"
-        )
-    return password

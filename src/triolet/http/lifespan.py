@@ -126,8 +126,9 @@ class AppLifespan:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether it is Trio's or the interpreter's own, or comes with such a one."""
-    own = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+    """Whether it is Trio's or the interpreter's own, or comes with such a one. Ctrl-C comes as an order to the server,
+    so a KeyboardInterrupt is the app's."""
+    own = (trio.Cancelled, GeneratorExit)
     return isinstance(error, own) or (isinstance(error, BaseExceptionGroup) and error.split(own)[0] is not None)
 
 

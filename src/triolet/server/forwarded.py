@@ -19,13 +19,15 @@ from ..bounds import FORWARDED_HOPS
 from ..errors import ConfigError
 from ..wire.client_address import Address, Network, read_address, read_network
 
-__all__ = ["Forwarded", "Scope", "rooted"]
+__all__ = ["Forwarded", "Scope", "read_root_path", "rooted"]
 
 Scope: TypeAlias = "dict[str, Any]"
 
 
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%\-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
-_PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
+_ROOT_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|\Z))[\w.~!$&'()*+,;=:@-]+)*")
+"""What a path is made of, unquoted: no segment that is empty (with two slashes a URL begins that is of another host) or
+goes up, no blank, and nothing that ends a path or a page's attribute."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _FOR_WEBSOCKET: Final = {"http": "ws", "https": "wss"}
 
@@ -102,9 +104,9 @@ class Forwarded:
         if _HOST.fullmatch(host):
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope["headers"] = [(b"host", host), *others]
-        prefix = _of_hop(found.get(b"x-forwarded-prefix", []), hops).decode("latin-1").rstrip("/")
-        if _PREFIX.fullmatch(prefix):
-            scope["root_path"] = unquote(prefix)
+        prefix = read_root_path(_of_hop(found.get(b"x-forwarded-prefix", []), hops).decode("ascii", "replace"))
+        if prefix:
+            scope["root_path"] = prefix
 
     def _client(self, scope: Scope, chain: list[bytes]) -> int:
         """Find the client: the nearest address that is not a believed proxy's own. Returns how many hops away it is."""
@@ -118,6 +120,15 @@ class Forwarded:
             if not self._lists(address):
                 break
         return max(hops, 1)
+
+
+def read_root_path(text: str) -> str | None:
+    """Return ASGI's ``root_path`` in its one form: unquoted, without a slash at its end. None: the text is no path."""
+    try:
+        path = unquote(text.removesuffix("/"), errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return path if _ROOT_PATH.fullmatch(path) else None
 
 
 def rooted(scope: Scope, has: Callable[[str], bool] | None = None) -> Scope:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import Final
 
 import trio
 
@@ -14,6 +17,9 @@ from ..limits import Limits
 from ..sockets.link import prepare
 
 __all__ = ["Listeners", "NamedSocket", "close_listener", "listen", "take_name_away"]
+
+LOCK: Final = ".lock"
+"""How the name of the file ends that is locked beside a Unix socket's."""
 
 
 class Listeners:
@@ -62,8 +68,13 @@ class Listeners:
         self._open.clear()
 
 
-def listen(listener: socket.socket, backlog: int) -> None:
+def listen(listener: socket.socket, backlog: int, option: str = "--bind") -> None:
     """Listen on a bound socket.
+
+    Args:
+        listener: the socket.
+        backlog: how many clients may wait in its queue.
+        option: which one has named its address.
 
     Raises:
         ConfigError: another one listens at its address already. Two may be bound there for as long as neither listens:
@@ -74,43 +85,63 @@ def listen(listener: socket.socket, backlog: int) -> None:
     except OSError as error:
         name = listener.getsockname()
         at = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{os.fsdecode(name)}"
-        raise ConfigError(f"cannot listen on {at}: {error.strerror or error} (errno {error.errno})") from None
+        raise ConfigError(
+            f"cannot listen on {at} ({option}): {error.strerror or error} (errno {error.errno})"
+        ) from None
 
 
 class NamedSocket(socket.socket):
     """A Unix socket that is bound to a name in the file system, and knows which file that is.
 
     The name alone would not tell: another server may have put its own socket there meanwhile.
+
+    One that is bound and does not listen yet refuses who connects, as one does whose server is dead. So a lock on a
+    file beside it, which the kernel lets go of with the process, says that its server is alive. Who has the lock may
+    take away a name at which nobody answers. Who has not just binds, and fails where the name is taken.
     """
 
     path = ""
     identity: tuple[int, int] | None = None
+    lock: int | None = None
 
-    def bind_name(self, path: str) -> None:
-        """Bind it. Raises OSError where the name is taken."""
-        self.bind(path)
+    def claim_name(self, path: str) -> None:
+        """Lock a name, and take it away if a dead server has left it. Raises OSError where that is not allowed."""
         self.path = os.path.abspath(path)
+        self.lock = _lock(self.path + LOCK)
+        if self.lock is not None and _is_dead(self.path):
+            os.unlink(self.path)
+
+    def bind_name(self) -> None:
+        """Bind it to the name that was claimed. Raises OSError where it is taken."""
+        self.bind(self.path)
         self.identity = _identity(self.path)
+        if self.lock is None:  # whoever had it was about to end
+            self.lock = _lock(self.path + LOCK)
 
     def has_name(self, path: str) -> bool:
         """Whether it is this socket that is found there, however the path is written."""
         return self.identity is not None and _identity(path) == self.identity
 
-    def take_name_away(self) -> None:
-        """Remove the name, if it is still this socket's. Doing it again does nothing."""
-        take_name_away(self)
+    def release_lock(self) -> None:
+        """Let go of the name. Doing it again does nothing."""
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            with suppress(OSError):
+                os.unlink(self.path + LOCK)
+            os.close(lock)
 
 
 def take_name_away(listener: socket.socket) -> None:
     """Remove a Unix socket's name, if the file of that name is still the one that was made for it."""
     identity = getattr(listener, "identity", None)
-    if identity is None:
-        return
-    path = listener.path  # type: ignore[attr-defined]  # what has an identity has a path
-    with suppress(OSError):
-        if _identity(path) == identity:
-            os.unlink(path)
-    listener.identity = None  # type: ignore[attr-defined]
+    if identity is not None:
+        path = listener.path  # type: ignore[attr-defined]  # what has an identity has a path
+        with suppress(OSError):
+            if _identity(path) == identity:
+                os.unlink(path)
+        listener.identity = None  # type: ignore[attr-defined]
+    if isinstance(listener, NamedSocket):
+        listener.release_lock()
 
 
 def close_listener(listener: socket.socket, *, owned: bool = True) -> None:
@@ -127,3 +158,37 @@ def _identity(path: str) -> tuple[int, int] | None:
         found = os.lstat(path)
         return found.st_dev, found.st_ino
     return None
+
+
+def _lock(path: str) -> int | None:
+    """Lock a file, which is made for it; None where another has locked it, or it cannot be made."""
+    while True:
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError:
+            return lock  # a file system that knows no locks
+        found = os.fstat(lock)
+        if _identity(path) == (found.st_dev, found.st_ino):
+            return lock
+        os.close(lock)  # its owner has removed it meanwhile
+
+
+def _is_dead(path: str) -> bool:
+    """Whether there is a socket at which nobody answers."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    return True
+                except OSError:
+                    pass  # it is somebody's: binding says so
+    return False

@@ -7,9 +7,8 @@ import grp
 import logging
 import os
 import socket
-import stat
 from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -44,7 +43,7 @@ class Access:
     group: str | None = None
 
 
-def bind_all(texts: Sequence[str], access: Access | None = None) -> list[socket.socket]:
+def bind_all(texts: Sequence[str], access: Access | None = None, option: str = "--bind") -> list[socket.socket]:
     """Bind a listening socket to each address, and to each that a name stands for.
 
     ``0.0.0.0:8000`` and ``[::]:8000`` may stand side by side: where an address of IPv4 has the same port, one of IPv6
@@ -53,25 +52,26 @@ def bind_all(texts: Sequence[str], access: Access | None = None) -> list[socket.
     Args:
         texts: ``host:port``, ``[ipv6]:port``, a port alone (127.0.0.1's), ``unix:path``, ``fd://3``.
         access: to Unix sockets.
+        option: which one has named them.
 
     Raises:
         ConfigError: no such address, or it is taken; nothing stays bound.
     """
     with _closed_on_error() as bound:
         order = sorted(range(len(texts)), key=lambda number: texts[number].startswith("["))  # IPv6 last: see above
-        of_text = {number: _bind_into(texts[number], access or Access(), bound) for number in order}
+        of_text = {number: _bind_into(texts[number], access or Access(), bound, option) for number in order}
         if len(bound) > CONTROL_LISTENERS:
             raise ConfigError(f"cannot listen on {len(bound)} addresses: {CONTROL_LISTENERS} are the most")
         return [listener for number in range(len(texts)) for listener in of_text[number]]
 
 
-def bind(text: str) -> socket.socket:
+def bind(text: str, option: str = "--bind") -> socket.socket:
     """Bind a listening socket to one address, the first that a name stands for. See :func:`bind_all`.
 
     Raises:
         ConfigError: the operator's fault; there is no such address, or it is taken.
     """
-    first, *others = bind_all([text])
+    first, *others = bind_all([text], option=option)
     for other in others:
         other.close()
     return first
@@ -89,21 +89,21 @@ def bind_shared(texts: Sequence[str], count: int, access: Access | None = None) 
     return [_shared(listener, count) for listener in bind_all(texts, access)]
 
 
-def bind_admin(text: str, key: Key) -> socket.socket:
+def bind_admin(text: str, key: Key, option: str = "--admin") -> socket.socket:
     """Bind the operator's listener, as :func:`bind`, and listen, so that nothing else is bound to its address.
 
     Raises:
         ConfigError: the operator's fault; there is no such address, or it is taken, or others than this machine reach
             it and there is no key.
     """
-    listener = bind(text)
+    listener = bind(text, option)
     try:
         if not key.known and not is_local(listener):
             raise ConfigError(
-                f"--admin {text} is reached from elsewhere than this machine, where anybody could publish: give "
+                f"{option} {text} is reached from elsewhere than this machine, where anybody could publish: give "
                 "--admin-key-file FILE or TRIOLET_ADMIN_KEY, or listen on 127.0.0.1"
             )
-        listen(listener, ADMIN_BACKLOG)
+        listen(listener, ADMIN_BACKLOG, option)
     except BaseException:
         close_listener(listener)
         raise
@@ -135,13 +135,13 @@ def address(scheme: str, listener: socket.socket) -> str:
     return f"{scheme}://[{name[0]}{scope}]:{name[1]}"
 
 
-def _bind_into(text: str, access: Access, bound: list[socket.socket]) -> list[socket.socket]:
-    new = _bind(text, access, bound)
+def _bind_into(text: str, access: Access, bound: list[socket.socket], option: str) -> list[socket.socket]:
+    new = _bind(text, access, bound, option)
     bound += new
     return new
 
 
-def _bind(text: str, access: Access, bound: Sequence[socket.socket]) -> list[socket.socket]:
+def _bind(text: str, access: Access, bound: Sequence[socket.socket], option: str) -> list[socket.socket]:
     try:
         if text.startswith("unix:"):
             return [_bind_unix(text.removeprefix("unix:"), access, bound)]
@@ -152,10 +152,10 @@ def _bind(text: str, access: Access, bound: Sequence[socket.socket]) -> list[soc
             raise ValueError("write it as host:port, without a scheme")
         return _bind_host(host.strip("[]"), _port(port), bound)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {text!r}: {_reason(error)}") from None
+        raise ConfigError(f"cannot listen on {text!r} ({option}): {_reason(error)}") from None
     except (ValueError, OverflowError, LookupError) as error:
         why = error.args[0] if isinstance(error, LookupError) else f"{error}"
-        raise ConfigError(f"cannot listen on {text!r}: {why}") from None
+        raise ConfigError(f"cannot listen on {text!r} ({option}): {why}") from None
 
 
 def _number(text: str, form: str) -> int:
@@ -240,7 +240,7 @@ def _shared(first: socket.socket, count: int) -> list[socket.socket]:
                 bound.append(_bind_tcp(_name(name), only6=only6, shared=True))
             return bound
     except OSError as error:
-        raise ConfigError(f"cannot listen on {name[0]}:{name[1]}: {_reason(error)}") from None
+        raise ConfigError(f"cannot listen on {name[0]}:{name[1]} (--bind): {_reason(error)}") from None
 
 
 def _bind_unix(path: str, access: Access, bound: Sequence[socket.socket]) -> socket.socket:
@@ -257,36 +257,23 @@ def _bind_unix(path: str, access: Access, bound: Sequence[socket.socket]) -> soc
     if any(isinstance(other, NamedSocket) and other.has_name(path) for other in bound):
         raise ValueError("it is listed twice")  # the second would be put in the first one's place
     group = None if access.group is None else _group(access.group)
-    _clear(path)
     listener = NamedSocket(socket.AF_UNIX)
-    restricted = access.mode is not None or group is not None
-    umask = os.umask(0o777) if restricted else None
+    umask = None
     try:
-        listener.bind_name(path)
+        listener.claim_name(path)
+        umask = os.umask(0o777) if access.mode is not None or group is not None else None
+        listener.bind_name()
         if group is not None:
-            os.chown(path, -1, group)
+            _give(path, group)
         if umask is not None:
             os.chmod(path, 0o777 & ~umask if access.mode is None else access.mode)
     except BaseException:
-        listener.take_name_away()
-        listener.close()
+        close_listener(listener)
         raise
     finally:
         if umask is not None:
             os.umask(umask)
     return listener
-
-
-def _clear(path: str) -> None:
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            with socket.socket(socket.AF_UNIX) as probe:
-                try:
-                    probe.connect(path)
-                except ConnectionRefusedError:
-                    os.unlink(path)
-                except OSError:
-                    pass  # it is somebody's: binding says so
 
 
 def _group(name: str) -> int:
@@ -295,7 +282,14 @@ def _group(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise LookupError(f"there is no group {name!r}") from None
+        raise LookupError(f"there is no group {name!r} on this machine: give another --uds-group") from None
+
+
+def _give(path: str, group: int) -> None:
+    try:
+        os.chown(path, -1, group)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"it cannot be given to the --uds-group {group} ({error}): be its member") from None
 
 
 class _Inherited(socket.socket):

@@ -128,6 +128,10 @@ class _Guarded(logging.Logger):
 
     failed: Final[WeakSet[logging.Handler]] = WeakSet()
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Whether a line of this level is wanted. ``logging.disable`` silences the app's loggers alone."""
+        return not self.disabled and level >= self.getEffectiveLevel()
+
     def callHandlers(self, record: logging.LogRecord) -> None:
         """Give a line to all handlers."""
         found: logging.Logger | None = self

@@ -40,13 +40,15 @@ async def serve_alone(
     listeners: list[socket.socket],
     operators: Sequence[socket.socket],
     key: Key,
+    renew: Callable[[], None],
     signals: Signals,
     last_resort: LastResort,
     notifier: Notifier,
 ) -> bool:
     """Serve until a signal comes that ends it. Returns whether the app failed.
 
-    SIGHUP reads the operator's key again, and nothing else: the app was imported, and is what it is.
+    SIGHUP calls ``renew``, which reads the operator's key again, and nothing else: the app was imported, and is what it
+    is.
 
     Bounds: ``settings.grace`` seconds after the signal, and a moment more, the process is gone whatever the app does;
     after a second signal it is gone at once.
@@ -79,13 +81,13 @@ async def serve_alone(
             if signals.terminal_is_gone:
                 logger.warning("SIGHUP: the terminal that this was started from is gone, and so it ends")
                 return
-            renew()
+            hang_up()
 
-    def renew() -> None:
+    def hang_up() -> None:
         serves = worker.ready  # else systemd would take a process that starts or ends for one that is ready
         if serves:
             notifier.reloading()
-        key.read_again()
+        renew()
         logger.info("SIGHUP: the operator's key was read again; the app serves on as it is (with --workers 1, anew)")
         if serves:
             notifier.ready()

@@ -1,12 +1,15 @@
-"""SIGTERM, SIGINT and SIGHUP, from a process's first moment to its last.
+"""SIGTERM, SIGINT, SIGQUIT and SIGHUP, from a process's first moment to its last.
 
 One owner, so that there is no moment between two of them: while the app is imported the first signal ends the process
 at once, as there is nothing to drain; from then on signals are orders, in the order in which they came. SIGHUP is then
 no order to end: it says to read again what was read, as of every service. But who closes a terminal sends it too.
+SIGUSR1 and SIGUSR2 mean something to other servers. Here they are taken over to say that they mean nothing: else they
+would kill the process.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -20,7 +23,10 @@ import trio
 
 __all__ = ["EndedEarly", "Signals"]
 
-ORDERS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+logger = logging.getLogger("triolet.server")
+
+ORDERS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+UNKNOWN: Final = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class EndedEarly(BaseException):
@@ -49,9 +55,9 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in ORDERS:
+            for number in (*ORDERS, *UNKNOWN):
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._come)
+                    self._before[number] = signal.signal(number, self._come if number in ORDERS else self._wonder)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,6 +103,12 @@ class Signals:
         if self._token is not None:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
+
+    def _wonder(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if self._token is not None:  # and not here, where another line may be half written
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(logger.warning, "%s means nothing here: SIGHUP or SIGTERM?", name)
 
     def _wake(self) -> None:
         self._arrived.set()

@@ -164,7 +164,7 @@ class Supervisor:
                     worker.now()
 
     async def _begin(self) -> None:
-        """Fill all places. Why they cannot be filled was said, once: by the first worker itself, or of it."""
+        """Fill all places. Why they cannot be filled was said, once: by the first worker itself, or of one."""
         workers = await self._start_all()
         if workers is None:
             self._failed = self._failed or not self._ending.is_set()
@@ -276,6 +276,8 @@ class Supervisor:
         finally:
             self._changing = None
         for worker in workers:
+            if worker.left.is_set() and not self._ending.is_set():
+                logger.error("worker %d (process %d) was gone before all were ready", worker.number, worker.pid)
             worker.stop()
         return None
 

@@ -7,6 +7,8 @@ import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from websockets.sync.client import connect
 
 from tests.e2e.server import START_SECONDS, free_port
 from triolet import ConfigError
+from triolet.cli import main
 from triolet.server.listeners import close_listener
 from triolet.workers.addresses import Access, address, bind, bind_all, bind_shared
 
@@ -128,8 +131,27 @@ def test_two_listeners_at_one_address_are_a_sentence(options: list[str], tmp_pat
     more = [option.format(port=port) for option in options]
     with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, "--bind", port, *more) as server:
         assert server.process.wait(START_SECONDS) == 1
-        assert re.search(rf"^triolet: cannot listen on .*{port}.*: Address already in use", server.said, re.MULTILINE)
+        assert re.search(
+            rf"^triolet: cannot listen on .*{port}.* \(--bind\): Address already in use", server.said, re.MULTILINE
+        )
         assert "Traceback" not in server.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--admin", "x"], "cannot listen on 'x' (--admin): write it as host:port"),
+        (["--metrics", "x"], "cannot listen on 'x' (--metrics): write it as host:port"),
+        (["--bind", "x"], "cannot listen on 'x' (--bind): write it as host:port"),
+        (["--uds-mode", "660"], "--uds-mode is for Unix sockets that are made here: add --bind unix:PATH, or leave"),
+        (["--uds-group", "0", "--bind", "8000"], "--uds-group is for Unix sockets that are made here: add --bind"),
+    ],
+)
+def test_the_option_is_named_that_cannot_be_followed(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "who_app:app", "--app-dir", HERE, "--workers", "1", *arguments]) == 1
+    assert capsys.readouterr().err.startswith(f"triolet: {says}")
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o600, 0o777])
@@ -142,8 +164,28 @@ def test_a_unix_socket_has_the_mode_that_is_said(mode: int, tmp_path: Path) -> N
 
 
 def test_a_group_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no group 'nobody-has-this'"):
+    with pytest.raises(ConfigError, match="no group 'nobody-has-this' on this machine: give another --uds-group"):
         bind_all([f"unix:{tmp_path}/x"], Access(group="nobody-has-this"))
+
+
+def test_of_two_servers_that_start_on_one_unix_name_the_first_has_it(tmp_path: Path) -> None:
+    first = bind(f"unix:{tmp_path}/x")
+    with pytest.raises(ConfigError, match=r"/x' \(--bind\): Address already in use"):
+        bind(f"unix:{tmp_path}/x")
+    first.listen()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/x")
+    close_listener(first)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unix_name_that_a_dead_server_has_left_is_taken(tmp_path: Path) -> None:
+    dies = "from triolet.workers.addresses import bind; import os, sys; bind(sys.argv[1]); os._exit(0)"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", dies, f"unix:{tmp_path}/x"], check=True)
+    assert (tmp_path / "x").exists()
+    close_listener(bind(f"unix:{tmp_path}/x"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_that_was_put_there_anew_is_not_taken_away(tmp_path: Path) -> None:

@@ -45,7 +45,20 @@ def test_a_password_stands_in_the_environment(files: list[str], tmp_path: Path) 
         server.says("serving on https://")
 
 
-@pytest.mark.parametrize(("password", "says"), [("", "is encrypted: give"), ("wrong", "a wrong password")])
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["alone", "two workers"])
+def test_a_certificate_that_ends_soon_is_told_of_once_at_the_start_and_at_each_sighup(
+    workers: list[str], files: list[str], tmp_path: Path
+) -> None:
+    password = {"TRIOLET_KEYFILE_PASSWORD": "secret", "E2E_LOG": f"sqlite:///{tmp_path}/events.db"}
+    with started(tmp_path, *serving(files, *workers), environment=password) as server:
+        server.says("serving on https://")
+        assert server.said.count(f"WARNING triolet.server the certificate in {files[1]!r} expires within a week") == 1
+        server.signal(signal.SIGHUP)
+        server.says("the old ones drain" if workers else "the app serves on as it is")
+        assert server.said.count("expires within a week") == 2
+
+
+@pytest.mark.parametrize(("password", "says"), [("", "is encrypted: give"), ("wrong", "of a wrong password perhaps")])
 def test_without_the_right_one_it_says_so(files: list[str], password: str, says: str, tmp_path: Path) -> None:
     with started(tmp_path, *serving(files), environment={"TRIOLET_KEYFILE_PASSWORD": password}) as server:
         assert server.ends() == 1

@@ -40,6 +40,7 @@ def test_a_change_is_served_and_an_error_waited_out(tmp_path: Path) -> None:
         wait_for(lambda: _shows(port, "second"), "the second", START_SECONDS)
         file.write_text("x = (\n")
         server.says("was never closed")
+        server.says("the server has ended with 1, and is started anew at the next change")
         file.write_text(APP.format(text="three"))
         wait_for(lambda: _shows(port, "three"), "the third", START_SECONDS)
         server.signal(signal.SIGTERM)

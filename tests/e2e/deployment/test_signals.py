@@ -36,7 +36,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
 def test_a_signal_while_the_app_is_imported_ends_it_at_once(number: int, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     with started(tmp_path, "serve", "slow:app") as server:
@@ -87,6 +87,20 @@ def test_sighup_has_one_process_read_the_operators_key_again_and_serve_on(tmp_pa
         server.signal(signal.SIGTERM)
         assert server.ends() == 0
         assert KEY not in server.said
+
+
+@pytest.mark.parametrize("arguments", [[], ["--workers", "1"]], ids=["alone", "a worker"])
+def test_sigquit_drains_and_signals_of_other_servers_end_nothing(arguments: list[str], tmp_path: Path) -> None:
+    port = free_port()
+    with started(tmp_path, "serve", "who_app:app", "--app-dir", HERE, "--bind", str(port), *arguments) as server:
+        server.says("serving on")
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            server.signal(number)
+            server.says(f"{number.name} means nothing here")
+        assert get(("127.0.0.1", port), "/who")[0] == 200
+        server.signal(signal.SIGQUIT)
+        assert server.ends() == 0
+        assert "draining" in server.said
 
 
 def test_one_process_ends_when_its_terminal_is_closed(tmp_path: Path) -> None:
