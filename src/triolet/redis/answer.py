@@ -34,6 +34,13 @@ async def answer_in_time(asked: Asked, seconds: float) -> Any:
 
     Cancellation: the request may be done or not.
     """
+    answer = await _wait_for(asked, seconds)
+    if answer is None:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return answer[0]
+
+
+async def _wait_for(asked: Asked, seconds: float) -> tuple[Any] | None:
     patience = Patience(trio.current_time() + seconds)
     due = patience.until
     answer = await patience.wait(partial(_result, asked))
@@ -41,9 +48,7 @@ async def answer_in_time(asked: Asked, seconds: float) -> Any:
     if answer is None and late > 0:
         patience.until = trio.current_time() + min(late, seconds)
         answer = await patience.wait(partial(_result, asked))
-    if answer is None:
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    return answer[0]
+    return answer
 
 
 async def _result(asked: Asked) -> tuple[Any]:

@@ -46,7 +46,9 @@ def test_what_is_closed_is_no_number_for_a_connection_or_a_database(
     (tmp_path / "closing.py").write_text(APP.format(first=first))
     port = free_port()
     with started(tmp_path, "serve", "closing", "--bind", str(port), *workers, before=before) as server:
-        assert json.loads(wait_for(lambda: descriptors(port), "an answer")) == dict.fromkeys("012", "/dev/null")
+        held = json.loads(wait_for(lambda: descriptors(port), "an answer"))
+        # Before a line of ours runs the interpreter may have loaded libffi, newer ones of which keep their file open.
+        assert {name for name in held.values() if "/libffi.so" not in name} == {"/dev/null"}
         server.signal(signal.SIGTERM)
         assert server.ends() == 0
 

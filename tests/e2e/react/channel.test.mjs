@@ -293,7 +293,7 @@ test("a channel that is over says why, and so does one of a client that is close
 test("a client's store keeps no place of what a reload forgets, unless the hook says so", async () => {
   const kept = {};
   const store = { get: (key) => kept[key], set: (key, value) => void (kept[key] = value) };
-  for (const [own, cursors] of [[undefined, []], [store, ["e.2"]]]) {
+  for (const [own, cursors] of [[undefined, []], [store, ["e.2 c"]]]) {
     const stream = new Stream();
     const { props } = world(stream);
     const { Order } = makeOrder();
