@@ -82,7 +82,7 @@ export class Multiplex {
   #sharing = null;
   /** @type {Message[] | null} what waits until Sharing is loaded */
   #held = null;
-  /** Whether the server is known to tell subscriptions apart, so that many of one URL may be asked for at once. */
+  /** Whether an answer has named a subscription: the server tells them apart, so many of one URL may be asked for at once. */
   #knowsSubs = false;
 
   /**
@@ -134,6 +134,7 @@ export class Multiplex {
     this.#entries.delete(track);
     this.#settings.clock.clearTimeout(entry.timer);
     this.#leave(entry);
+    this.#askRest(); // perhaps others wait for an answer that it does not get any more
   }
 
   get #all() {
@@ -274,7 +275,7 @@ export class Multiplex {
       case "renewed":
         return this.#hooks.tell(message.type, ofIdentity(message));
       case "open":
-        return message.channel === null ? this.#hello(message) : this.#opened(message);
+        return message.channel === null ? this.#hello() : this.#opened(message);
       case "refused":
         return this.#refused(message);
       case "beat":
@@ -286,13 +287,8 @@ export class Multiplex {
     if (message.type === "live") this.#askRest();
   }
 
-  /**
-   * The first message. A server that says so knows subscriptions; of another one the first answer tells.
-   *
-   * @param {Message} message
-   */
-  #hello({ subs = false }) {
-    this.#knowsSubs ||= subs;
+  /** The first message. */
+  #hello() {
     this.#hooks.hello?.();
     this.#askRest();
   }

@@ -93,8 +93,8 @@ test("who asks for the newest so many shares it with those that ask for as many"
   const [{ sockets: [socket] }] = tabs;
   await socket.open();
   await socket.say(HELLO);
-  assert.deepEqual(socket.sent.map(({ after }) => after), ["e.1", "-2"]);
   await welcome(socket, "s1", "e.1", note("e.2"), note("e.3"), note("e.4"));
+  assert.deepEqual(socket.sent.map(({ after }) => after), ["e.1", "-2"]);
   await welcome(socket, "s2", "e.2", note("e.3"), note("e.4"));
   assert.deepEqual(heard, [["e.2", "e.3", "e.4"], ["e.3", "e.4"], ["e.3", "e.4"]]);
 });
@@ -151,8 +151,8 @@ test("when the leader goes the next one goes on, from the oldest place, and nobo
   const heard = listen(late);
   await two.sockets[0].open();
   await two.sockets[0].say(HELLO);
-  assert.deepEqual(two.sockets[0].sent.map(({ after }) => after), ["e.2", "e.0"]);
   await welcome(two.sockets[0], "s1", "e.2", note("e.3"));
+  assert.deepEqual(two.sockets[0].sent.map(({ after }) => after), ["e.2", "e.0"]);
   assert.deepEqual(two.heard, ["e.2", "e.3"]);
   await one.page.say("pageshow");
   await clock.advance(100);
@@ -264,8 +264,8 @@ for (const first of ["-2", "0"]) {
     await clock.advance(10);
     const [socket] = one.sockets;
     await socket.open();
-    await socket.say(HELLO);
-    assert.deepEqual(socket.sent.map(({ after }) => after).sort(), [first, "e.100"].sort());
+    await socket.say(HELLO, ...bracket("s1", opened("e.98", { sub: "s1" })));
+    assert.deepEqual(socket.sent.map(({ after }) => after), [first, "e.100"]);
   });
 }
 
