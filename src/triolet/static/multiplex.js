@@ -27,6 +27,7 @@ import { converse } from "./transports.js";
  * @property {(name: string, said: any) => void} tell  of a "message" of the app's, "expiring", "renewed" and "beat"
  * @property {() => Track} [choose]  gives a Track for a channel that the app follows for this client
  * @property {() => void} [hello]  its first message
+ * @property {(track: Track) => true} [full]  takes over what is more than the server follows on one connection
  * @property {(why: Ended, wasHeardOf: boolean) => void} [lost]  hears of each end; where nobody does, the URL is asked why
  *     it is refused
  */
@@ -148,7 +149,7 @@ export class Multiplex {
 
   /** @param {any} data */
   send(data) {
-    return this.#say(`{"type":"message","data":${this.#settings.stringify(data)}}`);
+    return this.#say(`{"type":"message","data":${this.#settings.stringify(data) ?? null}}`);
   }
 
   retry() {
@@ -176,7 +177,7 @@ export class Multiplex {
   /** @param {Ended} why */
   #ended(why) {
     if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
-    else void askWhy(why, this.#url, this.#settings, this.#line);
+    else askWhy(why, this.#url, this.#settings, this.#line);
   }
 
   /** @param {State | undefined} state @param {Why} why */
@@ -192,7 +193,7 @@ export class Multiplex {
   #lost() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#bracket = { subs: [], left: 0 };
+    this.#bracket.left = 0;
     this.#live.clear();
     this.#sharing = this.#held = null;
     this.#commands.lose(socket);
@@ -427,8 +428,8 @@ export class Multiplex {
   }
 
   /**
-   * Where it may go better in a while, that is waited for. Else, where a channel is named, it had been open, and was taken
-   * away; or the app has refused to open it.
+   * Where it may go better in a while, that is waited for; what is more than one connection carries goes elsewhere. Else,
+   * where a channel is named, it had been open, and was taken away; or the app has refused to open it.
    *
    * @param {Message} message
    */
@@ -438,8 +439,8 @@ export class Multiplex {
       const { path, isOpen, track } = entry;
       const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : path === url && !isOpen;
       if (!isMeant) continue;
-      if (retry == null) this.#end(entry, gone(channel ? "revoked" : "refused"));
-      else this.#later(entry, reason, Number(retry));
+      if (retry != null) this.#later(entry, reason, Number(retry));
+      else if (reason !== "follows" || !this.#hooks.full?.(track)) this.#end(entry, gone(channel ? "revoked" : "refused"));
     }
     this.#askRest();
   }
