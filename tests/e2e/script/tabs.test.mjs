@@ -251,6 +251,40 @@ test("where a browser cannot share, each tab has a connection", async () => {
   assert.equal(sockets.length, 1);
 });
 
+test("a tab that may not share, as in a sandbox, has a connection of its own, and says so", async () => {
+  const denied = new DOMException("denied", "SecurityError");
+  class NoChannel {
+    constructor() {
+      throw denied;
+    }
+  }
+  for (const no of [{ locks: { request: async () => Promise.reject(denied) } }, { BroadcastChannel: NoChannel }]) {
+    const { clock, open } = openBrowser(no);
+    const { client, sockets, page } = open();
+    const faults = [];
+    client.on("fault", ({ kind, error }) => faults.push([kind, error]));
+    const heard = listen(client.follow(URL_OF_C, { after: "e.1" }));
+    await settle();
+    await sockets[0].open();
+    await sockets[0].say(HELLO);
+    await welcome(sockets[0], "s1", "e.1", note("e.2"));
+    await page.say("online");
+    assert.deepEqual([heard, faults, sockets.length, client.isLeader], [["e.2"], [["share", denied]], 1, true]);
+    client.close();
+    assert.deepEqual(clock.pending, []);
+  }
+});
+
+test("a client that is closed while it is found out whether it may share opens nothing", async () => {
+  const { clock, open } = openBrowser();
+  const { client, sockets } = open();
+  client.follow(URL_OF_C);
+  await null;
+  client.close();
+  await settle();
+  assert.deepEqual([sockets.length, clock.pending, client.state], [0, [], "gone"]);
+});
+
 for (const first of ["-2", "0"]) {
   test(`a tab that has a place does not join one that has none yet (${first})`, async () => {
     const { clock, open } = openBrowser();
