@@ -49,7 +49,7 @@ BAD_MESSAGE: Final = Closing(1008, "bad message", None)
 """JSON of a shape that the protocol does not know, nested too deeply, or in too many fragments."""
 
 FLOOD: Final = Closing(1008, "too much at once", (5_000, 15_000))
-"""More messages, control frames or follows than the limits allow."""
+"""More messages, control frames or answers that nobody reads than the limits allow."""
 
 TOO_BIG: Final = Closing(1009, "message too big", None)
 """A message over ``limits.message_bytes``."""

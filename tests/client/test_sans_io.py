@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 import pytest
@@ -60,6 +61,29 @@ def test_a_block_without_end_is_given_up() -> None:
         assert not list(parser.feed(line))
     with pytest.raises(Ended, match="more than"):
         list(parser.feed(2 * line))
+
+
+def test_a_block_of_empty_lines_without_end_is_given_up() -> None:
+    parser, lines = StreamParser(), b"data\n" * (1 << 20)
+    for _ in range(CLIENT_MESSAGE_BYTES >> 20):
+        assert not list(parser.feed(lines))
+    with pytest.raises(Ended, match="more than"):
+        list(parser.feed(lines))
+
+
+def test_a_long_event_that_comes_in_many_pieces_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    class Counting:
+        def split(self, text: str) -> list[str]:
+            looked.append(len(text))
+            return re.split("\n", text)
+
+    monkeypatch.setattr("triolet.client.sse._LINE_ENDS", Counting())
+    parser = StreamParser()
+    pieces = [b"data: ", *[b"x" * 100] * 1_000, b"\n", b"\n"]
+    (block,) = [block for piece in pieces for block in parser.feed(piece)]
+    assert (len(block.data), sum(looked)) == (100_000, 100_008)
 
 
 BLOCKED = Ended("HTTP 400", blames=True)

@@ -53,11 +53,15 @@ async def test_a_follow_goes_on_from_the_cursor_in_its_url_unless_it_has_one_of_
             assert (await client.event())["data"] == first
 
 
-async def test_a_follow_from_no_cursor_in_its_url_is_a_bad_message(autojump_clock: MockClock) -> None:
+async def test_a_follow_from_no_cursor_in_its_url_is_refused_and_the_others_go_on(autojump_clock: MockClock) -> None:
     app, _ = make_shop()
     async with serve(app) as server, server.websocket("/live") as client:
+        await client.next()
+        await follow(client, "A0")
         await client.say(type="follow", url="/orders/A1/events?after=a.b.c")
-        assert (await client.ended())[0] == 1008
+        assert await client.next() == {"type": "refused", "url": "/orders/A1/events?after=a.b.c"}
+        await follow(client, "A2")
+        assert server.followers == 2
 
 
 @pytest.mark.parametrize("bare", [True, False])
@@ -176,8 +180,13 @@ async def test_a_client_may_follow_so_many_channels_and_no_more(autojump_clock: 
         await client.say(type="unfollow", channel="orders/A0")
         await follow(client, "A5")
         assert server.followers == 5
-        await client.say(type="follow", url="/orders/A6/events")
-        assert await client.ended() == (1008, "too much at once")
+        for name in ({}, {"sub": "s1"}):
+            await client.say(type="follow", url="/orders/A6/events", **name)
+            told = {"type": "refused", "url": "/orders/A6/events", "reason": "follows", **name}
+            assert await client.next() == told
+        await client.say(type="unfollow", channel="orders/A1")
+        await follow(client, "A6")
+        assert server.followers == 5
 
 
 async def test_a_client_that_follows_all_at_once_gets_no_more_than_its_bound(autojump_clock: MockClock) -> None:
@@ -202,7 +211,11 @@ async def test_a_client_that_follows_all_at_once_gets_no_more_than_its_bound(aut
                 await trio.sleep(0.01)
 
         nursery.start_soon(count)
-        assert await client.ended() == 1008
+        told: list[Any] = []
+        while len(told) < 8:
+            message = await client.message()
+            told += [message.get("reason")] if message["type"] in ("open", "refused") else []
+        assert (told.count("follows"), server.followers) == (3, 5)
         assert max(counted) <= 5
         nursery.cancel_scope.cancel()
 

@@ -94,8 +94,10 @@ class Link:
             listener.become("live")
 
     def _ask(self, sub: str, seat: Seat) -> None:
-        """Ask for a follow; before it is known whether the server tells subscriptions apart, for one of a URL."""
-        if self.speaker is None or (self._old is None and self._routes.asked(seat.url)):
+        """Ask for a follow; before it is known whether the server tells subscriptions apart, for one of a URL. What has
+        been left may never be answered.
+        """
+        if self.speaker is None or (self._old is None and not self._parting.issuperset(self._routes.asked(seat.url))):
             return
         self._routes.add(sub, seat.url)
         cursor = seat.rider.track.cursor
@@ -218,7 +220,7 @@ class Link:
             Ended: an old one was asked for several of a URL at once, and has the last of them now.
         """
         self._old = bool(self._routes.old)
-        parted = self._parting.intersection(confirmed)
+        parted = self._parting.intersection(confirmed) if self._old else self._parting.copy()
         if self._old:
             self._make_room(message.url or "", message.channel or "", anew=not parted)
         for sub in parted:

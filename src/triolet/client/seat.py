@@ -80,6 +80,9 @@ def _refused(message: Heard) -> Ended:
     if isinstance(message.retry, int):
         why, retry = printable(message.reason) or "refused", seconds_of(message.retry)
         return Ended(f"{why}: asked again later", "refused", retry=retry, rides=True, by_server=True)
+    if message.reason == "follows":  # one connection carries so many; of its own it may have one all the same
+        why = "the socket carries as much as it may"
+        return Ended(why, retry=0, rides=True, alone=True, by_server=True)
     if message.channel is not None:
         return Ended("revoked", "revoked", retry=None, code=4403, rides=True, by_server=True)
     return Ended("refused", "refused", retry=None, code=4403, rides=True, by_server=True)

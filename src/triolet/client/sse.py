@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -39,7 +40,7 @@ class StreamParser:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._rest = ""
+        self._rest = io.StringIO()
         self._ended_in_cr = False
         self._id = ""
         self._event = ""
@@ -60,7 +61,11 @@ class StreamParser:
         if self._ended_in_cr and text[0] == "\n":
             text = text[1:]  # the other half of a CRLF
         self._ended_in_cr = text.endswith("\r") if text else False
-        *lines, self._rest = _LINE_ENDS.split(self._rest + text)
+        *lines, rest = _LINE_ENDS.split(text)  # what has come before is not looked through again
+        if lines:
+            lines[0] = self._rest.getvalue() + lines[0]
+            self._rest = io.StringIO()
+        self._rest.write(rest)
         for line in lines:
             if line:
                 self._line(line)
@@ -68,7 +73,7 @@ class StreamParser:
                 if self._data:
                     yield Block(self._event or "message", "\n".join(self._data), self._id, self._time, **self._folds)
                 self._event, self._data, self._size, self._time, self._folds = "", [], 0, None, {}
-        if self._size + len(self._rest) > CLIENT_MESSAGE_BYTES:
+        if self._size + self._rest.tell() > CLIENT_MESSAGE_BYTES:
             raise Ended(f"a block of more than {CLIENT_MESSAGE_BYTES} bytes", "bad answer", retry=None)
 
     def _line(self, line: str) -> None:
@@ -78,7 +83,7 @@ class StreamParser:
             self._event = value
         elif name == "data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) or 1  # an empty one takes its place, too
         elif name == "id" and "\0" not in value:
             self._id = value
         elif name == "time" and value.isdecimal() and len(value) <= CURSOR_CHARACTERS:

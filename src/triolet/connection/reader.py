@@ -203,8 +203,12 @@ class MessageHandler:
         after = said.cursor()
         if len(said.url) > FOLLOW_URL_CHARACTERS:
             raise RemoteError(BAD_MESSAGE, "a URL too long")
-        if self._deciding >= conn.limits.follows or conn.nursery is None:
-            raise RemoteError(FLOOD)
+        assert conn.nursery is not None, "it reads"
+        if self._deciding >= conn.limits.follows:
+            if said.sub is not None:
+                self._take_back(said.sub)
+            conn.subscriptions.turn_away(said.url, said.sub, "follows")
+            return
         self._deciding += 1
         if said.sub is None:
             conn.nursery.start_soon(self._decide, said.url, after)

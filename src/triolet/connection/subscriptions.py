@@ -9,8 +9,8 @@ from functools import partial
 import msgspec
 import trio
 
-from ..closing import ENDED, FLOOD, LAGGING, REFUSED, RESTARTING, REVOKED, Closing
-from ..errors import ConfigError, ConnectionEnded
+from ..closing import ENDED, LAGGING, REFUSED, RESTARTING, REVOKED, Closing
+from ..errors import ConfigError, ConnectionEnded, CursorError
 from ..event import Cursor
 from ..hub import Follower, Lag, State, Step, Subscription, key_of, waits_for_state
 from ..identity import Revocation
@@ -145,7 +145,7 @@ class Subscriptions:
             raise
         following = Following(subscription, follower, session)
         self.followings.add(following)
-        if (revoked := self._revoked(following, since)) is not None:
+        if (revoked := _revoked(self._context, self.access, following, since)) is not None:
             self.refuse(following, revoked)
             return
         self.fell_behind(follower)
@@ -165,24 +165,32 @@ class Subscriptions:
             asked: as of :meth:`add`; nothing is answered then.
 
         Raises:
-            CursorError: the URL's cursor is none.
             ConnectionEnded, LogError: as :meth:`add`.
         """
         since = self._context.revocations.position
-        decided = await self.access.decide(url) if self.access.decide is not None else None
+        try:
+            decided = await self.access.decide(url) if self.access.decide is not None else None
+        except CursorError:  # one URL that cannot be is no reason to end what else is followed
+            decided = None
         if asked is not None and asked.cancel_called:
             return
         if decided is None:
-            if sub is not None:  # what it was the name of before is not followed either, for the answer names no other
-                self.remove(key_of(sub))
-            self._context.metrics.follows_refused += 1
-            self._outgoing.answer(Refused(url, sub=sub))
+            self.turn_away(url, sub)
             return
         after = decided.after if after is None else after
         try:
             await self.add(msgspec.structs.replace(decided, after=after, url=url, sub=sub), since, asked)
         except ConfigError:  # of the app's handler it is a bug; of a client it is more than it may ask for
-            self._ending.end(FLOOD)
+            self.turn_away(url, sub, "follows")
+
+    def turn_away(self, url: str, sub: str | None, reason: str | None = None) -> None:
+        """Answer that a URL is not followed. What had its name before is not followed either, for the answer names no
+        other.
+        """
+        if sub is not None:
+            self.remove(key_of(sub))
+        self._context.metrics.follows_refused += 1
+        self._outgoing.answer(Refused(url, sub=sub, reason=reason))
 
     def remove(self, key: str) -> None:
         """Follow something no longer. It is no error if it was not followed.
@@ -258,7 +266,7 @@ class Subscriptions:
             self._context.metrics.revoked["connections"] += revoked is REVOKED and self._ending.closing is None
             self.cut(revoked)
         for following in list(self.followings.by_key.values()):
-            if (revoked := self._revoked(following, since)) is not None:
+            if (revoked := _revoked(self._context, self.access, following, since)) is not None:
                 self.refuse(following, revoked)
 
     def refuse(self, following: Following, closing: Closing) -> None:
@@ -373,12 +381,6 @@ class Subscriptions:
         self.behind.pop(follower, None)
         self._context.hub.leave(follower)
 
-    def _revoked(self, following: Following, since: int) -> Closing | None:
-        access, revocations = self.access, self._context.revocations
-        if revocations.position == since:  # as nearly always
-            return None
-        return revocations.since(since, access.identity, following.channel, access.paths(following.url))
-
     def _check_on(self, following: Following, seconds: float) -> None:
         """Have the view of what is followed asked again, for as long as it is."""
         ask = partial(_may_follow, self.access, following)
@@ -392,6 +394,12 @@ def _join(context: Context, subscription: Subscription) -> Session | None:
     if subscription.member is None or context.presence is None:
         return None
     return context.presence.join(subscription.channel, subscription.member)
+
+
+def _revoked(context: Context, access: Access, following: Following, since: int) -> Closing | None:
+    if context.revocations.position == since:  # as nearly always
+        return None
+    return context.revocations.since(since, access.identity, following.channel, access.paths(following.url))
 
 
 async def _may_follow(access: Access, following: Following) -> bool:

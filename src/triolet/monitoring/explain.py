@@ -30,8 +30,8 @@ WHY: Final[dict[Closing, str]] = {
     closings.NOT_UTF8: "It sent a text that is no UTF-8.",
     closings.BAD_MESSAGE: "It sent a message of no known shape, or one that it did not finish in time.",
     closings.FLOOD: (
-        "It sent or followed more than the limits allow, or the app's handler left its messages waiting for "
-        "limits.stall_seconds."
+        "It sent more than the limits allow, or read too few of its answers, or the app's handler left its messages "
+        "waiting for limits.stall_seconds."
     ),
     closings.TOO_BIG: "It sent a message over limits.message_bytes.",
     closings.CRASHED: "An error in the app's handler or in the log ended it: the server's log says where.",

@@ -105,16 +105,17 @@ export class Client {
    */
   async #share(name, settings, open, hooks) {
     try {
-      const { Tabs } = await import("./tabs.js");
-      if (!this.#isClosed) this.#go(new Tabs(name, settings, open, hooks));
+      const { openTabs } = await import("./tabs.js");
+      this.#go(await openTabs(name, settings, open, hooks));
     } catch (error) {
       this.#handlers.tell("fault", { kind: "share", error });
-      if (!this.#isClosed) this.#go(open(hooks));
+      this.#go(open(hooks));
     }
   }
 
   /** @param {Ways | Tabs} ways */
   #go(ways) {
+    if (this.#isClosed) return ways.close();
     this.#ways = ways;
     for (const track of this.#early) ways.begin(track);
     this.#early.clear();

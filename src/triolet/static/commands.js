@@ -75,9 +75,9 @@ class Command {
     return `${head.slice(0, -1)},"data":${body}}`;
   }
 
-  /** As the header `Idempotency-Key`: a string of RFC 9651, section 3.3.3. */
+  /** As the header `Idempotency-Key`: a string of RFC 9651, section 3.3.3. Of printable ASCII JSON makes the same. */
   get key() {
-    return `"${this.id.replace(/["\\]/g, "\\$&")}"`;
+    return JSON.stringify(this.id);
   }
 
   /** @param {any} error */

@@ -321,12 +321,13 @@ export class Door {
   #follow(connection, { url: asked, after, sub }) {
     const url = locateHere(asked, "follow");
     const isRefused = this.#routes.find("refusal", url) !== null;
+    const cursor = after == null ? null : parseAfter(String(after));
+    if (after != null && cursor === null) return connection.end(BAD_MESSAGE);
     const found = isRefused ? null : this.#find(["channel"], url, "was followed");
-    if (!found) return connection.say({ type: "refused", url: asked, ...(sub !== undefined && { sub }) });
-    const place = after ?? url.searchParams.get("after");
-    const cursor = place === null ? null : parseAfter(String(place));
-    if (place !== null && cursor === null) return connection.end(BAD_MESSAGE);
-    connection.follow(nameOf(found, url), cursor, { ...wishOf(found, url), url: asked, sub });
+    const own = url.searchParams.get("after");
+    const place = own ? parseAfter(own) : null;
+    if (!found || (own && !place)) return connection.say({ type: "refused", url: asked, ...(sub !== undefined && { sub }) });
+    connection.follow(nameOf(found, url), cursor ?? place, { ...wishOf(found, url), url: asked, sub });
   }
 
   /** @param {Connection} connection @param {Message} said */

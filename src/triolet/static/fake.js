@@ -85,12 +85,12 @@ import "./bundle.js";
 import "./roster.js";
 import "./sharing.js";
 import "./tabs.js";
+import "./why.js";
 
 /** @import { World } from "./fake-api.js" */
 
 /** When virtual time begins, in ms since 1970. */
 const BEGIN = 1_767_225_600_000;
-
 const RESTARTING = { code: 1012, reason: "restarting" };
 const LONGEST_RETRY = 5_000;
 

@@ -91,8 +91,12 @@ export class Follow {
     if (this.state === "gone") return;
     if (typeof kept === "string" && kept) {
       const [cursor, channel] = kept.split(/ (.*)/s);
-      this.#track.resume(cursor, channel);
-      this.#cursor = cursor;
+      try {
+        this.#track.resume(cursor, channel);
+        this.#cursor = cursor;
+      } catch (error) {
+        this.#handlers.tell("fault", { kind: "store", error });
+      }
     }
     this.#owner.begin(this.#track);
   }
@@ -249,7 +253,7 @@ export class Follow {
   /** @param {any} item */
   #keep(item) {
     const cursor = item.id ?? item.to ?? item.cursor;
-    if (item.type === "gap" && item.reason === "conflated") return undefined; // newer ones of each key follow
+    if (item.reason === "conflated") return undefined; // newer ones of each key follow
     return this.#move(cursor, item.channel);
   }
 

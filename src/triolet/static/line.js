@@ -64,14 +64,15 @@ export function asEnded(error, more) {
 }
 
 /**
- * Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection.
+ * Calls the page's code. What it throws, or its promise does, is the page's error: it is reported as such and ends no
+ * connection, nor a program in Node.
  *
  * @param {((...said: any[]) => unknown) | null | undefined} callback
  * @param {...any} args
  */
 export function tell(callback, ...args) {
   try {
-    callback?.(...args);
+    /** @type {any} */ (callback?.(...args))?.then?.(null, report);
   } catch (error) {
     report(error);
   }

@@ -27,6 +27,7 @@ import { converse } from "./transports.js";
  * @property {(name: string, said: any) => void} tell  of a "message" of the app's, "expiring", "renewed" and "beat"
  * @property {() => Track} [choose]  gives a Track for a channel that the app follows for this client
  * @property {() => void} [hello]  its first message
+ * @property {(track: Track) => true} [full]  takes over what is more than the server follows on one connection
  * @property {(why: Ended, wasHeardOf: boolean) => void} [lost]  hears of each end; where nobody does, the URL is asked why
  *     it is refused
  */
@@ -82,7 +83,7 @@ export class Multiplex {
   #sharing = null;
   /** @type {Message[] | null} what waits until Sharing is loaded */
   #held = null;
-  /** Whether the server is known to tell subscriptions apart, so that many of one URL may be asked for at once. */
+  /** Whether an answer has named a subscription: the server tells them apart, so many of one URL may be asked for at once. */
   #knowsSubs = false;
 
   /**
@@ -134,6 +135,7 @@ export class Multiplex {
     this.#entries.delete(track);
     this.#settings.clock.clearTimeout(entry.timer);
     this.#leave(entry);
+    this.#askRest(); // perhaps others wait for an answer that it does not get any more
   }
 
   get #all() {
@@ -147,7 +149,7 @@ export class Multiplex {
 
   /** @param {any} data */
   send(data) {
-    return this.#say(`{"type":"message","data":${this.#settings.stringify(data)}}`);
+    return this.#say(`{"type":"message","data":${this.#settings.stringify(data) ?? null}}`);
   }
 
   retry() {
@@ -175,7 +177,7 @@ export class Multiplex {
   /** @param {Ended} why */
   #ended(why) {
     if (this.#hooks.lost) this.#hooks.lost(why, this.#line.isHeardOf);
-    else void askWhy(why, this.#url, this.#settings, this.#line);
+    else askWhy(why, this.#url, this.#settings, this.#line);
   }
 
   /** @param {State | undefined} state @param {Why} why */
@@ -191,7 +193,7 @@ export class Multiplex {
   #lost() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#bracket = { subs: [], left: 0 };
+    this.#bracket.left = 0;
     this.#live.clear();
     this.#sharing = this.#held = null;
     this.#commands.lose(socket);
@@ -274,7 +276,7 @@ export class Multiplex {
       case "renewed":
         return this.#hooks.tell(message.type, ofIdentity(message));
       case "open":
-        return message.channel === null ? this.#hello(message) : this.#opened(message);
+        return message.channel === null ? this.#hello() : this.#opened(message);
       case "refused":
         return this.#refused(message);
       case "beat":
@@ -286,13 +288,8 @@ export class Multiplex {
     if (message.type === "live") this.#askRest();
   }
 
-  /**
-   * The first message. A server that says so knows subscriptions; of another one the first answer tells.
-   *
-   * @param {Message} message
-   */
-  #hello({ subs = false }) {
-    this.#knowsSubs ||= subs;
+  /** The first message. */
+  #hello() {
     this.#hooks.hello?.();
     this.#askRest();
   }
@@ -431,8 +428,8 @@ export class Multiplex {
   }
 
   /**
-   * Where it may go better in a while, that is waited for. Else, where a channel is named, it had been open, and was taken
-   * away; or the app has refused to open it.
+   * Where it may go better in a while, that is waited for; what is more than one connection carries goes elsewhere. Else,
+   * where a channel is named, it had been open, and was taken away; or the app has refused to open it.
    *
    * @param {Message} message
    */
@@ -442,8 +439,8 @@ export class Multiplex {
       const { path, isOpen, track } = entry;
       const isMeant = sub ? entry.sub === sub : channel ? track.channel === channel : path === url && !isOpen;
       if (!isMeant) continue;
-      if (retry == null) this.#end(entry, gone(channel ? "revoked" : "refused"));
-      else this.#later(entry, reason, Number(retry));
+      if (retry != null) this.#later(entry, reason, Number(retry));
+      else if (reason !== "follows" || !this.#hooks.full?.(track)) this.#end(entry, gone(channel ? "revoked" : "refused"));
     }
     this.#askRest();
   }

@@ -22,7 +22,7 @@ export class PageLife {
   /** @type {number | null} */
   #hidden = null;
   /** @param {Event} event */
-  #hear = ({ type }) => (type === "visibilitychange" ? this.#seen() : this.#owner[EVENTS[type]]?.());
+  #hear = ({ type }) => (EVENTS[type] ? this.#owner[EVENTS[type]]?.() : this.#seen());
 
   /**
    * `page` takes the place of the window and its document, of which a worker has neither.

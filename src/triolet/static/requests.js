@@ -1,5 +1,6 @@
 /** Requests, and what their answers say about asking again. */
 
+import { optional } from "./handlers.js";
 import { Ended, asEnded, unlessAborted, within } from "./line.js";
 import { authorization } from "./token.js";
 
@@ -14,12 +15,6 @@ import { authorization } from "./token.js";
 
 /** Statuses below 500 that asking again may change; any other 4xx is an answer. */
 const PASSING = /408|425|429/;
-
-/**
- * Statuses of a URL that no WebSocket will be opened at; 0: it is sent elsewhere, which is all that browsers say. One that
- * speaks WebSocket only answers 426.
- */
-const REFUSING = /^[03]|40[134]|410/;
 
 /** A page where a channel should be will not become one. @param {string} [found] */
 export function login(found = "") {
@@ -86,7 +81,7 @@ export async function allHeaders(options, signal, more) {
 
 /** @param {Response} response */
 export function typeOf(response) {
-  return (response.headers.get("Content-Type") ?? "").split(";")[0].trim().toLowerCase();
+  return (response.headers.get("Content-Type") ?? "").toLowerCase().split(/[\s;]/)[0];
 }
 
 /**
@@ -179,25 +174,16 @@ export function asked(url, { headers, ...more }, options, outer, hear) {
 }
 
 /**
- * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
- * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
+ * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for. What only some
+ * pages need is loaded by them alone; where that fails, another try may ask.
  *
  * @param {Ended} why  how it ended
  * @param {Place} url
  * @param {Settings} options
  * @param {Line} line
  */
-export async function askWhy(why, url, options, line) {
+export function askWhy(why, url, options, line) {
   if (!why.unopened || !line.isDoubtful) return;
-  try {
-    /** @type {RequestInit & {headers: HeaderMap}} */
-    const json = { headers: { Accept: "application/json" }, redirect: "manual" };
-    await asked(locate(url), json, options, line.over.signal, async (response) => {
-      if (REFUSING.test(`${response.status}`)) throw await failure(response);
-      await response.body?.cancel?.();
-      if (response.ok) checkType(response, "application/json");
-    });
-  } catch (/** @type {any} */ error) {
-    if (error?.retry === null && !line.isHeardOf) line.refuse(error); // else another try has shown that it is not so
-  }
+  const asking = import("./why.js");
+  optional(asking.then(({ ask }) => ask(url, options, line)));
 }

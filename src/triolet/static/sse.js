@@ -25,7 +25,8 @@ export class EventStreamParser {
     if (!text) return parsed;
     const news = this.#endedInCr && text[0] === "\n" ? text.slice(1) : text; // the other half of a CRLF
     this.#endedInCr = text.endsWith("\r");
-    const lines = (this.#rest + news).split(/\r\n|\n|\r/);
+    const lines = news.split(/\r\n|\n|\r/);
+    lines[0] = this.#rest + lines[0]; // what has come before is not looked through again
     this.#rest = /** @type {string} */ (lines.pop());
     for (const line of lines) {
       if (line) this.#field(line);

@@ -141,7 +141,7 @@ export class Streams {
   #ended(track, { line, transport }, why) {
     if (why.reason === "silent" && !line.isHeardOf) this.#crowd(track);
     if (this.#choice.leave(transport, why, line.isHeardOf)) why.retry = 0;
-    else void askWhy(why, track.url, this.#settings, line);
+    else askWhy(why, track.url, this.#settings, line);
   }
 
   /** Nothing comes of one: if others have all connections that there are, it is told of once. @param {Asker} track */

@@ -23,6 +23,22 @@ import { isBefore } from "./track.js";
 /** After how many ms without an answer, at least and half of at most, a leader that was asked for one counts as hung. */
 const MARGIN = 5_000;
 
+/**
+ * Opens what a tab shares with the others, where it may: a page in a sandbox has no locks, nor one whose user keeps it from
+ * what sites store.
+ *
+ * @param {string} name
+ * @param {TabsSettings} settings
+ * @param {(hooks: WaysHooks) => Ways} open
+ * @param {WaysHooks} hooks
+ */
+export async function openTabs(name, settings, open, hooks) {
+  const { BroadcastChannel, locks } = settings;
+  new BroadcastChannel(`triolet ${name}`).close();
+  await locks.request(`triolet try ${newId()}`, () => null);
+  return new Tabs(name, settings, open, hooks);
+}
+
 export class Tabs {
   #name;
   #settings;

@@ -24,6 +24,9 @@ export function ofIdentity({ type, in: left, refused = false }) {
   return type === "expiring" ? { in: left, refused } : { in: left };
 }
 
+/** What a server takes for a cursor: by any other text a follow is refused, or its whole connection. */
+const CURSOR = /^(([\w-]{1,32}\.)?\d|-[1-9])\d{0,17}$/;
+
 /** Whether one cursor is known to stand before another. @param {string | null} one @param {string | null} other */
 export function isBefore(one, other) {
   return one !== other && (distance(one, other, 1) ?? 0) > 0;
@@ -87,6 +90,10 @@ export class Track {
   #conflatedTo = null;
   /** @type {string | null} of which channel the cursor is that an earlier page has kept, where that is known */
   #kept = null;
+  /** @type {string | null} where the page started */
+  start = null;
+  /** @type {string | null} the newest event that was delivered: keep it, to go on from it after a reload */
+  cursor = null;
 
   /** @param {string | URL | null} url @param {TrackOptions} options @param {Partial<Owner> | null} owner @internal */
   constructor(url, options, owner) {
@@ -94,10 +101,6 @@ export class Track {
     this.url = url === null ? null : String(url);
     /** @type {string | null} the channel's name, once the server has said it */
     this.channel = null;
-    /** @type {string | null} where the page started */
-    this.start = options.after == null ? null : String(options.after);
-    /** @type {string | null} the newest event that was delivered: keep it, to go on from it after a reload */
-    this.cursor = this.start;
     /** @type {boolean} whether the server keeps events back that this client may not see */
     this.filtered = false;
     /** @type {boolean} whether what it gets is also for others, who began earlier: then a repeat is no fault @internal */
@@ -106,10 +109,13 @@ export class Track {
     this.state = "connecting";
     this.#options = options;
     this.#owner = /** @type {Owner} */ (owner);
+    const after = String(options.after ?? "");
+    if (after) this.resume(after);
   }
 
-  /** Goes on where an earlier page stood. @param {string} cursor @param {string | null} [channel] @internal */
+  /** Goes on where an earlier page stood. @param {string} cursor @param {string | null} [channel] @throws {TypeError} @internal */
   resume(cursor, channel = null) {
+    if (!CURSOR.test(cursor)) throw new TypeError(`no cursor: ${cursor}`);
     this.cursor = this.start = cursor;
     this.#kept = channel;
   }

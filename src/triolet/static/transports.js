@@ -116,7 +116,7 @@ async function overSse(track, line, options, signal) {
     line.listen();
     const { value, done } = await unlessAborted(reader.read(), signal);
     line.rest();
-    if (done) throw new Ended("the connection ended");
+    if (done) return;
     for (const { event, data, ...more } of parser.push(decoder.decode(value, { stream: true }))) {
       const own = event.startsWith("triolet.");
       const body = options.parse(data);

@@ -134,6 +134,7 @@ export class Ways {
       ...this.#hooks,
       become: (state, why) => isMine() && this.#became(state, why),
       hello: () => this.#hello(),
+      full: (track) => (multiplex.remove(track), this.#streams.add(track), true),
       lost: mayStream ? (why, wasHeardOf) => isMine() && this.#lost(why, wasHeardOf) : undefined,
     });
     this.#multiplex = multiplex;

@@ -187,7 +187,8 @@ class Refused(Message, tag="refused", frozen=True, omit_defaults=True):
         channel: what is followed no longer; None where nothing was.
         sub: what the client calls its subscription; None where it named none.
         reason: ``repeat`` where a stream or a poll of many channels follows the URL's channel by another URL already;
-            ``snapshot`` where the app failed to give the channel's state; else None.
+            ``snapshot`` where the app failed to give the channel's state; ``follows`` where the connection follows as
+            many as it may; else None.
         retry: after how many ms to ask again, which may go better; None: not by itself.
     """
 

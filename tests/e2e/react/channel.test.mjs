@@ -72,7 +72,7 @@ test("StrictMode makes one connection, on which everything comes once", async ()
   assert.ok(stream.aborted);
   const strict = await show(h(StrictMode, null, h(Live, { ...props, transports: undefined, socket: "/live" }, h(Order))));
   await sockets[0].open();
-  await sockets[0].say({ type: "open", channel: null, cursor: null, subs: true });
+  await sockets[0].say({ type: "open", channel: null, cursor: null });
   assert.deepEqual(sockets[0].sent, [{ type: "follow", url: "/c", after: "e.1", sub: "s1" }]);
   await strict.leave();
   assert.deepEqual([sockets.length, sockets[0].closed, clock.pending, complaints], [1, true, [], []]);
@@ -211,12 +211,12 @@ test("two components that follow one channel each have it from their own place",
   const two = [h(Order, { key: 1, name: "one " }), h(Order, { key: 2, name: "two ", options: { ...all, after: "e.0" } })];
   const page = await show(h(Live, { ...props, transports: undefined, socket: "/live" }, ...two));
   await sockets[0].open();
-  await sockets[0].say({ type: "open", channel: null, cursor: null, subs: true });
-  const asked = sockets[0].sent.map(({ sub, after }) => [sub, after]);
-  assert.deepEqual([asked, sockets.length], [[["s1", "e.1"], ["s2", "e.0"]], 1]);
+  await sockets[0].say({ type: "open", channel: null, cursor: null });
   const event = (id) => ({ type: "event", channel: "c", id, event: "note", data: {}, time: 7 });
   const bracket = (sub, ...messages) => [{ type: "for", subs: [sub], next: messages.length }, ...messages];
   await sockets[0].say(...bracket("s1", opened("e.1", { sub: "s1" }), live("e.1", { subs: ["s1"] })));
+  const asked = sockets[0].sent.map(({ sub, after }) => [sub, after]);
+  assert.deepEqual([asked, sockets.length], [[["s1", "e.1"], ["s2", "e.0"]], 1]);
   const missed = [opened("e.0", { sub: "s2" }), event("e.1"), live("e.1", { subs: ["s1", "s2"] })];
   await sockets[0].say(...bracket("s2", ...missed), event("e.2"));
   await clock.advance(16);

@@ -40,7 +40,7 @@ test("there is a client from when the page is mounted until it is gone, and its 
   assert.equal(before.at(-1).state, "connecting");
   assert.equal(page.text, "a client connecting websocket 0");
   await sockets[0].open();
-  await sockets[0].say({ type: "open", channel: null, cursor: null, subs: true });
+  await sockets[0].say({ type: "open", channel: null, cursor: null });
   await clock.advance(16);
   assert.equal(page.text, "a client live websocket 0");
   await page.leave();

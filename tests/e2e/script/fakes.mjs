@@ -3,7 +3,7 @@
 import { settle } from "../../../src/triolet/static/fake-clock.js";
 
 // What is loaded late is there already: from a disk it would take its time.
-for (const late of ["answers", "bundle", "roster", "sharing", "tabs"]) await import(`../../../src/triolet/static/${late}.js`);
+for (const late of ["answers", "bundle", "roster", "sharing", "tabs", "why"]) await import(`../../../src/triolet/static/${late}.js`);
 
 export { Clock, Page, settle } from "../../../src/triolet/static/fake-clock.js";
 

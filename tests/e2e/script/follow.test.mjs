@@ -144,8 +144,11 @@ test("what the page's handlers throw is the page's, and an unhandled rejection i
   });
   await stream.event("e.2");
   await stream.event("e.3");
+  assert.deepEqual(reported.splice(0), ["thrown", "rejected", "thrown", "rejected"]);
+  for (const one of [follow, client]) one.on("state", async () => Promise.reject(new Error("of a state")));
+  await stream.end();
   delete globalThis.reportError;
-  assert.deepEqual(reported, ["thrown", "rejected", "thrown", "rejected"]);
+  assert.deepEqual(reported, ["of a state", "of a state"]);
   assert.equal(follow.cursor, "e.3");
   client.send("pick", 1, { timeout: 1 });
   void client.ready();

@@ -4,7 +4,7 @@ import { connect } from "../../../src/triolet/static/triolet.js";
 import { Clock, Network, Page, makeSockets } from "./fakes.mjs";
 
 export const BASE = "http://shop.example/";
-export const HELLO = { type: "open", channel: null, cursor: null, subs: true };
+export const HELLO = { type: "open", channel: null, cursor: null };
 export const note = (id, more = {}) => ({ type: "event", channel: "c", id, event: "note", data: {}, time: 7, ...more });
 export const opened = (cursor, more = {}) => ({ type: "open", channel: "c", cursor, ...more });
 export const live = (cursor, more = {}) => ({ type: "live", channel: "c", cursor, ...more });

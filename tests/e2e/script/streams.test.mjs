@@ -40,6 +40,15 @@ test("the parser gives an event as soon as its empty line has come, without wait
   assert.equal(new EventStreamParser().push("data: 1\r\r").length, 1);
 });
 
+test("a long event that comes in many pieces is looked through once", (context) => {
+  const split = context.mock.method(String.prototype, "split");
+  const parser = new EventStreamParser();
+  const pieces = ["data: ", ...Array(1_000).fill("x".repeat(100)), "\n", "\n"];
+  const [event] = pieces.flatMap((piece) => parser.push(piece));
+  const looked = split.mock.calls.reduce((sum, { this: text }) => sum + text.length, 0);
+  assert.deepEqual([event.data.length, looked], [100_000, 100_008]);
+});
+
 test("a character whose bytes come apart is whole again", async () => {
   const data = [];
   const { streams } = await openStream({ onEvent: (event) => data.push(event.data) });

@@ -5,20 +5,15 @@ import { test } from "node:test";
 import { event, openSocket } from "./dialogues.mjs";
 import { settle } from "./fakes.mjs";
 
-const HELLO = { type: "open", channel: null, cursor: null, subs: true };
-const OLD = { type: "open", channel: null, cursor: null };
+const HELLO = { type: "open", channel: null, cursor: null };
 const URL_OF_A = "/a/events";
 
-/** Follows on one socket, with everything noted down in `heard`. */
-function openFollows(...places) {
-  return openAt(HELLO, places);
-}
-
-async function openAt(hello, places) {
+/** Follows of one URL on one socket, with everything noted down in `heard`. Until there is an answer one is asked for. */
+async function openFollows(...places) {
   const { socket, opened, clock } = openSocket();
   await settle();
   await opened[0].open();
-  await opened[0].say(hello);
+  await opened[0].say(HELLO);
   const follows = places.map((after) => {
     const heard = [];
     const note = (kind) => (said) => heard.push(`${kind} ${said.kind ?? said.id ?? said.to ?? said.cursor}`);
@@ -35,11 +30,10 @@ const bracket = (subs, ...messages) => [{ type: "for", subs, next: messages.leng
 test("two follows of one channel each get everything from where they stand", async () => {
   const { opened, follows } = await openFollows("e.5", "e.2");
   const [one, two] = follows;
-  assert.deepEqual(opened[0].sent, [
-    { type: "follow", url: URL_OF_A, after: "e.5", sub: "s1" },
-    { type: "follow", url: URL_OF_A, after: "e.2", sub: "s2" },
-  ]);
+  const asked = (after, sub) => ({ type: "follow", url: URL_OF_A, after, sub });
+  assert.deepEqual(opened[0].sent, [asked("e.5", "s1")]);
   await opened[0].say(...bracket(["s1"], open("s1", "e.5"), live("e.5", "s1")));
+  assert.deepEqual(opened[0].sent.slice(1), [asked("e.2", "s2")]);
   await opened[0].say(...bracket(["s2"], open("s2", "e.2"), event("a", "e.3")));
   await opened[0].say(event("a", "e.6"));
   await opened[0].say(...bracket(["s2"], event("a", "e.4"), event("a", "e.5"), event("a", "e.6"), live("e.6", "s1", "s2")));
@@ -65,13 +59,25 @@ test("each leaves for itself, also before the server has answered, and what come
   const { opened, follows } = await openFollows("e.5", "e.5");
   const [one, two] = follows;
   one.track.close();
-  assert.deepEqual(opened[0].sent.at(-1), { type: "unfollow", channel: "", sub: "s1" });
+  assert.deepEqual(opened[0].sent[1], { type: "unfollow", channel: "", sub: "s1" });
   await opened[0].say(...bracket(["s1"], open("s1", "e.5"), event("a", "e.6")));
   await opened[0].say(...bracket(["s2"], open("s2", "e.5"), live("e.5", "s2")), event("a", "e.6"));
   assert.deepEqual([one.heard, two.heard], [[], ["event e.6"]]);
   two.track.close();
   assert.deepEqual(opened[0].sent.at(-1), { type: "unfollow", channel: "a", sub: "s2" });
   assert.equal(opened[0].sent.filter(({ type }) => type === "unfollow").length, 2);
+});
+
+test("who waits for the answer to another one of its URL is asked for when that has left", async () => {
+  const { opened, follows } = await openFollows("e.5", "e.2");
+  const [one, two] = follows;
+  one.track.close(); // and nothing answers it any more
+  assert.deepEqual(opened[0].sent.slice(1), [
+    { type: "unfollow", channel: "", sub: "s1" },
+    { type: "follow", url: URL_OF_A, after: "e.2", sub: "s2" },
+  ]);
+  await opened[0].say(...bracket(["s2"], open("s2", "e.2"), event("a", "e.3"), live("e.3", "s2")));
+  assert.deepEqual([two.heard, two.track.state], [["event e.3"], "live"]);
 });
 
 test("a beat moves whom it speaks of: who is live on the channel, or is alone on it", async () => {
@@ -84,10 +90,10 @@ test("a beat moves whom it speaks of: who is live on the channel, or is alone on
 
 test("a refusal ends the subscription that it names", async () => {
   const { opened, follows } = await openFollows("e.5", "e.5");
-  await opened[0].say({ type: "refused", url: URL_OF_A, sub: "s2" });
-  assert.deepEqual(follows.map(({ track }) => track.state), ["connecting", "gone"]);
-  await opened[0].say(...bracket(["s1"], open("s1", "e.5")), { type: "refused", url: URL_OF_A, channel: "a", sub: "s1" });
-  assert.equal(follows[0].track.state, "gone");
+  await opened[0].say({ type: "refused", url: URL_OF_A, sub: "s1" });
+  assert.deepEqual(follows.map(({ track }) => track.state), ["gone", "connecting"]);
+  await opened[0].say(...bracket(["s2"], open("s2", "e.5")), { type: "refused", url: URL_OF_A, channel: "a", sub: "s2" });
+  assert.equal(follows[1].track.state, "gone");
 });
 
 test("a hole in one is its own: it is asked for again, and the other hears of nothing", async () => {
@@ -131,7 +137,7 @@ test("an app's own channel and a subscription of it stand beside each other", as
 const plain = (cursor) => ({ type: "open", channel: "a", cursor, url: URL_OF_A });
 
 test("a server without subscriptions follows a channel once, from the earliest of those who share it", async () => {
-  const { opened, follows } = await openAt(OLD, ["e.5", "e.2", "e.4", undefined]);
+  const { opened, follows } = await openFollows("e.5", "e.2", "e.4", undefined);
   assert.deepEqual(opened[0].sent, [{ type: "follow", url: URL_OF_A, after: "e.5", sub: "s1" }]);
   await opened[0].say(plain("e.5"));
   assert.deepEqual(opened[0].sent.slice(1), [{ type: "follow", url: URL_OF_A, after: "e.2", sub: "s2" }]);
@@ -149,7 +155,7 @@ test("a server without subscriptions follows a channel once, from the earliest o
 });
 
 test("one that comes later to such a server joins the others, or has them wait for what it has not", async () => {
-  const { opened, follows, socket } = await openAt(OLD, ["e.5"]);
+  const { opened, follows, socket } = await openFollows("e.5");
   await opened[0].say(plain("e.5"), event("a", "e.6"), { type: "live", channel: "a", cursor: "e.6" });
   const heard = [];
   const joined = socket.follow(URL_OF_A, { after: "e.6", onEvent: ({ id }) => heard.push(id) });
@@ -162,7 +168,7 @@ test("one that comes later to such a server joins the others, or has them wait f
 });
 
 test("who begins at the oldest event of such a server is asked for once", async () => {
-  const { opened, follows, socket } = await openAt(OLD, ["0"]);
+  const { opened, follows, socket } = await openFollows("0");
   await opened[0].say(plain("e.0"), { type: "live", channel: "a", cursor: "e.0" });
   const heard = [];
   socket.follow(URL_OF_A, { after: "0", onEvent: ({ id }) => heard.push(id) });
@@ -172,7 +178,7 @@ test("who begins at the oldest event of such a server is asked for once", async 
 });
 
 test("two URLs of one channel share it on such a server as well", async () => {
-  const { opened, follows, socket } = await openAt(OLD, ["e.3"]);
+  const { opened, follows, socket } = await openFollows("e.3");
   await opened[0].say(plain("e.3"), event("a", "e.4"));
   const heard = [];
   socket.follow("/a/again", { after: "e.6", onEvent: ({ id }) => heard.push(id) });
@@ -183,7 +189,7 @@ test("two URLs of one channel share it on such a server as well", async () => {
 });
 
 test("who leaves such a server before it has answered is unfollowed when it does", async () => {
-  const { opened, follows } = await openAt(OLD, ["e.2"]);
+  const { opened, follows } = await openFollows("e.2");
   follows[0].track.close();
   await opened[0].say(plain("e.2"), event("a", "e.3"));
   assert.deepEqual(opened[0].sent.at(-1), { type: "unfollow", channel: "a" });
@@ -193,7 +199,7 @@ test("who leaves such a server before it has answered is unfollowed when it does
 // --- URLs --------------------------------------------------------------------------------------------------
 
 test("what came of a connection that was lost while the sharing was loaded is nobody's on the next one", async () => {
-  const { opened, clock, follows } = await openAt(OLD, ["e.1"]);
+  const { opened, clock, follows } = await openFollows("e.1");
   for (const message of [plain("e.1"), event("a", "e.2")]) opened[0].onmessage({ data: JSON.stringify(message) });
   await opened[0].lose();
   assert.equal(follows[0].track.state, "connecting");

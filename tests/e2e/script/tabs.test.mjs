@@ -93,8 +93,8 @@ test("who asks for the newest so many shares it with those that ask for as many"
   const [{ sockets: [socket] }] = tabs;
   await socket.open();
   await socket.say(HELLO);
-  assert.deepEqual(socket.sent.map(({ after }) => after), ["e.1", "-2"]);
   await welcome(socket, "s1", "e.1", note("e.2"), note("e.3"), note("e.4"));
+  assert.deepEqual(socket.sent.map(({ after }) => after), ["e.1", "-2"]);
   await welcome(socket, "s2", "e.2", note("e.3"), note("e.4"));
   assert.deepEqual(heard, [["e.2", "e.3", "e.4"], ["e.3", "e.4"], ["e.3", "e.4"]]);
 });
@@ -151,8 +151,8 @@ test("when the leader goes the next one goes on, from the oldest place, and nobo
   const heard = listen(late);
   await two.sockets[0].open();
   await two.sockets[0].say(HELLO);
-  assert.deepEqual(two.sockets[0].sent.map(({ after }) => after), ["e.2", "e.0"]);
   await welcome(two.sockets[0], "s1", "e.2", note("e.3"));
+  assert.deepEqual(two.sockets[0].sent.map(({ after }) => after), ["e.2", "e.0"]);
   assert.deepEqual(two.heard, ["e.2", "e.3"]);
   await one.page.say("pageshow");
   await clock.advance(100);
@@ -251,6 +251,40 @@ test("where a browser cannot share, each tab has a connection", async () => {
   assert.equal(sockets.length, 1);
 });
 
+test("a tab that may not share, as in a sandbox, has a connection of its own, and says so", async () => {
+  const denied = new DOMException("denied", "SecurityError");
+  class NoChannel {
+    constructor() {
+      throw denied;
+    }
+  }
+  for (const no of [{ locks: { request: async () => Promise.reject(denied) } }, { BroadcastChannel: NoChannel }]) {
+    const { clock, open } = openBrowser(no);
+    const { client, sockets, page } = open();
+    const faults = [];
+    client.on("fault", ({ kind, error }) => faults.push([kind, error]));
+    const heard = listen(client.follow(URL_OF_C, { after: "e.1" }));
+    await settle();
+    await sockets[0].open();
+    await sockets[0].say(HELLO);
+    await welcome(sockets[0], "s1", "e.1", note("e.2"));
+    await page.say("online");
+    assert.deepEqual([heard, faults, sockets.length, client.isLeader], [["e.2"], [["share", denied]], 1, true]);
+    client.close();
+    assert.deepEqual(clock.pending, []);
+  }
+});
+
+test("a client that is closed while it is found out whether it may share opens nothing", async () => {
+  const { clock, open } = openBrowser();
+  const { client, sockets } = open();
+  client.follow(URL_OF_C);
+  await null;
+  client.close();
+  await settle();
+  assert.deepEqual([sockets.length, clock.pending, client.state], [0, [], "gone"]);
+});
+
 for (const first of ["-2", "0"]) {
   test(`a tab that has a place does not join one that has none yet (${first})`, async () => {
     const { clock, open } = openBrowser();
@@ -264,8 +298,8 @@ for (const first of ["-2", "0"]) {
     await clock.advance(10);
     const [socket] = one.sockets;
     await socket.open();
-    await socket.say(HELLO);
-    assert.deepEqual(socket.sent.map(({ after }) => after).sort(), [first, "e.100"].sort());
+    await socket.say(HELLO, ...bracket("s1", opened("e.98", { sub: "s1" })));
+    assert.deepEqual(socket.sent.map(({ after }) => after), [first, "e.100"]);
   });
 }
 

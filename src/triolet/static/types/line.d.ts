@@ -26,7 +26,8 @@ export declare function asEnded(error: any, more?: {
     reason: string;
 }): Ended;
 /**
- * Calls the page's code. What it throws is the page's error: it is reported as such and ends no connection.
+ * Calls the page's code. What it throws, or its promise does, is the page's error: it is reported as such and ends no
+ * connection, nor a program in Node.
  *
  * @param {((...said: any[]) => unknown) | null | undefined} callback
  * @param {...any} args

@@ -79,12 +79,12 @@ export declare function asked<T>(url: string | URL, { headers, ...more }: Reques
     headers: HeaderMap;
 }, options: Settings, outer: AbortSignal | undefined, hear: (response: Response) => Promise<T>): Promise<T>;
 /**
- * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for, as a page would.
- * What refuses that for good, or sends it elsewhere, refuses the WebSocket; everything else may be the network's.
+ * Why a WebSocket was not opened, which browsers keep from a page: beside the next try its URL is asked for. What only some
+ * pages need is loaded by them alone; where that fails, another try may ask.
  *
  * @param {Ended} why  how it ended
  * @param {Place} url
  * @param {Settings} options
  * @param {Line} line
  */
-export declare function askWhy(why: Ended, url: Place, options: Settings, line: Line): Promise<void>;
+export declare function askWhy(why: Ended, url: Place, options: Settings, line: Line): void;

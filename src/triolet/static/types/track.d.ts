@@ -65,16 +65,16 @@ export declare class Track {
     url: string | null;
     /** @type {string | null} the channel's name, once the server has said it */
     channel: string | null;
-    /** @type {string | null} where the page started */
-    start: string | null;
-    /** @type {string | null} the newest event that was delivered: keep it, to go on from it after a reload */
-    cursor: string | null;
     /** @type {boolean} whether the server keeps events back that this client may not see */
     filtered: boolean;
     /** @type {boolean} whether what it gets is also for others, who began earlier: then a repeat is no fault @internal */
     isShared: boolean;
     /** @type {State} whether it is up to date */
     state: State;
+    /** @type {string | null} where the page started */
+    start: string | null;
+    /** @type {string | null} the newest event that was delivered: keep it, to go on from it after a reload */
+    cursor: string | null;
     /** @type {number} how many events are known to exist and have not come yet, see `expect` */
     get lag(): number;
     /**
