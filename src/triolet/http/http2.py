@@ -40,25 +40,17 @@ from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
 from ..wire.rate_limit import message_rate
-from .bounds import (
-    BODY_PIECE_BYTES,
-    HTTP2_FRAMES_A_TURN,
-    HTTP2_TABLE_BYTES,
-    HTTP2_WINDOW_BYTES,
-)
+from .bounds import BODY_PIECE_BYTES, HTTP2_FRAMES_A_TURN, HTTP2_TABLE_BYTES, HTTP2_WINDOW_BYTES
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
-from .http2_frames import Frames, Spending, TooMuchError, goaway, is_plain
+from .http2_frames import PING, Frames, Spending, TooMuchError, goaway, is_plain
 from .http2_outlet import Http2Stream, StreamOutlet, send_in_time
 from .keepalive import Keepalive
 from .reading import Reading
-from .websocket import GuardedWebSocket
+from .websocket import GuardedWebSocket, Owed
 
 __all__ = ["GuardedH2"]
 
-
-PING: Final = b"triolet?"
-"""What a ping of ours says, in the eight bytes that it has."""
 
 _CONTENT: Final = (Body, Data, EndBody, EndData, Trailers)
 """Events that wait for the client."""
@@ -180,7 +172,7 @@ class GuardedH2(H2Protocol):
             for piece in pieces(event):
                 await self.stream_send(piece)
             return
-        if isinstance(event, StreamClosed) and self._has_last_words(event.stream_id):
+        if isinstance(event, StreamClosed) and any(not outlet.empty for outlet in self._outlets_of(event.stream_id)):
             self.task_group.spawn(self._close_later, event)
             return
         waits = isinstance(event, _CONTENT)
@@ -191,9 +183,6 @@ class GuardedH2(H2Protocol):
             await trio.lowlevel.checkpoint()
         if isinstance(event, StreamClosed):
             self._bodies.pop(event.stream_id, None)
-
-    def _has_last_words(self, stream_id: int) -> bool:
-        return any(not outlet.empty for outlet in self._outlets_of(stream_id))
 
     async def _close_later(self, event: StreamClosed) -> None:
         """Close a stream whose client does not take its last words now: a close frame says why it ends. The task that
@@ -222,11 +211,18 @@ class GuardedH2(H2Protocol):
             with trio.move_on_after(seconds) as patience:
                 await super().stream_send(event)
             return not patience.cancelled_caught
-        elif trio.lowlevel.current_task() is self._own_task:
-            self._outlet_of(event.stream_id).answer(event.data)  # it must read on, or no window would ever open
+        elif isinstance(event, Owed):
+            outlet = self._outlet_of(event.stream_id)
+            if outlet.answer(event.data):
+                self.task_group.spawn(self._see_taken, event.stream_id, outlet)
         else:
             return await send_in_time(self._outlet_of(event.stream_id), event.data, seconds)
         return True
+
+    async def _see_taken(self, stream_id: int, outlet: StreamOutlet) -> None:
+        """Send what a client is owed as soon as it has room: its app may never send anything more."""
+        if not await outlet.answered(self._limits.write_seconds):
+            self._give_up(stream_id, self._limits.write_seconds)
 
     def _send_head(self, event: Response | InformationalResponse) -> None:
         """Send the head of an answer. It does not wait for the client: while it did, the app's content would wait

@@ -62,6 +62,7 @@ class StreamOutlet(Outlet):
 
     __slots__ = (
         "_answer",
+        "_answering",
         "_below",
         "_caught_up",
         "_changed",
@@ -98,6 +99,7 @@ class StreamOutlet(Outlet):
         self._take = connection.data_to_send if take is None else take
         self._rest: memoryview | None = None
         self._answer: bytes | None = None
+        self._answering = False
         self._changed: trio.Event | None = None
         super().__init__(budget)
         self.send = self._send
@@ -157,11 +159,21 @@ class StreamOutlet(Outlet):
         else:
             self._flush(self._rest)
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes) -> bool:
         """Write behind what waits, without waiting for it. Of several such the last suffices: they are pongs (RFC 6455
-        section 5.5.3), and a close."""
+        section 5.5.3), and a close. Returns whether a task is to be started for :meth:`answered`."""
         if not self.write(data):
             self._answer = data
+        begins = self._rest is not None and not self._answering
+        self._answering = self._answering or begins
+        return begins
+
+    async def answered(self, seconds: float) -> bool:
+        """Send answers that wait, and what does before them; return False where the client took nothing for so long."""
+        try:
+            return await send_in_time(self, None, seconds)
+        finally:
+            self._answering = False
 
     @property
     def waits(self) -> bool:
