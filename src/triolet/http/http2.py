@@ -39,13 +39,13 @@ from ..limits import Limits
 from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
-from ..wire.rate_limit import message_rate
 from .bounds import BODY_PIECE_BYTES, HTTP2_FRAMES_A_TURN, HTTP2_TABLE_BYTES, HTTP2_WINDOW_BYTES
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
 from .http2_frames import PING, Frames, Spending, TooMuchError, goaway, is_plain
 from .http2_outlet import Http2Stream, StreamOutlet, send_in_time
 from .keepalive import Keepalive
+from .pause import Crumbs
 from .reading import Reading
 from .websocket import GuardedWebSocket, Owed
 
@@ -104,12 +104,12 @@ class GuardedH2(H2Protocol):
         self._frames_held = 0
         self._reading = Reading(limits.goodbye_seconds)
         self._spending = Spending()
-        self._crumbs = message_rate(limits)
         self._flushing = False
         self._unsent = bytearray()
         self._last_stream = 0  # of those that are answered
         self._leaving = False  # whether the client knows that no later one is
-        self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client)
+        self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client, self._reading.caught_up)
+        self._crumbs = Crumbs(limits, self._keepalive.heard)
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
 
@@ -141,6 +141,14 @@ class GuardedH2(H2Protocol):
             self._keepalive.stop()
             for buffer in self.stream_buffers.values():
                 await buffer.close()  # whoever waits for a window is let go
+
+    def let_go(self) -> None:
+        """Forget all streams, when no task of the connection runs any more. What a circle holds, and h2 is one, only the
+        garbage collector frees: that comes late, and what was held is not counted until then."""
+        for outlet in self._outlets.values():
+            outlet.fail()
+        for kept in (self._outlets, self.streams, self.stream_buffers, self.connection.streams):
+            kept.clear()
 
     async def _take_in(self, data: bytes) -> None:
         """Handle one frame after the other: only what came of it tells what a frame was worth."""
@@ -249,7 +257,7 @@ class GuardedH2(H2Protocol):
             elif isinstance(event, h2.events.DataReceived):
                 messages = await self._receive(event)
                 if event.stream_ended is None:
-                    await self._slow_down(1 - messages - len(event.data) / CRUMB_BYTES)
+                    await self._crumbs.pay(1 - messages - len(event.data) / CRUMB_BYTES)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
         if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
@@ -347,14 +355,6 @@ class GuardedH2(H2Protocol):
         )
         self.keep_alive_requests += 1
         await self.context.mark_request()
-
-    async def _slow_down(self, crumb: float) -> None:
-        """Have the client pay for a frame of a body that has brought nearly nothing. One that sends too many is read on
-        later, with all of its streams: a window holds back bytes, and not frames."""
-        now = trio.current_time()
-        if crumb > 0 and (early := self._crumbs.take(now, crumb)):
-            await trio.sleep(early)
-            self._keepalive.heard()  # it could not be, and is not silent for that
 
     async def _receive(self, event: h2.events.DataReceived) -> int:
         """Take in a part of a body. Returns how many messages are complete with it: they are counted by themselves."""

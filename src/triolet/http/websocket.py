@@ -71,7 +71,7 @@ class GuardedWebSocket(WSStream):
         self.messages = 0
         self._in_a_row = 0
         self._pause = Pause(self.task_group.spawn, on_ready)
-        self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client)
+        self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client, self._caught_up)
 
     @property
     def full(self) -> bool:
