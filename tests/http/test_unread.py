@@ -120,7 +120,6 @@ class TestDoors:
             assert (client.status(1), client.status(5)) == (200, 200)
             await client.stream.aclose()
 
-
     async def test_streams_that_come_in_one_turn_are_let_in_by_what_is_counted(self, autojump_clock: MockClock) -> None:
         async with hosted(limits=Limits(memory_bytes=REQUEST_BYTES * 1_000)) as host:
             clients = [Client(host.connect("h2")) for _ in range(12)]

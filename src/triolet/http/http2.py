@@ -39,11 +39,11 @@ from ..limits import Limits
 from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
-from .bounds import BODY_PIECE_BYTES, HTTP2_FRAMES_A_TURN, HTTP2_TABLE_BYTES, HTTP2_WINDOW_BYTES
+from .bounds import BODY_PIECE_BYTES, HTTP2_FRAMES_A_TURN, HTTP2_TABLE_BYTES, HTTP2_UNSENT_BYTES, HTTP2_WINDOW_BYTES
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
 from .http2_frames import PING, Frames, Spending, TooMuchError, goaway, is_plain
-from .http2_outlet import Http2Stream, StreamOutlet, send_in_time
+from .http2_outlet import Http2Stream, StreamOutlet, see_answered, send_in_time
 from .keepalive import Keepalive
 from .pause import Crumbs
 from .reading import Reading
@@ -129,12 +129,10 @@ class GuardedH2(H2Protocol):
                 with self._reading.of(event.data):
                     await self._take_in(event.data)
             except h2.exceptions.ProtocolError:
-                await self._flush()
-                await self.send(Closed())
+                await self._end()
             except TooMuchError as error:
                 self.connection.close_connection(error.code)
-                await self._flush()
-                await self.send(Closed())
+                await self._end()
             return
         await super().handle(event)
         if isinstance(event, Closed):
@@ -143,8 +141,8 @@ class GuardedH2(H2Protocol):
                 await buffer.close()  # whoever waits for a window is let go
 
     def let_go(self) -> None:
-        """Forget all streams, when no task of the connection runs any more. What a circle holds, and h2 is one, only the
-        garbage collector frees: that comes late, and what was held is not counted until then."""
+        """Forget all streams, once no task of the connection runs: what a circle holds, and h2 is one, only the garbage
+        collector frees, late, and nobody counts it until then."""
         for outlet in self._outlets.values():
             outlet.fail()
         for kept in (self._outlets, self.streams, self.stream_buffers, self.connection.streams):
@@ -222,15 +220,10 @@ class GuardedH2(H2Protocol):
         elif isinstance(event, Owed):
             outlet = self._outlet_of(event.stream_id)
             if outlet.answer(event.data):
-                self.task_group.spawn(self._see_taken, event.stream_id, outlet)
+                self.task_group.spawn(see_answered, outlet, seconds)
         else:
             return await send_in_time(self._outlet_of(event.stream_id), event.data, seconds)
         return True
-
-    async def _see_taken(self, stream_id: int, outlet: StreamOutlet) -> None:
-        """Send what a client is owed as soon as it has room: its app may never send anything more."""
-        if not await outlet.answered(self._limits.write_seconds):
-            self._give_up(stream_id, self._limits.write_seconds)
 
     def _send_head(self, event: Response | InformationalResponse) -> None:
         """Send the head of an answer. It does not wait for the client: while it did, the app's content would wait
@@ -238,16 +231,14 @@ class GuardedH2(H2Protocol):
         headers = [(b":status", b"%d" % event.status_code), *event.headers, *self.config.response_headers("h2")]
         with suppress(h2.exceptions.ProtocolError, KeyError):  # the stream has ended
             self.connection.send_headers(event.stream_id, headers)
-        below = self._below.outlet
-        if below.empty and not self._lock.locked():
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._below.outlet.empty and not self._lock.locked():
             self._write_now(self._take())
         elif not self._flushing:
             self._flushing = True
-            self.task_group.spawn(self._flush_later)
-
-    async def _flush_later(self) -> None:
-        self._flushing = False
-        await self._flush()
+            self.task_group.spawn(self._flush_whole)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         others = []
@@ -282,8 +273,7 @@ class GuardedH2(H2Protocol):
         await self._settle()
 
     def _go_away(self) -> None:
-        """Have the client ask on another connection from now on. What it has asked is answered; after h2's own
-        ``close_connection`` nothing would be."""
+        """Have the client ask elsewhere from now on, and answer what it has asked: h2's own GOAWAY would end all."""
         if not self._leaving:
             self._leaving = True
             self._unsent += self.connection.data_to_send() + goaway(self._last_stream)
@@ -298,8 +288,7 @@ class GuardedH2(H2Protocol):
         enough = self._leaving or self.keep_alive_requests >= self.config.keep_alive_max_requests
         if idle and (enough or (self._last_stream and self.context.terminated.is_set())):
             self._go_away()
-            await self._flush()
-            await self.send(Closed())
+            await self._end()
         else:
             await self.send(Updated(idle=idle))
 
@@ -474,11 +463,26 @@ class GuardedH2(H2Protocol):
             await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
 
     async def _flush(self) -> None:
+        """Send what h2 has made. The task that reads waits for that only where too much does: what the client sends may
+        be what it does before it reads."""
+        self._unsent += self.connection.data_to_send()
+        if trio.lowlevel.current_task() is not self._own_task or len(self._unsent) >= HTTP2_UNSENT_BYTES:
+            await self._flush_whole()
+        elif self._unsent:
+            self._flush_soon()
+
+    async def _end(self) -> None:
+        """Say our last words, and end the connection."""
+        await self._flush_whole()
+        await self.send(Closed())
+
+    async def _flush_whole(self) -> None:
         """Send what h2 has made, whole: it may be of several streams, so no one of them may cut it short.
 
         The shield cannot hang: a write that makes no progress is given up after ``limits.write_seconds``, who writes
         before it after ``limits.stall_seconds``, and the connection's own task, unshielded, aborts it when cancelled.
         """
+        self._flushing = False
         self._unsent += self.connection.data_to_send()
         if not self._unsent:
             return

@@ -28,7 +28,16 @@ class Keepalive:
         caught_up: waits until all that has come of the client is used: its answer may be there.
     """
 
-    __slots__ = ("_beat_seconds", "_caught_up", "_excused", "_heard_at", "_phase", "_ping", "_running", "_silence_seconds")
+    __slots__ = (
+        "_beat_seconds",
+        "_caught_up",
+        "_excused",
+        "_heard_at",
+        "_phase",
+        "_ping",
+        "_running",
+        "_silence_seconds",
+    )
 
     def __init__(
         self,
