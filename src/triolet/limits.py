@@ -100,8 +100,8 @@ class Limits:
     """Pings and pongs a client may send, on average; bursts of five times as many."""
     messages_per_second: float = 1_000
     """Messages a client may send, on average; bursts of twice as many. What is more is read later. Fragments of a
-    message, and frames of a body over HTTP/2, count as messages too, but one for each KiB that comes with them; four
-    chunks of a body over HTTP/1.1 count as one."""
+    message, and frames of a body over HTTP/2, count as messages too, and ten chunks of a body over HTTP/1.1 as one; but
+    one less for each KiB that comes with them."""
 
     # --- a client that does not read, or does not speak
     stall_seconds: float = 10

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.peer import CLOSE, PING, PONG, TEXT, peer
+from tests.middleware import stand_before
+from tests.peer import CLOSE, PING, PONG, TEXT, encode, peer
 from tests.shop import ORDER, ORDERS, make_shop
 from triolet import Connection, Draft, Limits
 from triolet.closing import CRASHED
@@ -151,6 +152,23 @@ async def test_while_the_process_stood_still_nobody_was_silent(autojump_clock: M
         while (frame := await client.frame()) is not None and frame.opcode != CLOSE:
             pass
         assert trio.current_time() == pytest.approx(last + 50)
+
+
+@pytest.mark.parametrize("late", [0.01, 60])
+@pytest.mark.parametrize("middleware", [False, True], ids=["straight", "middleware"])
+@pytest.mark.parametrize("path", [ORDERS, "/raw"])
+async def test_a_pong_that_lies_there_when_the_time_is_over_counts(
+    path: str, middleware: bool, late: float, autojump_clock: MockClock
+) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    if middleware:
+        stand_before(app)
+    async with serve(app) as server, peer(server, path) as client:
+        await trio.sleep(49.9)
+        client.stream.connection.client.send(encode(PONG))
+        autojump_clock.jump(0.1 + late)
+        await trio.sleep(1)
+        assert server.connections == 1
 
 
 async def test_a_heartbeat_that_fails_ends_its_own_connection_and_no_other(

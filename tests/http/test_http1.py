@@ -195,15 +195,15 @@ class TestBodies:
         assert sum(in_a_row) == 7_001
         assert max(in_a_row) <= 2 * CHUNKS_IN_A_ROW  # last in one turn, first in the next
 
-    @pytest.mark.parametrize(("size", "seconds"), [(0x1, 3), (0x200, 0.5), (0x400, 0)])
+    @pytest.mark.parametrize(("size", "seconds"), [(1, 3), (51, 0.5), (103, 0), (500, 0)])
     async def test_chunks_that_bring_little_are_read_at_the_allowed_pace(
         self, size: int, seconds: float, autojump_clock: MockClock
     ) -> None:
         async with hosted(limits=Limits(messages_per_second=100)) as host:
             client = host.connect()
             chunk = b"%x\r\n%b\r\n" % (size, bytes(size))
-            await client.send_all(CHUNKED + chunk * 2_000 + b"0\r\n\r\n")  # 800 at once, and 400 a second
-            assert (await read_until(client, b"%d" % (2_000 * size))).startswith(b"HTTP/1.1 200")
+            await client.send_all(CHUNKED + chunk * 5_000 + b"0\r\n\r\n")  # 2,000 at once, and 1,000 a second
+            assert (await read_until(client, b"%d" % (5_000 * size))).startswith(b"HTTP/1.1 200")
             assert trio.current_time() == pytest.approx(seconds, abs=0.1)
             await client.aclose()
             await host.check()

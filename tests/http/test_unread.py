@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import trio
 from h2.settings import SettingCodes
 from trio.testing import MockClock
 
+from triolet.http.app_task import Inbox
 from triolet.http.bounds import REQUEST_BYTES
+from triolet.http.http1 import GuardedHTTP
+from triolet.http.http2_outlet import StreamOutlet
 from triolet.limits import Limits
 
 from .guarding import Receive, Send, hosted, read_all, read_until
@@ -17,6 +22,7 @@ from .test_websocket import frame, request
 
 SIZE = 1 << 20
 BIG = [(name, "/big" if name == ":path" else value) for name, value in GET]
+SLOW = [(name, "/slow" if name == ":path" else value) for name, value in GET]
 ASK = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -114,6 +120,19 @@ class TestDoors:
             assert (client.status(1), client.status(5)) == (200, 200)
             await client.stream.aclose()
 
+    async def test_streams_that_come_in_one_turn_are_let_in_by_what_is_counted(self, autojump_clock: MockClock) -> None:
+        async with hosted(limits=Limits(memory_bytes=REQUEST_BYTES * 1_000)) as host:
+            clients = [Client(host.connect("h2")) for _ in range(12)]
+            for client in clients:
+                for number in range(100):
+                    client.h2.send_headers(2 * number + 1, SLOW, end_stream=True)
+                await client.flush()
+            await trio.testing.wait_all_tasks_blocked()
+            assert host.budget.near
+            assert host.budget.peak < host.budget.near_bytes + 2 * REQUEST_BYTES
+            for client in clients:
+                await client.stream.aclose()
+
 
 class TestGivingUp:
     @pytest.mark.parametrize("alpn", ["", "h2"])
@@ -152,3 +171,29 @@ class TestGivingUp:
             with trio.fail_after(0.1):
                 await ended.wait()
             await host.check_empty()
+
+
+@pytest.mark.parametrize("leave", ["given up", "resets", "closes"])
+async def test_no_stream_waits_for_the_garbage_collector(leave: str, autojump_clock: MockClock) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with hosted() as host:
+            client = Client(host.connect("h2"))
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            for stream_id in (1, 3, 5):
+                await client.send(stream_id, BIG)
+            await trio.testing.wait_all_tasks_blocked()
+            if leave == "given up":
+                host.budget.accounts.copy().pop().give_up()
+            elif leave == "resets":
+                client.stream.reset()
+            else:
+                await client.stream.aclose()
+            del client
+            await trio.sleep(5)
+            await host.check_empty()
+            parts = (GuardedHTTP, Inbox, StreamOutlet)
+            assert not [found for found in gc.get_objects() if isinstance(found, parts)]
+    finally:
+        gc.enable()

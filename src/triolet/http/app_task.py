@@ -163,6 +163,9 @@ class AppGroup:
         """Run the app for one request; returns where to put its messages."""
         inbox = Inbox(self._limits, self._on_room, self._budget)
         leave_inbox(scope["state"], inbox)
+        # Here, and not when its turn has come: many may be let in before that, and each by what is counted.
+        self._budget.hold(self._request_bytes)
+        self.running += 1
         start_apart(self._nursery, self._run, inbox, app, scope, send)
         return inbox
 
@@ -186,8 +189,6 @@ class AppGroup:
                 hold(-size)
 
         hold = self._budget.hold
-        hold(self._request_bytes)
-        self.running += 1
         with inbox.scope:
             try:
                 await app(scope, inbox.receive, send_counted, trio.to_thread.run_sync, trio.from_thread.run)

@@ -195,7 +195,9 @@ class GuardedServer(TCPServer):
             await self._serve()
         finally:
             # The protocol knows this connection too. Left so, only the garbage collector would free the two.
-            vars(self).pop("_guarded", None)
+            guarded = vars(self).pop("_guarded", None)
+            if isinstance(guarded, GuardedH2):
+                guarded.let_go()
 
     async def _serve(self) -> None:
         budget = self.stream.outlet.budget

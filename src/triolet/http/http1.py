@@ -324,10 +324,10 @@ class GuardedH11(H11Protocol):
         await self._handle_events()
         if body.chunks > chunks:
             # Those that bring little cost us much more than the client. It is slowed down: that is no fault.
-            crumbs = body.chunks - chunks - (body.size - size) / CRUMB_BYTES
+            crumbs = (body.chunks - chunks) / CHUNKS_A_MESSAGE - (body.size - size) / CRUMB_BYTES
             if self._pace is None:
                 self._pace = Pace(self._limits, self.task_group.spawn, self.wake)
-            self._pace.pay(max(0, crumbs) / CHUNKS_A_MESSAGE)
+            self._pace.pay(max(0, crumbs))
             await trio.lowlevel.checkpoint()
         return True
 

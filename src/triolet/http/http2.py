@@ -39,26 +39,18 @@ from ..limits import Limits
 from ..sockets.server_state import note_refusal, with_client
 from ..sockets.stream import ClientStream
 from ..wire.http_head import is_host
-from ..wire.rate_limit import message_rate
-from .bounds import (
-    BODY_PIECE_BYTES,
-    HTTP2_FRAMES_A_TURN,
-    HTTP2_TABLE_BYTES,
-    HTTP2_WINDOW_BYTES,
-)
+from .bounds import BODY_PIECE_BYTES, HTTP2_FRAMES_A_TURN, HTTP2_TABLE_BYTES, HTTP2_UNSENT_BYTES, HTTP2_WINDOW_BYTES
 from .busy import busy
 from .http1 import GuardedHTTP, pieces, stream_surroundings
-from .http2_frames import Frames, Spending, TooMuchError, goaway, is_plain
-from .http2_outlet import Http2Stream, StreamOutlet, send_in_time
+from .http2_frames import PING, Frames, Spending, TooMuchError, goaway, is_plain
+from .http2_outlet import Http2Stream, StreamOutlet, see_answered, send_in_time
 from .keepalive import Keepalive
+from .pause import Crumbs
 from .reading import Reading
-from .websocket import GuardedWebSocket
+from .websocket import GuardedWebSocket, Owed
 
 __all__ = ["GuardedH2"]
 
-
-PING: Final = b"triolet?"
-"""What a ping of ours says, in the eight bytes that it has."""
 
 _CONTENT: Final = (Body, Data, EndBody, EndData, Trailers)
 """Events that wait for the client."""
@@ -112,12 +104,12 @@ class GuardedH2(H2Protocol):
         self._frames_held = 0
         self._reading = Reading(limits.goodbye_seconds)
         self._spending = Spending()
-        self._crumbs = message_rate(limits)
         self._flushing = False
         self._unsent = bytearray()
         self._last_stream = 0  # of those that are answered
         self._leaving = False  # whether the client knows that no later one is
-        self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client)
+        self._keepalive = Keepalive(limits, self._ping, lambda: not self.streams, self.client, self._reading.caught_up)
+        self._crumbs = Crumbs(limits, self._keepalive.heard)
         self.connection.decoder.max_header_list_size = limits.header_bytes
         self.connection.local_settings.max_header_list_size = limits.header_bytes
 
@@ -137,18 +129,24 @@ class GuardedH2(H2Protocol):
                 with self._reading.of(event.data):
                     await self._take_in(event.data)
             except h2.exceptions.ProtocolError:
-                await self._flush()
-                await self.send(Closed())
+                await self._end()
             except TooMuchError as error:
                 self.connection.close_connection(error.code)
-                await self._flush()
-                await self.send(Closed())
+                await self._end()
             return
         await super().handle(event)
         if isinstance(event, Closed):
             self._keepalive.stop()
             for buffer in self.stream_buffers.values():
                 await buffer.close()  # whoever waits for a window is let go
+
+    def let_go(self) -> None:
+        """Forget all streams, once no task of the connection runs: what a circle holds, and h2 is one, only the garbage
+        collector frees, late, and nobody counts it until then."""
+        for outlet in self._outlets.values():
+            outlet.fail()
+        for kept in (self._outlets, self.streams, self.stream_buffers, self.connection.streams):
+            kept.clear()
 
     async def _take_in(self, data: bytes) -> None:
         """Handle one frame after the other: only what came of it tells what a frame was worth."""
@@ -180,7 +178,7 @@ class GuardedH2(H2Protocol):
             for piece in pieces(event):
                 await self.stream_send(piece)
             return
-        if isinstance(event, StreamClosed) and self._has_last_words(event.stream_id):
+        if isinstance(event, StreamClosed) and any(not outlet.empty for outlet in self._outlets_of(event.stream_id)):
             self.task_group.spawn(self._close_later, event)
             return
         waits = isinstance(event, _CONTENT)
@@ -191,9 +189,6 @@ class GuardedH2(H2Protocol):
             await trio.lowlevel.checkpoint()
         if isinstance(event, StreamClosed):
             self._bodies.pop(event.stream_id, None)
-
-    def _has_last_words(self, stream_id: int) -> bool:
-        return any(not outlet.empty for outlet in self._outlets_of(stream_id))
 
     async def _close_later(self, event: StreamClosed) -> None:
         """Close a stream whose client does not take its last words now: a close frame says why it ends. The task that
@@ -222,8 +217,10 @@ class GuardedH2(H2Protocol):
             with trio.move_on_after(seconds) as patience:
                 await super().stream_send(event)
             return not patience.cancelled_caught
-        elif trio.lowlevel.current_task() is self._own_task:
-            self._outlet_of(event.stream_id).answer(event.data)  # it must read on, or no window would ever open
+        elif isinstance(event, Owed):
+            outlet = self._outlet_of(event.stream_id)
+            if outlet.answer(event.data):
+                self.task_group.spawn(see_answered, outlet, seconds)
         else:
             return await send_in_time(self._outlet_of(event.stream_id), event.data, seconds)
         return True
@@ -234,16 +231,14 @@ class GuardedH2(H2Protocol):
         headers = [(b":status", b"%d" % event.status_code), *event.headers, *self.config.response_headers("h2")]
         with suppress(h2.exceptions.ProtocolError, KeyError):  # the stream has ended
             self.connection.send_headers(event.stream_id, headers)
-        below = self._below.outlet
-        if below.empty and not self._lock.locked():
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._below.outlet.empty and not self._lock.locked():
             self._write_now(self._take())
         elif not self._flushing:
             self._flushing = True
-            self.task_group.spawn(self._flush_later)
-
-    async def _flush_later(self) -> None:
-        self._flushing = False
-        await self._flush()
+            self.task_group.spawn(self._flush_whole)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         others = []
@@ -253,7 +248,7 @@ class GuardedH2(H2Protocol):
             elif isinstance(event, h2.events.DataReceived):
                 messages = await self._receive(event)
                 if event.stream_ended is None:
-                    await self._slow_down(1 - messages - len(event.data) / CRUMB_BYTES)
+                    await self._crumbs.pay(1 - messages - len(event.data) / CRUMB_BYTES)
             elif not isinstance(event, h2.events.PriorityUpdated):  # RFC 9113 section 5.3: priorities are gone
                 others.append(event)
         if self.connection.encoder.header_table_size > HTTP2_TABLE_BYTES:
@@ -278,8 +273,7 @@ class GuardedH2(H2Protocol):
         await self._settle()
 
     def _go_away(self) -> None:
-        """Have the client ask on another connection from now on. What it has asked is answered; after h2's own
-        ``close_connection`` nothing would be."""
+        """Have the client ask elsewhere from now on, and answer what it has asked: h2's own GOAWAY would end all."""
         if not self._leaving:
             self._leaving = True
             self._unsent += self.connection.data_to_send() + goaway(self._last_stream)
@@ -294,8 +288,7 @@ class GuardedH2(H2Protocol):
         enough = self._leaving or self.keep_alive_requests >= self.config.keep_alive_max_requests
         if idle and (enough or (self._last_stream and self.context.terminated.is_set())):
             self._go_away()
-            await self._flush()
-            await self.send(Closed())
+            await self._end()
         else:
             await self.send(Updated(idle=idle))
 
@@ -351,14 +344,6 @@ class GuardedH2(H2Protocol):
         )
         self.keep_alive_requests += 1
         await self.context.mark_request()
-
-    async def _slow_down(self, crumb: float) -> None:
-        """Have the client pay for a frame of a body that has brought nearly nothing. One that sends too many is read on
-        later, with all of its streams: a window holds back bytes, and not frames."""
-        now = trio.current_time()
-        if crumb > 0 and (early := self._crumbs.take(now, crumb)):
-            await trio.sleep(early)
-            self._keepalive.heard()  # it could not be, and is not silent for that
 
     async def _receive(self, event: h2.events.DataReceived) -> int:
         """Take in a part of a body. Returns how many messages are complete with it: they are counted by themselves."""
@@ -478,11 +463,26 @@ class GuardedH2(H2Protocol):
             await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
 
     async def _flush(self) -> None:
+        """Send what h2 has made. The task that reads waits for that only where too much does: what the client sends may
+        be what it does before it reads."""
+        self._unsent += self.connection.data_to_send()
+        if trio.lowlevel.current_task() is not self._own_task or len(self._unsent) >= HTTP2_UNSENT_BYTES:
+            await self._flush_whole()
+        elif self._unsent:
+            self._flush_soon()
+
+    async def _end(self) -> None:
+        """Say our last words, and end the connection."""
+        await self._flush_whole()
+        await self.send(Closed())
+
+    async def _flush_whole(self) -> None:
         """Send what h2 has made, whole: it may be of several streams, so no one of them may cut it short.
 
         The shield cannot hang: a write that makes no progress is given up after ``limits.write_seconds``, who writes
         before it after ``limits.stall_seconds``, and the connection's own task, unshielded, aborts it when cancelled.
         """
+        self._flushing = False
         self._unsent += self.connection.data_to_send()
         if not self._unsent:
             return

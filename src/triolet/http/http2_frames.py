@@ -36,12 +36,15 @@ from .bounds import (
     HTTP2_STREAMS_A_FRAME,
 )
 
-__all__ = ["Frames", "Spending", "TooMuchError", "goaway", "is_plain"]
+__all__ = ["PING", "Frames", "Spending", "TooMuchError", "goaway", "is_plain"]
 
 PREFACE_BYTES: Final = 24
 """What a client begins with (RFC 9113 section 3.4)."""
 HEAD_BYTES: Final = 9
 """Of each frame (RFC 9113 section 4.1)."""
+
+PING: Final = b"triolet?"
+"""What a ping of ours says, in the eight bytes that it has."""
 
 _HEADERS: Final = 1
 _SETTINGS: Final = 4

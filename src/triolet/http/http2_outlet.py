@@ -19,7 +19,7 @@ from ..sockets.direct_outlet import DirectOutlet
 from ..sockets.outlet import Outlet
 from .bounds import HTTP2_FRAME_BYTES
 
-__all__ = ["Http2Stream", "StreamOutlet", "send_in_time"]
+__all__ = ["Http2Stream", "StreamOutlet", "see_answered", "send_in_time"]
 
 
 class Http2Stream:
@@ -97,7 +97,7 @@ class StreamOutlet(Outlet):
         self._sent = sent
         self._take = connection.data_to_send if take is None else take
         self._rest: memoryview | None = None
-        self._answer: bytes | None = None
+        self._answer: bytes | None = None  # empty where none waits, and a task sees to those before
         self._changed: trio.Event | None = None
         super().__init__(budget)
         self.send = self._send
@@ -150,6 +150,8 @@ class StreamOutlet(Outlet):
 
     async def look_again(self) -> None:
         await self._caught_up()
+        while self._lock.locked() and self._below.empty:  # by one who writes what the kernel takes: it is done soon
+            await trio.lowlevel.checkpoint()
         if self._rest is None or self._lock.locked() or not self._below.empty:
             return
         if trio.current_time() >= self.until:
@@ -157,11 +159,17 @@ class StreamOutlet(Outlet):
         else:
             self._flush(self._rest)
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes) -> bool:
         """Write behind what waits, without waiting for it. Of several such the last suffices: they are pongs (RFC 6455
-        section 5.5.3), and a close."""
+        section 5.5.3), and a close. Returns whether :func:`see_answered` is to be started."""
+        seen_to = self._answer is not None
         if not self.write(data):
             self._answer = data
+        elif self._rest is None:
+            return False
+        elif not seen_to:
+            self._answer = b""
+        return not seen_to
 
     @property
     def waits(self) -> bool:
@@ -230,8 +238,8 @@ class StreamOutlet(Outlet):
         if taken or not rest:
             self.progress_at = trio.current_time()
         rest = rest[taken:]
-        if not rest and self._answer is not None:
-            rest, self._answer = memoryview(self._answer), None
+        if not rest and self._answer:
+            rest, self._answer = memoryview(self._answer), b""
         self._hold(None if not rest and self._below.empty else rest)
 
     def _window(self) -> int:
@@ -270,6 +278,19 @@ async def send_in_time(outlet: StreamOutlet, data: bytes | None, seconds: float)
         if outlet.progress_at < until:
             return False
         until = outlet.progress_at + seconds  # it has given room in time
+
+
+async def see_answered(outlet: StreamOutlet, seconds: float) -> None:
+    """Send a stream's answers as soon as there is room: the app may never send anything more. Where the client takes
+    nothing for so long, the stream is reset.
+
+    Cancellation: what is not sent stays in the outlet.
+    """
+    try:
+        if not await send_in_time(outlet, None, seconds):
+            outlet.abort()
+    finally:
+        outlet._answer = None
 
 
 def _refuse(_: Any) -> int:

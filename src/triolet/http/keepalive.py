@@ -25,18 +25,34 @@ class Keepalive:
         excused: whether nothing is expected of the client now, because nothing of it is read, or it has asked for
             nothing. It is not pinged then, and its silence begins anew.
         client: its address, as ASGI has it.
+        caught_up: waits until all that has come of the client is used: its answer may be there.
     """
 
-    __slots__ = ("_beat_seconds", "_excused", "_heard_at", "_phase", "_ping", "_running", "_silence_seconds")
+    __slots__ = (
+        "_beat_seconds",
+        "_caught_up",
+        "_excused",
+        "_heard_at",
+        "_phase",
+        "_ping",
+        "_running",
+        "_silence_seconds",
+    )
 
     def __init__(
-        self, limits: Limits, ping: Callable[[], Awaitable[None]], excused: Callable[[], bool], client: Any
+        self,
+        limits: Limits,
+        ping: Callable[[], Awaitable[None]],
+        excused: Callable[[], bool],
+        client: Any,
+        caught_up: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
         self._phase = client[1] % KEEPALIVE_PHASES if client else 0
         self._beat_seconds = limits.beat_seconds
         self._silence_seconds = limits.silence_seconds
         self._ping = ping
         self._excused = excused
+        self._caught_up = caught_up
         self._heard_at = 0.0
         self._running = trio.CancelScope()
 
@@ -63,6 +79,8 @@ class Keepalive:
                 await trio.lowlevel.checkpoint()  # what has come by now is read first
                 # A process that is late, as one is that stood still, has asked its client nothing meanwhile.
                 self._heard_at = min(now, self._heard_at + now - wakes_at)
+                if now >= self._heard_at + self._silence_seconds:
+                    await self._caught_up()
                 excused = self._excused()
                 if excused:
                     self.heard()

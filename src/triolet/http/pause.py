@@ -1,6 +1,7 @@
 """What slows down a client that has sent too much at once: for a while nothing more is read of it.
 
-No task that reads sleeps that: it has other streams to read, and sees the client's end.
+No task that reads sleeps that: it has other streams to read, and sees the client's end. But where it is the frames of
+all streams that are too many, as over HTTP/2, there is nothing else to read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import trio
 from ..limits import Limits
 from ..wire.rate_limit import message_rate
 
-__all__ = ["Pace", "Pause"]
+__all__ = ["Crumbs", "Pace", "Pause"]
 
 
 class Pause:
@@ -66,3 +67,25 @@ class Pace(Pause):
         early = self._rate.take(trio.current_time(), messages)
         if early and not self:
             self.begin(early)
+
+
+class Crumbs:
+    """Has a client of HTTP/2 pay for frames of bodies that have brought nearly nothing. One that sends too many is read
+    on later, with all of its streams: a window holds back bytes, and not frames.
+
+    Args:
+        limits: of which ``messages_per_second`` is taken.
+        heard: called after a pause: the client could not be heard, and is not silent for that.
+    """
+
+    __slots__ = ("_heard", "_rate")
+
+    def __init__(self, limits: Limits, heard: Callable[[], None]) -> None:
+        self._rate = message_rate(limits)
+        self._heard = heard
+
+    async def pay(self, messages: float) -> None:
+        """Count a frame as so many messages, and pause if those are too many."""
+        if messages > 0 and (early := self._rate.take(trio.current_time(), messages)):
+            await trio.sleep(early)
+            self._heard()

@@ -28,7 +28,12 @@ from .app_task import Inbox, send_to_nobody
 from .keepalive import Keepalive
 from .pause import Pause
 
-__all__ = ["GuardedWebSocket"]
+__all__ = ["GuardedWebSocket", "Owed"]
+
+
+class Owed(Data):
+    """A frame that answers a client's: a pong, or a close. Nobody who reads waits until it is taken: over HTTP/2 only
+    reading on can open the window that it waits for."""
 
 
 class GuardedWebSocket(WSStream):
@@ -66,7 +71,7 @@ class GuardedWebSocket(WSStream):
         self.messages = 0
         self._in_a_row = 0
         self._pause = Pause(self.task_group.spawn, on_ready)
-        self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client)
+        self._keepalive = Keepalive(limits, self.probe, lambda: self.full, self.client, self._caught_up)
 
     @property
     def full(self) -> bool:
@@ -122,7 +127,7 @@ class GuardedWebSocket(WSStream):
                 if self.full or self.closed:
                     break
         except RemoteError as error:
-            await self._fail(error.closing)
+            await self._fail(error.closing, Owed)
         finally:
             self._hold(self._session.held)
 
@@ -176,12 +181,12 @@ class GuardedWebSocket(WSStream):
 
     async def _take(self, event: SessionEvent) -> None:
         if isinstance(event, Close):
-            await self._close(event.code)
+            await self._close(event.code, kind=Owed)
             await self.send(StreamClosed(self.stream_id))
         elif self.state is not ASGIWebsocketState.CONNECTED:
             pass  # the app has refused it: what an eager client sent is nobody's
         elif isinstance(event, Answer):
-            await self.send(Data(self.stream_id, event.frame))
+            await self.send(Owed(self.stream_id, event.frame))
         else:
             await self._deliver(event)
 
@@ -196,15 +201,15 @@ class GuardedWebSocket(WSStream):
             await trio.lowlevel.checkpoint()
             self._in_a_row = 0
 
-    async def _close(self, code: int | None, reason: str = "") -> None:
+    async def _close(self, code: int | None, reason: str = "", kind: type[Data] = Data) -> None:
         """Send our close frame, if one is owed: there is none before the app has accepted."""
         if self.state is ASGIWebsocketState.CONNECTED:
             self.state = ASGIWebsocketState.CLOSED
-            await self.send(Data(self.stream_id, self._session.close(code, reason)))
+            await self.send(kind(self.stream_id, self._session.close(code, reason)))
 
-    async def _fail(self, closing: Closing) -> None:
+    async def _fail(self, closing: Closing, kind: type[Data] = Data) -> None:
         """Close from our side, for a reason of ours. The connection is read on for a moment, so that it arrives."""
-        await self._close(closing.code, closing.reason)
+        await self._close(closing.code, closing.reason, kind)
         await self.send(StreamClosed(self.stream_id))
 
     async def _read_first(self) -> None:
