@@ -103,7 +103,7 @@ class Counts:
             know, the code counts as ``other``: labels stay few, whatever clients send.
         crashes: connections that a bug ended.
         slow_handlers: connections that ended because the app's handler did not take their messages.
-        follows_refused: follows that the app refused to a connection that was open already.
+        follows_refused: follows that a connection which was open already was refused, by the app or as one too many.
         allow_failures: events that a client was not sent because its ``allow=`` function raised, or answered neither
             True nor False.
         ends_told: clients that were told that a channel has ended: once for each follow, and each answer to a poll.
