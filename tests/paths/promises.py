@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Final, cast
 
+import pytest
 import trio
 from wsproto import events as ws
 
 from tests.paths.ground import Ground, freeze
 from triolet.testing.client_websocket import WebSocketClient
 from triolet.testing.clients import Client
+from triolet.testing.http import RefusedError
 
 __all__ = ["DIALOGUES"]
 
@@ -371,12 +372,14 @@ async def message_depth(ground: Ground) -> None:
 
 
 async def follows(ground: Ground) -> None:
+    others = [f"{ground.channel}-{n}" for n in range(ground.limits.follows)]
     async with _socket(ground, "/talk") as client:
-        for n in range(ground.limits.follows):
-            assert (await client.follow(f"/cells/{ground.channel}-{n}/events"))["type"] == "open"
-        with suppress(AssertionError):  # the connection ends
-            await client.follow(f"/cells/{ground.channel}-more/events")
-        assert client.code == 1008, client.dialogue()
+        for channel in (ground.channel, *others[1:]):
+            assert (await client.follow(f"/cells/{channel}/events"))["type"] == "open"
+        with pytest.raises(RefusedError):
+            await client.follow(f"/cells/{others[0]}/events")
+        await ground.publish("still there")
+        await client.until("event", data="still there")
 
 
 async def header_bytes(ground: Ground) -> None:

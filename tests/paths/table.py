@@ -52,7 +52,7 @@ PROMISES: Final = {
     "message_fragments": "Nor one in more than ``message_fragments`` pieces: 1008.",
     "message_depth": "Nor JSON that is nested deeper than ``message_depth``: 1008.",
     "control_per_second": "Nor more pings than ``control_per_second``: 1008.",
-    "follows": "Nor more than so many follows: 1008.",
+    "follows": "Nor more than so many follows: one more is refused, and the others go on.",
     "header_bytes": "A request with more than ``header_bytes`` of headers is refused before the app sees it.",
     "body_bytes": "A body larger than ``body_bytes`` is answered with 413.",
 }
