@@ -162,7 +162,7 @@ class Partition:
                 async with self._dialer.connected(self._slot) as connection:
                     await self._serve(connection, candidate, serve, partial(_say_once, started, task_status))
             except (RedisError, *AWAY) as error:
-                self._trouble = error
+                self._trouble = error.with_traceback(None)  # of its frames nothing is held
             self._went_away()
             if not started.is_set() and not (self._address.wait and isinstance(self._trouble, AWAY)):
                 task_status.started(translate(self._trouble, self._address))
@@ -278,7 +278,7 @@ class Partition:
             try:
                 await task(connection)
             except (RedisError, *AWAY) as error:
-                self._trouble = error
+                self._trouble = error.with_traceback(None)
             nursery.cancel_scope.cancel()
 
         # Subscribed before the first look: each hint that the look has not counted is then heard.
@@ -290,7 +290,7 @@ class Partition:
                     await self._probe(connection)
                 await self._look(connection, candidate)
             except (RedisError, *AWAY) as error:
-                self._trouble = error
+                self._trouble = error.with_traceback(None)
                 nursery.cancel_scope.cancel()
             else:
                 self._connected_at = trio.current_time()
@@ -389,7 +389,7 @@ def _folded(cursor: Cursor, channel: str, name: str, json: bytes, fold_and_key: 
 
 def translate(error: Exception | None, address: RedisAddress) -> LogError:
     """Return the LogError for what coredis reports, with a message that says what to do about it."""
-    said = str(error) or type(error).__name__
+    said = "it has not answered yet" if error is None else str(error) or type(error).__name__
     if error is None or isinstance(error, AWAY):
         return LogAway(f"{address} cannot be reached: {said}")
     if isinstance(error, AuthenticationError | AuthorizationError) or any(words in said for words in NOT_ALLOWED):
