@@ -139,7 +139,7 @@ def take_name_away(listener: socket.socket) -> None:
         with suppress(OSError):
             if _identity(path) == identity:
                 os.unlink(path)
-        listener.identity = None  # type: ignore[attr-defined]
+        listener.identity = None  # type: ignore[attr-defined]  # as above
     if isinstance(listener, NamedSocket):
         listener.release_lock()
 

@@ -43,6 +43,8 @@ def test_a_password_stands_in_a_file(files: list[str], tmp_path: Path) -> None:
 def test_a_password_stands_in_the_environment(files: list[str], tmp_path: Path) -> None:
     with started(tmp_path, *serving(files), environment={"TRIOLET_KEYFILE_PASSWORD": "secret"}) as server:
         server.says("serving on https://")
+        server.signal(signal.SIGTERM)
+        assert server.ends() == 0
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["alone", "two workers"])
