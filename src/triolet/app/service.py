@@ -340,5 +340,8 @@ def through_asgi(service: Service) -> bool:
 
 def _calls_as_quart_does(kind: type[Any]) -> bool:
     """Whether what a server calls of an app is Quart's own, and was not overridden, or put in the place of Quart's."""
-    called = (getattr(kind, name) for name in ("__call__", "asgi_app"))
-    return all(type(one) is FunctionType and one.__code__.co_filename == quart.app.__file__ for one in called)
+    return _is_of_quart(kind.__call__) and _is_of_quart(kind.asgi_app)
+
+
+def _is_of_quart(called: Any) -> bool:
+    return type(called) is FunctionType and called.__code__.co_filename == quart.app.__file__
