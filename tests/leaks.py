@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import is_dataclass
 from enum import Enum
-from types import FrameType, ModuleType
+from types import CoroutineType, FrameType, ModuleType
 from typing import Any
 
 import msgspec
@@ -85,6 +85,8 @@ OF_AN_APP = (
 OF_A_PROGRAM = ("client.",)
 """The other end, in the hands of the test while the server runs. After the test it is looked for like all others."""
 
+OF_LOGS = ("log.", "sqlite.", "redis.")
+
 CHAIN, WIDTH = 16, 200
 """How far it is told by what an object is held, and how many are looked at, at each step."""
 TOLD = 6
@@ -130,9 +132,22 @@ def living(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
     """The same with what only the garbage collector would free."""
     found = _ours()
     logs = {id(part) for thing in found if _name(thing).startswith("log.") for part in gc.get_referents(thing)}
-    return [
+    things = [
         thing for thing in found if not _name(thing).startswith(but) and not _is_value(thing) and id(thing) not in logs
     ]
+    asked = _in_hand_of_logs() if things else frozenset()
+    return [thing for thing in things if id(thing) not in asked]
+
+
+def _in_hand_of_logs() -> set[int]:
+    """What the functions of logs work with at this moment: one looks again by itself, whatever clients do."""
+    running = [one.cr_frame for one in gc.get_objects() if isinstance(one, CoroutineType)]
+    frames = [frame for frame in running if frame is not None and _module_of(frame).startswith(OF_LOGS)]
+    return {id(local) for frame in frames for local in frame.f_locals.values()}
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).removeprefix(PACKAGE)
 
 
 def describe(things: list[Any]) -> str:

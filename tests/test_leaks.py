@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from triolet.connection import Connection
+from triolet.redis.answer import answer_in_time
 from triolet.testing.server import MemoryServer, serve
 
 from .leaks import describe, left, let_go_of_frames, living
@@ -45,6 +46,23 @@ async def test_an_error_in_the_log_keeps_nothing(autojump_clock: MockClock) -> N
         async with server.websocket("/fails") as client:
             await client.ended()
         let_go_of_frames([error])
+
+
+async def test_what_a_log_waits_for_is_its_own(autojump_clock: MockClock) -> None:
+    """It asks its server anew by itself: a look at what clients have left may find it waiting for an answer."""
+
+    class Asked:
+        async def get_result(self) -> None:
+            await trio.sleep_forever()
+
+    app, _ = make_shop()
+    async with trio.open_nursery() as nursery:
+        async with serve(app) as server:
+            async with server.websocket(ORDERS) as client:
+                await client.until("live")
+            nursery.start_soon(answer_in_time, Asked(), 600)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
 
 def test_nothing_that_was_there_before_is_looked_at() -> None:

@@ -19,7 +19,10 @@ KEEP = 4
 """Events of a channel that are kept, as the twin has it."""
 
 app = QuartTrio("twin")
-live = Triolet(app, log=os.environ["E2E_LOG"], limits=Limits(keep_events=KEEP, poll_seconds=0.05))
+# A client that a busy machine keeps from reading is waited for: what it had not read when the connection ended, a close
+# frame say, many libraries do not tell.
+LIMITS = Limits(keep_events=KEEP, poll_seconds=0.05, goodbye_seconds=20)
+live = Triolet(app, log=os.environ["E2E_LOG"], limits=LIMITS)
 refused: dict[str, Any] = {}
 tokens: dict[str, float | None] = {}
 done: Counter[str] = Counter()

@@ -15,10 +15,10 @@ from .probe import (
     drip,
     end_sending,
     ends,
-    pause,
     reset,
     says,
     unharmed,
+    unread,
     until,
     upgraded,
 )
@@ -203,7 +203,7 @@ SENDERS = [
         ("then RST", [reset], unharmed),
         ("then FIN", [end_sending], ends),
         ("then close", [close_frame(1000)], ends),
-        ("unread", [pause(2)], ends),
+        ("unread", [unread], ends),
         ("pinged 3,000 times", [again(frame(PING, b"x" * 100), 3_000)], unharmed),
     )
 ]

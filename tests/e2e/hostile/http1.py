@@ -18,6 +18,7 @@ from .probe import (
     says,
     turned_away,
     unharmed,
+    unread,
     until,
 )
 
@@ -238,7 +239,7 @@ DAWDLERS = [
     Probe("long poll and a second request", [http(f"{EVENTS}?wait=1") + _get()], answered(200, 200)),
     Probe("endless answer, then RST", [http("/quart/stream"), until(b"xxxx"), reset], unharmed),
     Probe("endless answer, then FIN", [http("/quart/stream"), until(b"xxxx"), end_sending], unharmed),
-    Probe("endless answer, unread", [http("/quart/stream"), pause(2)], ends, seconds=15),
+    Probe("endless answer, unread", [http("/quart/stream"), unread], ends, seconds=15),
 ]
 
 PROBES = [*REQUEST_LINES, *HEADERS, *BODIES, *CURSORS, *CHANNELS, *DAWDLERS]

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..raw import CLOSE, Wire, read_frames, read_h2, statuses
 from ..server import PATIENCE, Server
@@ -88,6 +89,24 @@ def until(mark: bytes) -> Step:
 def pause(seconds: float) -> Step:
     """Do nothing for a while, as a slow client does."""
     return lambda wire: time.sleep(seconds)
+
+
+def unread(wire: Wire) -> None:
+    """Read nothing until the server has given this connection up, or 10 s have passed."""
+    own, server = wire.socket.getsockname()[1], wire.socket.getpeername()[1]
+    deadline = time.monotonic() + 10
+    while _is_open(server, own) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _is_open(near: int, far: int) -> bool:
+    """Whether the kernel has an open connection from one port of this machine to another (proc(5): net/tcp)."""
+    fields = (line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:])
+    return any((_port(line[1]), _port(line[2]), line[3]) == (near, far, "01") for line in fields)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 def drip(data: bytes, seconds: float = 0.002) -> Step:
