@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from werkzeug.routing import MapAdapter
 
-from triolet import Triolet
+from triolet import Command, Triolet
 from triolet.app import views
 from triolet.testing.clients import TRANSPORTS
 
@@ -150,6 +150,35 @@ async def test_a_view_that_is_asked_straight_on_a_socket_is_matched_once(
         for transport in ("websocket", "sse"):
             assert (await ask(server, transport, "/tea")).status == welcome(transport)
     assert matched == ["/tea", "/tea"]
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_command_is_matched_once_and_its_view_sees_rule_and_values(
+    road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = QuartTrio("app")
+    live = Triolet(app)
+    live.socket("/live")
+    matched: list[str] = []
+    match = MapAdapter.match
+
+    def counted(self: MapAdapter, *arguments: Any, **options: Any) -> Any:
+        matched.append(self.path_info)
+        return match(self, *arguments, **options)
+
+    @live.command("/cups/<int:number>/fill")
+    async def fill(number: int, command: Command) -> list[Any]:
+        return [number, str(request.url_rule), request.view_args]
+
+    monkeypatch.setattr(MapAdapter, "match", counted)
+    expected = [7, "/cups/<int:number>/fill", {"number": 7}]
+    async with served(app, road) as server:
+        posted = await server.post("/cups/7/fill", json=1, idempotency_key='"a"')
+        assert (posted.status, posted.json) == (200, expected)
+        async with server.websocket("/live") as client:
+            await client.say(type="command", url="/cups/7/fill", id="b", data=1)
+            assert (await client.until("reply"))["data"] == expected
+    assert matched.count("/cups/7/fill") == 2
 
 
 @on_every_road

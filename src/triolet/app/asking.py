@@ -19,7 +19,7 @@ from .answers import reply_of
 from .commands import Asked
 from .identify import GRANT
 from .service import Service
-from .views import follow_scope, is_command, posted, with_root_path
+from .views import find_command, follow_scope, posted, with_root_path
 
 __all__ = ["Asks", "ask_over_http"]
 
@@ -33,13 +33,14 @@ _OF_THE_UPGRADE: Final = frozenset(
 """Headers of a WebSocket's request that a command on it does not have, or has of its own; and ``Sec-WebSocket-…``."""
 
 
-async def ask_over_http(service: Service, request: Any, receive: Receive) -> Answer | None:
+async def ask_over_http(service: Service, request: Any, receive: Receive, *, has_come: bool = False) -> Answer | None:
     """Have the command done that a POST request asks for, and return its answer; None where its client has gone.
 
     Args:
         service: the app's.
         request: the request, whose body was not read yet.
         receive: ASGI's.
+        has_come: whether all of the body is there, and nobody need be waited for.
 
     Bounds: a body of ``limits.message_bytes``, and of the app's ``MAX_CONTENT_LENGTH``; its ``BODY_TIMEOUT``, within
     which the body must have come.
@@ -50,7 +51,7 @@ async def ask_over_http(service: Service, request: Any, receive: Receive) -> Ans
     try:
         service.origins.check(scope, always=False)
         check_path(scope)
-        body = await _read(service, request, receive)
+        body = await _read(service, request, receive, has_come)
         return None if body is None else await _wait(service, request, body, receive)
     except AskError as error:
         return error.answer
@@ -80,7 +81,7 @@ async def _wait(service: Service, request: Any, body: bytes, receive: Receive) -
     return told[0] if told else None
 
 
-async def _read(service: Service, request: Any, receive: Receive) -> bytes | None:
+async def _read(service: Service, request: Any, receive: Receive, has_come: bool) -> bytes | None:
     """Read a request's body; None where its client has gone. Raises AskError."""
     limits = service.limits
     # Quart's request itself knows the app's setting in some versions only within a context, of which there is none yet.
@@ -93,7 +94,7 @@ async def _read(service: Service, request: Any, receive: Receive) -> bytes | Non
     body, more = b"", True
     patience = Patience(trio.current_time() + (request.body_timeout or limits.write_seconds))
     while more:
-        message = await patience.wait(receive)
+        message = await receive() if has_come else await patience.wait(receive)
         if message is None:
             raise AskError(408, "size", "the body did not come in time")
         if message["type"] == "http.disconnect":
@@ -137,8 +138,8 @@ class Asks:
         scope["state"] = dict(scope.get("state") or ())
         scope["headers"] = [*scope["headers"], *_headers(key, data)]
         scope[GRANT] = self._grant
-        request = posted(app, with_root_path(app, scope), data)
-        if not is_command(app, request):
+        request = find_command(app, posted(app, with_root_path(app, scope), data))
+        if request is None:
             return reply_of(id, NOT_THERE)  # another view's answer is not read: it may have no end
         try:
             asked = self._service.life.commands.ask(request, data, partial(_tell, tell, id))

@@ -17,6 +17,7 @@ from .views import (
     as_get_request,
     decides,
     find,
+    find_command,
     is_command,
     is_ours,
     redirects_to_ours,
@@ -43,7 +44,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
         try:
             if self.scope["method"] == "POST":
                 request = self._create_request_from_scope(send)
-                if is_command(self.app, request):
+                if find_command(self.app, request) is not None:
                     # A command runs in a task of its own: none of Quart's two is needed here.
                     await serve_command(self.app.extensions[EXTENSION], request, receive, send)
                     return

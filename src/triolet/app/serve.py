@@ -40,7 +40,7 @@ from ..wire.session import Session
 from .admit import Admitted, Arrival, Way, admit, refused
 from .asking import Asks, ask_over_http
 from .service import Service, through_asgi
-from .views import Decision, Refusal, find, find_command, with_root_path
+from .views import Decision, Refusal, as_request, find, find_command, with_root_path
 
 __all__ = ["Clients", "answer_poll", "answer_preflight", "readable", "serve_command", "serve_http", "serve_websocket"]
 
@@ -69,7 +69,8 @@ class Clients:
         if asked in self._others:
             return None
         try:
-            request = (find_command if method == "POST" else find)(app, with_root_path(app, scope))
+            scope = with_root_path(app, scope)
+            request = find_command(app, as_request(app, scope)) if method == "POST" else find(app, scope)
         except Exception:  # of the app's, in a converter say: where Quart meets it again, it is logged and answered
             return None
         if request is None and len(path) + len(host) <= KNOWN_URL_CHARACTERS:
@@ -108,7 +109,8 @@ class Clients:
         """
         with client:
             if request.method == "POST":
-                answer = await ask_over_http(self._service, request, client.receive)
+                has_come = client.left <= len(client.ahead)
+                answer = await ask_over_http(self._service, request, client.receive, has_come=has_come)
                 if answer is None:
                     return None
                 said, close = self._said(client, request.scope, answer)

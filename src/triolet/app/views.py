@@ -161,8 +161,12 @@ def has_commands(app: Any) -> bool:
 
 def is_command(app: Any, request: Any) -> bool:
     """Whether a POST to a request's URL is a command."""
-    endpoint = _endpoint(app, request, "POST")
-    return endpoint is not None and bool(getattr(app.view_functions.get(endpoint), COMMANDS, False))
+    return _command_match(app, request) is not None
+
+
+def _command_match(app: Any, request: Any) -> Any:
+    match = _match(app, request, "POST")
+    return match if match is not None and getattr(app.view_functions.get(match[0].endpoint), COMMANDS, False) else None
 
 
 def decided(decision: Decision) -> Any:
@@ -179,11 +183,8 @@ def find(app: Any, scope: Scope) -> Any:
     request = as_request(app, scope)
     if request.method not in ("GET", "HEAD"):
         return None
-    try:
-        match = app.create_url_adapter(request).match(return_rule=True)
-    except HTTPException:
-        return None
-    if not is_marked(app.view_functions.get(match[0].endpoint)):
+    match = _match(app, request)
+    if match is None or not is_marked(app.view_functions.get(match[0].endpoint)):
         return None
     # Quart matches the URL again when the view is asked: it is given this (see `matched_once`), not a whole context:
     # that has the request, and where its view is never asked both would be left to the garbage collector.
@@ -218,10 +219,13 @@ def posted(app: Any, scope: Scope, body: bytes) -> Any:
     return request
 
 
-def find_command(app: Any, scope: Scope) -> Any:
-    """Return the request, as the app's own class makes it, if its URL is a command's; else None."""
-    request = as_request(app, scope)
-    return request if is_command(app, request) else None
+def find_command(app: Any, request: Any) -> Any:
+    """Return a POST request, to be matched no second time, if its URL is a command's; else None."""
+    match = _command_match(app, request)
+    if match is None:
+        return None
+    setattr(request, MATCH, match)
+    return request
 
 
 def decides(app: Any, request: Any) -> bool:
@@ -254,11 +258,17 @@ def as_request(app: Any, scope: Scope) -> Any:
 
 
 def _endpoint(app: Any, request: Any, method: str | None = None) -> str | None:
+    match = _match(app, request, method)
+    return None if match is None else match[0].endpoint
+
+
+def _match(app: Any, request: Any, method: str | None = None) -> Any:
+    """Return the rule and the values that a request's URL matches, for its own method or another one; None: nothing,
+    or where it is redirected to."""
     try:
-        rule, _ = app.create_url_adapter(request).match(method=method, return_rule=True)
+        return app.create_url_adapter(request).match(method=method, return_rule=True)
     except HTTPException:
         return None
-    return rule.endpoint  # type: ignore[no-any-return]
 
 
 def redirects_to_ours(app: Any, request: Any) -> bool:
