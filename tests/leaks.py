@@ -114,7 +114,9 @@ class Leaks:
         """What is left of the clients, where one server alone was there for all of them."""
         if self._before is None or self._servers > 1:
             return []
-        return [thing for thing in left(OUTLIVING + OF_A_PROGRAM) if id(thing) not in (self._before or ())]
+        things = [thing for thing in left(OUTLIVING + OF_A_PROGRAM) if id(thing) not in self._before]
+        asked = _in_hand_of_logs() if things else ()
+        return [thing for thing in things if id(thing) not in asked]
 
     def _remember(self) -> None:
         gc.collect()
@@ -132,16 +134,15 @@ def living(but: tuple[str, ...] = OUTLIVING + OF_AN_APP) -> list[Any]:
     """The same with what only the garbage collector would free."""
     found = _ours()
     logs = {id(part) for thing in found if _name(thing).startswith("log.") for part in gc.get_referents(thing)}
-    things = [
+    return [
         thing for thing in found if not _name(thing).startswith(but) and not _is_value(thing) and id(thing) not in logs
     ]
-    asked = _in_hand_of_logs() if things else frozenset()
-    return [thing for thing in things if id(thing) not in asked]
 
 
 def _in_hand_of_logs() -> set[int]:
     """What the functions of logs work with at this moment: one looks again by itself, whatever clients do."""
-    running = [one.cr_frame for one in gc.get_objects() if isinstance(one, CoroutineType)]
+    # Some objects may only be asked for their type: a proxy of what is gone.
+    running = [one.cr_frame for one in gc.get_objects() if type(one) is CoroutineType]
     frames = [frame for frame in running if frame is not None and _module_of(frame).startswith(OF_LOGS)]
     return {id(local) for frame in frames for local in frame.f_locals.values()}
 
