@@ -36,7 +36,11 @@ live = Triolet(app)
 async def pid(): return {"pid": os.getpid()}
 """
 
-pytestmark = [needs("unshare"), pytest.mark.skipif(os.geteuid() != 0, reason="a process 1 needs root")]
+pytestmark = [
+    needs("unshare"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="a process 1 needs root"),
+    pytest.mark.timeout(400),  # all that Triolet needs is fetched and installed
+]
 
 
 def step(name: str) -> str:

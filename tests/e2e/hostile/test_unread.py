@@ -19,6 +19,7 @@ MEMORY = 50 << 20
 LIMITS = {"memory_bytes": MEMORY, "write_seconds": 10}
 CLOSED_WINDOW = h2(SETTINGS, payload=b"\x00\x04\x00\x00\x00\x00")
 PAGES = {"poll": "/c/unread/events?after=0", "page": "/blob/262144", "small page": "/blob/30000"}
+pytestmark = pytest.mark.timeout(300)
 PATHS = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
 
 
@@ -39,7 +40,7 @@ def attacked(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest
         with most_memory(server) as most:
             yield server
             assert most() < 1.5 * MEMORY, f"{most() >> 20} MiB more"
-        wait_for(lambda: welcome(server), "a newcomer to be let in", 15)
+        is_welcome(server, 15)
 
 
 @contextmanager
@@ -62,10 +63,19 @@ def most_memory(server: Server) -> Iterator[Callable[[], int]]:
         watching.join()
 
 
-def welcome(server: Server) -> bool:
+def is_welcome(server: Server, seconds: float) -> None:
+    """A newcomer is let in and answered within so many seconds. That others have the cores is not the server's fault:
+    it has some seconds' worth of work to do, for which it may have to wait ten times as long."""
+    began, waited = time.monotonic(), server.waited_for_a_core()
+    wait_for(lambda: _is_answered(server), "a newcomer to be let in", 100)
+    took = time.monotonic() - began - (server.waited_for_a_core() - waited)
+    assert took < seconds, f"a newcomer was let in after {took:.1f} s"
+
+
+def _is_answered(server: Server) -> bool:
     with suppress(OSError), Wire(server.address, secure=server.secure) as wire:
         wire.send(http("/", "Connection: close"))
-        return statuses(wire.receive_all()) == [200]
+        return statuses(wire.receive_all(100)) == [200]
     return False
 
 
@@ -79,7 +89,7 @@ def test_2500_streams_with_closed_windows_hold_no_more_than_the_ceiling(attacked
                 wire = stack.enter_context(Wire(attacked.address, secure=True, protocols=["h2"]))
                 wire.send(PREFACE + CLOSED_WINDOW + b"".join(h2_get(2 * n + 1, path) for n in range(100)))
         time.sleep(3)
-        assert wait_for(lambda: welcome(attacked), "a newcomer to be let in meanwhile", 10)
+        is_welcome(attacked, 10)
 
 
 @PATHS
@@ -90,7 +100,7 @@ def test_400_connections_that_do_not_read_hold_no_more_than_the_ceiling(attacked
             with suppress(OSError):  # turned away
                 stack.enter_context(Wire(attacked.address, receive_buffer=4_096)).send(http(path) * 20)
         time.sleep(3)
-        assert wait_for(lambda: welcome(attacked), "a newcomer to be let in meanwhile", 10)
+        is_welcome(attacked, 10)
 
 
 @pytest.mark.parametrize("attacked", ["http/1.1"], indirect=True)
@@ -101,4 +111,4 @@ def test_400_requests_that_do_not_end_hold_no_more_than_the_ceiling(attacked: Se
             with suppress(OSError):  # turned away
                 stack.enter_context(Wire(attacked.address)).send(head + bytes(900_000))
         time.sleep(1)
-        assert wait_for(lambda: welcome(attacked), "a newcomer to be let in meanwhile", 10)
+        is_welcome(attacked, 10)

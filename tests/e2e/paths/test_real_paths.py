@@ -98,7 +98,7 @@ def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             asked = [cell for item in request.session.items if (cell := _cell_of(item, request.path)) is not None]
             with standing(path, tmp_path_factory.mktemp(path)) as stands:
                 trio.run(hold_all, [cell for cell in asked if cell.path == path], stands, outcomes)
-                told = any(cell.promise == "goodbye" for cell in outcomes)
+                told = any(error is None for cell, error in outcomes.items() if cell.promise == "goodbye")
                 code = stands.server.wait() if told else stands.server.terminate()
                 assert code == 0, f"exit code {code}:\n{stands.server.log[-4_000:]}"
         return known[path]

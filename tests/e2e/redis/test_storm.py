@@ -113,7 +113,7 @@ async def test_in_a_storm_nothing_is_lost_stored_twice_or_heard_out_of_order(see
     fleet = Fleet(seed)
     heard: dict[str, list[list[int]]] = {"a": [], "b": []}
     async with AsyncExitStack() as stack:
-        logs = [await stack.enter_async_context(RedisLog(durable.url, LIMITS).open()) for _ in range(3)]
+        logs = [await stack.enter_async_context(RedisLog(f"{durable.url}?start=wait", LIMITS).open()) for _ in range(3)]
         async with trio.open_nursery() as followers:
             async with trio.open_nursery() as publishers:
                 for log in logs:

@@ -31,6 +31,11 @@ STEADY = Limits(away_seconds=60, answer_seconds=60, look_seconds=0.2)
 OLDEST = Cursor("", 0)
 
 
+def at_last(server: RedisServer, limits: Limits) -> RedisLog:
+    """A log that opens also where a busy machine lets its server answer late."""
+    return RedisLog(f"{server.url}?start=wait", limits)
+
+
 async def put(log: EventLog, *values: object, channel: str = "a") -> list[Event]:
     return await log.append(channel, [Draft.of(value) for value in values])
 
@@ -111,7 +116,7 @@ async def test_keys_of_something_else_are_left_alone(server: RedisServer, cluste
 async def test_while_redis_is_away_the_log_is_stale_and_what_cannot_be_stored_is_surely_not(
     durable: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with RedisLog(durable.url, LIMITS).open() as log:
+    async with at_last(durable, LIMITS).open() as log:
         await put(log, 1)
         assert not log.stale
         durable.stop()
@@ -130,7 +135,7 @@ async def test_while_redis_is_away_the_log_is_stale_and_what_cannot_be_stored_is
 
 
 async def test_what_went_out_to_a_redis_that_hangs_is_uncertain_and_its_repeat_is_safe(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with at_last(server, LIMITS).open() as log:
         await put(log, 1)
         server.freeze()
         with pytest.raises(LogUncertain, match="may be stored"):
@@ -151,7 +156,7 @@ async def test_appends_wait_through_restarts_and_each_is_stored_once(durable: Re
             returned.extend(await put(log, [number, turn]))
             await trio.sleep(0.01)
 
-    async with RedisLog(durable.url, PATIENT).open() as log:
+    async with at_last(durable, PATIENT).open() as log:
         async with trio.open_nursery() as nursery:
             for number in range(10):
                 nursery.start_soon(publish, log, number)
@@ -182,7 +187,7 @@ async def test_an_answer_that_got_lost_is_not_a_second_append(
         return answer
 
     monkeypatch.setattr(Partition, "call", losing)
-    async with RedisLog(server.url, PATIENT).open() as log:
+    async with at_last(server, PATIENT).open() as log:
         (event,) = await put(log, 1)
         assert lost
         assert await values(log) == [1]
@@ -190,7 +195,7 @@ async def test_an_answer_that_got_lost_is_not_a_second_append(
 
 
 async def test_a_redis_that_does_not_let_us_in_any_more_is_away_until_it_does(server: RedisServer) -> None:
-    async with RedisLog(server.url, LIMITS).open() as log:
+    async with at_last(server, LIMITS).open() as log:
         await put(log, 1)
         server.ask("ACL", "SETUSER", "default", "-eval", "-evalsha")
         await until(log, stale=True)
@@ -202,7 +207,7 @@ async def test_a_redis_that_does_not_let_us_in_any_more_is_away_until_it_does(se
 
 
 async def test_what_somebody_else_publishes_where_hints_are_is_passed_over(server: RedisServer) -> None:
-    async with RedisLog(server.url, STEADY).open() as log:
+    async with at_last(server, STEADY).open() as log:
         with log.tail() as tail:
             for strange in (b"", b"{}", b"\x93\xa1\xff\x01\x90"):
                 server.ask("PUBLISH", "{triolet:0}:hints:0", os.fsdecode(strange))
@@ -214,7 +219,7 @@ async def test_what_somebody_else_publishes_where_hints_are_is_passed_over(serve
 
 
 async def test_another_process_is_heard_in_order(server: RedisServer) -> None:
-    async with RedisLog(server.url, STEADY).open() as mine, RedisLog(server.url, STEADY).open() as other:
+    async with at_last(server, STEADY).open() as mine, at_last(server, STEADY).open() as other:
         with mine.tail() as tail:
             written = [await put(log, number) for number, log in enumerate([mine, other] * 20)]
             heard: list[Event] = []
@@ -226,7 +231,7 @@ async def test_another_process_is_heard_in_order(server: RedisServer) -> None:
 @pytest.mark.parametrize("found", ["at the next look", "with the next hint"])
 async def test_a_hint_that_was_lost_is_found(found: str, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = STEADY if found == "at the next look" else replace(STEADY, look_seconds=1_000)
-    async with RedisLog(server.url, limits).open() as mine, RedisLog(server.url, limits).open() as other:
+    async with at_last(server, limits).open() as mine, at_last(server, limits).open() as other:
         with mine.tail() as tail:
             take, lost = Partition._take, trio.Event()
             monkeypatch.setattr(
@@ -245,10 +250,10 @@ async def test_a_hint_that_was_lost_is_found(found: str, server: RedisServer, mo
 
 
 async def test_who_was_cut_off_is_told_what_it_may_have_missed_and_hears_on(server: RedisServer) -> None:
-    async with RedisLog(server.url, PATIENT).open() as log:
+    async with at_last(server, PATIENT).open() as log:
         with log.tail() as tail:
             server.ask("CLIENT", "KILL", "TYPE", "pubsub")
-            async with RedisLog(server.url, LIMITS).open() as other:
+            async with at_last(server, LIMITS).open() as other:
                 events = await put(other, 1)
             heard = list(await hear(tail))
             assert heard in ([], events)  # it may have been back already
@@ -262,7 +267,7 @@ async def test_who_was_cut_off_is_told_what_it_may_have_missed_and_hears_on(serv
 async def test_a_redis_that_lost_nothing_at_its_restart_begins_an_epoch_that_nobody_is_told_of(
     durable: RedisServer,
 ) -> None:
-    async with RedisLog(durable.url, PATIENT).open() as log:
+    async with at_last(durable, PATIENT).open() as log:
         with log.tail() as tail:
             before = await put(log, 1, 2, 3)
             assert list(await hear(tail)) == before
@@ -286,7 +291,7 @@ async def test_a_redis_that_lost_nothing_at_its_restart_begins_an_epoch_that_nob
 
 
 async def test_a_redis_that_comes_back_empty_is_a_gap_to_everyone(server: RedisServer) -> None:
-    async with RedisLog(server.url, PATIENT).open() as log:
+    async with at_last(server, PATIENT).open() as log:
         events = await put(log, 1, 2, 3)
         server.stop()
         server.start()
@@ -299,7 +304,7 @@ async def test_a_redis_that_comes_back_empty_is_a_gap_to_everyone(server: RedisS
 
 
 async def test_what_still_waits_of_an_epoch_that_is_over_is_not_heard_after_the_loss(server: RedisServer) -> None:
-    async with RedisLog(server.url, PATIENT).open() as log:
+    async with at_last(server, PATIENT).open() as log:
         with log.tail() as tail:
             await put(log, 1, 2, 3)
             server.stop()
@@ -310,7 +315,7 @@ async def test_what_still_waits_of_an_epoch_that_is_over_is_not_heard_after_the_
 
 
 async def test_a_redis_that_comes_back_older_is_a_gap_to_whoever_has_seen_more(server: RedisServer) -> None:
-    async with RedisLog(server.url, PATIENT).open() as log:
+    async with at_last(server, PATIENT).open() as log:
         kept = await put(log, 1, 2)
         server.ask("SAVE")
         lost = await put(log, 3, 4)
@@ -362,7 +367,7 @@ async def test_a_replica_that_takes_over_without_the_last_events_is_found_out(tm
 
 
 async def test_a_full_redis_refuses_appends_says_so_and_is_read_on(server: RedisServer) -> None:
-    async with RedisLog(server.url, STEADY).open() as log:
+    async with at_last(server, STEADY).open() as log:
         await put(log, 1)
         server.ask("CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(LogFull, match="maxmemory"):
@@ -370,7 +375,7 @@ async def test_a_full_redis_refuses_appends_says_so_and_is_read_on(server: Redis
         with pytest.raises(LogFull):
             await put(log, 2, channel="new")
         assert await values(log) == [1]
-        async with RedisLog(server.url, STEADY).open() as other:
+        async with at_last(server, STEADY).open() as other:
             assert await values(other) == [1]
         server.ask("CONFIG", "SET", "maxmemory", "0")
         assert (await put(log, 3))[0].offset == 2
@@ -378,12 +383,12 @@ async def test_a_full_redis_refuses_appends_says_so_and_is_read_on(server: Redis
 
 
 async def test_a_full_redis_that_begins_a_new_epoch_can_be_read(server: RedisServer) -> None:
-    async with RedisLog(server.url, STEADY).open() as log:
+    async with at_last(server, STEADY).open() as log:
         (event,) = await put(log, 1)
     server.ask("REPLICAOF", "127.0.0.1", "1")  # and promoted: another replication id
     server.ask("REPLICAOF", "NO", "ONE")
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    async with RedisLog(server.url, STEADY).open() as log:
+    async with at_last(server, STEADY).open() as log:
         assert await values(log) == [1]
         assert (await log.head("a")).epoch != event.cursor.epoch
         with pytest.raises(LogFull):
