@@ -129,23 +129,30 @@ async def test_a_session_is_opened_before_the_match_is_known_and_its_view_has_it
     assert rules[:2] == [None, "/<name>"]
 
 
-async def test_a_view_that_is_asked_straight_on_a_socket_is_matched_once(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = QuartTrio("app")
-    live = Triolet(app)
-    matched: list[str] = []
+@pytest.fixture
+def matched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that were matched so far."""
+    paths: list[str] = []
     match = MapAdapter.match
 
     def counted(self: MapAdapter, *arguments: Any, **options: Any) -> Any:
-        matched.append(self.path_info)
+        paths.append(self.path_info)
         return match(self, *arguments, **options)
+
+    monkeypatch.setattr(MapAdapter, "match", counted)
+    return paths
+
+
+async def test_a_view_that_is_asked_straight_on_a_socket_is_matched_once(
+    matched: list[str], autojump_clock: MockClock
+) -> None:
+    app = QuartTrio("app")
+    live = Triolet(app)
 
     @live.channel("/<name>")
     async def channel(name: str) -> str:
         return name
 
-    monkeypatch.setattr(MapAdapter, "match", counted)
     async with served(app, "direct") as server:
         for transport in ("websocket", "sse"):
             assert (await ask(server, transport, "/tea")).status == welcome(transport)
@@ -154,23 +161,16 @@ async def test_a_view_that_is_asked_straight_on_a_socket_is_matched_once(
 
 @pytest.mark.parametrize("road", ROADS)
 async def test_a_command_is_matched_once_and_its_view_sees_rule_and_values(
-    road: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    road: str, matched: list[str], autojump_clock: MockClock
 ) -> None:
     app = QuartTrio("app")
     live = Triolet(app)
     live.socket("/live")
-    matched: list[str] = []
-    match = MapAdapter.match
-
-    def counted(self: MapAdapter, *arguments: Any, **options: Any) -> Any:
-        matched.append(self.path_info)
-        return match(self, *arguments, **options)
 
     @live.command("/cups/<int:number>/fill")
     async def fill(number: int, command: Command) -> list[Any]:
         return [number, str(request.url_rule), request.view_args]
 
-    monkeypatch.setattr(MapAdapter, "match", counted)
     expected = [7, "/cups/<int:number>/fill", {"number": 7}]
     async with served(app, road) as server:
         posted = await server.post("/cups/7/fill", json=1, idempotency_key='"a"')

@@ -317,8 +317,9 @@ async def _publish_to(ground: Ground, channel: str, *data: Any) -> None:
 
 async def _long_polls_are_answered(ground: Ground, cursor: str) -> list[int]:
     """When those come back that wait as the server ends. It ends at a moment that a busy machine chooses, and one of
-    them may just have been answered because its own time was over: it finds nobody when it asks again."""
-    times = []
+    them may just have been answered because its own time was over: it finds nobody when it asks again. They began one
+    after the other, and are answered together, by the server's own clock: none waits until its time is over."""
+    times, answered = [], []
     polls, seconds = 4, ground.limits.wait_seconds
 
     async def poll() -> None:
@@ -333,13 +334,17 @@ async def _long_polls_are_answered(ground: Ground, cursor: str) -> list[int]:
             assert answer.status == 200, answer
             retry = answer.json["retry"]
         times.append(retry)
+        answered.append(answer.json["time"])
 
     async with trio.open_nursery() as nursery:
         for _ in range(polls):
             nursery.start_soon(poll)
             await trio.sleep(seconds / polls / 2)
+        began = trio.current_time()
         await ground.stop()
+    assert trio.current_time() - began < seconds / 2 or not ground.alone
     assert len(times) >= polls - 1
+    assert max(answered) - min(answered) < 1_000 * seconds / 4, answered
     return times
 
 

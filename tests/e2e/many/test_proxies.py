@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -55,6 +57,21 @@ def test_a_client_goes_on_at_the_other_worker(kind: str, transport: str, workers
     assert len(set(answered)) == 2, f"both have served it: {answered}"
     if transport in STREAMS:
         assert all(one != other for one, other in itertools.pairwise(answered)), answered
+
+
+@needs("haproxy")
+def test_workers_that_are_busy_for_two_seconds_are_not_taken_for_gone(workers: list[Worker], tmp_path: Path) -> None:
+    """haproxy asks for their health each half a second: were that its patience as well, clients would be told 503."""
+    with front("haproxy", workers, tmp_path) as address:
+        wait_for(lambda: ask(address, "GET", "/pid")[0] == 200, "the workers")
+        try:
+            for worker in workers:
+                os.kill(worker.pid, signal.SIGSTOP)
+            time.sleep(2)
+        finally:
+            for worker in workers:
+                os.kill(worker.pid, signal.SIGCONT)
+        assert [ask(address, "GET", "/pid")[0] for _ in range(4)] == [200] * 4
 
 
 @pytest.mark.parametrize("kind", BEFORE)
