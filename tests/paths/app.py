@@ -15,7 +15,7 @@ LIMITS = Limits(
     beat_seconds=1,
     silence_seconds=4,
     stall_seconds=3,
-    wait_seconds=2,
+    wait_seconds=10,
     poll_seconds=0.2,
     write_seconds=4,
     message_bytes=64 << 10,
@@ -104,7 +104,8 @@ def _add_hands(app: QuartTrio, live: Triolet) -> None:
     async def look(cell: str) -> dict[str, Any]:
         roster = await live.presence(f"cells/{cell}").roster()
         following = [conn for conn in live.connections() if any(f.channel == f"cells/{cell}" for f in conn.followers)]
-        return {"members": sorted(roster.members), "followers": len(following)}
+        watchers = live.watchers(f"cells/{cell}")
+        return {"members": sorted(roster.members), "followers": len(following), "watchers": watchers}
 
     @app.get("/held")
     async def held() -> dict[str, int]:

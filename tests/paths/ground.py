@@ -78,7 +78,8 @@ class Ground(ABC):
         assert answer.status == 200, answer
 
     async def look(self) -> dict[str, Any]:
-        """Who is there: ``members`` of the channel, and how many ``followers`` it has that keep a connection."""
+        """Who is there: ``members`` of the channel, how many ``followers`` it has that keep a connection, and how many
+        ``watchers``, which long polls that wait are too."""
         return (await self.reach.get(f"/cells/{self.channel}")).json  # type: ignore[no-any-return]
 
     async def held(self) -> int:
