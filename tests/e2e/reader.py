@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .needs import program
-from .server import free_port, wait_for
+from .ports import free_port
+from .server import wait_for
 
 __all__ = ["Block", "Reader", "blocks_of", "reading"]
 

@@ -13,10 +13,10 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .ports import free_port
 from .raw import trusting
 
 T = TypeVar("T")
@@ -26,25 +26,10 @@ PATIENCE = 15.0
 """Seconds: the upper bound of every wait for something that happens at once on an idle machine."""
 START_SECONDS = 60.0
 """The same for processes to be ready: each takes more than a second of a core to import all it needs."""
-
-
-_numbers = count(os.getpid() * 1_301)
-
-
-def free_port(ports: range = range(20_000, 32_000)) -> int:
-    """Return a port of the loopback that nobody listens on now.
-
-    It lies below the range from which the kernel takes ports for clients: in there a client that waits for the
-    server could be given the very port, and connect to itself. Chance has no part in it: that begins anew with each
-    test's seed, and processes that run the same tests side by side would take the same ports.
-    """
-    for _ in ports:
-        port = ports[next(_numbers) % len(ports)]
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
+GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""mallopt(3): what is freed is given back at once, so :meth:`Server.memory` tells what is held. By default the C
+library keeps the more of it the more was freed, by rules that depend on the order, and a process seems to hold half as
+much again, or not, by chance."""
 
 
 def wait_for(ask: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
@@ -84,6 +69,7 @@ class Server:
         self._command = [*command(), "serve", app, "--bind", bind, "--grace", str(grace), *arguments]
         self._environment = {
             **os.environ,
+            **GIVEN_BACK,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])),
             "E2E_LOG": log,
             "E2E_LIMITS": json.dumps(dict(limits or {})),

@@ -18,7 +18,8 @@ import trio
 from tests.test_docs import load
 
 from .needs import needs, program
-from .server import free_port, serving, wait_for
+from .ports import free_port
+from .server import serving, wait_for
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "databases"
 

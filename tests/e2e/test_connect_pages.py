@@ -13,8 +13,9 @@ import pytest
 
 from .browser import Browser, Page, open_browser
 from .needs import needs
+from .ports import free_port
 from .screen.joining import channel_of, join
-from .server import Server, free_port, serving, wait_for
+from .server import Server, serving, wait_for
 from .test_metrics import scrape
 
 pytestmark = [needs("chromium"), pytest.mark.timeout(180)]

@@ -17,7 +17,8 @@ from tests.pages import kept
 
 from .clients import hear
 from .needs import needs, program
-from .server import Server, free_port, serving, wait_for
+from .ports import free_port
+from .server import Server, serving, wait_for
 
 pytestmark = needs("nginx")
 

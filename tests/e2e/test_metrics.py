@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from triolet.bounds import ADMIN_CONNECTIONS
 
-from .server import Server, free_port, serving, wait_for
+from .ports import free_port
+from .server import Server, serving, wait_for
 
 UPGRADE = (
     b"GET /c/drained/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

@@ -24,7 +24,8 @@ from triolet import Event, SyncPublisher, Triolet
 from .browser import Browser, Page, open_browser
 from .migrating import SAID, STATES, ask, sse_events
 from .needs import needs
-from .server import free_port, serving
+from .ports import free_port
+from .server import serving
 from .test_tutorial import running
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "migrating"

@@ -11,7 +11,8 @@ import pytest
 from websockets.sync.client import connect
 
 from .needs import needs, program
-from .server import Server, free_port, serving, wait_for
+from .ports import free_port
+from .server import Server, serving, wait_for
 from .test_documented_nginx import AROUND
 
 pytestmark = needs("nginx")

@@ -22,7 +22,8 @@ from tests.pages import kept
 from triolet.probe import CURES, Report, probe_url
 
 from .needs import missing, needs, program
-from .server import Server, command, free_port, serving, wait_for
+from .ports import free_port
+from .server import Server, command, serving, wait_for
 from .test_documented_nginx import AROUND
 
 DOCS = kept("serving")

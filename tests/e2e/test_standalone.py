@@ -19,7 +19,8 @@ from tests.test_docs import blocks
 
 from .browser import Browser, Page, open_browser
 from .needs import needs
-from .server import START_SECONDS, Server, free_port, serving, wait_for
+from .ports import free_port
+from .server import START_SECONDS, Server, serving, wait_for
 from .test_tutorial import Process, running
 
 ROOT = Path(__file__).parents[2]

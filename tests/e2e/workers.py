@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .server import PATIENCE, START_SECONDS, Server, free_port, wait_for
+from .ports import free_port
+from .server import PATIENCE, START_SECONDS, Server, wait_for
 
 ASK = b"GET /pid HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 

@@ -12,7 +12,8 @@ import h2.connection
 import pytest
 
 from tests.e2e.certificate import make_certificate
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import wait_for
 
 from .serving import Command, started
 

@@ -16,7 +16,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.e2e.server import START_SECONDS, free_port
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS
 from triolet import ConfigError
 from triolet.cli import main
 from triolet.server.listeners import close_listener

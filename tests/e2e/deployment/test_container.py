@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.needs import needs, program
-from tests.e2e.server import START_SECONDS, free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS, wait_for
 from tests.pages import kept
 
 from .serving import get

@@ -13,7 +13,8 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.e2e.needs import needs, program
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import wait_for
 from tests.e2e.test_documented_nginx import AROUND
 from tests.pages import kept
 

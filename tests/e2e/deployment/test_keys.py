@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.needs import needs, program
-from tests.e2e.server import free_port
+from tests.e2e.ports import free_port
 
 from .serving import started
 

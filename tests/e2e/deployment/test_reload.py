@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import START_SECONDS, free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS, wait_for
 
 from .serving import Command, get, started
 

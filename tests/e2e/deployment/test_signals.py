@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import wait_for
 
 from .serving import get, started
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.needs import needs, program
-from tests.e2e.server import START_SECONDS, free_port
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS
 from tests.pages import kept
 
 from .serving import Command, get

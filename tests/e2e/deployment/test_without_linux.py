@@ -8,7 +8,7 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
-from tests.e2e.server import free_port
+from tests.e2e.ports import free_port
 
 from ..clients import hear
 from .serving import Command, get

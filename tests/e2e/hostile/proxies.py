@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..needs import program
-from ..server import free_port, wait_for
+from ..ports import free_port
+from ..server import wait_for
 
 NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;

@@ -23,17 +23,10 @@ pytestmark = pytest.mark.timeout(300)
 PATHS = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
 
 
-GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""mallopt(3): what is freed is given back at once. By default the C library keeps the more of it the more was freed, by
-rules that depend on the order, and the process seems to hold half as much again, or not, by chance."""
-
-
 @pytest.fixture
-def attacked(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def attacked(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server with a small ceiling. In the end it is there, holds little more, and answers."""
     arguments = [*make_certificate(tmp_path), "--http2"] if request.param == "h2" else []
-    for name, value in GIVEN_BACK.items():
-        monkeypatch.setenv(name, value)
     with serving(tmp_path, limits=LIMITS, arguments=arguments) as server:
         for _ in range(40):
             server.publish("unread", "x" * 50_000)

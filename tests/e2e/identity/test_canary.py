@@ -16,8 +16,9 @@ from typing import Any
 
 from tests.e2e.decoding import EventStreamDecoder, WebSocketDecoder
 from tests.e2e.needs import needs, program
+from tests.e2e.ports import free_port
 from tests.e2e.raw import TEXT, Wire, frame, http
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.server import wait_for
 from tests.e2e.test_documented_nginx import AROUND, DOCUMENTED
 from tests.e2e.workers import Workers, workers
 from tests.identity.issuer import token

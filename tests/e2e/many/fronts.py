@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.e2e.needs import program
-from tests.e2e.server import Server, free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import Server, wait_for
 from tests.e2e.test_documented_nginx import AROUND
 from tests.pages import kept
 

@@ -105,4 +105,9 @@ def test_nobody_misses_anything_behind_a_proxy_whose_workers_come_and_go(kind: s
 def _publish_through(workers: list[Worker], publishers: list[Publisher]) -> None:
     """Wait until each of the publishers has had answers of both workers as they are now."""
     living = {worker.pid for worker in workers}
-    wait_for(lambda: all(living <= publisher.pids for publisher in publishers), "all to publish through both", 60)
+
+    def all_have() -> bool:
+        assert not any(publisher.failure for publisher in publishers), [publisher.failure for publisher in publishers]
+        return all(living <= publisher.pids for publisher in publishers)
+
+    wait_for(all_have, "all to publish through both", 60)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, cast
 from tests.e2e.certificate import make_certificate
 from tests.e2e.many.fronts import front
 from tests.e2e.needs import program
-from tests.e2e.server import Server, free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import Server, wait_for
 from tests.e2e.test_documented_nginx import AROUND, DOCUMENTED
 
 __all__ = ["NEEDS", "REAL", "Standing", "standing"]

@@ -21,8 +21,9 @@ from tests.e2e.certificate import make_certificate
 from tests.e2e.many.fronts import front
 from tests.e2e.needs import needs
 from tests.e2e.paths.servers import behind_nginx
+from tests.e2e.ports import free_port
 from tests.e2e.raw import trusting
-from tests.e2e.server import PATIENCE, free_port, serving, wait_for
+from tests.e2e.server import PATIENCE, serving, wait_for
 from triolet.client import ClientError, Event, open_client
 
 FILE = """

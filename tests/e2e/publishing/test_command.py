@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.e2e.clients import Websockets
-from tests.e2e.server import START_SECONDS, Server, command, free_port
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS, Server, command
 from triolet.cli import main
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests.e2e.clients import Websockets
 from tests.e2e.needs import needs
-from tests.e2e.server import START_SECONDS, Server, free_port, serving, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS, Server, serving, wait_for
 from triolet.cli import main
 
 SCRIPT = """

@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.e2e import server as servers
 from tests.e2e.certificate import make_certificate
 from tests.e2e.needs import program
+from tests.e2e.ports import OF_REDIS, free_port
 
 __all__ = [
     "Cluster",
     "RedisServer",
     "SecureServer",
     "Watched",
-    "free_port",
     "kept",
     "running",
     "running_cluster",
@@ -29,16 +28,6 @@ __all__ = [
 
 START_SECONDS = 30
 """How long any of them may take to be ready. They need some tenths of a second; the machine may be busy."""
-
-
-PORTS = range(12_000, 22_000)
-"""Below those that the kernel gives to who connects: a server that was stopped must find its port free again. Those of
-a cluster speak to each other 10,000 further up."""
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    return servers.free_port(PORTS)
 
 
 def until(holds: object, what: str) -> None:
@@ -55,7 +44,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = free_port(OF_REDIS)
         self.socket = str(folder / "redis.sock")
         self._options = options
         self._sentinel = sentinel
@@ -134,7 +123,7 @@ class SecureServer(RedisServer):
     """One that speaks TLS too, on a port of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._secure_port = free_port()
+        self._secure_port = free_port(OF_REDIS)
         folder.mkdir(parents=True, exist_ok=True)
         _, certificate, _, key = make_certificate(folder)
         self._certificate = certificate

@@ -6,7 +6,8 @@ import socket
 from pathlib import Path
 
 from tests.e2e.deployment.serving import started
-from tests.e2e.server import START_SECONDS, free_port
+from tests.e2e.ports import free_port
+from tests.e2e.server import START_SECONDS
 
 APP = """
 from quart_trio import QuartTrio

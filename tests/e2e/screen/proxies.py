@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.e2e.needs import program
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.ports import free_port
+from tests.e2e.server import wait_for
 from tests.e2e.test_documented_nginx import AROUND
 
 __all__ = ["PATHS", "Kind", "Proxies", "proxies"]
