@@ -13,8 +13,16 @@ for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 
+HANGS_AFTER = 400.0
+"""Seconds after which a test counts as one that hangs. It is no promise, and nothing else bounds how long a child that
+is waited for may take: on a machine with other work on it what takes nine seconds took two minutes."""
 OURS = {"openssl"}
 """Programs that only prepare a test, of what is Python's."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(HANGS_AFTER))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

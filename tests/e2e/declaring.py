@@ -44,7 +44,7 @@ NAMED = re.compile(r"""["']\./([\w-]+)\.js["']""")
 def tsc(*arguments: str, folder: Path = ROOT, version: str = "typescript") -> subprocess.CompletedProcess[str]:
     """Run TypeScript's compiler, of one of its npm packages, and return what it said."""
     command = [program("node"), str(NODE_MODULES / version / "bin" / "tsc"), "--pretty", "false", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def declarations() -> dict[str, str]:

@@ -198,7 +198,6 @@ class Reader:
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=90,
             check=False,
         )
         said = run.stdout.decode(errors="replace")

@@ -196,9 +196,7 @@ def test_an_address_that_cannot_be_is_refused(text: str) -> None:
 )
 def test_what_is_wrong_is_one_sentence_at_the_start(options: list[str], says: str, tmp_path: Path) -> None:
     server = Server(tmp_path, arguments=options)
-    done = subprocess.run(
-        server._command, cwd=tmp_path, env=server._environment, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run(server._command, cwd=tmp_path, env=server._environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -23,8 +23,6 @@ from .server import serving, wait_for
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "databases"
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def database() -> Iterator[str]:
@@ -39,7 +37,7 @@ def database() -> Iterator[str]:
         data, port = folder / "data", free_port()
         subprocess.run(
             [binaries / "initdb", "-D", data, "-A", "trust", "-U", "shop", "--no-sync"],
-            user=user, cwd=folder, check=True, capture_output=True, timeout=60,
+            user=user, cwd=folder, check=True, capture_output=True,
         )  # fmt: skip
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"]
         server = subprocess.Popen(

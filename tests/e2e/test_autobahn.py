@@ -39,9 +39,7 @@ themselves."""
 def verdicts(server: Server, folder: Path, *selection: str) -> dict[str, str]:
     """Run cases, and return the verdict of each: of its messages, or of its close if that is worse."""
     command = [sys.executable, "-c", RUN, "-m", "fuzzingclient", "-o", str(folder), *selection]
-    done = subprocess.run(
-        [*command, f"127.0.0.1:{server.port}"], capture_output=True, text=True, timeout=1_700, check=False
-    )
+    done = subprocess.run([*command, f"127.0.0.1:{server.port}"], capture_output=True, text=True, check=False)
     index = folder / "index.json"
     assert index.exists(), done.stdout + done.stderr
     (cases,) = json.loads(index.read_text()).values()
@@ -51,7 +49,6 @@ def verdicts(server: Server, folder: Path, *selection: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("least", "selection"),
     [

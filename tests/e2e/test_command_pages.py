@@ -12,7 +12,7 @@ from .browser import Browser, Page, open_browser
 from .needs import needs
 from .server import Server
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium")
 
 every_way = pytest.mark.parametrize("way", ["socket", "websocket", "sse"])
 

@@ -18,7 +18,7 @@ from .screen.joining import channel_of, join
 from .server import Server, serving, wait_for
 from .test_metrics import scrape
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium")
 
 LOGGER = logging.getLogger(__name__)
 

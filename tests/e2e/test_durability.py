@@ -73,7 +73,6 @@ class Flood:
 
 
 @needs("curl", "node", "npm:eventsource", "npm:ws")
-@pytest.mark.timeout(180)
 def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
     server = Server(tmp_path, log="sqlite:///events.db", limits={"keep_events": 2 * EVENTS})
     server.start()

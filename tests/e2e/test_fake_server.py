@@ -17,7 +17,7 @@ from .needs import needs, program
 from .redis.servers import RedisServer
 from .server import Server, serving
 
-pytestmark = [needs("node", "npm:ws", "redis-server", "redis-cli"), pytest.mark.timeout(240)]
+pytestmark = needs("node", "npm:ws", "redis-server", "redis-cli")
 
 HERE = Path(__file__).parent
 SCENES = HERE / "script" / "twins.mjs"

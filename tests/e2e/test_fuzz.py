@@ -260,7 +260,6 @@ class Attack:
             assert 500 not in found, wire.received
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("seed", "inputs", "batches"),
     [
@@ -282,7 +281,6 @@ def test_100000_inputs_harm_nobody(
 
 
 @needs("openssl")
-@pytest.mark.timeout(240)
 def test_inputs_of_http2_harm_nobody(tmp_path: Path) -> None:
     with serving(tmp_path, limits=LIMITS, arguments=[*make_certificate(tmp_path), "--http2"]) as server:
         watch = Watch(server)

@@ -12,7 +12,7 @@ from .browser import Browser, Page, open_browser
 from .needs import needs
 from .server import Server, serving
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium")
 
 APP = "identity_page.identity_app:app"
 

@@ -58,7 +58,6 @@ class Publisher:
         wait_for(lambda: len(self.published) >= EVENTS * share, "published events", 60)
 
 
-@pytest.mark.timeout(180)
 def test_each_history_is_the_logs_whatever_becomes_of_workers(tmp_path: Path, log: str) -> None:
     with workers(tmp_path, log=log) as server, ExitStack() as stack:
         url = f"{server.url}/c/many/events"

@@ -140,7 +140,6 @@ def test_channels_consumer_and_what_takes_its_place_do_what_the_page_says(tmp_pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert run.stdout == "done\n", run.stderr

@@ -25,7 +25,7 @@ from .redis.servers import RedisServer, running
 from .server import wait_for
 from .workers import Workers
 
-pytestmark = [needs("chromium", "redis-server"), pytest.mark.timeout(300)]
+pytestmark = needs("chromium", "redis-server")
 
 ROOT = Path(__file__).parents[2]
 CROWD = int(os.environ.get("TRIOLET_CROWD", "200"))

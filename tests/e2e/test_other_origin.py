@@ -12,7 +12,7 @@ from .browser import Browser, Page, PageError, open_browser
 from .needs import needs
 from .server import Server, serving
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the sources as they stand."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -55,7 +55,6 @@ def test_an_app_is_made_with_what_the_wheel_brings(wheel: Path, tmp_path: Path) 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
         check=True,
     )
     assert Path(said.stdout.strip()).is_relative_to(tmp_path)
@@ -63,12 +62,11 @@ def test_an_app_is_made_with_what_the_wheel_brings(wheel: Path, tmp_path: Path) 
 
 def test_the_pytest_plugin_loads_neither_a_server_nor_trio() -> None:
     code = "import sys, pytest_triolet; print(*sorted({'trio', 'quart', 'hypercorn', 'triolet'} & sys.modules.keys()))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == ""
 
 
 @needs("node", "npm:pyright")
-@pytest.mark.timeout(300)
 def test_every_public_name_has_a_type_that_is_known(wheel: Path, tmp_path: Path) -> None:
     """As pyright verifies it for a package that says ``py.typed``; of other packages it is not said."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
@@ -76,9 +74,7 @@ def test_every_public_name_has_a_type_that_is_known(wheel: Path, tmp_path: Path)
     command += ["--verifytypes", "triolet", "--ignoreexternal", "--outputjson"]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where pyright finds its Python
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": path}
-    said = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
-    )
+    said = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     found = json.loads(said.stdout)["typeCompleteness"]
     assert found["exportedSymbolCounts"]["withUnknownType"] == 0
     assert not [

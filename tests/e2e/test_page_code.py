@@ -16,7 +16,7 @@ from .needs import needs
 from .server import Server, serving
 from .test_tutorial import run, running
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(120)]
+pytestmark = needs("chromium")
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

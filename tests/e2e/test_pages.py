@@ -13,7 +13,7 @@ from .reader import blocks_of, reading
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-pytestmark = [needs("curl", "openssl"), pytest.mark.timeout(240)]
+pytestmark = needs("curl", "openssl")
 
 
 @pytest.mark.parametrize("page", DONE)

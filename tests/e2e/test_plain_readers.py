@@ -125,7 +125,7 @@ def by_node(name: str) -> Callable[[str], Any]:
 
     def run(url: str) -> Any:
         script = str(HERE / "js" / "read_plain.mjs")
-        done = subprocess.run([program("node"), script, name, url], capture_output=True, timeout=60, check=False)
+        done = subprocess.run([program("node"), script, name, url], capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()[-2_000:]
         assert done.stderr == b"", done.stderr.decode()[-2_000:]  # some only warn of what they cannot read
         return json.loads(done.stdout)

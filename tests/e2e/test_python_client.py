@@ -31,7 +31,7 @@ CHANNELS = ("a", "b")
 KILLS_EVERY = 2.5
 KILLS_EVERY_LONG = 16.0
 """Where it goes on for long: a place whose workers never hold for ``WORKER_STEADY_SECONDS`` is given up."""
-LONG = [20, pytest.param(120, marks=[pytest.mark.on_request, pytest.mark.timeout(300)])]
+LONG = [20, pytest.param(120, marks=pytest.mark.on_request)]
 
 
 class History:

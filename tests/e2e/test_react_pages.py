@@ -18,7 +18,6 @@ from .server import Server
 
 pytestmark = [
     needs("chromium", "node", "npm:esbuild", "npm:react", "npm:react-18"),
-    pytest.mark.timeout(180),
 ]
 
 EXAMPLE = kept("pages") / "order.jsx"

@@ -21,7 +21,7 @@ def _played(seed: int, log: str, hash_seed: str) -> dict[str, Any]:
     """What a day came to in a process of its own, whose sets and dicts of text are in an order of their own."""
     command = [sys.executable, "-m", "tests.testing.day", str(seed), log]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
     return told
 
@@ -42,7 +42,7 @@ def _recorded(seeds: list[int], hash_seed: str) -> str:
     play = "from hunt import draw, perform; print(*perform(draw(int(seed))).history.records, sep='\\n')"
     command = [sys.executable, "-c", f"import sys\nfor seed in sys.argv[1:]: {play}", *map(str, seeds)]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=100, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
     return done.stdout
 
 

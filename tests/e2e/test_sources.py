@@ -13,8 +13,6 @@ from triolet import SyncPublisher
 
 kafka_client = pytest.importorskip("confluent_kafka", reason="pip install confluent-kafka")
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def brokers() -> Iterator[str]:

@@ -45,9 +45,7 @@ def moved(text: str, ports: Ports) -> str:
 
 def shell(line: str, folder: Path) -> str:
     """Run a line in a shell, and return what it says."""
-    done = subprocess.run(
-        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-    )
+    done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -40,7 +40,6 @@ async def pid(): return {"pid": os.getpid()}
 pytestmark = [
     needs("unshare"),
     pytest.mark.skipif(os.geteuid() != 0, reason="a process 1 needs root"),
-    pytest.mark.timeout(400),  # all that Triolet needs is fetched and installed
 ]
 
 
@@ -163,7 +162,7 @@ triolet_command.main()
 
 
 def test_a_stop_within_a_class_that_is_being_made_is_not_lost() -> None:
-    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 

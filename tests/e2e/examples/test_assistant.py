@@ -21,8 +21,6 @@ from tests.e2e.server import Server, wait_for
 
 from .stage import served
 
-pytestmark = [pytest.mark.timeout(180)]
-
 ENVIRONMENT = {"ASSISTANT_PACE": "40"}
 SLOW = {"ASSISTANT_PACE": "1.5"}
 in_a_page = needs("chromium", "front:assistant")

@@ -15,7 +15,7 @@ from tests.e2e.server import Server
 
 from .stage import served
 
-pytestmark = [needs("chromium", "front:chat"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium", "front:chat")
 
 PASSWORD = "weeds"
 PAYLOADS = [

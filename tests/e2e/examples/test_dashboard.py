@@ -15,7 +15,7 @@ from tests.e2e.server import PATIENCE, Server
 
 from .stage import served
 
-pytestmark = [needs("chromium", "front:dashboard"), pytest.mark.timeout(120)]
+pytestmark = needs("chromium", "front:dashboard")
 
 DRAWN = "Number(document.querySelector('[data-chart=cpu]').dataset.points ?? 0)"
 STATE = "document.getElementById('badge').dataset.state"

@@ -15,7 +15,7 @@ from tests.e2e.server import Server
 
 from .stage import served
 
-pytestmark = [needs("chromium", "front:editor"), pytest.mark.timeout(120)]
+pytestmark = needs("chromium", "front:editor")
 
 LINES = """
 Array.from(document.querySelector("[data-text]").shadowRoot.querySelectorAll(".cm-line"), (line) => {

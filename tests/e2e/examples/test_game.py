@@ -17,7 +17,7 @@ from triolet import Triolet
 
 from .stage import served
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(120)]
+pytestmark = needs("chromium")
 
 TICK = "Number(document.getElementById('canvas').dataset.tick ?? 0)"
 LEFT_OUT = "Number(document.getElementById('canvas').dataset.leftOut ?? 0)"

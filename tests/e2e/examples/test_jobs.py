@@ -18,7 +18,7 @@ from tests.e2e.server import Server, wait_for
 
 from .stage import served
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium")
 
 ENVIRONMENT = {"JOBS_UNWATCHED": "10"}
 LONG = {"hubs": 24, "tries": 100, "alone": 0}

@@ -13,7 +13,7 @@ from tests.e2e.server import Server, wait_for
 
 from .stage import served
 
-pytestmark = [needs("chromium", "front:map"), pytest.mark.timeout(120)]
+pytestmark = needs("chromium", "front:map")
 
 CHICAGO = "/tiles/16/23/events"
 ALL = "400"

@@ -15,7 +15,7 @@ from tests.e2e.server import Server
 
 from .stage import served
 
-pytestmark = [needs("chromium", "front:notifications"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium", "front:notifications")
 
 
 @pytest.fixture(scope="module")

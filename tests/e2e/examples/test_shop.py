@@ -18,7 +18,7 @@ from triolet import Triolet
 
 from .stage import served
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = needs("chromium")
 
 CLIENTS = ("customer", "warehouse", "kiosk", "board")
 BURST = 40

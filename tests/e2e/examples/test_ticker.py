@@ -14,7 +14,7 @@ from tests.e2e.server import Server
 
 from .stage import served
 
-pytestmark = [needs("chromium"), pytest.mark.timeout(120)]
+pytestmark = needs("chromium")
 
 ENVIRONMENT = {"TICKER_RATE": "5"}
 TRADED_FROM_THE_START = ("MSFT", "AMZN", "IBM", "AAPL")

@@ -19,7 +19,6 @@ MEMORY = 50 << 20
 LIMITS = {"memory_bytes": MEMORY, "write_seconds": 10}
 CLOSED_WINDOW = h2(SETTINGS, payload=b"\x00\x04\x00\x00\x00\x00")
 PAGES = {"poll": "/c/unread/events?after=0", "page": "/blob/262144", "small page": "/blob/30000"}
-pytestmark = pytest.mark.timeout(300)
 PATHS = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
 
 

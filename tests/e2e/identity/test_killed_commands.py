@@ -58,7 +58,6 @@ async def answered(pickers: list[Picker], commands: int) -> None:
 
 
 @pytest.mark.parametrize("log", [sqlite, pytest.param(redis, marks=needs("redis-server", "redis-cli"))])
-@pytest.mark.timeout(150)
 def test_each_command_takes_effect_once_and_is_answered_while_workers_are_killed(
     log: Callable[[Path], AbstractContextManager[str]], tmp_path: Path
 ) -> None:

@@ -14,8 +14,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import cycle, islice, product
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.many.followers import TRANSPORTS, Flock
 from tests.e2e.many.history import check_follower, read
 from tests.e2e.many.publishers import ask
@@ -133,7 +131,6 @@ def scene(directory: Path) -> Iterator[Scene]:
 
 
 @needs("redis-server", "redis-cli")
-@pytest.mark.timeout(150)
 def test_who_is_revoked_hears_nothing_of_a_second_later_and_nobody_else_misses_anything(tmp_path: Path) -> None:
     with scene(tmp_path) as found:
         found.revoke(lambda visitor: visitor.subject == "ann", subject="ann")

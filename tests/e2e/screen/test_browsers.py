@@ -23,7 +23,7 @@ from .firefox import open_firefox
 from .joining import channel_of, join
 from .proxies import CUTTING, PATHS, Proxies, proxies
 
-pytestmark = [needs("nginx", "haproxy"), pytest.mark.timeout(300)]
+pytestmark = needs("nginx", "haproxy")
 
 LOGGER = logging.getLogger(__name__)
 
