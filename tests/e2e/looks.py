@@ -43,7 +43,7 @@ def check_looks(
                     "({id, nodes}) => [id, nodes.map(({target, failureSummary}) => [target, failureSummary])]))"
                 )
                 seen = f"at {width} px, {'dark' if dark else 'light'}"
-                assert found == [], seen
+                assert found == [], f"{seen}: {found}"
                 assert page.evaluate(UNREACHABLE) == [], seen
                 assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
                 also(page)
