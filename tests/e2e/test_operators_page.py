@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from .browser import Browser, Page, open_browser
-from .looks import ACCESSIBLE, UNREACHABLE
-from .needs import NODE_MODULES, needs
+from .looks import DESK, TELEPHONE, look, prepare_to_look
+from .needs import needs
 from .redis.servers import RedisServer, running
 from .server import wait_for
 from .workers import Workers
@@ -31,7 +31,6 @@ ROOT = Path(__file__).parents[2]
 CROWD = int(os.environ.get("TRIOLET_CROWD", "200"))
 PICTURES = os.environ.get("TRIOLET_PICTURES")
 KEY = "k" * 32
-DESK, TELEPHONE = (1280, 900), (375, 812)
 PATIENCE = 60
 """Seconds: it is there within two where the machine has nothing else to do; see what is printed."""
 
@@ -143,19 +142,23 @@ def test_the_page_asks_for_the_key_and_says_when_it_is_another(browser: Browser,
 
 @needs("npm:axe-core")
 def test_nothing_on_it_is_hard_to_read_or_out_of_reach(page: Page) -> None:
-    page.call("Runtime.evaluate", expression=(NODE_MODULES / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    prepare_to_look(page)
     page.wait("document.querySelectorAll('#channels li').length >= 4", seconds=PATIENCE)
-    check = (
-        f"axe.run({ACCESSIBLE}).then(({{violations}}) =>"
-        " violations.map(({id, nodes}) => [id, nodes.map(({target, failureSummary}) => [target, failureSummary])]))"
-    )
-    for width, height in (TELEPHONE, DESK):
+    for size in (TELEPHONE, DESK):
         for dark in (True, False):
-            page.resize(width, height, dark=dark)
-            page.still(dark=dark)
-            assert page.evaluate(check) == []
-            assert page.evaluate(UNREACHABLE) == []
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+            look(page, size, dark=dark)
+
+
+@needs("npm:axe-core")
+def test_figures_that_are_not_of_now_are_as_easy_to_read(browser: Browser, operated: Operated) -> None:
+    with browser.page(operated.url) as page:
+        enter(page, KEY)
+        page.wait("document.querySelectorAll('#channels li').length >= 4", seconds=PATIENCE)
+        prepare_to_look(page)
+        page.offline(True)
+        page.wait("document.body.dataset.line === 'lost'", seconds=PATIENCE)
+        for dark in (True, False):
+            look(page, DESK, dark=dark)
 
 
 def test_what_users_have_named_is_text_and_all_of_it_is_there(page: Page) -> None:

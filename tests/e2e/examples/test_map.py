@@ -161,6 +161,17 @@ def show(page: Page) -> None:
     page.wait("Number(document.getElementById('came').textContent.replace(',', '')) > 400")
 
 
+def lose(page: Page) -> None:
+    """Have the page look at a plane that stays west of the Rockies, not go along with it, and follow Ohio alone."""
+    ready(page)
+    zoom(page, "out")
+    page.click("#list [data-plane=TR115]")
+    page.click("#go-along")
+    zoom(page, "in")
+    page.wait("document.getElementById('flight').classList.contains('lost')")
+
+
 @needs("npm:axe-core")
 def test_nothing_on_it_is_hard_to_read_or_out_of_reach(browser: Browser, server: Server) -> None:
     check_looks(browser, server.url, show)
+    check_looks(browser, server.url, lose)
