@@ -26,7 +26,7 @@ from triolet.workers.addresses import bind_admin
 
 from .clients import CurlStream
 from .needs import needs
-from .server import PATIENCE, Server, wait_for
+from .server import Server, wait_for
 from .workers import Workers
 
 KEY, NEXT = "k" * 32, "n" * 32
@@ -46,7 +46,7 @@ class Operated(Workers):
         url = f"http://127.0.0.1:{self.operators_port}{path}"
         bearer = f"Authorization: Bearer {self.key}"
         command = ["curl", "-sS", "-w", "\n%{http_code}", "-H", bearer, *arguments, url]
-        done = subprocess.run(command, input=body, capture_output=True, timeout=4 * PATIENCE, check=True)
+        done = subprocess.run(command, input=body, capture_output=True, check=True)
         text, _, status = done.stdout.rpartition(b"\n")
         return int(status), json.loads(text) if text.startswith(b"{") else text.decode()
 

@@ -13,7 +13,7 @@ from tests.pages import kept
 from tests.test_docs import blocks
 
 from .needs import needs, program
-from .server import START_SECONDS, Server, serving, wait_for
+from .server import Server, serving, wait_for
 
 pytestmark = needs("curl")
 
@@ -34,9 +34,7 @@ class Terminal:
 
     def type(self, line: str) -> str:
         """Run a line to its end, and return what it has said."""
-        run = subprocess.run(
-            self.arguments(line), cwd=self._server.directory, capture_output=True, timeout=START_SECONDS, check=True
-        )
+        run = subprocess.run(self.arguments(line), cwd=self._server.directory, capture_output=True, check=True)
         return run.stdout.decode().strip()
 
 

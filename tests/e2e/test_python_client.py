@@ -222,7 +222,7 @@ def test_the_end_of_a_channel_ends_a_loop_without_trio_and_the_command(server: S
         assert end.data == {"outcome": "done"}
         assert list(live.follow("/c/ended/events")) == [end]
     following = run_follow(f"{server.url}/c/ended/events", "--after", "0", "--fold")
-    out, err = following.communicate(timeout=START_SECONDS)
+    out, err = following.communicate()
     assert (following.returncode, err) == (0, "")
     assert [(line["type"], line["data"]) for line in map(json.loads, out.splitlines())] == [
         ("event", "abc"),
@@ -255,18 +255,18 @@ def test_the_command_prints_events_as_they_come_and_ends_at_a_signal(server: Ser
     server.publish("printed", 2)
     assert json.loads(following.stdout.readline())["data"] == 2
     following.terminate()
-    out, err = following.communicate(timeout=START_SECONDS)
+    out, err = following.communicate()
     assert (following.returncode, out, err) == (0, "", "")
     server.publish("printed", 3)
     again = run_follow(f"{server.url}/c/printed/events", "--store", str(tmp_path / "cursor"), "--count", "1")
-    out, err = again.communicate(timeout=START_SECONDS)
+    out, err = again.communicate()
     assert (again.returncode, err) == (0, "")
     assert json.loads(out.splitlines()[0])["data"] in (2, 3)  # at least once: the last line may come again
 
 
 def test_the_command_says_what_is_wrong(server: Server) -> None:
     for path, says in (("/c/forbidden/events", "HTTP 403"), ("/", "a page in HTML")):
-        out, err = run_follow(f"{server.url}{path}").communicate(timeout=START_SECONDS)
+        out, err = run_follow(f"{server.url}{path}").communicate()
         assert out == ""
         assert says in err
         assert len(err.splitlines()) == 1
@@ -280,7 +280,7 @@ def test_the_command_ends_when_nobody_reads_any_more(server: Server) -> None:
     following.stdout.close()
     time.sleep(0.5)
     server.publish("head", 6)
-    assert following.wait(START_SECONDS) == 0
+    assert following.wait() == 0
     assert following.stderr is not None
     assert following.stderr.read() == ""
     following.stderr.close()

@@ -17,7 +17,7 @@ import trio
 from triolet import ConfigError
 from triolet.client import ClientError, Event, FileStore, Live, Message, sync_client
 
-from .server import START_SECONDS, Server, serving, wait_for
+from .server import Server, serving, wait_for
 
 INTERRUPTED = """
 import sys
@@ -99,7 +99,7 @@ def test_what_waits_is_interrupted_and_loses_nothing(server: Server) -> None:
     assert program.stdout.readline() == "1\n"
     assert program.stdout.readline() == "waits\n"
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=START_SECONDS)
+    out, err = program.communicate()
     assert out == ""
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "Group" not in err
@@ -161,14 +161,14 @@ def test_a_program_of_trios_is_interrupted_without_a_group(transport: str, serve
     assert program.stdout is not None
     assert program.stdout.readline().startswith("Live(")
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=START_SECONDS)
+    out, err = program.communicate()
     assert out == ""
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "Group" not in err
 
 
 def test_a_forked_process_is_told_that_the_client_is_its_parents(server: Server) -> None:
-    out, err = run(FORKED, server).communicate(timeout=START_SECONDS)
+    out, err = run(FORKED, server).communicate()
     assert err == ""
     first, second = out.splitlines()
     assert "after the fork" in first

@@ -162,11 +162,13 @@ def show(page: Page) -> None:
 
 
 def lose(page: Page) -> None:
-    """Have the page look at a plane that stays west of the Rockies, not go along with it, and follow Ohio alone."""
+    """Have the page look at a plane that stays west of the Rockies, and drag the map away from it, to the east."""
     ready(page)
     zoom(page, "out")
     page.click("#list [data-plane=TR115]")
-    page.click("#go-along")
+    for kind, x in (("mousePressed", 900), ("mouseMoved", 700), ("mouseMoved", 400), ("mouseReleased", 400)):
+        page.call("Input.dispatchMouseEvent", type=kind, x=x, y=500, button="left", buttons=1, clickCount=1)
+    page.wait("document.getElementById('go-along').getAttribute('aria-pressed') === 'false'")
     zoom(page, "in")
     page.wait("document.getElementById('flight').classList.contains('lost')")
 

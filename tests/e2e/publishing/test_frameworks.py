@@ -76,9 +76,7 @@ def environment(redis: RedisServer, folder: Path) -> Mapping[str, str]:
 def run(program: str, redis: RedisServer, folder: Path) -> None:
     """Run a program to its end, which an open publisher must not keep from coming."""
     command = [sys.executable, "-W", "ignore", "-c", program]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(redis, folder), capture_output=True, text=True, timeout=START_SECONDS
-    )
+    done = subprocess.run(command, cwd=folder, env=environment(redis, folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.clients import Websockets
 from tests.e2e.needs import needs
 from tests.e2e.ports import free_port
-from tests.e2e.server import START_SECONDS, Server, serving, wait_for
+from tests.e2e.server import Server, serving, wait_for
 from triolet.cli import main
 
 SCRIPT = """
@@ -49,7 +49,6 @@ def test_a_shell_script_with_curl_is_heard(listener: tuple[Server, str, Path]) -
             env={"ADMIN": admin, "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
-            timeout=START_SECONDS,
             check=True,
         )
         (event,) = client.hears("event")

@@ -22,7 +22,7 @@ import trio
 from tests.e2e.clients import Websockets
 from tests.e2e.needs import needs
 from tests.e2e.redis.servers import RedisServer
-from tests.e2e.server import PATIENCE, START_SECONDS, Server, wait_for
+from tests.e2e.server import PATIENCE, Server, wait_for
 from triolet import (
     ChannelEnded,
     ChannelNameError,
@@ -349,7 +349,7 @@ def run(program: str, *urls: str) -> subprocess.Popen[str]:
 def test_parents_children_and_threads_publish_through_forks(redis: RedisServer, tmp_path: Path) -> None:
     process = run(FORKS, f"sqlite:///{tmp_path}/events.db", redis.url)
     try:
-        said, complaints = process.communicate(timeout=START_SECONDS)
+        said, complaints = process.communicate()
     finally:
         process.kill()
     assert (process.returncode, complaints) == (0, "")
@@ -382,7 +382,7 @@ def test_ctrl_c_ends_a_wait_and_a_process_ends_although_redis_hangs(redis: Redis
         process.stdin.write("\n")
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=START_SECONDS)
+        _, complaints = process.communicate()
         assert complaints.rstrip().endswith("KeyboardInterrupt")
     finally:
         redis.thaw()
