@@ -341,6 +341,9 @@ MEMORY_NEAR_PART = 0.9
 """Part of the ceiling: from here on no new client is let in, and down to here load is shed."""
 READ_BYTES = 1 << 16
 """Read at once from a client."""
+FINISH_SECONDS = 30
+"""For how long it is read on from a client that goes on sending what nobody wants, a body that is refused say, so that
+it hears the answer (nginx: ``lingering_time``, 30 s)."""
 LATE_TURNS = 4
 """For how many turns of the event loop it is looked for what a client has sent when its time is over. A task that reads
 needs two for what it passes on, for the socket and for a lock, of which the first may come last in a turn."""

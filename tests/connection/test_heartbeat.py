@@ -154,6 +154,18 @@ async def test_while_the_process_stood_still_nobody_was_silent(autojump_clock: M
         assert trio.current_time() == pytest.approx(last + 50)
 
 
+@pytest.mark.parametrize("path", [ORDERS, "/raw"])
+async def test_a_process_that_is_always_late_finds_who_is_silent(path: str, autojump_clock: MockClock) -> None:
+    app, _ = make_shop(Limits(beat_seconds=20, silence_seconds=50))
+    async with serve(app) as server, peer(server, path):
+        for _ in range(40):
+            await trio.sleep(5)
+            assert server.connections == 1 or trio.current_time() > 50
+            autojump_clock.jump(25)
+        await trio.sleep(1)
+        assert server.connections == 0
+
+
 @pytest.mark.parametrize("late", [0.01, 60])
 @pytest.mark.parametrize("middleware", [False, True], ids=["straight", "middleware"])
 @pytest.mark.parametrize("path", [ORDERS, "/raw"])

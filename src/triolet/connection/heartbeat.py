@@ -56,14 +56,17 @@ async def beat(conn: Connection, pings: bool, look: int) -> None:
     sent: int | None = None  # as it was at the last look; the first heartbeat is never left out
     said = pinged = False
     took_at = back_at = -math.inf
+    before = -math.inf
     wakes_at = _wakes_at(conn, pings, look)
     while True:
         # Asked anew and not remembered: while this task slept, the reader may have heard the client, and the outlet may
         # have gone on. Neither has to wake this task for that.
         now = trio.current_time()
         # What this process was late, as one is that stood still, is not its client's: that was asked nothing meanwhile,
-        # and given nothing. What had come by then was read before this task was woken.
-        late = max(0.0, now - wakes_at)
+        # and given nothing. What had come by then was read before this task was woken. Where the last look came after
+        # this one was due, it has counted the time until then.
+        late = max(0.0, now - max(wakes_at, before))
+        before = now
         conn.heard_at = min(now, conn.heard_at + late)
         back_at = min(now, max(conn.outlet.progress_at, back_at) + late)
         if now >= _silent_at(conn, pings, took_at):

@@ -52,7 +52,7 @@ from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from ..bounds import READ_BYTES, WRITE_BYTES
+from ..bounds import FINISH_SECONDS, READ_BYTES, WRITE_BYTES
 from ..budget import Account
 from ..limits import Limits
 from ..sockets.patience import Patience
@@ -382,9 +382,11 @@ class GuardedServer(TCPServer):
             self._account.hold(-waiting)
 
     async def _linger(self) -> None:
-        """Let the last answer arrive: a reset, for what was not read of the client's, would overtake it."""
-        with trio.move_on_after(self._limits.goodbye_seconds), suppress(*_GONE):
-            async with self.send_lock:
-                await self.stream.send_eof()
-            while await self.stream.socket.receive_some(READ_BYTES):
-                pass
+        """Let the last answer arrive."""
+        seconds = self._limits.goodbye_seconds
+        with suppress(*_GONE):
+            with trio.move_on_after(seconds) as saying:
+                async with self.send_lock:
+                    await self.stream.send_eof()
+            if not saying.cancelled_caught:
+                await self.stream.read_out(seconds, FINISH_SECONDS if self._asked else seconds)

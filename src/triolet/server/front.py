@@ -259,7 +259,8 @@ class Front:
 
     async def _end(self, stream: ClientStream) -> None:
         """End a connection that has asked for nothing more."""
-        await stream.finish(self._limits.goodbye_seconds)
+        seconds = self._limits.goodbye_seconds
+        await stream.finish(seconds, seconds)
         await stream.aclose()
 
     def close(self) -> None:
@@ -299,9 +300,11 @@ class Front:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
         stream.stage = Stage.REFUSED
         self._access_log.refused(client or _address(stream.socket.getpeername()), error.status)
-        with trio.move_on_after(self._limits.goodbye_seconds):
+        seconds = self._limits.goodbye_seconds
+        with trio.move_on_after(seconds) as saying:
             await stream.send_all(refusal(error.status, error.headers))
-            await stream.finish(self._limits.goodbye_seconds)
+        if not saying.cancelled_caught:
+            await stream.finish(seconds)
 
 
 class _Again:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import trio
 
-from ..bounds import READ_BYTES, WRITE_BYTES
+from ..bounds import FINISH_SECONDS, READ_BYTES, WRITE_BYTES
 from ..budget import Budget
 from .direct_outlet import DirectOutlet
 from .link import Link
+from .patience import Patience
 from .stages import Stage
 
 __all__ = ["ClientStream"]
@@ -67,17 +69,34 @@ class ClientStream(trio.abc.HalfCloseableStream):
         await self.outlet.drained()
         self.socket.send_eof()
 
-    async def finish(self, seconds: float) -> None:
-        """Say that nothing more comes, and wait until the client has closed, so long at most: a reset, for what was not
-        read of it, would overtake the last answer. It does not close.
+    async def finish(self, seconds: float, at_most: float = FINISH_SECONDS) -> None:
+        """Say that nothing more comes, and :meth:`read_out`. It does not close.
 
         Raises:
             BrokenResourceError: the client went.
         """
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(seconds) as saying:
             await self.send_eof()
-            while await self.receive_some(READ_BYTES):
-                pass
+        if not saying.cancelled_caught:
+            await self.read_out(seconds, at_most)
+
+    async def read_out(self, seconds: float, at_most: float) -> None:
+        """Read what the client still sends, until it has closed, and throw it away: a reset, for what was not read of
+        it, would overtake the last answer (RFC 9112 section 9.6).
+
+        Args:
+            seconds: one that sends nothing for so long is not waited for.
+            at_most: nor one that goes on sending for so long. Where nothing was answered it hears no more by it.
+
+        Raises:
+            BrokenResourceError: the client went.
+        """
+        over = trio.current_time() + at_most
+        patience = Patience()
+        while (now := trio.current_time()) < over:
+            patience.until = min(over, now + seconds)
+            if not await patience.wait(partial(self.socket.receive_some, READ_BYTES)):
+                break
 
     async def taken(self, seconds: float) -> bool:
         """Wait until the kernel has taken what was written; return False where it has not after so many seconds.
