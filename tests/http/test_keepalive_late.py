@@ -63,3 +63,17 @@ async def test_an_acknowledged_ping_of_http_2(late: float, autojump_clock: MockC
         autojump_clock.jump(0.1 + late)
         await wait_all_tasks_blocked()
         assert host.running == 1
+
+
+@pytest.mark.parametrize("alpn", ["", "h2"])
+async def test_a_process_that_is_always_late_finds_who_is_silent(alpn: str, autojump_clock: MockClock) -> None:
+    async with hosted(limits=LIMITS) as host:
+        if alpn:
+            await Client(host.connect(alpn)).send(1, connect_to("/deaf"), end=False)
+        else:
+            await opened(host, b"/deaf")
+        for _ in range(40):
+            await trio.sleep(3)
+            autojump_clock.jump(12)
+        await wait_all_tasks_blocked()
+        assert host.running == 0

@@ -161,7 +161,9 @@ class Clients:
         if not close:
             return client.ahead
         note_end(scope)  # a client may take its time to close
-        await stream.finish(limits.goodbye_seconds)
+        unread = client.left > len(client.ahead)
+        client.let_go()
+        await stream.finish(limits.goodbye_seconds, unread=unread)
         await stream.aclose()
         return None
 

@@ -52,7 +52,7 @@ from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from ..bounds import FINISH_SECONDS, READ_BYTES, WRITE_BYTES
+from ..bounds import READ_BYTES, WRITE_BYTES
 from ..budget import Account
 from ..limits import Limits
 from ..sockets.patience import Patience
@@ -384,9 +384,11 @@ class GuardedServer(TCPServer):
     async def _linger(self) -> None:
         """Let the last answer arrive."""
         seconds = self._limits.goodbye_seconds
+        until = trio.current_time() + seconds
+        unread = isinstance(self._guarded, GuardedH11) and self._guarded.unread  # HTTP/2 reads on, stream by stream
         with suppress(*_GONE):
-            with trio.move_on_after(seconds) as saying:
+            with trio.move_on_at(until) as saying:
                 async with self.send_lock:
                     await self.stream.send_eof()
             if not saying.cancelled_caught:
-                await self.stream.read_out(seconds, FINISH_SECONDS if self._asked else seconds)
+                await self.stream.read_out(until, seconds if unread else 0)

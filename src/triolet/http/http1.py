@@ -183,6 +183,11 @@ class GuardedH11(H11Protocol):
         """Whether a request has begun and its head is not there yet."""
         return bool(self._ahead) and self._body is None and self.stream is None
 
+    @property
+    def unread(self) -> bool:
+        """Whether a request was answered before all of it had come."""
+        return self._body is not None and not self._body.finished
+
     async def handle(self, event: Event) -> None:
         """Take in what came from the socket. It waits for the socket alone, never for the app."""
         if isinstance(event, RawData):
@@ -304,7 +309,7 @@ class GuardedH11(H11Protocol):
         if asked.method in _NO_CONTENT:
             most = min(most, self._limits.message_bytes)
         self._body, self._weight = framing.Body(asked.framing, most), 0
-        self._check_size(self._body)
+        _check_size(self._body, self._weight)
         self.connection.receive_data(head)
         await self._handle_events()
         return True
@@ -318,7 +323,7 @@ class GuardedH11(H11Protocol):
         chunks, size = body.chunks, body.size
         taken = body.take(self._ahead)
         self._weight += max(taken, BODY_PIECE_BYTES)
-        self._check_size(body)
+        _check_size(body, self._weight)
         self.connection.receive_data(bytes(self._ahead[:taken]))
         del self._ahead[:taken]
         await self._handle_events()
@@ -330,10 +335,6 @@ class GuardedH11(H11Protocol):
             self._pace.pay(max(0, crumbs))
             await trio.lowlevel.checkpoint()
         return True
-
-    def _check_size(self, body: framing.Body) -> None:
-        if body.size > body.most or self._weight > 2 * body.most:
-            raise BadRequest(413, "body too large")
 
     async def _handle_events(self) -> None:
         content = bytearray()
@@ -388,7 +389,8 @@ class GuardedH11(H11Protocol):
             note_refusal(self.connection_state, self.client, error.status)
         await self._close_stream()
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._body = None  # what is left of it is not read
+            if not self.unread:
+                self._body = None  # so that it is said that this answer is the last one
             headers = [(b"content-length", b"0"), *error.headers]
             with suppress(h11.LocalProtocolError):  # an answer of the app's got ahead of ours, in the middle of it
                 await self._send_head(error.status, headers)
@@ -402,3 +404,8 @@ class GuardedH11(H11Protocol):
             if self._ahead:  # it came while the answer was being completed, and has begun the next request
                 await self.send(Updated(idle=True))
             self.wake()
+
+
+def _check_size(body: framing.Body, weight: int) -> None:
+    if body.size > body.most or weight > 2 * body.most:
+        raise BadRequest(413, "body too large")

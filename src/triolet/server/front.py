@@ -259,8 +259,7 @@ class Front:
 
     async def _end(self, stream: ClientStream) -> None:
         """End a connection that has asked for nothing more."""
-        seconds = self._limits.goodbye_seconds
-        await stream.finish(seconds, seconds)
+        await stream.finish(self._limits.goodbye_seconds)
         await stream.aclose()
 
     def close(self) -> None:
@@ -300,11 +299,9 @@ class Front:
         """Say no, and wait a moment for the client to have read it: a reset would overtake it."""
         stream.stage = Stage.REFUSED
         self._access_log.refused(client or _address(stream.socket.getpeername()), error.status)
-        seconds = self._limits.goodbye_seconds
-        with trio.move_on_after(seconds) as saying:
+        with trio.move_on_after(self._limits.goodbye_seconds):
             await stream.send_all(refusal(error.status, error.headers))
-        if not saying.cancelled_caught:
-            await stream.finish(seconds)
+            await stream.finish(self._limits.goodbye_seconds)
 
 
 class _Again:

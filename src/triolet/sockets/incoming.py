@@ -51,8 +51,14 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Nothing that has come is wanted any more."""
+        self.ahead = b""
         if self._account is not None:
             self._account.close()
+            self._account = None
 
     async def receive(self) -> dict[str, Any]:
         """Return the next part of the body, or wait for the client's end: ASGI's ``receive``.

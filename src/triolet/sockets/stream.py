@@ -69,34 +69,37 @@ class ClientStream(trio.abc.HalfCloseableStream):
         await self.outlet.drained()
         self.socket.send_eof()
 
-    async def finish(self, seconds: float, at_most: float = FINISH_SECONDS) -> None:
-        """Say that nothing more comes, and :meth:`read_out`. It does not close.
+    async def finish(self, seconds: float, *, unread: bool = False) -> None:
+        """Say that nothing more comes, and :meth:`read_out`, in so many seconds. It does not close.
+
+        Args:
+            seconds: for how long.
+            unread: whether the client was answered before all of its request had come, and may be sending that.
 
         Raises:
             BrokenResourceError: the client went.
         """
-        with trio.move_on_after(seconds) as saying:
+        until = trio.current_time() + seconds
+        with trio.move_on_at(until) as saying:
             await self.send_eof()
         if not saying.cancelled_caught:
-            await self.read_out(seconds, at_most)
+            await self.read_out(until, seconds if unread else 0)
 
-    async def read_out(self, seconds: float, at_most: float) -> None:
+    async def read_out(self, until: float, anew: float) -> None:
         """Read what the client still sends, until it has closed, and throw it away: a reset, for what was not read of
         it, would overtake the last answer (RFC 9112 section 9.6).
 
         Args:
-            seconds: one that sends nothing for so long is not waited for.
-            at_most: nor one that goes on sending for so long. Where nothing was answered it hears no more by it.
+            until: for how long, by Trio's clock.
+            anew: how many seconds more there are from whatever comes, up to ``FINISH_SECONDS`` in all. 0: none.
 
         Raises:
             BrokenResourceError: the client went.
         """
-        over = trio.current_time() + at_most
-        patience = Patience()
-        while (now := trio.current_time()) < over:
-            patience.until = min(over, now + seconds)
-            if not await patience.wait(partial(self.socket.receive_some, READ_BYTES)):
-                break
+        over = max(until, trio.current_time() + FINISH_SECONDS) if anew else until
+        patience = Patience(until)
+        while await patience.wait(partial(self.socket.receive_some, READ_BYTES)) and trio.current_time() < over:
+            patience.until = min(over, max(until, trio.current_time() + anew))
 
     async def taken(self, seconds: float) -> bool:
         """Wait until the kernel has taken what was written; return False where it has not after so many seconds.
