@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
@@ -100,7 +99,7 @@ class ModelledRedis:
             raise RedisConnectionError("Connection refused")
         if scope.cancelled_caught:
             raise TimeoutError(f"no answer in {seconds} s")
-        connection = ModelledConnection(self, seconds)
+        connection = ModelledConnection(self)
         self._connections.append(connection)
         return connection
 
@@ -157,7 +156,6 @@ class _Request:
         self.connection = connection
         self.done = trio.Event()
         self.is_lost = False
-        self.seconds = math.inf
         self.result: Any = None
         self.error: Exception | None = None
         self._command = command
@@ -168,11 +166,8 @@ class _Request:
 
     async def get_result(self) -> Any:
         """Wait for the answer. Cancelled, it can be waited for again."""
-        with trio.move_on_after(self.seconds) as scope:
-            await self.done.wait()
+        await self.done.wait()
         self.connection.over(self)
-        if scope.cancelled_caught:
-            raise TimeoutError("no answer in time")
         if self.error is not None:
             raise self.error
         return self.result
@@ -208,34 +203,29 @@ class ModelledConnection:
 
     server_version = "7.0.0"
 
-    def __init__(self, server: ModelledRedis, seconds: float) -> None:
+    def __init__(self, server: ModelledRedis) -> None:
         self.is_usable = True
         self.subscribed: set[str] = set()
         self._server = server
-        self._seconds = seconds
         self._requests: list[_Request] = []
         self._pushes: deque[tuple[float, list[bytes]]] = deque()
         self._pushed = trio.lowlevel.ParkingLot()
-
-    def create_request(self, command: bytes, *args: Any, timeout: float | None = None) -> _Request:
-        """Send a command, whose answer can be awaited. One that is not waited for any more is done all the same."""
-        request = self.send_command(command, *args)
-        request.seconds = timeout or self._seconds
-        return request
 
     def over(self, request: _Request) -> None:
         """A request's answer is not waited for any more."""
         if request in self._requests:
             self._requests.remove(request)
 
-    def send_command(self, command: bytes, *args: Any) -> _Request:
-        """Send a command."""
+    def create_request(self, command: bytes, *args: Any) -> _Request:
+        """Send a command, whose answer can be awaited. One that is not waited for any more is done all the same."""
         if not self.is_usable:
             raise RedisConnectionError("Connection not usable")
         request = _Request(self, command, args)
         self._requests.append(request)
         self._server.take(request)
         return request
+
+    send_command = create_request
 
     @property
     async def push_messages(self) -> AsyncGenerator[list[bytes], None]:

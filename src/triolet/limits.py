@@ -234,7 +234,7 @@ class Limits:
 
     # --- a log on a server
     away_seconds: float = 5
-    """How long an append, or who reads, waits for a log that is away."""
+    """How long an append, or who reads, waits for a log that is away; and a start for one that gives no answer."""
     answer_seconds: float = 2
     """How long connecting to the log's server, or one answer of it, may take before it counts as away."""
     look_seconds: float = 1

@@ -114,8 +114,9 @@ async def stall(ground: Ground) -> None:
             return followers == 1
 
         # In pieces, each of which the others have heard before the next: only the client that takes nothing falls back.
-        piece = ground.too_many // 10
-        for pieces in range(1, 10 * ground.rounds + 1):
+        # They are small: behind them comes a ping, which a client on a busy machine has to have read in time.
+        piece = ground.too_many // 30
+        for pieces in range(1, 30 * ground.rounds + 1):
             await ground.publish_big(piece, ground.big_bytes)
             await hear_big(well, piece, pieces)
             if await gone():

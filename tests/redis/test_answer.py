@@ -90,7 +90,7 @@ async def test_an_answer_that_is_an_error_is_raised(autojump_clock: MockClock) -
 
 
 class Connection:
-    """A connection of coredis', with the times that it gives its requests."""
+    """A connection of coredis'."""
 
     def __init__(self, link: MemoryLink) -> None:
         self.link = link
@@ -98,8 +98,8 @@ class Connection:
         self.statistics = ConnectionStatistics()
         self.ended = False
 
-    def create_request(self, command: bytes, *args: Any, timeout: float | None = None) -> CoredisRequest:
-        made = CoredisRequest(connection=cast(Any, self), command=command, decode=False, response_timeout=timeout or 2)
+    def create_request(self, command: bytes, *args: Any) -> CoredisRequest:
+        made = CoredisRequest(connection=cast(Any, self), command=command, decode=False)
         self.requests.append(made)
         return made
 

@@ -35,8 +35,10 @@ CHECKS = [
 class ModelledLog(RedisLog):
     """A RedisLog whose way leads to the model; the first one of a model that is opened runs it."""
 
-    def __init__(self, server: ModelledRedis, limits: Limits, clock: Callable[[], float]) -> None:
-        super().__init__(ADDRESS, limits, clock)
+    def __init__(
+        self, server: ModelledRedis, limits: Limits, clock: Callable[[], float], address: RedisAddress = ADDRESS
+    ) -> None:
+        super().__init__(address, limits, clock)
         self._server = server
 
     def _dialer(self, nursery: trio.Nursery) -> Dialer:

@@ -1,4 +1,8 @@
-"""How long an answer of Redis is waited for, by a process that may be late itself (see sockets/patience.py)."""
+"""How long an answer of Redis is waited for, by a process that may be late itself (see sockets/patience.py).
+
+All are waited for here, that a connection is open too. coredis is told of no time: with one of its own it would give up
+a server whose answer lies there already.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,11 @@ import trio
 
 from ..sockets.patience import Patience
 
-__all__ = ["NO_TIME", "answer_in_time"]
-
-NO_TIME = float("inf")
-"""What coredis is told: with a time of its own it would give up a server whose answer lies there already."""
+__all__ = ["answer_in_time"]
 
 
 class Asked(Protocol):
-    """A request that was sent: coredis' Request."""
+    """What was asked for: coredis' Request, or a connection."""
 
     async def get_result(self) -> Any:
         """Wait for its answer, again and again if need be."""

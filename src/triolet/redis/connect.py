@@ -16,6 +16,7 @@ from coredis.connection import BaseConnection, Location, TCPLocation, UnixDomain
 from coredis.exceptions import ConnectionError as RedisConnectionError
 from coredis.exceptions import RedisError
 
+from .answer import answer_in_time
 from .url import RedisAddress
 
 __all__ = ["Dialer", "slot_of"]
@@ -95,14 +96,15 @@ class Dialer:
     async def _ask_a_sentinel(self, sentinel: Node) -> Node:
         credentials = {"username": self._address.sentinel_username, "password": self._address.sentinel_password}
         async with self._open(sentinel, 0, credentials) as connection:
-            found: Any = await connection.create_request(b"SENTINEL GET-MASTER-ADDR-BY-NAME", self._address.service)
+            asked = connection.create_request(b"SENTINEL GET-MASTER-ADDR-BY-NAME", self._address.service)
+            found = await answer_in_time(asked, self._seconds)
         if not found:
             raise RedisConnectionError(f"the sentinels know no service {self._address.service!r}")
         return found[0].decode(), int(found[1])
 
     async def _ask_a_node(self, slot: int, node: Node) -> Node:
         async with self._open(node, 0) as connection:
-            ranges: Any = await connection.create_request(b"CLUSTER SLOTS")
+            ranges = await answer_in_time(connection.create_request(b"CLUSTER SLOTS"), self._seconds)
         owner = None
         for first, last, primary, *_ in ranges:
             at = ((primary[0] or b"").decode() or node[0], int(primary[1]))  # a node need not say its own address
@@ -120,23 +122,12 @@ class Dialer:
     ) -> AsyncIterator[BaseConnection]:
         if credentials is None:
             credentials = {"username": self._address.username, "password": self._address.password}
-        outcome = _Outcome()
-        connection: _Connection | None = None
+        opening = _Opening(partial(self._make, node, db, credentials))
+        self._nursery.start_soon(opening.run)
         try:
-            # `_keep` makes an outcome of whatever the connection's task raises: all of the log runs in that nursery.
-            with trio.move_on_after(self._seconds) as scope:
-                connection = await self._make(node, db, credentials)
-                self._nursery.start_soon(_keep, connection, outcome)
-                await outcome.ready.wait()
-            if scope.cancelled_caught:
-                raise TimeoutError(f"no answer in {self._seconds} s")
-            if outcome.error is not None:
-                raise outcome.error
-            assert connection is not None
-            yield connection
+            yield await answer_in_time(opening, self._seconds)
         finally:
-            if connection is not None:
-                connection.invalidate()
+            opening.end()
 
     async def _make(self, node: Node | None, db: int, credentials: dict[str, str | None]) -> _Connection:
         address = self._address
@@ -149,7 +140,7 @@ class Dialer:
             stream = await anyio.connect_tcp(
                 *node, ssl_context=address.tls, tls_hostname=node[0], tls_standard_compatible=False
             )
-        return _Connection(stream, location, stream_timeout=self._seconds, db=db, **credentials)
+        return _Connection(stream, location, db=db, **credentials)
 
 
 class _Connection(BaseConnection):
@@ -166,23 +157,50 @@ class _Connection(BaseConnection):
         return f"<connection to {self.location}>"
 
 
-class _Outcome:
-    """The outcome of a connection's start. It stands in for Trio's ``task_status``."""
+class _Opening:
+    """A connection from its making to its end, and whatever it ends with: all of the log runs in its nursery. It stands
+    in for Trio's ``task_status``, and for a request, whose answer is the connection.
+    """
 
-    def __init__(self) -> None:
-        self.ready = trio.Event()
-        self.error: Exception | None = None
+    def __init__(self, make: Callable[[], Awaitable[_Connection]]) -> None:
+        self._make = make
+        self._scope = trio.CancelScope()
+        self._connection: _Connection | None = None
+        self._ready = trio.Event()
+        self._error: Exception | None = None
+
+    async def run(self) -> None:
+        """Make the connection, and run it to its end."""
+        try:
+            with self._scope:
+                self._connection = await self._make()
+                await self._connection.run(task_status=self)
+        except Exception as error:
+            self._error = error
+        if self._error is None and not self._ready.is_set():
+            self._error = RedisConnectionError("the connection ended")
+        self._ready.set()
 
     def started(self, value: None = None) -> None:
-        self.ready.set()
+        """It is open."""
+        self._ready.set()
 
+    async def get_result(self) -> _Connection:
+        """Wait until it is open.
 
-async def _keep(connection: _Connection, outcome: _Outcome) -> None:
-    """Run a connection to its end, whatever it ends with."""
-    try:
-        await connection.run(task_status=outcome)
-    except Exception as error:
-        outcome.error = error
-    if outcome.error is None and not outcome.ready.is_set():
-        outcome.error = RedisConnectionError("the connection ended")
-    outcome.ready.set()
+        Raises:
+            RedisError, OSError, EndOfStream, BrokenResourceError: it will not be.
+
+        Cancellation: nothing is lost.
+        """
+        await self._ready.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._connection is not None, "it was made"
+        return self._connection
+
+    def end(self) -> None:
+        """End it, however far it has come."""
+        if self._connection is not None:
+            self._connection.invalidate()  # it is used no more by anybody who has it still
+        self._scope.cancel()

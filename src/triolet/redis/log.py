@@ -94,7 +94,8 @@ class RedisLog(EventLog):
         ``limits.answer_seconds``; those that cannot be raise NotServingError.
 
         Raises:
-            LogAway: the store's fault; Redis cannot be reached (with ``?start=wait`` this waits instead).
+            LogAway: the store's fault; Redis cannot be reached, or gives no answer in ``limits.away_seconds`` (with
+                ``?start=wait`` this waits instead).
             LogBroken: the store's fault; Redis has a log of another form.
             LogError: the store's fault; Redis does not let us in, and the message says why.
 

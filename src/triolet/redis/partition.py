@@ -31,7 +31,7 @@ from ..event import Cursor, Event
 from ..limits import Limits
 from ..log.epoch import draw_epoch
 from ..log.tail import Tail
-from .answer import NO_TIME, answer_in_time
+from .answer import answer_in_time
 from .connect import Dialer, slot_of
 from .scripts import FORM_DIFFERS, LOOK, PROBE, Row, Script, parse_hint
 from .url import RedisAddress
@@ -146,7 +146,8 @@ class Partition:
         task_status: trio.TaskStatus[LogError | None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Stay connected, for ever. It has started when it is connected for the first time; or, with an error, when
-        that cannot be, or (unless the address says to wait) is not possible now.
+        that cannot be, or (unless the address says to wait) is not possible now. A server that gives no answer is asked
+        again for ``limits.away_seconds``: it, or this process, may wait for a core.
 
         Args:
             candidate: the epoch, should there be none yet.
@@ -156,6 +157,7 @@ class Partition:
         """
         attempt = 0
         started = trio.Event()
+        give_up_at = trio.current_time() + self._limits.away_seconds
         while True:
             self._connected_at = math.inf
             try:
@@ -164,7 +166,8 @@ class Partition:
             except (RedisError, *AWAY) as error:
                 self._trouble = error.with_traceback(None)  # of its frames nothing is held
             self._went_away()
-            if not started.is_set() and not (self._address.wait and isinstance(self._trouble, AWAY)):
+            late = isinstance(self._trouble, TimeoutError) and trio.current_time() < give_up_at
+            if not (started.is_set() or late or (self._address.wait and isinstance(self._trouble, AWAY))):
                 task_status.started(translate(self._trouble, self._address))
                 return
             # Counted from anew once a connection has served: a server that accepts and then fails is asked ever more
@@ -220,10 +223,10 @@ class Partition:
         seconds = self._limits.answer_seconds if seconds is None else seconds
         try:
             try:
-                asked = connection.create_request(b"EVALSHA", script.sha, *parts, timeout=NO_TIME)
+                asked = connection.create_request(b"EVALSHA", script.sha, *parts)
                 return await answer_in_time(asked, seconds)
             except NoScriptError:
-                asked = connection.create_request(b"EVAL", script.text, *parts, timeout=NO_TIME)
+                asked = connection.create_request(b"EVAL", script.text, *parts)
                 return await answer_in_time(asked, seconds)
         except AWAY:
             connection.invalidate()
@@ -327,7 +330,8 @@ class Partition:
     async def _probe(self, connection: BaseConnection) -> None:
         """Run every command that the scripts need, to find out at once whether one is not allowed."""
         publish = "SPUBLISH" if self._is_sharded(connection) else "PUBLISH"
-        await connection.create_request(b"EVAL", PROBE.text, 1, f"{self._prefix}probe", publish, self._hints)
+        asked = connection.create_request(b"EVAL", PROBE.text, 1, f"{self._prefix}probe", publish, self._hints)
+        await answer_in_time(asked, self._limits.answer_seconds)
 
     async def _look(self, connection: BaseConnection, candidate: str) -> None:
         args = (candidate or draw_epoch(), self._address.partitions, *self.known)

@@ -1,0 +1,128 @@
+"""Redis at a server's start: a process that is late, or a Redis that is, is no reason not to start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from hunt.redis_server import ModelledRedis
+from triolet.clock import wall_time
+from triolet.errors import LogAway
+from triolet.redis.connect import Dialer
+from triolet.redis.log import RedisLog
+from triolet.redis.url import RedisAddress
+from triolet.testing.network import MemoryLink, link_pair
+
+from .test_commit import LIMITS, ModelledLog, modelled
+
+ADDRESS = RedisAddress.parse("redis://127.0.0.1")
+
+
+class Connection:
+    """A connection of coredis', which is open when the server has answered."""
+
+    def __init__(self, link: MemoryLink) -> None:
+        self.link = link
+        self.ended = False
+
+    async def run(self, *, task_status: Any) -> None:
+        await self.link.receive_some(100)
+        task_status.started()
+        await trio.sleep_forever()
+
+    def invalidate(self) -> None:
+        self.ended = True
+
+
+class OneWay(Dialer):
+    """Leads to one connection, which takes so long to be made."""
+
+    def __init__(self, nursery: trio.Nursery, link: MemoryLink, takes: float = 0) -> None:
+        super().__init__(ADDRESS, 2, nursery)
+        self.connection = Connection(link)
+        self._takes = takes
+
+    async def _make(self, *_: object) -> Any:
+        await trio.sleep(self._takes)
+        return self.connection
+
+
+def way(dialer: Dialer) -> AbstractAsyncContextManager[object]:
+    return dialer.connected(0)
+
+
+async def test_a_server_that_has_let_us_in_while_the_process_stood_still_has_done_so(autojump_clock: MockClock) -> None:
+    redis, link = link_pair()
+    opened: list[object] = []
+
+    async def connect(dialer: OneWay) -> None:
+        async with way(dialer) as connection:
+            opened.append(connection)
+
+    async with trio.open_nursery() as nursery:
+        dialer = OneWay(nursery, link)
+        nursery.start_soon(connect, dialer)
+        await wait_all_tasks_blocked()
+        redis.connection.client.send(b"+OK\r\n")
+        autojump_clock.jump(100)
+        await wait_all_tasks_blocked()
+        assert (opened, trio.current_time()) == ([dialer.connection], 100)
+        nursery.cancel_scope.cancel()
+    assert dialer.connection.ended
+
+
+@pytest.mark.parametrize("takes", [0, 100])
+async def test_of_a_server_that_does_not_let_us_in_nothing_is_left(takes: float, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        dialer = OneWay(nursery, link_pair()[1], takes)
+        with pytest.raises(TimeoutError, match="no answer in 2 s"):
+            async with way(dialer):
+                pass
+    assert trio.current_time() == 2
+    assert dialer.connection.ended is (takes == 0)
+
+
+@asynccontextmanager
+async def opened(server: ModelledRedis) -> AsyncIterator[RedisLog]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)
+        log = ModelledLog(server, LIMITS, wall_time, RedisAddress.parse("redis://modelled"))
+        async with log.open():
+            yield log
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_redis_that_is_late_is_waited_for(autojump_clock: MockClock) -> None:
+    server = modelled()
+    server.begin("hangs")
+
+    async def answer() -> None:
+        await trio.sleep(LIMITS.away_seconds - 0.1)
+        server.end("hangs")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        async with opened(server) as log:
+            await log.head("orders")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why", "after"), [("hangs", "no answer", LIMITS.away_seconds), ("down", "Connection refused", 0)]
+)
+async def test_but_not_for_ever_and_one_that_is_not_there_is_told_at_once(
+    trouble: str, why: str, after: float, autojump_clock: MockClock
+) -> None:
+    server = modelled()
+    server.begin(trouble)
+    with pytest.raises(ExceptionGroup) as failed:
+        async with opened(server):
+            pass
+    (error,) = failed.value.exceptions
+    assert isinstance(error, LogAway)
+    assert why in str(error)
+    assert after <= trio.current_time() <= after + LIMITS.answer_seconds
