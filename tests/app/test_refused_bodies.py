@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.http.guarding import hosted
 from tests.paths.memory import served
 from triolet import Limits
 from triolet.bounds import FINISH_SECONDS
@@ -89,6 +91,22 @@ async def test_of_what_has_come_nothing_is_held_meanwhile(path: str, autojump_cl
         await end.send_all(bytes(1))
         await trio.sleep(GOODBYE - 1)
         assert (server.connections, server.worker.budget.held) == (1, 0)
+
+
+async def test_an_app_that_goes_on_behind_its_answer_has_as_long_as_ever(autojump_clock: MockClock) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+        await trio.sleep(1_000)
+
+    async with hosted(app, LIMITS) as host:
+        end = host.connect()
+        await end.send_all(b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1000\r\n\r\n" + bytes(800))
+        assert (await end.receive_some()).startswith(b"HTTP/1.1 403")
+        for _ in range(2 * GOODBYE):
+            await end.send_all(bytes(1))
+            await trio.sleep(1)
+        assert (host.running, host.budget.held) == (1, 0)
 
 
 @on_each_path

@@ -35,6 +35,15 @@ class Connection:
         task_status.started()
         await trio.sleep_forever()
 
+    def create_request(self, *command: Any) -> Connection:
+        return self
+
+    async def get_result(self) -> None:
+        await trio.sleep_forever()
+
+    def __await__(self) -> Any:
+        return self.get_result().__await__()
+
     def invalidate(self) -> None:
         self.ended = True
 
@@ -42,8 +51,10 @@ class Connection:
 class OneWay(Dialer):
     """Leads to one connection, which takes so long to be made."""
 
-    def __init__(self, nursery: trio.Nursery, link: MemoryLink, takes: float = 0) -> None:
-        super().__init__(ADDRESS, 2, nursery)
+    def __init__(
+        self, nursery: trio.Nursery, link: MemoryLink, takes: float = 0, address: RedisAddress = ADDRESS
+    ) -> None:
+        super().__init__(address, 2, nursery)
         self.connection = Connection(link)
         self._takes = takes
 
@@ -87,6 +98,33 @@ async def test_of_a_server_that_does_not_let_us_in_nothing_is_left(takes: float,
     assert dialer.connection.ended is (takes == 0)
 
 
+@pytest.mark.parametrize("url", ["redis+sentinel://one:1/orders", "redis+cluster://one:1"])
+async def test_who_lets_us_in_and_does_not_say_where_the_log_is_is_not_waited_for_without_end(
+    url: str, autojump_clock: MockClock
+) -> None:
+    redis, link = link_pair()
+    redis.connection.client.send(b"+OK\r\n")
+    with trio.fail_after(100):
+        async with trio.open_nursery() as nursery:
+            dialer = OneWay(nursery, link, address=RedisAddress.parse(url))
+            with pytest.raises(TimeoutError, match="no answer in 2 s"):
+                async with way(dialer):
+                    pass
+    assert (trio.current_time(), dialer.connection.ended) == (2, True)
+
+
+@pytest.mark.parametrize("first", ["late", "gone"])
+async def test_of_several_the_one_that_may_answer_yet_is_told_of(first: str, autojump_clock: MockClock) -> None:
+    async def ask(node: tuple[str, int]) -> tuple[str, int]:
+        await trio.lowlevel.checkpoint()
+        raise TimeoutError("no answer") if node[0] == "late" else OSError("gone")
+
+    nodes = sorted([("late", 1), ("gone", 2)], key=lambda node: node[0] != first)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(TimeoutError, match="no answer"):
+            await Dialer(ADDRESS, 2, nursery)._first(nodes, ask)
+
+
 @asynccontextmanager
 async def opened(server: ModelledRedis) -> AsyncIterator[RedisLog]:
     async with trio.open_nursery() as nursery:
@@ -109,6 +147,22 @@ async def test_a_redis_that_is_late_is_waited_for(autojump_clock: MockClock) -> 
         nursery.start_soon(answer)
         async with opened(server) as log:
             await log.head("orders")
+
+
+async def test_nor_is_one_that_lets_us_in_and_says_nothing_more(autojump_clock: MockClock) -> None:
+    server = modelled()
+    connect = server.connect
+
+    async def mute(seconds: float) -> object:
+        connection = await connect(seconds)
+        server.begin("hangs")
+        return connection
+
+    server.connect = mute  # type: ignore[method-assign, assignment]  # it hangs from then on
+    with trio.fail_after(100), pytest.raises(ExceptionGroup) as failed:
+        async with opened(server):
+            pass
+    assert isinstance(failed.value.exceptions[0], LogAway)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ class AppGroup:
             until it is taken.
 
     Attributes:
-        running: how many runs of the app have not returned.
+        running: the inboxes of the runs of the app that have not returned.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class AppGroup:
         self._nursery = nursery
         self._limits = limits
         self._on_room = on_room
-        self.running = 0
+        self.running: set[Inbox] = set()
         self._request_bytes = min(REQUEST_BYTES, budget.ceiling // REQUESTS_BELOW_CEILING)
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Send) -> Inbox:
@@ -165,9 +165,14 @@ class AppGroup:
         leave_inbox(scope["state"], inbox)
         # Here, and not when its turn has come: many may be let in before that, and each by what is counted.
         self._budget.hold(self._request_bytes)
-        self.running += 1
+        self.running.add(inbox)
         start_apart(self._nursery, self._run, inbox, app, scope, send)
         return inbox
+
+    def give_up(self) -> None:
+        """The connection has ended: see :meth:`Inbox.give_up`, also where an app goes on behind its whole answer."""
+        for inbox in self.running:
+            inbox.give_up()
 
     def hold(self, more: int) -> None:
         """Count so many bytes more, or less, that the connection holds."""
@@ -196,7 +201,7 @@ class AppGroup:
                 logger.error("the app failed on a %s request: %s", scope["type"], where(errors))
                 logger.debug("the app's error", exc_info=errors)
             finally:
-                self.running -= 1
+                self.running.remove(inbox)
                 inbox.close()
                 hold(-self._request_bytes)
                 await send(None)

@@ -211,6 +211,7 @@ class GuardedServer(TCPServer):
                         return
                     await self._guarded.handle(Closed())
                     ended_at = trio.current_time()
+                    self._guarded.task_group.give_up()
                     if self._end is _End.OURS:
                         await self._linger()
                     if self._end is not _End.LOST:

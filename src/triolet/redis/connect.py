@@ -81,17 +81,21 @@ class Dialer:
 
     async def _first(self, nodes: list[Node], ask: Callable[[Node], Awaitable[Node]]) -> Node:
         """Ask one node after the other. The one that answered is asked first the next time."""
+        failed: Exception = RedisConnectionError("there is nobody to ask")
         for at, node in enumerate(nodes):
             try:
                 found = await ask(node)
             except (RedisError, OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:  # the last two of TLS
-                if at == len(nodes) - 1:
-                    raise
                 logger.debug("%s:%s does not know: %s", *node, error)
+                if not isinstance(failed, TimeoutError):  # who gave no answer may give one yet: that is what is told
+                    failed = error
             else:
                 nodes.insert(0, nodes.pop(at))
                 return found
-        raise RedisConnectionError("there is nobody to ask")
+        try:
+            raise failed
+        finally:
+            del failed  # or it and this frame hold each other
 
     async def _ask_a_sentinel(self, sentinel: Node) -> Node:
         credentials = {"username": self._address.sentinel_username, "password": self._address.sentinel_password}
@@ -176,7 +180,7 @@ class _Opening:
                 self._connection = await self._make()
                 await self._connection.run(task_status=self)
         except Exception as error:
-            self._error = error
+            self._error = error.with_traceback(None)  # of its frames nothing is held
         if self._error is None and not self._ready.is_set():
             self._error = RedisConnectionError("the connection ended")
         self._ready.set()
@@ -194,10 +198,14 @@ class _Opening:
         Cancellation: nothing is lost.
         """
         await self._ready.wait()
-        if self._error is not None:
-            raise self._error
-        assert self._connection is not None, "it was made"
-        return self._connection
+        if self._error is None:
+            assert self._connection is not None, "it was made"
+            return self._connection
+        error, self._error = self._error, None
+        try:
+            raise error
+        finally:
+            del error
 
     def end(self) -> None:
         """End it, however far it has come."""

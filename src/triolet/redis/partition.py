@@ -147,7 +147,7 @@ class Partition:
     ) -> None:
         """Stay connected, for ever. It has started when it is connected for the first time; or, with an error, when
         that cannot be, or (unless the address says to wait) is not possible now. A server that gives no answer is asked
-        again for ``limits.away_seconds``: it, or this process, may wait for a core.
+        again, for ``limits.away_seconds`` and once at least: it, or this process, may wait for a core.
 
         Args:
             candidate: the epoch, should there be none yet.
@@ -166,7 +166,7 @@ class Partition:
             except (RedisError, *AWAY) as error:
                 self._trouble = error.with_traceback(None)  # of its frames nothing is held
             self._went_away()
-            late = isinstance(self._trouble, TimeoutError) and trio.current_time() < give_up_at
+            late = isinstance(self._trouble, TimeoutError) and (attempt == 0 or trio.current_time() < give_up_at)
             if not (started.is_set() or late or (self._address.wait and isinstance(self._trouble, AWAY))):
                 task_status.started(translate(self._trouble, self._address))
                 return
