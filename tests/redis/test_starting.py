@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import permutations
 from typing import Any
 
 import pytest
 import trio
+from coredis.exceptions import AuthenticationError
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hunt.redis_server import ModelledRedis
@@ -113,16 +115,22 @@ async def test_who_lets_us_in_and_does_not_say_where_the_log_is_is_not_waited_fo
     assert (trio.current_time(), dialer.connection.ended) == (2, True)
 
 
-@pytest.mark.parametrize("first", ["late", "gone"])
-async def test_of_several_the_one_that_may_answer_yet_is_told_of(first: str, autojump_clock: MockClock) -> None:
+ERRORS = {"says no": AuthenticationError, "late": TimeoutError, "gone": OSError}
+
+
+@pytest.mark.parametrize("asked", [*permutations(ERRORS), *permutations(("late", "gone"))])
+async def test_of_several_that_failed_the_one_that_says_most_is_told_of(
+    asked: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    """What one has answered; or that one may answer yet, so that a start waits; in whatever order they were asked."""
+
     async def ask(node: tuple[str, int]) -> tuple[str, int]:
         await trio.lowlevel.checkpoint()
-        raise TimeoutError("no answer") if node[0] == "late" else OSError("gone")
+        raise ERRORS[node[0]]("failed")
 
-    nodes = sorted([("late", 1), ("gone", 2)], key=lambda node: node[0] != first)
     async with trio.open_nursery() as nursery:
-        with pytest.raises(TimeoutError, match="no answer"):
-            await Dialer(ADDRESS, 2, nursery)._first(nodes, ask)
+        with pytest.raises(ERRORS["says no" if "says no" in asked else "late"]):
+            await Dialer(ADDRESS, 2, nursery)._first([(name, 1) for name in asked], ask)
 
 
 @asynccontextmanager
@@ -139,14 +147,17 @@ async def test_a_redis_that_is_late_is_waited_for(autojump_clock: MockClock) -> 
     server = modelled()
     server.begin("hangs")
 
+    late = LIMITS.away_seconds - 0.1
+
     async def answer() -> None:
-        await trio.sleep(LIMITS.away_seconds - 0.1)
+        await trio.sleep(late)
         server.end("hangs")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
         async with opened(server) as log:
-            await log.head("orders")
+            assert late <= trio.current_time() <= LIMITS.away_seconds
+            assert (await log.head("orders")).offset == 0
 
 
 async def test_nor_is_one_that_lets_us_in_and_says_nothing_more(autojump_clock: MockClock) -> None:

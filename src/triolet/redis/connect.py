@@ -81,19 +81,19 @@ class Dialer:
 
     async def _first(self, nodes: list[Node], ask: Callable[[Node], Awaitable[Node]]) -> Node:
         """Ask one node after the other. The one that answered is asked first the next time."""
-        failed: Exception = RedisConnectionError("there is nobody to ask")
+        failed: Exception | None = None
         for at, node in enumerate(nodes):
             try:
                 found = await ask(node)
             except (RedisError, OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:  # the last two of TLS
                 logger.debug("%s:%s does not know: %s", *node, error)
-                if not isinstance(failed, TimeoutError):  # who gave no answer may give one yet: that is what is told
+                if failed is None or _says(error) >= _says(failed):
                     failed = error
             else:
                 nodes.insert(0, nodes.pop(at))
                 return found
         try:
-            raise failed
+            raise failed or RedisConnectionError("there is nobody to ask")
         finally:
             del failed  # or it and this frame hold each other
 
@@ -145,6 +145,12 @@ class Dialer:
                 *node, ssl_context=address.tls, tls_hostname=node[0], tls_standard_compatible=False
             )
         return _Connection(stream, location, db=db, **credentials)
+
+
+def _says(error: Exception) -> int:
+    """How much an error says where several failed: what one has answered, that one may answer yet, or that nobody is
+    there."""
+    return 2 if isinstance(error, RedisError) else int(isinstance(error, TimeoutError))
 
 
 class _Connection(BaseConnection):
